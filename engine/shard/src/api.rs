@@ -1,0 +1,213 @@
+//! What can happen to a core, and all it can ask for: one closed input enum, one closed effect enum.
+//!
+//! Contract: one [`crate::Shard::step`], then the caller has executed every effect it pushed, then the next step. Time never
+//! goes back. `now` is read after the turn's last input was received.
+
+use alloc::vec::Vec;
+use synod_types::{
+    Ballot, Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, Nanos, NodeId, PeerMessage,
+    RecordHead, Reply, RequestId, Slot, WallMs,
+};
+
+/// Names a read that is under way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ReadToken(pub u64);
+
+/// The log could not give the bytes back (I/O error, or a location that does not exist).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadFailed;
+
+/// Everything that can happen to a core.
+#[derive(Debug)]
+pub enum Input<P> {
+    /// A client asks. `id` is open until its `Effect::Reply`; exactly one is pushed for each.
+    Request {
+        /// The shell's name for it.
+        id: RequestId,
+        /// The group of its key: one that this core holds.
+        group: GroupId,
+        /// How fresh a read must be.
+        consistency: Consistency,
+        /// What is asked; limits were checked at the border.
+        command: Command<P>,
+    },
+    /// A peer core says something; checked at the border.
+    Peer {
+        /// Who.
+        from: NodeId,
+        /// What.
+        message: PeerMessage<P>,
+    },
+    /// The record of an `Effect::Append` has its place. Given right after the effect was executed, in order.
+    Appended {
+        /// Which record.
+        lsn: Lsn,
+        /// Where its payload (not its head) will lie; readable from now on, durable later.
+        payload_at: Location,
+    },
+    /// Every record up to here is on disk. Given before the `then` messages of those records are sent or after, as it
+    /// pleases the shell.
+    Durable {
+        /// The last durable record.
+        lsn: Lsn,
+    },
+    /// An `Effect::Read` came back.
+    ReadDone {
+        /// Which.
+        token: ReadToken,
+        /// The bytes.
+        result: Result<P, ReadFailed>,
+    },
+    /// The link to a peer broke: messages sent on it since an unknown point are lost, answers will not come.
+    LinkLost {
+        /// The peer.
+        node: NodeId,
+    },
+    /// Time passed. Given about every 5 ms.
+    Tick,
+    /// The turn's inputs are all in: what has gathered is proposed and coalesced messages are pushed.
+    TurnEnd,
+}
+
+/// Everything a core can ask for.
+#[derive(Debug)]
+pub enum Effect<'a, P> {
+    /// Write `head ++ payload` to the log. Records become durable in the order of their numbers.
+    Append {
+        /// The record's number: 1, 2, 3, … since the shard was made.
+        lsn: Lsn,
+        /// The head.
+        head: RecordHead,
+        /// The entry, if the record carries one.
+        payload: Option<P>,
+        /// To be sent once the record is durable, never before (rule P-01).
+        then: Vec<(NodeId, PeerMessage<P>)>,
+    },
+    /// Send to the peer core that holds the same groups. May be lost.
+    Send {
+        /// To whom; never this node.
+        to: NodeId,
+        /// What.
+        message: PeerMessage<P>,
+    },
+    /// Answer a request.
+    Reply {
+        /// Which.
+        to: RequestId,
+        /// The answer; borrowed bytes are valid during the push only.
+        reply: Reply<&'a [u8]>,
+    },
+    /// Read bytes of the log back; answered by one `Input::ReadDone`.
+    Read {
+        /// Echoed.
+        token: ReadToken,
+        /// Which bytes.
+        location: Location,
+    },
+}
+
+/// Where effects go.
+pub trait Sink<P> {
+    /// Takes one effect.
+    fn push(&mut self, effect: Effect<'_, P>);
+}
+
+impl<P, F: FnMut(Effect<'_, P>)> Sink<P> for F {
+    fn push(&mut self, effect: Effect<'_, P>) {
+        self(effect);
+    }
+}
+
+/// Spans of time the protocol runs on. The same on all nodes of a cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// Between two heartbeats of a leader.
+    pub heartbeat: Nanos,
+    /// How long a heartbeat binds the follower that answers it; also the limit after which a stalled log silences a
+    /// leader.
+    pub lease: Nanos,
+    /// Taken off a lease at the leader for clocks that run at different speeds.
+    pub drift: Nanos,
+    /// Spread of election timeouts.
+    pub election_jitter: Nanos,
+    /// Added to the election timeout per priority rank.
+    pub rank_delay: Nanos,
+    /// An open slot whose quorum has not answered is sent again after this long.
+    pub resend: Nanos,
+    /// How long a request waits for a leader, and a forwarded one for its answer.
+    pub patience: Nanos,
+    /// A candidate whose wall clock is further than this from a voter's gets no vote.
+    pub skew_max_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Nanos::from_ms(50),
+            lease: Nanos::from_ms(300),
+            drift: Nanos::from_ms(10),
+            election_jitter: Nanos::from_ms(120),
+            rank_delay: Nanos::from_ms(60),
+            resend: Nanos::from_ms(100),
+            patience: Nanos::from_ms(4000),
+            skew_max_ms: 30_000,
+        }
+    }
+}
+
+/// What one core is made from.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// This node.
+    pub node: NodeId,
+    /// This core.
+    pub core: CoreId,
+    /// The groups this core holds.
+    pub groups: Vec<GroupConfig>,
+    /// Protocol timing.
+    pub timing: Timing,
+    /// Budget of the slab cache, bytes.
+    pub cache_bytes: usize,
+    /// Payload bytes that may wait in one group before it answers `Busy`.
+    pub pending_bytes_max: usize,
+    /// Slots of one group in flight before what arrives is gathered into the next batch.
+    pub pipeline_slots: u64,
+    /// Seeds election jitter and hashing; drawn by the shell.
+    pub seed: u64,
+}
+
+/// The role a replica plays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Follows a leader or knows none.
+    Follower,
+    /// Gathers promises.
+    Candidate,
+    /// Proposes.
+    Leader,
+}
+
+/// One group as `status`, INFO and the simulator's checkers see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupStatus {
+    /// The group.
+    pub group: GroupId,
+    /// This replica's role.
+    pub role: Role,
+    /// The leader this replica believes in.
+    pub leader: Option<NodeId>,
+    /// Whether this replica serves: it leads and has applied all that was chosen before it led.
+    pub serving: bool,
+    /// Highest ballot promised.
+    pub promised: Ballot,
+    /// Contiguous chosen prefix.
+    pub chosen: Slot,
+    /// Applied up to here.
+    pub applied: Slot,
+    /// Time up to which expiry has been judged.
+    pub applied_ts: WallMs,
+    /// Live keys.
+    pub keys: u64,
+    /// How often this replica saw the leader change since it started (a first leader is not a change).
+    pub leader_changes: u64,
+}

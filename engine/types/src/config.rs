@@ -1,0 +1,60 @@
+//! Who is in a group, and how many of them a quorum takes.
+
+use crate::ids::{GroupId, NodeId};
+use alloc::vec::Vec;
+
+/// The voters of one configuration of a group, in order, with its quorum sizes.
+///
+/// Flexible quorums (rule P-11): `accept_quorum + prepare_quorum > voters`, so that every prepare meets every accept.
+/// Leases and ReadIndex use `accept_quorum`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Members {
+    voters: Vec<NodeId>,
+    accept_quorum: usize,
+    prepare_quorum: usize,
+}
+
+impl Members {
+    /// Majority quorums over `voters`.
+    ///
+    /// # Panics
+    /// When there is no voter, more than [`crate::limits::MEMBER_COUNT_MAX`], or a node twice.
+    pub fn majority(mut voters: Vec<NodeId>) -> Self {
+        voters.sort_unstable();
+        let count = voters.len();
+        voters.dedup();
+        assert!(count == voters.len(), "a node is named twice");
+        assert!(count >= 1 && count <= crate::limits::MEMBER_COUNT_MAX, "1 to 9 voters");
+        let quorum = count / 2 + 1;
+        Self { voters, accept_quorum: quorum, prepare_quorum: quorum }
+    }
+    /// The voters, ascending.
+    pub fn voters(&self) -> &[NodeId] {
+        &self.voters
+    }
+    /// The bit of `node` in a tally; `None` for a stranger.
+    pub fn bit_of(&self, node: NodeId) -> Option<u64> {
+        self.voters.iter().position(|&voter| voter == node).map(|index| 1 << index)
+    }
+    /// How many voters choose a value.
+    pub fn accept_quorum(&self) -> usize {
+        self.accept_quorum
+    }
+    /// How many promises make a leader.
+    pub fn prepare_quorum(&self) -> usize {
+        self.prepare_quorum
+    }
+}
+
+/// A group as one replica is told of it at start. Later configurations come through the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupConfig {
+    /// The group.
+    pub group: GroupId,
+    /// This replica.
+    pub node: NodeId,
+    /// The configuration in force.
+    pub members: Members,
+    /// 0 for the node that should lead when all is well, 1 for the next, and so on: shifts election timeouts.
+    pub priority_rank: u32,
+}

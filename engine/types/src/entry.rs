@@ -1,0 +1,364 @@
+//! An entry: what one log slot carries. The same bytes go to the log, to the peers and to apply.
+//!
+//! ```text
+//!  0  magic u16 = "SE" │ version u8 = 1 │ flags u8 = 0 │ total length u32
+//!  8  meta length u32  │ command count u32
+//! 16  time stamp u64   leader's clock, ms since the epoch; 0 for "no newer than before"
+//! 24  body length u32  │ reserved u32 = 0
+//! 32  meta             rkyv archive of Vec<Command<Span>>, exactly `meta length` bytes
+//!     body             key and value bytes of every command, in order
+//! ```
+//! All integers little-endian. The header is hand-packed and versioned, because an archive alone has no schema evolution;
+//! the archive is checked once at the border ([`Entry::check`]) and read in place after that. An entry carries no CRC of its
+//! own: the log record or peer frame around it does, and every value has one (`Op::Set::value_crc`).
+
+use crate::command::{ArchivedCommand, Command, Op, SessionStamp, Span};
+use crate::ids::Namespace;
+use crate::limits;
+use crate::time::WallMs;
+use alloc::vec::Vec;
+use rkyv::rancor::Failure;
+use rkyv::vec::ArchivedVec;
+
+/// Bytes of the fixed header.
+pub const ENTRY_HEADER_BYTES: usize = 32;
+const MAGIC: [u8; 2] = *b"SE";
+const VERSION: u8 = 1;
+
+/// Why bytes are not an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EntryError {
+    /// Too few bytes, or more or fewer than the header says.
+    #[error("entry length does not match its header")]
+    Length,
+    /// Not an entry, or of a version this build cannot read.
+    #[error("entry magic or version unknown")]
+    Version,
+    /// The archive does not validate.
+    #[error("entry archive is malformed")]
+    Archive,
+    /// The spans do not add up to the body, or a limit is passed.
+    #[error("entry spans do not fit its body")]
+    Spans,
+}
+
+/// Collects commands into one entry.
+#[derive(Debug, Default)]
+pub struct EntryBuilder {
+    commands: Vec<Command<Span>>,
+    body: Vec<u8>,
+}
+
+impl EntryBuilder {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Whether `command` still fits a batch that is not empty.
+    pub fn fits<B: AsRef<[u8]>>(&self, command: &Command<B>) -> bool {
+        self.commands.is_empty()
+            || (self.commands.len() < limits::BATCH_COMMANDS_MAX
+                && self.body.len() + command_bytes(command) <= limits::BATCH_BYTES_MAX)
+    }
+    /// Adds a command; its place in the batch is returned.
+    ///
+    /// # Panics
+    /// When it does not fit ([`EntryBuilder::fits`]) or passes a key or value limit: the border checks those.
+    pub fn push<B: AsRef<[u8]>>(&mut self, command: &Command<B>) -> u32 {
+        assert!(self.fits(command), "command pushed into a full batch");
+        assert!(command.key.as_ref().len() <= limits::KEY_BYTES_MAX, "key over the limit");
+        let position = self.commands.len() as u32; // bounded by BATCH_COMMANDS_MAX
+        let span = |bytes: &[u8]| Span { len: bytes.len() as u32 }; // bounded by VALUE_BYTES_MAX
+        self.body.extend_from_slice(command.key.as_ref());
+        if let Op::Set { value, .. } = &command.op {
+            assert!(value.as_ref().len() <= limits::VALUE_BYTES_MAX, "value over the limit");
+            self.body.extend_from_slice(value.as_ref());
+        }
+        self.commands.push(Command {
+            namespace: command.namespace,
+            key: span(command.key.as_ref()),
+            op: match &command.op {
+                Op::Set { value, value_crc, condition, expiry, return_old } => Op::Set {
+                    value: span(value.as_ref()),
+                    value_crc: *value_crc,
+                    condition: *condition,
+                    expiry: *expiry,
+                    return_old: *return_old,
+                },
+                Op::Get => Op::Get,
+                Op::Exists => Op::Exists,
+                Op::Ttl => Op::Ttl,
+                Op::Delete => Op::Delete,
+                Op::IncrementBy(delta) => Op::IncrementBy(*delta),
+                Op::SetExpiry(expiry) => Op::SetExpiry(*expiry),
+                Op::OpenSession => Op::OpenSession,
+            },
+            stamp: command.stamp,
+        });
+        position
+    }
+    /// Commands so far.
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+    /// Whether no command was added.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+    /// The entry's bytes; the builder is empty afterwards. With no command this is a no-op (or a tick) that only carries
+    /// the time stamp.
+    pub fn finish(&mut self, ts: WallMs) -> Vec<u8> {
+        // Serialising fixed-size structs into a growing buffer cannot fail.
+        let meta = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Panic>(&self.commands, Vec::new());
+        let Ok(meta) = meta;
+        let total = ENTRY_HEADER_BYTES + meta.len() + self.body.len();
+        assert!(total <= limits::ENTRY_BYTES_MAX, "entry over the limit");
+        let mut out = Vec::with_capacity(total);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[VERSION, 0]);
+        out.extend_from_slice(&(total as u32).to_le_bytes());
+        out.extend_from_slice(&(meta.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(self.commands.len() as u32).to_le_bytes());
+        out.extend_from_slice(&ts.0.to_le_bytes());
+        out.extend_from_slice(&(self.body.len() as u32).to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&meta);
+        out.extend_from_slice(&self.body);
+        assert!(out.len() == total);
+        self.commands.clear();
+        self.body.clear();
+        out
+    }
+}
+
+fn command_bytes<B: AsRef<[u8]>>(command: &Command<B>) -> usize {
+    let value = match &command.op {
+        Op::Set { value, .. } => value.as_ref().len(),
+        _ => 0,
+    };
+    command.key.as_ref().len() + value
+}
+
+/// Bytes that were checked to be an entry. Only [`Entry::check`] makes one, so holding it is the proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<P>(P);
+
+/// One command of an entry, borrowed from its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CommandRef<'a> {
+    /// Its place in the batch, from 0.
+    pub position: u32,
+    /// The key's namespace.
+    pub namespace: Namespace,
+    /// The key.
+    pub key: &'a [u8],
+    /// What to do.
+    pub op: Op<&'a [u8]>,
+    /// The session.
+    pub stamp: SessionStamp,
+    /// Where the value (or, without one, the end of the key) lies: byte offset from the start of the entry.
+    pub value_offset: u32,
+}
+
+impl<P: AsRef<[u8]>> Entry<P> {
+    /// Checks untrusted bytes: header, archive, spans, limits.
+    ///
+    /// # Errors
+    /// [`EntryError`] says what is wrong; the bytes are to be refused as a whole.
+    pub fn check(bytes: P) -> Result<Self, EntryError> {
+        check(bytes.as_ref())?;
+        Ok(Self(bytes))
+    }
+    /// The bytes.
+    pub fn bytes(&self) -> &P {
+        &self.0
+    }
+    /// Gives the bytes back.
+    pub fn into_bytes(self) -> P {
+        self.0
+    }
+    /// The leader's time stamp.
+    pub fn ts(&self) -> WallMs {
+        WallMs(u64_at(self.0.as_ref(), 16))
+    }
+    /// Number of commands.
+    pub fn command_count(&self) -> u32 {
+        u32_at(self.0.as_ref(), 12)
+    }
+    /// The commands in order, borrowed.
+    pub fn commands(&self) -> impl Iterator<Item = CommandRef<'_>> {
+        let (archived, body, body_at) = split(self.0.as_ref()).unwrap_or_else(|error| {
+            // Checked at the border and immutable since; a failure here is memory corruption.
+            panic!("a checked entry no longer validates: {error}")
+        });
+        let mut rest = body;
+        let mut take = move |len: u32| {
+            let (bytes, tail) = rest.split_at(len as usize);
+            rest = tail;
+            bytes
+        };
+        let mut at = body_at;
+        archived.iter().enumerate().map(move |(position, archived)| {
+            let command = deserialize(archived);
+            let key = take(command.key.len);
+            at += key.len();
+            let value_offset = at as u32; // within ENTRY_BYTES_MAX
+            let op = command.op.map(|span| take(span.len));
+            if let Op::Set { value, .. } = op {
+                at += value.len();
+            }
+            CommandRef {
+                position: position as u32,
+                namespace: command.namespace,
+                key,
+                op,
+                stamp: command.stamp,
+                value_offset,
+            }
+        })
+    }
+}
+
+type ArchivedCommands = ArchivedVec<ArchivedCommand<Span>>;
+
+fn deserialize(archived: &ArchivedCommand<Span>) -> Command<Span> {
+    let result = rkyv::api::deserialize_using::<Command<Span>, _, Failure>(archived, &mut ());
+    result.unwrap_or_else(|_| panic!("plain fields always deserialize"))
+}
+
+fn split(bytes: &[u8]) -> Result<(&ArchivedCommands, &[u8], usize), EntryError> {
+    if bytes.len() < ENTRY_HEADER_BYTES || bytes.len() > limits::ENTRY_BYTES_MAX {
+        return Err(EntryError::Length);
+    }
+    if bytes[0..2] != MAGIC || bytes[2] != VERSION || bytes[3] != 0 || bytes[28..32] != [0; 4] {
+        return Err(EntryError::Version);
+    }
+    let total = u32_at(bytes, 4) as usize;
+    let meta_len = u32_at(bytes, 8) as usize;
+    let body_len = u32_at(bytes, 24) as usize;
+    if total != bytes.len() || meta_len.checked_add(body_len) != Some(total - ENTRY_HEADER_BYTES) {
+        return Err(EntryError::Length);
+    }
+    let (meta, body) = bytes[ENTRY_HEADER_BYTES..].split_at(meta_len);
+    let archived =
+        rkyv::api::low::access::<ArchivedCommands, Failure>(meta).map_err(|_| EntryError::Archive)?;
+    if archived.len() != u32_at(bytes, 12) as usize {
+        return Err(EntryError::Archive);
+    }
+    Ok((archived, body, ENTRY_HEADER_BYTES + meta_len))
+}
+
+fn check(bytes: &[u8]) -> Result<(), EntryError> {
+    let (archived, body, _) = split(bytes)?;
+    if archived.len() > limits::BATCH_COMMANDS_MAX {
+        return Err(EntryError::Spans);
+    }
+    let mut used = 0_usize;
+    for archived in archived.iter() {
+        let command = deserialize(archived);
+        let key = command.key.len as usize;
+        let value = match command.op {
+            Op::Set { value, .. } => value.len as usize,
+            Op::Get | Op::Exists | Op::Ttl => return Err(EntryError::Archive),
+            _ => 0,
+        };
+        if key > limits::KEY_BYTES_MAX || value > limits::VALUE_BYTES_MAX {
+            return Err(EntryError::Spans);
+        }
+        used += key + value; // at most 512 commands of 1 MiB each: no overflow
+    }
+    if used == body.len() { Ok(()) } else { Err(EntryError::Spans) }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Condition, Expiry};
+    use crate::ids::SessionId;
+    use proptest::prelude::*;
+
+    fn set(key: &[u8], value: &[u8]) -> Command<Vec<u8>> {
+        Command {
+            namespace: Namespace::new(3),
+            key: key.to_vec(),
+            op: Op::Set {
+                value: value.to_vec(),
+                value_crc: crc32c::crc32c(value),
+                condition: Condition::IfAbsent,
+                expiry: Expiry::After(7),
+                return_old: true,
+            },
+            stamp: SessionStamp { session: SessionId::new(4), sequence: 5, lowest_open: 2 },
+        }
+    }
+
+    #[test]
+    fn commands_come_back_in_order_with_their_bytes_where_they_say() {
+        let mut builder = EntryBuilder::new();
+        let batch = [set(b"a", b"one"), Command::plain(b"b".to_vec(), Op::Delete), set(b"", b"")];
+        for command in &batch {
+            builder.push(command);
+        }
+        let bytes = builder.finish(WallMs(42));
+        let entry = Entry::check(bytes.as_slice()).expect("well formed");
+        assert_eq!(entry.ts(), WallMs(42));
+        assert_eq!(entry.command_count(), 3);
+        for (got, want) in entry.commands().zip(&batch) {
+            assert_eq!(got.key, want.key);
+            assert_eq!(got.stamp, want.stamp);
+            assert_eq!(got.op.map(<[u8]>::to_vec), want.op.clone().map(|v| v));
+            if let Op::Set { value, .. } = got.op {
+                let at = got.value_offset as usize;
+                assert_eq!(&bytes[at..at + value.len()], value);
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_entry_carries_time() {
+        let bytes = EntryBuilder::new().finish(WallMs(9));
+        let entry = Entry::check(bytes).expect("well formed");
+        assert_eq!((entry.ts(), entry.command_count()), (WallMs(9), 0));
+    }
+
+    #[test]
+    fn reads_are_not_entries() {
+        let mut builder = EntryBuilder::new();
+        builder.push(&Command::plain(b"k".to_vec(), Op::Get));
+        assert_eq!(Entry::check(builder.finish(WallMs(0))), Err(EntryError::Archive));
+    }
+
+    proptest! {
+        #[test]
+        fn any_damage_is_an_error_or_a_consistent_entry(
+            at in any::<proptest::sample::Index>(), bit in 0_u8..8, cut in any::<proptest::sample::Index>(),
+        ) {
+            let mut builder = EntryBuilder::new();
+            builder.push(&set(b"key", b"value"));
+            builder.push(&set(b"other", &[7; 100]));
+            let good = builder.finish(WallMs(1));
+            let mut bad = good.clone();
+            let index = at.index(bad.len());
+            bad[index] ^= 1 << bit;
+            if let Ok(entry) = Entry::check(bad) {
+                for command in entry.commands() {
+                    prop_assert!(command.key.len() <= limits::KEY_BYTES_MAX);
+                }
+            }
+            let short = &good[..cut.index(good.len())];
+            prop_assert!(Entry::check(short).is_err());
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(Entry::check(bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `synod-types`: the words every room shares.
+//!
+//! Ids, time, limits, commands and replies, peer messages, and the layout of an entry (what one log slot carries). No
+//! behaviour lives here beyond encoding and checking; nothing here knows a clock, a disk or a socket.
+//!
+//! ```text
+//!            Command ──┐ batch            ┌─ log record  (wal: stream + bytes)
+//!                      ├──▶ Entry bytes ──┼─ peer frame  (net: header + rkyv meta + these very bytes)
+//!            Command ──┘   (one slot)     └─ apply       (store: read in place)
+//! ```
+//!
+//! Import law: this crate imports no other room. `no_std` is the witness that it touches nothing outside itself.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod command;
+pub mod config;
+pub mod entry;
+pub mod ids;
+pub mod limits;
+pub mod message;
+pub mod record;
+pub mod shared;
+pub mod time;
+
+pub use command::{
+    Command, Condition, Consistency, ErrorKind, Expiry, Op, Reply, SessionStamp, Span, Version,
+};
+pub use config::{GroupConfig, Members};
+pub use entry::{CommandRef, Entry, EntryBuilder, EntryError};
+pub use ids::{
+    Ballot, Bucket, ClusterId, CoreId, GroupId, Incarnation, Location, Lsn, Namespace, NodeId, RequestId,
+    SegmentId, SessionId, Slot, bucket_of, group_of,
+};
+pub use message::{Beat, BeatReply, GroupMessage, Learned, PeerMessage, Reported};
+pub use record::{RecordHead, RecordKind};
+pub use shared::{Payload, Shared};
+pub use time::{Mono, Nanos, Now, WallMs};

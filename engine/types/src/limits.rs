@@ -1,0 +1,41 @@
+//! Every limit that more than one room must agree on, with its reason. Relations between them are proved at compile time.
+
+/// Parts of the key space; Redis Cluster's number, so that its clients compute the same placement.
+pub const BUCKET_COUNT: u16 = 16384;
+/// Data groups a cluster can be formatted with: at least 16 buckets each.
+pub const GROUP_COUNT_MAX: u16 = 1024;
+/// Nodes of one group's configuration; tallies are bit sets in a `u64`, and no sane quorum is larger.
+pub const MEMBER_COUNT_MAX: usize = 9;
+/// Longest key, bytes.
+pub const KEY_BYTES_MAX: usize = 16 << 10;
+/// Longest value, bytes.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+/// A batch closes before it would pass this many key and value bytes; one larger command is a batch of its own.
+/// Chosen so that an entry with its headers stays within one 256 KiB log block.
+pub const BATCH_BYTES_MAX: usize = 192 << 10;
+/// Commands in one entry: bounds the rkyv meta part (about 90 bytes each) to 45 KiB.
+pub const BATCH_COMMANDS_MAX: usize = 512;
+/// Room for the entry's header and one command's meta around a largest key and value.
+pub const ENTRY_OVERHEAD_BYTES_MAX: usize = 64 << 10;
+/// Longest entry, bytes.
+pub const ENTRY_BYTES_MAX: usize = VALUE_BYTES_MAX + KEY_BYTES_MAX + ENTRY_OVERHEAD_BYTES_MAX;
+/// Longest peer frame body, bytes: several entries in a `Learn` or a promise part, at least one of the longest.
+pub const PEER_FRAME_BYTES_MAX: usize = 4 << 20;
+/// A `Learn` or a part of a promise stops adding entries past this many payload bytes.
+pub const PEER_CHUNK_BYTES: usize = 1 << 20;
+/// Slots of one group a leader keeps open at once.
+pub const WINDOW_SLOTS_MAX: u64 = 256;
+/// Payload bytes of one group a leader keeps open at once.
+pub const WINDOW_BYTES_MAX: usize = 4 << 20;
+/// An acceptor ignores accepts further than this above its own chosen prefix: it is behind and must pull first.
+pub const ACCEPT_AHEAD_SLOTS_MAX: u64 = 4 * WINDOW_SLOTS_MAX;
+/// Sessions of one group; registering one more evicts the least recently used (through the log, so equally everywhere).
+pub const SESSIONS_PER_GROUP_MAX: usize = 4096;
+/// Replies one session keeps for retries: the widest pipeline a client may have open in one group.
+pub const SESSION_REPLIES_MAX: usize = 1024;
+/// Values up to this long live in the index itself; no i64 in decimal is longer, so INCR never needs a read.
+pub const INLINE_VALUE_BYTES_MAX: usize = 22;
+
+const _: () = assert!(BATCH_BYTES_MAX + ENTRY_OVERHEAD_BYTES_MAX <= 256 << 10);
+const _: () = assert!(PEER_CHUNK_BYTES + ENTRY_BYTES_MAX + (256 << 10) <= PEER_FRAME_BYTES_MAX);
+const _: () = assert!(INLINE_VALUE_BYTES_MAX >= 20);

@@ -1,0 +1,229 @@
+//! What peers say to each other. Generic over the payload: entries travel as raw bytes after the archived message, in the
+//! order in which they appear in it ([`PeerMessage::map`] visits them in exactly that order).
+
+// The `Archive` derive makes helper items that carry no docs; everything written here has them.
+#![allow(missing_docs)]
+
+use crate::command::{Command, Consistency, Reply, Span};
+use crate::ids::{Ballot, GroupId, Slot};
+use crate::time::{Mono, WallMs};
+use alloc::vec::Vec;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// One accepted, undecided slot in a promise.
+#[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct Reported<P> {
+    /// The slot.
+    pub slot: Slot,
+    /// The highest ballot the acceptor accepted a value in.
+    pub ballot: Ballot,
+    /// That value.
+    pub payload: P,
+}
+
+/// One chosen slot in a `Learn`.
+#[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct Learned<P> {
+    /// The slot.
+    pub slot: Slot,
+    /// A ballot in which the sender held the value (diagnosis only).
+    pub ballot: Ballot,
+    /// The chosen value.
+    pub payload: P,
+}
+
+/// A message between the replicas of one group.
+#[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub enum GroupMessage<P> {
+    /// "Would you promise me `ballot`?" Changes nothing at the receiver.
+    PreVote {
+        /// The ballot the sender would use.
+        ballot: Ballot,
+        /// The sender's wall clock, so that a candidate whose clock is far off is refused.
+        wall: WallMs,
+    },
+    /// The answer.
+    PreVoteReply {
+        /// The ballot asked about.
+        ballot: Ballot,
+        /// Whether the sender sees no live leader and would promise.
+        granted: bool,
+        /// The highest ballot the sender promised.
+        promised: Ballot,
+        /// The sender's contiguous chosen prefix: who is behind may pull from it.
+        chosen: Slot,
+    },
+    /// Phase 1a for all open slots at once.
+    Prepare {
+        /// The candidate's ballot, durable at the candidate.
+        ballot: Ballot,
+        /// First slot the candidate does not know as chosen.
+        from: Slot,
+    },
+    /// Phase 1b, sent when the promise is durable. Long reports come in parts.
+    Promise {
+        /// The ballot promised.
+        ballot: Ballot,
+        /// Everything up to here is chosen: fetch it, it is not reported.
+        chosen: Slot,
+        /// This part's number, from 0.
+        part: u32,
+        /// How many parts there are.
+        part_count: u32,
+        /// Accepted values above `chosen`.
+        reported: Vec<Reported<P>>,
+    },
+    /// Phase 2a.
+    Accept {
+        /// The leader's ballot.
+        ballot: Ballot,
+        /// The slot.
+        slot: Slot,
+        /// The leader's chosen watermark.
+        chosen: Slot,
+        /// The value: an entry.
+        payload: P,
+    },
+    /// Phase 2b, sent when the record is durable.
+    Accepted {
+        /// The ballot captured when the record was written.
+        ballot: Ballot,
+        /// The slot.
+        slot: Slot,
+    },
+    /// The receiver's ballot is too low.
+    Nack {
+        /// The ballot refused.
+        ballot: Ballot,
+        /// What the sender promised instead.
+        promised: Ballot,
+    },
+    /// "Send me chosen values from here on."
+    Fetch {
+        /// First slot wanted.
+        from: Slot,
+    },
+    /// Chosen values, contiguous from the slot asked for; empty if the sender does not have it.
+    Learn {
+        /// The sender's contiguous chosen prefix.
+        chosen: Slot,
+        /// The values.
+        entries: Vec<Learned<P>>,
+    },
+}
+
+/// A leader's heartbeat for one group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct Beat {
+    /// The group.
+    pub group: GroupId,
+    /// The leader's ballot.
+    pub ballot: Ballot,
+    /// The leader's chosen watermark.
+    pub chosen: Slot,
+    /// The leader's boot-time clock at sending; strictly rising per leader, echoed in the reply.
+    pub sent_at: Mono,
+}
+
+/// A follower's answer to a heartbeat: "as of its receipt I had promised nothing above `ballot`", and a lease grant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct BeatReply {
+    /// The group.
+    pub group: GroupId,
+    /// The ballot answered.
+    pub ballot: Ballot,
+    /// Echo of the heartbeat's clock.
+    pub sent_at: Mono,
+    /// The follower's contiguous chosen prefix.
+    pub chosen: Slot,
+}
+
+/// Everything that crosses a peer link.
+#[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub enum PeerMessage<P> {
+    /// A message of one group.
+    Group {
+        /// The group.
+        group: GroupId,
+        /// The message.
+        message: GroupMessage<P>,
+    },
+    /// Heartbeats of all groups the sending core leads, for one peer core.
+    Beats(Vec<Beat>),
+    /// The answers, together.
+    BeatReplies(Vec<BeatReply>),
+    /// A client's command, for the leader to execute.
+    Forward {
+        /// The forwarder's number for it; echoed.
+        id: u64,
+        /// The group.
+        group: GroupId,
+        /// How fresh a read must be.
+        consistency: Consistency,
+        /// The command.
+        command: Command<P>,
+    },
+    /// The leader's answer.
+    ForwardReply {
+        /// The number echoed.
+        id: u64,
+        /// The answer.
+        reply: Reply<P>,
+    },
+}
+
+impl<P> GroupMessage<P> {
+    /// The same with every payload replaced, in order of appearance.
+    pub fn map<Q>(self, mut convert: impl FnMut(P) -> Q) -> GroupMessage<Q> {
+        match self {
+            Self::PreVote { ballot, wall } => GroupMessage::PreVote { ballot, wall },
+            Self::PreVoteReply { ballot, granted, promised, chosen } => {
+                GroupMessage::PreVoteReply { ballot, granted, promised, chosen }
+            }
+            Self::Prepare { ballot, from } => GroupMessage::Prepare { ballot, from },
+            Self::Promise { ballot, chosen, part, part_count, reported } => GroupMessage::Promise {
+                ballot,
+                chosen,
+                part,
+                part_count,
+                reported: reported
+                    .into_iter()
+                    .map(|r| Reported { slot: r.slot, ballot: r.ballot, payload: convert(r.payload) })
+                    .collect(),
+            },
+            Self::Accept { ballot, slot, chosen, payload } => {
+                GroupMessage::Accept { ballot, slot, chosen, payload: convert(payload) }
+            }
+            Self::Accepted { ballot, slot } => GroupMessage::Accepted { ballot, slot },
+            Self::Nack { ballot, promised } => GroupMessage::Nack { ballot, promised },
+            Self::Fetch { from } => GroupMessage::Fetch { from },
+            Self::Learn { chosen, entries } => GroupMessage::Learn {
+                chosen,
+                entries: entries
+                    .into_iter()
+                    .map(|l| Learned { slot: l.slot, ballot: l.ballot, payload: convert(l.payload) })
+                    .collect(),
+            },
+        }
+    }
+}
+
+impl<P> PeerMessage<P> {
+    /// The same with every payload replaced, in order of appearance.
+    pub fn map<Q>(self, mut convert: impl FnMut(P) -> Q) -> PeerMessage<Q> {
+        match self {
+            Self::Group { group, message } => PeerMessage::Group { group, message: message.map(convert) },
+            Self::Beats(beats) => PeerMessage::Beats(beats),
+            Self::BeatReplies(replies) => PeerMessage::BeatReplies(replies),
+            Self::Forward { id, group, consistency, command } => {
+                PeerMessage::Forward { id, group, consistency, command: command.map(convert) }
+            }
+            Self::ForwardReply { id, reply } => {
+                PeerMessage::ForwardReply { id, reply: reply.map(&mut convert) }
+            }
+        }
+    }
+}
+
+/// A peer message as archived: payloads are lengths of the byte runs that follow.
+pub type PeerMessageMeta = PeerMessage<Span>;
