@@ -24,7 +24,7 @@ impl Members {
         let count = voters.len();
         voters.dedup();
         assert!(count == voters.len(), "a node is named twice");
-        assert!(count >= 1 && count <= crate::limits::MEMBER_COUNT_MAX, "1 to 9 voters");
+        assert!((1..=crate::limits::MEMBER_COUNT_MAX).contains(&count), "1 to 9 voters");
         let quorum = count / 2 + 1;
         Self { voters, accept_quorum: quorum, prepare_quorum: quorum }
     }

@@ -1,0 +1,193 @@
+//! What can happen to a replica and all it can ask for.
+
+use alloc::vec::Vec;
+use synod_types::{Ballot, Beat, BeatReply, GroupMessage, Location, Nanos, NodeId, RecordHead, Slot};
+
+/// Spans of time the protocol runs on. The same on all nodes of a cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// Between two heartbeats of a leader.
+    pub heartbeat: Nanos,
+    /// How long a heartbeat binds the follower that answers it; also the limit after which a stalled log silences a
+    /// leader.
+    pub lease: Nanos,
+    /// Taken off a lease at the leader for clocks that run at different speeds.
+    pub drift: Nanos,
+    /// Spread of election timeouts.
+    pub election_jitter: Nanos,
+    /// Added to the election timeout per priority rank.
+    pub rank_delay: Nanos,
+    /// An open slot whose quorum has not answered is sent again after this long.
+    pub resend: Nanos,
+    /// How long a request waits for a leader, and a forwarded one for its answer.
+    pub patience: Nanos,
+    /// A candidate whose wall clock is further than this from a voter's gets no vote.
+    pub skew_max_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Nanos::from_ms(50),
+            lease: Nanos::from_ms(300),
+            drift: Nanos::from_ms(10),
+            election_jitter: Nanos::from_ms(120),
+            rank_delay: Nanos::from_ms(60),
+            resend: Nanos::from_ms(100),
+            patience: Nanos::from_ms(4000),
+            skew_max_ms: 30_000,
+        }
+    }
+}
+
+/// Everything that can happen to a replica.
+#[derive(Debug)]
+pub enum Input<P> {
+    /// A peer says something.
+    Message {
+        /// Who.
+        from: NodeId,
+        /// What.
+        message: GroupMessage<P>,
+    },
+    /// A heartbeat (they travel together for all groups of a core).
+    Beat {
+        /// Who.
+        from: NodeId,
+        /// The heartbeat.
+        beat: Beat,
+    },
+    /// The answer to one.
+    BeatReply {
+        /// Who.
+        from: NodeId,
+        /// The answer.
+        reply: BeatReply,
+    },
+    /// Propose an entry. Only to a leader ([`crate::Paxos::can_propose`]).
+    Propose {
+        /// The entry.
+        payload: P,
+    },
+    /// The payload of an appended record has its place in the log.
+    Located {
+        /// The slot.
+        slot: Slot,
+        /// The ballot of the record.
+        ballot: Ballot,
+        /// Its place.
+        at: Location,
+    },
+    /// A record is durable.
+    Durable {
+        /// The receipt that came with its `Append`.
+        receipt: Receipt,
+    },
+    /// Time passed.
+    Tick {
+        /// Whether the log has made no progress for a whole lease: a stalled leader must fall silent (P-09).
+        stalled: bool,
+    },
+    /// The link to a peer broke; what was sent on it may be lost.
+    LinkLost {
+        /// The peer.
+        node: NodeId,
+    },
+}
+
+/// Everything a replica can ask for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect<P> {
+    /// Write a record. `then` may be sent once it is durable and not before (P-01); `receipt` comes back then too.
+    Append {
+        /// The record's head.
+        head: RecordHead,
+        /// Its payload.
+        payload: Option<P>,
+        /// Messages that reveal it.
+        then: Vec<(NodeId, GroupMessage<P>)>,
+        /// To be given back by [`Input::Durable`].
+        receipt: Receipt,
+    },
+    /// Send to a peer; may be lost.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: GroupMessage<P>,
+    },
+    /// A heartbeat, to be coalesced with those of other groups.
+    Beat {
+        /// To whom.
+        to: NodeId,
+        /// The heartbeat.
+        beat: Beat,
+    },
+    /// The answer to one, likewise.
+    BeatReply {
+        /// To whom.
+        to: NodeId,
+        /// The answer.
+        reply: BeatReply,
+    },
+    /// A peer wants a chosen value that is only in the log: read it and send it as `Learn`.
+    ReadBack {
+        /// To whom.
+        to: NodeId,
+        /// The slot.
+        slot: Slot,
+        /// The ballot it is held in.
+        ballot: Ballot,
+        /// Where it lies.
+        at: Location,
+    },
+}
+
+/// What a durable record means to the replica that wrote it. Captured at submit: by completion the ballot in force may be
+/// another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Receipt {
+    /// The promise of this ballot is safe.
+    Promise(Ballot),
+    /// The value accepted for `slot` in `ballot` is safe.
+    Accept {
+        /// The slot.
+        slot: Slot,
+        /// The ballot.
+        ballot: Ballot,
+    },
+    /// The learned value of `slot` is safe.
+    Learned {
+        /// The slot.
+        slot: Slot,
+        /// The ballot noted with it.
+        ballot: Ballot,
+    },
+}
+
+/// The role a replica plays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Follows a leader or knows none.
+    Follower,
+    /// Gathers promises.
+    Candidate,
+    /// Proposes.
+    Leader,
+}
+
+/// Known bugs that the simulator must find.
+#[cfg(feature = "canary")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Canary {
+    /// A promise is answered before it is durable (breaks P-01).
+    PromiseBeforeDurable,
+    /// A candidate's ballot is not made durable, so a restart may use it again (breaks P-01).
+    BallotReuse,
+    /// A quorum is n/2.
+    HalfQuorum,
+    /// The winner proposes a no-op where a value was reported (breaks P-06).
+    NoopOverReported,
+    /// The watermark is applied to a record of another ballot (breaks P-05).
+    WatermarkOtherBallot,
+}

@@ -1,0 +1,313 @@
+//! Election: pre-vote, prepare, and what the winner does with the reports (P-06).
+//!
+//! ```text
+//!  Follower ──timeout──▶ PreCandidate ──quorum grants──▶ Candidate ──quorum promises──▶ Leader
+//!      ▲                     │ nobody raised a ballot        │ own ballot durable first     │
+//!      └─────────────────────┴───────────────────────────────┴──── higher ballot, no quorum ┘
+//! ```
+//! A pre-vote is granted by who sees no live leader, whatever the candidate's log: any node that reaches a quorum may lead,
+//! even one that is behind (it pulls what it misses before it serves). That is what survives partial partitions.
+
+use crate::{Effect, Paxos, Receipt, State};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use synod_types::{
+    Ballot, EntryBuilder, GroupMessage, Mono, Nanos, NodeId, Now, Payload, RecordKind, Reported, Slot, WallMs,
+};
+
+#[derive(Debug)]
+pub(crate) struct PreCandidate {
+    ballot: Ballot,
+    votes: u64,
+    until: Mono,
+}
+
+#[derive(Debug)]
+pub(crate) struct Candidate<P> {
+    pub ballot: Ballot,
+    first: Slot,
+    promises: u64,
+    until: Mono,
+    resend_at: Mono,
+    own_durable: bool,
+    /// Highest-ballot value reported per slot.
+    best: BTreeMap<Slot, (Ballot, P)>,
+    chosen: Slot,
+    chosen_at: NodeId,
+    partial: BTreeMap<NodeId, Parts>,
+}
+
+/// The parts of one acceptor's promise that have come. A repetition may be cut differently, so parts of different cuts never
+/// mix.
+#[derive(Debug)]
+struct Parts {
+    chosen: Slot,
+    part_count: u32,
+    seen: BTreeSet<u32>,
+}
+
+impl<P: Payload> Paxos<P> {
+    /// Sets the election timeout: a lease (nobody grants earlier), the rank's delay, and jitter.
+    pub(crate) fn arm_election(&mut self, now: Mono, first: bool) {
+        let jitter = Nanos(self.next_random() % self.timing.election_jitter.0.max(1));
+        let rank = Nanos(self.timing.rank_delay.0 * u64::from(self.config.priority_rank));
+        // At start the silence is a lease already; adding another would only delay the first leader.
+        let base = if first { self.silent_until } else { now.plus(self.timing.lease) };
+        let jitter = if first { Nanos(jitter.0 / 4) } else { jitter };
+        self.election_at = base.plus(rank).plus(jitter);
+    }
+
+    fn back_off(&mut self, now: Mono) {
+        let jitter = Nanos(self.next_random() % self.timing.election_jitter.0.max(1));
+        self.role = State::Follower;
+        self.election_at = now.plus(Nanos(self.timing.heartbeat.0 / 2)).plus(jitter);
+    }
+
+    pub(crate) fn election_tick(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+        match &self.role {
+            State::Follower if now.mono >= self.election_at => self.start_pre_vote(now, out),
+            State::PreCandidate(pre) if now.mono >= pre.until => self.back_off(now.mono),
+            State::Candidate(candidate) if now.mono >= candidate.until => self.back_off(now.mono),
+            State::Candidate(candidate) if candidate.own_durable && now.mono >= candidate.resend_at => {
+                self.resend_prepare(now, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn start_pre_vote(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+        self.leader_live = false;
+        let own = self.grant.is_none_or(|(_, until)| now.mono >= until) && now.mono >= self.silent_until;
+        if !own {
+            // This replica's own word still binds it.
+            self.back_off(now.mono);
+            return;
+        }
+        let ballot = self.next_ballot();
+        let votes = self.bit_of(self.config.node).unwrap_or(0);
+        self.role =
+            State::PreCandidate(PreCandidate { ballot, votes, until: now.mono.plus(self.timing.lease) });
+        for to in self.peers() {
+            out.push(Effect::Send { to, message: GroupMessage::PreVote { ballot, wall: now.wall } });
+        }
+        self.pre_vote_settle(now, out);
+    }
+
+    /// Above everything promised here and everything heard of: unique by its node, never used before because every own
+    /// ballot was a durable promise first (P-01).
+    fn next_ballot(&self) -> Ballot {
+        #[cfg(feature = "canary")]
+        if self.canary == Some(crate::Canary::BallotReuse) {
+            return self.promised_durable.above(self.config.node);
+        }
+        let round = self.promised.round().max(self.round_seen);
+        Ballot::new(round + 1, self.config.node)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    pub(crate) fn on_pre_vote_reply(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        granted: bool,
+        promised: Ballot,
+        chosen: Slot,
+        now: Now,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        self.round_seen = self.round_seen.max(promised.round());
+        self.pull_towards(from, chosen, now, out);
+        let bit = self.bit_of(from).unwrap_or(0);
+        if let State::PreCandidate(pre) = &mut self.role
+            && pre.ballot == ballot
+            && granted
+        {
+            pre.votes |= bit;
+            self.pre_vote_settle(now, out);
+        }
+    }
+
+    fn pre_vote_settle(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+        if let State::PreCandidate(pre) = &self.role
+            && pre.votes.count_ones() >= self.prepare_quorum()
+        {
+            self.stand(now, out);
+        }
+    }
+
+    /// Stands for election: the own promise first, the prepare rides on it (P-01).
+    fn stand(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+        let ballot = self.next_ballot();
+        #[cfg(feature = "canary")]
+        if self.canary == Some(crate::Canary::BallotReuse) {
+            self.stand_without_record(ballot, now, out);
+            return;
+        }
+        assert!(ballot > self.promised, "a new ballot is above every promise");
+        let first = self.enter_candidacy(ballot, now);
+        let then = self.peers().map(|to| (to, GroupMessage::Prepare { ballot, from: first })).collect();
+        out.push(Effect::Append {
+            head: self.head(RecordKind::Promise, Slot::ZERO, ballot),
+            payload: None,
+            then,
+            receipt: Receipt::Promise(ballot),
+        });
+    }
+
+    fn enter_candidacy(&mut self, ballot: Ballot, now: Now) -> Slot {
+        self.promised = self.promised.max(ballot);
+        self.round_seen = self.round_seen.max(ballot.round());
+        self.grant = None;
+        let first = self.chosen.next();
+        self.role = State::Candidate(Candidate {
+            ballot,
+            first,
+            promises: 0,
+            until: now.mono.plus(self.timing.lease).plus(self.timing.lease),
+            resend_at: now.mono.plus(self.timing.resend),
+            own_durable: false,
+            best: BTreeMap::new(),
+            chosen: self.chosen,
+            chosen_at: self.config.node,
+            partial: BTreeMap::new(),
+        });
+        first
+    }
+
+    #[cfg(feature = "canary")]
+    fn stand_without_record(&mut self, ballot: Ballot, now: Now, out: &mut Vec<Effect<P>>) {
+        let first = self.enter_candidacy(ballot, now);
+        for to in self.peers() {
+            out.push(Effect::Send { to, message: GroupMessage::Prepare { ballot, from: first } });
+        }
+        self.candidate_own_promise(ballot, now, out);
+    }
+
+    fn resend_prepare(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+        let resend_at = now.mono.plus(self.timing.resend);
+        let State::Candidate(candidate) = &mut self.role else { return };
+        candidate.resend_at = resend_at;
+        let (ballot, first, promises) = (candidate.ballot, candidate.first, candidate.promises);
+        for to in self.peers() {
+            if self.bit_of(to).is_some_and(|bit| promises & bit == 0) {
+                out.push(Effect::Send { to, message: GroupMessage::Prepare { ballot, from: first } });
+            }
+        }
+    }
+
+    /// The candidate's own promise is durable: its own report counts.
+    pub(crate) fn candidate_own_promise(&mut self, ballot: Ballot, now: Now, out: &mut Vec<Effect<P>>) {
+        let node = self.config.node;
+        let bit = self.bit_of(node).unwrap_or(0);
+        let State::Candidate(candidate) = &mut self.role else { return };
+        if candidate.ballot != ballot {
+            return;
+        }
+        candidate.own_durable = true;
+        candidate.promises |= bit;
+        let mut slot = self.chosen.next();
+        while slot <= self.log.last() {
+            if let Some(open) = self.log.get(slot)
+                && let Some(payload) = &open.payload
+            {
+                candidate.report(slot, open.ballot, payload.clone());
+            }
+            slot = slot.next();
+        }
+        self.promises_settle(now, out);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    pub(crate) fn on_promise(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        chosen: Slot,
+        (part, part_count): (u32, u32),
+        reported: Vec<Reported<P>>,
+        now: Now,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let Some(bit) = self.bit_of(from) else { return };
+        let State::Candidate(candidate) = &mut self.role else { return };
+        if candidate.ballot != ballot || part >= part_count {
+            return;
+        }
+        for Reported { slot, ballot, payload } in reported {
+            candidate.report(slot, ballot, payload);
+        }
+        if chosen > candidate.chosen {
+            candidate.chosen = chosen;
+            candidate.chosen_at = from;
+        }
+        let parts = candidate.partial.entry(from).or_insert_with(|| Parts {
+            chosen,
+            part_count,
+            seen: BTreeSet::new(),
+        });
+        if (parts.chosen, parts.part_count) != (chosen, part_count) {
+            *parts = Parts { chosen, part_count, seen: BTreeSet::new() };
+        }
+        parts.seen.insert(part);
+        if parts.seen.len() == part_count as usize {
+            candidate.promises |= bit;
+            self.promises_settle(now, out);
+        }
+    }
+
+    fn promises_settle(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+        let quorum = self.prepare_quorum();
+        let State::Candidate(candidate) = &self.role else { return };
+        // The candidate's own promise must be among them: it proposes only what its own disk knows it may.
+        if !candidate.own_durable || candidate.promises.count_ones() < quorum {
+            return;
+        }
+        let State::Candidate(candidate) = core::mem::replace(&mut self.role, State::Follower) else { return };
+        self.win(candidate, now, out);
+    }
+
+    /// The winner re-proposes the highest-ballot value of every open slot, a no-op only where nobody in the quorum reported
+    /// one, and one slot of its own after them (P-06).
+    fn win(&mut self, candidate: Candidate<P>, now: Now, out: &mut Vec<Effect<P>>) {
+        let Candidate { ballot, mut best, chosen, chosen_at, .. } = candidate;
+        let chosen = chosen.max(self.chosen);
+        let top = best.last_key_value().map_or(chosen, |(&slot, _)| slot.max(chosen));
+        let start_slot = top.next();
+        self.become_leader(ballot, start_slot, now);
+        let mut slot = chosen.next();
+        while slot <= top {
+            if self.log.get(slot).is_none_or(|open| !open.chosen) {
+                let value = best.remove(&slot).map(|(_, payload)| payload);
+                #[cfg(feature = "canary")]
+                let value = value.filter(|_| self.canary != Some(crate::Canary::NoopOverReported));
+                let value = value.unwrap_or_else(|| no_op(now.wall));
+                self.propose_at(slot, value, out);
+            }
+            slot = slot.next();
+        }
+        self.propose_at(start_slot, no_op(now.wall), out);
+        self.pull = None;
+        self.pull_towards(chosen_at, chosen, now, out);
+        self.send_beats(now, out);
+    }
+}
+
+impl<P> Candidate<P> {
+    fn report(&mut self, slot: Slot, ballot: Ballot, payload: P) {
+        match self.best.entry(slot) {
+            alloc::collections::btree_map::Entry::Vacant(vacant) => {
+                vacant.insert((ballot, payload));
+            }
+            alloc::collections::btree_map::Entry::Occupied(mut held) => {
+                if held.get().0 < ballot {
+                    held.insert((ballot, payload));
+                }
+            }
+        }
+    }
+}
+
+/// An entry without commands: it fills a slot and carries the leader's time.
+fn no_op<P: Payload>(ts: WallMs) -> P {
+    P::from(EntryBuilder::new().finish(ts))
+}

@@ -1,0 +1,345 @@
+//! The leader: proposals, tallies, heartbeats, the lease they earn, and flow control.
+//!
+//! `confirmed` is the one clock of leadership: the latest time t such that an accept quorum has said, after t, that it
+//! promised nobody higher. A lease is `confirmed + lease - drift > now`; a ReadIndex read waits until `confirmed` reaches its
+//! ticket. Both count from the *sending* of the heartbeat (P-07).
+
+use crate::{Effect, Paxos, Receipt, State};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec;
+use alloc::vec::Vec;
+use synod_types::{
+    Ballot, Beat, BeatReply, GroupMessage, Mono, NodeId, Now, Payload, RecordKind, Slot, WallMs, limits,
+};
+
+/// Unanswered accept bytes to one peer beyond which it is left to pull (P-14). Twice the leader's own window, so that a peer
+/// which merely lags one window is not cut off.
+const PEER_UNANSWERED_BYTES_MAX: usize = 2 * limits::WINDOW_BYTES_MAX;
+
+#[derive(Debug)]
+pub(crate) struct Leader {
+    pub ballot: Ballot,
+    /// The first slot that is this leader's own: it serves once this is applied.
+    pub start_slot: Slot,
+    pub next_slot: Slot,
+    since: Mono,
+    wall: WallMs,
+    last_sent_at: Mono,
+    next_beat: Mono,
+    beat_wanted: bool,
+    next_resend: Mono,
+    /// Slots up to here were open at the last resend already.
+    resend_mark: Slot,
+    /// Slots proposed and not chosen yet, with their payload bytes.
+    open: BTreeMap<Slot, usize>,
+    open_bytes: usize,
+    peers: Vec<Peer>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    node: NodeId,
+    /// The latest heartbeat it answered.
+    echo: Mono,
+    /// Accepts it has not answered: slot and bytes.
+    unanswered: VecDeque<(Slot, usize)>,
+    unanswered_bytes: usize,
+}
+
+impl Leader {
+    /// Whether this leader proposed for `slot` and does not know it as chosen.
+    pub fn has_open(&self, slot: Slot) -> bool {
+        self.open.contains_key(&slot)
+    }
+}
+
+impl Peer {
+    fn answered(&mut self, slot: Slot) {
+        if let Ok(index) = self.unanswered.binary_search_by_key(&slot, |&(slot, _)| slot) {
+            self.unanswered_bytes -= self.unanswered[index].1;
+            self.unanswered[index].1 = 0;
+        }
+        while self.unanswered.front().is_some_and(|&(_, bytes)| bytes == 0) {
+            self.unanswered.pop_front();
+        }
+    }
+
+    fn answered_up_to(&mut self, chosen: Slot) {
+        while let Some(&(slot, bytes)) = self.unanswered.front() {
+            if slot > chosen && bytes > 0 {
+                break;
+            }
+            self.unanswered_bytes -= bytes;
+            self.unanswered.pop_front();
+        }
+    }
+}
+
+impl<P: Payload> Paxos<P> {
+    pub(crate) fn become_leader(&mut self, ballot: Ballot, start_slot: Slot, now: Now) {
+        assert!(ballot == self.promised, "a leader's own promise is its ballot");
+        self.note_leader(ballot, now.mono);
+        let peers = self
+            .peers()
+            .map(|node| Peer { node, echo: Mono::ZERO, unanswered: VecDeque::new(), unanswered_bytes: 0 })
+            .collect();
+        self.role = State::Leader(Leader {
+            ballot,
+            start_slot,
+            next_slot: start_slot.next(),
+            since: now.mono,
+            wall: now.wall,
+            last_sent_at: Mono::ZERO,
+            next_beat: now.mono,
+            beat_wanted: false,
+            next_resend: now.mono.plus(self.timing.resend),
+            resend_mark: Slot::ZERO,
+            open: BTreeMap::new(),
+            open_bytes: 0,
+            peers,
+        });
+    }
+
+    /// Whether the window has room for another slot (P-14). False on a replica that does not lead.
+    pub fn can_propose(&self) -> bool {
+        match &self.role {
+            State::Leader(leader) => {
+                leader.next_slot.since(self.chosen) <= limits::WINDOW_SLOTS_MAX
+                    && leader.open_bytes < limits::WINDOW_BYTES_MAX
+            }
+            _ => false,
+        }
+    }
+
+    /// Slots proposed and not chosen yet.
+    pub fn in_flight(&self) -> u64 {
+        match &self.role {
+            State::Leader(leader) => leader.open.len() as u64,
+            _ => 0,
+        }
+    }
+
+    /// The slot the next proposal gets, on a leader.
+    pub fn next_slot(&self) -> Option<Slot> {
+        match &self.role {
+            State::Leader(leader) => Some(leader.next_slot),
+            _ => None,
+        }
+    }
+
+    /// The leader's clock: wall time at election plus elapsed boot time, so that a stepped wall clock cannot move expiry.
+    pub fn leader_clock(&self, now: Mono) -> Option<WallMs> {
+        match &self.role {
+            State::Leader(leader) => Some(leader.wall.plus_ms(now.since(leader.since).as_ms())),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn on_propose(&mut self, payload: P, out: &mut Vec<Effect<P>>) {
+        let State::Leader(leader) = &mut self.role else {
+            panic!("proposed to a replica that does not lead");
+        };
+        let slot = leader.next_slot;
+        leader.next_slot = slot.next();
+        self.propose_at(slot, payload, out);
+    }
+
+    /// Phase 2a: the own record and the peers' messages leave together; the own vote counts when the record is durable.
+    pub(crate) fn propose_at(&mut self, slot: Slot, payload: P, out: &mut Vec<Effect<P>>) {
+        let bytes = payload.as_ref().len().max(1);
+        let State::Leader(leader) = &mut self.role else { return };
+        let ballot = leader.ballot;
+        leader.open.insert(slot, bytes);
+        leader.open_bytes += bytes;
+        self.log.put(slot, ballot, payload.clone());
+        out.push(Effect::Append {
+            head: self.head(RecordKind::Accept, slot, ballot),
+            payload: Some(payload.clone()),
+            then: vec![],
+            receipt: Receipt::Accept { slot, ballot },
+        });
+        let chosen = self.chosen;
+        let State::Leader(leader) = &mut self.role else { return };
+        for peer in &mut leader.peers {
+            if peer.unanswered_bytes > PEER_UNANSWERED_BYTES_MAX {
+                continue; // it will pull
+            }
+            if peer.unanswered.back().is_none_or(|&(last, _)| last < slot) {
+                peer.unanswered.push_back((slot, bytes));
+                peer.unanswered_bytes += bytes;
+            }
+            let message = GroupMessage::Accept { ballot, slot, chosen, payload: payload.clone() };
+            out.push(Effect::Send { to: peer.node, message });
+        }
+    }
+
+    pub(crate) fn on_accepted(&mut self, from: NodeId, ballot: Ballot, slot: Slot) {
+        if let State::Leader(leader) = &mut self.role
+            && leader.ballot == ballot
+        {
+            if let Some(peer) = leader.peers.iter_mut().find(|peer| peer.node == from) {
+                peer.answered(slot);
+            }
+            self.tally(slot, ballot, from);
+        }
+    }
+
+    /// Counts one acceptance, matched to slot and ballot.
+    pub(crate) fn tally(&mut self, slot: Slot, ballot: Ballot, node: NodeId) {
+        let Some(bit) = self.bit_of(node) else { return };
+        let quorum = self.accept_quorum();
+        if !matches!(&self.role, State::Leader(leader) if leader.ballot == ballot) {
+            return;
+        }
+        let Some(open) = self.log.get_mut(slot) else { return };
+        if open.ballot != ballot || open.chosen {
+            return;
+        }
+        open.acks |= bit;
+        if open.acks.count_ones() >= quorum {
+            self.decide(slot);
+        }
+    }
+
+    /// The value held for `slot` is chosen.
+    pub(crate) fn decide(&mut self, slot: Slot) {
+        self.log.mark_chosen(slot);
+        if let State::Leader(leader) = &mut self.role
+            && let Some(bytes) = leader.open.remove(&slot)
+        {
+            leader.open_bytes -= bytes;
+        }
+        self.advance_chosen();
+    }
+
+    pub(crate) fn on_beat_reply(&mut self, from: NodeId, reply: BeatReply) {
+        if let State::Leader(leader) = &mut self.role
+            && leader.ballot == reply.ballot
+            && reply.sent_at <= leader.last_sent_at
+            && let Some(peer) = leader.peers.iter_mut().find(|peer| peer.node == from)
+        {
+            peer.echo = peer.echo.max(reply.sent_at);
+            peer.answered_up_to(reply.chosen);
+        }
+    }
+
+    pub(crate) fn on_link_lost(&mut self, node: NodeId) {
+        if let State::Leader(leader) = &mut self.role
+            && let Some(peer) = leader.peers.iter_mut().find(|peer| peer.node == node)
+        {
+            peer.unanswered.clear();
+            peer.unanswered_bytes = 0;
+        }
+    }
+
+    /// The latest time at or after which an accept quorum confirmed this leader.
+    fn confirmed(&self, now: Mono) -> Mono {
+        let quorum = self.accept_quorum() as usize;
+        let State::Leader(leader) = &self.role else { return Mono::ZERO };
+        if quorum <= 1 {
+            return now;
+        }
+        let mut echoes: Vec<Mono> = leader.peers.iter().map(|peer| peer.echo).collect();
+        echoes.sort_unstable_by(|a, b| b.cmp(a));
+        // The leader itself is the first of the quorum.
+        echoes.get(quorum - 2).copied().unwrap_or(Mono::ZERO)
+    }
+
+    /// Whether this replica leads under an unexpired lease at `now`.
+    pub fn lease_valid(&self, now: Mono) -> bool {
+        let confirmed = self.confirmed(now);
+        matches!(self.role, State::Leader(_))
+            && confirmed > Mono::ZERO
+            && confirmed.plus(self.timing.lease) > now.plus(self.timing.drift)
+    }
+
+    /// A ticket for a ReadIndex read arriving now: [`Paxos::ticket_valid`] turns true once a quorum has answered a heartbeat
+    /// sent after this call. Wants a heartbeat at the turn's end.
+    pub fn read_ticket(&mut self) -> Option<Mono> {
+        match &mut self.role {
+            State::Leader(leader) => {
+                leader.beat_wanted = true;
+                Some(Mono(leader.last_sent_at.0 + 1))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a read with this ticket may be served. Ask only while the replica leads in the ballot of the ticket.
+    pub fn ticket_valid(&self, ticket: Mono, now: Mono) -> bool {
+        let lone = self.accept_quorum() <= 1;
+        matches!(self.role, State::Leader(_)) && (lone || self.confirmed(now) >= ticket)
+    }
+
+    /// Sends heartbeats if a read asked for them this turn.
+    pub fn beat_if_wanted(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+        if matches!(&self.role, State::Leader(leader) if leader.beat_wanted) {
+            self.send_beats(now, out);
+        }
+    }
+
+    pub(crate) fn send_beats(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+        let chosen = self.chosen;
+        let group = self.config.group;
+        let heartbeat = self.timing.heartbeat;
+        let State::Leader(leader) = &mut self.role else { return };
+        // Strictly rising, so that an answer names one heartbeat.
+        let sent_at = now.mono.max(Mono(leader.last_sent_at.0 + 1));
+        leader.last_sent_at = sent_at;
+        leader.next_beat = now.mono.plus(heartbeat);
+        leader.beat_wanted = false;
+        let ballot = leader.ballot;
+        for peer in &leader.peers {
+            out.push(Effect::Beat { to: peer.node, beat: Beat { group, ballot, chosen, sent_at } });
+        }
+    }
+
+    pub(crate) fn leader_tick(&mut self, stalled: bool, now: Now, out: &mut Vec<Effect<P>>) {
+        let patience = self.timing.lease.0 * 2;
+        let confirmed = self.confirmed(now.mono);
+        let serving = self.serving();
+        let State::Leader(leader) = &mut self.role else { return };
+        let age = now.mono.since(leader.since).0;
+        let unconfirmed = now.mono.since(confirmed.max(leader.since)).0 > patience;
+        // A leader that no quorum answers must fall silent, or those who still hear it would refuse a better one (P-06);
+        // one that cannot get ready has the same effect.
+        if unconfirmed || (!serving && age > 4 * patience) {
+            self.step_down(now.mono);
+            return;
+        }
+        if now.mono >= leader.next_beat && !stalled {
+            self.send_beats(now, out);
+        }
+        self.resend_open(now, out);
+    }
+
+    /// Sends accepts again that have been open for a whole interval, to the peers whose vote is missing.
+    fn resend_open(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+        let interval = self.timing.resend;
+        let chosen = self.chosen;
+        let State::Leader(leader) = &mut self.role else { return };
+        if now.mono < leader.next_resend {
+            return;
+        }
+        leader.next_resend = now.mono.plus(interval);
+        let mark = leader.resend_mark;
+        leader.resend_mark = leader.next_slot.previous();
+        let ballot = leader.ballot;
+        let mut budget = limits::PEER_CHUNK_BYTES;
+        let late: Vec<Slot> = leader.open.range(..=mark).map(|(&slot, _)| slot).collect();
+        for slot in late {
+            let Some(open) = self.log.get(slot) else { continue };
+            let (Some(payload), true) = (&open.payload, open.ballot == ballot) else { continue };
+            for to in self.peers() {
+                if self.bit_of(to).is_some_and(|bit| open.acks & bit == 0) {
+                    let message = GroupMessage::Accept { ballot, slot, chosen, payload: payload.clone() };
+                    out.push(Effect::Send { to, message });
+                }
+            }
+            match budget.checked_sub(payload.as_ref().len()) {
+                Some(rest) => budget = rest,
+                None => break,
+            }
+        }
+    }
+}
