@@ -1,0 +1,130 @@
+//! The clients' history: what was asked, when, and what came of it. The only evidence the linearizability checker accepts.
+//!
+//! A request without an answer is *unknown*: it may have happened, may happen later, or never. Calling it "failed" is how a
+//! checker comes to accuse a correct system (field/consensus.md, jepsen #596) or to acquit a wrong one.
+
+use super::model::{Action, Answer, Instant};
+use std::fmt;
+
+/// A point in the history: a total order, and the virtual instant for the reader and for expiries.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Stamp {
+    /// Rises with every call and answer recorded.
+    pub order: u64,
+    /// When.
+    pub at: Instant,
+}
+
+/// What came of an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// No answer: it may take effect at any time after its call, or never.
+    Unknown,
+    /// It was answered.
+    Answered {
+        /// When.
+        stamp: Stamp,
+        /// With what.
+        answer: Answer,
+    },
+    /// It was answered with an error that promises that nothing was executed.
+    Refused,
+}
+
+/// One operation of one client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Operation {
+    /// Who asked.
+    pub client: u32,
+    /// Which key.
+    pub key: u32,
+    /// What.
+    pub action: Action,
+    /// When it was asked first.
+    pub called: Stamp,
+    /// What came of it.
+    pub fate: Fate,
+}
+
+/// Names an operation of a [`History`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct OperationId(usize);
+
+/// Everything the clients did, in order of calling.
+#[derive(Clone, Default, Debug)]
+pub struct History {
+    operations: Vec<Operation>,
+    next_order: u64,
+}
+
+impl History {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// A client asks; until told otherwise the outcome is unknown.
+    pub fn call(&mut self, client: u32, key: u32, action: Action, at: Instant) -> OperationId {
+        let called = self.stamp(at);
+        self.operations.push(Operation { client, key, action, called, fate: Fate::Unknown });
+        OperationId(self.operations.len() - 1)
+    }
+    /// The answer came.
+    ///
+    /// # Panics
+    /// When the operation was settled before.
+    pub fn answer(&mut self, id: OperationId, answer: Answer, at: Instant) {
+        let stamp = self.stamp(at);
+        self.settle(id, Fate::Answered { stamp, answer });
+    }
+    /// An error came that promises that nothing was executed.
+    ///
+    /// # Panics
+    /// When the operation was settled before.
+    pub fn refuse(&mut self, id: OperationId) {
+        self.settle(id, Fate::Refused);
+    }
+    /// The operations, in order of calling.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+    /// One operation.
+    pub fn get(&self, id: OperationId) -> &Operation {
+        &self.operations[id.0]
+    }
+    /// How many operations were answered.
+    pub fn answered_count(&self) -> usize {
+        self.operations.iter().filter(|op| matches!(op.fate, Fate::Answered { .. })).count()
+    }
+    /// The operations of every key, keys ascending.
+    pub fn by_key(&self) -> Vec<(u32, Vec<Operation>)> {
+        let mut keys = std::collections::BTreeMap::<u32, Vec<Operation>>::new();
+        for op in &self.operations {
+            keys.entry(op.key).or_default().push(*op);
+        }
+        keys.into_iter().collect()
+    }
+
+    fn settle(&mut self, id: OperationId, fate: Fate) {
+        let op = &mut self.operations[id.0];
+        assert!(op.fate == Fate::Unknown, "an operation is settled once: {op}");
+        op.fate = fate;
+    }
+
+    fn stamp(&mut self, at: Instant) -> Stamp {
+        let order = self.next_order;
+        self.next_order += 1;
+        Stamp { order, at }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let us = |stamp: Stamp| stamp.at / 1000;
+        write!(f, "client {} key {} {} [{}us", self.client, self.key, self.action, us(self.called))?;
+        match self.fate {
+            Fate::Unknown => write!(f, ", …] unknown"),
+            Fate::Answered { stamp, answer } => write!(f, ", {}us] = {answer:?}", us(stamp)),
+            Fate::Refused => write!(f, "] refused"),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Checkers: what must hold of a run, one file per invariant, each with the rule of DESIGN §4 or the paper it comes from.
+//!
+//! May not: know the simulator. A checker is told what was observed and answers with a [`Violation`] or nothing, so that it
+//! can be tested on histories written by hand.
+
+pub mod brute;
+pub mod history;
+pub mod model;
+pub mod wgl;
+
+use std::fmt;
+
+/// An invariant that did not hold, with the state that shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which invariant: the checker's name.
+    pub invariant: &'static str,
+    /// What was seen, for a reader who has nothing else.
+    pub detail: String,
+}
+
+impl Violation {
+    /// A violation of `invariant`.
+    pub fn new(invariant: &'static str, detail: impl Into<String>) -> Self {
+        Self { invariant, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] {}", self.invariant, self.detail)
+    }
+}
+
+/// What a check says.
+pub type Checked = Result<(), Violation>;
