@@ -4,8 +4,9 @@
 //! goes back. `now` is read after the turn's last input was received.
 
 use alloc::vec::Vec;
+pub use synod_paxos::{Role, Timing};
 use synod_types::{
-    Ballot, Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, Nanos, NodeId, PeerMessage,
+    Ballot, Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, NodeId, PeerMessage,
     RecordHead, Reply, RequestId, Slot, WallMs,
 };
 
@@ -118,43 +119,6 @@ impl<P, F: FnMut(Effect<'_, P>)> Sink<P> for F {
     }
 }
 
-/// Spans of time the protocol runs on. The same on all nodes of a cluster.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Timing {
-    /// Between two heartbeats of a leader.
-    pub heartbeat: Nanos,
-    /// How long a heartbeat binds the follower that answers it; also the limit after which a stalled log silences a
-    /// leader.
-    pub lease: Nanos,
-    /// Taken off a lease at the leader for clocks that run at different speeds.
-    pub drift: Nanos,
-    /// Spread of election timeouts.
-    pub election_jitter: Nanos,
-    /// Added to the election timeout per priority rank.
-    pub rank_delay: Nanos,
-    /// An open slot whose quorum has not answered is sent again after this long.
-    pub resend: Nanos,
-    /// How long a request waits for a leader, and a forwarded one for its answer.
-    pub patience: Nanos,
-    /// A candidate whose wall clock is further than this from a voter's gets no vote.
-    pub skew_max_ms: u64,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            heartbeat: Nanos::from_ms(50),
-            lease: Nanos::from_ms(300),
-            drift: Nanos::from_ms(10),
-            election_jitter: Nanos::from_ms(120),
-            rank_delay: Nanos::from_ms(60),
-            resend: Nanos::from_ms(100),
-            patience: Nanos::from_ms(4000),
-            skew_max_ms: 30_000,
-        }
-    }
-}
-
 /// What one core is made from.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
@@ -174,17 +138,6 @@ pub struct ShardConfig {
     pub pipeline_slots: u64,
     /// Seeds election jitter and hashing; drawn by the shell.
     pub seed: u64,
-}
-
-/// The role a replica plays.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// Follows a leader or knows none.
-    Follower,
-    /// Gathers promises.
-    Candidate,
-    /// Proposes.
-    Leader,
 }
 
 /// One group as `status`, INFO and the simulator's checkers see it.

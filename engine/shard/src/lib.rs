@@ -1,5 +1,13 @@
 //! `synod-shard`: one core as one pure machine — its Paxos groups, their store, client sessions, batching and forwarding.
 //!
+//! ```text
+//!   Request ─┐ route: lead? ── no ─▶ forward to the leader, or wait for one
+//!            │            └─ read ─▶ lease or ReadIndex ─▶ store lookup ─▶ Reply (or Read, then Reply)
+//!            │            └─ write ▶ pending ─ TurnEnd ─▶ one entry ─▶ Paxos ─▶ Append, Send
+//!   Durable ─┤ own votes, promises                                      │
+//!   Peer ────┘ others' votes ───────────────────────────────▶ chosen ─▶ apply in order ─▶ Reply
+//! ```
+//!
 //! May not: read a clock, draw a random number, touch a file, a socket or a thread. `no_std` is the witness.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -7,39 +15,256 @@
 extern crate alloc;
 
 mod api;
+mod apply;
+mod group;
+mod replicate;
+mod request;
+#[cfg(test)]
+mod tests;
 
 pub use api::{Effect, GroupStatus, Input, ReadFailed, ReadToken, Role, ShardConfig, Sink, Timing};
+#[cfg(feature = "canary")]
+pub use synod_paxos::Canary;
+pub use synod_store::CacheStats;
 pub use synod_types::{GroupConfig, Members};
 
-use synod_types::{Location, Now, Payload, RecordHead};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use group::Group;
+use replicate::{Coalesced, Written};
+use request::{Forwarded, ReadUse};
+use synod_paxos as paxos;
+use synod_store::{Store, StoreConfig};
+use synod_types::{GroupId, Location, Lsn, Mono, Now, Payload, PeerMessage, RecordHead, Slot};
 
 /// One core.
 #[derive(Debug)]
 pub struct Shard<P> {
-    _config: ShardConfig,
-    _p: core::marker::PhantomData<P>,
+    config: ShardConfig,
+    /// Ascending by group id.
+    groups: Vec<Group<P>>,
+    store: Store,
+    /// Scratch for the machines' effects; empty between steps.
+    effects: Vec<paxos::Effect<P>>,
+    /// The last record number given out.
+    lsn: Lsn,
+    durable: Lsn,
+    /// Records that are not durable yet, in order: numbers `durable + 1 ..= lsn`.
+    written: VecDeque<Written>,
+    /// Heartbeats and answers gathered for the turn's end, per peer.
+    coalesced: Vec<Coalesced>,
+    reads: BTreeMap<ReadToken, ReadUse<P>>,
+    next_token: u64,
+    forwards: BTreeMap<u64, Forwarded<P>>,
+    next_forward: u64,
+    /// The last reading of the clock: time never goes back.
+    last: Mono,
 }
 
 impl<P: Payload> Shard<P> {
     /// A core with empty groups; call [`Shard::replay`] for every record of its log, in order, then [`Shard::start`].
-    pub fn new(config: ShardConfig) -> Self {
-        Self { _config: config, _p: core::marker::PhantomData }
+    ///
+    /// # Panics
+    /// When a group is named twice or this node is not its member.
+    pub fn new(mut config: ShardConfig) -> Self {
+        config.groups.sort_by_key(|group| group.group);
+        let store = Store::new(StoreConfig {
+            groups: config.groups.iter().map(|group| group.group).collect(),
+            cache_bytes: config.cache_bytes,
+            hash_seed: config.seed,
+        });
+        let mut groups: Vec<Group<P>> = Vec::with_capacity(config.groups.len());
+        for group in &config.groups {
+            assert!(groups.last().is_none_or(|last| last.id < group.group), "a group is named twice");
+            assert!(group.node == config.node, "a group configured for another node");
+            let seed = config.seed ^ (u64::from(group.group.get()) << 32) ^ u64::from(config.node.get());
+            groups.push(Group::new(group.clone(), config.timing, seed));
+        }
+        Self {
+            config,
+            groups,
+            store,
+            effects: Vec::new(),
+            lsn: Lsn::ZERO,
+            durable: Lsn::ZERO,
+            written: VecDeque::new(),
+            coalesced: Vec::new(),
+            reads: BTreeMap::new(),
+            next_token: 0,
+            forwards: BTreeMap::new(),
+            next_forward: 0,
+            last: Mono::ZERO,
+        }
     }
+
+    /// Plants a known bug in every group (tests only).
+    #[cfg(feature = "canary")]
+    pub fn set_canary(&mut self, canary: Canary) {
+        for group in &mut self.groups {
+            group.paxos.set_canary(canary);
+        }
+    }
+
     /// Takes one record of the log back, in log order. Pushes nothing but `Effect::Read`, which is to be answered by
-    /// [`Shard::step`] with `Input::ReadDone` before the next call.
-    pub fn replay(&mut self, _head: RecordHead, _payload: P, _payload_at: Location, _out: &mut impl Sink<P>) {
+    /// [`Shard::step`] with `Input::ReadDone` before the next call. A record of a group this core does not hold is an error
+    /// of the caller: cores and groups are fixed at format.
+    ///
+    /// # Panics
+    /// When the record is not one this core wrote.
+    pub fn replay(&mut self, head: RecordHead, payload: P, payload_at: Location, out: &mut impl Sink<P>) {
+        let index = self.index_of(head.group).expect("the log holds records of this core's groups only");
+        self.groups[index].paxos.replay(head, payload, payload_at);
+        self.apply_ready(index, Now::default(), out);
     }
+
     /// Ends replay: elections may begin, after one silent lease (rule P-07).
-    pub fn start(&mut self, _now: Now) {}
-    /// Lets one thing happen.
-    pub fn step(&mut self, _input: Input<P>, _now: Now, _out: &mut impl Sink<P>) {}
+    pub fn start(&mut self, now: Now) {
+        self.last = now.mono;
+        for group in &mut self.groups {
+            assert!(group.parked.is_none(), "a read of the replay was not answered");
+            group.paxos.start(now);
+        }
+    }
+
+    /// Lets one thing happen. Every effect pushed is to be executed before the next step.
+    ///
+    /// # Panics
+    /// When time went back or the caller broke the contract of an input; when the log returns other bytes than were written
+    /// for a value that apply needs.
+    pub fn step(&mut self, input: Input<P>, now: Now, out: &mut impl Sink<P>) {
+        assert!(now.mono >= self.last, "time went back");
+        self.last = now.mono;
+        match input {
+            Input::Request { id, group, consistency, command } => {
+                self.on_request(id, group, consistency, command, now, out);
+            }
+            Input::Peer { from, message } => self.on_peer(from, message, now, out),
+            Input::Appended { lsn, payload_at } => self.on_appended(lsn, payload_at, now, out),
+            Input::Durable { lsn } => self.on_durable(lsn, now, out),
+            Input::ReadDone { token, result } => self.on_read_done(token, result, now, out),
+            Input::LinkLost { node } => self.on_link_lost(node, now, out),
+            Input::Tick => self.on_tick(now, out),
+            Input::TurnEnd => self.on_turn_end(now, out),
+        }
+    }
+
+    fn on_peer(
+        &mut self,
+        from: synod_types::NodeId,
+        message: PeerMessage<P>,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
+        match message {
+            PeerMessage::Group { group, message } => {
+                if let Some(index) = self.index_of(group) {
+                    self.drive(index, paxos::Input::Message { from, message }, now, out);
+                }
+            }
+            PeerMessage::Beats(beats) => {
+                for beat in beats {
+                    if let Some(index) = self.index_of(beat.group) {
+                        self.drive(index, paxos::Input::Beat { from, beat }, now, out);
+                    }
+                }
+            }
+            PeerMessage::BeatReplies(replies) => {
+                for reply in replies {
+                    if let Some(index) = self.index_of(reply.group) {
+                        self.drive(index, paxos::Input::BeatReply { from, reply }, now, out);
+                    }
+                }
+            }
+            PeerMessage::Forward { id, group, consistency, command } => {
+                self.on_forward(from, id, group, consistency, command, now, out);
+            }
+            PeerMessage::ForwardReply { id, reply } => self.on_forward_reply(from, id, reply, now, out),
+        }
+    }
+
+    fn on_tick(&mut self, now: Now, out: &mut impl Sink<P>) {
+        let stalled = self.log_stalled(now.mono);
+        for index in 0..self.groups.len() {
+            self.drive(index, paxos::Input::Tick { stalled }, now, out);
+            self.keep_time(index, now, out);
+            self.retry_waiting(index, now, out);
+        }
+        self.expire_forwards(now, out);
+    }
+
+    fn on_turn_end(&mut self, now: Now, out: &mut impl Sink<P>) {
+        for index in 0..self.groups.len() {
+            self.propose_pending(index, now, out);
+            let group = &mut self.groups[index];
+            group.paxos.beat_if_wanted(now, &mut self.effects);
+            self.flush_effects(index, now, out);
+        }
+        self.flush_coalesced(out);
+    }
+
+    // ---- what the shell and the checkers ask -------------------------------------------------------------------------
+
     /// Every group, ascending.
     pub fn status(&self) -> impl Iterator<Item = GroupStatus> {
-        core::iter::empty()
+        self.groups.iter().map(|group| GroupStatus {
+            group: group.id,
+            role: group.paxos.role(),
+            leader: group.paxos.leader_hint(),
+            serving: group.paxos.serving(),
+            promised: group.paxos.promised(),
+            chosen: group.paxos.chosen(),
+            applied: group.paxos.applied_slot(),
+            applied_ts: self.store.applied_ts(group.id),
+            keys: self.store.keys(group.id),
+            leader_changes: group.paxos.leader_changes(),
+        })
     }
+
+    /// How the slab cache does.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.store.cache_stats()
+    }
+
+    /// Records appended that are not durable.
+    pub fn undurable(&self) -> usize {
+        self.written.len()
+    }
+
+    /// The group's applied slot and a digest of its replicated state, equal on all replicas at the same slot.
+    pub fn digest(&self, group: GroupId) -> Option<(Slot, u64)> {
+        let index = self.index_of(group)?;
+        // A slot that is applied in part has changed the store already.
+        if self.groups[index].parked.is_some() {
+            return None;
+        }
+        Some((self.groups[index].paxos.applied_slot(), self.store.digest(group)))
+    }
+
+    /// The entry of a chosen slot while it is in memory (checkers only).
+    pub fn chosen_payload(&self, group: GroupId, slot: Slot) -> Option<&P> {
+        self.groups[self.index_of(group)?].paxos.chosen_payload(slot)
+    }
+
+    /// Whether the group serves under an unexpired lease at `now` (checkers only).
+    pub fn holds_lease(&self, group: GroupId, now: Mono) -> bool {
+        self.index_of(group).is_some_and(|index| self.groups[index].paxos.lease_valid(now))
+    }
+
     /// Checks every invariant that holds between steps.
     ///
     /// # Panics
     /// When one does not.
-    pub fn invariants(&self) {}
+    pub fn invariants(&self) {
+        assert!(self.effects.is_empty(), "effects were left behind");
+        assert!(self.durable <= self.lsn);
+        assert!(self.written.len() as u64 == self.lsn.get() - self.durable.get(), "a record was lost");
+        for group in &self.groups {
+            group.invariants();
+        }
+        self.store.invariants();
+    }
+
+    fn index_of(&self, group: GroupId) -> Option<usize> {
+        self.groups.binary_search_by_key(&group, |group| group.id).ok()
+    }
 }

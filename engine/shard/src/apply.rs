@@ -1,0 +1,93 @@
+//! Applying chosen entries to the store, in slot order, and answering who waited for them.
+
+use crate::api::{Effect, Sink};
+use crate::group::Parked;
+use crate::request::{ReadUse, push_reply};
+use crate::{ReadFailed, Shard};
+use synod_store::{Applied, CacheHint};
+use synod_types::{Entry, Location, Now, Payload, Slot, Version};
+
+impl<P: Payload> Shard<P> {
+    /// Applies every chosen entry whose place in the log is known, up to one that needs a cold value.
+    pub(crate) fn apply_ready(&mut self, index: usize, _now: Now, out: &mut impl Sink<P>) {
+        while self.groups[index].parked.is_none() {
+            let Some((slot, payload, at)) = self.groups[index].paxos.next_apply() else { return };
+            let payload = payload.clone();
+            self.apply_slot(index, slot, payload, at, 0, None, out);
+        }
+    }
+
+    /// Goes on with a slot that waited for a cold value.
+    pub(crate) fn unpark(
+        &mut self,
+        parked: Parked,
+        index: usize,
+        old: Result<P, ReadFailed>,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
+        self.groups[index].parked = None;
+        // Apply cannot go on without the value, and a replica that skipped it would differ from the others: stop.
+        let old = old.expect("the log returns what was written to it");
+        assert!(crc32c::crc32c(old.as_ref()) == parked.crc, "the log returned other bytes than were written");
+        let Some((slot, payload, at)) = self.groups[index].paxos.next_apply() else {
+            panic!("a parked slot is the next to apply");
+        };
+        assert!(slot == parked.slot, "a parked slot is the next to apply");
+        let payload = payload.clone();
+        self.apply_slot(index, slot, payload, at, parked.position, Some(old.as_ref()), out);
+        self.apply_ready(index, now, out);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one slot, entered at its start or where it was parked")]
+    fn apply_slot(
+        &mut self,
+        index: usize,
+        slot: Slot,
+        payload: P,
+        at: Location,
+        first: u32,
+        mut old: Option<&[u8]>,
+        out: &mut impl Sink<P>,
+    ) {
+        let entry = match Entry::check(payload) {
+            Ok(entry) => entry,
+            Err(error) => panic!("slot {slot} holds no entry, though it was checked at the border: {error}"),
+        };
+        let group = &mut self.groups[index];
+        let keep = if group.led.is_some() { CacheHint::Keep } else { CacheHint::Skip };
+        if first == 0 {
+            self.store.begin_slot(group.id, entry.ts());
+        }
+        let waiters =
+            group.proposed.front().filter(|(proposed, _)| *proposed == slot).map(|(_, origins)| origins);
+        for command in entry.commands().skip(first as usize) {
+            let version = Version { slot, position: command.position };
+            let value_len = match command.op {
+                synod_types::Op::Set { value, .. } => value.len() as u32, // within VALUE_BYTES_MAX
+                _ => 0,
+            };
+            let value_at = at.part(command.value_offset, value_len);
+            match self.store.apply(group.id, &command, version, value_at, keep, old.take()) {
+                Applied::Reply(reply) => {
+                    if let Some(origin) = waiters.and_then(|origins| origins.get(command.position as usize)) {
+                        push_reply(*origin, reply, out);
+                    }
+                }
+                Applied::Read { location, crc } => {
+                    let position = command.position;
+                    let token = self.token();
+                    self.groups[index].parked = Some(Parked { slot, position, token, crc });
+                    self.reads.insert(token, ReadUse::Apply { index });
+                    out.push(Effect::Read { token, location });
+                    return;
+                }
+            }
+        }
+        let group = &mut self.groups[index];
+        group.paxos.applied(slot);
+        if group.proposed.front().is_some_and(|(proposed, _)| *proposed == slot) {
+            group.proposed.pop_front();
+        }
+    }
+}

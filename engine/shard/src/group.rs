@@ -1,0 +1,90 @@
+//! One group on this core: its Paxos replica and what waits for it.
+
+use crate::request::{Origin, Waiting};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use synod_paxos::{Paxos, Timing};
+use synod_types::{Ballot, Command, Consistency, EntryBuilder, GroupConfig, GroupId, Mono, Payload, Slot};
+
+use crate::api::ReadToken;
+
+#[derive(Debug)]
+pub(crate) struct Group<P> {
+    pub id: GroupId,
+    pub paxos: Paxos<P>,
+    /// The ballot this replica led in when last looked at; a change is when waiting clients must be told.
+    pub led: Option<Ballot>,
+    /// Writes that wait for a place in the pipeline (leader only).
+    pub pending: VecDeque<Pending<P>>,
+    /// Bytes in `pending` and `waiting`.
+    pub pending_bytes: usize,
+    /// Who awaits which slot, in slot order (leader only).
+    pub proposed: VecDeque<(Slot, Vec<Origin>)>,
+    /// Reads that wait for a confirmation of leadership.
+    pub confirming: VecDeque<Confirming<P>>,
+    /// Requests that wait for a leader.
+    pub waiting: VecDeque<Waiting<P>>,
+    /// Apply stands still until a cold value was read.
+    pub parked: Option<Parked>,
+    /// Read-backs for peers that are under way.
+    pub read_backs: usize,
+    pub builder: EntryBuilder,
+}
+
+/// A write that is not proposed yet.
+#[derive(Debug)]
+pub(crate) struct Pending<P> {
+    pub origin: Origin,
+    pub command: Command<P>,
+    pub consistency: Consistency,
+    pub arrived: Mono,
+}
+
+/// A read that waits for its leader to be confirmed.
+#[derive(Debug)]
+pub(crate) struct Confirming<P> {
+    pub ticket: Mono,
+    pub origin: Origin,
+    pub consistency: Consistency,
+    pub command: Command<P>,
+    pub arrived: Mono,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parked {
+    pub slot: Slot,
+    pub position: u32,
+    pub token: ReadToken,
+    pub crc: u32,
+}
+
+impl<P: Payload> Group<P> {
+    pub fn new(config: GroupConfig, timing: Timing, seed: u64) -> Self {
+        Self {
+            id: config.group,
+            paxos: Paxos::new(config, timing, seed),
+            led: None,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            proposed: VecDeque::new(),
+            confirming: VecDeque::new(),
+            waiting: VecDeque::new(),
+            parked: None,
+            read_backs: 0,
+            builder: EntryBuilder::new(),
+        }
+    }
+
+    pub fn invariants(&self) {
+        self.paxos.invariants();
+        assert!(self.led == self.paxos.leading(), "a change of leadership went unnoticed");
+        if self.led.is_none() {
+            assert!(self.pending.is_empty() && self.proposed.is_empty() && self.confirming.is_empty());
+        }
+        assert!(self.builder.is_empty());
+        assert!(
+            self.proposed.front().is_none_or(|(slot, _)| *slot > self.paxos.applied_slot()),
+            "an applied slot has clients waiting"
+        );
+    }
+}

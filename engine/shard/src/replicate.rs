@@ -1,0 +1,188 @@
+//! Between Paxos and the log: record numbers, receipts, coalesced heartbeats, batching.
+
+use crate::api::{Effect, ReadToken, Sink};
+use crate::request::ReadUse;
+use crate::{Shard, paxos};
+use alloc::vec::Vec;
+use synod_paxos::Receipt;
+use synod_types::{Beat, BeatReply, Location, Lsn, Mono, NodeId, Now, Payload, PeerMessage, WallMs};
+
+/// A record that is on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Written {
+    index: usize,
+    receipt: Receipt,
+    at: Mono,
+}
+
+/// Heartbeats and answers for one peer.
+#[derive(Debug)]
+pub(crate) struct Coalesced {
+    node: NodeId,
+    beats: Vec<Beat>,
+    replies: Vec<BeatReply>,
+}
+
+impl<P: Payload> Shard<P> {
+    /// Lets one thing happen to a group and sees to all that follows from it.
+    pub(crate) fn drive(&mut self, index: usize, input: paxos::Input<P>, now: Now, out: &mut impl Sink<P>) {
+        self.groups[index].paxos.step(input, now, &mut self.effects);
+        self.follow_up(index, now, out);
+    }
+
+    /// After a step of a group: pass its effects on, apply what became ready, notice a change of leadership, serve reads.
+    pub(crate) fn follow_up(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+        self.flush_effects(index, now, out);
+        self.apply_ready(index, now, out);
+        self.notice_leadership(index, now, out);
+        self.serve_confirmed(index, now, out);
+    }
+
+    pub(crate) fn flush_effects(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+        let group = self.groups[index].id;
+        let mut effects = core::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                paxos::Effect::Append { head, payload, then, receipt } => {
+                    self.lsn = self.lsn.next();
+                    self.written.push_back(Written { index, receipt, at: now.mono });
+                    let then = then
+                        .into_iter()
+                        .map(|(to, message)| (to, PeerMessage::Group { group, message }))
+                        .collect();
+                    out.push(Effect::Append { lsn: self.lsn, head, payload, then });
+                }
+                paxos::Effect::Send { to, message } => {
+                    out.push(Effect::Send { to, message: PeerMessage::Group { group, message } });
+                }
+                paxos::Effect::Beat { to, beat } => self.coalesced_for(to).beats.push(beat),
+                paxos::Effect::BeatReply { to, reply } => self.coalesced_for(to).replies.push(reply),
+                paxos::Effect::ReadBack { to, slot, ballot, at } => {
+                    self.read_back(index, to, slot, ballot, at, out);
+                }
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn coalesced_for(&mut self, node: NodeId) -> &mut Coalesced {
+        let index = match self.coalesced.iter().position(|entry| entry.node == node) {
+            Some(index) => index,
+            None => {
+                self.coalesced.push(Coalesced { node, beats: Vec::new(), replies: Vec::new() });
+                self.coalesced.len() - 1
+            }
+        };
+        &mut self.coalesced[index]
+    }
+
+    /// One message per peer for all groups' heartbeats, one for all answers (P-09).
+    pub(crate) fn flush_coalesced(&mut self, out: &mut impl Sink<P>) {
+        for entry in &mut self.coalesced {
+            if !entry.beats.is_empty() {
+                let message = PeerMessage::Beats(core::mem::take(&mut entry.beats));
+                out.push(Effect::Send { to: entry.node, message });
+            }
+            if !entry.replies.is_empty() {
+                let message = PeerMessage::BeatReplies(core::mem::take(&mut entry.replies));
+                out.push(Effect::Send { to: entry.node, message });
+            }
+        }
+    }
+
+    pub(crate) fn on_appended(&mut self, lsn: Lsn, at: Location, now: Now, out: &mut impl Sink<P>) {
+        assert!(lsn > self.durable && lsn <= self.lsn, "a place for a record that is not under way");
+        let offset = (lsn.get() - self.durable.get() - 1) as usize; // within `written`
+        let written = &self.written[offset];
+        let index = written.index;
+        if let Receipt::Accept { slot, ballot } | Receipt::Learned { slot, ballot } = written.receipt {
+            self.groups[index].paxos.step(paxos::Input::Located { slot, ballot, at }, now, &mut self.effects);
+            self.apply_ready(index, now, out);
+        }
+    }
+
+    pub(crate) fn on_durable(&mut self, lsn: Lsn, now: Now, out: &mut impl Sink<P>) {
+        assert!(lsn <= self.lsn, "a record is durable that was never written");
+        while self.durable < lsn {
+            self.durable = self.durable.next();
+            let written = self.written.pop_front().expect("one entry per record under way");
+            self.drive(written.index, paxos::Input::Durable { receipt: written.receipt }, now, out);
+        }
+    }
+
+    /// The log has made no progress for a whole lease: a leader on it must not seem alive (P-09).
+    pub(crate) fn log_stalled(&self, now: Mono) -> bool {
+        self.written.front().is_some_and(|oldest| now.since(oldest.at) > self.config.timing.lease)
+    }
+
+    /// Proposes what gathered. While the pipeline is full, what arrives gathers into the next batch: no timer (P-04).
+    pub(crate) fn propose_pending(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+        let depth = self.config.pipeline_slots;
+        loop {
+            let group = &mut self.groups[index];
+            if group.pending.is_empty() || !group.paxos.can_propose() || group.paxos.in_flight() >= depth {
+                return;
+            }
+            let Some(slot) = group.paxos.next_slot() else { return };
+            let mut origins = Vec::new();
+            while let Some(next) = group.pending.front()
+                && group.builder.fits(&next.command)
+            {
+                let Some(next) = group.pending.pop_front() else { break };
+                group.pending_bytes -= crate::request::cost(&next.command);
+                group.builder.push(&next.command);
+                origins.push(next.origin);
+            }
+            let ts = group.paxos.leader_clock(now.mono).unwrap_or(WallMs::ZERO);
+            let payload = P::from(group.builder.finish(ts));
+            group.proposed.push_back((slot, origins));
+            self.drive(index, paxos::Input::Propose { payload }, now, out);
+        }
+    }
+
+    /// While an expiry is due, the leader moves applied time on by an empty slot, so that nothing that has expired can
+    /// reappear after a failover.
+    pub(crate) fn keep_time(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+        let group = &mut self.groups[index];
+        let applied_ts = self.store.applied_ts(group.id);
+        if let Some(clock) = group.paxos.leader_clock(now.mono)
+            && group.paxos.serving()
+            && group.pending.is_empty()
+            && group.paxos.in_flight() == 0
+            && self.store.next_expiry(group.id).is_some_and(|due| due > applied_ts && due <= clock)
+        {
+            let payload = P::from(group.builder.finish(clock));
+            self.drive(index, paxos::Input::Propose { payload }, now, out);
+        }
+        let id = self.groups[index].id;
+        self.store.expire(id, EXPIRE_STEPS_PER_TICK);
+    }
+
+    fn read_back(
+        &mut self,
+        index: usize,
+        to: NodeId,
+        slot: synod_types::Slot,
+        ballot: synod_types::Ballot,
+        at: Location,
+        out: &mut impl Sink<P>,
+    ) {
+        if self.groups[index].read_backs >= READ_BACKS_MAX {
+            return; // the peer asks again
+        }
+        self.groups[index].read_backs += 1;
+        let token = self.token();
+        self.reads.insert(token, ReadUse::Learn { index, to, slot, ballot });
+        out.push(Effect::Read { token, location: at });
+    }
+
+    pub(crate) fn token(&mut self) -> ReadToken {
+        self.next_token += 1;
+        ReadToken(self.next_token)
+    }
+}
+
+/// Keys removed per group and tick at most: about 10 us.
+const EXPIRE_STEPS_PER_TICK: usize = 64;
+/// Read-backs of one group under way at once.
+const READ_BACKS_MAX: usize = 128;

@@ -1,0 +1,430 @@
+//! Requests: who executes them, what they wait for, and that each is answered exactly once.
+//!
+//! A request that was *not* proposed is certainly not executed: it may wait, be forwarded, and be forwarded again. Once it
+//! was proposed, or handed to a leader that fell silent, only `Unknown` is the truth (P-12).
+
+use crate::api::{Effect, ReadFailed, ReadToken, Sink};
+use crate::group::{Confirming, Pending};
+use crate::{GroupId, Shard};
+use alloc::vec::Vec;
+use synod_store::Lookup;
+use synod_types::{
+    Ballot, Command, Consistency, ErrorKind, GroupMessage, Learned, Mono, NodeId, Now, Op, Payload,
+    PeerMessage, Reply, RequestId, Slot, Version, WallMs,
+};
+
+/// Where a request came from, and so where its answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client of this core.
+    Client(RequestId),
+    /// A forwarding peer and its number for the request.
+    Peer(NodeId, u64),
+}
+
+/// A request that waits for a leader; only clients' requests do.
+#[derive(Debug)]
+pub(crate) struct Waiting<P> {
+    pub id: RequestId,
+    pub consistency: Consistency,
+    pub command: Command<P>,
+    pub arrived: Mono,
+}
+
+/// A request handed to the leader.
+#[derive(Debug)]
+pub(crate) struct Forwarded<P> {
+    id: RequestId,
+    group: GroupId,
+    to: NodeId,
+    consistency: Consistency,
+    command: Command<P>,
+    arrived: Mono,
+}
+
+/// What a read of the log is for.
+#[derive(Debug)]
+pub(crate) enum ReadUse<P> {
+    /// A client's GET.
+    Get { index: usize, origin: Origin, command: Command<P>, version: Version, crc: u32 },
+    /// Apply is parked.
+    Apply { index: usize },
+    /// A peer pulls.
+    Learn { index: usize, to: NodeId, slot: Slot, ballot: Ballot },
+}
+
+/// Bytes a command counts for while it waits.
+pub(crate) fn cost<P: AsRef<[u8]>>(command: &Command<P>) -> usize {
+    let value = match &command.op {
+        Op::Set { value, .. } => value.as_ref().len(),
+        _ => 0,
+    };
+    // What the queue entry itself takes; keeps tiny commands from being free.
+    command.key.as_ref().len() + value + 128
+}
+
+pub(crate) fn push_reply<P: Payload>(origin: Origin, reply: Reply<&[u8]>, out: &mut impl Sink<P>) {
+    match origin {
+        Origin::Client(to) => out.push(Effect::Reply { to, reply }),
+        Origin::Peer(to, id) => {
+            let reply = reply.map(|value| P::from(value.to_vec()));
+            out.push(Effect::Send { to, message: PeerMessage::ForwardReply { id, reply } });
+        }
+    }
+}
+
+fn push_error<P: Payload>(origin: Origin, kind: ErrorKind, out: &mut impl Sink<P>) {
+    push_reply(origin, Reply::Error(kind), out);
+}
+
+impl<P: Payload> Shard<P> {
+    pub(crate) fn on_request(
+        &mut self,
+        id: RequestId,
+        group: GroupId,
+        consistency: Consistency,
+        command: Command<P>,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
+        let Some(index) = self.index_of(group).filter(|_| group != GroupId::SYSTEM) else {
+            push_error(Origin::Client(id), ErrorKind::Malformed, out);
+            return;
+        };
+        self.route(index, Origin::Client(id), consistency, command, now.mono, now, out);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    pub(crate) fn on_forward(
+        &mut self,
+        from: NodeId,
+        id: u64,
+        group: GroupId,
+        consistency: Consistency,
+        command: Command<P>,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
+        let origin = Origin::Peer(from, id);
+        match self.index_of(group).filter(|_| group != GroupId::SYSTEM) {
+            Some(index) => self.route(index, origin, consistency, command, now.mono, now, out),
+            None => push_error(origin, ErrorKind::Malformed, out),
+        }
+    }
+
+    /// Decides who executes a request: this replica if it leads, the leader if one is known, else nobody yet.
+    #[expect(clippy::too_many_arguments, reason = "a request and where it stands")]
+    fn route(
+        &mut self,
+        index: usize,
+        origin: Origin,
+        consistency: Consistency,
+        command: Command<P>,
+        arrived: Mono,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
+        if self.groups[index].led.is_some() {
+            if command.op.is_write() {
+                self.enqueue_write(index, origin, consistency, command, arrived, out);
+            } else {
+                self.read_or_confirm(index, origin, consistency, command, arrived, now, out);
+            }
+            return;
+        }
+        let Origin::Client(id) = origin else {
+            // One hop only: whoever forwarded looks for the leader anew.
+            push_error(origin, ErrorKind::NoLeader, out);
+            return;
+        };
+        match self.groups[index].paxos.leader_hint() {
+            Some(to) if self.forwards.len() < FORWARDS_MAX => {
+                self.next_forward += 1;
+                let number = self.next_forward;
+                let group = self.groups[index].id;
+                let message =
+                    PeerMessage::Forward { id: number, group, consistency, command: command.clone() };
+                self.forwards.insert(number, Forwarded { id, group, to, consistency, command, arrived });
+                out.push(Effect::Send { to, message });
+            }
+            Some(_) => push_error(origin, ErrorKind::Busy, out),
+            None => self.wait_for_leader(index, id, consistency, command, arrived, out),
+        }
+    }
+
+    fn wait_for_leader(
+        &mut self,
+        index: usize,
+        id: RequestId,
+        consistency: Consistency,
+        command: Command<P>,
+        arrived: Mono,
+        out: &mut impl Sink<P>,
+    ) {
+        let limit = self.config.pending_bytes_max;
+        let group = &mut self.groups[index];
+        let cost = cost(&command);
+        if group.pending_bytes + cost > limit {
+            push_error(Origin::Client(id), ErrorKind::Busy, out);
+            return;
+        }
+        group.pending_bytes += cost;
+        group.waiting.push_back(Waiting { id, consistency, command, arrived });
+    }
+
+    fn enqueue_write(
+        &mut self,
+        index: usize,
+        origin: Origin,
+        consistency: Consistency,
+        command: Command<P>,
+        arrived: Mono,
+        out: &mut impl Sink<P>,
+    ) {
+        let limit = self.config.pending_bytes_max;
+        let group = &mut self.groups[index];
+        let cost = cost(&command);
+        // Overload is an answer, not growth (P-14).
+        if group.pending_bytes + cost > limit {
+            push_error(origin, ErrorKind::Busy, out);
+            return;
+        }
+        group.pending_bytes += cost;
+        group.pending.push_back(Pending { origin, command, consistency, arrived });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a request and where it stands")]
+    fn read_or_confirm(
+        &mut self,
+        index: usize,
+        origin: Origin,
+        consistency: Consistency,
+        command: Command<P>,
+        arrived: Mono,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
+        let group = &mut self.groups[index];
+        let under_lease = consistency == Consistency::Linearizable && group.paxos.lease_valid(now.mono);
+        if under_lease && group.paxos.serving() && group.confirming.is_empty() {
+            self.read(index, origin, command, now, out);
+            return;
+        }
+        if group.confirming.len() >= CONFIRMING_MAX {
+            push_error(origin, ErrorKind::Busy, out);
+            return;
+        }
+        let Some(ticket) = group.paxos.read_ticket() else {
+            push_error(origin, ErrorKind::NoLeader, out);
+            return;
+        };
+        group.confirming.push_back(Confirming { ticket, origin, consistency, command, arrived });
+        self.serve_confirmed(index, now, out);
+    }
+
+    /// Serves the reads whose leader is confirmed, in order.
+    pub(crate) fn serve_confirmed(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+        while let Some(first) = self.groups[index].confirming.front() {
+            let paxos = &self.groups[index].paxos;
+            let by_lease = first.consistency == Consistency::Linearizable && paxos.lease_valid(now.mono);
+            if !paxos.serving() || !(by_lease || paxos.ticket_valid(first.ticket, now.mono)) {
+                return;
+            }
+            let Some(first) = self.groups[index].confirming.pop_front() else { return };
+            self.read(index, first.origin, first.command, now, out);
+        }
+    }
+
+    /// Reads applied state. Who calls has made sure that it is fresh enough.
+    fn read(&mut self, index: usize, origin: Origin, command: Command<P>, now: Now, out: &mut impl Sink<P>) {
+        let group = self.groups[index].id;
+        let key = command.key.as_ref();
+        match command.op {
+            Op::Exists => {
+                let exists = self.store.exists(group, command.namespace, key);
+                push_reply(origin, Reply::Int(i64::from(exists)), out);
+            }
+            Op::Ttl => {
+                let clock = self.groups[index].paxos.leader_clock(now.mono).unwrap_or(WallMs::ZERO);
+                let left = self.store.ttl_ms(group, command.namespace, key, clock);
+                push_reply(origin, Reply::Int(left), out);
+            }
+            Op::Get => match self.store.lookup(group, command.namespace, key) {
+                Lookup::Missing => push_reply(origin, Reply::Nil, out),
+                Lookup::Hit { value, version, .. } => {
+                    push_reply(origin, Reply::Value { value, version }, out)
+                }
+                Lookup::Cold { location, value_crc, version, .. } => {
+                    let token = self.token();
+                    let use_ = ReadUse::Get { index, origin, command, version, crc: value_crc };
+                    self.reads.insert(token, use_);
+                    out.push(Effect::Read { token, location });
+                }
+            },
+            _ => push_error(origin, ErrorKind::Malformed, out),
+        }
+    }
+
+    pub(crate) fn on_read_done(
+        &mut self,
+        token: ReadToken,
+        result: Result<P, ReadFailed>,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
+        let use_ = self.reads.remove(&token).expect("a read comes back once");
+        match use_ {
+            ReadUse::Get { index, origin, command, version, crc } => match result {
+                Ok(value) if crc32c::crc32c(value.as_ref()) == crc => {
+                    let group = self.groups[index].id;
+                    self.store.admit(group, command.namespace, command.key.as_ref(), version, value.as_ref());
+                    push_reply(origin, Reply::Value { value: value.as_ref(), version }, out);
+                }
+                _ => push_error(origin, ErrorKind::ReadFailed, out),
+            },
+            ReadUse::Apply { index } => {
+                let parked = self.groups[index].parked.filter(|parked| parked.token == token);
+                let parked = parked.expect("apply is parked until its read comes back");
+                self.unpark(parked, index, result, now, out);
+                self.follow_up(index, now, out);
+            }
+            ReadUse::Learn { index, to, slot, ballot } => {
+                let group = &mut self.groups[index];
+                group.read_backs -= 1;
+                // A failed read is not told: the peer asks again, and somebody else.
+                if let Ok(payload) = result {
+                    let entries = Vec::from([Learned { slot, ballot, payload }]);
+                    let message = GroupMessage::Learn { chosen: group.paxos.chosen(), entries };
+                    out.push(Effect::Send { to, message: PeerMessage::Group { group: group.id, message } });
+                }
+            }
+        }
+    }
+
+    /// Tells who waited on a leadership that ended. What was proposed may yet be chosen: unknown. What was not is routed anew.
+    pub(crate) fn notice_leadership(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+        let leading = self.groups[index].paxos.leading();
+        if leading == self.groups[index].led {
+            return;
+        }
+        let lost = self.groups[index].led.is_some();
+        self.groups[index].led = leading;
+        if lost {
+            let group = &mut self.groups[index];
+            let proposed = core::mem::take(&mut group.proposed);
+            let pending = core::mem::take(&mut group.pending);
+            let confirming = core::mem::take(&mut group.confirming);
+            for origin in proposed.into_iter().flat_map(|(_, origins)| origins) {
+                push_error(origin, ErrorKind::Unknown, out);
+            }
+            for Pending { origin, command, consistency, arrived } in pending {
+                self.groups[index].pending_bytes -= cost(&command);
+                self.route(index, origin, consistency, command, arrived, now, out);
+            }
+            for Confirming { origin, consistency, command, arrived, .. } in confirming {
+                self.route(index, origin, consistency, command, arrived, now, out);
+            }
+        }
+        self.retry_waiting(index, now, out);
+    }
+
+    /// Requests that wait for a leader: go on when there is one, give up when patience ends.
+    pub(crate) fn retry_waiting(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+        if self.groups[index].waiting.is_empty() {
+            return;
+        }
+        let found = self.groups[index].led.is_some() || self.groups[index].paxos.leader_hint().is_some();
+        let patience = self.config.timing.patience;
+        for _ in 0..self.groups[index].waiting.len() {
+            let Some(next) = self.groups[index].waiting.pop_front() else { return };
+            let Waiting { id, consistency, command, arrived } = next;
+            let group = &mut self.groups[index];
+            if now.mono.since(arrived) >= patience {
+                group.pending_bytes -= cost(&command);
+                push_error(Origin::Client(id), ErrorKind::NoLeader, out);
+            } else if found {
+                group.pending_bytes -= cost(&command);
+                self.route(index, Origin::Client(id), consistency, command, arrived, now, out);
+            } else {
+                group.waiting.push_back(Waiting { id, consistency, command, arrived });
+            }
+        }
+    }
+
+    pub(crate) fn on_forward_reply(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        reply: Reply<P>,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
+        if self.forwards.get(&number).is_none_or(|forwarded| forwarded.to != from) {
+            return; // answered already, or given up
+        }
+        let Some(forwarded) = self.forwards.remove(&number) else { return };
+        if matches!(reply, Reply::Error(ErrorKind::NoLeader)) {
+            self.reroute(forwarded, now, out);
+        } else {
+            push_reply(Origin::Client(forwarded.id), reply.borrow(), out);
+        }
+    }
+
+    /// A forwarded request that was certainly not executed waits for the next leader (at most until its patience ends).
+    fn reroute(&mut self, forwarded: Forwarded<P>, now: Now, out: &mut impl Sink<P>) {
+        let Forwarded { id, group, consistency, command, arrived, .. } = forwarded;
+        match self.index_of(group) {
+            Some(index) if now.mono.since(arrived) < self.config.timing.patience => {
+                self.wait_for_leader(index, id, consistency, command, arrived, out);
+            }
+            _ => push_error(Origin::Client(id), ErrorKind::NoLeader, out),
+        }
+    }
+
+    pub(crate) fn on_link_lost(&mut self, node: NodeId, now: Now, out: &mut impl Sink<P>) {
+        for index in 0..self.groups.len() {
+            self.drive(index, crate::paxos::Input::LinkLost { node }, now, out);
+        }
+        let lost: Vec<u64> =
+            self.forwards.iter().filter(|(_, f)| f.to == node).map(|(&number, _)| number).collect();
+        for number in lost {
+            self.give_up(number, now, out);
+        }
+    }
+
+    pub(crate) fn expire_forwards(&mut self, now: Now, out: &mut impl Sink<P>) {
+        let patience = self.config.timing.patience;
+        // Numbers rise with time, so the oldest come first; rerouted ones keep their arrival, hence the bounded look-ahead.
+        let late: Vec<u64> = self
+            .forwards
+            .iter()
+            .take(EXPIRE_LOOKAHEAD)
+            .filter(|(_, forwarded)| now.mono.since(forwarded.arrived) >= patience)
+            .map(|(&number, _)| number)
+            .collect();
+        for number in late {
+            if let Some(forwarded) = self.forwards.remove(&number) {
+                let kind =
+                    if forwarded.command.op.is_write() { ErrorKind::Unknown } else { ErrorKind::NoLeader };
+                push_error(Origin::Client(forwarded.id), kind, out);
+            }
+        }
+    }
+
+    /// The leader's answer will not come: a write's outcome is unknown, a read is asked again elsewhere.
+    fn give_up(&mut self, number: u64, now: Now, out: &mut impl Sink<P>) {
+        let Some(forwarded) = self.forwards.remove(&number) else { return };
+        if forwarded.command.op.is_write() {
+            push_error(Origin::Client(forwarded.id), ErrorKind::Unknown, out);
+        } else {
+            self.reroute(forwarded, now, out);
+        }
+    }
+}
+
+/// Requests of one core that may be under way to leaders elsewhere.
+const FORWARDS_MAX: usize = 65_536;
+/// Reads of one group that may wait for a confirmation.
+const CONFIRMING_MAX: usize = 65_536;
+/// Forwards looked at per tick for a patience that ended.
+const EXPIRE_LOOKAHEAD: usize = 4096;
