@@ -1,1 +1,19 @@
-//! Room to be filled.
+//! `synod`: a replicated key-value store that answers in microseconds and loses nothing; the shell around its machines.
+//!
+//! ```text
+//! main ─▶ cli ─▶ config ─▶ identity ─▶ preflight ─▶ node::NodeSetup ─▶ runtime::run
+//!              └▶ supervise ─▶ dev, bench                (several nodes as processes)
+//!              └▶ clientcmd                              (get, set, del, status)
+//! ```
+//! Import law: only `runtime` may name the executor library. Everything before it is plain blocking code that reads,
+//! judges and refuses ([`refusal::Refusal`]) before anything is touched.
+
+pub mod cli;
+pub mod config;
+pub mod identity;
+pub mod node;
+pub mod preflight;
+pub mod refusal;
+pub mod runtime;
+pub mod serve;
+pub mod stop;

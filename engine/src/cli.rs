@@ -1,0 +1,141 @@
+//! The command line: what can be asked, and with which exit code it ends.
+//!
+//! 0: done. 1: it began and failed. 2: refused before anything was touched, with one sentence on standard error.
+
+use crate::config::keys::KEYS;
+use crate::config::{Config, Flags};
+use crate::node::RunError;
+use crate::refusal::Refusal;
+use crate::serve;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Refused: nothing touched.
+pub const EXIT_REFUSED: u8 = 2;
+/// Began and failed.
+pub const EXIT_FAILED: u8 = 1;
+
+/// A replicated key-value store that answers in microseconds and loses nothing.
+#[derive(Parser, Debug)]
+#[command(name = "synod", version, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Ask,
+}
+
+#[derive(Subcommand, Debug)]
+enum Ask {
+    /// Make a data directory that of a new node.
+    Format(NodeArgs),
+    /// Run a node; without a configuration, a cluster of one in ./synod-data.
+    Serve(NodeArgs),
+    /// Show settings.
+    #[command(subcommand)]
+    Config(ConfigAsk),
+}
+
+#[derive(Subcommand, Debug)]
+enum ConfigAsk {
+    /// Every setting as file key, flag and variable, with its default.
+    Keys,
+    /// The settings in force for these arguments, and where each comes from.
+    Explain(NodeArgs),
+}
+
+/// A configuration: a file, and a flag for every setting.
+#[derive(Args, Debug)]
+struct NodeArgs {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "SYNOD_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl NodeArgs {
+    fn load(&self) -> Result<Config, Refusal> {
+        Config::load(self.config.as_deref(), &self.settings.0)
+    }
+}
+
+/// One flag per key, made from the table of keys.
+#[derive(Debug)]
+struct Settings(Flags);
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given =
+            KEYS.iter().filter_map(|key| Some((key.name, matches.get_one::<String>(key.name)?.clone())));
+        Ok(Self(given.collect()))
+    }
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.extend(Self::from_arg_matches(matches)?.0);
+        Ok(())
+    }
+}
+
+impl Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        KEYS.iter().fold(command, |command, key| {
+            let help = format!("{} [default: {}]", key.help, key.default);
+            command.arg(
+                Arg::new(key.name).long(key.flag).value_name("VALUE").help(help).help_heading("Settings"),
+            )
+        })
+    }
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// Does what the command line asks.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not refusals; clap knows which is which. Nothing can be done about a closed
+            // terminal.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_REFUSED) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("synod: {error}");
+            ExitCode::from(match error {
+                RunError::Refused(_) => EXIT_REFUSED,
+                RunError::Failed(_) => EXIT_FAILED,
+            })
+        }
+    }
+}
+
+fn run(ask: Ask) -> Result<(), RunError> {
+    match ask {
+        Ask::Format(args) => {
+            let data = serve::format(&args.load()?)?;
+            println!("formatted {}: {}", data.path().display(), data.identity().describe());
+            Ok(())
+        }
+        Ask::Serve(args) => serve::serve(&args.load()?),
+        Ask::Config(ConfigAsk::Keys) => {
+            for key in KEYS {
+                println!(
+                    "{:<26} --{:<20} {:<30} {} [default: {}]",
+                    key.name,
+                    key.flag,
+                    key.env(),
+                    key.help,
+                    key.default
+                );
+            }
+            Ok(())
+        }
+        Ask::Config(ConfigAsk::Explain(args)) => {
+            print!("{}", args.load()?.explain());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What a configuration may say, and every reason to refuse one.

@@ -1,0 +1,308 @@
+//! Who a data directory is: `synod.id` (cluster facts, node, incarnation, cores, pins), `peers.id`, one directory per core.
+//!
+//! ```text
+//! synod-data/
+//!   synod.id    who this is; written last at format, so that it is there only if all the rest is
+//!   peers.id    which incarnations of other nodes were met
+//!   core-0/ …   one log each
+//! ```
+//! Reading and checking ([`inspect`], [`DataDir::open`]) writes nothing. Only [`DataDir::format`] and
+//! [`PeerBook::check_or_learn`] write.
+
+mod durable;
+mod layout;
+mod peers;
+
+pub use layout::ID_FORMAT_VERSION;
+pub use peers::PeerBook;
+
+use crate::config::facts::ClusterFacts;
+use crate::refusal::{Refusal, cluster_label, list};
+use layout::LayoutError;
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use synod_types::{CoreId, Incarnation, NodeId};
+
+/// The identity file, in the data directory.
+pub const ID_FILE: &str = "synod.id";
+const ID_TEMPORARY: &str = "synod.id.tmp";
+const PEERS_TEMPORARY: &str = "peers.id.tmp";
+/// What a fresh ext4 mount holds; a mount point is as good as an empty directory.
+const LOST_FOUND: &str = "lost+found";
+
+/// The CPUs the cores of a node are bound to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Pins {
+    /// Wherever the kernel likes.
+    #[default]
+    None,
+    /// Core j on the j-th of these.
+    Cpus(Vec<u32>),
+}
+
+impl Pins {
+    /// The CPUs; empty when not pinned.
+    pub fn cpus(&self) -> &[u32] {
+        match self {
+            Self::None => &[],
+            Self::Cpus(cpus) => cpus,
+        }
+    }
+    /// The CPU of `core`, if pinned.
+    pub fn cpu_of(&self, core: CoreId) -> Option<u32> {
+        self.cpus().get(usize::from(core.get())).copied()
+    }
+}
+
+impl fmt::Display for Pins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Cpus(cpus) => write!(f, "[{}]", list(cpus)),
+        }
+    }
+}
+
+/// What is written into a data directory at format and never changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The facts of the cluster.
+    pub facts: ClusterFacts,
+    /// The cluster's name as configured at format; may be empty. For people only.
+    pub cluster_name: String,
+    /// This node.
+    pub node: NodeId,
+    /// This life of its disk.
+    pub incarnation: Incarnation,
+    /// Its number of cores.
+    pub cores: u16,
+    /// The CPUs they are bound to.
+    pub pins: Pins,
+}
+
+impl Identity {
+    /// The cluster as sentences show it.
+    pub fn cluster_label(&self) -> String {
+        cluster_label(self.facts.cluster, &self.cluster_name)
+    }
+    /// One line that says who this is.
+    pub fn describe(&self) -> String {
+        format!(
+            "node {} of cluster {}, incarnation {}, {} groups, {} cores, pins {}, members {}",
+            self.node,
+            self.cluster_label(),
+            self.incarnation,
+            self.facts.group_count,
+            self.cores,
+            self.pins,
+            list(&self.facts.founders),
+        )
+    }
+}
+
+/// What lies where a data directory is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DirState {
+    /// Nothing.
+    Missing,
+    /// An empty directory, or the remains of a format that did not finish.
+    Empty,
+    /// A data directory.
+    Formatted(Box<Identity>),
+}
+
+/// Looks, and touches nothing. What is neither empty nor ours is a refusal.
+pub fn inspect(path: &Path) -> Result<DirState, Refusal> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(DirState::Missing),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            return Err(Refusal::NotADirectory { path: path.to_owned() });
+        }
+        Err(error) => return Err(Refusal::io("read the directory", path, &error)),
+    };
+    if let Some(identity) = read_identity(path)? {
+        return Ok(DirState::Formatted(Box::new(identity)));
+    }
+
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| Refusal::io("read the directory", path, &error))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    // Sorted, so that the same directory always gets the same sentence.
+    names.sort();
+    for name in names {
+        let inside = path.join(&name);
+        match name.as_str() {
+            LOST_FOUND | ID_TEMPORARY | peers::PEERS_FILE | PEERS_TEMPORARY => {}
+            core if is_core_name(core) => {
+                let is_empty = fs::read_dir(&inside)
+                    .map_err(|error| Refusal::io("read the directory", &inside, &error))?
+                    .next()
+                    .is_none();
+                if !is_empty {
+                    return Err(Refusal::IdentityLost { path: path.to_owned(), found: name });
+                }
+            }
+            _ => return Err(Refusal::ForeignDirectory { path: path.to_owned(), found: name }),
+        }
+    }
+    Ok(DirState::Empty)
+}
+
+fn read_identity(dir: &Path) -> Result<Option<Identity>, Refusal> {
+    let path = dir.join(ID_FILE);
+    let mut bytes = Vec::new();
+    match File::open(&path) {
+        // A later version may be longer; what is far longer is no id file and need not be read to say so.
+        Ok(file) => file
+            .take(16 * layout::ID_BYTES_MAX as u64)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Refusal::io("read", &path, &error))?,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Refusal::io("read", &path, &error)),
+    };
+    match layout::decode(&bytes) {
+        Ok(identity) => Ok(Some(identity)),
+        Err(LayoutError::Newer(found)) => Err(Refusal::NewerFormat { path, found, known: ID_FORMAT_VERSION }),
+        Err(LayoutError::Damaged(why)) => Err(Refusal::Damaged { path, why: why.to_owned() }),
+    }
+}
+
+/// A data directory that this process, and no other, has open.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    identity: Identity,
+    /// The directory itself, locked: no lock file could be deleted under us, and the kernel unlocks when we die.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory `path` that of `identity`. Refuses whatever is not empty.
+    pub fn format(path: &Path, identity: Identity) -> Result<Self, Refusal> {
+        match inspect(path)? {
+            DirState::Missing => create_dir_durably(path)?,
+            DirState::Empty => {}
+            DirState::Formatted(found) => {
+                return Err(Refusal::AlreadyFormatted { path: path.to_owned(), what: found.describe() });
+            }
+        }
+        let lock = lock_dir(path)?;
+        // Another format may have won between the look and the lock.
+        if let DirState::Formatted(found) = inspect(path)? {
+            return Err(Refusal::AlreadyFormatted { path: path.to_owned(), what: found.describe() });
+        }
+        for core in 0..identity.cores {
+            let core_dir = path.join(core_name(CoreId::new(core)));
+            match fs::create_dir(&core_dir) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Refusal::io("create the directory", core_dir, &error)),
+            }
+        }
+        PeerBook::create(path, identity.facts.cluster)?;
+        durable::replace_file(path, ID_FILE, &layout::encode(&identity))?;
+        Ok(Self { path: path.to_owned(), identity, _lock: lock })
+    }
+
+    /// Opens a formatted directory for this process alone, or says why not.
+    pub fn open(path: &Path) -> Result<Self, Refusal> {
+        let unformatted = || Refusal::Unformatted { path: path.to_owned() };
+        if inspect(path)? == DirState::Missing {
+            return Err(unformatted());
+        }
+        let lock = lock_dir(path)?;
+        let DirState::Formatted(identity) = inspect(path)? else {
+            return Err(unformatted());
+        };
+        for core in 0..identity.cores {
+            let core_dir = path.join(core_name(CoreId::new(core)));
+            if !core_dir.is_dir() {
+                return Err(Refusal::Damaged {
+                    path: core_dir,
+                    why: "this core's log directory is missing".to_owned(),
+                });
+            }
+        }
+        Ok(Self { path: path.to_owned(), identity: *identity, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+    /// Whose it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+    /// Where the log of `core` is.
+    ///
+    /// # Panics
+    /// When the node has no such core.
+    pub fn core_dir(&self, core: CoreId) -> PathBuf {
+        assert!(core.get() < self.identity.cores, "no such core");
+        self.path.join(core_name(core))
+    }
+}
+
+fn core_name(core: CoreId) -> String {
+    format!("core-{}", core.get())
+}
+
+fn is_core_name(name: &str) -> bool {
+    name.strip_prefix("core-").is_some_and(|number| number.parse::<u16>().is_ok())
+}
+
+/// Creates `path` and what leads to it; each new name is flushed into its parent.
+fn create_dir_durably(path: &Path) -> Result<(), Refusal> {
+    let created: Vec<&Path> = path.ancestors().take_while(|dir| !is_here(dir) && !dir.exists()).collect();
+    for dir in created.iter().rev() {
+        fs::create_dir(dir).map_err(|error| Refusal::io("create the directory", *dir, &error))?;
+        durable::sync_dir(parent_of(dir))?;
+    }
+    Ok(())
+}
+
+fn is_here(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !is_here(parent) => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn lock_dir(path: &Path) -> Result<File, Refusal> {
+    let dir = File::open(path).map_err(|error| Refusal::io("open the directory", path, &error))?;
+    match dir.try_lock() {
+        Ok(()) => Ok(dir),
+        Err(TryLockError::WouldBlock) => {
+            let by = lock_holder(&dir).map(|pid| format!(" (process {pid})")).unwrap_or_default();
+            Err(Refusal::DirectoryInUse { path: path.to_owned(), by })
+        }
+        Err(TryLockError::Error(error)) => Err(Refusal::io("lock the directory", path, &error)),
+    }
+}
+
+/// The process that holds a lock on `file`, as far as the kernel tells.
+fn lock_holder(file: &File) -> Option<u32> {
+    let inode = file.metadata().ok()?.ino();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        // "1: FLOCK  ADVISORY  WRITE 4242 fe:01:131073 0 EOF"
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (kind, pid, place) = (words.get(1)?, words.get(4)?, words.get(5)?);
+        let is_ours = *kind == "FLOCK" && place.rsplit(':').next()?.parse::<u64>().ok()? == inode;
+        is_ours.then(|| pid.parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests;

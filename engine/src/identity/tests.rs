@@ -1,0 +1,1 @@
+//! What is written into a data directory, and every reason to refuse one.

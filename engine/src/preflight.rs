@@ -1,0 +1,261 @@
+//! What the machine must offer before anything is touched: io_uring, lockable memory, free ports, CPUs; and what a report
+//! should say about it.
+//!
+//! Everything here looks and leaves no trace, except that soft limits of this process are raised to its hard limits.
+
+use crate::identity::Pins;
+use crate::node::Listener;
+use crate::refusal::{Refusal, list};
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What glommio's reactor needs at the very least for its three rings; below it nothing starts. Buffer registration wants
+/// more and is done without when it does not get it.
+pub const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+
+/// The kernel's io_uring, limits and CPUs, for a node that pins its cores to `pins` (configured at `place`).
+pub fn machine(pins: &Pins, place: &str) -> Result<(), Refusal> {
+    uring()?;
+    memlock()?;
+    raise_to_hard(libc::RLIMIT_NOFILE as libc::c_int);
+    let allowed = allowed_cpus();
+    match pins.cpus().iter().find(|cpu| !allowed.contains(cpu)) {
+        Some(&cpu) => Err(Refusal::NoSuchCpu { place: place.to_owned(), cpu, allowed: list(allowed) }),
+        None => Ok(()),
+    }
+}
+
+/// Whether the kernel gives us a ring.
+pub fn uring() -> Result<(), Refusal> {
+    // struct io_uring_params: 120 bytes, all zero for the defaults; the kernel fills it in.
+    let mut params = [0_u64; 15];
+    // SAFETY: one entry and a zeroed, writable io_uring_params of the size and alignment the kernel expects, which outlives
+    // the call.
+    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) };
+    if fd >= 0 {
+        // SAFETY: the kernel just gave us this descriptor; nobody else owns it. It fits a c_int, as descriptors do.
+        unsafe { libc::close(fd as libc::c_int) };
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    let hint = match error.raw_os_error() {
+        Some(libc::ENOSYS) => {
+            "use Linux 5.8 or later, built with io_uring, and in a container a seccomp profile that lets it through"
+        }
+        Some(libc::EPERM | libc::EACCES) => {
+            "set kernel.io_uring_disabled to 0 (sysctl), and in a container use a seccomp profile that lets it through"
+        }
+        Some(libc::ENOMEM) => "raise the limit on locked memory (ulimit -l)",
+        _ => "see the kernel's log",
+    };
+    Err(Refusal::NoUring { why: error.to_string(), hint })
+}
+
+fn memlock() -> Result<(), Refusal> {
+    let found = raise_to_hard(libc::RLIMIT_MEMLOCK as libc::c_int);
+    if found >= MEMLOCK_BYTES_MIN {
+        return Ok(());
+    }
+    Err(Refusal::MemlockTooSmall { found_kib: found >> 10, need_kib: MEMLOCK_BYTES_MIN >> 10 })
+}
+
+/// Raises the soft limit as far as it goes and returns it. A limit that cannot be read or raised is reported as it is.
+fn raise_to_hard(resource: libc::c_int) -> u64 {
+    let resource = resource as libc::__rlimit_resource_t;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a writable rlimit that outlives the call.
+    if unsafe { libc::getrlimit(resource, &mut limit) } != 0 {
+        return 0;
+    }
+    if limit.rlim_cur < limit.rlim_max {
+        let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+        // SAFETY: an initialised rlimit that outlives the call.
+        if unsafe { libc::setrlimit(resource, &raised) } == 0 {
+            limit = raised;
+        }
+    }
+    limit.rlim_cur
+}
+
+/// The CPUs this process may run on, ascending.
+pub fn allowed_cpus() -> Vec<u32> {
+    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: a zeroed, writable set of exactly the size passed; pid 0 is this process.
+    let got = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), set.as_mut_ptr()) };
+    // SAFETY: all-zero is a valid cpu_set_t, and the kernel wrote no more than its size.
+    let set = unsafe { set.assume_init() };
+    if got != 0 {
+        return Vec::new();
+    }
+    let count = u32::try_from(libc::CPU_SETSIZE).unwrap_or(0);
+    // SAFETY: every index is below CPU_SETSIZE.
+    (0..count).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu as usize, &set) }).collect()
+}
+
+/// Refuses the first listener whose port another process holds.
+///
+/// Asked by binding without SO_REUSEPORT: the runtime's listeners set it, and would share a stale process's port in silence.
+pub fn ports(listeners: &[Listener]) -> Result<(), Refusal> {
+    // All of them are held until the last is tried, so that two of ours cannot be the same.
+    let mut held = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        match TcpListener::bind(listener.addr) {
+            Ok(socket) => held.push(socket),
+            Err(error) => return Err(port_refusal(listener, &error)),
+        }
+    }
+    Ok(())
+}
+
+fn port_refusal(listener: &Listener, error: &io::Error) -> Refusal {
+    let (host, port) = (listener.addr.ip().to_string(), listener.addr.port());
+    let role = listener.role.to_string();
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let by = port_holder(listener.addr).map(|who| format!(" by {who}")).unwrap_or_default();
+        return Refusal::PortInUse { host, port, role, by };
+    }
+    let why = match error.kind() {
+        io::ErrorKind::PermissionDenied => "ports below 1024 need privileges".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        _ => error.to_string(),
+    };
+    Refusal::PortUnusable { host, port, role, why }
+}
+
+/// The process that listens on the port of `addr`, as far as /proc tells: "process 4242 (redis-server)".
+fn port_holder(addr: SocketAddr) -> Option<String> {
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
+        let table = fs::read_to_string(table).ok()?;
+        table.lines().skip(1).find_map(|line| {
+            // "0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 12345 …"; 0A is LISTEN.
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let port = u16::from_str_radix(words.get(1)?.rsplit(':').next()?, 16).ok()?;
+            (port == addr.port() && *words.get(3)? == "0A")
+                .then(|| words.get(9).map(|inode| (*inode).to_owned()))?
+        })
+    })?;
+    let wanted = format!("socket:[{inode}]");
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.into_iter().find_map(|pid| {
+        let mut fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+        fds.find(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()))?;
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        Some(format!("process {pid} ({})", name.trim()))
+    })
+}
+
+/// A kind of filesystem.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Filesystem {
+    /// Its name, or its magic number.
+    pub name: String,
+    /// Whether a flush reaches something that survives power.
+    pub durable: bool,
+}
+
+impl std::fmt::Display for Filesystem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        if self.durable { Ok(()) } else { f.write_str(" (memory: NOT durable)") }
+    }
+}
+
+/// The filesystem that holds `path`, or will hold it: of its nearest ancestor that exists.
+pub fn filesystem(path: &Path) -> io::Result<Filesystem> {
+    let here = Path::new(".");
+    let existing = path
+        .ancestors()
+        .map(|dir| if dir.as_os_str().is_empty() { here } else { dir })
+        .find(|dir| dir.exists())
+        .unwrap_or(here);
+    let name = CString::new(existing.as_os_str().as_bytes())?;
+    let mut stat = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: a NUL-terminated path and a writable statfs, both alive through the call.
+    if unsafe { libc::statfs(name.as_ptr(), stat.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so the kernel filled it in; all-zero was valid before that.
+    let stat = unsafe { stat.assume_init() };
+    Ok(filesystem_of_magic(stat.f_type as u32))
+}
+
+/// The numbers are the kernel's (linux/magic.h).
+fn filesystem_of_magic(magic: u32) -> Filesystem {
+    let (name, durable) = match magic {
+        0xEF53 => ("ext4", true),
+        0x5846_5342 => ("xfs", true),
+        0x9123_683E => ("btrfs", true),
+        0xF2F5_2010 => ("f2fs", true),
+        0x2FC1_2FC1 => ("zfs", true),
+        0x794C_7630 => ("overlayfs", true),
+        0x6969 => ("nfs", true),
+        0x6573_5546 => ("fuse", true),
+        0x0102_1994 => ("tmpfs", false),
+        0x8584_58F6 => ("ramfs", false),
+        other => return Filesystem { name: format!("filesystem {other:#x}"), durable: true },
+    };
+    Filesystem { name: name.to_owned(), durable }
+}
+
+/// The machine in one line, for reports.
+pub fn describe_machine() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("unknown CPU", |(_, model)| model.trim());
+    format!("{} CPUs ({model}), Linux {}", allowed_cpus().len(), release.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::ListenerRole;
+
+    #[test]
+    fn a_held_port_is_refused_and_named_even_with_reuseport_in_mind() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = held.local_addr().unwrap();
+        let listener = Listener { addr, role: ListenerRole::Client };
+        let sentence = ports(std::slice::from_ref(&listener)).unwrap_err().to_string();
+        let pid = std::process::id();
+        assert!(
+            sentence.starts_with(&format!("port {} on 127.0.0.1 (clients) is already in use", addr.port()))
+        );
+        assert!(sentence.contains(&format!("process {pid}")), "{sentence}");
+        drop(held);
+        assert_eq!(ports(&[listener]), Ok(()));
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused() {
+        // TEST-NET-1: nobody has it.
+        let addr = "192.0.2.1:6379".parse().unwrap();
+        let sentence = ports(&[Listener { addr, role: ListenerRole::Client }]).unwrap_err().to_string();
+        assert!(sentence.contains("this machine has no such address"), "{sentence}");
+    }
+
+    #[test]
+    fn filesystems_have_names_and_memory_is_not_durable() {
+        assert!(!filesystem_of_magic(0x0102_1994).durable);
+        assert_eq!(filesystem_of_magic(0xEF53).to_string(), "ext4");
+        assert!(filesystem_of_magic(0x0102_1994).to_string().contains("NOT durable"));
+        assert!(filesystem(Path::new("/proc/self/nothing/here")).is_ok());
+    }
+
+    #[test]
+    fn this_process_runs_somewhere_and_impossible_pins_are_refused() {
+        let allowed = allowed_cpus();
+        assert!(!allowed.is_empty());
+        let sentence = machine(&Pins::Cpus(vec![allowed[0], 1023]), "--pins").unwrap_err().to_string();
+        assert!(sentence.starts_with("--pins: pins names CPU 1023"), "{sentence}");
+        assert_eq!(machine(&Pins::Cpus(vec![allowed[0]]), "--pins"), Ok(()));
+    }
+}

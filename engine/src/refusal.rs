@@ -1,0 +1,336 @@
+//! Every reason for which Synod refuses to start: one clear sentence each, exit code 2, nothing touched.
+//!
+//! This file is the catalogue. A refusal says what is wrong, where, and what to do about it, in one sentence on one line;
+//! whoever returns one has written nothing and removed nothing. Failures after the start are
+//! [`crate::node::RunError::Failed`].
+
+use std::fmt;
+use std::path::PathBuf;
+use synod_types::{ClusterId, Incarnation, NodeId};
+
+/// Why nothing was started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    // --- configuration -------------------------------------------------------------------------------------------------
+    /// The configuration file cannot be read.
+    #[error("cannot read the configuration file {}: {why}; check the path given to --config", path.display())]
+    ConfigUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// The file is not TOML, or has a key or a type that the schema does not know.
+    #[error("{}: {why}", at_line(path, *line))]
+    ConfigSyntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, where the parser knows it.
+        line: Option<usize>,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// A value is outside what the key allows.
+    #[error("{place}: {why}")]
+    ConfigValue {
+        /// File, line and key, or the flag, or the environment variable.
+        place: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// The configuration contradicts itself or lacks something.
+    #[error("{place}: {why}")]
+    ConfigInvalid {
+        /// The file, or where else the configuration came from.
+        place: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// An environment variable looks like a setting and is none.
+    #[error("the environment variable {name} names no setting; `synod config keys` lists them all")]
+    EnvUnknown {
+        /// The variable.
+        name: String,
+    },
+    /// A command line that asks for something that cannot be.
+    #[error("{0}")]
+    Usage(String),
+
+    // --- data directory ------------------------------------------------------------------------------------------------
+    /// The directory does not exist or is empty, and the configuration names a cluster.
+    #[error(
+        "the data directory {} is not formatted, and a node of a named cluster never formats itself: if this \
+         node is new run `synod format` with the same configuration, if it is not, find its data", path.display()
+    )]
+    Unformatted {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory holds something that Synod did not write.
+    #[error(
+        "the directory {} holds {found} and no synod.id, so it is not a Synod data directory; choose another, or an \
+         empty one", path.display()
+    )]
+    ForeignDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// One name found in it.
+        found: String,
+    },
+    /// The path is not a directory.
+    #[error("{} is not a directory; choose a directory for the data", path.display())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// `format` on a formatted directory.
+    #[error(
+        "the data directory {} is already formatted: {what}; use it as it is, or format an empty directory",
+        path.display()
+    )]
+    AlreadyFormatted {
+        /// The directory.
+        path: PathBuf,
+        /// What is there, in one line.
+        what: String,
+    },
+    /// Logs are there, the id file is not.
+    #[error(
+        "the data directory {} holds {found} but no synod.id: the identity of this node is lost, so its logs must not be \
+         used; restore synod.id, or format an empty directory as a new node", path.display()
+    )]
+    IdentityLost {
+        /// The directory.
+        path: PathBuf,
+        /// What was found instead.
+        found: String,
+    },
+    /// A file of the data directory does not bear its checksum or its shape.
+    #[error("{} is damaged ({why}); restore the file from a copy, or bring this node back as a new one", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The directory was written by a later Synod.
+    #[error(
+        "{} has format version {found} and this synod understands up to {known}; start it with the synod that wrote it, \
+         or a later one", path.display()
+    )]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The highest version understood here.
+        known: u32,
+    },
+    /// The directory belongs to another cluster.
+    #[error(
+        "the data directory {} belongs to cluster {found} and {place} names cluster {wanted}; check the data directory \
+         and the configuration", path.display()
+    )]
+    ForeignCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The directory's cluster, with its name if it has one.
+        found: String,
+        /// Where the configuration names the other.
+        place: String,
+        /// The configured cluster.
+        wanted: String,
+    },
+    /// The directory belongs to another node.
+    #[error(
+        "the data directory {} belongs to node {found} and {place} says node {wanted}; check the data directory and the \
+         configuration", path.display()
+    )]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// The directory's node.
+        found: NodeId,
+        /// Where the configuration says otherwise.
+        place: String,
+        /// The configured node.
+        wanted: NodeId,
+    },
+    /// A fact that holds for the life of the cluster was changed.
+    #[error(
+        "{place} says {name} = {wanted}, but the cluster in {} was formatted with {name} = {found}, and that never \
+         changes; put it back to {found}", path.display()
+    )]
+    FactChanged {
+        /// The directory.
+        path: PathBuf,
+        /// Which fact.
+        name: &'static str,
+        /// The value at format.
+        found: String,
+        /// Where the configuration says otherwise.
+        place: String,
+        /// The configured value.
+        wanted: String,
+    },
+    /// Another number of cores: groups would be looked for in other logs.
+    #[error(
+        "{place} says cores = {wanted}, but the data directory {} was formatted for cores = {found}: with another number \
+         groups would open other logs and forget their promises; put it back to {found}", path.display()
+    )]
+    CoresChanged {
+        /// The directory.
+        path: PathBuf,
+        /// Cores at format.
+        found: u16,
+        /// Where the configuration says otherwise.
+        place: String,
+        /// The configured number.
+        wanted: u16,
+    },
+    /// Other pins.
+    #[error(
+        "{place} says pins = {wanted}, but the data directory {} was formatted with pins = {found}; put it back to \
+         {found}", path.display()
+    )]
+    PinsChanged {
+        /// The directory.
+        path: PathBuf,
+        /// Pins at format.
+        found: String,
+        /// Where the configuration says otherwise.
+        place: String,
+        /// The configured pins.
+        wanted: String,
+    },
+    /// Another set of members.
+    #[error(
+        "{place} lists the members {wanted}, but the data directory {} was formatted for the members {found}: quorums are \
+         counted over those; put the list back", path.display()
+    )]
+    MembersChanged {
+        /// The directory.
+        path: PathBuf,
+        /// Members at format.
+        found: String,
+        /// The file that lists others.
+        place: String,
+        /// The configured members.
+        wanted: String,
+    },
+    /// Another process has the directory open.
+    #[error("the data directory {} is in use by another process{by}; stop that one first", path.display())]
+    DirectoryInUse {
+        /// The directory.
+        path: PathBuf,
+        /// " (process …)" where it can be found out, else empty.
+        by: String,
+    },
+    /// A peer presented another incarnation than the one remembered.
+    #[error(
+        "node {node} was known here as incarnation {known} and now comes as {presented}: its disk was replaced or \
+         formatted again, so it may have forgotten promises; it must come back as a new node"
+    )]
+    OtherIncarnation {
+        /// The peer.
+        node: NodeId,
+        /// The incarnation remembered.
+        known: Incarnation,
+        /// The incarnation presented.
+        presented: Incarnation,
+    },
+    /// The system refused something on the data directory.
+    #[error("cannot {what} {}: {why}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+
+    // --- machine -------------------------------------------------------------------------------------------------------
+    /// A port that is needed is taken.
+    #[error(
+        "port {port} on {host} ({role}) is already in use{by}; stop what uses it, or configure another port"
+    )]
+    PortInUse {
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What it is needed for.
+        role: String,
+        /// " by process …" where it can be found out, else empty.
+        by: String,
+    },
+    /// The address cannot be listened on for another reason.
+    #[error("cannot listen on {host}:{port} ({role}): {why}; check node.listen and the ports")]
+    PortUnusable {
+        /// The address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What it is needed for.
+        role: String,
+        /// What the system said.
+        why: String,
+    },
+    /// The kernel has no io_uring, or forbids it.
+    #[error("this kernel gives no io_uring ({why}), which Synod's disk and network paths need; {hint}")]
+    NoUring {
+        /// What the system said.
+        why: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Too little memory may be locked.
+    #[error(
+        "the limit on locked memory is {found_kib} KiB and io_uring needs at least {need_kib} KiB for Synod; raise it \
+         (ulimit -l {need_kib}, LimitMEMLOCK= in systemd, --ulimit memlock in a container)"
+    )]
+    MemlockTooSmall {
+        /// The limit found.
+        found_kib: u64,
+        /// The least that will do.
+        need_kib: u64,
+    },
+    /// A pin names a CPU that this process cannot run on.
+    #[error(
+        "{place}: pins names CPU {cpu}, and this process may run on CPUs {allowed} only; choose among those"
+    )]
+    NoSuchCpu {
+        /// Where the pin was configured.
+        place: String,
+        /// The CPU.
+        cpu: u32,
+        /// What may be named.
+        allowed: String,
+    },
+}
+
+impl Refusal {
+    /// An I/O error as a refusal.
+    pub fn io(what: &'static str, path: impl Into<PathBuf>, error: &std::io::Error) -> Self {
+        Self::Io { what, path: path.into(), why: error.to_string() }
+    }
+}
+
+/// A cluster id with its name, as sentences show it.
+pub fn cluster_label(id: ClusterId, name: &str) -> String {
+    if name.is_empty() { id.to_string() } else { format!("\"{name}\" ({id})") }
+}
+
+/// Ids with commas between them, as sentences show them.
+pub fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    words.join(", ")
+}
+
+fn at_line(path: &std::path::Path, line: Option<usize>) -> String {
+    match line {
+        Some(line) => format!("{} line {line}", path.display()),
+        None => path.display().to_string(),
+    }
+}

@@ -1,0 +1,36 @@
+//! `Notify`: one task of this executor waits, anybody of this executor wakes it. Wake-ups before the wait are not lost and
+//! several count as one; that is what makes a turn out of many inputs.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+/// A local, single-waiter event.
+#[derive(Debug, Default)]
+pub(crate) struct Notify {
+    set: Cell<bool>,
+    waiter: RefCell<Option<Waker>>,
+}
+
+impl Notify {
+    /// Wakes the waiter, now or at its next wait.
+    pub fn notify(&self) {
+        if !self.set.replace(true)
+            && let Some(waker) = self.waiter.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Waits for a wake-up and takes it.
+    pub async fn notified(&self) {
+        poll_fn(|context| {
+            if self.set.replace(false) {
+                return Poll::Ready(());
+            }
+            *self.waiter.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}

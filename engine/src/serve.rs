@@ -1,0 +1,106 @@
+//! `synod format` and `synod serve`: from a configuration to a data directory, and to a running node.
+//!
+//! Order matters: everything that can be refused is refused before anything is written.
+
+use crate::config::Config;
+use crate::config::Drawn;
+use crate::identity::{self, DataDir, DirState, Identity, PeerBook};
+use crate::node::{self, NodeSetup, RunError};
+use crate::preflight;
+use crate::refusal::Refusal;
+use crate::stop::Stop;
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+use synod_types::{ClusterId, Incarnation};
+
+/// Formats the data directory of `config`; returns it open.
+pub fn format(config: &Config) -> Result<DataDir, Refusal> {
+    if let DirState::Formatted(found) = identity::inspect(&config.data_dir)? {
+        return Err(Refusal::AlreadyFormatted { path: config.data_dir.clone(), what: found.describe() });
+    }
+    let identity = new_identity(config)?;
+    // What `serve` would refuse is refused now, while nothing is written.
+    check(config, &identity)?;
+    DataDir::format(&config.data_dir, identity)
+}
+
+/// Everything `serve` does before the node runs. Formats only a directory that does not exist, and only when the
+/// configuration names no cluster.
+pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
+    let unformatted = || Refusal::Unformatted { path: config.data_dir.clone() };
+    let data = match identity::inspect(&config.data_dir)? {
+        DirState::Formatted(found) => {
+            config.claims.verify(&config.data_dir, &found)?;
+            // Locked before the ports are tried: "already running" says more than "port in use".
+            let data = DataDir::open(&config.data_dir)?;
+            config.claims.verify(&config.data_dir, data.identity())?;
+            check(config, data.identity())?;
+            preflight_of(config, data.identity())?;
+            data
+        }
+        DirState::Missing if !config.names_cluster() => {
+            let identity = new_identity(config)?;
+            check(config, &identity)?;
+            preflight_of(config, &identity)?;
+            DataDir::format(&config.data_dir, identity)?
+        }
+        DirState::Missing | DirState::Empty => return Err(unformatted()),
+    };
+    let identity = data.identity();
+    let members = config.members(&identity.facts, identity.cores)?;
+    let options = config.options(&identity.facts)?;
+    let peer_book = Arc::new(PeerBook::load(data.path(), identity.facts.cluster)?);
+    Ok(NodeSetup { data, peer_book, members, listen: config.listen, options, stop })
+}
+
+/// Prepares and runs a node until it is told to stop.
+pub fn serve(config: &Config) -> Result<(), RunError> {
+    let stop =
+        Stop::on_signals().map_err(|error| RunError::Failed(format!("cannot take signals: {error}")))?;
+    let setup = prepare(config, stop)?;
+    crate::runtime::run(setup)
+}
+
+/// Whether configuration and identity together make a node.
+fn check(config: &Config, identity: &Identity) -> Result<(), Refusal> {
+    config.members(&identity.facts, identity.cores)?;
+    config.options(&identity.facts)?;
+    Ok(())
+}
+
+/// Whether the machine can run it.
+fn preflight_of(config: &Config, identity: &Identity) -> Result<(), Refusal> {
+    let pins_place = config.claims.pins.as_ref().map_or_else(
+        || config.data_dir.join(identity::ID_FILE).display().to_string(),
+        |said| said.place.clone(),
+    );
+    preflight::machine(&identity.pins, &pins_place)?;
+    let members = config.members(&identity.facts, identity.cores)?;
+    preflight::ports(&node::listeners(&members, identity.node, config.listen))
+}
+
+fn new_identity(config: &Config) -> Result<Identity, Refusal> {
+    let drawn = Drawn {
+        cluster: ClusterId::new(draw()?),
+        incarnation: Incarnation::new(draw()?),
+        cores: default_cores(),
+    };
+    config.claims.identity(drawn)
+}
+
+/// One core per CPU, but no more than there are groups by default: a core without a group idles.
+fn default_cores() -> u16 {
+    let cpus =
+        preflight::allowed_cpus().len().clamp(1, usize::from(crate::config::facts::GROUP_COUNT_DEFAULT));
+    cpus as u16
+}
+
+/// 128 random bits, never 0.
+fn draw() -> Result<u128, Refusal> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(|error| Refusal::io("draw random bytes from", "/dev/urandom", &error))?;
+    Ok(u128::from_le_bytes(bytes).max(1))
+}
