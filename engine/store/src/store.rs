@@ -1,85 +1,272 @@
-//! The store.
+//! The store of one core: its groups and the cache they share.
 
 use crate::api::{Applied, CacheHint, CacheStats, Lookup, StoreConfig};
-use synod_types::{CommandRef, ErrorKind, GroupId, Location, Namespace, Reply, Version, WallMs};
+use crate::apply::{self, Outcome, Turn};
+use crate::group::Group;
+use crate::index::{self, Value};
+use crate::sessions::{SESSION_LIMITS, SessionLimits};
+use crate::slab::{Owner, Slab};
+use alloc::vec::Vec;
+use synod_types::limits::{GROUP_COUNT_MAX, INLINE_VALUE_BYTES_MAX};
+use synod_types::{CommandRef, GroupId, Location, Namespace, Version, WallMs};
+
+/// Stands for "not on this core".
+const ABSENT: u16 = u16::MAX;
+const _: () = assert!(GROUP_COUNT_MAX < ABSENT);
 
 /// The replicated state of one core's groups.
+///
+/// For every call a group that the store was not made with is the caller's bug and panics.
 #[derive(Debug)]
 pub struct Store {
-    config: StoreConfig,
+    groups: Vec<Group>,
+    /// Place in `groups` by group id.
+    places: Vec<u16>,
+    slab: Slab,
+    /// The old value of the last reply, if it has one.
+    old_value: Vec<u8>,
 }
 
 impl Store {
     /// Empty groups.
-    pub fn new(config: StoreConfig) -> Self {
-        Self { config }
-    }
-    /// A slot begins: the group's applied time becomes `max(applied time, ts)`.
-    pub fn begin_slot(&mut self, _group: GroupId, _ts: WallMs) {}
-    /// Applies one command of the slot.
-    pub fn apply(
-        &mut self,
-        _group: GroupId,
-        _command: &CommandRef<'_>,
-        _version: Version,
-        _value_at: Location,
-        _keep: CacheHint,
-        _old: Option<&[u8]>,
-    ) -> Applied<'_> {
-        Applied::Reply(Reply::Error(ErrorKind::Malformed))
-    }
-    /// Finds a key's value at applied time.
-    pub fn lookup(&mut self, _group: GroupId, _namespace: Namespace, _key: &[u8]) -> Lookup<'_> {
-        Lookup::Missing
-    }
-    /// Whether the key exists at applied time.
-    pub fn exists(&self, _group: GroupId, _namespace: Namespace, _key: &[u8]) -> bool {
-        false
-    }
-    /// Milliseconds the key has left: -2 without the key, -1 without an expiry, else
-    /// `max(0, expire_at - max(applied time, clock))`.
-    pub fn ttl_ms(&self, _group: GroupId, _namespace: Namespace, _key: &[u8], _clock: WallMs) -> i64 {
-        -2
-    }
-    /// Puts a cold value just read into the cache, if the key still has this version.
-    pub fn admit(
-        &mut self,
-        _group: GroupId,
-        _namespace: Namespace,
-        _key: &[u8],
-        _version: Version,
-        _value: &[u8],
-    ) -> bool {
-        false
-    }
-    /// A time not later than the earliest expiry still indexed; at or below applied time exactly while [`Store::expire`]
-    /// has something to do.
-    pub fn next_expiry(&self, _group: GroupId) -> Option<WallMs> {
-        None
-    }
-    /// Removes keys whose expiry is at or below applied time; at most `budget` steps of work. How many were removed.
-    pub fn expire(&mut self, _group: GroupId, _budget: usize) -> usize {
-        0
-    }
-    /// Keys in the index; an expired one counts until [`Store::expire`] removed it.
-    pub fn keys(&self, _group: GroupId) -> u64 {
-        0
-    }
-    /// The group's applied time.
-    pub fn applied_ts(&self, _group: GroupId) -> WallMs {
-        WallMs::ZERO
-    }
-    /// How the cache does.
-    pub fn cache_stats(&self) -> CacheStats {
-        CacheStats { bytes_max: self.config.cache_bytes as u64, ..CacheStats::default() }
-    }
-    /// A hash of the group's replicated state, equal on replicas that applied the same.
-    pub fn digest(&self, _group: GroupId) -> u64 {
-        0
-    }
-    /// Checks every invariant that holds between calls.
     ///
     /// # Panics
-    /// When one does not.
-    pub fn invariants(&self) {}
+    /// When a group is named twice or its id is past the limit, or the cache budget is past what can be named (256 GiB).
+    pub fn new(config: StoreConfig) -> Self {
+        Self::with_limits(config, SESSION_LIMITS)
+    }
+
+    pub(crate) fn with_limits(config: StoreConfig, limits: SessionLimits) -> Self {
+        let hasher = index::hasher(config.hash_seed);
+        let mut places = Vec::new();
+        let mut groups = Vec::new();
+        for group in config.groups {
+            let id = usize::from(group.get());
+            assert!(group.get() <= GROUP_COUNT_MAX, "{group} is past the limit");
+            if places.len() <= id {
+                places.resize(id + 1, ABSENT);
+            }
+            assert!(places[id] == ABSENT, "{group} is named twice");
+            places[id] = groups.len() as u16; // at most GROUP_COUNT_MAX + 1
+            groups.push(Group::new(hasher.clone(), limits));
+        }
+        Self { groups, places, slab: Slab::new(config.cache_bytes), old_value: Vec::new() }
+    }
+
+    /// A slot begins: the group's applied time becomes `max(applied time, ts)`. It never goes back and is equal on every
+    /// replica that has applied the same slots. Call it for slots without commands too: that is how time passes.
+    pub fn begin_slot(&mut self, group: GroupId, ts: WallMs) {
+        let group = self.group_mut(group);
+        group.applied_ts = group.applied_ts.max(ts);
+    }
+
+    /// Applies one command of the slot that was begun.
+    ///
+    /// `value_at` is where the value bytes of a `Set` lie in the log; ignored for other commands and for values that are
+    /// kept in the index. `old` is `None`, or after [`Applied::Read`] the bytes that it asked for, checked by the caller.
+    /// The bytes of a reply are valid until the next call.
+    ///
+    /// What commands do (as Redis does where Redis has them):
+    /// - A key whose expiry is at or below applied time is absent for every purpose.
+    /// - `version` becomes the key's version whenever anything about the key changes, value or expiry.
+    /// - An expiry past `i64::MAX` milliseconds is `BadExpiry`, whatever the condition; nothing is changed.
+    /// - `Set` with an expiry that has passed deletes the key and replies `Done`; `SetExpiry` with one deletes it and replies 1.
+    /// - `SetExpiry(Keep)` is `Malformed`. `SetExpiry` on an absent key, and PERSIST on one without an expiry, reply 0.
+    /// - `return_old` replies the old value or `Nil`, whether or not the condition held.
+    /// - In a session, `SequenceClosed`, `SessionExpired`, `Busy` and a malformed stamp are refused without executing or
+    ///   remembering anything; every other reply is remembered, errors included. `Busy` says that too many replies (or
+    ///   bytes of them) are open: once the client has closed some, the same sequence may be sent again. `OpenSession` with
+    ///   a stamp is `Malformed`. A sequence of 0, or below its own `lowest_open`, is malformed.
+    ///
+    /// # Panics
+    /// When `version` is not above the last one applied in this group, or a long value's `value_at` has another length.
+    pub fn apply(
+        &mut self,
+        group: GroupId,
+        command: &CommandRef<'_>,
+        version: Version,
+        value_at: Location,
+        keep: CacheHint,
+        old: Option<&[u8]>,
+    ) -> Applied<'_> {
+        let group_at = self.place(group);
+        let group = &mut self.groups[usize::from(group_at)];
+        let mut turn = Turn {
+            group,
+            group_at,
+            slab: &mut self.slab,
+            version,
+            value_at,
+            keep,
+            old,
+            old_value: &mut self.old_value,
+        };
+        match turn.apply(command) {
+            Outcome::Reply(reply) => {
+                let value = self.old_value.as_slice();
+                Applied::Reply(reply.map(|()| value))
+            }
+            Outcome::Recall => {
+                Applied::Reply(self.groups[usize::from(group_at)].sessions.recall(&command.stamp))
+            }
+            Outcome::Read { location, crc } => Applied::Read { location, crc },
+        }
+    }
+
+    /// Finds a key's value at applied time. A value from the cache counts as used.
+    pub fn lookup(&mut self, group: GroupId, namespace: Namespace, key: &[u8]) -> Lookup<'_> {
+        let group_at = self.place(group);
+        let group = &self.groups[usize::from(group_at)];
+        let Some(id) = group.find_live(namespace, key) else {
+            return Lookup::Missing;
+        };
+        let expire_at = group.index.expire_at(id).unwrap_or(WallMs::ZERO);
+        let record = group.index.record(id);
+        let version = record.version.unpack();
+        match &record.value {
+            Value::Inline { len, bytes } => {
+                Lookup::Hit { value: &bytes[..usize::from(*len)], version, expire_at }
+            }
+            Value::Log { location, crc, cell } => {
+                let owner = Owner { record: id.0, group: group_at };
+                match self.slab.get(*cell, owner, location.len, *crc) {
+                    Some(value) => Lookup::Hit { value, version, expire_at },
+                    None => Lookup::Cold { location: *location, value_crc: *crc, version, expire_at },
+                }
+            }
+            Value::Free { .. } => unreachable!("a free record was found"),
+        }
+    }
+
+    /// Whether the key exists at applied time.
+    pub fn exists(&self, group: GroupId, namespace: Namespace, key: &[u8]) -> bool {
+        self.group(group).find_live(namespace, key).is_some()
+    }
+
+    /// Milliseconds the key has left: -2 without the key, -1 without an expiry, else
+    /// `max(0, expire_at - max(applied time, clock))`. Whether the key exists is judged by applied time, so a key whose
+    /// time is up by `clock` only still answers 0.
+    pub fn ttl_ms(&self, group: GroupId, namespace: Namespace, key: &[u8], clock: WallMs) -> i64 {
+        let group = self.group(group);
+        let Some(id) = group.find_live(namespace, key) else {
+            return -2;
+        };
+        let Some(expire_at) = group.index.expire_at(id) else {
+            return -1;
+        };
+        let left = expire_at.0.saturating_sub(group.applied_ts.max(clock).0);
+        i64::try_from(left).unwrap_or(i64::MAX) // an expiry is never past i64::MAX
+    }
+
+    /// Puts a cold value just read, and checked against its CRC, into the cache; whether a copy is held now. Nothing
+    /// happens unless the key still has exactly this version.
+    pub fn admit(
+        &mut self,
+        group: GroupId,
+        namespace: Namespace,
+        key: &[u8],
+        version: Version,
+        value: &[u8],
+    ) -> bool {
+        let group_at = self.place(group);
+        let group = &mut self.groups[usize::from(group_at)];
+        let Some(id) = group.find_live(namespace, key) else {
+            return false;
+        };
+        let owner = Owner { record: id.0, group: group_at };
+        let record = group.index.record_mut(id);
+        if record.version.unpack() != version {
+            return false;
+        }
+        match &mut record.value {
+            Value::Log { location, crc, cell } if location.len as usize == value.len() => {
+                debug_assert!(crc32c::crc32c(value) == *crc, "a value that fails its checksum is admitted");
+                if !self.slab.is_owner(*cell, owner) {
+                    *cell = self.slab.insert(owner, *crc, value);
+                }
+                self.slab.is_owner(*cell, owner)
+            }
+            _ => false,
+        }
+    }
+
+    /// A time not later than the earliest expiry indexed, `None` without any. At or below applied time exactly while
+    /// [`Store::expire`] has work to do; call that, not for a tick slot, then.
+    pub fn next_expiry(&self, group: GroupId) -> Option<WallMs> {
+        self.group(group).index.next_expiry()
+    }
+
+    /// Removes keys whose expiry is at or below applied time, in at most `budget` steps of work (a step removes a key or
+    /// brings one closer). How many were removed. Changes nothing that anyone can see: such keys are absent already.
+    pub fn expire(&mut self, group: GroupId, budget: usize) -> usize {
+        let group_at = self.place(group);
+        let group = &mut self.groups[usize::from(group_at)];
+        let mut left = budget;
+        let mut removed = 0;
+        while let Some(id) = group.index.pop_due(group.applied_ts, &mut left) {
+            apply::remove(group, group_at, &mut self.slab, id);
+            removed += 1;
+        }
+        removed
+    }
+
+    /// Keys in the index. One that has expired counts until it was removed, so replicas may differ by those.
+    pub fn keys(&self, group: GroupId) -> u64 {
+        self.group(group).index.count()
+    }
+
+    /// The group's applied time.
+    pub fn applied_ts(&self, group: GroupId) -> WallMs {
+        self.group(group).applied_ts
+    }
+
+    /// How the cache does.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.slab.stats()
+    }
+
+    /// A hash of the group's replicated state, equal on replicas that applied the same slots: applied time, keys, versions,
+    /// expiries, values (long ones by length and CRC), sessions with their replies and order of use. Walks all keys.
+    pub fn digest(&self, group: GroupId) -> u64 {
+        self.group(group).digest()
+    }
+
+    /// Checks every invariant that holds between calls. Walks everything.
+    ///
+    /// # Panics
+    /// When one does not hold.
+    pub fn invariants(&self) {
+        self.slab.invariants();
+        for group in &self.groups {
+            group.invariants();
+            for (id, ..) in group.index.iter() {
+                let record = group.index.record(id);
+                assert!(record.version <= group.applied);
+                if let Value::Log { location, .. } = record.value {
+                    assert!(location.len as usize > INLINE_VALUE_BYTES_MAX);
+                }
+            }
+        }
+        for (cell, owner) in self.slab.owners() {
+            let record = self.groups[usize::from(owner.group)].index.record(index::RecordId(owner.record));
+            let handle = match record.value {
+                Value::Log { cell, .. } => Some(cell),
+                _ => None,
+            };
+            assert!(handle == Some(cell), "a cell's owner does not know it");
+        }
+    }
+
+    fn place(&self, group: GroupId) -> u16 {
+        let place = self.places.get(usize::from(group.get())).copied().unwrap_or(ABSENT);
+        assert!(place != ABSENT, "{group} is not on this core");
+        place
+    }
+    fn group(&self, group: GroupId) -> &Group {
+        &self.groups[usize::from(self.place(group))]
+    }
+    fn group_mut(&mut self, group: GroupId) -> &mut Group {
+        let place = self.place(group);
+        &mut self.groups[usize::from(place)]
+    }
 }

@@ -1,0 +1,332 @@
+//! Applying one command: what it means, exactly once, and the same on every replica.
+//!
+//! Every operation runs in two halves. The first looks and may refuse or ask for a read; it changes nothing. The second
+//! changes and cannot fail. Expiry is judged by applied time alone. May not: read a clock, let the cache decide anything but
+//! whether a read is needed.
+
+use crate::api::CacheHint;
+use crate::group::Group;
+use crate::index::{RecordId, Value};
+use crate::list::NIL;
+use crate::number;
+use crate::sessions::Verdict;
+use crate::slab::{Owner, Slab};
+use crate::version::PackedVersion;
+use alloc::vec::Vec;
+use synod_types::limits::INLINE_VALUE_BYTES_MAX;
+use synod_types::{
+    CommandRef, Condition, ErrorKind, Expiry, Location, Op, Reply, SessionId, Version, WallMs,
+};
+
+/// Past this an expiry is no time: what is left of it must fit the signed reply of TTL, as in Redis.
+const EXPIRE_AT_MAX: u64 = i64::MAX as u64; // lossless
+
+/// What came of a command; `()` stands for the bytes left in `Turn::old_value`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    Reply(Reply<()>),
+    /// The session has the reply.
+    Recall,
+    Read {
+        location: Location,
+        crc: u32,
+    },
+}
+
+/// What a command asks the expiry to become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Until {
+    Forever,
+    AsBefore,
+    Time(WallMs),
+    /// At or before applied time: the key is not to exist.
+    Past,
+}
+
+/// Everything one command may look at and change.
+pub(crate) struct Turn<'a> {
+    pub(crate) group: &'a mut Group,
+    pub(crate) group_at: u16,
+    pub(crate) slab: &'a mut Slab,
+    pub(crate) version: Version,
+    pub(crate) value_at: Location,
+    pub(crate) keep: CacheHint,
+    /// What an earlier `Read` brought.
+    pub(crate) old: Option<&'a [u8]>,
+    /// Where a reply's value is put.
+    pub(crate) old_value: &'a mut Vec<u8>,
+}
+
+impl Turn<'_> {
+    pub(crate) fn apply(&mut self, command: &CommandRef<'_>) -> Outcome {
+        let version = PackedVersion::pack(self.version);
+        assert!(version > self.group.applied, "a command applied twice or out of order");
+        self.old_value.clear();
+        let outcome = self.apply_once(command, version);
+        if !matches!(outcome, Outcome::Read { .. }) {
+            self.group.applied = version;
+        }
+        outcome
+    }
+
+    /// The session's part.
+    fn apply_once(&mut self, command: &CommandRef<'_>, version: PackedVersion) -> Outcome {
+        let stamp = &command.stamp;
+        if let Op::OpenSession = command.op {
+            // Outside any session: the reply would have to outlive an eviction that it may itself have caused.
+            return Outcome::Reply(if stamp.session == SessionId::NONE {
+                Reply::Session(self.group.sessions.open(version))
+            } else {
+                Reply::Error(ErrorKind::Malformed)
+            });
+        }
+        let found = self.find(command);
+        let verdict = self.group.sessions.judge(stamp, self.reply_value_len(&command.op, found));
+        let outcome = match verdict {
+            Verdict::Execute => self.execute(command, found),
+            Verdict::Repeat => Outcome::Recall,
+            Verdict::Refuse(kind) => Outcome::Reply(Reply::Error(kind)),
+        };
+        if stamp.session == SessionId::NONE || matches!(outcome, Outcome::Read { .. }) {
+            return outcome;
+        }
+        self.group.sessions.touch(stamp, version);
+        if let (Verdict::Execute, Outcome::Reply(reply)) = (verdict, outcome) {
+            let value = self.old_value.as_slice();
+            self.group.sessions.remember(stamp, reply.map(|()| value));
+        }
+        outcome
+    }
+
+    /// The key as it is at applied time. One that has expired is removed on the way: it is gone already, so nothing that
+    /// counts is changed.
+    fn find(&mut self, command: &CommandRef<'_>) -> Option<RecordId> {
+        let index = &self.group.index;
+        let hash = index.hash(command.namespace, command.key);
+        let id = index.find(hash, command.namespace, command.key)?;
+        if self.group.is_expired(id) {
+            self.remove(id);
+            return None;
+        }
+        Some(id)
+    }
+
+    fn reply_value_len(&self, op: &Op<&[u8]>, found: Option<RecordId>) -> usize {
+        match (op, found) {
+            (Op::Set { return_old: true, .. }, Some(id)) => self.group.index.record(id).value.len(),
+            _ => 0,
+        }
+    }
+
+    fn execute(&mut self, command: &CommandRef<'_>, found: Option<RecordId>) -> Outcome {
+        match command.op {
+            Op::Set { .. } => self.execute_set(command, found),
+            Op::Delete => Outcome::Reply(self.execute_delete(found)),
+            Op::IncrementBy(delta) => Outcome::Reply(self.execute_increment(command, found, delta)),
+            Op::SetExpiry(expiry) => Outcome::Reply(self.execute_set_expiry(found, expiry)),
+            // Reads are refused as entries and sessions are opened above; an answer is kinder than a crash.
+            Op::Get | Op::Exists | Op::Ttl | Op::OpenSession => {
+                Outcome::Reply(Reply::Error(ErrorKind::Malformed))
+            }
+        }
+    }
+
+    fn execute_set(&mut self, command: &CommandRef<'_>, found: Option<RecordId>) -> Outcome {
+        let Op::Set { value, value_crc, condition, expiry, return_old } = command.op else {
+            unreachable!("called for Set only")
+        };
+        // An expiry that is no time is refused whatever the condition says, as in Redis.
+        let Some(until) = self.resolve(expiry) else {
+            return Outcome::Reply(Reply::Error(ErrorKind::BadExpiry));
+        };
+        let holds = match condition {
+            Condition::Always => true,
+            Condition::IfAbsent => found.is_none(),
+            Condition::IfPresent => found.is_some(),
+        };
+        let reply = match (return_old, found) {
+            (true, Some(id)) => match self.take_old(id) {
+                Outcome::Reply(reply) => reply,
+                read => return read,
+            },
+            (true, None) => Reply::Nil,
+            (false, _) if holds => Reply::Done { version: self.version },
+            (false, _) => Reply::Skipped,
+        };
+        // Nothing was changed up to here, and nothing below can fail.
+        if holds {
+            self.put(command, found, value, value_crc, until);
+        }
+        Outcome::Reply(reply)
+    }
+
+    fn execute_delete(&mut self, found: Option<RecordId>) -> Reply<()> {
+        let Some(id) = found else {
+            return Reply::Int(0);
+        };
+        self.remove(id);
+        Reply::Int(1)
+    }
+
+    fn execute_increment(
+        &mut self,
+        command: &CommandRef<'_>,
+        found: Option<RecordId>,
+        delta: i64,
+    ) -> Reply<()> {
+        let before = match found.map(|id| &self.group.index.record(id).value) {
+            None => Some(0),
+            Some(Value::Inline { len, bytes }) => number::parse(&bytes[..usize::from(*len)]),
+            // Longer than any number: no need to look.
+            Some(Value::Log { .. }) => None,
+            Some(Value::Free { .. }) => unreachable!("a free record was found"),
+        };
+        let Some(before) = before else {
+            return Reply::Error(ErrorKind::NotAnInteger);
+        };
+        let Some(sum) = before.checked_add(delta) else {
+            return Reply::Error(ErrorKind::Overflow);
+        };
+        let mut digits = [0; INLINE_VALUE_BYTES_MAX];
+        let len = number::spell(sum, &mut digits);
+        self.put(command, found, &digits[..len], 0, Until::AsBefore);
+        Reply::Int(sum)
+    }
+
+    fn execute_set_expiry(&mut self, found: Option<RecordId>, expiry: Expiry) -> Reply<()> {
+        let Some(until) = self.resolve(expiry) else {
+            return Reply::Error(ErrorKind::BadExpiry);
+        };
+        if until == Until::AsBefore {
+            return Reply::Error(ErrorKind::Malformed);
+        }
+        let Some(id) = found else {
+            return Reply::Int(0);
+        };
+        let expire_at = match until {
+            Until::Forever if self.group.index.expire_at(id).is_none() => return Reply::Int(0),
+            Until::Forever | Until::AsBefore => None,
+            Until::Time(time) => Some(time),
+            Until::Past => {
+                self.remove(id);
+                return Reply::Int(1);
+            }
+        };
+        self.group.index.set_expiry(id, expire_at);
+        self.group.index.record_mut(id).version = PackedVersion::pack(self.version);
+        Reply::Int(1)
+    }
+
+    /// `None` where the time does not fit.
+    fn resolve(&self, expiry: Expiry) -> Option<Until> {
+        let applied_ts = self.group.applied_ts;
+        let time = match expiry {
+            Expiry::None => return Some(Until::Forever),
+            Expiry::Keep => return Some(Until::AsBefore),
+            Expiry::At(time) => time.0,
+            Expiry::After(ms) => applied_ts.0.checked_add(ms)?,
+        };
+        if time > EXPIRE_AT_MAX {
+            return None;
+        }
+        Some(if time <= applied_ts.0 { Until::Past } else { Until::Time(WallMs(time)) })
+    }
+
+    /// Copies the key's value into `old_value`, or says what to read.
+    fn take_old(&mut self, id: RecordId) -> Outcome {
+        let owner = self.owner(id);
+        let record = self.group.index.record(id);
+        match &record.value {
+            Value::Inline { len, bytes } => {
+                self.old_value.extend_from_slice(&bytes[..usize::from(*len)]);
+            }
+            Value::Log { location, crc, cell } => {
+                if let Some(old) = self.old {
+                    assert!(old.len() == location.len as usize, "bytes read are not the value asked for");
+                    self.old_value.extend_from_slice(old);
+                } else if let Some(copy) = self.slab.get(*cell, owner, location.len, *crc) {
+                    self.old_value.extend_from_slice(copy);
+                } else {
+                    return Outcome::Read { location: *location, crc: *crc };
+                }
+            }
+            Value::Free { .. } => unreachable!("a free record was found"),
+        }
+        Outcome::Reply(Reply::Value { value: (), version: record.version.unpack() })
+    }
+
+    /// Writes a value, over the key's present one or as a new key; or removes the key if it is to be gone at once.
+    fn put(
+        &mut self,
+        command: &CommandRef<'_>,
+        found: Option<RecordId>,
+        value: &[u8],
+        crc: u32,
+        until: Until,
+    ) {
+        let expire_at = match (until, found) {
+            (Until::Past, Some(id)) => return self.remove(id),
+            (Until::Past, None) => return,
+            (Until::Forever, _) | (Until::AsBefore, None) => None,
+            (Until::AsBefore, Some(id)) => self.group.index.expire_at(id),
+            (Until::Time(time), _) => Some(time),
+        };
+        let version = PackedVersion::pack(self.version);
+        let stored = self.stored(value, crc);
+        let id = match found {
+            Some(id) => {
+                self.forget_copy(id);
+                let record = self.group.index.record_mut(id);
+                (record.version, record.value) = (version, stored);
+                id
+            }
+            None => {
+                let (namespace, key) = (command.namespace, command.key);
+                let hash = self.group.index.hash(namespace, key);
+                self.group.index.insert(hash, namespace, key, version, stored)
+            }
+        };
+        if until != Until::AsBefore || found.is_none() {
+            self.group.index.set_expiry(id, expire_at);
+        }
+        if self.keep == CacheHint::Keep {
+            self.keep_copy(id, value);
+        }
+    }
+
+    fn stored(&self, value: &[u8], crc: u32) -> Value {
+        if value.len() <= INLINE_VALUE_BYTES_MAX {
+            return Value::inline(value);
+        }
+        assert!(self.value_at.len as usize == value.len(), "the value does not lie where it is said to");
+        Value::Log { location: self.value_at, crc, cell: NIL }
+    }
+
+    fn keep_copy(&mut self, id: RecordId, value: &[u8]) {
+        let owner = self.owner(id);
+        if let Value::Log { crc, cell, .. } = &mut self.group.index.record_mut(id).value {
+            *cell = self.slab.insert(owner, *crc, value);
+        }
+    }
+
+    fn forget_copy(&mut self, id: RecordId) {
+        if let Value::Log { cell, .. } = self.group.index.record(id).value {
+            self.slab.release(cell, self.owner(id));
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: RecordId) {
+        remove(self.group, self.group_at, self.slab, id);
+    }
+
+    fn owner(&self, id: RecordId) -> Owner {
+        Owner { record: id.0, group: self.group_at }
+    }
+}
+
+/// Removes a key and its cached copy.
+pub(crate) fn remove(group: &mut Group, group_at: u16, slab: &mut Slab, id: RecordId) {
+    if let Value::Log { cell, .. } = group.index.remove(id) {
+        slab.release(cell, Owner { record: id.0, group: group_at });
+    }
+}

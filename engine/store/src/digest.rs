@@ -1,0 +1,56 @@
+//! The hash that replicas compare. Fixed for all machines: the index hash is seeded per process and follows the CPU, so it
+//! cannot serve.
+
+use synod_types::{Reply, Version};
+
+/// A running hash over words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Digest(u64);
+
+impl Digest {
+    /// Starts a hash of one kind of thing.
+    pub(crate) fn new(kind: u64) -> Self {
+        Self(mix(kind))
+    }
+    #[must_use]
+    pub(crate) fn word(self, word: u64) -> Self {
+        Self(mix(self.0.rotate_left(5) ^ word))
+    }
+    #[must_use]
+    pub(crate) fn version(self, version: Version) -> Self {
+        self.word(version.slot.get()).word(u64::from(version.position))
+    }
+    #[must_use]
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
+        let mut digest = self.word(bytes.len() as u64);
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            digest = digest.word(u64::from_le_bytes(word));
+        }
+        digest
+    }
+    #[must_use]
+    pub(crate) fn reply(self, reply: Reply<&[u8]>) -> Self {
+        match reply {
+            Reply::Done { version } => self.word(1).version(version),
+            Reply::Skipped => self.word(2),
+            Reply::Value { value, version } => self.word(3).version(version).bytes(value),
+            Reply::Nil => self.word(4),
+            Reply::Int(number) => self.word(5).word(number.cast_unsigned()),
+            Reply::Session(id) => self.word(6).word(id.get()),
+            Reply::Error(kind) => self.word(7).word(kind as u64),
+        }
+    }
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The finaliser of SplitMix64: a bijection that spreads every input bit over all output bits.
+pub(crate) fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}

@@ -1,0 +1,212 @@
+//! The index of one group: key -> version, expiry, and the value or where it lies.
+//!
+//! ```text
+//!  hash(namespace, key) ─▶ one of 64 tables of u32 ─▶ Record (48 B) ─▶ key bytes   (keys)
+//!                                                              ├─────▶ timer       (wheel), if it expires
+//!                                                              └─────▶ cell        (slab), if it is cached
+//! ```
+//! 64 small tables instead of a large one: a table that grows moves 1/64 of the keys, so no single write pays for all.
+//! Nothing observable depends on the order in a table. May not: decide what is expired, touch the cache.
+
+mod keys;
+mod record;
+
+pub(crate) use record::{Record, Value};
+
+use crate::chunks::Chunks;
+use crate::list::NIL;
+use crate::version::PackedVersion;
+use crate::wheel::Wheel;
+use ahash::RandomState;
+use alloc::vec::Vec;
+use core::hash::{BuildHasher, Hasher};
+use hashbrown::HashTable;
+use keys::Keys;
+use synod_types::{Namespace, WallMs};
+
+const TABLE_BITS: u32 = 6;
+
+/// Names a record. Good until the record is removed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct RecordId(pub(crate) u32);
+
+#[derive(Debug)]
+pub(crate) struct Index {
+    hasher: RandomState,
+    tables: Vec<HashTable<u32>>,
+    records: Chunks<Record>,
+    free: u32,
+    keys: Keys,
+    wheel: Wheel,
+    count: u64,
+}
+
+impl Index {
+    pub(crate) fn new(hasher: RandomState) -> Self {
+        Self {
+            hasher,
+            tables: (0..1 << TABLE_BITS).map(|_| HashTable::new()).collect(),
+            records: Chunks::new(),
+            free: NIL,
+            keys: Keys::new(),
+            wheel: Wheel::new(),
+            count: 0,
+        }
+    }
+
+    pub(crate) fn hash(&self, namespace: Namespace, key: &[u8]) -> u32 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u16(namespace.get());
+        hasher.write(key);
+        (hasher.finish() >> 32) as u32
+    }
+
+    pub(crate) fn find(&self, hash: u32, namespace: Namespace, key: &[u8]) -> Option<RecordId> {
+        let matches = |&at: &u32| {
+            let record = &self.records[at];
+            record.hash == hash && record.namespace == namespace && self.keys.get(record.key()) == key
+        };
+        self.tables[table_of(hash)].find(spread(hash), matches).copied().map(RecordId)
+    }
+
+    /// Adds a key that is not there, without an expiry.
+    pub(crate) fn insert(
+        &mut self,
+        hash: u32,
+        namespace: Namespace,
+        key: &[u8],
+        version: PackedVersion,
+        value: Value,
+    ) -> RecordId {
+        debug_assert!(self.find(hash, namespace, key).is_none());
+        debug_assert!(!matches!(value, Value::Free { .. }));
+        let record = Record::new(hash, namespace, self.keys.insert(key), version, value);
+        let at = if self.free == NIL {
+            self.records.push(record)
+        } else {
+            let at = self.free;
+            let Value::Free { next } = self.records[at].value else {
+                panic!("a record of the free list is in use")
+            };
+            self.free = next;
+            self.records[at] = record;
+            at
+        };
+        let records = &self.records;
+        self.tables[table_of(hash)].insert_unique(spread(hash), at, |&at| spread(records[at].hash));
+        self.count += 1;
+        RecordId(at)
+    }
+
+    /// Removes a key; its value, with the handle of a cached copy, is the caller's to clean up.
+    pub(crate) fn remove(&mut self, id: RecordId) -> Value {
+        let record = &self.records[id.0];
+        assert!(!record.is_free(), "record removed twice");
+        let (hash, key, timer) = (record.hash, record.key(), record.timer);
+        let Ok(entry) = self.tables[table_of(hash)].find_entry(spread(hash), |&at| at == id.0) else {
+            panic!("a record is not in its table")
+        };
+        entry.remove();
+        self.keys.remove(key);
+        if timer != NIL {
+            self.wheel.remove(timer);
+        }
+        let record = &mut self.records[id.0];
+        record.timer = NIL;
+        let value = core::mem::replace(&mut record.value, Value::Free { next: self.free });
+        self.free = id.0;
+        self.count -= 1;
+        value
+    }
+
+    /// Sets or, with `None`, removes the expiry, which lies after applied time.
+    pub(crate) fn set_expiry(&mut self, id: RecordId, expire_at: Option<WallMs>) {
+        let timer = self.records[id.0].timer;
+        let timer = match (timer, expire_at) {
+            (NIL, None) => NIL,
+            (NIL, Some(expire_at)) => self.wheel.insert(id.0, expire_at.0),
+            (timer, None) => {
+                self.wheel.remove(timer);
+                NIL
+            }
+            (timer, Some(expire_at)) => {
+                self.wheel.reschedule(timer, expire_at.0);
+                timer
+            }
+        };
+        self.records[id.0].timer = timer;
+    }
+
+    /// The next key that is due at `now`, without its timer already. See [`Wheel::pop_due`].
+    pub(crate) fn pop_due(&mut self, now: WallMs, budget: &mut usize) -> Option<RecordId> {
+        let at = self.wheel.pop_due(now.0, budget)?;
+        assert!(!self.records[at].is_free(), "a timer outlived its key");
+        self.records[at].timer = NIL;
+        Some(RecordId(at))
+    }
+
+    pub(crate) fn record_mut(&mut self, id: RecordId) -> &mut Record {
+        &mut self.records[id.0]
+    }
+
+    pub(crate) fn record(&self, id: RecordId) -> &Record {
+        &self.records[id.0]
+    }
+
+    pub(crate) fn expire_at(&self, id: RecordId) -> Option<WallMs> {
+        let timer = self.records[id.0].timer;
+        (timer != NIL).then(|| WallMs(self.wheel.expire_at(timer)))
+    }
+
+    /// A time not later than the earliest expiry.
+    pub(crate) fn next_expiry(&self) -> Option<WallMs> {
+        self.wheel.next().map(WallMs)
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Every key, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (RecordId, Namespace, &[u8])> {
+        self.records
+            .iter()
+            .filter(|(_, record)| !record.is_free())
+            .map(|(at, record)| (RecordId(at), record.namespace, self.keys.get(record.key())))
+    }
+
+    /// # Panics
+    /// When the parts contradict each other.
+    pub(crate) fn invariants(&self) {
+        self.wheel.invariants();
+        let mut timers = 0;
+        for (id, namespace, key) in self.iter() {
+            let record = self.record(id);
+            assert!(self.find(record.hash, namespace, key) == Some(id), "a key is not where its hash says");
+            assert!(record.hash == self.hash(namespace, key));
+            if record.timer != NIL {
+                timers += 1;
+                assert!(self.wheel.record(record.timer) == id.0, "a timer of another key");
+            }
+        }
+        assert!(timers == self.wheel.count());
+        assert!(self.iter().count() as u64 == self.count);
+        assert!(self.tables.iter().map(|table| table.len() as u64).sum::<u64>() == self.count);
+    }
+}
+
+/// The top bits choose the table, so that within one all of the low bits, which choose the bucket, still differ.
+fn table_of(hash: u32) -> usize {
+    (hash >> (32 - TABLE_BITS)) as usize
+}
+
+/// 32 bits as the 64 that a table wants: low bits choose the bucket, the top seven are its tag.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The seeded hasher of a store.
+pub(crate) fn hasher(seed: u64) -> RandomState {
+    let word = |lane| crate::digest::mix(seed.wrapping_add(lane));
+    RandomState::with_seeds(word(1), word(2), word(3), word(4))
+}

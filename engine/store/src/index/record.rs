@@ -1,0 +1,83 @@
+//! What the index knows of one key, in 48 bytes.
+
+use super::keys::KeyRef;
+use crate::list::NIL;
+use crate::version::PackedVersion;
+use synod_types::limits::INLINE_VALUE_BYTES_MAX;
+use synod_types::{Location, Namespace};
+
+/// A key's value: its bytes where they are few, else where to find them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Value {
+    /// In the index itself.
+    Inline { len: u8, bytes: [u8; INLINE_VALUE_BYTES_MAX] },
+    /// In the log, with perhaps a copy in a cell of the cache ([`NIL`] for none). The cell may have been given away: its
+    /// owner decides.
+    Log { location: Location, crc: u32, cell: u32 },
+    /// No key: a free record, and the next one.
+    Free { next: u32 },
+}
+
+impl Value {
+    /// # Panics
+    /// When the bytes are too many.
+    pub(crate) fn inline(value: &[u8]) -> Self {
+        let mut bytes = [0; INLINE_VALUE_BYTES_MAX];
+        bytes[..value.len()].copy_from_slice(value);
+        Self::Inline { len: value.len() as u8, bytes }
+    }
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Inline { len, .. } => usize::from(*len),
+            Self::Log { location, .. } => location.len as usize,
+            Self::Free { .. } => 0,
+        }
+    }
+}
+
+/// One key.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) version: PackedVersion,
+    pub(crate) value: Value,
+    /// The key's hash, so that a growing table needs no key bytes.
+    pub(super) hash: u32,
+    pub(super) key_cell: u32,
+    /// The key's timer; [`NIL`] if it does not expire.
+    pub(super) timer: u32,
+    pub(super) key_len: u16,
+    pub(super) namespace: Namespace,
+}
+
+impl Record {
+    pub(super) fn new(
+        hash: u32,
+        namespace: Namespace,
+        key: KeyRef,
+        version: PackedVersion,
+        value: Value,
+    ) -> Self {
+        Self { version, value, hash, key_cell: key.cell, timer: NIL, key_len: key.len, namespace }
+    }
+    pub(super) fn key(&self) -> KeyRef {
+        KeyRef { cell: self.key_cell, len: self.key_len }
+    }
+    pub(super) fn is_free(&self) -> bool {
+        matches!(self.value, Value::Free { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table adds 5 bytes per place and is between 7/16 and 7/8 full.
+    #[test]
+    fn a_key_costs_at_most_64_bytes_beside_its_own() {
+        assert_eq!(size_of::<Value>(), 24);
+        assert_eq!(size_of::<Record>(), 48);
+        let table_bytes_max = (size_of::<u32>() + 1) as f64 / (7.0 / 16.0);
+        assert!(size_of::<Record>() as f64 + table_bytes_max <= 64.0);
+    }
+}

@@ -1,0 +1,92 @@
+//! Doubly linked lists threaded through somebody else's array by u32 index: no allocation per element, O(1) removal.
+//!
+//! The list owns no element; it borrows the array for each change. May not know what the elements are.
+
+/// "No element".
+pub(crate) const NIL: u32 = u32::MAX;
+
+/// One element's neighbours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Links {
+    prev: u32,
+    next: u32,
+}
+
+impl Links {
+    pub(crate) const NONE: Self = Self { prev: NIL, next: NIL };
+}
+
+/// An array whose elements carry links.
+pub(crate) trait Linked {
+    fn links(&self, at: u32) -> Links;
+    fn links_mut(&mut self, at: u32) -> &mut Links;
+}
+
+/// A list: front, back and how many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List {
+    front: u32,
+    back: u32,
+    count: u32,
+}
+
+impl List {
+    pub(crate) const EMPTY: Self = Self { front: NIL, back: NIL, count: 0 };
+
+    pub(crate) fn push_front(&mut self, nodes: &mut impl Linked, at: u32) {
+        debug_assert!(nodes.links(at) == Links::NONE);
+        *nodes.links_mut(at) = Links { prev: NIL, next: self.front };
+        match self.front {
+            NIL => self.back = at,
+            front => nodes.links_mut(front).prev = at,
+        }
+        self.front = at;
+        self.count += 1;
+    }
+
+    /// Takes out an element of this very list; handing in another's breaks both.
+    pub(crate) fn remove(&mut self, nodes: &mut impl Linked, at: u32) {
+        let Links { prev, next } = core::mem::replace(nodes.links_mut(at), Links::NONE);
+        match prev {
+            NIL => {
+                assert!(self.front == at, "element of another list");
+                self.front = next;
+            }
+            prev => nodes.links_mut(prev).next = next,
+        }
+        match next {
+            NIL => {
+                assert!(self.back == at, "element of another list");
+                self.back = prev;
+            }
+            next => nodes.links_mut(next).prev = prev,
+        }
+        self.count -= 1;
+    }
+
+    pub(crate) fn back(&self) -> Option<u32> {
+        (self.back != NIL).then_some(self.back)
+    }
+
+    pub(crate) fn front(&self) -> Option<u32> {
+        (self.front != NIL).then_some(self.front)
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Front to back.
+    pub(crate) fn iter<'a, L: Linked>(&self, nodes: &'a L) -> impl Iterator<Item = u32> + use<'a, L> {
+        let mut at = self.front;
+        core::iter::from_fn(move || {
+            let here = (at != NIL).then_some(at)?;
+            at = nodes.links(here).next;
+            Some(here)
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! Size classes: how a page is cut, and the lists of one size.
+
+use super::Cell;
+use crate::list::List;
+use alloc::vec::Vec;
+
+/// Bytes of the smallest cell; anything much shorter lives in the index.
+pub(super) const CELL_BYTES_MIN: usize = 64;
+/// The value size this store is measured with: it gets a class without waste.
+const CELL_BYTES_EXACT: usize = 4096;
+
+/// Cells of one size.
+#[derive(Debug)]
+pub(super) struct Class {
+    pub(super) cell_bytes: usize,
+    cells_per_page: u32,
+    pub(super) page_count: u32,
+    pub(super) free: List,
+    /// Used once since it came, most recent in front.
+    pub(super) probation: List,
+    /// Used again, most recent in front.
+    pub(super) protected: List,
+    /// Evictions since the class last looked for another class's page.
+    pub(super) evictions: u32,
+}
+
+impl Class {
+    pub(super) fn cells_per_page(&self) -> u32 {
+        self.cells_per_page
+    }
+    /// What a page of this class takes from the budget.
+    pub(super) fn page_cost(&self, page_bytes: usize) -> usize {
+        page_bytes + self.cells_per_page as usize * size_of::<Cell>()
+    }
+    /// Four fifths of the class: the last fifth lets newcomers prove themselves.
+    pub(super) fn protected_max(&self) -> u64 {
+        u64::from(self.page_count) * u64::from(self.cells_per_page) * 4 / 5
+    }
+    pub(super) fn is_protected_over(&self) -> bool {
+        u64::from(self.protected.count()) > self.protected_max()
+    }
+    /// The copy to go first.
+    pub(super) fn oldest(&self) -> Option<u32> {
+        self.probation.back().or(self.protected.back())
+    }
+}
+
+/// The classes of a page size, smallest first: a page cut into 2, 3, 4, 5, 7, 9, 12 … cells, each a fifth smaller than the
+/// one before or a little more.
+pub(super) fn cut(page_bytes: usize) -> Vec<Class> {
+    let exact = page_bytes / CELL_BYTES_EXACT;
+    let mut classes = Vec::new();
+    let mut count = 2;
+    while page_bytes / count >= CELL_BYTES_MIN {
+        let cell_bytes = page_bytes / count / 8 * 8;
+        let cells_per_page = count as u32; // at most a page of the smallest cells
+        classes.push(Class {
+            cell_bytes,
+            cells_per_page,
+            page_count: 0,
+            free: List::EMPTY,
+            probation: List::EMPTY,
+            protected: List::EMPTY,
+            evictions: 0,
+        });
+        let next = (count + 1).max((count * 5).div_ceil(4));
+        count = if count < exact && exact < next { exact } else { next };
+    }
+    classes.reverse();
+    classes
+}
+
+/// The smallest class whose cells hold `len` bytes; `None` past half a page.
+pub(super) fn of(classes: &[Class], len: usize) -> Option<usize> {
+    let at = classes.partition_point(|class| class.cell_bytes < len);
+    (at < classes.len()).then_some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_grow_by_about_a_quarter_and_one_fits_4_kib() {
+        for page_bytes in [16 << 10, 64 << 10, 1 << 20] {
+            let classes = cut(page_bytes);
+            assert!(classes.iter().any(|class| class.cell_bytes == 4096), "{page_bytes}");
+            assert_eq!(classes.last().map(|class| class.cell_bytes), Some(page_bytes / 2));
+            assert!(classes[0].cell_bytes <= 80);
+            for pair in classes.windows(2) {
+                assert!(pair[0].cell_bytes < pair[1].cell_bytes);
+                let few = pair[1].cells_per_page <= 4; // halves, thirds and quarters lie further apart
+                assert!(few || pair[1].cell_bytes * 100 <= pair[0].cell_bytes * 142, "{pair:?}");
+            }
+            for class in &classes {
+                assert!(class.cell_bytes * class.cells_per_page as usize <= page_bytes);
+            }
+            for len in [23, 64, 4095, 4096, 4097, page_bytes / 2] {
+                assert!(of(&classes, len).is_some_and(|at| classes[at].cell_bytes >= len));
+            }
+            assert_eq!(of(&classes, page_bytes / 2 + 1), None);
+        }
+        assert_eq!(cut(1 << 20)[of(&cut(1 << 20), 4096).expect("fits")].cells_per_page, 256);
+    }
+}

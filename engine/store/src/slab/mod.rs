@@ -1,0 +1,427 @@
+//! The cache of one core: copies of long values in cells of pages, within a byte budget that is never passed.
+//!
+//! ```text
+//!  class 4096  ─ probation ⇄ protected      page ┌──────┬──────┬── … ──┬──────┐  bytes: nothing but values
+//!  class 4519  ─ probation ⇄ protected           └──────┴──────┴── … ──┴──────┘
+//!  …                                        cells │owner │owner │   …   │ free │  beside them: who, how long, links
+//! ```
+//! The bookkeeping lies beside the page, so a class of exactly 4096 bytes holds a 4 KiB value and a page holds 256 of them.
+//! A cell knows its owner, and a handle is good only as long as the cell says so: giving a cell away needs no word to the
+//! index, and a stale handle finds a stranger and is a miss.
+//!
+//! Recency is kept per class in two lists: a copy enters on probation and is protected from the second use on, so that one
+//! scan does not wash out what is in use. A class that has no page takes one from the class with the oldest copy, and so
+//! does a class that evicts much younger copies than another one keeps.
+//!
+//! A copy dropped here costs a read, never a record. May not: influence a reply, know a key.
+
+mod class;
+
+use crate::api::CacheStats;
+use crate::list::{Linked, Links, List, NIL};
+use alloc::{vec, vec::Vec};
+use class::{CELL_BYTES_MIN, Class};
+use core::fmt;
+
+/// Bytes of a page when the budget allows.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a page at least, however small the budget.
+const PAGE_BYTES_MIN: usize = 16 << 10;
+/// A budget is cut into about this many pages, so that each of some forty classes can have one.
+const PAGE_COUNT_WANTED: usize = 64;
+
+/// Whose copy a cell holds: a record of a group of this core.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Owner {
+    pub(crate) record: u32,
+    pub(crate) group: u16,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Free,
+    Probation,
+    Protected,
+}
+
+/// A cell's bookkeeping.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    // The owner, taken apart: together it would be padded, and there is one of these per cell.
+    owner_record: u32,
+    owner_group: u16,
+    state: State,
+    links: Links,
+    len: u32,
+    crc: u32,
+    /// The clock when the copy was last used.
+    used_at: u32,
+}
+const _: () = assert!(size_of::<Cell>() == 28);
+
+impl Cell {
+    fn owner(&self) -> Owner {
+        Owner { record: self.owner_record, group: self.owner_group }
+    }
+}
+
+const FREE_CELL: Cell = Cell {
+    owner_record: NIL,
+    owner_group: u16::MAX,
+    state: State::Free,
+    links: Links::NONE,
+    len: 0,
+    crc: 0,
+    used_at: 0,
+};
+
+/// A page cut into cells of one class; without bytes if it was given back.
+#[derive(Default)]
+struct Page {
+    class: usize,
+    bytes: Vec<u8>,
+    cells: Vec<Cell>,
+}
+
+/// The pages; what cell numbers refer to.
+struct Pages {
+    pages: Vec<Page>,
+    /// A cell's number is `page << cell_bits | place`.
+    cell_bits: u32,
+}
+
+impl Pages {
+    fn page_of(&self, cell: u32) -> usize {
+        (cell >> self.cell_bits) as usize
+    }
+    fn place_of(&self, cell: u32) -> usize {
+        (cell & ((1 << self.cell_bits) - 1)) as usize
+    }
+    fn number(&self, page: usize, place: usize) -> u32 {
+        (page as u32) << self.cell_bits | place as u32 // both bounded when the slab is made
+    }
+    /// The cell, if there is one of this number now.
+    fn get(&self, cell: u32) -> Option<&Cell> {
+        self.pages.get(self.page_of(cell))?.cells.get(self.place_of(cell))
+    }
+    fn cell_mut(&mut self, cell: u32) -> &mut Cell {
+        let (page, place) = (self.page_of(cell), self.place_of(cell));
+        &mut self.pages[page].cells[place]
+    }
+    fn cell(&self, cell: u32) -> &Cell {
+        &self.pages[self.page_of(cell)].cells[self.place_of(cell)]
+    }
+}
+
+impl Linked for Pages {
+    fn links(&self, at: u32) -> Links {
+        self.cell(at).links
+    }
+    fn links_mut(&mut self, at: u32) -> &mut Links {
+        &mut self.cell_mut(at).links
+    }
+}
+
+pub(crate) struct Slab {
+    page_bytes: usize,
+    bytes_max: usize,
+    bytes: usize,
+    classes: Vec<Class>,
+    pages: Pages,
+    /// Numbers of pages that were given back.
+    pages_free: Vec<u32>,
+    /// Counts uses; what ages are measured in.
+    clock: u32,
+    stats: CacheStats,
+}
+
+impl Slab {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let wanted = (bytes_max / PAGE_COUNT_WANTED).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
+        let page_bytes = 1 << wanted.ilog2();
+        let cell_bits = (page_bytes / CELL_BYTES_MIN).ilog2();
+        let page_count_max = bytes_max / page_bytes;
+        assert!(page_count_max < (NIL >> cell_bits) as usize, "cache budget over what cell numbers can name");
+        Self {
+            page_bytes,
+            bytes_max,
+            bytes: 0,
+            classes: class::cut(page_bytes),
+            pages: Pages { pages: Vec::new(), cell_bits },
+            pages_free: Vec::new(),
+            clock: 0,
+            stats: CacheStats::default(),
+        }
+    }
+
+    /// Keeps a copy of `value`; the cell's number, or [`NIL`] if it is too long or the budget too small.
+    pub(crate) fn insert(&mut self, owner: Owner, crc: u32, value: &[u8]) -> u32 {
+        let Some(class) = class::of(&self.classes, value.len()) else {
+            self.stats.refused += 1;
+            return NIL;
+        };
+        let Some(cell) = self.free_cell(class) else {
+            self.stats.refused += 1;
+            return NIL;
+        };
+        self.clock = self.clock.wrapping_add(1);
+        *self.pages.cell_mut(cell) = Cell {
+            owner_record: owner.record,
+            owner_group: owner.group,
+            state: State::Probation,
+            links: Links::NONE,
+            len: value.len() as u32, // at most a page
+            crc,
+            used_at: self.clock,
+        };
+        self.classes[class].probation.push_front(&mut self.pages, cell);
+        let at = self.pages.place_of(cell) * self.classes[class].cell_bytes;
+        let page = self.pages.page_of(cell);
+        self.pages.pages[page].bytes[at..at + value.len()].copy_from_slice(value);
+        self.stats.inserts += 1;
+        self.stats.cells += 1;
+        cell
+    }
+
+    /// The copy in `cell`, if it is still `owner`'s. Counts as a use.
+    pub(crate) fn get(&mut self, cell: u32, owner: Owner, len: u32, crc: u32) -> Option<&[u8]> {
+        if !self.is_owner(cell, owner) {
+            self.stats.misses += 1;
+            return None;
+        }
+        self.stats.hits += 1;
+        self.use_cell(cell);
+        let held = self.pages.cell(cell);
+        // The owner's copy is dropped or replaced whenever its value is: anything else here would be another value.
+        assert!(held.len == len && held.crc == crc, "a cached copy is not of its owner's value");
+        let page = &self.pages.pages[self.pages.page_of(cell)];
+        let at = self.pages.place_of(cell) * self.classes[page.class].cell_bytes;
+        Some(&page.bytes[at..at + len as usize])
+    }
+
+    /// Whether `cell` holds `owner`'s copy.
+    pub(crate) fn is_owner(&self, cell: u32, owner: Owner) -> bool {
+        cell != NIL
+            && self.pages.get(cell).is_some_and(|held| held.state != State::Free && held.owner() == owner)
+    }
+
+    /// Drops the copy in `cell`, if it is still `owner`'s.
+    pub(crate) fn release(&mut self, cell: u32, owner: Owner) {
+        if self.is_owner(cell, owner) {
+            let class = self.vacate(cell);
+            self.classes[class].free.push_front(&mut self.pages, cell);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> CacheStats {
+        CacheStats { bytes: self.bytes as u64, bytes_max: self.bytes_max as u64, ..self.stats }
+    }
+
+    fn use_cell(&mut self, cell: u32) {
+        self.clock = self.clock.wrapping_add(1);
+        let cell_class = self.pages.pages[self.pages.page_of(cell)].class;
+        let class = &mut self.classes[cell_class];
+        let held = self.pages.cell_mut(cell);
+        held.used_at = self.clock;
+        let before = core::mem::replace(&mut held.state, State::Protected);
+        match before {
+            State::Free => unreachable!("a free cell has no owner"),
+            State::Probation => class.probation.remove(&mut self.pages, cell),
+            State::Protected => class.protected.remove(&mut self.pages, cell),
+        }
+        class.protected.push_front(&mut self.pages, cell);
+        if class.is_protected_over() {
+            self.demote_one(cell_class);
+        }
+    }
+
+    /// Puts the oldest protected copy of a class on probation again.
+    fn demote_one(&mut self, class: usize) {
+        let class = &mut self.classes[class];
+        if let Some(oldest) = class.protected.back() {
+            class.protected.remove(&mut self.pages, oldest);
+            self.pages.cell_mut(oldest).state = State::Probation;
+            class.probation.push_front(&mut self.pages, oldest);
+        }
+    }
+
+    /// A free cell of `class`, off its free list: a new page's, another class's page's, or that of the class's oldest copy.
+    fn free_cell(&mut self, class: usize) -> Option<u32> {
+        if self.classes[class].free.is_empty() {
+            if self.bytes + self.classes[class].page_cost(self.page_bytes) <= self.bytes_max {
+                self.add_page(class, Vec::new());
+            } else if let Some(victim) = self.page_to_take(class) {
+                self.take_pages(class, victim);
+            } else {
+                let oldest = self.classes[class].oldest()?;
+                self.vacate(oldest);
+                self.stats.evictions += 1;
+                self.classes[class].evictions += 1;
+                return Some(oldest);
+            }
+        }
+        let cell = self.classes[class].free.front()?;
+        self.classes[class].free.remove(&mut self.pages, cell);
+        Some(cell)
+    }
+
+    /// The page `class` should have instead of evicting its own oldest copy.
+    fn page_to_take(&mut self, class: usize) -> Option<usize> {
+        let starving = self.classes[class].page_count == 0;
+        if !starving {
+            // A page's worth of evictions between looks: moving a page is to stay rarer than what it saves.
+            if self.classes[class].evictions < self.classes[class].cells_per_page() {
+                return None;
+            }
+            self.classes[class].evictions = 0;
+        }
+        let (age, page) = self.oldest_page(class, if starving { 1 } else { 2 })?;
+        let own = self.classes[class].oldest().map_or(0, |cell| self.age(cell));
+        // A quarter older at least, or pages would wander between equals.
+        (starving || age > own + own / 4).then_some(page)
+    }
+
+    /// The page of the oldest copy of all classes but `class` that have `page_count_min` pages, and that copy's age. A
+    /// class without any copy goes first.
+    fn oldest_page(&self, class: usize, page_count_min: u32) -> Option<(u64, usize)> {
+        let others = self.classes.iter().enumerate();
+        others
+            .filter(|(other, lists)| *other != class && lists.page_count >= page_count_min)
+            .filter_map(|(_, lists)| match lists.oldest() {
+                Some(oldest) => Some((self.age(oldest), oldest)),
+                None => lists.free.front().map(|free| (u64::MAX, free)),
+            })
+            .max_by_key(|&(age, _)| age)
+            .map(|(age, cell)| (age, self.pages.page_of(cell)))
+    }
+
+    fn age(&self, cell: u32) -> u64 {
+        u64::from(self.clock.wrapping_sub(self.pages.cell(cell).used_at))
+    }
+
+    /// Gives `class` the page `victim`, and takes more of others while its bookkeeping would pass the budget. May end
+    /// without a page where the whole budget has no room for one of this class.
+    fn take_pages(&mut self, class: usize, victim: usize) {
+        let mut bytes = self.drop_page(victim);
+        self.stats.page_moves += 1;
+        let cost = self.classes[class].page_cost(self.page_bytes);
+        while self.bytes + cost > self.bytes_max {
+            let Some((_, oldest)) = self.oldest_page(class, 1) else {
+                return;
+            };
+            bytes = self.drop_page(oldest);
+            self.stats.page_moves += 1;
+        }
+        self.add_page(class, bytes);
+    }
+
+    fn add_page(&mut self, class: usize, bytes: Vec<u8>) {
+        let bytes = if bytes.is_empty() { vec![0; self.page_bytes] } else { bytes };
+        let cell_count = self.classes[class].cells_per_page() as usize;
+        let page = Page { class, bytes, cells: vec![FREE_CELL; cell_count] };
+        let at = match self.pages_free.pop() {
+            Some(at) => at as usize,
+            None => {
+                self.pages.pages.push(Page::default());
+                self.pages.pages.len() - 1
+            }
+        };
+        self.pages.pages[at] = page;
+        self.bytes += self.classes[class].page_cost(self.page_bytes);
+        assert!(self.bytes <= self.bytes_max, "cache budget passed");
+        self.classes[class].page_count += 1;
+        for place in (0..cell_count).rev() {
+            let cell = self.pages.number(at, place);
+            self.classes[class].free.push_front(&mut self.pages, cell);
+        }
+    }
+
+    /// Drops every copy in a page and the page; its bytes are returned for reuse.
+    fn drop_page(&mut self, at: usize) -> Vec<u8> {
+        let class = self.pages.pages[at].class;
+        for place in 0..self.pages.pages[at].cells.len() {
+            let cell = self.pages.number(at, place);
+            if self.pages.cell(cell).state == State::Free {
+                self.classes[class].free.remove(&mut self.pages, cell);
+            } else {
+                self.vacate(cell);
+                self.stats.evictions += 1;
+            }
+        }
+        let page = core::mem::take(&mut self.pages.pages[at]);
+        self.pages_free.push(at as u32); // bounded when the slab is made
+        self.bytes -= self.classes[class].page_cost(self.page_bytes);
+        self.classes[class].page_count -= 1;
+        while self.classes[class].is_protected_over() {
+            self.demote_one(class);
+        }
+        page.bytes
+    }
+
+    /// Takes a cell in use off its list; it has no owner then and is on no list. Its class is returned.
+    fn vacate(&mut self, cell: u32) -> usize {
+        let class = self.pages.pages[self.pages.page_of(cell)].class;
+        let lists = &mut self.classes[class];
+        match self.pages.cell(cell).state {
+            State::Free => unreachable!("a free cell vacated"),
+            State::Probation => lists.probation.remove(&mut self.pages, cell),
+            State::Protected => lists.protected.remove(&mut self.pages, cell),
+        }
+        *self.pages.cell_mut(cell) = FREE_CELL;
+        self.stats.cells -= 1;
+        class
+    }
+
+    /// # Panics
+    /// When pages, lists and counters contradict each other.
+    pub(crate) fn invariants(&self) {
+        assert!(self.bytes <= self.bytes_max);
+        let mut page_counts = vec![0_u32; self.classes.len()];
+        let mut bytes = 0;
+        for page in self.pages.pages.iter().filter(|page| !page.bytes.is_empty()) {
+            let class = &self.classes[page.class];
+            page_counts[page.class] += 1;
+            bytes += class.page_cost(self.page_bytes);
+            assert!(page.bytes.len() == self.page_bytes);
+            assert!(page.cells.len() == class.cells_per_page() as usize);
+            assert!(page.cells.iter().all(|cell| cell.len as usize <= class.cell_bytes));
+        }
+        assert!(bytes == self.bytes);
+        let mut cells = 0;
+        for (at, class) in self.classes.iter().enumerate() {
+            assert!(class.page_count == page_counts[at]);
+            let count = |list: &List, state| {
+                let counted = list.iter(&self.pages).inspect(|&cell| {
+                    assert!(self.pages.pages[self.pages.page_of(cell)].class == at);
+                    assert!(self.pages.cell(cell).state == state);
+                });
+                let counted = counted.count();
+                assert!(counted == list.count() as usize);
+                counted
+            };
+            let used = count(&class.probation, State::Probation) + count(&class.protected, State::Protected);
+            let free = count(&class.free, State::Free);
+            assert!(used + free == (class.page_count * class.cells_per_page()) as usize);
+            assert!(!class.is_protected_over());
+            cells += used as u64;
+        }
+        assert!(cells == self.stats.cells);
+    }
+
+    /// Every cell in use with its owner.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = (u32, Owner)> {
+        self.classes
+            .iter()
+            .flat_map(|class| class.probation.iter(&self.pages).chain(class.protected.iter(&self.pages)))
+            .map(|cell| (cell, self.pages.cell(cell).owner()))
+    }
+}
+
+impl fmt::Debug for Slab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slab({} cells, {} of {} bytes)", self.stats.cells, self.bytes, self.bytes_max)
+    }
+}
+
+#[cfg(test)]
+mod tests;
