@@ -3,9 +3,13 @@
 //! May not: know the simulator. A checker is told what was observed and answers with a [`Violation`] or nothing, so that it
 //! can be tested on histories written by hand.
 
+pub mod agreement;
 pub mod brute;
+pub mod durable;
 pub mod history;
 pub mod model;
+pub mod monotone;
+pub mod version;
 pub mod wgl;
 
 use std::fmt;

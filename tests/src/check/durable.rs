@@ -1,0 +1,208 @@
+//! What a node reveals is on its disk (DESIGN §4 rule 1; field/consensus.md T1, T5), and stays there (DESIGN §5).
+//!
+//! ```text
+//!   append ──▶ pending ──durable──▶ durable ──restart──▶ replay must begin with every durable record, in order
+//!                                      │
+//!               Promise, Accepted, Prepare, Accept leave ──▶ must be backed by a durable record
+//! ```
+
+use super::agreement::ValueDigest;
+use super::{Checked, Violation};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use synod_types::{Ballot, GroupId, GroupMessage, Lsn, NodeId, PeerMessage, RecordHead, RecordKind, Slot};
+
+const BACKED: &str = "revealed-before-durable";
+const KEPT: &str = "durable-record-lost";
+
+/// A record as the checker remembers it.
+pub type Written = (RecordHead, Option<ValueDigest>);
+
+/// The disk of one core as it must be, judged by what its log said.
+#[derive(Debug, Default)]
+pub struct CoreDisk {
+    pending: VecDeque<(Lsn, Written)>,
+    durable: Vec<Written>,
+    /// Highest ballot a durable record promises, per group.
+    promised: BTreeMap<GroupId, Ballot>,
+    accepted: BTreeSet<(GroupId, Slot, Ballot)>,
+}
+
+impl CoreDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A record was handed to the log.
+    pub fn on_append(&mut self, lsn: Lsn, written: Written) {
+        self.pending.push_back((lsn, written));
+    }
+
+    /// The log says that everything up to `lsn` is durable; the records concerned are returned, in order.
+    pub fn on_durable(&mut self, lsn: Lsn) -> Vec<Written> {
+        let mut records = Vec::new();
+        while let Some((_, written)) = self.pending.pop_front_if(|(at, _)| *at <= lsn) {
+            self.note(written);
+            records.push(written);
+        }
+        records
+    }
+
+    /// The core starts again and its log gave these records. What was pending is durable or gone; the records that were not
+    /// known to be durable before are returned.
+    ///
+    /// # Errors
+    /// When a durable record is missing or changed, or a record comes that was never written.
+    pub fn on_replay(&mut self, replayed: &[Written]) -> Result<Vec<Written>, Violation> {
+        for (index, written) in self.durable.iter().enumerate() {
+            if replayed.get(index) != Some(written) {
+                let got = replayed.get(index);
+                return Err(Violation::new(
+                    KEPT,
+                    format!(
+                        "record {index} of {} durable ones was {written:?}; after the restart the log gives {got:?} \
+                         ({} records)",
+                        self.durable.len(),
+                        replayed.len()
+                    ),
+                ));
+            }
+        }
+        let fresh = replayed[self.durable.len()..].to_vec();
+        let mut pending = self.pending.drain(..);
+        for written in &fresh {
+            // Whole blocks at the tail may be lost, never one in the middle.
+            if pending.next().map(|(_, pending)| pending) != Some(*written) {
+                return Err(Violation::new(KEPT, format!("the log gives {written:?}, not the next one written")));
+            }
+        }
+        drop(pending);
+        for &written in &fresh {
+            self.note(written);
+        }
+        Ok(fresh)
+    }
+
+    /// A message leaves the node.
+    ///
+    /// # Errors
+    /// When it reveals what is not durable.
+    pub fn on_send<P>(&self, node: NodeId, message: &PeerMessage<P>) -> Checked {
+        let PeerMessage::Group { group, message } = message else { return Ok(()) };
+        let promised = self.promised.get(group).copied().unwrap_or_default();
+        let (what, ballot, backed) = match message {
+            GroupMessage::Promise { ballot, .. } => ("a promise", *ballot, promised >= *ballot),
+            GroupMessage::Prepare { ballot, .. } => ("a prepare", *ballot, promised >= *ballot),
+            GroupMessage::Accept { ballot, .. } => ("a proposal", *ballot, promised >= *ballot),
+            GroupMessage::Nack { promised: told, .. } => ("a refusal", *told, promised >= *told),
+            GroupMessage::PreVoteReply { promised: told, .. } => ("a pre-vote", *told, promised >= *told),
+            GroupMessage::Accepted { ballot, slot } => {
+                ("an acceptance", *ballot, self.accepted.contains(&(*group, *slot, *ballot)))
+            }
+            _ => return Ok(()),
+        };
+        if backed {
+            return Ok(());
+        }
+        Err(Violation::new(
+            BACKED,
+            format!(
+                "{node} reveals {what} of {group} in ballot {ballot} ({}); its disk promises {promised}, {} records are \
+                 on their way",
+                describe(message),
+                self.pending.len()
+            ),
+        ))
+    }
+
+    /// The highest ballot a durable record of `group` promises.
+    pub fn promised(&self, group: GroupId) -> Ballot {
+        self.promised.get(&group).copied().unwrap_or_default()
+    }
+
+    fn note(&mut self, written: Written) {
+        let (head, _) = written;
+        if matches!(head.kind, RecordKind::Promise | RecordKind::Accept) {
+            let promised = self.promised.entry(head.group).or_default();
+            *promised = head.ballot.max(*promised);
+        }
+        if head.kind == RecordKind::Accept {
+            self.accepted.insert((head.group, head.slot, head.ballot));
+        }
+        self.durable.push(written);
+    }
+}
+
+fn describe<P>(message: &GroupMessage<P>) -> String {
+    match message {
+        GroupMessage::Accepted { slot, .. } => format!("for {slot}"),
+        GroupMessage::Accept { slot, .. } => format!("for {slot}"),
+        GroupMessage::Prepare { from, .. } => format!("from {from} on"),
+        GroupMessage::Promise { part, part_count, .. } => format!("part {} of {part_count}", part + 1),
+        _ => String::from("by number"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GROUP: GroupId = GroupId::new(1);
+    const NODE: NodeId = NodeId::new(2);
+
+    fn record(kind: RecordKind, slot: u64, round: u64) -> Written {
+        let ballot = Ballot::new(round, NodeId::new(1));
+        (RecordHead { kind, group: GROUP, slot: Slot::new(slot), ballot, chosen: Slot::ZERO }, None)
+    }
+
+    fn promise(round: u64) -> PeerMessage<()> {
+        let ballot = Ballot::new(round, NodeId::new(1));
+        let message =
+            GroupMessage::Promise { ballot, chosen: Slot::ZERO, part: 0, part_count: 1, reported: vec![] };
+        PeerMessage::Group { group: GROUP, message }
+    }
+
+    fn accepted(slot: u64, round: u64) -> PeerMessage<()> {
+        let ballot = Ballot::new(round, NodeId::new(1));
+        PeerMessage::Group { group: GROUP, message: GroupMessage::Accepted { ballot, slot: Slot::new(slot) } }
+    }
+
+    #[test]
+    fn a_promise_leaves_after_its_record_is_durable() {
+        let mut disk = CoreDisk::new();
+        disk.on_append(Lsn::new(1), record(RecordKind::Promise, 0, 7));
+        assert!(disk.on_send(NODE, &promise(7)).is_err());
+        assert_eq!(disk.on_durable(Lsn::new(1)).len(), 1);
+        disk.on_send(NODE, &promise(7)).expect("durable");
+        assert!(disk.on_send(NODE, &promise(8)).is_err());
+    }
+
+    #[test]
+    fn an_acceptance_is_backed_by_its_very_slot_and_ballot() {
+        let mut disk = CoreDisk::new();
+        disk.on_append(Lsn::new(1), record(RecordKind::Accept, 4, 7));
+        disk.on_durable(Lsn::new(1));
+        disk.on_send(NODE, &accepted(4, 7)).expect("durable");
+        assert!(disk.on_send(NODE, &accepted(5, 7)).is_err());
+        assert!(disk.on_send(NODE, &accepted(4, 6)).is_err());
+        disk.on_send(NODE, &promise(7)).expect("accepting promises");
+    }
+
+    #[test]
+    fn durable_records_come_back_and_pending_ones_come_back_from_the_front_or_not_at_all() {
+        let records: Vec<_> = (1..=4).map(|slot| record(RecordKind::Accept, slot, 1)).collect();
+        let build = || {
+            let mut disk = CoreDisk::new();
+            for (index, &written) in records.iter().enumerate() {
+                disk.on_append(Lsn::new(index as u64 + 1), written);
+            }
+            disk.on_durable(Lsn::new(2));
+            disk
+        };
+        assert_eq!(build().on_replay(&records[..2]), Ok(vec![]));
+        assert_eq!(build().on_replay(&records[..3]), Ok(vec![records[2]]));
+        assert!(build().on_replay(&records[..1]).is_err());
+        assert!(build().on_replay(&[records[0], records[1], records[3]]).is_err());
+        assert!(build().on_replay(&[records[1], records[0]]).is_err());
+    }
+}

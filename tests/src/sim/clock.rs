@@ -1,0 +1,63 @@
+//! The clocks of one node: a boot-time clock that runs a little fast or slow, and a wall clock that is off and may be stepped.
+
+use super::queue::{Instant, MS};
+use synod_types::{Mono, Now, WallMs};
+
+/// The wall clock of a perfect observer at instant 0, in milliseconds since the epoch.
+const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// One node's clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Boot-time reading at `booted_at`.
+    base: u64,
+    booted_at: Instant,
+    /// Parts per million fast (positive) or slow.
+    rate_ppm: i64,
+    /// What the wall clock is ahead of the observer's, milliseconds.
+    wall_offset_ms: i64,
+}
+
+impl Clock {
+    /// A clock that reads `base` at instant 0.
+    pub fn new(base: u64, rate_ppm: i64, wall_offset_ms: i64) -> Self {
+        Self { base, booted_at: 0, rate_ppm, wall_offset_ms }
+    }
+    /// Both readings at `instant`.
+    pub fn read(&self, instant: Instant) -> Now {
+        let elapsed = i128::from(instant - self.booted_at);
+        let run = elapsed + elapsed * i128::from(self.rate_ppm) / 1_000_000;
+        let observer = EPOCH_MS + instant / MS;
+        Now {
+            mono: Mono(self.base + run as u64), // rate is a few percent: never negative
+            wall: WallMs(observer.saturating_add_signed(self.wall_offset_ms)),
+        }
+    }
+    /// The machine was switched off and on: the boot-time clock starts over.
+    pub fn reboot(&mut self, instant: Instant) {
+        // A clock that has just been switched on has run for a moment before anybody reads it.
+        self.base = MS;
+        self.booted_at = instant;
+    }
+    /// Someone sets the wall clock.
+    pub fn step_wall(&mut self, offset_ms: i64) {
+        self.wall_offset_ms = offset_ms;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::queue::SECOND;
+    use super::*;
+
+    #[test]
+    fn a_clock_drifts_reboots_and_is_stepped() {
+        let mut clock = Clock::new(500, 10_000, -20);
+        assert_eq!(clock.read(SECOND).mono, Mono(500 + 1_010_000_000));
+        assert_eq!(clock.read(SECOND).wall, WallMs(EPOCH_MS + 980));
+        clock.reboot(SECOND);
+        clock.step_wall(7);
+        assert_eq!(clock.read(SECOND).mono, Mono(MS));
+        assert_eq!(clock.read(2 * SECOND).wall, WallMs(EPOCH_MS + 2007));
+    }
+}

@@ -1,0 +1,279 @@
+//! One seed gives everything: cluster, limits (tiny, so that their edges are near), speeds, and which faults are on (swarm
+//! testing, Groce et al. 2012: leaving features out at random finds what all of them together hide).
+
+use super::fault::FaultKind;
+use super::queue::{MS, US};
+use super::rng::Rng;
+use std::fmt;
+use synod_shard::{Canary, Timing};
+use synod_types::Nanos;
+
+/// What the caller of a simulation chooses; everything else follows from the seed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// The seed.
+    pub seed: u64,
+    /// Simulated seconds with faults.
+    pub seconds: u64,
+    /// A known bug to plant.
+    pub canary: Option<Canary>,
+    /// Whether every event is printed as it happens.
+    pub trace: bool,
+}
+
+impl Options {
+    /// The seed, 60 simulated seconds, no bug.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, seconds: 60, canary: None, trace: false }
+    }
+}
+
+/// Everything a run is made from.
+#[derive(Clone, Debug)]
+pub struct Params {
+    /// What was asked for.
+    pub options: Options,
+    /// Nodes of the cluster.
+    pub node_count: u16,
+    /// Cores per node.
+    pub core_count: u16,
+    /// Data groups.
+    pub group_count: u16,
+    /// Whether the system group runs too.
+    pub system_group: bool,
+    /// Protocol timing, the same on all nodes.
+    pub timing: Timing,
+    /// Per-core limits.
+    pub limits: Limits,
+    /// The network.
+    pub net: NetParams,
+    /// The disks.
+    pub disk: DiskParams,
+    /// The clocks.
+    pub clock: ClockParams,
+    /// The clients.
+    pub load: LoadParams,
+    /// Faults that may happen.
+    pub faults: Vec<FaultKind>,
+    /// Mean time between two faults, nanoseconds.
+    pub fault_interval: u64,
+}
+
+/// Limits of one core.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Slab cache budget.
+    pub cache_bytes: usize,
+    /// Payload bytes that may wait in one group.
+    pub pending_bytes_max: usize,
+    /// Slots in flight per group.
+    pub pipeline_slots: u64,
+    /// Longest time between an input and the turn that takes it, nanoseconds.
+    pub turn_delay_max: u64,
+}
+
+/// How the network behaves when nothing is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct NetParams {
+    /// Shortest delay, nanoseconds.
+    pub delay_min: u64,
+    /// Mean of what comes on top.
+    pub delay_mean: u64,
+    /// How often a message takes `tail_max` or less instead, per million.
+    pub tail_ppm: u64,
+    /// Longest delay of such a message.
+    pub tail_max: u64,
+    /// Lost messages per million.
+    pub loss_ppm: u64,
+    /// Messages that arrive twice, per million.
+    pub duplicate_ppm: u64,
+    /// Whether a link delivers in order (a TCP connection) or not.
+    pub ordered: bool,
+    /// Links broken and made again out of the blue, per million messages.
+    pub flap_ppm: u64,
+}
+
+/// How the disks behave when nothing stalls.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskParams {
+    /// Shortest write.
+    pub write_min: u64,
+    /// Mean of what comes on top.
+    pub write_mean: u64,
+    /// Shortest time a read of the log takes.
+    pub read_min: u64,
+    /// Mean of what comes on top.
+    pub read_mean: u64,
+}
+
+/// How wrong the clocks are.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockParams {
+    /// Boot-time clocks run this much fast or slow at most, parts per million.
+    pub drift_ppm_max: u64,
+    /// Wall clocks are this much off at most, milliseconds.
+    pub wall_ms_max: u64,
+}
+
+/// What the clients do.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadParams {
+    /// Clients.
+    pub client_count: u32,
+    /// How many of them use sessions.
+    pub session_client_count: u32,
+    /// Keys of each kind, per group.
+    pub keys_per_kind: u32,
+    /// Longest burst of requests without a pause.
+    pub burst_max: u64,
+    /// Mean pause between bursts, nanoseconds.
+    pub pause_mean: u64,
+    /// How long a client waits for an answer before it calls it unknown or retries.
+    pub timeout: u64,
+    /// Longest ordinary value.
+    pub value_bytes_max: u64,
+    /// Largest value, drawn for one write in a hundred; 0 for none.
+    pub large_value_bytes_max: u64,
+    /// Reads among operations, percent.
+    pub read_percent: u64,
+    /// Requests of a session sent to a second node as well, percent.
+    pub hedge_percent: u64,
+}
+
+impl Params {
+    /// The parameters of a seed.
+    pub fn derive(options: Options) -> Self {
+        let mut rng = Rng::named(options.seed, "params");
+        let rng = &mut rng;
+        let node_count = if rng.below(3) == 0 { 5 } else { 3 };
+        let core_count = if rng.below(6) == 0 { 2 } else { 1 };
+        let group_count = *rng.pick(&[1, 1, 2, 2, 4]);
+        let system_group = rng.below(3) == 0;
+        let timing = derive_timing(rng);
+        let limits = Limits {
+            cache_bytes: 1 << rng.between(16, 21),
+            pending_bytes_max: 1 << rng.between(17, 22),
+            pipeline_slots: *rng.pick(&[1, 2, 4, 16, 64]),
+            turn_delay_max: rng.between(1, 300) * US,
+        };
+        let net = derive_net(rng);
+        let disk = DiskParams {
+            write_min: rng.between(20, 200) * US,
+            write_mean: rng.between(20, 1500) * US,
+            read_min: rng.between(10, 100) * US,
+            read_mean: rng.between(10, 800) * US,
+        };
+        let clock = ClockParams {
+            drift_ppm_max: if rng.coin() { drift_ppm_allowed(&timing) } else { 0 },
+            wall_ms_max: *rng.pick(&[0, 5, 200, 2000]),
+        };
+        let load = derive_load(rng, node_count);
+        let faults = derive_faults(rng);
+        let fault_interval = rng.between(150, 4000) * MS;
+        Self {
+            options,
+            node_count,
+            core_count,
+            group_count,
+            system_group,
+            timing,
+            limits,
+            net,
+            disk,
+            clock,
+            load,
+            faults,
+            fault_interval,
+        }
+    }
+
+    /// How far apart two nodes' ideas of "now", as expiry judges it, can be at the end of the run, in nanoseconds.
+    pub fn expiry_slack(&self) -> u64 {
+        let wall = 2 * self.clock.wall_ms_max * MS;
+        let run = (self.options.seconds + 60) * super::queue::SECOND;
+        // Milliseconds are rounded at several places; 5 ms cover them.
+        wall + run / 1_000_000 * 2 * self.clock.drift_ppm_max + 5 * MS
+    }
+}
+
+fn derive_timing(rng: &mut Rng) -> Timing {
+    let lease_ms = *rng.pick(&[150, 300, 300, 600]);
+    Timing {
+        heartbeat: Nanos::from_ms(lease_ms / 6),
+        lease: Nanos::from_ms(lease_ms),
+        drift: Nanos::from_ms(lease_ms / 30),
+        election_jitter: Nanos::from_ms(lease_ms * 2 / 5),
+        rank_delay: Nanos::from_ms(lease_ms / 5),
+        resend: Nanos::from_ms(rng.between(20, 150)),
+        patience: Nanos::from_ms(rng.between(500, 4000)),
+        skew_max_ms: 30_000,
+    }
+}
+
+/// Two clocks may differ in speed so much that a lease less its drift, counted by the slowest, still ends before a lease
+/// counted by the fastest; nine tenths of that, for rounding.
+fn drift_ppm_allowed(timing: &Timing) -> u64 {
+    timing.drift.0 * 1_000_000 / timing.lease.0 / 2 * 9 / 10
+}
+
+fn derive_net(rng: &mut Rng) -> NetParams {
+    let ordered = rng.below(3) == 0;
+    let lossy = !ordered && rng.coin();
+    let slow = rng.below(4) == 0;
+    NetParams {
+        delay_min: rng.between(20, 200) * US,
+        delay_mean: if slow { rng.between(1, 15) * MS } else { rng.between(20, 500) * US },
+        tail_ppm: if rng.coin() { rng.between(100, 30_000) } else { 0 },
+        tail_max: rng.between(5, 300) * MS,
+        loss_ppm: if lossy { rng.between(1_000, 200_000) } else { 0 },
+        duplicate_ppm: if !ordered && rng.coin() { rng.between(1_000, 100_000) } else { 0 },
+        ordered,
+        flap_ppm: if rng.below(3) == 0 { rng.between(10, 1000) } else { 0 },
+    }
+}
+
+fn derive_load(rng: &mut Rng, node_count: u16) -> LoadParams {
+    let client_count = rng.between(3, 8) as u32;
+    LoadParams {
+        client_count,
+        session_client_count: rng.between(0, u64::from(client_count)) as u32,
+        keys_per_kind: rng.between(1, 4) as u32,
+        burst_max: rng.between(1, 40),
+        // Five nodes cost more per operation: let them idle a little longer.
+        pause_mean: rng.between(30, 400) * MS * u64::from(node_count) / 3,
+        timeout: rng.between(200, 5000) * MS,
+        value_bytes_max: *rng.pick(&[30, 300, 2000, 8000]),
+        large_value_bytes_max: *rng.pick(&[0, 0, 20_000, 100_000]),
+        read_percent: rng.between(15, 70),
+        hedge_percent: if rng.below(3) == 0 { rng.between(1, 20) } else { 0 },
+    }
+}
+
+fn derive_faults(rng: &mut Rng) -> Vec<FaultKind> {
+    if rng.below(12) == 0 {
+        return Vec::new(); // now and then nothing at all goes wrong
+    }
+    let share = rng.between(2, 8);
+    FaultKind::ALL.into_iter().filter(|_| rng.below(10) < share).collect()
+}
+
+impl fmt::Display for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options { seed, seconds, canary, .. } = self.options;
+        write!(f, "seed {seed}, {seconds} s")?;
+        if let Some(canary) = canary {
+            write!(f, ", canary {canary:?}")?;
+        }
+        writeln!(
+            f,
+            ": {} nodes x {} cores, {} data groups{}",
+            self.node_count,
+            self.core_count,
+            self.group_count,
+            if self.system_group { " and the system group" } else { "" }
+        )?;
+        writeln!(f, "  {:?}\n  {:?}\n  {:?}", self.timing, self.limits, self.net)?;
+        writeln!(f, "  {:?}\n  {:?}\n  {:?}", self.disk, self.clock, self.load)?;
+        write!(f, "  faults {:?}, one per {} ms", self.faults, self.fault_interval / MS)
+    }
+}
