@@ -1,0 +1,208 @@
+//! Which segment the log writes into, which come next, and which files can be used again.
+//!
+//! Segments are planned (id, generation, predecessor) before they exist, so that records have their place at once; they are
+//! made one at a time and in order, so that a file on disk proves that all its predecessors were made.
+
+use crate::disk::{Disk, SegmentPlan};
+use crate::layout::{Continues, Key, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::options::WalOptions;
+use crate::recover::Recovered;
+use std::collections::VecDeque;
+use std::io;
+use synod_types::{CoreId, SegmentId};
+
+/// Where the next block goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NextPlace {
+    pub segment: SegmentId,
+    pub generation: u64,
+    pub key: Key,
+    pub offset: u32,
+}
+
+struct Planned {
+    segment: SegmentId,
+    generation: u64,
+    previous: SegmentId,
+    continues: Option<Continues>,
+}
+
+pub(crate) struct Segments {
+    core: CoreId,
+    tag: [u8; 32],
+    size: u32,
+    ahead: usize,
+    /// The segment in use, and those to come.
+    planned: VecDeque<Planned>,
+    /// Where the next block in the first of them goes.
+    offset: u32,
+    /// All planned segments up to here exist.
+    ready_through: SegmentId,
+    /// Segments planned earlier, taken, but not made yet: blocks wait for them.
+    behind: VecDeque<Planned>,
+    preparing: bool,
+    error: Option<String>,
+    next: SegmentId,
+    generation_next: u64,
+    /// Files nobody needs, the one to be used first at the end.
+    recyclable: Vec<SegmentId>,
+    /// Files nobody needs and nobody can use; removed once the log has a segment to go on in.
+    removable: Vec<SegmentId>,
+}
+
+impl Segments {
+    pub(crate) fn new(options: &WalOptions, recovered: &Recovered) -> Self {
+        let mut recyclable = recovered.recyclable.clone();
+        recyclable.reverse();
+        let mut segments = Self {
+            core: options.core,
+            tag: options.tag,
+            size: options.segment_bytes,
+            ahead: options.segments_ahead,
+            planned: VecDeque::new(),
+            offset: SEGMENT_HEADER_BYTES,
+            ready_through: SegmentId::new(recovered.segment_next.get() - 1),
+            behind: VecDeque::new(),
+            preparing: false,
+            error: None,
+            next: recovered.segment_next,
+            generation_next: recovered.generation_next,
+            recyclable,
+            removable: recovered.removable.clone(),
+        };
+        segments.plan(recovered.previous, Some(recovered.continues));
+        segments.fill();
+        segments
+    }
+
+    /// The segment in use.
+    pub(crate) fn current(&self) -> SegmentId {
+        self.first().segment
+    }
+
+    /// Bytes left in the segment in use.
+    pub(crate) fn room(&self) -> u32 {
+        self.size - self.offset
+    }
+
+    /// Where the next block goes.
+    pub(crate) fn place(&self) -> NextPlace {
+        let Planned { segment, generation, .. } = *self.first();
+        NextPlace {
+            segment,
+            generation,
+            key: Key::new(&self.tag, self.core, generation),
+            offset: self.offset,
+        }
+    }
+
+    /// A block got its final length.
+    pub(crate) fn take(&mut self, segment: SegmentId, offset: u32, len: u32) {
+        assert!(segment == self.current() && offset == self.offset, "blocks are laid one after the other");
+        assert!(len <= self.room(), "a block never spans segments");
+        self.offset += len;
+    }
+
+    /// Goes on to the next segment.
+    pub(crate) fn rotate<D: Disk>(&mut self, disk: &mut D) {
+        let Some(left) = self.planned.pop_front() else { unreachable!("a segment is always in use") };
+        if left.segment > self.ready_through {
+            self.behind.push_back(left);
+        }
+        self.offset = SEGMENT_HEADER_BYTES;
+        self.fill();
+        // A new need is a new reason to try.
+        self.retry(disk);
+    }
+
+    pub(crate) fn is_ready(&self, segment: SegmentId) -> bool {
+        segment <= self.ready_through
+    }
+
+    pub(crate) fn release(&mut self, segment: SegmentId) {
+        assert!(!self.recyclable.contains(&segment), "{segment} was released twice");
+        self.recyclable.insert(0, segment);
+        self.error = None;
+    }
+
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    pub(crate) fn retry<D: Disk>(&mut self, disk: &mut D) {
+        self.error = None;
+        self.pump(disk);
+    }
+
+    pub(crate) fn on_prepared<D: Disk>(&mut self, segment: SegmentId, result: io::Result<()>, disk: &mut D) {
+        assert!(self.preparing, "a segment was prepared that nobody asked for");
+        self.preparing = false;
+        if let Err(error) = result {
+            self.error = Some(error.to_string());
+            return;
+        }
+        assert!(
+            self.waiting().is_some_and(|planned| planned.segment == segment),
+            "segments are made in order"
+        );
+        self.ready_through = segment;
+        if self.behind.front().is_some_and(|planned| planned.segment == segment) {
+            self.behind.pop_front();
+        }
+        for segment in self.removable.drain(..) {
+            disk.remove_segment(segment);
+        }
+        self.pump(disk);
+    }
+
+    /// Asks for the next planned segment that does not exist, one at a time.
+    pub(crate) fn pump<D: Disk>(&mut self, disk: &mut D) {
+        if self.preparing || self.error.is_some() {
+            return;
+        }
+        let Some(planned) = self.waiting() else { return };
+        let (segment, continues) = (planned.segment, planned.continues);
+        let (previous, generation) = (planned.previous, planned.generation);
+        let recycle = self.recyclable.pop();
+        let header = SegmentHeader {
+            core: self.core,
+            segment,
+            previous,
+            generation,
+            size: self.size,
+            continues,
+            recycled: recycle.is_some(),
+            tag: self.tag,
+        };
+        self.preparing = true;
+        disk.prepare_segment(SegmentPlan { segment, size: self.size, header: header.encode(), recycle });
+    }
+
+    fn first(&self) -> &Planned {
+        match self.planned.front() {
+            Some(planned) => planned,
+            None => unreachable!("a segment is always in use"),
+        }
+    }
+
+    /// The oldest planned segment that does not exist.
+    fn waiting(&self) -> Option<&Planned> {
+        self.behind.iter().chain(&self.planned).find(|planned| planned.segment > self.ready_through)
+    }
+
+    fn fill(&mut self) {
+        while self.planned.len() < 1 + self.ahead {
+            let newest = self.planned.back().or(self.behind.back()).map(|planned| planned.segment);
+            let previous = newest.unwrap_or(SegmentId::new(self.next.get() - 1));
+            self.plan(previous, None);
+        }
+    }
+
+    fn plan(&mut self, previous: SegmentId, continues: Option<Continues>) {
+        let segment = self.next;
+        assert!(segment.get() < u32::MAX, "segment ids are used up");
+        self.planned.push_back(Planned { segment, generation: self.generation_next, previous, continues });
+        self.next = SegmentId::new(segment.get() + 1);
+        self.generation_next += 1;
+    }
+}
