@@ -1,0 +1,391 @@
+//! The store against a slow, dumb twin: one sorted map of keys, one of sessions, and a page of rules. Three replicas with
+//! other hash seeds, cache budgets, cache hints and expiry schedules must answer alike and agree on the digest.
+
+use super::rig::{GROUP, Rig};
+use crate::CacheHint;
+use crate::sessions::{REPLY_BYTES, SessionLimits};
+use alloc::{collections::BTreeMap, string::ToString, vec, vec::Vec};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use synod_types::{
+    Command, Condition, ErrorKind, Expiry, Namespace, Op, Reply, SessionId, SessionStamp, Version, WallMs,
+};
+
+const LIMITS: SessionLimits = SessionLimits {
+    sessions_max: 3,
+    replies_max: 4,
+    session_bytes_max: 4 * REPLY_BYTES + 10_000,
+    group_bytes_max: 2 * (4 * REPLY_BYTES + 10_000),
+};
+
+type Full = Reply<Vec<u8>>;
+
+#[derive(Clone, Debug)]
+struct Key {
+    value: Vec<u8>,
+    version: Version,
+    expire_at: Option<u64>,
+}
+
+#[derive(Default)]
+struct Session {
+    lowest_open: u64,
+    replies: BTreeMap<u64, Full>,
+    last_used: Version,
+}
+
+fn bytes_of(replies: &BTreeMap<u64, Full>) -> u64 {
+    let value = |reply: &Full| if let Reply::Value { value, .. } = reply { value.len() } else { 0 };
+    replies.values().map(|reply| REPLY_BYTES + value(reply) as u64).sum()
+}
+
+#[derive(Default)]
+struct Twin {
+    now: u64,
+    keys: BTreeMap<(Namespace, Vec<u8>), Key>,
+    sessions: BTreeMap<SessionId, Session>,
+}
+
+impl Twin {
+    fn pass(&mut self, ts: u64) {
+        let now = self.now.max(ts);
+        self.now = now;
+        self.keys.retain(|_, key| key.expire_at.is_none_or(|at| at > now));
+    }
+
+    fn apply(&mut self, command: &Command<Vec<u8>>, version: Version) -> Full {
+        let stamp = command.stamp;
+        if command.op == Op::OpenSession {
+            if stamp.session != SessionId::NONE {
+                return Reply::Error(ErrorKind::Malformed);
+            }
+            if self.sessions.len() == LIMITS.sessions_max {
+                self.evict();
+            }
+            let id = SessionId::new(version.slot.get() * 65536 + u64::from(version.position));
+            self.sessions.insert(id, Session { last_used: version, ..Session::default() });
+            return Reply::Session(id);
+        }
+        if stamp.session == SessionId::NONE {
+            return self.execute(command, version);
+        }
+        let old_len =
+            self.keys.get(&(command.namespace, command.key.clone())).map_or(0, |key| key.value.len());
+        let Some(session) = self.sessions.get_mut(&stamp.session) else {
+            return Reply::Error(ErrorKind::SessionExpired);
+        };
+        if stamp.sequence == 0 || stamp.lowest_open > stamp.sequence {
+            return Reply::Error(ErrorKind::Malformed);
+        }
+        session.last_used = version;
+        session.lowest_open = session.lowest_open.max(stamp.lowest_open);
+        let lowest_open = session.lowest_open;
+        session.replies.retain(|&sequence, _| sequence >= lowest_open);
+        if stamp.sequence < session.lowest_open {
+            return Reply::Error(ErrorKind::SequenceClosed);
+        }
+        if let Some(reply) = session.replies.get(&stamp.sequence) {
+            return reply.clone();
+        }
+        let old_len = if matches!(command.op, Op::Set { return_old: true, .. }) { old_len } else { 0 };
+        if session.replies.len() == LIMITS.replies_max
+            || bytes_of(&session.replies) + REPLY_BYTES + old_len as u64 > LIMITS.session_bytes_max
+        {
+            return Reply::Error(ErrorKind::Busy);
+        }
+        let reply = self.execute(command, version);
+        let session = self.sessions.get_mut(&stamp.session).expect("still there");
+        session.replies.insert(stamp.sequence, reply.clone());
+        while self.sessions.values().map(|session| bytes_of(&session.replies)).sum::<u64>()
+            > LIMITS.group_bytes_max
+        {
+            self.evict();
+        }
+        reply
+    }
+
+    fn evict(&mut self) {
+        let oldest = self.sessions.iter().min_by_key(|(_, session)| session.last_used).map(|(&id, _)| id);
+        self.sessions.remove(&oldest.expect("evicted only where there is one"));
+    }
+
+    fn execute(&mut self, command: &Command<Vec<u8>>, version: Version) -> Full {
+        let name = (command.namespace, command.key.clone());
+        let found = self.keys.get(&name).cloned();
+        let at = |expiry| match expiry {
+            Expiry::At(at) => Some(Some(at.0)),
+            Expiry::After(ms) => Some(self.now.checked_add(ms)),
+            Expiry::None | Expiry::Keep => None,
+        };
+        let bad = |expiry| at(expiry).is_some_and(|at| at.is_none_or(|at| at > i64::MAX as u64));
+        match &command.op {
+            Op::Set { value, condition, expiry, return_old, .. } => {
+                if bad(*expiry) {
+                    return Reply::Error(ErrorKind::BadExpiry);
+                }
+                let holds = match condition {
+                    Condition::Always => true,
+                    Condition::IfAbsent => found.is_none(),
+                    Condition::IfPresent => found.is_some(),
+                };
+                let expire_at = match expiry {
+                    Expiry::Keep => found.as_ref().and_then(|key| key.expire_at),
+                    other => at(*other).flatten(),
+                };
+                if holds && expire_at.is_some_and(|at| at <= self.now) {
+                    self.keys.remove(&name);
+                } else if holds {
+                    self.keys.insert(name, Key { value: value.clone(), version, expire_at });
+                }
+                match (return_old, found) {
+                    (true, Some(key)) => Reply::Value { value: key.value, version: key.version },
+                    (true, None) => Reply::Nil,
+                    (false, _) if holds => Reply::Done { version },
+                    (false, _) => Reply::Skipped,
+                }
+            }
+            Op::Delete => Reply::Int(i64::from(self.keys.remove(&name).is_some())),
+            Op::IncrementBy(delta) => {
+                let text = found.as_ref().map_or(b"0".to_vec(), |key| key.value.clone());
+                let number = str::from_utf8(&text)
+                    .ok()
+                    .and_then(|text| text.parse::<i64>().ok().filter(|number| number.to_string() == text));
+                let Some(number) = number else {
+                    return Reply::Error(ErrorKind::NotAnInteger);
+                };
+                let Some(sum) = number.checked_add(*delta) else {
+                    return Reply::Error(ErrorKind::Overflow);
+                };
+                let expire_at = found.and_then(|key| key.expire_at);
+                self.keys.insert(name, Key { value: sum.to_string().into_bytes(), version, expire_at });
+                Reply::Int(sum)
+            }
+            Op::SetExpiry(Expiry::Keep) => Reply::Error(ErrorKind::Malformed),
+            Op::SetExpiry(expiry) => {
+                if bad(*expiry) {
+                    return Reply::Error(ErrorKind::BadExpiry);
+                }
+                let expire_at = at(*expiry).flatten();
+                match found {
+                    None => Reply::Int(0),
+                    Some(key) if expire_at.is_none() && key.expire_at.is_none() => Reply::Int(0),
+                    Some(_) if expire_at.is_some_and(|at| at <= self.now) => {
+                        self.keys.remove(&name);
+                        Reply::Int(1)
+                    }
+                    Some(key) => {
+                        self.keys.insert(name, Key { expire_at, version, ..key });
+                        Reply::Int(1)
+                    }
+                }
+            }
+            Op::Get | Op::Exists | Op::Ttl | Op::OpenSession => Reply::Error(ErrorKind::Malformed),
+        }
+    }
+}
+
+/// One step of a run. Times are relative to applied time, sessions are picked among those opened so far.
+#[derive(Clone, Debug)]
+enum Act {
+    Slot { later_ms: u64, earlier_ms: u64 },
+    Command { key: u8, op: Op<Seed>, session: Option<Index>, sequence: u64, lowest_open: u64 },
+    Open,
+    Expire { budget: usize },
+    Admit { key: u8 },
+}
+
+/// A value to be made: `len` bytes that differ from step to step, or a text.
+#[derive(Clone, Debug)]
+enum Seed {
+    Bytes(usize),
+    Text(&'static str),
+}
+
+impl Seed {
+    fn make(&self, step: usize) -> Vec<u8> {
+        match self {
+            Self::Bytes(len) => (0..*len).map(|at| (at ^ (step * 29)) as u8).collect(),
+            Self::Text(text) => text.as_bytes().to_vec(),
+        }
+    }
+}
+
+fn seeds() -> impl Strategy<Value = Seed> {
+    prop_oneof![
+        2 => (0..23_usize).prop_map(Seed::Bytes),
+        3 => (23..300_usize).prop_map(Seed::Bytes),
+        1 => (300..9_000_usize).prop_map(Seed::Bytes),
+        2 => proptest::sample::select(vec!["0", "10", "-7", "9223372036854775807", "-9223372036854775808", "01", "-0", "+1", ""])
+            .prop_map(Seed::Text),
+    ]
+}
+
+/// Relative to applied time; made absolute when the step is run.
+fn expiries() -> impl Strategy<Value = Expiry> {
+    prop_oneof![
+        3 => Just(Expiry::None),
+        2 => Just(Expiry::Keep),
+        3 => (0..30_u64).prop_map(|at| Expiry::At(WallMs(at))),
+        3 => (0..30_u64).prop_map(Expiry::After),
+        1 => (30..1_000_000_u64).prop_map(Expiry::After),
+        1 => proptest::sample::select(vec![i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX])
+            .prop_flat_map(|at| prop_oneof![Just(Expiry::At(WallMs(at))), Just(Expiry::After(at))]),
+    ]
+}
+
+fn ops() -> impl Strategy<Value = Op<Seed>> {
+    let condition = proptest::sample::select(vec![
+        Condition::Always,
+        Condition::Always,
+        Condition::IfAbsent,
+        Condition::IfPresent,
+    ]);
+    prop_oneof![
+        8 => (seeds(), condition, expiries(), any::<bool>()).prop_map(|(value, condition, expiry, return_old)| {
+            Op::Set { value, value_crc: 0, condition, expiry, return_old }
+        }),
+        2 => Just(Op::Delete),
+        3 => proptest::sample::select(vec![1, -1, 0, i64::MAX, i64::MIN]).prop_map(Op::IncrementBy),
+        3 => expiries().prop_map(Op::SetExpiry),
+    ]
+}
+
+fn acts() -> impl Strategy<Value = Act> {
+    let later = prop_oneof![4 => 0..8_u64, 2 => 8..100_u64, 1 => 100..2_000_000_u64];
+    let session = proptest::option::of(any::<Index>());
+    prop_oneof![
+        12 => (0..5_u8, ops(), session, 0..7_u64, 0..6_u64).prop_map(|(key, op, session, sequence, lowest_open)| {
+            Act::Command { key, op, session, sequence, lowest_open }
+        }),
+        4 => (later, 0..3_u64).prop_map(|(later_ms, earlier_ms)| Act::Slot { later_ms, earlier_ms }),
+        1 => Just(Act::Open),
+        2 => (0..6_usize).prop_map(|budget| Act::Expire { budget }),
+        2 => (0..5_u8).prop_map(|key| Act::Admit { key }),
+    ]
+}
+
+fn name(key: u8) -> (Namespace, Vec<u8>) {
+    // Two namespaces, and one key that is empty.
+    (Namespace::new(u16::from(key / 3)), vec![b'k'; usize::from(key % 3) * 9])
+}
+
+/// Steps with their times made absolute and their sessions named.
+fn command_of(act: &Act, step: usize, now: u64, sessions: &[SessionId]) -> Option<Command<Vec<u8>>> {
+    let Act::Command { key, op, session, sequence, lowest_open } = act else {
+        return matches!(act, Act::Open).then(|| Command::plain(Vec::new(), Op::OpenSession));
+    };
+    let absolute = |expiry| match expiry {
+        // Around now, the past included.
+        Expiry::At(at) if at.0 < 1000 => Expiry::At(WallMs((now + at.0).saturating_sub(8))),
+        other => other,
+    };
+    let op = match op.clone().map(|seed| seed.make(step)) {
+        Op::Set { value, condition, expiry, return_old, .. } => Op::Set {
+            value_crc: crc32c::crc32c(&value),
+            value,
+            condition,
+            expiry: absolute(expiry),
+            return_old,
+        },
+        Op::SetExpiry(expiry) => Op::SetExpiry(absolute(expiry)),
+        other => other,
+    };
+    let (namespace, key) = name(*key);
+    let stamp = session.map_or(SessionStamp::default(), |at| SessionStamp {
+        // Now and then a session that never was.
+        session: if sessions.is_empty() { SessionId::new(5) } else { sessions[at.index(sessions.len())] },
+        sequence: *sequence,
+        lowest_open: *lowest_open,
+    });
+    Some(Command { namespace, key, op, stamp })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+    #[test]
+    fn three_replicas_and_a_sorted_map_agree(start in prop_oneof![Just(1_u64), Just(1_790_000_000_000_u64)], acts in proptest::collection::vec(acts(), 1..120)) {
+        let mut twin = Twin::default();
+        let mut replicas = [
+            Rig::with(40_000, 1, LIMITS),
+            Rig::with(0, 0xDEAD_BEEF, LIMITS),
+            Rig::with(400_000, 2024, LIMITS),
+        ];
+        let mut sessions = Vec::new();
+        twin.pass(start);
+        for replica in &mut replicas {
+            replica.at(start);
+        }
+        for (step, act) in acts.iter().enumerate() {
+            match act {
+                Act::Slot { later_ms, earlier_ms } => {
+                    let ts = (twin.now + later_ms).saturating_sub(*earlier_ms);
+                    twin.pass(ts);
+                    for replica in &mut replicas {
+                        replica.at(ts);
+                    }
+                }
+                // Only the first replica ever removes what has expired.
+                Act::Expire { budget } => {
+                    replicas[0].store.expire(GROUP, *budget);
+                }
+                Act::Admit { key } => {
+                    let (namespace, key) = name(*key);
+                    let held = twin.keys.get(&(namespace, key.clone()));
+                    for replica in &mut replicas[..2] {
+                        if let Some(held) = held {
+                            replica.store.admit(GROUP, namespace, &key, held.version, &held.value);
+                        }
+                    }
+                }
+                Act::Command { .. } | Act::Open => {
+                    let command = command_of(act, step, twin.now, &sessions).expect("a command");
+                    for (at, replica) in replicas.iter_mut().enumerate() {
+                        let keep = [step % 5 != 0, false, step % 2 == 0][at];
+                        replica.keep = if keep { CacheHint::Keep } else { CacheHint::Skip };
+                    }
+                    let replies = replicas.each_mut().map(|replica| replica.run(command.clone()));
+                    let expected = twin.apply(&command, replicas[0].version);
+                    for reply in replies {
+                        prop_assert_eq!(&reply, &expected, "{:?}", command);
+                    }
+                    if let Reply::Session(id) = expected {
+                        sessions.push(id);
+                    }
+                }
+            }
+            let digest = replicas[0].store.digest(GROUP);
+            for replica in &mut replicas {
+                replica.store.invariants();
+                prop_assert_eq!(replica.store.digest(GROUP), digest);
+                prop_assert_eq!(replica.store.applied_ts(GROUP), WallMs(twin.now));
+                for key in 0..5 {
+                    let (namespace, key) = name(key);
+                    let expected = twin.keys.get(&(namespace, key.clone()));
+                    let got = replica.get_in(namespace, &key);
+                    let flat = expected.map(|key| {
+                        (key.value.clone(), key.version, WallMs(key.expire_at.unwrap_or(0)))
+                    });
+                    prop_assert_eq!(got, flat);
+                    prop_assert_eq!(replica.store.exists(GROUP, namespace, &key), expected.is_some());
+                    let clock = twin.now + 3;
+                    let ttl = expected.map_or(-2, |key| {
+                        key.expire_at.map_or(-1, |at| at.saturating_sub(clock) as i64)
+                    });
+                    prop_assert_eq!(replica.store.ttl_ms(GROUP, namespace, &key, WallMs(clock)), ttl);
+                }
+                let earliest = twin.keys.values().filter_map(|key| key.expire_at).min();
+                if let Some(earliest) = earliest {
+                    prop_assert!(replica.store.next_expiry(GROUP).is_some_and(|next| next.0 <= earliest));
+                }
+            }
+        }
+        for replica in &mut replicas {
+            while replica.store.next_expiry(GROUP).is_some_and(|next| next <= WallMs(twin.now)) {
+                replica.store.expire(GROUP, 3);
+            }
+            replica.store.invariants();
+            prop_assert_eq!(replica.store.keys(GROUP) as usize, twin.keys.len());
+        }
+        prop_assert_eq!(replicas[0].store.digest(GROUP), replicas[1].store.digest(GROUP));
+    }
+}

@@ -1,0 +1,156 @@
+//! One replica with a log to read back from: what the shard does for a store, in a few lines.
+
+use crate::sessions::{SESSION_LIMITS, SessionLimits};
+use crate::{Applied, CacheHint, Lookup, Store, StoreConfig};
+use alloc::{vec, vec::Vec};
+use synod_types::{
+    Command, CommandRef, Condition, Expiry, GroupId, Location, Namespace, Op, Reply, SegmentId, SessionId,
+    SessionStamp, Slot, Version, WallMs,
+};
+
+pub(super) const GROUP: GroupId = GroupId::new(3);
+pub(super) const NS: Namespace = Namespace::new(0);
+
+pub(super) struct Rig {
+    pub(super) store: Store,
+    pub(super) keep: CacheHint,
+    pub(super) version: Version,
+    /// How often the store asked for a read.
+    pub(super) reads: usize,
+    log: Vec<u8>,
+}
+
+impl Rig {
+    pub(super) fn new() -> Self {
+        Self::with(1 << 20, 7, SESSION_LIMITS)
+    }
+
+    pub(super) fn with(cache_bytes: usize, hash_seed: u64, limits: SessionLimits) -> Self {
+        let groups = vec![GroupId::new(9), GROUP];
+        let config = StoreConfig { groups, cache_bytes, hash_seed };
+        // The log of each replica starts elsewhere: locations are its own affair.
+        let log = vec![0xEE; hash_seed as usize % 1000];
+        let version = Version { slot: Slot::new(1), position: 0 };
+        Self { store: Store::with_limits(config, limits), keep: CacheHint::Keep, version, reads: 0, log }
+    }
+
+    /// A slot of its own at `ts`.
+    pub(super) fn at(&mut self, ts: u64) -> &mut Self {
+        self.version = Version { slot: self.version.slot.next(), position: 0 };
+        self.store.begin_slot(GROUP, WallMs(ts));
+        self
+    }
+
+    pub(super) fn run(&mut self, command: Command<Vec<u8>>) -> Reply<Vec<u8>> {
+        let mut value_at = Location::default();
+        if let Op::Set { value, .. } = &command.op {
+            value_at = Location {
+                segment: SegmentId::new(1),
+                offset: self.log.len() as u32,
+                len: value.len() as u32,
+            };
+            self.log.extend_from_slice(value);
+        }
+        self.version.position += 1;
+        let command = CommandRef {
+            position: self.version.position,
+            namespace: command.namespace,
+            key: &command.key,
+            op: match &command.op {
+                Op::Set { value, value_crc, condition, expiry, return_old } => Op::Set {
+                    value: value.as_slice(),
+                    value_crc: *value_crc,
+                    condition: *condition,
+                    expiry: *expiry,
+                    return_old: *return_old,
+                },
+                other => other.clone().map(|_| &[][..]),
+            },
+            stamp: command.stamp,
+            value_offset: 0,
+        };
+        let before = self.store.digest(GROUP);
+        let (version, keep) = (self.version, self.keep);
+        let (location, crc) = match self.store.apply(GROUP, &command, version, value_at, keep, None) {
+            Applied::Reply(reply) => return reply.map(<[u8]>::to_vec),
+            Applied::Read { location, crc } => (location, crc),
+        };
+        assert_eq!(self.store.digest(GROUP), before, "a command that asks for a read has changed something");
+        self.reads += 1;
+        let old = self.read(location);
+        assert_eq!(crc32c::crc32c(&old), crc);
+        match self.store.apply(GROUP, &command, version, value_at, keep, Some(&old)) {
+            Applied::Reply(reply) => reply.map(<[u8]>::to_vec),
+            Applied::Read { .. } => panic!("asked twice"),
+        }
+    }
+
+    pub(super) fn read(&self, location: Location) -> Vec<u8> {
+        let at = location.offset as usize;
+        self.log[at..at + location.len as usize].to_vec()
+    }
+
+    /// What a reader gets: value, version, expiry; from the log where it is cold.
+    pub(super) fn get_in(&mut self, namespace: Namespace, key: &[u8]) -> Option<(Vec<u8>, Version, WallMs)> {
+        match self.store.lookup(GROUP, namespace, key) {
+            Lookup::Missing => None,
+            Lookup::Hit { value, version, expire_at } => Some((value.to_vec(), version, expire_at)),
+            Lookup::Cold { location, value_crc, version, expire_at } => {
+                let value = self.read(location);
+                assert_eq!(crc32c::crc32c(&value), value_crc);
+                Some((value, version, expire_at))
+            }
+        }
+    }
+
+    pub(super) fn get(&mut self, key: &str) -> Option<Vec<u8>> {
+        self.get_in(NS, key.as_bytes()).map(|(value, ..)| value)
+    }
+
+    pub(super) fn is_cold(&mut self, key: &str) -> bool {
+        matches!(self.store.lookup(GROUP, NS, key.as_bytes()), Lookup::Cold { .. })
+    }
+
+    pub(super) fn ttl(&self, key: &str) -> i64 {
+        self.store.ttl_ms(GROUP, NS, key.as_bytes(), WallMs::ZERO)
+    }
+
+    pub(super) fn open(&mut self) -> SessionId {
+        match self.run(command("", Op::OpenSession)) {
+            Reply::Session(id) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn set(&mut self, key: &str, value: &[u8]) -> Reply<Vec<u8>> {
+        self.run(command(key, set(value)))
+    }
+}
+
+pub(super) fn command(key: &str, op: Op<Vec<u8>>) -> Command<Vec<u8>> {
+    Command::plain(key.as_bytes().to_vec(), op)
+}
+
+pub(super) fn stamped(
+    mut command: Command<Vec<u8>>,
+    session: SessionId,
+    sequence: u64,
+    lowest_open: u64,
+) -> Command<Vec<u8>> {
+    command.stamp = SessionStamp { session, sequence, lowest_open };
+    command
+}
+
+pub(super) fn set(value: &[u8]) -> Op<Vec<u8>> {
+    set_with(value, Condition::Always, Expiry::None)
+}
+
+pub(super) fn set_with(value: &[u8], condition: Condition, expiry: Expiry) -> Op<Vec<u8>> {
+    let value_crc = crc32c::crc32c(value);
+    Op::Set { value: value.to_vec(), value_crc, condition, expiry, return_old: false }
+}
+
+pub(super) fn set_get(value: &[u8], condition: Condition, expiry: Expiry) -> Op<Vec<u8>> {
+    let value_crc = crc32c::crc32c(value);
+    Op::Set { value: value.to_vec(), value_crc, condition, expiry, return_old: true }
+}
