@@ -2,8 +2,9 @@
 //!
 //! 0: done. 1: it began and failed. 2: refused before anything was touched, with one sentence on standard error.
 
-use crate::config::keys::KEYS;
-use crate::config::{Config, Flags};
+use crate::config::keys::{self, KEYS};
+use crate::config::{CLIENT_PORT_DEFAULT, Config, DATA_DIR_DEFAULT, Flags};
+use crate::dev::{self, DevOptions};
 use crate::node::RunError;
 use crate::refusal::Refusal;
 use crate::serve;
@@ -30,6 +31,8 @@ enum Ask {
     Format(NodeArgs),
     /// Run a node; without a configuration, a cluster of one in ./synod-data.
     Serve(NodeArgs),
+    /// Run a cluster for development on this machine: three node processes, data kept.
+    Dev(DevArgs),
     /// Show settings.
     #[command(subcommand)]
     Config(ConfigAsk),
@@ -41,6 +44,34 @@ enum ConfigAsk {
     Keys,
     /// The settings in force for these arguments, and where each comes from.
     Explain(NodeArgs),
+}
+
+#[derive(Args, Debug)]
+struct DevArgs {
+    /// Directory for configurations and data.
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR_DEFAULT)]
+    dir: PathBuf,
+    /// Client port of the first node; the next ones follow, peers are 10000 above.
+    #[arg(long, value_name = "PORT", default_value_t = CLIENT_PORT_DEFAULT)]
+    base_port: u16,
+    /// Number of nodes, 1 to 9.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    nodes: u16,
+    /// Cores of each node.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    cores: u16,
+    /// A further setting for every node, such as cluster.groups=32; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
+    settings: Vec<(&'static str, String)>,
+}
+
+fn parse_setting(words: &str) -> Result<(&'static str, String), String> {
+    let (name, value) = words.split_once('=').ok_or("write it as KEY=VALUE, such as cluster.groups=32")?;
+    let key = keys::find(name).ok_or_else(|| match keys::nearest(name, KEYS.iter().map(|key| key.name)) {
+        Some(meant) => format!("there is no setting {name}; did you mean {meant}?"),
+        None => format!("there is no setting {name}; `synod config keys` lists them all"),
+    })?;
+    Ok((key.name, value.to_owned()))
 }
 
 /// A configuration: a file, and a flag for every setting.
@@ -120,6 +151,13 @@ fn run(ask: Ask) -> Result<(), RunError> {
             Ok(())
         }
         Ask::Serve(args) => serve::serve(&args.load()?),
+        Ask::Dev(args) => dev::dev(&DevOptions {
+            dir: args.dir,
+            base_port: args.base_port,
+            nodes: args.nodes,
+            cores: args.cores,
+            settings: args.settings.into_iter().collect(),
+        }),
         Ask::Config(ConfigAsk::Keys) => {
             for key in KEYS {
                 println!(

@@ -10,6 +10,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod dev;
 pub mod identity;
 pub mod node;
 pub mod preflight;
@@ -17,3 +18,4 @@ pub mod refusal;
 pub mod runtime;
 pub mod serve;
 pub mod stop;
+pub mod supervise;

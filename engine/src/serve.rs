@@ -19,33 +19,30 @@ pub fn format(config: &Config) -> Result<DataDir, Refusal> {
     if let DirState::Formatted(found) = identity::inspect(&config.data_dir)? {
         return Err(Refusal::AlreadyFormatted { path: config.data_dir.clone(), what: found.describe() });
     }
-    let identity = new_identity(config)?;
-    // What `serve` would refuse is refused now, while nothing is written.
-    check(config, &identity)?;
-    DataDir::format(&config.data_dir, identity)
+    // What `serve` would refuse in the configuration is refused now, while nothing is written.
+    DataDir::format(&config.data_dir, new_identity(config)?)
 }
 
 /// Everything `serve` does before the node runs. Formats only a directory that does not exist, and only when the
 /// configuration names no cluster.
 pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
-    let unformatted = || Refusal::Unformatted { path: config.data_dir.clone() };
     let data = match identity::inspect(&config.data_dir)? {
         DirState::Formatted(found) => {
             config.claims.verify(&config.data_dir, &found)?;
-            // Locked before the ports are tried: "already running" says more than "port in use".
+            // Locked before the ports are tried: "in use by another process" says more than "port in use".
             let data = DataDir::open(&config.data_dir)?;
             config.claims.verify(&config.data_dir, data.identity())?;
-            check(config, data.identity())?;
             preflight_of(config, data.identity())?;
             data
         }
         DirState::Missing if !config.names_cluster() => {
             let identity = new_identity(config)?;
-            check(config, &identity)?;
             preflight_of(config, &identity)?;
             DataDir::format(&config.data_dir, identity)?
         }
-        DirState::Missing | DirState::Empty => return Err(unformatted()),
+        DirState::Missing | DirState::Empty => {
+            return Err(Refusal::Unformatted { path: config.data_dir.clone() });
+        }
     };
     let identity = data.identity();
     let members = config.members(&identity.facts, identity.cores)?;
@@ -62,31 +59,33 @@ pub fn serve(config: &Config) -> Result<(), RunError> {
     crate::runtime::run(setup)
 }
 
-/// Whether configuration and identity together make a node.
-fn check(config: &Config, identity: &Identity) -> Result<(), Refusal> {
-    config.members(&identity.facts, identity.cores)?;
-    config.options(&identity.facts)?;
-    Ok(())
-}
-
-/// Whether the machine can run it.
+/// Whether the machine can run it and its ports are free.
 fn preflight_of(config: &Config, identity: &Identity) -> Result<(), Refusal> {
-    let pins_place = config.claims.pins.as_ref().map_or_else(
-        || config.data_dir.join(identity::ID_FILE).display().to_string(),
-        |said| said.place.clone(),
-    );
-    preflight::machine(&identity.pins, &pins_place)?;
+    preflight_machine(config, identity)?;
     let members = config.members(&identity.facts, identity.cores)?;
     preflight::ports(&node::listeners(&members, identity.node, config.listen))
 }
 
-fn new_identity(config: &Config) -> Result<Identity, Refusal> {
+/// Whether the machine can run it.
+pub(crate) fn preflight_machine(config: &Config, identity: &Identity) -> Result<(), Refusal> {
+    let pins_place = config.claims.pins.as_ref().map_or_else(
+        || config.data_dir.join(identity::ID_FILE).display().to_string(),
+        |said| said.place.clone(),
+    );
+    preflight::machine(&identity.pins, &pins_place)
+}
+
+/// The identity that `format` would write, checked as far as the configuration goes.
+pub(crate) fn new_identity(config: &Config) -> Result<Identity, Refusal> {
     let drawn = Drawn {
         cluster: ClusterId::new(draw()?),
         incarnation: Incarnation::new(draw()?),
         cores: default_cores(),
     };
-    config.claims.identity(drawn)
+    let identity = config.claims.identity(drawn)?;
+    config.members(&identity.facts, identity.cores)?;
+    config.options(&identity.facts)?;
+    Ok(identity)
 }
 
 /// One core per CPU, but no more than there are groups by default: a core without a group idles.

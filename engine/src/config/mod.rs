@@ -193,7 +193,7 @@ impl Config {
                     // A node alone has no peers and listens for none; the number is written down all the same. Ports above
                     // 55535 have no room above them.
                     peer_port: peer_port.map_or_else(
-                        || client.checked_add(10_000).unwrap_or(client - 10_000),
+                        || client.checked_add(10_000).unwrap_or_else(|| client - 10_000),
                         |port| port.value,
                     ),
                 };

@@ -33,6 +33,9 @@ const PEERS_TEMPORARY: &str = "peers.id.tmp";
 /// What a fresh ext4 mount holds; a mount point is as good as an empty directory.
 const LOST_FOUND: &str = "lost+found";
 
+/// Marks the directory of a whole cluster of `synod dev` or `synod bench`, which is not one node's data.
+pub const CLUSTER_MARKER: &str = ".synod-cluster";
+
 /// The CPUs the cores of a node are bound to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Pins {
@@ -147,6 +150,10 @@ pub fn inspect(path: &Path) -> Result<DirState, Refusal> {
                 if !is_empty {
                     return Err(Refusal::IdentityLost { path: path.to_owned(), found: name });
                 }
+            }
+            CLUSTER_MARKER => {
+                let found = "the nodes of `synod dev` or `synod bench`".to_owned();
+                return Err(Refusal::ForeignDirectory { path: path.to_owned(), found });
             }
             _ => return Err(Refusal::ForeignDirectory { path: path.to_owned(), found: name }),
         }

@@ -1,0 +1,73 @@
+//! The generated configurations; clusters of real processes are the business of the end-to-end tests.
+
+use super::*;
+
+fn spec(nodes: u16, cores: u16, ports: Ports) -> ClusterSpec {
+    ClusterSpec {
+        binary: PathBuf::from("/nonexistent/synod"),
+        name: "2024".to_owned(),
+        nodes,
+        cores,
+        ports,
+        settings: Flags::from([
+            ("cluster.groups", "4".to_owned()),
+            ("node.pins", "none".to_owned()),
+            ("timing.heartbeat_ms", "20".to_owned()),
+        ]),
+        echo: false,
+        logs: false,
+    }
+}
+
+#[test]
+fn generated_configurations_are_what_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = spec(3, 2, Ports::From(7000));
+    let (members, _) = members_of(&spec).unwrap();
+    for own in &members {
+        let plan = plan(dir.path(), &spec, &members, own).unwrap();
+        assert!(!plan.formatted);
+        let claims = &plan.config.claims;
+        assert_eq!(claims.members.as_ref().unwrap().value, members);
+        assert_eq!(claims.own_member().unwrap(), own);
+        assert_eq!(claims.cluster_name, "2024", "a name of digits stays text");
+        assert_eq!(claims.group_count.as_ref().unwrap().value, 4);
+        assert_eq!(plan.config.data_dir, dir.path().join(own.id.to_string()));
+    }
+    assert_eq!(members[2].client_port, 7002);
+    assert_eq!(members[2].core_port_base, 27_004);
+    assert_eq!(members[2].peer_port, 17_004);
+}
+
+#[test]
+fn impossible_clusters_are_refused_before_anything_is_written() {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("cluster");
+    let refusal = |spec: &ClusterSpec| match Cluster::start(&dir, Maker::Test, spec) {
+        Err(RunError::Refused(refusal)) => refusal.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(refusal(&spec(0, 1, Ports::Free)).contains("at least one node"));
+    assert!(refusal(&spec(10, 1, Ports::Free)).contains("at most 9 can vote"));
+    assert!(refusal(&spec(3, 1, Ports::From(60_000))).contains("port 70000 would be needed"));
+    let mut bad = spec(3, 1, Ports::Free);
+    bad.settings.insert("node.cache_mib", "much".to_owned());
+    assert_eq!(refusal(&bad), "--cache-mib: 'much' is not a whole number from 1 to 1048576");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    if let Some(base_port) = port.checked_sub(1).filter(|port| *port < 45_000) {
+        let sentence = refusal(&spec(3, 1, Ports::From(base_port)));
+        assert!(sentence.contains("is already in use"), "{sentence}");
+    }
+    assert!(!dir.exists(), "nothing touched");
+}
+
+#[test]
+fn a_binary_that_is_not_there_is_a_failure() {
+    let base = tempfile::tempdir().unwrap();
+    match Cluster::start(&base.path().join("cluster"), Maker::Test, &spec(1, 1, Ports::Free)) {
+        Err(RunError::Failed(why)) => assert!(why.starts_with("cannot start /nonexistent/synod"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
