@@ -1,0 +1,36 @@
+//! The client protocol, version 1: hand-packed little-endian frames under a CRC32C. docs/wire-format.md describes it for
+//! implementers in any language; this room may not do anything that the document does not say.
+//!
+//! ```text
+//!  client                                     server
+//!    PREAMBLE ─────────────────────────────────▶      once, first
+//!    request frames, any number in flight ─────▶
+//!    ◀────────────────────── response frames, in any order, matched by request id
+//! ```
+
+mod codes;
+mod frame;
+mod info;
+mod request;
+mod response;
+#[cfg(test)]
+mod tests;
+
+pub use codes::{Failure, error_code, error_of_code};
+pub(crate) use frame::split;
+pub use frame::{FRAME_BYTES_MAX, HEADER_BYTES};
+pub use info::{
+    Durability, GroupRole, GroupState, NodeStatus, ServerInfo, Topology, TopologyGroup, TopologyNode,
+};
+pub use request::{
+    Decoded, Request, decode_request, encode_auth, encode_hello, encode_open_session, encode_ping,
+    encode_request, encode_status, encode_topology,
+};
+pub use response::{
+    Response, ResponseBody, ResponseBodyRef, ResponseDecoder, ResponseRef, encode_failure,
+    encode_hello_answer, encode_ok, encode_pong, encode_reply, encode_status_answer, encode_topology_answer,
+};
+
+/// What a client sends first. The first byte starts no RESP command, no inline command and no HTTP request, so that one
+/// port can serve them all; the last two are the protocol version, little-endian.
+pub const PREAMBLE: [u8; 8] = [0xF5, b'S', b'Y', b'N', b'O', b'D', 1, 0];

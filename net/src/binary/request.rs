@@ -1,0 +1,334 @@
+//! Requests: encoded by clients, decoded by servers.
+//!
+//! ```text
+//! 24  stamp               session u64 │ sequence u64 │ lowest open u64     only with flag STAMP
+//!     fixed part          per kind, below
+//!     key                 `argument` bytes
+//!     value               the rest, in SET only
+//!
+//! SET         value crc u32 │ condition u8 │ expiry kind u8 │ return old u8 │ 0 u8 │ expiry u64
+//! INCREMENT   delta i64
+//! SET_EXPIRY  expiry kind u8 │ 0 ×7 │ expiry u64
+//! ```
+
+use super::codes::kind;
+use super::frame::{self, HEADER_BYTES, Header};
+use crate::error::ProtocolError;
+use crate::wire::{Put, Reader};
+use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::{
+    Command, Condition, Consistency, Expiry, GroupId, Namespace, Op, SessionId, SessionStamp, WallMs,
+};
+
+const FLAG_QUORUM: u8 = 0x01;
+const FLAG_STAMP: u8 = 0x02;
+const STAMP_BYTES: usize = 24;
+const SET_BYTES: usize = 16;
+/// Longest name or password in HELLO and AUTH.
+const TEXT_BYTES_MAX: usize = 1024;
+
+/// What a client asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request<'a> {
+    /// A command on a key.
+    Command {
+        /// How fresh a read must be.
+        consistency: Consistency,
+        /// The command; its limits are checked, and so is the value's CRC.
+        command: Command<&'a [u8]>,
+    },
+    /// Open a session in a group.
+    OpenSession {
+        /// The group.
+        group: GroupId,
+    },
+    /// Who are you?
+    Hello {
+        /// The client's name, for diagnosis; may be empty.
+        name: &'a str,
+    },
+    /// Let me in.
+    Auth {
+        /// The password.
+        password: &'a [u8],
+    },
+    /// Who leads which group, and where?
+    Topology,
+    /// How are you?
+    Status,
+    /// Are you there?
+    Ping,
+}
+
+/// A frame as a server reads it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decoded<'a> {
+    /// Well formed.
+    Request(Request<'a>),
+    /// The frame is sound but what it asks cannot be done; certainly not executed. The connection lives.
+    Refused(&'static str),
+}
+
+/// Appends a request for `command`.
+///
+/// A SET's `value_crc` must be the CRC32C of its value: it travels with the value and is stored with it.
+///
+/// # Panics
+/// When key and value together do not fit a frame; check them against the limits first.
+pub fn encode_request(
+    out: &mut Vec<u8>,
+    id: u64,
+    consistency: Consistency,
+    command: &Command<impl AsRef<[u8]>>,
+) {
+    let key = command.key.as_ref();
+    assert!(key.len() <= frame::FRAME_BYTES_MAX, "key over the frame limit");
+    let stamped = command.stamp != SessionStamp::default();
+    let header = Header {
+        kind: match command.op {
+            Op::Get => kind::GET,
+            Op::Exists => kind::EXISTS,
+            Op::Ttl => kind::TTL,
+            Op::Set { .. } => kind::SET,
+            Op::Delete => kind::DELETE,
+            Op::IncrementBy(_) => kind::INCREMENT,
+            Op::SetExpiry(_) => kind::SET_EXPIRY,
+            Op::OpenSession => kind::OPEN_SESSION,
+        },
+        flags: if consistency == Consistency::Quorum { FLAG_QUORUM } else { 0 }
+            | if stamped { FLAG_STAMP } else { 0 },
+        namespace: command.namespace.get(),
+        argument: key.len() as u32, // bounded just above
+        id,
+    };
+    assert!(!matches!(command.op, Op::OpenSession), "sessions are opened in a group: encode_open_session");
+    let at = frame::start(out, header);
+    if stamped {
+        out.put_u64(command.stamp.session.get());
+        out.put_u64(command.stamp.sequence);
+        out.put_u64(command.stamp.lowest_open);
+    }
+    let mut unchecked = 0;
+    match &command.op {
+        Op::Get | Op::Exists | Op::Ttl | Op::Delete | Op::OpenSession => out.put(key),
+        Op::Set { value, value_crc, condition, expiry, return_old } => {
+            let value = value.as_ref();
+            debug_assert_eq!(crc32c::crc32c(value), *value_crc, "value_crc is not the CRC of the value");
+            let (expiry_kind, expiry_value) = expiry_fields(*expiry);
+            out.put_u32(*value_crc);
+            out.put_u8(match condition {
+                Condition::Always => 0,
+                Condition::IfAbsent => 1,
+                Condition::IfPresent => 2,
+            });
+            out.put_u8(expiry_kind);
+            out.put_u8(u8::from(*return_old));
+            out.put_u8(0);
+            out.put_u64(expiry_value);
+            out.put(key);
+            out.put(value);
+            unchecked = value.len();
+        }
+        Op::IncrementBy(delta) => {
+            out.put(&delta.to_le_bytes());
+            out.put(key);
+        }
+        Op::SetExpiry(expiry) => {
+            let (expiry_kind, expiry_value) = expiry_fields(*expiry);
+            out.put_u64(u64::from(expiry_kind));
+            out.put_u64(expiry_value);
+            out.put(key);
+        }
+    }
+    frame::finish(out, at, unchecked);
+}
+
+/// Appends a request for a session in `group`.
+pub fn encode_open_session(out: &mut Vec<u8>, id: u64, group: GroupId) {
+    let argument = u32::from(group.get());
+    encode_body(out, Header { kind: kind::OPEN_SESSION, argument, id, ..Header::default() }, &[]);
+}
+/// Appends a request for who the server is; `name` is the client's own, for diagnosis.
+pub fn encode_hello(out: &mut Vec<u8>, id: u64, name: &str) {
+    encode_body(out, Header { kind: kind::HELLO, id, ..Header::default() }, name.as_bytes());
+}
+/// Appends a password.
+pub fn encode_auth(out: &mut Vec<u8>, id: u64, password: &[u8]) {
+    encode_body(out, Header { kind: kind::AUTH, id, ..Header::default() }, password);
+}
+/// Appends a request for the topology.
+pub fn encode_topology(out: &mut Vec<u8>, id: u64) {
+    encode_body(out, Header { kind: kind::TOPOLOGY, id, ..Header::default() }, &[]);
+}
+/// Appends a request for the node's status.
+pub fn encode_status(out: &mut Vec<u8>, id: u64) {
+    encode_body(out, Header { kind: kind::STATUS, id, ..Header::default() }, &[]);
+}
+/// Appends a ping.
+pub fn encode_ping(out: &mut Vec<u8>, id: u64) {
+    encode_body(out, Header { kind: kind::PING, id, ..Header::default() }, &[]);
+}
+
+fn encode_body(out: &mut Vec<u8>, header: Header, body: &[u8]) {
+    let at = frame::start(out, header);
+    out.put(body);
+    frame::finish(out, at, 0);
+}
+
+fn expiry_fields(expiry: Expiry) -> (u8, u64) {
+    match expiry {
+        Expiry::None => (0, 0),
+        Expiry::Keep => (1, 0),
+        Expiry::At(at) => (2, at.0),
+        Expiry::After(ms) => (3, ms),
+    }
+}
+
+fn expiry_of(kind: u8, value: u64) -> Result<Expiry, ProtocolError> {
+    match (kind, value) {
+        (0, 0) => Ok(Expiry::None),
+        (1, 0) => Ok(Expiry::Keep),
+        (2, at) => Ok(Expiry::At(WallMs(at))),
+        (3, ms) => Ok(Expiry::After(ms)),
+        _ => Err(ProtocolError::Kind),
+    }
+}
+
+/// Reads one whole frame: the request id and what is asked.
+///
+/// # Errors
+/// [`ProtocolError`] when the frame is not sound; the connection is to be closed.
+pub fn decode_request(whole: &[u8]) -> Result<(u64, Decoded<'_>), ProtocolError> {
+    let header = Header::of(whole)?;
+    // Only a SET's value lies outside the frame's checksum, and where it begins is known from fixed fields; a damaged
+    // field moves that border and fails the checksum.
+    let key_len = header.argument as usize;
+    let stamp_len = if header.flags & FLAG_STAMP != 0 { STAMP_BYTES } else { 0 };
+    let unchecked = if header.kind == kind::SET {
+        let value_at = (HEADER_BYTES + stamp_len + SET_BYTES).saturating_add(key_len);
+        whole.len().checked_sub(value_at).ok_or(ProtocolError::Body)?
+    } else {
+        0
+    };
+    frame::check(whole, unchecked)?;
+
+    let mut body = Reader::new(whole.get(HEADER_BYTES..).ok_or(ProtocolError::Length)?);
+    let request = match header.kind {
+        kind::HELLO | kind::AUTH | kind::TOPOLOGY | kind::STATUS | kind::PING | kind::OPEN_SESSION => {
+            decode_about_server(header, &mut body)?
+        }
+        _ => return decode_command(header, &mut body).map(|decoded| (header.id, decoded)),
+    };
+    body.end()?;
+    Ok((header.id, request))
+}
+
+fn decode_about_server<'a>(header: Header, body: &mut Reader<'a>) -> Result<Decoded<'a>, ProtocolError> {
+    if header.flags != 0 || header.namespace != 0 {
+        return Err(ProtocolError::Kind);
+    }
+    if header.kind == kind::OPEN_SESSION {
+        let Ok(group) = u16::try_from(header.argument) else {
+            return Ok(Decoded::Refused("no such group"));
+        };
+        return Ok(Decoded::Request(Request::OpenSession { group: GroupId::new(group) }));
+    }
+    if header.argument != 0 {
+        return Err(ProtocolError::Kind);
+    }
+    let text = match header.kind {
+        kind::HELLO | kind::AUTH => body.rest(),
+        _ => &[],
+    };
+    if text.len() > TEXT_BYTES_MAX {
+        return Ok(Decoded::Refused("name or password over 1024 bytes"));
+    }
+    Ok(Decoded::Request(match header.kind {
+        kind::HELLO => match core::str::from_utf8(text) {
+            Ok(name) => Request::Hello { name },
+            Err(_) => return Ok(Decoded::Refused("the name is not UTF-8")),
+        },
+        kind::AUTH => Request::Auth { password: text },
+        kind::TOPOLOGY => Request::Topology,
+        kind::STATUS => Request::Status,
+        kind::PING => Request::Ping,
+        _ => return Err(ProtocolError::Kind),
+    }))
+}
+
+fn decode_command<'a>(header: Header, body: &mut Reader<'a>) -> Result<Decoded<'a>, ProtocolError> {
+    if header.flags & !(FLAG_QUORUM | FLAG_STAMP) != 0 {
+        return Err(ProtocolError::Kind);
+    }
+    let stamp = if header.flags & FLAG_STAMP != 0 {
+        SessionStamp { session: SessionId::new(body.u64()?), sequence: body.u64()?, lowest_open: body.u64()? }
+    } else {
+        SessionStamp::default()
+    };
+    let key_len = header.argument as usize;
+    let (key, op) = match header.kind {
+        kind::GET => (body.take(key_len)?, Op::Get),
+        kind::EXISTS => (body.take(key_len)?, Op::Exists),
+        kind::TTL => (body.take(key_len)?, Op::Ttl),
+        kind::DELETE => (body.take(key_len)?, Op::Delete),
+        kind::SET => decode_set(key_len, body)?,
+        kind::INCREMENT => {
+            let delta = body.u64()?.cast_signed();
+            (body.take(key_len)?, Op::IncrementBy(delta))
+        }
+        kind::SET_EXPIRY => {
+            let kind = body.u8()?;
+            body.zeros(7)?;
+            let expiry = expiry_of(kind, body.u64()?)?;
+            (body.take(key_len)?, Op::SetExpiry(expiry))
+        }
+        _ => return Err(ProtocolError::Kind),
+    };
+    body.end()?;
+    if let Some(problem) = limit_problem(key, &op) {
+        return Ok(Decoded::Refused(problem));
+    }
+    let consistency =
+        if header.flags & FLAG_QUORUM != 0 { Consistency::Quorum } else { Consistency::Linearizable };
+    let namespace = Namespace::new(header.namespace);
+    Ok(Decoded::Request(Request::Command { consistency, command: Command { namespace, key, op, stamp } }))
+}
+
+fn decode_set<'a>(key_len: usize, body: &mut Reader<'a>) -> Result<(&'a [u8], Op<&'a [u8]>), ProtocolError> {
+    let value_crc = body.u32()?;
+    let condition = match body.u8()? {
+        0 => Condition::Always,
+        1 => Condition::IfAbsent,
+        2 => Condition::IfPresent,
+        _ => return Err(ProtocolError::Kind),
+    };
+    let expiry_kind = body.u8()?;
+    let return_old = match body.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(ProtocolError::Kind),
+    };
+    body.zeros(1)?;
+    let expiry = expiry_of(expiry_kind, body.u64()?)?;
+    let key = body.take(key_len)?;
+    let value = body.rest();
+    if crc32c::crc32c(value) != value_crc {
+        return Err(ProtocolError::Checksum);
+    }
+    Ok((key, Op::Set { value, value_crc, condition, expiry, return_old }))
+}
+
+fn limit_problem(key: &[u8], op: &Op<&[u8]>) -> Option<&'static str> {
+    if key.is_empty() {
+        return Some("the key is empty");
+    }
+    if key.len() > KEY_BYTES_MAX {
+        return Some("the key is over 16384 bytes");
+    }
+    match op {
+        Op::Set { value, .. } if value.len() > VALUE_BYTES_MAX => Some("the value is over 1048576 bytes"),
+        Op::SetExpiry(Expiry::Keep) => Some("an expiry cannot be set to 'keep'"),
+        _ => None,
+    }
+}
+const _: () = assert!(KEY_BYTES_MAX == 16_384 && VALUE_BYTES_MAX == 1_048_576); // as the texts above say

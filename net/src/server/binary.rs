@@ -1,0 +1,168 @@
+//! The binary protocol on a connection: requests become asks, replies go out as they come. The tag is the client's own
+//! request id, so nothing is kept per request but a count.
+
+use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag};
+use crate::binary::{self, Decoded, Failure, Request};
+use synod_types::{Command, Consistency, ErrorKind, GroupId, Op, Reply, Shared};
+
+/// State of a connection that speaks binary.
+#[derive(Debug)]
+pub(super) struct BinaryFace {
+    authenticated: bool,
+    open: usize,
+}
+
+impl BinaryFace {
+    pub(super) fn new(server: &ServerConfig) -> Self {
+        Self { authenticated: server.password.is_none(), open: 0 }
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Parses requests until one needs the shell, the output is full or the input ends. Returns the bytes used.
+    pub(super) fn parse(
+        &mut self,
+        config: &ConnectionConfig,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        draining: &mut bool,
+    ) -> (Option<Ask>, usize) {
+        let mut used = 0;
+        while out.len() < config.server.limits.out_bytes_soft {
+            let (frame, id, decoded) = match binary::split(&input[used..]).and_then(|frame| match frame {
+                None => Ok(None),
+                Some(frame) => binary::decode_request(frame).map(|(id, decoded)| Some((frame, id, decoded))),
+            }) {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                Err(error) => {
+                    binary::encode_failure(out, 0, Failure::Protocol, &error.to_string());
+                    *draining = true;
+                    break;
+                }
+            };
+            used += frame.len();
+            match decoded {
+                Decoded::Refused(text) => {
+                    binary::encode_reply(out, id, &Reply::<&[u8]>::Error(ErrorKind::Malformed), text);
+                }
+                Decoded::Request(request) => {
+                    if let Some(ask) = self.dispatch(config, id, request, out, draining) {
+                        self.open += 1;
+                        return (Some(ask), used);
+                    }
+                    if *draining {
+                        break;
+                    }
+                }
+            }
+        }
+        (None, used)
+    }
+
+    fn dispatch(
+        &mut self,
+        config: &ConnectionConfig,
+        id: u64,
+        request: Request<'_>,
+        out: &mut Vec<u8>,
+        draining: &mut bool,
+    ) -> Option<Ask> {
+        if let Request::Auth { password } = request {
+            if super::password_fits(config.server.password.as_deref(), password) {
+                self.authenticated = true;
+                binary::encode_ok(out, id);
+            } else {
+                binary::encode_failure(out, id, Failure::AuthFailed, "wrong password");
+                *draining = true; // one guess per connection
+            }
+            return None;
+        }
+        if !self.authenticated {
+            binary::encode_failure(out, id, Failure::AuthRequired, "authenticate first");
+            return None;
+        }
+        let tag = Tag(id);
+        match request {
+            Request::Command { consistency, command } => {
+                Some(Ask::Command { tag, group: None, consistency, command: own(&command) })
+            }
+            Request::OpenSession { group } => self.open_session(config, tag, group, out),
+            Request::Topology => Some(Ask::Local { tag, query: LocalQuery::Topology }),
+            Request::Status => Some(Ask::Local { tag, query: LocalQuery::Status }),
+            Request::Hello { .. } => {
+                binary::encode_hello_answer(out, id, &config.server.info);
+                None
+            }
+            Request::Ping => {
+                binary::encode_pong(out, id);
+                None
+            }
+            Request::Auth { .. } => None, // answered above
+        }
+    }
+
+    fn open_session(
+        &mut self,
+        config: &ConnectionConfig,
+        tag: Tag,
+        group: GroupId,
+        out: &mut Vec<u8>,
+    ) -> Option<Ask> {
+        if group == GroupId::SYSTEM || group.get() > config.server.info.group_count {
+            let reply = Reply::<&[u8]>::Error(ErrorKind::Malformed);
+            binary::encode_reply(out, tag.get(), &reply, "no such data group");
+            return None;
+        }
+        let command = Command::plain(Shared::default(), Op::OpenSession);
+        Some(Ask::Command { tag, group: Some(group), consistency: Consistency::default(), command })
+    }
+
+    pub(super) fn reply(&mut self, limits: &Limits, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
+        let Some(open) = self.open.checked_sub(1) else { return };
+        self.open = open;
+        match reply {
+            // Bounded memory before all: a client that asks for more than it reads gets no value. For a write that also
+            // returns the old value "unknown" is the only thing that may be said.
+            Reply::Value { value, .. } if out.len() + value.len() > limits.out_bytes_hard => {
+                let error = Reply::<&[u8]>::Error(ErrorKind::Unknown);
+                binary::encode_reply(out, tag.get(), &error, "replies are not read fast enough");
+            }
+            reply => binary::encode_reply(out, tag.get(), &reply, ""),
+        }
+    }
+
+    pub(super) fn answer(&mut self, out: &mut Vec<u8>, tag: Tag, answer: &LocalAnswer) {
+        let Some(open) = self.open.checked_sub(1) else { return };
+        self.open = open;
+        let id = tag.get();
+        match answer {
+            LocalAnswer::Topology(topology) => binary::encode_topology_answer(out, id, topology),
+            LocalAnswer::Status(status) => binary::encode_status_answer(out, id, status),
+            LocalAnswer::Unavailable(text) => binary::encode_failure(out, id, Failure::Unavailable, text),
+            LocalAnswer::Text(_) | LocalAnswer::Int(_) | LocalAnswer::Time { .. } => {
+                binary::encode_failure(out, id, Failure::Unavailable, "no such answer");
+            }
+        }
+    }
+}
+
+/// The command with key and value in one allocation of its own.
+fn own(command: &Command<&[u8]>) -> Command<Shared> {
+    let value = match command.op {
+        Op::Set { value, .. } => value,
+        _ => &[],
+    };
+    let mut bytes = Vec::with_capacity(command.key.len() + value.len());
+    bytes.extend_from_slice(command.key);
+    bytes.extend_from_slice(value);
+    let shared = Shared::new(bytes);
+    Command {
+        namespace: command.namespace,
+        key: shared.slice(0, command.key.len()),
+        op: command.op.map(|value| shared.slice(command.key.len(), value.len())),
+        stamp: command.stamp,
+    }
+}

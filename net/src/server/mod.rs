@@ -1,0 +1,166 @@
+//! The server side of one client connection as a pure machine: bytes in, asks out; replies in, bytes out.
+//!
+//! ```text
+//!  received(bytes) ─▶ ┌────────────┐ ─▶ next() ─▶ Ask::Command / Ask::Local / Ask::Close
+//!                     │ Connection │
+//!  out()  ◀────────── └────────────┘ ◀─ reply(tag, …) / answer(tag, …)
+//! ```
+//!
+//! Contract with the shell:
+//! - after `received`, `received_end`, `reply` and `answer`, call `next` until it gives `None`;
+//! - each `Ask::Command` is answered by one `reply`, each `Ask::Local` by one `answer`, in any order; RESP's own order is
+//!   kept in here;
+//! - send what is in `out` (swap it with an empty buffer); read the socket only while `wants_read`;
+//! - once `closing`, send what is in `out` and close.
+//!
+//! What needs no shard (PING, HELLO, CLIENT, COMMAND, CONFIG, every error) is answered in here. An authentication state
+//! stands before all dispatch. Memory is bounded: by [`Limits`], whatever the client sends or refuses to read.
+
+mod binary;
+mod connection;
+
+use crate::binary::{NodeStatus, ServerInfo, Topology};
+use std::rc::Rc;
+use synod_types::{Command, Consistency, GroupId, Shared};
+
+pub use connection::Connection;
+
+/// Names an open ask of one connection; the shell keeps it beside its own request id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Tag(u64);
+
+impl Tag {
+    /// Wraps a raw number that [`Tag::get`] gave.
+    pub const fn new(raw: u64) -> Self {
+        Self(raw)
+    }
+    /// The raw number, to be carried through a queue.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// What a connection wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// Execute a command; answered by [`Connection::reply`].
+    Command {
+        /// Names it.
+        tag: Tag,
+        /// The group, where the client names one (opening a session); else it follows from the key.
+        group: Option<GroupId>,
+        /// How fresh a read must be.
+        consistency: Consistency,
+        /// The command: limits and value CRC are checked.
+        command: Command<Shared>,
+    },
+    /// Tell something about the node; answered by [`Connection::answer`].
+    Local {
+        /// Names it.
+        tag: Tag,
+        /// What.
+        query: LocalQuery,
+    },
+    /// Send what is in `out`, then close. Given once; [`Connection::closing`] says the same.
+    Close,
+}
+
+/// What only the shell knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LocalQuery {
+    /// INFO: sections in lower case, none for the default ones. Answer with `Status` (rendered in here) or `Text`.
+    Info {
+        /// The sections asked for.
+        sections: Vec<String>,
+    },
+    /// DBSIZE: answer with `Int`.
+    DbSize,
+    /// Who leads what: answer with `Topology`.
+    Topology,
+    /// How the node is: answer with `Status`.
+    Status,
+    /// The wall clock: answer with `Time`.
+    Time,
+}
+
+/// The shell's answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LocalAnswer {
+    /// To `Info`, ready-made.
+    Text(String),
+    /// To `DbSize`.
+    Int(i64),
+    /// To `Topology`.
+    Topology(Topology),
+    /// To `Status` and `Info`.
+    Status(NodeStatus),
+    /// To `Time`: microseconds since the Unix epoch.
+    Time {
+        /// Microseconds.
+        micros: u64,
+    },
+    /// To anything: not now, and why.
+    Unavailable(String),
+}
+
+/// What all connections of a node have in common.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ServerConfig {
+    /// Who the server is.
+    pub info: ServerInfo,
+    /// The port INFO and HELLO name.
+    pub port: u16,
+    /// The password clients must give; `None` lets everybody in.
+    pub password: Option<Vec<u8>>,
+    /// Further CONFIG GET parameters and their values, besides the built-in ones.
+    pub parameters: Vec<(String, String)>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionConfig {
+    /// What all connections share.
+    pub server: Rc<ServerConfig>,
+    /// The connection's number, unique on this node: CLIENT ID.
+    pub id: u64,
+    /// The client's address, for CLIENT INFO.
+    pub peer_address: String,
+    /// The address it connected to.
+    pub local_address: String,
+}
+
+/// Bounds of one connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Asks that may be open at once; more wait in the input buffer.
+    pub open_asks_max: usize,
+    /// Bytes that may wait to be sent before nothing more is read or parsed.
+    pub out_bytes_soft: usize,
+    /// Bytes that may wait to be sent, parked replies included, before values are answered `Busy` instead of kept.
+    pub out_bytes_hard: usize,
+    /// Bytes of one RESP command, all arguments together.
+    pub command_bytes_max: usize,
+    /// Arguments of one RESP command.
+    pub arguments_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            open_asks_max: 1024,
+            out_bytes_soft: 4 << 20,
+            out_bytes_hard: 64 << 20,
+            command_bytes_max: 8 << 20,
+            arguments_max: 1 << 16,
+        }
+    }
+}
+
+/// Whether `given` is the password; takes the same time for every wrong one of its length.
+fn password_fits(wanted: Option<&[u8]>, given: &[u8]) -> bool {
+    let Some(wanted) = wanted else { return true };
+    let difference = wanted.iter().zip(given).fold(0, |acc, (a, b)| acc | (a ^ b));
+    wanted.len() == given.len() && difference == 0
+}
