@@ -157,6 +157,8 @@ impl ResponseDecoder {
     ///
     /// # Errors
     /// [`ProtocolError`], from then on for ever: the connection is to be closed.
+    // Not an iterator: it goes on after it gave nothing.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Response>, ProtocolError> {
         let found = self.next_ref()?;
         Ok(found.map(|response| {

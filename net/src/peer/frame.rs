@@ -14,6 +14,7 @@ use super::handshake::PEER_VERSION;
 use crate::error::ProtocolError;
 use crate::wire::{Put, Reader, set_u32_at, u32_at};
 use rkyv::rancor::Failure;
+use std::collections::VecDeque;
 use synod_types::limits::PEER_FRAME_BYTES_MAX;
 use synod_types::message::PeerMessageMeta;
 use synod_types::{PeerMessage, Shared, Span};
@@ -22,6 +23,8 @@ use synod_types::{PeerMessage, Shared, Span};
 pub const FRAME_HEADER_BYTES: usize = 24;
 const LENGTH_MAX: usize = FRAME_HEADER_BYTES + PEER_FRAME_BYTES_MAX;
 const CHECKED_FROM: usize = 8;
+const META_LENGTH_AT: usize = 12;
+const BODY_LENGTH_AT: usize = 16;
 const KIND_MESSAGE: u16 = 1;
 
 /// Appends the frame of `message`.
@@ -52,19 +55,21 @@ pub fn encode<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>) {
     drop(borrowed.map(|bytes: &[u8]| out.put(bytes)));
     let len = out.len() - at;
     assert!(len == FRAME_HEADER_BYTES + meta_len + body_len);
-    set_u32_at(out, at + 12, meta_len as u32); // both bounded by PEER_FRAME_BYTES_MAX
-    set_u32_at(out, at + 16, body_len as u32);
+    set_u32_at(out, at + META_LENGTH_AT, meta_len as u32); // both bounded by PEER_FRAME_BYTES_MAX
+    set_u32_at(out, at + BODY_LENGTH_AT, body_len as u32);
     let crc = crc32c::crc32c(&out[at + CHECKED_FROM..]);
     set_u32_at(out, at, len as u32);
     set_u32_at(out, at + 4, crc);
 }
 
-/// Turns the bytes of a link into messages, one allocation per frame.
+/// Turns the bytes of a link into messages: each byte is copied once, from what is fed into its frame's own allocation,
+/// and payloads are slices of that.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// Bytes fed and not yet part of a frame taken.
-    pending: Vec<u8>,
-    at: usize,
+    /// The frame being gathered; its capacity is taken when its length is known and checked.
+    partial: Vec<u8>,
+    /// Whole frames not yet taken.
+    ready: VecDeque<Vec<u8>>,
     failed: Option<ProtocolError>,
 }
 
@@ -73,57 +78,73 @@ impl Decoder {
     pub fn new() -> Self {
         Self::default()
     }
+
     /// Takes bytes as they come. Call [`Decoder::next`] until it gives nothing before feeding more: then at most one
-    /// frame's bytes are held besides the ones fed last.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        if self.failed.is_some() {
-            return;
+    /// partial frame is held besides the bytes fed last.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.failed.is_none() {
+            // The length first, then all of the frame in one allocation.
+            let wanted = match self.partial.first_chunk::<4>() {
+                None => 4,
+                Some(length) => u32::from_le_bytes(*length) as usize,
+            };
+            let (head, tail) = bytes.split_at(bytes.len().min(wanted - self.partial.len()));
+            self.partial.extend_from_slice(head);
+            bytes = tail;
+            if self.partial.len() < wanted {
+                return;
+            }
+            if wanted > 4 {
+                self.ready.push_back(core::mem::take(&mut self.partial));
+                continue;
+            }
+            let len = u32_at(&self.partial, 0) as usize;
+            if (FRAME_HEADER_BYTES..=LENGTH_MAX).contains(&len) {
+                self.partial.reserve_exact(len - 4);
+            } else {
+                self.failed = Some(ProtocolError::Length);
+                self.partial = Vec::new();
+            }
         }
-        self.pending.drain(..self.at);
-        self.at = 0;
-        self.pending.extend_from_slice(bytes);
     }
+
     /// The next message, if all of it was fed. Its payloads share the frame's allocation and are checked entries, keys
-    /// and values within the limits.
+    /// and values within the limits. Messages before a broken frame are still given.
     ///
     /// # Errors
     /// [`ProtocolError`], from then on for ever: the link is to be closed.
+    // Not an iterator: it goes on after it gave nothing.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<PeerMessage<Shared>>, ProtocolError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        let result = split(&self.pending[self.at..]).and_then(|found| match found {
-            Some(frame) => decode(frame).map(|message| Some((message, frame.len()))),
-            None => Ok(None),
-        });
-        match result {
-            Ok(Some((message, len))) => {
-                self.at += len;
-                Ok(Some(message))
-            }
-            Ok(None) => Ok(None),
-            Err(error) => {
-                self.failed = Some(error);
-                self.pending = Vec::new();
-                self.at = 0;
-                Err(error)
-            }
-        }
+        let Some(frame) = self.ready.pop_front() else {
+            return self.failed.map_or(Ok(None), Err);
+        };
+        decode(frame).map(Some).inspect_err(|&error| {
+            self.failed = Some(error);
+            self.partial = Vec::new();
+            self.ready = VecDeque::new();
+        })
     }
 }
 
-fn split(bytes: &[u8]) -> Result<Option<&[u8]>, ProtocolError> {
-    if bytes.len() < 4 {
-        return Ok(None);
-    }
-    let len = u32_at(bytes, 0) as usize;
-    if !(FRAME_HEADER_BYTES..=LENGTH_MAX).contains(&len) {
-        return Err(ProtocolError::Length);
-    }
-    Ok(bytes.get(..len))
+fn decode(frame: Vec<u8>) -> Result<PeerMessage<Shared>, ProtocolError> {
+    let meta = decode_meta(&frame)?;
+    let body_len = u32_at(&frame, BODY_LENGTH_AT) as usize;
+    let body_at = frame.len() - body_len;
+    check::check_spans(&meta, body_len)?;
+    let shared = Shared::new(frame);
+    let mut at = body_at;
+    let message = meta.map(|span: Span| {
+        let start = at;
+        at += span.len as usize;
+        shared.slice(start, span.len as usize)
+    });
+    assert!(at == shared.len(), "checked spans do not cover the body");
+    check::check_payloads(&message)?;
+    Ok(message)
 }
 
-fn decode(frame: &[u8]) -> Result<PeerMessage<Shared>, ProtocolError> {
+fn decode_meta(frame: &[u8]) -> Result<PeerMessageMeta, ProtocolError> {
     if crc32c::crc32c(&frame[CHECKED_FROM..]) != u32_at(frame, 4) {
         return Err(ProtocolError::Checksum);
     }
@@ -139,21 +160,9 @@ fn decode(frame: &[u8]) -> Result<PeerMessage<Shared>, ProtocolError> {
     if meta_len.checked_add(body_len) != Some(frame.len() - FRAME_HEADER_BYTES) {
         return Err(ProtocolError::Length);
     }
-    let (meta, body) = frame[FRAME_HEADER_BYTES..].split_at(meta_len);
+    let meta = &frame[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + meta_len];
     let archived = rkyv::api::low::access::<rkyv::Archived<PeerMessageMeta>, Failure>(meta)
         .map_err(|_| ProtocolError::Archive)?;
-    let meta: PeerMessageMeta =
-        rkyv::api::deserialize_using::<PeerMessageMeta, _, Failure>(archived, &mut ())
-            .map_err(|_| ProtocolError::Archive)?;
-    check::check_spans(&meta, body.len())?;
-    let shared = Shared::new(body.to_vec());
-    let mut used = 0;
-    let message = meta.map(|span: Span| {
-        let len = span.len as usize;
-        used += len;
-        shared.slice(used - len, len)
-    });
-    assert!(used == body.len(), "checked spans do not cover the body");
-    check::check_payloads(&message)?;
-    Ok(message)
+    rkyv::api::deserialize_using::<PeerMessageMeta, _, Failure>(archived, &mut ())
+        .map_err(|_| ProtocolError::Archive)
 }

@@ -1,1 +1,372 @@
+//! Round trips, damage and limits of the peer protocol.
 
+use super::*;
+use crate::ProtocolError;
+use proptest::prelude::*;
+use synod_types::limits::{KEY_BYTES_MAX, PEER_FRAME_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::*;
+
+fn entry(value: &[u8]) -> Vec<u8> {
+    let mut builder = EntryBuilder::new();
+    builder.push(&Command::plain(b"key".to_vec(), set(value)));
+    builder.finish(WallMs(7))
+}
+
+fn set(value: &[u8]) -> Op<Vec<u8>> {
+    Op::Set {
+        value: value.to_vec(),
+        value_crc: crc32c::crc32c(value),
+        condition: Condition::Always,
+        expiry: Expiry::None,
+        return_old: false,
+    }
+}
+
+fn ballots() -> impl Strategy<Value = Ballot> {
+    (any::<u64>(), any::<u16>()).prop_map(|(round, node)| Ballot::new(round, NodeId::new(node)))
+}
+fn slots() -> impl Strategy<Value = Slot> {
+    any::<u64>().prop_map(Slot::new)
+}
+fn entries() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..200).prop_map(|value| entry(&value))
+}
+fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
+    prop_oneof![
+        Just(Op::Get),
+        Just(Op::Exists),
+        Just(Op::Ttl),
+        Just(Op::Delete),
+        any::<i64>().prop_map(Op::IncrementBy),
+        any::<u64>().prop_map(|at| Op::SetExpiry(Expiry::At(WallMs(at)))),
+        prop::collection::vec(any::<u8>(), 0..99).prop_map(|value| set(&value)),
+    ]
+}
+fn group_messages() -> impl Strategy<Value = GroupMessage<Vec<u8>>> {
+    prop_oneof![
+        (ballots(), any::<u64>())
+            .prop_map(|(ballot, wall)| GroupMessage::PreVote { ballot, wall: WallMs(wall) }),
+        (ballots(), any::<bool>(), ballots(), slots()).prop_map(|(ballot, granted, promised, chosen)| {
+            GroupMessage::PreVoteReply { ballot, granted, promised, chosen }
+        }),
+        (ballots(), slots()).prop_map(|(ballot, from)| GroupMessage::Prepare { ballot, from }),
+        (ballots(), slots(), prop::collection::vec((slots(), ballots(), entries()), 0..4)).prop_map(
+            |(ballot, chosen, list)| GroupMessage::Promise {
+                ballot,
+                chosen,
+                part: 1,
+                part_count: 3,
+                reported: list
+                    .into_iter()
+                    .map(|(slot, ballot, payload)| Reported { slot, ballot, payload })
+                    .collect(),
+            }
+        ),
+        (ballots(), slots(), slots(), entries()).prop_map(|(ballot, slot, chosen, payload)| {
+            GroupMessage::Accept { ballot, slot, chosen, payload }
+        }),
+        (ballots(), slots()).prop_map(|(ballot, slot)| GroupMessage::Accepted { ballot, slot }),
+        (ballots(), ballots()).prop_map(|(ballot, promised)| GroupMessage::Nack { ballot, promised }),
+        slots().prop_map(|from| GroupMessage::Fetch { from }),
+        (slots(), prop::collection::vec((slots(), ballots(), entries()), 0..4)).prop_map(|(chosen, list)| {
+            GroupMessage::Learn {
+                chosen,
+                entries: list
+                    .into_iter()
+                    .map(|(slot, ballot, payload)| Learned { slot, ballot, payload })
+                    .collect(),
+            }
+        }),
+    ]
+}
+fn messages() -> impl Strategy<Value = PeerMessage<Vec<u8>>> {
+    prop_oneof![
+        (any::<u16>(), group_messages())
+            .prop_map(|(group, message)| PeerMessage::Group { group: GroupId::new(group), message }),
+        prop::collection::vec((any::<u16>(), ballots(), slots(), any::<u64>()), 0..20).prop_map(|list| {
+            PeerMessage::Beats(
+                list.into_iter()
+                    .map(|(group, ballot, chosen, at)| Beat {
+                        group: GroupId::new(group),
+                        ballot,
+                        chosen,
+                        sent_at: Mono(at),
+                    })
+                    .collect(),
+            )
+        }),
+        prop::collection::vec((any::<u16>(), ballots(), slots(), any::<u64>()), 0..20).prop_map(|list| {
+            PeerMessage::BeatReplies(
+                list.into_iter()
+                    .map(|(group, ballot, chosen, at)| BeatReply {
+                        group: GroupId::new(group),
+                        ballot,
+                        chosen,
+                        sent_at: Mono(at),
+                    })
+                    .collect(),
+            )
+        }),
+        (any::<u64>(), prop::collection::vec(any::<u8>(), 1..50), ops(), any::<u64>()).prop_map(
+            |(id, key, op, sequence)| {
+                let mut command = Command::plain(key, op);
+                command.stamp = SessionStamp { session: SessionId::new(3), sequence, lowest_open: 1 };
+                PeerMessage::Forward { id, group: GroupId::new(2), consistency: Consistency::Quorum, command }
+            }
+        ),
+        (any::<u64>(), prop::collection::vec(any::<u8>(), 0..50)).prop_map(|(id, value)| {
+            PeerMessage::ForwardReply { id, reply: Reply::Value { value, version: Version::default() } }
+        }),
+        any::<u64>().prop_map(|id| PeerMessage::ForwardReply { id, reply: Reply::Error(ErrorKind::Unknown) }),
+    ]
+}
+
+fn owned(message: PeerMessage<Shared>) -> PeerMessage<Vec<u8>> {
+    message.map(|bytes| bytes.as_ref().to_vec())
+}
+
+fn decode_all(
+    bytes: &[u8],
+    mut cuts: impl Iterator<Item = usize>,
+) -> Result<Vec<PeerMessage<Vec<u8>>>, ProtocolError> {
+    let mut decoder = Decoder::new();
+    let mut got = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (head, tail) = rest.split_at(cuts.next().unwrap_or(rest.len()).clamp(1, rest.len()));
+        decoder.feed(head);
+        while let Some(message) = decoder.next()? {
+            got.push(owned(message));
+        }
+        rest = tail;
+    }
+    Ok(got)
+}
+
+fn frame_of(message: &PeerMessage<Vec<u8>>) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(&mut out, message);
+    out
+}
+
+/// Makes the checksum fit again after damage, so that the checks behind it are reached.
+fn repair(frame: &mut [u8]) {
+    let crc = crc32c::crc32c(&frame[8..]);
+    frame[4..8].copy_from_slice(&crc.to_le_bytes());
+}
+
+proptest! {
+    #[test]
+    fn messages_come_back_whole_however_they_are_cut(
+        list in prop::collection::vec(messages(), 1..6),
+        cuts in prop::collection::vec(1_usize..300, 0..40),
+    ) {
+        let mut bytes = Vec::new();
+        for message in &list {
+            encode(&mut bytes, message);
+        }
+        prop_assert_eq!(decode_all(&bytes, cuts.into_iter()), Ok(list));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_an_error_or_a_frame_that_never_ends(
+        message in messages(), at in any::<prop::sample::Index>(), bit in 0_u8..8,
+    ) {
+        let mut bytes = frame_of(&message);
+        let index = at.index(bytes.len());
+        bytes[index] ^= 1 << bit;
+        match decode_all(&bytes, core::iter::empty()) {
+            Err(_) => {}
+            // Only a length that grew asks for more bytes.
+            Ok(list) => { prop_assert!(list.is_empty()); prop_assert!(index < 4); }
+        }
+    }
+
+    #[test]
+    fn damage_under_a_fitting_checksum_never_panics(
+        message in messages(), flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = frame_of(&message);
+        for (at, value) in flips {
+            let index = 8 + at.index(bytes.len() - 8);
+            bytes[index] = value;
+        }
+        repair(&mut bytes);
+        let _ = decode_all(&bytes, core::iter::empty());
+    }
+
+    #[test]
+    fn random_bytes_never_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..400), cuts in prop::collection::vec(1_usize..64, 0..20),
+    ) {
+        let _ = decode_all(&bytes, cuts.into_iter());
+        if let Some(chunk) = bytes.first_chunk::<HANDSHAKE_BYTES>() {
+            prop_assert!(decode_handshake(chunk).is_err());
+        }
+    }
+
+    #[test]
+    fn a_damaged_handshake_is_refused(at in 0_usize..HANDSHAKE_BYTES, bit in 0_u8..8) {
+        let mut out = Vec::new();
+        encode_hello(&mut out, &ours());
+        out[at] ^= 1 << bit;
+        prop_assert!(decode_handshake(out.first_chunk().expect("whole")).is_err());
+    }
+}
+
+fn accept(payload: Vec<u8>) -> PeerMessage<Vec<u8>> {
+    let (slot, chosen) = (Slot::new(9), Slot::new(8));
+    let message = GroupMessage::Accept { ballot: Ballot::new(1, NodeId::new(1)), slot, chosen, payload };
+    PeerMessage::Group { group: GroupId::new(1), message }
+}
+
+fn refused(message: &PeerMessage<Vec<u8>>) -> ProtocolError {
+    decode_all(&frame_of(message), core::iter::empty()).expect_err("refused")
+}
+
+#[test]
+fn a_malformed_entry_is_refused_at_the_border() {
+    let mut payload = entry(b"value");
+    payload[0] ^= 1;
+    let error = refused(&accept(payload.clone()));
+    assert_eq!(error, ProtocolError::Entry(EntryError::Version));
+    let learned = vec![Learned { slot: Slot::new(1), ballot: Ballot::ZERO, payload: payload.clone() }];
+    let message = GroupMessage::Learn { chosen: Slot::new(1), entries: learned };
+    assert_eq!(refused(&PeerMessage::Group { group: GroupId::new(1), message }), error);
+    let reported = vec![Reported { slot: Slot::new(1), ballot: Ballot::ZERO, payload }];
+    let (ballot, chosen) = (Ballot::ZERO, Slot::ZERO);
+    let message = GroupMessage::Promise { ballot, chosen, part: 0, part_count: 1, reported };
+    assert_eq!(refused(&PeerMessage::Group { group: GroupId::new(1), message }), error);
+}
+
+#[test]
+fn forwarded_commands_and_replies_are_held_to_the_limits() {
+    let forward = |key: Vec<u8>, op| PeerMessage::Forward {
+        id: 1,
+        group: GroupId::new(1),
+        consistency: Consistency::Linearizable,
+        command: Command::plain(key, op),
+    };
+    assert_eq!(refused(&forward(vec![0; KEY_BYTES_MAX + 1], Op::Get)), ProtocolError::Limit);
+    assert_eq!(refused(&forward(Vec::new(), Op::Get)), ProtocolError::Limit);
+    assert_eq!(refused(&forward(vec![1], Op::OpenSession)), ProtocolError::Limit);
+    assert_eq!(refused(&forward(vec![1], set(&vec![0; VALUE_BYTES_MAX + 1]))), ProtocolError::Limit);
+    assert_eq!(refused(&forward(vec![1], Op::SetExpiry(Expiry::Keep))), ProtocolError::Body);
+    let value = vec![0; VALUE_BYTES_MAX + 1];
+    let reply = Reply::Value { value, version: Version::default() };
+    assert_eq!(refused(&PeerMessage::ForwardReply { id: 1, reply }), ProtocolError::Limit);
+    for message in [
+        forward(vec![0; KEY_BYTES_MAX], set(&vec![0; VALUE_BYTES_MAX])),
+        forward(Vec::new(), Op::OpenSession),
+    ] {
+        assert_eq!(decode_all(&frame_of(&message), core::iter::empty()), Ok(vec![message]));
+    }
+}
+
+#[test]
+fn lists_and_parts_are_held_to_sane_counts() {
+    let beat =
+        |_| Beat { group: GroupId::new(1), ballot: Ballot::ZERO, chosen: Slot::ZERO, sent_at: Mono(1) };
+    assert_eq!(refused(&PeerMessage::Beats((0..1026).map(beat).collect())), ProtocolError::Limit);
+    let (ballot, chosen) = (Ballot::ZERO, Slot::ZERO);
+    let message = GroupMessage::Promise { ballot, chosen, part: 1, part_count: 1, reported: Vec::new() };
+    assert_eq!(refused(&PeerMessage::Group { group: GroupId::new(1), message }), ProtocolError::Body);
+}
+
+#[test]
+fn spans_that_do_not_cover_the_body_are_refused() {
+    // One byte more of body than the spans say, lengths and checksum made to fit.
+    let mut frame = frame_of(&accept(entry(b"v")));
+    frame.push(0);
+    let len = frame.len() as u32;
+    frame[0..4].copy_from_slice(&len.to_le_bytes());
+    let body = u32::from_le_bytes([frame[16], frame[17], frame[18], frame[19]]) + 1;
+    frame[16..20].copy_from_slice(&body.to_le_bytes());
+    repair(&mut frame);
+    assert_eq!(decode_all(&frame, core::iter::empty()), Err(ProtocolError::Length));
+}
+
+#[test]
+fn an_impossible_length_is_refused_by_its_four_bytes_and_takes_no_memory() {
+    for len in [0_u32, 23, (FRAME_HEADER_BYTES + PEER_FRAME_BYTES_MAX) as u32 + 1, u32::MAX] {
+        let mut decoder = Decoder::new();
+        decoder.feed(&len.to_le_bytes());
+        assert_eq!(decoder.next(), Err(ProtocolError::Length));
+        decoder.feed(&[0; 100]);
+        assert_eq!(decoder.next(), Err(ProtocolError::Length), "a broken link stays broken");
+    }
+}
+
+#[test]
+fn what_came_before_a_broken_frame_is_still_given() {
+    let mut bytes = frame_of(&accept(entry(b"v")));
+    bytes.extend_from_slice(&[0; 8]);
+    let mut decoder = Decoder::new();
+    decoder.feed(&bytes);
+    assert!(decoder.next().expect("first is sound").is_some());
+    assert_eq!(decoder.next(), Err(ProtocolError::Length));
+}
+
+#[test]
+fn another_version_is_named_as_such() {
+    let mut frame = frame_of(&accept(entry(b"v")));
+    frame[8] = 2;
+    repair(&mut frame);
+    assert_eq!(decode_all(&frame, core::iter::empty()), Err(ProtocolError::Version));
+}
+
+fn ours() -> Handshake {
+    Handshake {
+        cluster: ClusterId::new(0xC1),
+        facts: 77,
+        node: NodeId::new(1),
+        incarnation: Incarnation::new(0x11),
+        core: CoreId::new(0),
+        core_count: 2,
+        target: NodeId::new(2),
+    }
+}
+
+#[test]
+fn handshakes_survive_their_bytes() {
+    let mut out = Vec::new();
+    encode_hello(&mut out, &ours());
+    encode_welcome(&mut out, &ours());
+    encode_refusal(&mut out, &ours(), Refusal::WrongIncarnation);
+    let decoded: Vec<_> = out
+        .chunks(HANDSHAKE_BYTES)
+        .map(|chunk| decode_handshake(chunk.first_chunk().expect("whole")))
+        .collect();
+    let want = [
+        Ok(HandshakeFrame::Hello(ours())),
+        Ok(HandshakeFrame::Welcome(ours())),
+        Ok(HandshakeFrame::Refused(Refusal::WrongIncarnation)),
+    ];
+    assert_eq!(decoded, want);
+    let mut other = out[..HANDSHAKE_BYTES].to_vec();
+    other[8] = 9;
+    assert_eq!(decode_handshake(other.first_chunk().expect("whole")), Err(ProtocolError::Version));
+    other[0] = b'G';
+    assert_eq!(decode_handshake(other.first_chunk().expect("whole")), Err(ProtocolError::Magic));
+}
+
+#[test]
+fn a_handshake_is_judged_by_every_fact() {
+    let here = Handshake { node: NodeId::new(2), target: NodeId::new(1), ..ours() };
+    let known = Known::As(Incarnation::new(0x11));
+    let theirs = ours();
+    assert_eq!(here.judge(&theirs, known), Ok(()));
+    assert_eq!(here.judge(&theirs, Known::Unseen), Ok(()));
+    assert_eq!(here.judge(&theirs, Known::Stranger), Err(Refusal::UnknownNode));
+    assert_eq!(here.judge(&theirs, Known::As(Incarnation::new(9))), Err(Refusal::WrongIncarnation));
+    let cases = [
+        (Handshake { cluster: ClusterId::new(9), ..theirs }, Refusal::WrongCluster),
+        (Handshake { facts: 9, ..theirs }, Refusal::WrongFacts),
+        (Handshake { node: NodeId::new(2), ..theirs }, Refusal::SameNode),
+        (Handshake { target: NodeId::new(9), ..theirs }, Refusal::WrongTarget),
+        (Handshake { core: CoreId::new(2), ..theirs }, Refusal::WrongCore),
+    ];
+    for (theirs, refusal) in cases {
+        assert_eq!(here.judge(&theirs, known), Err(refusal));
+    }
+}

@@ -62,6 +62,8 @@ impl Connection {
     }
 
     /// What is to be done next.
+    // Not an iterator: it goes on after it gave nothing.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Ask> {
         let ask = if self.draining { None } else { self.parse() };
         if ask.is_some() {
