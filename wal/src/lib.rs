@@ -26,6 +26,7 @@ mod recover;
 mod scan;
 mod segments;
 mod table;
+pub mod uring;
 mod wal;
 
 pub use disk::{Completion, Disk, OpId, SegmentHead, SegmentPlan};

@@ -1,0 +1,281 @@
+//! The real disk: O_DIRECT | O_DSYNC writes over io_uring, through glommio. The only room of this crate that may name glommio.
+//!
+//! ```text
+//!   write ──spawn_local──▶ write_rc_at ──┐
+//!   read ───spawn_local──▶ read_at ──────┼──▶ completed queue + wake() ──▶ poll
+//!   prepare ──▶ thread ──▶ open ─────────┘
+//! ```
+//! What glommio 0.9 needs to be kept from: see `prime` (polled reads), 4096 everywhere (it believes in 512), never `read_at`
+//! (it can return bytes that were not read), never a cancelled write.
+
+mod dir;
+mod prepare;
+
+pub use dir::MappedSegment;
+
+use crate::disk::{Completion, Disk, OpId, SegmentHead, SegmentPlan};
+use dir::Dir;
+use glommio::io::{DmaBuffer, DmaFile, OpenOptions, ReadResult};
+use prepare::{Outcomes, Preparer};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+use std::rc::Rc;
+use synod_types::SegmentId;
+
+/// Files kept open for reading and writing; the least recently used one beyond that is closed.
+const OPEN_FILES_MAX: usize = 256;
+
+/// How a [`UringDisk`] works.
+pub struct UringOptions {
+    /// Called on the executor whenever something has completed: run a turn, it will `poll`.
+    pub wake: Rc<dyn Fn()>,
+    /// CPUs for the thread that makes segments; none for all. Best not those of executors.
+    pub background_cpus: Vec<usize>,
+}
+
+/// One core's log directory. Lives on the executor it was opened on.
+pub struct UringDisk {
+    shared: Rc<Shared>,
+    preparer: Preparer,
+}
+
+/// Bytes that were read.
+pub struct ReadBytes(ReadResult);
+
+impl Deref for ReadBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Outlives the disk while operations are in flight, and with it the lock on the directory.
+struct Shared {
+    dir: Rc<Dir>,
+    completed: RefCell<VecDeque<Completion<ReadBytes>>>,
+    files: RefCell<Files>,
+    wake: Rc<dyn Fn()>,
+}
+
+#[derive(Default)]
+struct Files {
+    open: BTreeMap<SegmentId, (Rc<DmaFile>, u64)>,
+    clock: u64,
+}
+
+impl UringDisk {
+    /// Opens a log directory, making it if there is none. Must run on the executor that will use it. Blocks.
+    ///
+    /// # Errors
+    /// When the directory is in use by another process, or the file system fails.
+    pub async fn open(path: &Path, options: UringOptions) -> io::Result<Self> {
+        let dir = Rc::new(Dir::open(path)?);
+        prime(path).await?;
+        let (preparer, outcomes) = Preparer::start(&dir, options.background_cpus)?;
+        let shared = Rc::new(Shared {
+            dir,
+            completed: RefCell::default(),
+            files: RefCell::default(),
+            wake: options.wake,
+        });
+        glommio::spawn_local(forward(Rc::clone(&shared), outcomes)).detach();
+        Ok(Self { shared, preparer })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.shared.dir.path()
+    }
+}
+
+/// Brings outcomes of the segment thread to the log, each with its file already open.
+async fn forward(shared: Rc<Shared>, outcomes: Outcomes) {
+    while let Some((segment, mut result)) = std::future::poll_fn(|context| outcomes.poll_next(context)).await
+    {
+        if result.is_ok() {
+            result = shared.file(segment).await.map(drop);
+        }
+        shared.finish(Completion::Prepared { segment, result });
+    }
+    // The disk was dropped. Whoever waits to open the directory again can, once this task is gone.
+    (shared.wake)();
+}
+
+impl Shared {
+    fn finish(&self, completion: Completion<ReadBytes>) {
+        self.completed.borrow_mut().push_back(completion);
+        (self.wake)();
+    }
+
+    async fn file(&self, segment: SegmentId) -> io::Result<Rc<DmaFile>> {
+        if let Some(file) = self.files.borrow_mut().get(segment) {
+            return Ok(file);
+        }
+        let path = self.dir.segment(segment);
+        let file =
+            OpenOptions::new().read(true).write(true).custom_flags(libc::O_DSYNC).dma_open(&path).await?;
+        let (file, superfluous) = self.files.borrow_mut().put(segment, Rc::new(file));
+        for old in superfluous {
+            // A file that does not close well was written durably, or its write has failed on its own.
+            let _ = old.close_rc().await;
+        }
+        Ok(file)
+    }
+
+    async fn write(&self, segment: SegmentId, offset: u32, buf: Rc<DmaBuffer>) -> io::Result<usize> {
+        let file = self.file(segment).await?;
+        Ok(file.write_rc_at(buf, u64::from(offset)).await?)
+    }
+
+    async fn read(&self, segment: SegmentId, offset: u32, len: u32) -> io::Result<ReadBytes> {
+        let file = self.file(segment).await?;
+        Ok(ReadBytes(file.read_at_aligned(u64::from(offset), len as usize).await?))
+    }
+}
+
+impl Files {
+    fn get(&mut self, segment: SegmentId) -> Option<Rc<DmaFile>> {
+        self.clock += 1;
+        let clock = self.clock;
+        self.open.get_mut(&segment).map(|(file, used)| {
+            *used = clock;
+            Rc::clone(file)
+        })
+    }
+
+    /// Keeps a file. Gives the one to use (another task may have opened it meanwhile), and those to close.
+    fn put(&mut self, segment: SegmentId, file: Rc<DmaFile>) -> (Rc<DmaFile>, Vec<Rc<DmaFile>>) {
+        if let Some(present) = self.get(segment) {
+            return (present, vec![file]);
+        }
+        let mut superfluous = Vec::new();
+        if self.open.len() >= OPEN_FILES_MAX {
+            let idle = self.open.iter().filter(|(_, (file, _))| Rc::strong_count(file) == 1);
+            let oldest = idle.min_by_key(|(_, (_, used))| *used).map(|(&segment, _)| segment);
+            superfluous.extend(oldest.and_then(|oldest| self.open.remove(&oldest)).map(|(file, _)| file));
+        }
+        self.open.insert(segment, (Rc::clone(&file), self.clock));
+        (file, superfluous)
+    }
+
+    fn forget(&mut self, segment: SegmentId) {
+        self.open.remove(&segment);
+    }
+}
+
+impl Disk for UringDisk {
+    type Buf = DmaBuffer;
+    type Bytes = ReadBytes;
+    type Image = MappedSegment;
+
+    fn alloc(&mut self, len: usize) -> DmaBuffer {
+        glommio::allocate_dma_buffer(len)
+    }
+
+    fn trim(buf: &mut DmaBuffer, len: usize) {
+        buf.trim_to_size(len);
+    }
+
+    fn prepare_segment(&mut self, plan: SegmentPlan) {
+        if let Some(source) = plan.recycle {
+            self.shared.files.borrow_mut().forget(source);
+        }
+        self.preparer.prepare(plan);
+    }
+
+    fn remove_segment(&mut self, segment: SegmentId) {
+        self.shared.files.borrow_mut().forget(segment);
+        self.preparer.remove(segment);
+    }
+
+    fn write(&mut self, op: OpId, segment: SegmentId, offset: u32, buf: Rc<DmaBuffer>) {
+        let shared = Rc::clone(&self.shared);
+        glommio::spawn_local(async move {
+            let result = shared.write(segment, offset, buf).await;
+            shared.finish(Completion::Wrote { op, result });
+        })
+        .detach();
+    }
+
+    fn read(&mut self, op: OpId, segment: SegmentId, offset: u32, len: u32) {
+        let shared = Rc::clone(&self.shared);
+        glommio::spawn_local(async move {
+            let result = shared.read(segment, offset, len).await;
+            shared.finish(Completion::Read { op, result });
+        })
+        .detach();
+    }
+
+    fn poll(&mut self) -> Option<Completion<ReadBytes>> {
+        self.shared.completed.borrow_mut().pop_front()
+    }
+
+    fn list(&mut self) -> io::Result<Vec<SegmentId>> {
+        self.shared.dir.list()
+    }
+
+    fn settle(&mut self, segments: &[SegmentId]) -> io::Result<()> {
+        self.shared.dir.settle(segments)
+    }
+
+    fn head(&mut self, segment: SegmentId) -> io::Result<SegmentHead> {
+        self.shared.dir.head(segment)
+    }
+
+    fn image(&mut self, segment: SegmentId) -> io::Result<MappedSegment> {
+        self.shared.dir.map(segment)
+    }
+
+    fn describe(&self, segment: Option<SegmentId>) -> String {
+        match segment {
+            Some(segment) => self.shared.dir.segment(segment).display().to_string(),
+            None => self.shared.dir.path().display().to_string(),
+        }
+    }
+}
+
+/// Must run on each executor before it opens its first DMA file on a device.
+///
+/// glommio finds out by a read from the first file whether the device can be polled, takes the zero bytes of an empty file for
+/// a yes, and fails every later read. So the first file is one with something in it.
+///
+/// # Errors
+/// When the file system fails.
+pub async fn prime(dir: &Path) -> io::Result<()> {
+    let path = dir.join("probe");
+    if std::fs::metadata(&path).map_or(0, |metadata| metadata.len()) < 8192 {
+        std::fs::write(&path, vec![1; 8192])?;
+        std::fs::File::open(&path)?.sync_all()?;
+    }
+    let file = DmaFile::open(&path).await?;
+    file.close().await?;
+    Ok(())
+}
+
+/// Whether the kernel offers io_uring to this process; to be asked before an executor is made, which would panic.
+///
+/// # Errors
+/// What stands in the way.
+#[allow(unsafe_code)]
+pub fn probe_io_uring() -> io::Result<()> {
+    // SAFETY: with a null parameter block the call makes no ring and touches no memory of ours; it fails with EFAULT where
+    // io_uring is to be had, and with ENOSYS or EPERM where it is not.
+    let result = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1_u32, std::ptr::null_mut::<u8>()) };
+    assert!(result < 0, "io_uring_setup took a null parameter block");
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EFAULT) => Ok(()),
+        Some(libc::ENOSYS) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this kernel has no io_uring (Linux 5.8 or later is needed)",
+        )),
+        Some(libc::EPERM) => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "io_uring is forbidden here (kernel.io_uring_disabled, or a container's seccomp profile)",
+        )),
+        _ => Err(error),
+    }
+}

@@ -1,0 +1,4 @@
+//! The log against its promises, on both disks: the simulated one passes the same suite as the real one.
+
+mod conformance;
+mod rig;
