@@ -126,7 +126,7 @@ impl Config {
         use values::{ip_address, port, port_or_none, text};
         let said = keys::KEYS
             .iter()
-            .filter_map(|key| raw.values.get(key.name).map(|s| (*key, s.value.to_string(), s.place.clone())))
+            .filter_map(|key| raw.values.get(key.name).map(|s| (*key, s.value.plain(), s.place.clone())))
             .collect();
         let mut taken = values::Taker { values: &mut raw.values };
 
@@ -274,7 +274,7 @@ impl Config {
         for key in keys::KEYS {
             let line = match self.said.iter().find(|(said, ..)| std::ptr::eq(*said, *key)) {
                 Some((_, value, place)) => format!("{:<26} = {value:<24} # {place}\n", key.name),
-                None => format!("{:<26} : {:<24} # default\n", key.name, key.default),
+                None => format!("{:<26} = {:<24} # default\n", key.name, key.default),
             };
             out.push_str(&line);
         }

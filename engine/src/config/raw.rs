@@ -44,6 +44,16 @@ pub enum RawValue {
     Word(String),
 }
 
+impl RawValue {
+    /// Without the quotes that sentences put around it.
+    pub(super) fn plain(&self) -> String {
+        match self {
+            Self::Word(word) => word.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for RawValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

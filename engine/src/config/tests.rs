@@ -1,1 +1,339 @@
 //! What a configuration may say, and every reason to refuse one.
+
+use super::*;
+use crate::identity::{Identity, Pins};
+use facts::{ClusterFacts, KeyHash};
+use synod_types::{ClusterId, Incarnation, NodeId};
+
+const CLUSTER: &str = r#"
+[cluster]
+name = "demo"
+groups = 8
+
+[node]
+id = 2
+data_dir = "n2"
+cores = 2
+pins = [0, 1]
+
+[[members]]
+id = 3
+host = "10.0.0.3"
+client_port = 6379
+peer_port = 16379
+
+[[members]]
+id = 2
+host = "10.0.0.2"
+client_port = 7000
+core_port_base = 8000
+peer_port = 9000
+
+[[members]]
+id = 1
+host = "10.0.0.1"
+client_port = 6379
+peer_port = 16379
+"#;
+
+fn load(text: &str, env: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Config, Refusal> {
+    let path = Path::new("conf/node.toml");
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let raw = RawConfig::gather(Some((path, text)), env, &flags)?;
+    Config::from_raw(Some(path), raw)
+}
+
+fn bare(flags: &[(&'static str, &str)]) -> Result<Config, Refusal> {
+    let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    Config::from_raw(None, RawConfig::gather(None, std::iter::empty(), &flags)?)
+}
+
+fn refused(text: &str) -> String {
+    let sentence = load(text, &[], &[]).expect_err(text).to_string();
+    assert!(!sentence.contains('\n'), "one line: {sentence}");
+    sentence
+}
+
+fn drawn() -> Drawn {
+    Drawn { cluster: ClusterId::new(77), incarnation: Incarnation::new(88), cores: 4 }
+}
+
+#[test]
+fn a_whole_configuration_is_read() {
+    let config = load(CLUSTER, &[], &[]).unwrap();
+    let identity = config.claims.identity(drawn()).unwrap();
+    assert_eq!(identity.facts.cluster, facts::cluster_id_of_name("demo"));
+    assert_eq!(identity.facts.group_count, 8);
+    assert_eq!(identity.facts.founders, [1, 2, 3].map(NodeId::new));
+    assert_eq!((identity.node, identity.cores), (NodeId::new(2), 2));
+    assert_eq!(identity.pins, Pins::Cpus(vec![0, 1]));
+    assert_eq!(identity.incarnation, Incarnation::new(88));
+    assert_eq!(config.data_dir, Path::new("conf/n2"), "relative to the file");
+    assert_eq!(config.listen.to_string(), "10.0.0.2");
+    assert!(config.names_cluster());
+
+    let members = config.members(&identity.facts, 2).unwrap();
+    let ports: Vec<u16> = members.iter().map(|member| member.client_port).collect();
+    assert_eq!(ports, [6379, 7000, 6379], "ascending by id");
+    assert!(
+        members.iter().all(|member| member.cores == 2),
+        "cores of the node hold for members that say nothing"
+    );
+    let addrs: Vec<String> = crate::node::listeners(&members, NodeId::new(2), config.listen)
+        .iter()
+        .map(|listener| format!("{} {}", listener.addr.port(), listener.role))
+        .collect();
+    let wanted = [
+        "7000 clients",
+        "8000 clients of core 0",
+        "9000 peers of core 0",
+        "8001 clients of core 1",
+        "9001 peers of core 1",
+    ];
+    assert_eq!(addrs, wanted);
+    assert_eq!(config.options(&identity.facts).unwrap().timing, Timing::default());
+}
+
+#[test]
+fn nothing_said_is_a_cluster_of_one() {
+    let config = bare(&[]).unwrap();
+    assert!(!config.names_cluster());
+    assert_eq!(config.data_dir, Path::new("synod-data"));
+    let identity = config.claims.identity(drawn()).unwrap();
+    assert_eq!((identity.facts.cluster, identity.cores), (ClusterId::new(77), 4));
+    assert_eq!(identity.facts.founders, [NodeId::new(1)]);
+    let members = config.members(&identity.facts, 4).unwrap();
+    let listeners = crate::node::listeners(&members, NodeId::new(1), config.listen);
+    assert_eq!(listeners.len(), 1, "no peers, no peer ports");
+    assert_eq!(listeners[0].addr.to_string(), "127.0.0.1:6379");
+    assert_eq!(bare(&[("node.client_port", "65535")]).unwrap().ports.peer_port, 55_535);
+}
+
+#[test]
+fn flags_beat_the_environment_which_beats_the_file_which_beats_the_default() {
+    let text = "[node]\ncache_mib = 10\nsegment_mib = 10\nclient_port = 10\ndata_dir = \"d\"\n";
+    let env = [("SYNOD_NODE_CACHE_MIB", "20"), ("SYNOD_NODE_SEGMENT_MIB", "20"), ("SYNOD_SERVICE_HOST", "x")];
+    let flags = [("node.cache_mib", "30"), ("node.data_dir", "e")];
+    let config = load(text, &env, &flags).unwrap();
+    let facts = config.claims.identity(drawn()).unwrap().facts;
+    let options = config.options(&facts).unwrap();
+    assert_eq!((options.cache_bytes, options.segment_bytes), (30 << 20, 20 << 20));
+    assert_eq!((config.ports.client_port, options.connections_max), (10, 4096));
+    assert_eq!(config.data_dir, Path::new("e"), "a flag is relative to where one stands");
+
+    let explained = config.explain();
+    for line in [
+        "node.cache_mib             = 30                       # --cache-mib",
+        "node.segment_mib           = 20                       # SYNOD_NODE_SEGMENT_MIB",
+        "node.client_port           = 10                       # conf/node.toml line 4 (node.client_port)",
+        "limits.connections         = 4096                     # default",
+    ] {
+        assert!(explained.lines().any(|explained| explained == line), "{line}\n{explained}");
+    }
+}
+
+#[test]
+fn misspelt_tables_keys_and_variables_are_refused_with_a_suggestion() {
+    assert_eq!(
+        refused("[nodes]\n"),
+        "conf/node.toml line 1: there is no table \"nodes\"; did you mean \"node\"?"
+    );
+    assert_eq!(
+        refused("[node]\n\ncoers = 1\n"),
+        "conf/node.toml line 3: there is no key \"node.coers\"; did you mean \"node.cores\"?"
+    );
+    assert!(refused("[xyzzy]\n").contains("there are [cluster], [node], [timing], [limits] and [[members]]"));
+    assert!(refused("[[members]]\nport = 1\n").contains("line 2: there is no member key \"port\""));
+    let stray = load("", &[("SYNOD_NODE_CORE", "1")], &[]).unwrap_err().to_string();
+    assert!(stray.contains("SYNOD_NODE_CORE names no setting"), "{stray}");
+}
+
+#[test]
+fn what_is_not_toml_or_has_the_wrong_shape_is_refused() {
+    assert!(refused("[node\n").starts_with("conf/node.toml line 1: "));
+    assert!(refused("node = 3\n").contains("write [node] on a line of its own"));
+    assert!(refused("members = 3\n").contains("write [[members]] above"));
+    assert!(refused("members = [3]\n").contains("write [[members]] above"));
+    for value in ["-1", "1.5", "true", "[\"a\"]", "1979-05-27", "{a = 1}", "99999999999999999999999"] {
+        let sentence = refused(&format!("[node]\ncores = {value}\n"));
+        assert!(sentence.starts_with("conf/node.toml line 2 (node.cores): "), "{sentence}");
+    }
+    assert!(refused("[node]\ncores = 1\ncores = 2\n").starts_with("conf/node.toml line 3"));
+}
+
+#[test]
+fn values_out_of_range_are_refused_with_the_range() {
+    let place = "conf/node.toml line 2";
+    for (section, line, why) in [
+        ("cluster", "name = \"\"", "is not a string with something in it"),
+        ("cluster", "name = \"a b\"", "use letters, digits"),
+        ("cluster", "id = \"12\"", "is not 32 hexadecimal digits"),
+        ("cluster", "id = \"00000000000000000000000000000000\"", "or all of them are 0"),
+        ("cluster", "groups = 0", "0 is not a power of two from 1 to 1024"),
+        ("cluster", "groups = 12", "12 is not a power of two from 1 to 1024"),
+        ("cluster", "groups = 2048", "2048 is not a power of two from 1 to 1024"),
+        ("cluster", "hash = \"md5\"", "'md5' is no key hash; there is only crc16"),
+        ("cluster", "lease_ms = 5", "5 is not a whole number from 20 to 60000"),
+        ("node", "id = 0", "0 is not a whole number from 1 to 65535"),
+        ("node", "id = 65536", "65536 is not a whole number from 1 to 65535"),
+        ("node", "cores = \"2\"", "\"2\" is not a whole number from 1 to 256"),
+        ("node", "cores = 257", "257 is not a whole number from 1 to 256"),
+        ("node", "pins = []", "an empty list pins nothing"),
+        ("node", "pins = [1, 1]", "names a CPU twice"),
+        ("node", "pins = \"all\"", "\"all\" is neither none nor a list of CPU numbers"),
+        ("node", "listen = \"localhost\"", "'localhost' is not an IP address"),
+        ("node", "client_port = 0", "0 is not a whole number from 1 to 65535"),
+        ("node", "durability = \"async\"", "durability 'async' is not available yet; use sync"),
+        ("node", "durability = \"none\"", "durability 'none' is not available yet; use sync"),
+        ("node", "durability = \"fast\"", "'fast' is no durability; use sync"),
+        ("node", "cache_mib = 0", "0 is not a whole number from 1 to"),
+        ("node", "segment_mib = 2", "2 is not a whole number from 4 to 1024"),
+        ("timing", "heartbeat_ms = 1", "1 is not a whole number from 5 to 60000"),
+        ("limits", "pipeline_slots = 257", "257 is not a whole number from 1 to 256"),
+    ] {
+        let sentence = refused(&format!("[{section}]\n{line}\n"));
+        assert!(sentence.starts_with(place) && sentence.contains(why), "{line}: {sentence}");
+    }
+    let flag = bare(&[("node.client_port", "70000")]).unwrap_err().to_string();
+    assert_eq!(flag, "--client-port: '70000' is not a whole number from 1 to 65535");
+    let variable = load("", &[("SYNOD_NODE_PINS", "a,b")], &[]).unwrap_err().to_string();
+    assert!(variable.starts_with("SYNOD_NODE_PINS: 'a,b' is neither none nor a list"), "{variable}");
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let replaced = |from: &str, to: &str| {
+        assert!(CLUSTER.contains(from), "{from}");
+        refused(&CLUSTER.replacen(from, to, 1))
+    };
+    for (from, to, why) in [
+        ("name = \"demo\"", "", "it lists members but no cluster; add cluster.name"),
+        ("id = 2\ndata", "data", "it lists members but not which one this node is; add node.id"),
+        ("id = 2\ndata", "id = 5\ndata", "node.id is 5 and no member has that id (members: n1, n2, n3)"),
+        ("id = 3", "id = 1", "it lists the member id 1 twice"),
+        ("pins = [0, 1]", "pins = [0]", "[0] pins 1 cores and there are 2"),
+        ("host = \"10.0.0.3\"", "", "(member 1): this member has no host; add it"),
+        ("host = \"10.0.0.3\"", "host = \"10.0.0.3:80\"", "is neither an IP address nor a host name"),
+        ("host = \"10.0.0.3\"", "host = \"10.0.0.3\"\ncores = 1", "all members must have the same number"),
+        ("client_port = 7000", "client_port = 9001", "meet at port 9001"),
+        ("core_port_base = 8000", "core_port_base = 8999", "meet at port 9000"),
+        ("peer_port = 9000", "peer_port = 65535", "do not fit below 65536"),
+        ("10.0.0.3", "10.0.0.1", "meet at port 6379"),
+        (
+            "cores = 2",
+            "cores = 2\nclient_port = 1",
+            "node.client_port is 1, but the members list tells everybody 7000",
+        ),
+        ("host = \"10.0.0.2\"", "host = \"db-2\"", "so node.listen must say which IP address"),
+        ("groups = 8", "lease_ms = 100\ndrift_ms = 50", "a drift of 50 ms eats up a lease of 100 ms"),
+    ] {
+        let sentence = replaced(from, to);
+        assert!(sentence.starts_with("conf/node.toml") && sentence.contains(why), "{to}: {sentence}");
+    }
+    let many: String = (1..=10)
+        .map(|id| format!("[[members]]\nid = {id}\nhost = \"10.0.0.{id}\"\nclient_port = 1\npeer_port = 2\n"))
+        .collect();
+    assert!(refused(&many).contains("it lists 10 members; at most 9 can vote"));
+    let cores = load(
+        "[cluster]\nname = \"a\"\n[node]\nid = 1\n[[members]]\nid = 1\nhost = \"::1\"\nclient_port = 1\npeer_port = 2\ncores = 3\n",
+        &[],
+        &[("node.cores", "4")],
+    );
+    assert_eq!(
+        cores.unwrap_err().to_string(),
+        "--cores: this says 4 cores and the members have 3; make them equal, or leave one out"
+    );
+}
+
+#[test]
+fn a_heartbeat_must_fit_the_lease_that_the_directory_holds() {
+    let config = bare(&[("timing.heartbeat_ms", "200")]).unwrap();
+    let mut facts = config.claims.identity(drawn()).unwrap().facts;
+    let sentence = config.options(&facts).unwrap_err().to_string();
+    assert!(sentence.starts_with("--heartbeat-ms: heartbeats every 200 ms"), "{sentence}");
+    facts.lease_ms = 400;
+    assert!(config.options(&facts).is_ok());
+}
+
+fn found() -> Identity {
+    Identity {
+        facts: ClusterFacts {
+            cluster: facts::cluster_id_of_name("demo"),
+            group_count: 8,
+            hash: KeyHash::Crc16,
+            lease_ms: 300,
+            drift_ms: 10,
+            founders: [1, 2, 3].map(NodeId::new).to_vec(),
+        },
+        cluster_name: "demo".to_owned(),
+        node: NodeId::new(2),
+        incarnation: Incarnation::new(1),
+        cores: 2,
+        pins: Pins::Cpus(vec![0, 1]),
+    }
+}
+
+#[test]
+fn a_configuration_that_fits_its_directory_is_accepted_and_so_is_one_that_says_less() {
+    let dir = Path::new("data");
+    assert_eq!(load(CLUSTER, &[], &[]).unwrap().claims.verify(dir, &found()), Ok(()));
+    assert_eq!(bare(&[]).unwrap().claims.verify(dir, &found()), Ok(()));
+    // But a node with peers must be told where they are.
+    let sentence = bare(&[]).unwrap().members(&found().facts, 2).unwrap_err().to_string();
+    assert!(
+        sentence.contains("belongs to a cluster of 3 members, so their addresses must be configured"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn every_mismatch_with_the_directory_has_its_own_sentence_that_names_both() {
+    let verify = |from: &str, to: &str| {
+        assert!(CLUSTER.contains(from), "{from}");
+        let config = load(&CLUSTER.replacen(from, to, 1), &[], &[]).unwrap();
+        config.claims.verify(Path::new("data"), &found()).unwrap_err()
+    };
+    let foreign = verify("\"demo\"", "\"other\"");
+    assert!(matches!(foreign, Refusal::ForeignCluster { .. }));
+    let sentence = foreign.to_string();
+    assert!(sentence.contains("belongs to cluster \"demo\"") && sentence.contains("names cluster \"other\""));
+
+    let node = verify("id = 2\ndata", "id = 1\ndata");
+    assert!(matches!(node, Refusal::OtherNode { .. }));
+    assert!(
+        node.to_string().contains("belongs to node n2") && node.to_string().contains("says node n1"),
+        "{node}"
+    );
+
+    let cores = verify("cores = 2\npins = [0, 1]", "cores = 4");
+    assert!(matches!(cores, Refusal::CoresChanged { found: 2, wanted: 4, .. }));
+    assert!(cores.to_string().contains("line 9 (node.cores) says cores = 4"), "{cores}");
+    assert!(cores.to_string().contains("was formatted for cores = 2"), "{cores}");
+
+    let pins = verify("[0, 1]", "[1, 0]");
+    assert!(matches!(pins, Refusal::PinsChanged { .. }));
+    assert!(
+        pins.to_string().contains("pins = [1, 0]") && pins.to_string().contains("pins = [0, 1]"),
+        "{pins}"
+    );
+    let unpinned = verify("[0, 1]", "\"none\"").to_string();
+    assert!(unpinned.contains("says pins = none"), "{unpinned}");
+
+    for (to, says, was) in [
+        ("groups = 16", "says groups = 16", "with groups = 8"),
+        ("groups = 8\nlease_ms = 500", "says lease_ms = 500", "with lease_ms = 300"),
+        ("groups = 8\ndrift_ms = 20", "says drift_ms = 20", "with drift_ms = 10"),
+    ] {
+        let fact = verify("groups = 8", to);
+        assert!(matches!(fact, Refusal::FactChanged { .. }));
+        assert!(fact.to_string().contains(says) && fact.to_string().contains(was), "{fact}");
+    }
+
+    let members = verify("[[members]]\nid = 3", "[[members]]\nid = 4");
+    assert!(matches!(members, Refusal::MembersChanged { .. }));
+    let sentence = members.to_string();
+    assert!(
+        sentence.contains("lists the members n1, n2, n4") && sentence.contains("for the members n1, n2, n3")
+    );
+}

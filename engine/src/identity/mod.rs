@@ -185,8 +185,7 @@ fn read_identity(dir: &Path) -> Result<Option<Identity>, Refusal> {
 pub struct DataDir {
     path: PathBuf,
     identity: Identity,
-    /// The directory itself, locked: no lock file could be deleted under us, and the kernel unlocks when we die.
-    _lock: File,
+    _lock: DirLock,
 }
 
 impl DataDir {
@@ -199,7 +198,7 @@ impl DataDir {
                 return Err(Refusal::AlreadyFormatted { path: path.to_owned(), what: found.describe() });
             }
         }
-        let lock = lock_dir(path)?;
+        let lock = DirLock::take(path)?;
         // Another format may have won between the look and the lock.
         if let DirState::Formatted(found) = inspect(path)? {
             return Err(Refusal::AlreadyFormatted { path: path.to_owned(), what: found.describe() });
@@ -223,7 +222,7 @@ impl DataDir {
         if inspect(path)? == DirState::Missing {
             return Err(unformatted());
         }
-        let lock = lock_dir(path)?;
+        let lock = DirLock::take(path)?;
         let DirState::Formatted(identity) = inspect(path)? else {
             return Err(unformatted());
         };
@@ -286,15 +285,32 @@ fn parent_of(path: &Path) -> &Path {
     }
 }
 
-fn lock_dir(path: &Path) -> Result<File, Refusal> {
-    let dir = File::open(path).map_err(|error| Refusal::io("open the directory", path, &error))?;
-    match dir.try_lock() {
-        Ok(()) => Ok(dir),
-        Err(TryLockError::WouldBlock) => {
-            let by = lock_holder(&dir).map(|pid| format!(" (process {pid})")).unwrap_or_default();
-            Err(Refusal::DirectoryInUse { path: path.to_owned(), by })
+/// A directory held by one process: an exclusive flock on the directory itself, so that there is no lock file which could be
+/// deleted under its holder, and the kernel unlocks when the holder dies.
+#[derive(Debug)]
+pub(crate) struct DirLock(File);
+
+impl DirLock {
+    /// Takes it, or says who has it.
+    pub(crate) fn take(path: &Path) -> Result<Self, Refusal> {
+        let dir = File::open(path).map_err(|error| Refusal::io("open the directory", path, &error))?;
+        match dir.try_lock() {
+            Ok(()) => Ok(Self(dir)),
+            Err(TryLockError::WouldBlock) => {
+                let by = lock_holder(&dir).map(|pid| format!(" (process {pid})")).unwrap_or_default();
+                Err(Refusal::DirectoryInUse { path: path.to_owned(), by })
+            }
+            Err(TryLockError::Error(error)) => Err(Refusal::io("lock the directory", path, &error)),
         }
-        Err(TryLockError::Error(error)) => Err(Refusal::io("lock the directory", path, &error)),
+    }
+}
+
+impl Drop for DirLock {
+    /// Unlocked by name: a child process between its fork and its exec holds a copy of the descriptor, and closing ours would
+    /// leave the lock with it for that moment.
+    fn drop(&mut self) {
+        // What cannot be unlocked is unlocked when the descriptor closes.
+        let _ = self.0.unlock();
     }
 }
 

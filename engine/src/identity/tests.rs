@@ -1,1 +1,144 @@
 //! What is written into a data directory, and every reason to refuse one.
+
+use super::*;
+use crate::config::facts::KeyHash;
+use synod_types::ClusterId;
+
+fn identity() -> Identity {
+    Identity {
+        facts: ClusterFacts {
+            cluster: ClusterId::new(5),
+            group_count: 16,
+            hash: KeyHash::Crc16,
+            lease_ms: 300,
+            drift_ms: 10,
+            founders: vec![NodeId::new(1)],
+        },
+        cluster_name: String::new(),
+        node: NodeId::new(1),
+        incarnation: Incarnation::new(9),
+        cores: 2,
+        pins: Pins::None,
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_formatted_directory_holds_exactly_what_it_should_and_opens_as_itself() {
+    let base = tempfile::tempdir().unwrap();
+    let path = base.path().join("deep/data");
+    assert_eq!(inspect(&path), Ok(DirState::Missing));
+    drop(DataDir::format(&path, identity()).unwrap());
+    assert_eq!(names(&path), ["core-0", "core-1", "peers.id", "synod.id"]);
+    assert_eq!(inspect(&path), Ok(DirState::Formatted(Box::new(identity()))));
+    let data = DataDir::open(&path).unwrap();
+    assert_eq!(data.identity(), &identity());
+    assert_eq!(data.core_dir(CoreId::new(1)), path.join("core-1"));
+    PeerBook::load(&path, ClusterId::new(5)).unwrap();
+}
+
+#[test]
+fn a_directory_is_formatted_once() {
+    let base = tempfile::tempdir().unwrap();
+    drop(DataDir::format(base.path(), identity()).unwrap());
+    let refusal = DataDir::format(base.path(), identity()).unwrap_err();
+    assert!(matches!(refusal, Refusal::AlreadyFormatted { .. }));
+    assert!(refusal.to_string().contains("node n1 of cluster 00000000000000000000000000000005"), "{refusal}");
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let base = tempfile::tempdir().unwrap();
+    let first = DataDir::format(base.path(), identity()).unwrap();
+    let refusal = DataDir::open(base.path()).unwrap_err();
+    let pid = std::process::id();
+    assert!(matches!(&refusal, Refusal::DirectoryInUse { .. }));
+    assert!(refusal.to_string().contains(&format!("(process {pid})")), "{refusal}");
+    drop(first);
+    DataDir::open(base.path()).unwrap();
+}
+
+#[test]
+fn foreign_files_empty_mounts_and_unfinished_formats_are_told_apart() {
+    let base = tempfile::tempdir().unwrap();
+    let path = base.path();
+    assert_eq!(inspect(path), Ok(DirState::Empty));
+    fs::create_dir(path.join("lost+found")).unwrap();
+    assert_eq!(inspect(path), Ok(DirState::Empty), "a fresh mount");
+
+    // A format that was cut short before synod.id got its name.
+    fs::create_dir(path.join("core-0")).unwrap();
+    fs::write(path.join("synod.id.tmp"), "half").unwrap();
+    fs::write(path.join("peers.id"), "half").unwrap();
+    assert_eq!(inspect(path), Ok(DirState::Empty), "unfinished");
+    drop(DataDir::format(path, identity()).unwrap());
+
+    // The identity is lost, the logs are not.
+    fs::remove_file(path.join("synod.id")).unwrap();
+    fs::write(path.join("core-1/segment"), "promises").unwrap();
+    let lost = inspect(path).unwrap_err();
+    assert!(matches!(&lost, Refusal::IdentityLost { found, .. } if found == "core-1"), "{lost}");
+    assert!(DataDir::format(path, identity()).is_err(), "never formatted over");
+
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join("thesis.tex"), "x").unwrap();
+    let foreign = inspect(other.path()).unwrap_err();
+    assert!(
+        matches!(&foreign, Refusal::ForeignDirectory { found, .. } if found == "thesis.tex"),
+        "{foreign}"
+    );
+    let file = inspect(&other.path().join("thesis.tex")).unwrap_err();
+    assert!(matches!(file, Refusal::NotADirectory { .. }), "{file}");
+    fs::write(other.path().join(CLUSTER_MARKER), "").unwrap();
+    assert!(
+        inspect(other.path()).unwrap_err().to_string().contains("the nodes of `synod dev` or `synod bench`")
+    );
+}
+
+#[test]
+fn damaged_newer_and_incomplete_directories_are_refused() {
+    let base = tempfile::tempdir().unwrap();
+    let path = base.path();
+    drop(DataDir::format(path, identity()).unwrap());
+    let id = path.join(ID_FILE);
+    let good = fs::read(&id).unwrap();
+
+    let mut bad = good.clone();
+    bad[60] ^= 1;
+    fs::write(&id, &bad).unwrap();
+    let damaged = DataDir::open(path).unwrap_err();
+    assert!(matches!(&damaged, Refusal::Damaged { why, .. } if why == "its checksum is wrong"), "{damaged}");
+    assert!(DataDir::format(path, identity()).is_err(), "never formatted over");
+
+    let mut newer = good.clone();
+    newer[8] = 7;
+    let body = newer.len() - 4;
+    let crc = crc32c::crc32c(&newer[..body]);
+    newer[body..].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&id, &newer).unwrap();
+    let refusal = DataDir::open(path).unwrap_err();
+    assert!(matches!(refusal, Refusal::NewerFormat { found: 7, known: 1, .. }), "{refusal}");
+
+    fs::write(&id, vec![0; 1 << 20]).unwrap();
+    assert!(matches!(DataDir::open(path), Err(Refusal::Damaged { .. })));
+
+    fs::write(&id, &good).unwrap();
+    fs::remove_dir(path.join("core-1")).unwrap();
+    let missing = DataDir::open(path).unwrap_err().to_string();
+    assert!(missing.contains("core-1 is damaged (this core's log directory is missing)"), "{missing}");
+}
+
+#[test]
+fn an_absent_or_empty_directory_is_unformatted() {
+    let base = tempfile::tempdir().unwrap();
+    for path in [base.path().to_owned(), base.path().join("absent")] {
+        assert!(matches!(DataDir::open(&path), Err(Refusal::Unformatted { .. })));
+    }
+    assert_eq!(names(base.path()), Vec::<String>::new());
+}

@@ -84,8 +84,8 @@ impl Cluster {
         // The further settings by themselves first, so that a complaint names the flag and not a file nobody wrote.
         Config::from_raw(None, RawConfig::gather(None, std::iter::empty(), &spec.settings)?)?;
         let (members, reserved) = members_of(spec)?;
-        let plans =
-            members.iter().map(|own| plan(dir, spec, &members, own)).collect::<Result<Vec<_>, _>>()?;
+        let plans = members.iter().map(|own| plan(dir, spec, &members, own));
+        let plans = plans.collect::<Result<Vec<_>, _>>().map_err(blame_flags)?;
         // All ports of all nodes at once: two of them could collide with each other, too.
         let wanted: Vec<_> =
             members.iter().flat_map(|member| listeners(&members, member.id, LOCALHOST)).collect();

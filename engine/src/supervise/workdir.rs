@@ -6,9 +6,9 @@
 //!   n1.toml n1/ n1.log  configuration, data and output of each node
 //! ```
 
-use crate::identity::CLUSTER_MARKER as MARKER;
+use crate::identity::{CLUSTER_MARKER as MARKER, DirLock};
 use crate::refusal::Refusal;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ impl Maker {
 pub struct Workdir {
     path: PathBuf,
     maker: Maker,
-    _lock: File,
+    _lock: DirLock,
 }
 
 /// Whether `maker` may use `path`; touches nothing.
@@ -93,14 +93,7 @@ impl Workdir {
     pub fn open(path: &Path, maker: Maker) -> Result<Self, Refusal> {
         check(path, maker)?;
         fs::create_dir_all(path).map_err(|error| Refusal::io("create the directory", path, &error))?;
-        let lock = File::open(path).map_err(|error| Refusal::io("open the directory", path, &error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Refusal::DirectoryInUse { path: path.to_owned(), by: String::new() });
-            }
-            Err(TryLockError::Error(error)) => return Err(Refusal::io("lock the directory", path, &error)),
-        }
+        let lock = DirLock::take(path)?;
         let marker = path.join(MARKER);
         fs::write(&marker, format!("{}\n", marker_text(maker)))
             .map_err(|error| Refusal::io("write", marker, &error))?;

@@ -1,0 +1,263 @@
+//! Configurations, data directories and ports.
+
+use crate::run::Room;
+use std::fs;
+use std::fs::File;
+use std::net::TcpListener;
+
+const NODE: &str = "[cluster]\nname = \"demo\"\n\n[node]\nid = 1\ndata_dir = \"data\"\ncores = 1\n";
+
+/// A room with `node.toml` and its directory formatted.
+fn formatted() -> Room {
+    let room = Room::new();
+    // A port that is free now; the few tests that get as far as the ports hold their own.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    room.write("node.toml", &format!("{NODE}client_port = {port}\n"));
+    let said = room.succeeds(&["format", "--config", "node.toml"]);
+    assert!(said.starts_with("formatted data: node n1 of cluster \"demo\""), "{said}");
+    room
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    let room = Room::new();
+    for args in [&["serve", "--coers", "1"][..], &["swerve"], &[], &["dev", "--set", "node.coers=1"]] {
+        let output = room.synod(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(!output.stderr.is_empty());
+    }
+    assert_eq!(fs::read_dir(room.path()).unwrap().count(), 0);
+    for args in [["--help"], ["--version"]] {
+        assert!(room.synod(args).output().unwrap().status.success());
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_file_line_and_key() {
+    let room = Room::new();
+    let missing = room.refuses(&["serve", "--config", "none.toml"]);
+    assert!(missing.starts_with("cannot read the configuration file none.toml"), "{missing}");
+
+    for (text, wanted) in [
+        ("[node\n", "node.toml line 1: "),
+        (
+            "[node]\ncoers = 1\n",
+            "node.toml line 2: there is no key \"node.coers\"; did you mean \"node.cores\"?",
+        ),
+        ("[noed]\n", "node.toml line 1: there is no table \"noed\"; did you mean \"node\"?"),
+        ("[node]\ncores = 0\n", "node.toml line 2 (node.cores): 0 is not a whole number from 1 to 256"),
+        (
+            "[node]\ndurability = \"none\"\n",
+            "node.toml line 2 (node.durability): durability 'none' is not available",
+        ),
+        ("[cluster]\ngroups = 10\n", "node.toml line 2 (cluster.groups): 10 is not a power of two"),
+    ] {
+        room.write("node.toml", text);
+        for command in ["format", "serve"] {
+            let sentence = room.refuses(&[command, "--config", "node.toml"]);
+            assert!(sentence.starts_with(wanted), "{sentence}");
+        }
+    }
+}
+
+#[test]
+fn flags_and_variables_are_judged_like_the_file() {
+    let room = Room::new();
+    assert!(room.refuses(&["serve", "--pins", "x"]).starts_with("--pins: 'x' is neither none nor a list"));
+    let mut command = room.synod(["serve"]);
+    let sentence = room.command_refuses(command.env("SYNOD_NODE_CORES", "many"));
+    assert!(sentence.starts_with("SYNOD_NODE_CORES: 'many' is not a whole number"), "{sentence}");
+    let mut command = room.synod(["serve"]);
+    let sentence = room.command_refuses(command.env("SYNOD_NODE_COERS", "1"));
+    assert!(sentence.starts_with("the environment variable SYNOD_NODE_COERS names no setting"), "{sentence}");
+}
+
+#[test]
+fn an_unformatted_directory_is_refused_when_a_cluster_is_named() {
+    let room = Room::new();
+    room.write("node.toml", NODE);
+    let wanted = "the data directory data is not formatted";
+    assert!(room.refuses(&["serve", "--config", "node.toml"]).starts_with(wanted));
+    assert!(room.refuses(&["serve", "--cluster", "demo", "--data-dir", "data"]).starts_with(wanted));
+    fs::create_dir(room.path().join("data")).unwrap();
+    assert!(
+        room.refuses(&["serve", "--config", "node.toml"]).starts_with(wanted),
+        "empty is unformatted too"
+    );
+    // Without a configuration a directory that is there but empty is not taken either: it may be a mount that failed.
+    assert!(room.refuses(&["serve", "--data-dir", "data"]).starts_with(wanted));
+}
+
+#[test]
+fn a_foreign_directory_is_refused() {
+    let room = Room::new();
+    room.write("node.toml", NODE);
+    fs::create_dir(room.path().join("data")).unwrap();
+    room.write("data/thesis.tex", "x");
+    for command in ["format", "serve"] {
+        let sentence = room.refuses(&[command, "--config", "node.toml"]);
+        assert!(sentence.starts_with("the directory data holds thesis.tex and no synod.id"), "{sentence}");
+    }
+    let sentence = room.refuses(&["serve", "--data-dir", "node.toml"]);
+    assert!(sentence.starts_with("node.toml is not a directory"), "{sentence}");
+}
+
+#[test]
+fn a_formatted_directory_is_not_formatted_again() {
+    let room = formatted();
+    let sentence = room.refuses(&["format", "--config", "node.toml"]);
+    assert!(
+        sentence.starts_with("the data directory data is already formatted: node n1 of cluster \"demo\"")
+    );
+}
+
+#[test]
+fn another_cluster_or_node_is_refused() {
+    let room = formatted();
+    let sentence = room.refuses(&["serve", "--config", "node.toml", "--cluster", "prod"]);
+    assert!(
+        sentence.contains("belongs to cluster \"demo\"") && sentence.contains("names cluster \"prod\""),
+        "{sentence}"
+    );
+    let sentence = room.refuses(&["serve", "--config", "node.toml", "--node", "2"]);
+    assert_eq!(
+        sentence,
+        "the data directory data belongs to node n1 and --node says node n2; check the data directory and the configuration"
+    );
+}
+
+#[test]
+fn changed_cores_pins_and_facts_are_refused_naming_both() {
+    let room = formatted();
+    for (flag, value, says, was) in [
+        ("--cores", "2", "--cores says cores = 2", "for cores = 1"),
+        ("--pins", "0", "--pins says pins = [0]", "with pins = none"),
+        ("--groups", "32", "--groups says groups = 32", "with groups = 16"),
+        ("--lease-ms", "900", "--lease-ms says lease_ms = 900", "with lease_ms = 300"),
+    ] {
+        let sentence = room.refuses(&["serve", "--config", "node.toml", flag, value]);
+        assert!(sentence.contains(says) && sentence.contains(was), "{sentence}");
+    }
+    let members =
+        format!("{NODE}[[members]]\nid = 1\nhost = \"127.0.0.1\"\nclient_port = 1\npeer_port = 2\n");
+    room.write(
+        "node.toml",
+        &format!("{members}[[members]]\nid = 2\nhost = \"127.0.0.2\"\nclient_port = 1\npeer_port = 2\n"),
+    );
+    let sentence = room.refuses(&["serve", "--config", "node.toml"]);
+    assert!(
+        sentence.contains("lists the members n1, n2") && sentence.contains("formatted for the members n1:"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn damaged_and_lost_identities_are_refused() {
+    let room = formatted();
+    let id = room.path().join("data/synod.id");
+    let good = fs::read(&id).unwrap();
+    let mut bad = good.clone();
+    bad[33] ^= 0x40;
+    fs::write(&id, bad).unwrap();
+    let sentence = room.refuses(&["serve", "--config", "node.toml"]);
+    assert!(sentence.starts_with("data/synod.id is damaged (its checksum is wrong)"), "{sentence}");
+
+    fs::remove_file(&id).unwrap();
+    room.write("data/core-0/segment", "x");
+    for command in ["serve", "format"] {
+        let sentence = room.refuses(&[command, "--config", "node.toml"]);
+        assert!(sentence.contains("the identity of this node is lost"), "{sentence}");
+    }
+
+    fs::write(&id, good).unwrap();
+    fs::write(room.path().join("data/peers.id"), "x").unwrap();
+    let sentence = room.refuses(&["serve", "--config", "node.toml"]);
+    assert!(sentence.starts_with("data/peers.id is damaged"), "{sentence}");
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    let room = formatted();
+    let holder = File::open(room.path().join("data")).unwrap();
+    holder.lock().unwrap();
+    let sentence = room.refuses(&["serve", "--config", "node.toml"]);
+    let pid = std::process::id();
+    assert_eq!(
+        sentence,
+        format!("the data directory data is in use by another process (process {pid}); stop that one first")
+    );
+}
+
+#[test]
+fn a_port_in_use_is_refused_even_before_the_first_format() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port().to_string();
+    let wanted = format!(
+        "port {port} on 127.0.0.1 (clients) is already in use by process {} (", // and the name of this test binary
+        std::process::id()
+    );
+    let room = Room::new();
+    let sentence = room.refuses(&["serve", "--client-port", &port]);
+    assert!(sentence.starts_with(&wanted), "{sentence}");
+
+    let room = formatted();
+    let sentence = room.refuses(&["serve", "--config", "node.toml", "--client-port", &port]);
+    assert!(sentence.starts_with(&wanted), "{sentence}");
+}
+
+#[test]
+fn peer_and_core_ports_are_tried_too() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port().to_string();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let room = Room::new();
+    let sentence =
+        room.refuses(&["serve", "--cores", "1", "--client-port", &free, "--core-port-base", &port]);
+    assert!(sentence.starts_with(&format!("port {port} on 127.0.0.1 (clients of core 0)")), "{sentence}");
+
+    let members = format!(
+        "{NODE}[[members]]\nid = 1\nhost = \"127.0.0.1\"\nclient_port = {free}\npeer_port = {port}\n\
+         [[members]]\nid = 2\nhost = \"127.0.0.2\"\nclient_port = 1\npeer_port = 2\n"
+    );
+    room.write("node.toml", &members);
+    room.succeeds(&["format", "--config", "node.toml"]);
+    let sentence = room.refuses(&["serve", "--config", "node.toml"]);
+    assert!(sentence.starts_with(&format!("port {port} on 127.0.0.1 (peers of core 0)")), "{sentence}");
+}
+
+#[test]
+fn dev_refuses_before_it_starts_anything() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port();
+    let room = Room::new();
+    if port < 45_000 {
+        let sentence = room.refuses(&["dev", "--base-port", &(port - 2).to_string()]);
+        assert!(
+            sentence.starts_with(&format!("port {port} on 127.0.0.1 (clients) is already in use")),
+            "{sentence}"
+        );
+    }
+    assert!(room.refuses(&["dev", "--nodes", "0"]).starts_with("a cluster has at least one node"));
+    assert!(room.refuses(&["dev", "--nodes", "10"]).contains("at most 9 can vote"));
+    assert!(room.refuses(&["dev", "--base-port", "60000"]).starts_with("port 70000 would be needed"));
+    fs::create_dir(room.path().join("mine")).unwrap();
+    room.write("mine/thesis.tex", "x");
+    let sentence = room.refuses(&["dev", "--dir", "mine"]);
+    assert!(
+        sentence.starts_with("the directory mine holds thesis.tex and was not made by synod dev"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn settings_are_listed_and_explained() {
+    let room = Room::new();
+    room.write("node.toml", NODE);
+    let keys = room.succeeds(&["config", "keys"]);
+    assert!(
+        keys.contains("node.data_dir") && keys.contains("SYNOD_NODE_DATA_DIR") && keys.contains("--data-dir")
+    );
+    let explained = room.succeeds(&["config", "explain", "--config", "node.toml", "--cache-mib", "7"]);
+    assert!(explained.contains("# node.toml line 2 (cluster.name)"), "{explained}");
+    assert!(explained.contains("# --cache-mib"), "{explained}");
+}

@@ -1,0 +1,99 @@
+//! Runs `synod` and looks at what it did to a directory.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A directory to stand in, with helpers.
+pub struct Room {
+    dir: TempDir,
+}
+
+impl Room {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+    /// `synod` with `args`, standing here, in an environment without settings.
+    pub fn synod<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SYNOD_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(args).current_dir(self.path()).stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
+        command
+    }
+    /// Runs it and demands success.
+    pub fn succeeds(&self, args: &[&str]) -> String {
+        let output = self.synod(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+    /// Runs it and demands a refusal: exit code 2, one sentence, nothing touched. Returns the sentence.
+    pub fn refuses(&self, args: &[&str]) -> String {
+        self.command_refuses(&mut self.synod(args))
+    }
+    /// The same for a command made by [`Room::synod`].
+    pub fn command_refuses(&self, command: &mut Command) -> String {
+        let before = Snapshot::of(self.path());
+        let output = command.output().unwrap();
+        let sentence = sentence_of(command, &output);
+        assert_eq!(Snapshot::of(self.path()), before, "touched something: {sentence}");
+        sentence
+    }
+}
+
+fn sentence_of(command: &Command, output: &Output) -> String {
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{command:?}: {stderr}");
+    assert_eq!(text(&output.stdout), "", "a refusal says nothing on standard output");
+    let sentence =
+        stderr.strip_prefix("synod: ").unwrap_or_else(|| panic!("not a sentence of ours: {stderr}"));
+    assert_eq!(sentence.matches('\n').count(), 1, "one line: {sentence}");
+    sentence.trim_end().to_owned()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Every name below a directory with everything a careless program could have changed.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Snapshot(BTreeMap<PathBuf, Trace>);
+
+#[derive(PartialEq, Eq, Debug)]
+struct Trace {
+    mode: u32,
+    modified: (i64, i64),
+    content: Option<Vec<u8>>,
+}
+
+impl Snapshot {
+    pub fn of(dir: &Path) -> Self {
+        let mut found = BTreeMap::new();
+        let mut open = vec![dir.to_owned()];
+        while let Some(path) = open.pop() {
+            let meta = fs::symlink_metadata(&path).unwrap();
+            if meta.is_dir() {
+                open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+            let content = meta.is_file().then(|| fs::read(&path).unwrap());
+            let (mode, modified) = (meta.permissions().mode(), (meta.mtime(), meta.mtime_nsec()));
+            found.insert(path, Trace { mode, modified, content });
+        }
+        Self(found)
+    }
+}
