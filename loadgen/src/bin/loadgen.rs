@@ -1,0 +1,2 @@
+//! Filled in later.
+fn main() {}

@@ -1,0 +1,306 @@
+//! What a run is told: one struct for the command line, for the library and for the report, which repeats it.
+
+use crate::error::LoadError;
+use crate::value;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+use synod_types::limits;
+
+/// A switch spelled `on` or `off`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// On.
+    #[default]
+    On,
+    /// Off.
+    Off,
+}
+
+/// When requests are planned in the open loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrivals {
+    /// At equal intervals.
+    #[default]
+    Constant,
+    /// As a Poisson process of the same mean rate.
+    Poisson,
+}
+
+/// Everything a run is told. `Options::default()` is what `synod bench` runs, but for the targets.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Nodes of a running cluster, host:port, one or more; the rest of the cluster is learned from them
+    #[arg(long, value_name = "HOST:PORT[,…]", value_delimiter = ',')]
+    pub target: Vec<String>,
+    /// Requests per second that are planned in the open loop
+    #[arg(long, value_name = "PER_S", default_value_t = 20_000)]
+    pub rate: u64,
+    /// When requests are planned in the open loop
+    #[arg(long, value_enum, default_value = "constant")]
+    pub arrivals: Arrivals,
+    /// Length of each measured phase: 15, 1.5s, 500ms, 2m
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
+    pub duration: Duration,
+    /// Load before each measured phase that is not in the table
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    pub warmup: Duration,
+    /// Connections in all, spread over the nodes; at least one goes to each core of each node
+    #[arg(long, value_name = "COUNT", default_value_t = 32)]
+    pub connections: u32,
+    /// Requests one connection may have outstanding; in the closed loop, that it keeps outstanding
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    pub inflight: u32,
+    /// Closed loop: the next request leaves when a reply comes, and no rate is offered
+    #[arg(long)]
+    pub closed: bool,
+    /// Bytes of a value
+    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
+    pub value_size: u32,
+    /// Share of reads, 0 to 1, in one mixed phase; without it a phase of writes and then a phase of reads are run
+    #[arg(long, value_name = "SHARE")]
+    pub read_share: Option<f64>,
+    /// Keys; every one is written once before the load begins
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    pub keys: u32,
+    /// What the name of every key begins with
+    #[arg(long, value_name = "TEXT", default_value = "load:")]
+    pub key_prefix: String,
+    /// Client sessions, by which a retried write is executed once
+    #[arg(long, value_enum, default_value = "on")]
+    pub sessions: Switch,
+    /// Do not read every written key back at the end
+    #[arg(long)]
+    pub no_audit: bool,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Generator threads
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub threads: u32,
+    /// How long a request is retried before its outcome counts as unknown
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// A connection that owes replies and stays silent this long is given up and made anew
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub stall: Duration,
+    /// How long the cluster may take to become ready, and to answer all of the audit
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub patience: Duration,
+    /// Write the report as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write every operation to this file, one JSON object per line, for a linearizability checker
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// Directory whose filesystem the report names
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Durability mode that the report names; asked of the cluster when not given
+    #[arg(long, value_name = "NAME")]
+    pub durability: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            target: Vec::new(),
+            rate: 20_000,
+            arrivals: Arrivals::Constant,
+            duration: Duration::from_secs(15),
+            warmup: Duration::from_secs(2),
+            connections: 32,
+            inflight: 64,
+            closed: false,
+            value_size: 4096,
+            read_share: None,
+            keys: 100_000,
+            key_prefix: "load:".to_owned(),
+            sessions: Switch::On,
+            no_audit: false,
+            seed: 1,
+            threads: 1,
+            timeout: Duration::from_secs(10),
+            stall: Duration::from_secs(5),
+            patience: Duration::from_secs(60),
+            json: None,
+            history: None,
+            data_dir: None,
+            durability: None,
+        }
+    }
+}
+
+/// More keys than this would make the ledger, which holds every one in memory, larger than 2 GiB.
+pub const KEYS_MAX: u32 = 16_000_000;
+/// More offered requests per second than this are beyond what a schedule in nanoseconds can space.
+pub const RATE_MAX: u64 = 10_000_000;
+/// Connections of one run.
+pub const CONNECTIONS_MAX: u32 = 1024;
+/// Generator threads of one run.
+pub const THREADS_MAX: u32 = 64;
+/// No phase is longer: schedules count nanoseconds, and a run must end.
+pub const PHASE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+impl Options {
+    /// Whether a run with these options can be done; the error says in one sentence what to change.
+    pub fn check(&self) -> Result<(), LoadError> {
+        let refuse = |sentence: String| Err(LoadError::Options(sentence));
+        if self.target.is_empty() {
+            return refuse("no target: give --target host:port of at least one node".into());
+        }
+        if let Some(bad) = self.target.iter().find(|target| !is_host_and_port(target)) {
+            return refuse(format!("--target {bad:?} is not host:port"));
+        }
+        if !self.closed && !(1..=RATE_MAX).contains(&self.rate) {
+            return refuse(format!("--rate {} is outside 1..={RATE_MAX} requests per second", self.rate));
+        }
+        if self.duration.is_zero() || self.duration > PHASE_MAX {
+            return refuse("--duration must be longer than nothing and at most a day".into());
+        }
+        if self.warmup > PHASE_MAX {
+            return refuse("--warmup must be at most a day".into());
+        }
+        if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
+            return refuse(format!("--connections {} is outside 1..={CONNECTIONS_MAX}", self.connections));
+        }
+        let inflight_max = limits::SESSION_REPLIES_MAX as u32; // a small constant
+        if !(1..=inflight_max).contains(&self.inflight) {
+            return refuse(format!(
+                "--inflight {} is outside 1..={inflight_max}, the replies a session keeps",
+                self.inflight
+            ));
+        }
+        let (least, most) = (value::HEADER_BYTES, limits::VALUE_BYTES_MAX);
+        if !(least..=most).contains(&(self.value_size as usize)) {
+            return refuse(format!(
+                "--value-size {} is outside {least}..={most} bytes; a value carries its key, sequence and checksum",
+                self.value_size
+            ));
+        }
+        if self.read_share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            return refuse("--read-share must lie between 0 and 1".into());
+        }
+        if !(1..=KEYS_MAX).contains(&self.keys) {
+            return refuse(format!("--keys {} is outside 1..={KEYS_MAX}", self.keys));
+        }
+        if self.key_prefix.len() > 128 {
+            return refuse("--key-prefix is longer than 128 bytes".into());
+        }
+        if !(1..=THREADS_MAX).contains(&self.threads) || self.threads > self.keys {
+            return refuse(format!(
+                "--threads {} is outside 1..={THREADS_MAX} or more than there are keys",
+                self.threads
+            ));
+        }
+        for (name, span) in
+            [("--timeout", self.timeout), ("--stall", self.stall), ("--patience", self.patience)]
+        {
+            if span < Duration::from_millis(1) || span > PHASE_MAX {
+                return refuse(format!("{name} must be at least 1ms and at most a day"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_host_and_port(target: &str) -> bool {
+    target
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0))
+}
+
+/// Parses `15`, `1.5s`, `500ms` or `2m`; a bare number counts seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit_s = match unit {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("unit {unit:?} is not one of ms, s, m, h")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a time such as 15s or 500ms"))?;
+    Duration::try_from_secs_f64(number * unit_s).map_err(|_| format!("{text:?} is too long"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn good() -> Options {
+        Options { target: vec!["127.0.0.1:6379".into()], ..Options::default() }
+    }
+
+    #[test]
+    fn the_command_line_and_the_library_have_the_same_defaults() {
+        let line = Line::try_parse_from(["loadgen"]).expect("no flag is required");
+        assert_eq!(line.options, Options::default());
+    }
+
+    #[test]
+    fn options_survive_json() {
+        let text = serde_json::to_string(&good()).expect("plain data");
+        assert_eq!(serde_json::from_str::<Options>(&text).expect("what was written"), good());
+    }
+
+    #[test]
+    fn times_are_read_with_units() {
+        assert_eq!(parse_duration("15"), Ok(Duration::from_secs(15)));
+        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "1d", "1.2.3", "-1", "1e9", "99999999999999999999h"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn every_bound_is_kept() {
+        assert!(good().check().is_ok());
+        let refused = |change: &dyn Fn(&mut Options), word: &str| {
+            let mut options = good();
+            change(&mut options);
+            let error = options.check().expect_err(word);
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(word), "{error} does not name {word}");
+        };
+        refused(&|o| o.target.clear(), "target");
+        refused(&|o| o.target = vec!["localhost".into()], "localhost");
+        refused(&|o| o.target = vec![":80".into()], ":80");
+        refused(&|o| o.target = vec!["host:0".into()], "host:0");
+        refused(&|o| o.rate = 0, "--rate");
+        refused(&|o| o.rate = RATE_MAX + 1, "--rate");
+        refused(&|o| o.duration = Duration::ZERO, "--duration");
+        refused(&|o| o.warmup = PHASE_MAX + Duration::from_secs(1), "--warmup");
+        refused(&|o| o.connections = 0, "--connections");
+        refused(&|o| o.inflight = 0, "--inflight");
+        refused(&|o| o.inflight = 1025, "--inflight");
+        refused(&|o| o.value_size = 39, "--value-size");
+        refused(&|o| o.value_size = (1 << 20) + 1, "--value-size");
+        refused(&|o| o.read_share = Some(1.5), "--read-share");
+        refused(&|o| o.read_share = Some(f64::NAN), "--read-share");
+        refused(&|o| o.keys = 0, "--keys");
+        refused(&|o| o.keys = KEYS_MAX + 1, "--keys");
+        refused(&|o| o.key_prefix = "k".repeat(129), "--key-prefix");
+        refused(&|o| o.threads = 0, "--threads");
+        refused(&|o| (o.keys, o.threads) = (1, 2), "--threads");
+        refused(&|o| o.timeout = Duration::ZERO, "--timeout");
+        refused(&|o| o.stall = Duration::ZERO, "--stall");
+        refused(&|o| o.patience = Duration::ZERO, "--patience");
+        let mut closed = good();
+        (closed.closed, closed.rate) = (true, 0);
+        assert!(closed.check().is_ok(), "the closed loop offers no rate");
+    }
+}

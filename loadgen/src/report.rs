@@ -1,0 +1,429 @@
+//! What a run found: the line of each second, the table, the JSON file.
+
+use crate::histogram::Latencies;
+use crate::options::Options;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// The part of a run that is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Every key is written once.
+    Preload,
+    /// Load that is not in the table.
+    Warmup,
+    /// Measured writes.
+    Write,
+    /// Measured reads.
+    Read,
+    /// Measured reads and writes together.
+    Mixed,
+    /// No more requests are planned; the outstanding ones come in.
+    Drain,
+    /// Every written key is read back.
+    Audit,
+}
+
+impl Phase {
+    /// The word in tables and lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Preload => "preload",
+            Self::Warmup => "warmup",
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Mixed => "mixed",
+            Self::Drain => "drain",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// About one second of a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Progress {
+    /// The part of the run.
+    pub phase: Phase,
+    /// Seconds since this part began.
+    pub elapsed_s: f64,
+    /// Requests per second that were planned; in a closed loop, that were begun.
+    pub offered_per_s: f64,
+    /// Requests per second that were answered well.
+    pub achieved_per_s: f64,
+    /// Median latency of this second.
+    pub p50_us: u64,
+    /// 99th percentile of this second.
+    pub p99_us: u64,
+    /// Requests that failed in this second: certainly not executed, or reads without an answer.
+    pub errors: u64,
+    /// Writes of this second whose outcome is not known.
+    pub unknown: u64,
+    /// Replies of this second that contradict what was acknowledged.
+    pub verify_failures: u64,
+    /// Requests begun and not answered at its end.
+    pub outstanding: u64,
+}
+
+impl Progress {
+    /// The line that a person reads.
+    pub fn line(&self) -> String {
+        let mut line = format!(
+            "{:<8}{:>5.0}s  offered {:>8.0}/s  achieved {:>8.0}/s  p50 {:>9}  p99 {:>9}  errors {}",
+            self.phase.name(),
+            self.elapsed_s,
+            self.offered_per_s,
+            self.achieved_per_s,
+            milliseconds(self.p50_us),
+            milliseconds(self.p99_us),
+            self.errors,
+        );
+        // Writing into a String cannot fail.
+        if self.unknown > 0 {
+            let _ = write!(line, "  unknown {}", self.unknown);
+        }
+        if self.verify_failures > 0 {
+            let _ = write!(line, "  VERIFY FAILURES {}", self.verify_failures);
+        }
+        line
+    }
+}
+
+/// What became of one kind of operation in the measured phases.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct OperationReport {
+    /// Requests that were planned (closed loop: begun).
+    pub offered: u64,
+    /// Requests that were answered well.
+    pub achieved: u64,
+    /// `offered` over the measured time.
+    pub offered_per_s: f64,
+    /// `achieved` over the measured time.
+    pub achieved_per_s: f64,
+    /// Median latency, counted from the planned send time.
+    pub p50_us: u64,
+    /// 90th percentile.
+    pub p90_us: u64,
+    /// 99th percentile.
+    pub p99_us: u64,
+    /// 99.9th percentile.
+    pub p999_us: u64,
+    /// The longest.
+    pub max_us: u64,
+    /// Requests that failed: certainly not executed, or reads without an answer.
+    pub errors: u64,
+    /// Writes whose outcome is not known.
+    pub unknown: u64,
+    /// Replies that contradict what was acknowledged, or whose bytes are not what was written.
+    pub verify_failures: u64,
+}
+
+impl OperationReport {
+    /// Fills in the latencies.
+    pub(crate) fn set_latencies(&mut self, latencies: &Latencies) {
+        self.p50_us = latencies.quantile_us(0.5);
+        self.p90_us = latencies.quantile_us(0.9);
+        self.p99_us = latencies.quantile_us(0.99);
+        self.p999_us = latencies.quantile_us(0.999);
+        self.max_us = latencies.max_us();
+    }
+}
+
+/// What the audit found when it read every written key back.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AuditReport {
+    /// Keys that were read back: all that were written in this run.
+    pub keys: u64,
+    /// Writes that were acknowledged.
+    pub acked: u64,
+    /// Keys that do not hold what they must: the sum of the four kinds below. 0 unless an acknowledged write was lost.
+    pub missing: u64,
+    /// Keys that hold nothing, or what an earlier run left, although a write was acknowledged.
+    pub absent: u64,
+    /// Keys that hold a write older than the last acknowledged one.
+    pub stale: u64,
+    /// Keys that hold a write that was never issued, was certainly not executed, or was executed twice.
+    pub invented: u64,
+    /// Keys whose bytes are not those of any write.
+    pub corrupt: u64,
+    /// Keys that could not be read within the bounds of the run, so that nothing is known of them.
+    pub unread: u64,
+}
+
+impl AuditReport {
+    /// Whether every acknowledged write was found.
+    pub fn passed(&self) -> bool {
+        self.missing == 0 && self.unread == 0
+    }
+}
+
+/// How the generator itself did: figures of a generator that is late say little about its target.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct GeneratorReport {
+    /// How long after its planned time a request left, median. Waiting for the cap on outstanding requests counts.
+    pub late_p50_us: u64,
+    /// The same, 99th percentile.
+    pub late_p99_us: u64,
+    /// The same, longest.
+    pub late_max_us: u64,
+    /// Processor time of the generator threads per measured request, where the system tells.
+    pub cpu_us_per_request: Option<f64>,
+    /// Connections that were made anew.
+    pub reconnects: u64,
+    /// Requests that were sent again, each time counted.
+    pub retries: u64,
+    /// Replies that came after their request had been given up.
+    pub replies_late: u64,
+}
+
+/// Everything a run found.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Version of this layout: 1.
+    pub schema: u32,
+    /// By operation, `write` and `read`; only those that were measured.
+    pub operations: BTreeMap<String, OperationReport>,
+    /// What the audit found; `null` when it was not asked for.
+    pub audit: Option<AuditReport>,
+    /// Leader changes during the run over all groups; `null` when no node could be asked.
+    pub leader_changes: Option<u64>,
+    /// Processor model and count.
+    pub cpu: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Filesystem of the data directory; `unknown` without one.
+    pub filesystem: String,
+    /// Durability mode of the cluster.
+    pub durability: String,
+    /// Failed attempts and requests by kind, in all phases, retried ones too.
+    pub error_kinds: BTreeMap<String, u64>,
+    /// Replies of all phases, audit excepted, that contradict what was acknowledged.
+    pub verify_failures: u64,
+    /// The first findings of verification and audit, in words.
+    pub findings: Vec<String>,
+    /// The generator itself.
+    pub generator: GeneratorReport,
+    /// What the run was told.
+    pub options: Options,
+}
+
+/// Findings beyond this many are counted but not described.
+pub const FINDINGS_MAX: usize = 50;
+
+impl Report {
+    /// Whether no reply contradicted what was acknowledged and, where there was an audit, nothing is missing.
+    pub fn passed(&self) -> bool {
+        self.verify_failures == 0 && self.audit.as_ref().is_none_or(AuditReport::passed)
+    }
+
+    /// The table that a person reads.
+    pub fn table(&self) -> String {
+        // Writing into a String cannot fail.
+        let mut out = String::new();
+        let _ = writeln!(
+            out,
+            "{:<6} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
+            "", "offered/s", "achieved/s", "p50", "p90", "p99", "p99.9", "max", "errors", "unknown", "verify"
+        );
+        for (name, operation) in &self.operations {
+            let _ = writeln!(
+                out,
+                "{:<6} {:>11.0} {:>11.0} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
+                name,
+                operation.offered_per_s,
+                operation.achieved_per_s,
+                milliseconds(operation.p50_us),
+                milliseconds(operation.p90_us),
+                milliseconds(operation.p99_us),
+                milliseconds(operation.p999_us),
+                milliseconds(operation.max_us),
+                operation.errors,
+                operation.unknown,
+                if operation.verify_failures == 0 {
+                    "ok".into()
+                } else {
+                    operation.verify_failures.to_string()
+                },
+            );
+        }
+        let _ = match &self.audit {
+            None => writeln!(out, "audit   not asked for"),
+            Some(audit) => writeln!(
+                out,
+                "audit   {}: {} keys read back, {} acknowledged writes, {} missing{}",
+                if audit.passed() { "passed" } else { "FAILED" },
+                audit.keys,
+                audit.acked,
+                audit.missing,
+                if audit.unread == 0 {
+                    String::new()
+                } else {
+                    format!(", {} could not be read", audit.unread)
+                },
+            ),
+        };
+        let changes = self.leader_changes.map_or("unknown".to_owned(), |count| count.to_string());
+        let _ = writeln!(out, "leader changes {changes}; durability {}", self.durability);
+        let generator = &self.generator;
+        let cpu = generator.cpu_us_per_request.map_or("unknown".to_owned(), |us| format!("{us:.1} us"));
+        let _ = writeln!(
+            out,
+            "generator: cpu {cpu} per request; sent late p50 {} p99 {} max {}; {} retries, {} reconnects",
+            milliseconds(generator.late_p50_us),
+            milliseconds(generator.late_p99_us),
+            milliseconds(generator.late_max_us),
+            generator.retries,
+            generator.reconnects,
+        );
+        let _ = writeln!(out, "{}; kernel {}; filesystem {}", self.cpu, self.kernel, self.filesystem);
+        if !self.error_kinds.is_empty() {
+            let kinds: Vec<_> =
+                self.error_kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+            let _ = writeln!(out, "errors by kind, retried ones too: {}", kinds.join(", "));
+        }
+        for finding in &self.findings {
+            let _ = writeln!(out, "FOUND {finding}");
+        }
+        out
+    }
+
+    /// The JSON file.
+    pub fn json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a report is plain data with text keys");
+        text.push('\n');
+        text
+    }
+}
+
+/// Microseconds as a person reads them.
+fn milliseconds(us: u64) -> String {
+    match us {
+        0..10_000 => format!("{}.{:03} ms", us / 1000, us % 1000),
+        10_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        _ => format!("{:.2} s", us as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn sample() -> Report {
+        let mut write = OperationReport { offered: 300_000, achieved: 300_000, ..OperationReport::default() };
+        let mut latencies = Latencies::default();
+        (1..=1000).for_each(|us| latencies.record_ns(us * 1000));
+        write.set_latencies(&latencies);
+        Report {
+            schema: 1,
+            operations: BTreeMap::from([("write".to_owned(), write)]),
+            audit: Some(AuditReport { keys: 3, acked: 4, ..AuditReport::default() }),
+            leader_changes: Some(0),
+            cpu: "a processor x 2".into(),
+            kernel: "6.18".into(),
+            filesystem: "ext4".into(),
+            durability: "sync".into(),
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn the_json_fields_have_the_promised_names() {
+        let json: Value = serde_json::from_str(&sample().json()).expect("valid JSON");
+        let names = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+        let mut expected = vec![
+            "offered",
+            "achieved",
+            "offered_per_s",
+            "achieved_per_s",
+            "p50_us",
+            "p90_us",
+            "p99_us",
+            "p999_us",
+            "max_us",
+            "errors",
+            "unknown",
+            "verify_failures",
+        ];
+        expected.sort_unstable();
+        assert_eq!(names(&json["operations"]["write"]), expected);
+        let mut expected =
+            vec!["keys", "acked", "missing", "absent", "stale", "invented", "corrupt", "unread"];
+        expected.sort_unstable();
+        assert_eq!(names(&json["audit"]), expected);
+        let mut expected = vec![
+            "schema",
+            "operations",
+            "audit",
+            "leader_changes",
+            "cpu",
+            "kernel",
+            "filesystem",
+            "durability",
+            "error_kinds",
+            "verify_failures",
+            "findings",
+            "generator",
+            "options",
+        ];
+        expected.sort_unstable();
+        assert_eq!(names(&json), expected);
+        assert_eq!(json["audit"]["missing"], 0);
+        assert_eq!(json["leader_changes"], 0);
+        assert_eq!(json["operations"]["write"]["p999_us"], 999);
+        assert_eq!(json["operations"]["write"]["max_us"], 1000);
+        assert_eq!(serde_json::from_value::<Report>(json).expect("what was written"), sample());
+    }
+
+    #[test]
+    fn a_run_passes_only_when_nothing_is_wrong() {
+        assert!(sample().passed());
+        let fails = |change: &dyn Fn(&mut Report)| {
+            let mut report = sample();
+            change(&mut report);
+            assert!(!report.passed());
+        };
+        fails(&|report| report.verify_failures = 1);
+        fails(&|report| report.audit.as_mut().expect("there").missing = 1);
+        fails(&|report| report.audit.as_mut().expect("there").unread = 1);
+        let unaudited = Report { audit: None, ..sample() };
+        assert!(unaudited.passed());
+    }
+
+    #[test]
+    fn the_table_says_it_plainly() {
+        let text = sample().table();
+        assert!(
+            text.contains("audit   passed: 3 keys read back, 4 acknowledged writes, 0 missing"),
+            "{text}"
+        );
+        let mut bad = sample();
+        bad.audit = Some(AuditReport { missing: 2, absent: 2, ..AuditReport::default() });
+        bad.findings.push("key 7 is gone".into());
+        assert!(bad.table().contains("audit   FAILED"));
+        assert!(bad.table().contains("FOUND key 7 is gone"));
+    }
+
+    #[test]
+    fn a_progress_line_names_trouble_only_when_there_is_some() {
+        let quiet = Progress {
+            phase: Phase::Write,
+            elapsed_s: 3.0,
+            offered_per_s: 20_000.0,
+            achieved_per_s: 19_999.0,
+            p50_us: 412,
+            p99_us: 12_345,
+            errors: 0,
+            unknown: 0,
+            verify_failures: 0,
+            outstanding: 9,
+        };
+        assert_eq!(
+            quiet.line(),
+            "write       3s  offered    20000/s  achieved    19999/s  p50  0.412 ms  p99   12.3 ms  errors 0"
+        );
+        let loud = Progress { unknown: 2, verify_failures: 1, ..quiet };
+        assert!(loud.line().ends_with("errors 0  unknown 2  VERIFY FAILURES 1"));
+    }
+}
