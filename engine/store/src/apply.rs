@@ -234,7 +234,7 @@ impl Turn<'_> {
 
     /// Copies the key's value into `old_value`, or says what to read.
     fn take_old(&mut self, id: RecordId) -> Outcome {
-        let owner = self.owner(id);
+        let owner = Owner { record: id.0, group: self.group_at };
         let record = self.group.index.record(id);
         match &record.value {
             Value::Inline { len, bytes } => {
@@ -273,25 +273,23 @@ impl Turn<'_> {
         };
         let version = PackedVersion::pack(self.version);
         let stored = self.stored(value, crc);
-        let id = match found {
+        let (id, cell) = match found {
             Some(id) => {
-                self.forget_copy(id);
                 let record = self.group.index.record_mut(id);
+                let cell = record.value.cell();
                 (record.version, record.value) = (version, stored);
-                id
+                (id, cell)
             }
             None => {
                 let (namespace, key) = (command.namespace, command.key);
                 let hash = self.group.index.hash(namespace, key);
-                self.group.index.insert(hash, namespace, key, version, stored)
+                (self.group.index.insert(hash, namespace, key, version, stored), NIL)
             }
         };
         if until != Until::AsBefore || found.is_none() {
             self.group.index.set_expiry(id, expire_at);
         }
-        if self.keep == CacheHint::Keep {
-            self.keep_copy(id, value);
-        }
+        self.renew_copy(id, cell, value);
     }
 
     fn stored(&self, value: &[u8], crc: u32) -> Value {
@@ -302,31 +300,24 @@ impl Turn<'_> {
         Value::Log { location: self.value_at, crc, cell: NIL }
     }
 
-    fn keep_copy(&mut self, id: RecordId, value: &[u8]) {
-        let owner = self.owner(id);
-        if let Value::Log { crc, cell, .. } = &mut self.group.index.record_mut(id).value {
-            *cell = self.slab.insert(owner, *crc, value);
-        }
-    }
-
-    fn forget_copy(&mut self, id: RecordId) {
-        if let Value::Log { cell, .. } = self.group.index.record(id).value {
-            self.slab.release(cell, self.owner(id));
+    /// Keeps a copy of a new value, or none; the one of the value before, perhaps in `before`, is gone either way.
+    fn renew_copy(&mut self, id: RecordId, before: u32, value: &[u8]) {
+        let owner = Owner { record: id.0, group: self.group_at };
+        match &mut self.group.index.record_mut(id).value {
+            Value::Log { crc, cell, .. } if self.keep == CacheHint::Keep => {
+                *cell = self.slab.replace(before, owner, *crc, value);
+            }
+            _ => self.slab.release(before, owner),
         }
     }
 
     pub(crate) fn remove(&mut self, id: RecordId) {
         remove(self.group, self.group_at, self.slab, id);
     }
-
-    fn owner(&self, id: RecordId) -> Owner {
-        Owner { record: id.0, group: self.group_at }
-    }
 }
 
 /// Removes a key and its cached copy.
 pub(crate) fn remove(group: &mut Group, group_at: u16, slab: &mut Slab, id: RecordId) {
-    if let Value::Log { cell, .. } = group.index.remove(id) {
-        slab.release(cell, Owner { record: id.0, group: group_at });
-    }
+    let value = group.index.remove(id);
+    slab.release(value.cell(), Owner { record: id.0, group: group_at });
 }

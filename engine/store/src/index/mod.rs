@@ -210,3 +210,42 @@ pub(crate) fn hasher(seed: u64) -> RandomState {
     let word = |lane| crate::digest::mix(seed.wrapping_add(lane));
     RandomState::with_seeds(word(1), word(2), word(3), word(4))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use synod_types::{Slot, Version};
+
+    #[test]
+    fn keys_of_one_hash_are_told_apart_by_namespace_and_bytes() {
+        let mut index = Index::new(hasher(1));
+        let names: [(u16, &[u8]); 4] = [(0, b"a"), (1, b"a"), (0, b"b"), (0, b"")];
+        let version = PackedVersion::pack(Version { slot: Slot::new(1), position: 0 });
+        let find =
+            |index: &Index, (namespace, key): (u16, &[u8])| index.find(5, Namespace::new(namespace), key);
+        for (at, &(namespace, key)) in names.iter().enumerate() {
+            assert_eq!(find(&index, (namespace, key)), None);
+            let id = index.insert(5, Namespace::new(namespace), key, version, Value::inline(b"v"));
+            assert_eq!(id, RecordId(at as u32));
+        }
+        for (at, &name) in names.iter().enumerate() {
+            assert_eq!(find(&index, name), Some(RecordId(at as u32)));
+        }
+        index.remove(RecordId(1));
+        assert_eq!(find(&index, names[1]), None);
+        assert_eq!(find(&index, names[0]), Some(RecordId(0)));
+    }
+
+    #[test]
+    fn hashes_of_one_table_spread_over_its_buckets_and_tags() {
+        let of_one_table = (0..1024_u32).map(|low| spread((3 << 26) | (low * 65_537 % (1 << 26))));
+        let mut buckets = alloc::collections::BTreeSet::new();
+        let mut tags = alloc::collections::BTreeSet::new();
+        for hash in of_one_table {
+            buckets.insert(hash % 1024);
+            tags.insert(hash >> 57);
+        }
+        assert!(buckets.len() > 500, "{}", buckets.len());
+        assert!(tags.len() > 100, "{}", tags.len());
+    }
+}

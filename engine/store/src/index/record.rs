@@ -26,6 +26,13 @@ impl Value {
         bytes[..value.len()].copy_from_slice(value);
         Self::Inline { len: value.len() as u8, bytes }
     }
+    /// The cell that perhaps holds a copy.
+    pub(crate) fn cell(&self) -> u32 {
+        match self {
+            Self::Log { cell, .. } => *cell,
+            _ => NIL,
+        }
+    }
     /// Length in bytes.
     pub(crate) fn len(&self) -> usize {
         match self {

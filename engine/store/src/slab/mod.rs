@@ -170,16 +170,31 @@ impl Slab {
             owner_group: owner.group,
             state: State::Probation,
             links: Links::NONE,
-            len: value.len() as u32, // at most a page
-            crc,
+            len: 0,
+            crc: 0,
             used_at: self.clock,
         };
         self.classes[class].probation.push_front(&mut self.pages, cell);
-        let at = self.pages.place_of(cell) * self.classes[class].cell_bytes;
-        let page = self.pages.page_of(cell);
-        self.pages.pages[page].bytes[at..at + value.len()].copy_from_slice(value);
+        self.fill(cell, crc, value);
         self.stats.inserts += 1;
         self.stats.cells += 1;
+        cell
+    }
+
+    /// Keeps a copy of `owner`'s new value instead of the one in `cell`, if that is still its. In place where it fits: a
+    /// copy that is overwritten is in use, and stays as recent as one that is read.
+    pub(crate) fn replace(&mut self, cell: u32, owner: Owner, crc: u32, value: &[u8]) -> u32 {
+        if !self.is_owner(cell, owner) {
+            return self.insert(owner, crc, value);
+        }
+        let class = self.pages.pages[self.pages.page_of(cell)].class;
+        if class::of(&self.classes, value.len()) != Some(class) {
+            self.release(cell, owner);
+            return self.insert(owner, crc, value);
+        }
+        self.use_cell(cell);
+        self.fill(cell, crc, value);
+        self.stats.inserts += 1;
         cell
     }
 
@@ -215,6 +230,15 @@ impl Slab {
 
     pub(crate) fn stats(&self) -> CacheStats {
         CacheStats { bytes: self.bytes as u64, bytes_max: self.bytes_max as u64, ..self.stats }
+    }
+
+    fn fill(&mut self, cell: u32, crc: u32, value: &[u8]) {
+        let held = self.pages.cell_mut(cell);
+        (held.len, held.crc) = (value.len() as u32, crc); // at most a page
+        let (page, place) = (self.pages.page_of(cell), self.pages.place_of(cell));
+        let page = &mut self.pages.pages[page];
+        let at = place * self.classes[page.class].cell_bytes;
+        page.bytes[at..at + value.len()].copy_from_slice(value);
     }
 
     fn use_cell(&mut self, cell: u32) {

@@ -56,7 +56,7 @@ impl Twin {
 
 proptest! {
     #[test]
-    fn one_class_is_two_lists(acts in proptest::collection::vec((0..3_u8, 0..24_u32), 1..300)) {
+    fn one_class_is_two_lists(acts in proptest::collection::vec((0..4_u8, 0..24_u32), 1..300)) {
         // Two pages of four cells of 4096 bytes.
         let cost = PAGE_BYTES_MIN + 4 * size_of::<Cell>();
         let mut slab = Slab::new(2 * cost);
@@ -75,6 +75,12 @@ proptest! {
                     prop_assert_eq!(got.is_some(), twin.get(record));
                     if let Some(got) = got {
                         prop_assert_eq!(got, value(record, 0, 4000));
+                    }
+                }
+                2 => {
+                    handles.insert(record, slab.replace(handle, owner(record), record, &value(record, 0, 4000)));
+                    if !twin.get(record) {
+                        twin.insert(record);
                     }
                 }
                 _ => {
@@ -103,7 +109,12 @@ proptest! {
         for (version, (act, record, len)) in acts.into_iter().enumerate() {
             let version = version as u32;
             match act {
-                0 | 1 => {
+                0 => {
+                    let cell = held.get(&record).map_or(NIL, |&(cell, ..)| cell);
+                    let cell = slab.replace(cell, owner(record), version, &value(record, version, len));
+                    held.insert(record, (cell, version, len));
+                }
+                1 => {
                     if let Some(&(cell, ..)) = held.get(&record) {
                         slab.release(cell, owner(record));
                     }
