@@ -2,6 +2,7 @@
 //!
 //! 0: done. 1: it began and failed. 2: refused before anything was touched, with one sentence on standard error.
 
+use crate::bench::{self, BenchOptions};
 use crate::config::keys::{self, KEYS};
 use crate::config::{CLIENT_PORT_DEFAULT, Config, DATA_DIR_DEFAULT, Flags};
 use crate::dev::{self, DevOptions};
@@ -33,6 +34,8 @@ enum Ask {
     Serve(NodeArgs),
     /// Run a cluster for development on this machine: three node processes, data kept.
     Dev(DevArgs),
+    /// Start a durable cluster on this machine, load it, show what came of it and clean up.
+    Bench(Box<BenchArgs>),
     /// Show settings.
     #[command(subcommand)]
     Config(ConfigAsk),
@@ -63,6 +66,27 @@ struct DevArgs {
     /// A further setting for every node, such as cluster.groups=32; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
     settings: Vec<(&'static str, String)>,
+}
+
+#[derive(Args, Debug)]
+struct BenchArgs {
+    /// Directory for the cluster while it runs; deleted at the end if this command made it.
+    #[arg(long, value_name = "DIR", default_value = "target/synod-bench")]
+    dir: PathBuf,
+    /// Number of nodes, 1 to 9.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    nodes: u16,
+    /// Cores of each node [default: CPUs / nodes, at least 1].
+    #[arg(long, value_name = "N")]
+    cores: Option<u16>,
+    /// Leave the data at the end.
+    #[arg(long)]
+    keep: bool,
+    /// A further setting for every node, such as cluster.groups=32; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
+    settings: Vec<(&'static str, String)>,
+    #[command(flatten)]
+    load: synod_loadgen::Options,
 }
 
 fn parse_setting(words: &str) -> Result<(&'static str, String), String> {
@@ -157,6 +181,14 @@ fn run(ask: Ask) -> Result<(), RunError> {
             nodes: args.nodes,
             cores: args.cores,
             settings: args.settings.into_iter().collect(),
+        }),
+        Ask::Bench(args) => bench::bench(&BenchOptions {
+            dir: args.dir,
+            nodes: args.nodes,
+            cores: args.cores,
+            keep: args.keep,
+            settings: args.settings.into_iter().collect(),
+            load: args.load,
         }),
         Ask::Config(ConfigAsk::Keys) => {
             for key in KEYS {

@@ -37,7 +37,9 @@ pub fn dev(options: &DevOptions) -> Result<(), RunError> {
         nodes: options.nodes,
         cores: options.cores,
         ports: Ports::From(options.base_port),
+        cpus: Vec::new(),
         settings: options.settings.clone(),
+        fresh: false,
         echo: true,
         logs: false,
     };

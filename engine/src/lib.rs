@@ -8,6 +8,7 @@
 //! Import law: only `runtime` may name the executor library. Everything before it is plain blocking code that reads,
 //! judges and refuses ([`refusal::Refusal`]) before anything is touched.
 
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod dev;

@@ -15,7 +15,7 @@ use crate::config::{Config, Flags, RawConfig, keys};
 use crate::identity::{self, DataDir, DirState};
 use crate::node::{Member, RunError, listeners};
 use crate::preflight;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, list};
 use crate::serve;
 use child::{Launch, Process, Readiness, describe_exit};
 use std::fmt::Write as _;
@@ -52,8 +52,12 @@ pub struct ClusterSpec {
     pub cores: u16,
     /// Their ports.
     pub ports: Ports,
+    /// CPUs to bind the cores to, node after node; empty to bind none.
+    pub cpus: Vec<u32>,
     /// Further settings for every node, by key name (`cluster.groups`), as a flag would have them.
     pub settings: Flags,
+    /// Begin anew: delete what the same maker left in the directory.
+    pub fresh: bool,
     /// Print the nodes' lines, each with its node.
     pub echo: bool,
     /// Keep the nodes' lines in `n1.log` …
@@ -92,6 +96,9 @@ impl Cluster {
         preflight::ports(&wanted)?;
 
         let workdir = Workdir::open(dir, maker)?;
+        if spec.fresh {
+            workdir.clear()?;
+        }
         for plan in &plans {
             fs::write(&plan.path, &plan.text).map_err(|error| Refusal::io("write", &plan.path, &error))?;
             if !plan.formatted {
@@ -283,7 +290,8 @@ fn plan(
     // No environment: the children get none either.
     let raw = RawConfig::gather(Some((&path, &text)), std::iter::empty(), &Flags::new())?;
     let config = Config::from_raw(Some(&path), raw)?;
-    let formatted = match identity::inspect(&config.data_dir)? {
+    let state = if spec.fresh { DirState::Missing } else { identity::inspect(&config.data_dir)? };
+    let formatted = match state {
         DirState::Formatted(found) => {
             config.claims.verify(&config.data_dir, &found)?;
             // Opened for a moment, to learn now whether somebody has it open.
@@ -342,6 +350,10 @@ fn config_text(spec: &ClusterSpec, members: &[Member], own: &Member) -> String {
     settings.insert(keys::CLUSTER_NAME.name, spec.name.clone());
     settings.insert(keys::NODE_ID.name, own.id.get().to_string());
     settings.insert(keys::DATA_DIR.name, own.id.to_string());
+    let first = usize::from(own.id.get() - 1) * usize::from(own.cores);
+    if let Some(cpus) = spec.cpus.get(first..first + usize::from(own.cores)) {
+        settings.insert(keys::PINS.name, list(cpus));
+    }
 
     let mut text = String::from("# Written by synod at every start; changes are lost.\n");
     let mut open_section = "";

@@ -9,11 +9,13 @@ fn spec(nodes: u16, cores: u16, ports: Ports) -> ClusterSpec {
         nodes,
         cores,
         ports,
+        cpus: Vec::new(),
         settings: Flags::from([
             ("cluster.groups", "4".to_owned()),
             ("node.pins", "none".to_owned()),
             ("timing.heartbeat_ms", "20".to_owned()),
         ]),
+        fresh: false,
         echo: false,
         logs: false,
     }
@@ -37,6 +39,17 @@ fn generated_configurations_are_what_was_asked_for() {
     assert_eq!(members[2].client_port, 7002);
     assert_eq!(members[2].core_port_base, 27_004);
     assert_eq!(members[2].peer_port, 17_004);
+}
+
+#[test]
+fn cpus_are_dealt_out_node_after_node() {
+    let mut spec = spec(2, 2, Ports::From(7000));
+    spec.cpus = vec![4, 5, 6, 7];
+    let (members, _) = members_of(&spec).unwrap();
+    for (own, pins) in members.iter().zip(["pins = [4, 5]", "pins = [6, 7]"]) {
+        let text = config_text(&spec, &members, own);
+        assert!(text.lines().any(|line| line == pins), "{text}");
+    }
 }
 
 #[test]
