@@ -1,8 +1,132 @@
-//! The shell around the machines: executors, files, sockets.
+//! The shell around the machines: one executor per core, with its log, its sockets and its shard.
+//!
+//! ```text
+//!  client task ─┐                         ┌─▶ log (append, submit)        ─┐
+//!  peer task  ──┼─ inputs ─▶ Shard::step ─┼─▶ peer link buffers             ├─ one flush per turn
+//!  mailbox    ──┤            (effects run  └─▶ connection output buffers   ─┘
+//!  timer, disk ─┘             as pushed)
+//! ```
+//! Readers put inputs in as they come; the turn task, woken once however many they are, ends the turn: it collects what the
+//! disk finished, lets the shard propose what gathered, starts log writes, and wakes the writers. That is all the batching
+//! there is: whatever arrives while one turn runs is the next turn's batch.
+//!
+//! Import law: only this room of the engine names glommio. Its remedies for glommio 0.9.0's known bugs are marked
+//! `docs/known-failures.md` where they stand.
+
+mod client;
+mod clock;
+mod core;
+mod io;
+mod local;
+mod mailbox;
+mod notify;
+mod peer;
+mod replay;
+mod snapshot;
+mod stream;
+mod ticker;
 
 use crate::node::{NodeSetup, RunError};
+use crate::runtime::core::Core;
+use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
+use mailbox::Ends;
+use snapshot::Board;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+use synod_types::{CoreId, Mono};
+use ticker::{Ticker, TickerSlot};
 
-/// Runs a node until its stop is requested.
-pub fn run(_setup: NodeSetup) -> Result<(), RunError> {
-    Err(RunError::Failed("this build has no runtime".to_owned()))
+/// Preempt timer of an executor. Not below 5 ms: with a shorter one glommio parks with runnable tasks (known-failures).
+const PREEMPT: Duration = Duration::from_millis(5);
+/// Memory an executor registers for I/O buffers. Small, because memlock (8 MiB for an ordinary user) is charged per user over
+/// all processes; beyond it glommio falls back to plain aligned memory.
+const IO_MEMORY_BYTES: usize = 1 << 20;
+/// Entries of an executor's rings.
+const RING_DEPTH: usize = 256;
+
+/// What the executors of one node share.
+struct Shared {
+    setup: NodeSetup,
+    /// When the node started, boot-time clock.
+    started: Mono,
+    board: Board,
+    /// Executors that serve; the last one prints the line.
+    ready: AtomicU16,
+}
+
+/// Runs a node until its stop is requested. Returns when every executor has ended.
+///
+/// # Errors
+/// [`RunError::Refused`] before anything was touched, [`RunError::Failed`] when an executor could not start or a log
+/// could not be opened. A log that fails while serving ends the process at once: an acknowledgement must not follow.
+pub fn run(setup: NodeSetup) -> Result<(), RunError> {
+    let cores = setup.cores();
+    let ticker = Ticker::start(usize::from(cores))
+        .map_err(|error| RunError::Failed(format!("cannot start the ticker thread: {error}")))?;
+    let board = Board::new(usize::from(cores));
+    let shared = Arc::new(Shared { setup, started: clock::now().mono, board, ready: AtomicU16::new(0) });
+    let mut mesh = mailbox::mesh(usize::from(cores)).into_iter();
+    let mut executors = Vec::new();
+    let mut failed = None;
+    for (core, ends) in (0..cores).map(CoreId::new).zip(&mut mesh) {
+        let placement = match shared.setup.pins().cpu_of(core) {
+            Some(cpu) => Placement::Fixed(cpu as usize),
+            None => Placement::Unbound,
+        };
+        let (theirs, slot) = (Arc::clone(&shared), ticker.slot(usize::from(core.get())));
+        let handle = LocalExecutorBuilder::new(placement)
+            .name(&format!("synod-core-{}", core.get()))
+            .preempt_timer(PREEMPT)
+            .io_memory(IO_MEMORY_BYTES)
+            .ring_depth(RING_DEPTH)
+            // The default thread shares the executor's CPU.
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+            .spawn(move || async move {
+                let stop = theirs.setup.stop.clone();
+                let result = run_core(core, theirs, ends, slot).await;
+                if result.is_err() {
+                    stop.request();
+                }
+                result
+            });
+        match handle {
+            Ok(handle) => executors.push(handle),
+            Err(error) => {
+                // The executors that did start must not wait for this one for ever.
+                shared.setup.stop.request();
+                failed = Some(RunError::Failed(format!("cannot start an executor for core {core}: {error}")));
+                break;
+            }
+        }
+    }
+    let mut outcome = failed.map_or(Ok(()), Err);
+    for executor in executors {
+        let result = executor
+            .join()
+            .map_err(|error| RunError::Failed(format!("an executor ended badly: {error}")))
+            .and_then(|result| result);
+        if outcome.is_ok() {
+            outcome = result;
+        }
+    }
+    outcome
+}
+
+/// One core: open the log, replay it, serve, stop.
+async fn run_core(core: CoreId, shared: Arc<Shared>, ends: Ends, slot: TickerSlot) -> Result<(), RunError> {
+    glommio::spawn_local(slot.park()).detach();
+    let running = Core::open(core, Arc::clone(&shared)).await?;
+    mailbox::carry(&running, ends);
+    client::listen(&running)?;
+    peer::listen(&running)?;
+    Core::start(&running);
+    if shared.ready.fetch_add(1, Ordering::SeqCst) + 1 == shared.setup.cores() {
+        shared.setup.announce();
+    }
+    while !shared.setup.stop.requested() {
+        glommio::timer::sleep(Duration::from_millis(20)).await;
+    }
+    Core::finish(&running).await;
+    Ok(())
 }

@@ -1,0 +1,260 @@
+//! Client connections of one core: accept, read, ask, write.
+//!
+//! The protocol is `synod_net::server::Connection`, which sees bytes only. A reader task feeds it and puts what it asks into
+//! the core; a writer task sends, in one piece per turn, what replies have left in its output buffer.
+
+use crate::node::RunError;
+use crate::runtime::clock;
+use crate::runtime::core::{Core, Running};
+use crate::runtime::notify::Notify;
+use crate::runtime::stream::{self, Stream};
+use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
+use glommio::net::TcpListener;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use synod_net::server::{Ask, Connection, ConnectionConfig, Tag};
+use synod_types::{Now, Reply, bucket_of, group_of};
+
+/// Read at once from a client.
+const READ_BYTES: usize = 64 << 10;
+/// A write buffer larger than this is given back after use.
+const KEEP_BYTES: usize = 1 << 20;
+
+/// The connections of one core.
+#[derive(Default)]
+pub(crate) struct Clients {
+    connections: BTreeMap<u64, Client>,
+    next: u64,
+    /// Connections whose output or state changed this turn.
+    dirty: Vec<u64>,
+    /// Connections ever.
+    pub total: u64,
+    /// Bytes received.
+    pub input_bytes: u64,
+    /// Bytes sent.
+    pub output_bytes: u64,
+}
+
+struct Client {
+    protocol: Connection,
+    dirty: bool,
+    /// Wakes the writer: there is output, or an end.
+    write: Rc<Notify>,
+    /// Wakes the reader: there is room again.
+    read: Rc<Notify>,
+}
+
+impl Clients {
+    /// Open connections.
+    pub fn count(&self) -> u64 {
+        self.connections.len() as u64
+    }
+
+    fn open(&mut self, protocol: impl FnOnce(u64) -> Connection) -> (u64, Rc<Notify>, Rc<Notify>) {
+        self.next += 1;
+        let protocol = protocol(self.next);
+        self.total += 1;
+        let (write, read) = (Rc::new(Notify::default()), Rc::new(Notify::default()));
+        let client = Client { protocol, dirty: false, write: Rc::clone(&write), read: Rc::clone(&read) };
+        self.connections.insert(self.next, client);
+        (self.next, write, read)
+    }
+
+    /// Hands a reply to its connection, if it is still there.
+    pub fn reply(&mut self, connection: u64, tag: Tag, reply: Reply<&[u8]>) {
+        if let Some(client) = self.connections.get_mut(&connection) {
+            client.protocol.reply(tag, reply);
+            if !std::mem::replace(&mut client.dirty, true) {
+                self.dirty.push(connection);
+            }
+        }
+    }
+
+    fn mark(&mut self, connection: u64) {
+        if let Some(client) = self.connections.get_mut(&connection)
+            && !std::mem::replace(&mut client.dirty, true)
+        {
+            self.dirty.push(connection);
+        }
+    }
+
+    /// Wakes the tasks of every connection that changed this turn.
+    pub fn flush(&mut self) {
+        for connection in self.dirty.drain(..) {
+            if let Some(client) = self.connections.get_mut(&connection) {
+                client.dirty = false;
+                client.write.notify();
+                client.read.notify();
+            }
+        }
+    }
+}
+
+/// Listens on the shared client port and on this core's own.
+pub(crate) fn listen(running: &Running) -> Result<(), RunError> {
+    let setup = &running.node.setup;
+    let own = setup.own();
+    let ports = [Some(own.client_port), own.core_port(running.me)];
+    for port in ports.into_iter().flatten() {
+        let addr = SocketAddr::new(setup.listen, port);
+        let listener = TcpListener::bind(addr)
+            .map_err(|error| RunError::Failed(format!("cannot listen for clients on {addr}: {error}")))?;
+        let running = running.clone();
+        glommio::spawn_local(async move { accept(running, listener).await }).detach();
+    }
+    Ok(())
+}
+
+async fn accept(running: Running, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => {
+                let limit = running.node.setup.options.connections_max as u64;
+                if running.with_quiet(|core| core.io.clients.count()) >= limit {
+                    drop(stream); // the kernel's close is the clearest answer that costs nothing
+                    continue;
+                }
+                let _ = stream.set_nodelay(true); // only a broken socket refuses; the read will say so
+                let address =
+                    |addr: glommio::Result<SocketAddr, ()>| addr.map(|a| a.to_string()).unwrap_or_default();
+                let (peer, local) = (address(stream.peer_addr()), address(stream.local_addr()));
+                let running = running.clone();
+                glommio::spawn_local(async move { serve(running, stream, peer, local).await }).detach();
+            }
+            Err(error) => {
+                eprintln!("synod: core {}: accept of a client failed: {error}", running.me.get());
+                glommio::timer::sleep(Duration::from_millis(50)).await; // out of descriptors: let others close theirs
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve<S: Stream>(running: Running, stream: S, peer_address: String, local_address: String) {
+    let (connection, write, read) = running.with_quiet(|core| {
+        let server = Rc::clone(&core.server);
+        // Numbers are unique over the node's cores.
+        let cores = u64::from(core.node().setup.cores());
+        core.io.clients.open(|number| {
+            let id = number * cores + u64::from(running.me.get());
+            Connection::new(ConnectionConfig { server, id, peer_address, local_address })
+        })
+    });
+    let (reader, writer) = stream::split(stream);
+    let reading = read_loop(&running, connection, reader, read);
+    let writing = write_loop(&running, connection, writer, write);
+    // Whichever ends first ends the connection: a reader at the client's end has seen every reply out (see there).
+    futures_lite::future::or(reading, writing).await;
+    running.with_quiet(|core| core.io.clients.connections.remove(&connection));
+}
+
+async fn read_loop<S: Stream>(
+    running: &Running,
+    connection: u64,
+    mut reader: stream::Reader<S>,
+    wake: Rc<Notify>,
+) {
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        while !running.with_quiet(|core| core.wants_read(connection)) {
+            wake.notified().await;
+        }
+        match reader.read(&mut buffer).await {
+            // An end or a broken socket: what is still owed goes out if it can, then the writer ends the connection.
+            Ok(0) | Err(_) => {
+                running.with(|core| core.client_gone(connection));
+                std::future::pending::<()>().await;
+            }
+            Ok(count) => running.with(|core| core.received(connection, &buffer[..count])),
+        }
+    }
+}
+
+async fn write_loop<S: Stream>(
+    running: &Running,
+    connection: u64,
+    mut writer: stream::Writer<S>,
+    wake: Rc<Notify>,
+) {
+    let mut buffer = Vec::new();
+    loop {
+        let ended = running.with_quiet(|core| core.take_output(connection, &mut buffer));
+        if !buffer.is_empty() {
+            if writer.write_all(&buffer).await.is_err() {
+                return;
+            }
+            buffer.clear();
+            if buffer.capacity() > KEEP_BYTES {
+                buffer = Vec::new();
+            }
+            // Room was made: what waited in the input may go on.
+            running.with(|core| core.go_on(connection));
+            continue;
+        }
+        if ended {
+            // All is sent. The close is seen by the client after the last reply.
+            let _ = writer.close().await;
+            return;
+        }
+        wake.notified().await;
+    }
+}
+
+impl Core {
+    fn wants_read(&self, connection: u64) -> bool {
+        self.io.clients.connections.get(&connection).is_some_and(|client| client.protocol.wants_read())
+    }
+
+    fn received(&mut self, connection: u64, bytes: &[u8]) {
+        self.io.clients.input_bytes += bytes.len() as u64;
+        if let Some(client) = self.io.clients.connections.get_mut(&connection) {
+            client.protocol.received(bytes);
+        }
+        self.go_on(connection);
+    }
+
+    /// Puts everything the connection asks for now into the core.
+    fn go_on(&mut self, connection: u64) {
+        let now = clock::now();
+        while let Some(client) = self.io.clients.connections.get_mut(&connection) {
+            let Some(ask) = client.protocol.next() else { break };
+            self.ask(connection, ask, now);
+        }
+        self.io.clients.mark(connection);
+    }
+
+    fn ask(&mut self, connection: u64, ask: Ask, now: Now) {
+        match ask {
+            Ask::Command { tag, group, consistency, command } => {
+                let groups = self.node().setup.facts().group_count;
+                let group = group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), groups));
+                self.command(connection, tag, group, consistency, command, now);
+            }
+            Ask::Local { tag, query } => {
+                let answer = self.local(&query);
+                if let Some(client) = self.io.clients.connections.get_mut(&connection) {
+                    client.protocol.answer(tag, answer);
+                }
+            }
+            // The writer sees it by `closing` once everything is sent.
+            Ask::Close => {}
+        }
+    }
+
+    fn client_gone(&mut self, connection: u64) {
+        if let Some(client) = self.io.clients.connections.get_mut(&connection) {
+            client.protocol.received_end();
+        }
+        self.go_on(connection);
+    }
+
+    /// Swaps the output out; true once the connection is to be closed after it.
+    fn take_output(&mut self, connection: u64, buffer: &mut Vec<u8>) -> bool {
+        let Some(client) = self.io.clients.connections.get_mut(&connection) else { return true };
+        std::mem::swap(client.protocol.out(), buffer);
+        self.io.clients.output_bytes += buffer.len() as u64;
+        client.protocol.closing()
+    }
+}

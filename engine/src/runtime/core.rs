@@ -1,0 +1,341 @@
+//! One running core: the shard, what its effects touch, and the turn.
+
+use super::Shared as Node;
+use crate::node::RunError;
+use crate::runtime::client::Clients;
+use crate::runtime::clock;
+use crate::runtime::io::{Io, LOG_RAM_BYTES_MAX, Requester};
+use crate::runtime::mailbox::{Mail, Outboxes};
+use crate::runtime::notify::Notify;
+use crate::runtime::peer::Links;
+use crate::runtime::replay;
+use crate::runtime::snapshot::CorePage;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use synod_net::binary::ServerInfo;
+use synod_net::server::{ServerConfig, Tag};
+use synod_shard::{Input, ReadFailed, ReadToken, Shard, ShardConfig};
+use synod_types::{
+    Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Members, Mono, Nanos, NodeId, Now,
+    PeerMessage, Reply, Shared,
+};
+
+/// Between two ticks of the machines.
+const TICK: Duration = Duration::from_millis(5);
+/// Between two refreshes of the core's page on the board.
+const PAGE_REFRESH: Nanos = Nanos::from_ms(20);
+
+/// Ends the process: acknowledging anything after this would be a lie. `panic = "abort"` would do; this says why first.
+pub(crate) fn fatal(why: &str) -> ! {
+    eprintln!("synod: fatal: {why}");
+    std::process::exit(1)
+}
+
+/// A core while it runs; borrowed by one task at a time and never across an await.
+pub(crate) struct Core {
+    me: CoreId,
+    node: Arc<Node>,
+    shard: Shard<Shared>,
+    /// What effects touch.
+    pub io: Io,
+    /// What all client connections have in common.
+    pub server: Rc<ServerConfig>,
+    page_at: Mono,
+}
+
+/// The handle tasks hold.
+#[derive(Clone)]
+pub(crate) struct Running {
+    core: Rc<RefCell<Core>>,
+    turn: Rc<Notify>,
+    /// The node's shared part.
+    pub node: Arc<Node>,
+    /// Which core this is.
+    pub me: CoreId,
+}
+
+/// The core of a node with `cores` cores that holds `group`.
+pub(crate) fn core_of(group: GroupId, cores: u16) -> CoreId {
+    // Group 0 goes with core 0, the data groups go round.
+    CoreId::new(group.get().saturating_sub(1) % cores)
+}
+
+/// How far `node` is from being the preferred leader of `group`: 0 for the one that should lead. Leaders go round the nodes
+/// after they went round the cores, so that every core of every node leads its share.
+fn priority_rank(group: GroupId, cores: u16, nodes: &[NodeId], node: NodeId) -> u32 {
+    let preferred = usize::from(group.get().saturating_sub(1) / cores) % nodes.len();
+    let own = nodes.iter().position(|&other| other == node).unwrap_or(0);
+    ((own + nodes.len() - preferred) % nodes.len()) as u32
+}
+
+impl Core {
+    /// Opens the core's log and replays it into a fresh shard.
+    pub async fn open(me: CoreId, node: Arc<Node>) -> Result<Running, RunError> {
+        let setup = &node.setup;
+        let cores = setup.cores();
+        let nodes: Vec<NodeId> = setup.members.iter().map(|member| member.id).collect();
+        let groups = (0..=setup.facts().group_count)
+            .map(GroupId::new)
+            .filter(|&group| core_of(group, cores) == me)
+            .map(|group| GroupConfig {
+                group,
+                node: setup.node(),
+                members: Members::majority(nodes.clone()),
+                priority_rank: priority_rank(group, cores, &nodes, setup.node()),
+            })
+            .collect();
+        let shard = Shard::new(ShardConfig {
+            node: setup.node(),
+            core: me,
+            groups,
+            timing: setup.options.timing,
+            cache_bytes: setup.options.cache_bytes,
+            pending_bytes_max: setup.options.pending_bytes_max,
+            pipeline_slots: setup.options.pipeline_slots,
+            seed: replay::seed()?,
+        });
+        let turn = Rc::new(Notify::default());
+        let (wal, shard) = replay::open(me, setup, shard, Rc::clone(&turn), LOG_RAM_BYTES_MAX).await?;
+        let links = Links::new(setup.peers().map(|member| member.id));
+        let io = Io::new(wal, links, Clients::default(), Outboxes::new(usize::from(cores)));
+        let server = Rc::new(ServerConfig {
+            info: ServerInfo {
+                cluster: setup.facts().cluster,
+                node: setup.node(),
+                group_count: setup.facts().group_count,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            port: setup.own().client_port,
+            ..ServerConfig::default()
+        });
+        let core = Self { me, node: Arc::clone(&node), shard, io, server, page_at: Mono::ZERO };
+        Ok(Running { core: Rc::new(RefCell::new(core)), turn, node, me })
+    }
+
+    /// Starts the machines, the turn task and the timer task.
+    pub fn start(running: &Running) {
+        {
+            let mut core = running.core.borrow_mut();
+            let now = clock::now();
+            core.shard.start(now);
+            core.refresh_page(now);
+        }
+        let turning = running.clone();
+        glommio::spawn_local(async move {
+            loop {
+                turning.turn.notified().await;
+                turning.core.borrow_mut().turn();
+            }
+        })
+        .detach();
+        let ticking = running.clone();
+        glommio::spawn_local(async move {
+            loop {
+                glommio::timer::sleep(TICK).await;
+                ticking.with(|core| core.tick());
+            }
+        })
+        .detach();
+    }
+
+    /// Stops in good order: what is in the log's buffers is written, so that the next start finds a clean end. Nothing that
+    /// was acknowledged depends on it.
+    pub async fn finish(running: &Running) {
+        for _ in 0..200 {
+            running.core.borrow_mut().turn();
+            if running.core.borrow().io.wal.backlog().oldest.is_none() {
+                return;
+            }
+            glommio::timer::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn step(&mut self, input: Input<Shared>, now: Now) {
+        self.shard.step(input, now, &mut self.io);
+        self.settle(now);
+    }
+
+    /// Tells the shard what its effects led to at once: places of records, reads from memory, links that are not there.
+    fn settle(&mut self, now: Now) {
+        loop {
+            if let Some((lsn, payload_at)) = self.io.appended.pop_front() {
+                self.shard.step(Input::Appended { lsn, payload_at }, now, &mut self.io);
+            } else if let Some((token, bytes)) = self.io.read_now.pop_front() {
+                self.shard.step(Input::ReadDone { token, result: Ok(bytes) }, now, &mut self.io);
+            } else if let Some(node) = self.io.links.take_unreachable() {
+                self.shard.step(Input::LinkLost { node }, now, &mut self.io);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        match self.io.wal.poll() {
+            Ok(Some(lsn)) => {
+                self.io.release(lsn);
+                self.step(Input::Durable { lsn }, clock::now());
+            }
+            Ok(None) => {}
+            Err(failed) => fatal(&failed.to_string()),
+        }
+        while let Some((token, result)) = self.io.wal.take_read() {
+            let result = result.map(Shared::new).map_err(|error| {
+                eprintln!("synod: core {}: {error}", self.me.get());
+                ReadFailed
+            });
+            self.step(Input::ReadDone { token: ReadToken(token), result }, clock::now());
+        }
+        self.step(Input::TurnEnd, clock::now());
+        if let Err(failed) = self.io.wal.submit() {
+            fatal(&failed.to_string());
+        }
+        self.io.links.flush();
+        self.io.clients.flush();
+    }
+
+    fn tick(&mut self) {
+        let now = clock::now();
+        self.step(Input::Tick, now);
+        if now.mono.since(self.page_at) >= PAGE_REFRESH {
+            self.refresh_page(now);
+        }
+    }
+
+    fn refresh_page(&mut self, now: Now) {
+        self.page_at = now.mono;
+        let page = CorePage {
+            groups: self.shard.status().collect(),
+            cache: self.shard.cache_stats(),
+            connections: self.io.clients.count(),
+            connections_total: self.io.clients.total,
+            commands: self.io.commands,
+            input_bytes: self.io.clients.input_bytes,
+            output_bytes: self.io.clients.output_bytes,
+        };
+        self.node.board.write(usize::from(self.me.get()), page);
+    }
+
+    /// The board with this core's own page as of now.
+    pub fn board(&mut self) -> Vec<CorePage> {
+        self.refresh_page(clock::now());
+        self.node.board.read()
+    }
+
+    /// A command of a connection: to the core of its group.
+    pub fn command(
+        &mut self,
+        connection: u64,
+        tag: Tag,
+        group: GroupId,
+        consistency: Consistency,
+        command: Command<Shared>,
+        now: Now,
+    ) {
+        let id = self.io.requests.open(Requester::Connection { connection, tag });
+        if command.op.is_write() && self.io.overloaded() {
+            self.io.reply(id, Reply::Error(ErrorKind::Busy));
+            return;
+        }
+        if group.get() > self.node.setup.facts().group_count {
+            self.io.reply(id, Reply::Error(ErrorKind::Malformed));
+            return;
+        }
+        let core = core_of(group, self.node.setup.cores());
+        if core == self.me {
+            self.step(Input::Request { id, group, consistency, command }, now);
+        } else {
+            let command = command.map(|bytes| bytes.as_ref().to_vec());
+            self.io.outboxes.post(core, Mail::Request { from: self.me, id, group, consistency, command });
+        }
+    }
+
+    fn mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Request { from, id, group, consistency, command } => {
+                let id = self.io.requests.open(Requester::Core { core: from, id });
+                if command.op.is_write() && self.io.overloaded() {
+                    self.io.reply(id, Reply::Error(ErrorKind::Busy));
+                    return;
+                }
+                let command = command.map(Shared::new);
+                self.step(Input::Request { id, group, consistency, command }, clock::now());
+            }
+            Mail::Reply { id, reply } => self.io.reply(id, reply.borrow()),
+        }
+    }
+
+    /// A peer's message. Under overload what only makes work is dropped: it comes again or is pulled.
+    pub fn peer_message(&mut self, from: NodeId, message: PeerMessage<Shared>, now: Now) {
+        use synod_types::GroupMessage::{Accept, Learn};
+        if self.io.overloaded()
+            && matches!(&message, PeerMessage::Group { message: Accept { .. } | Learn { .. }, .. })
+        {
+            return;
+        }
+        self.step(Input::Peer { from, message }, now);
+    }
+
+    /// The link to a peer broke.
+    pub fn link_lost(&mut self, node: NodeId) {
+        self.step(Input::LinkLost { node }, clock::now());
+    }
+}
+
+impl Running {
+    /// Lets `work` happen to the core and has the turn ended soon.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
+        let result = work(&mut self.core.borrow_mut());
+        self.turn.notify();
+        result
+    }
+
+    /// The same for work that gives the machines nothing to do.
+    pub fn with_quiet<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
+        work(&mut self.core.borrow_mut())
+    }
+
+    /// Mail from another core.
+    pub fn on_mail(&self, mail: Mail) {
+        self.with(|core| core.mail(mail));
+    }
+    /// The oldest message for another core.
+    pub fn take_mail(&self, to: usize) -> Option<Mail> {
+        self.core.borrow().io.outboxes.take(to)
+    }
+    /// Notified when there is mail for a core.
+    pub fn outbox_wake(&self, to: usize) -> Rc<Notify> {
+        self.core.borrow().io.outboxes.wake_of(to)
+    }
+}
+
+impl Core {
+    /// The node this core belongs to.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_leads_its_share_on_every_core() {
+        let nodes: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
+        for cores in [1_u16, 2, 4] {
+            let mut led = std::collections::BTreeMap::new();
+            for group in (1..=48).map(GroupId::new) {
+                let leader = nodes
+                    .iter()
+                    .filter(|&&node| priority_rank(group, cores, &nodes, node) == 0)
+                    .collect::<Vec<_>>();
+                assert_eq!(leader.len(), 1, "one preferred leader");
+                *led.entry((*leader[0], core_of(group, cores))).or_insert(0) += 1;
+            }
+            assert!(led.values().all(|&count| count == 48 / 3 / i32::from(cores)), "{led:?}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Questions about the node rather than about keys: status, topology, DBSIZE, time.
+
+use crate::runtime::clock;
+use crate::runtime::core::{Core, core_of};
+use crate::runtime::snapshot::CorePage;
+use synod_net::binary::{
+    Durability, GroupRole, GroupState, NodeStatus, Topology, TopologyGroup, TopologyNode,
+};
+use synod_net::server::{LocalAnswer, LocalQuery};
+use synod_shard::Role;
+use synod_types::GroupId;
+
+impl Core {
+    /// Answers a local query.
+    pub fn local(&mut self, query: &LocalQuery) -> LocalAnswer {
+        match query {
+            LocalQuery::Time => {
+                let micros = std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .map_or(0, |since| since.as_micros() as u64);
+                LocalAnswer::Time { micros }
+            }
+            LocalQuery::DbSize => {
+                let keys: u64 =
+                    self.board().iter().flat_map(|page| &page.groups).map(|group| group.keys).sum();
+                LocalAnswer::Int(i64::try_from(keys).unwrap_or(i64::MAX))
+            }
+            LocalQuery::Info { .. } | LocalQuery::Status => {
+                let pages = self.board();
+                LocalAnswer::Status(self.node_status(&pages))
+            }
+            LocalQuery::Topology => {
+                let pages = self.board();
+                LocalAnswer::Topology(self.topology(&pages))
+            }
+        }
+    }
+
+    fn node_status(&self, pages: &[CorePage]) -> NodeStatus {
+        let setup = &self.node().setup;
+        let mut groups: Vec<GroupState> = pages
+            .iter()
+            .flat_map(|page| &page.groups)
+            .map(|group| GroupState {
+                group: group.group,
+                core: core_of(group.group, setup.cores()),
+                role: match group.role {
+                    Role::Follower => GroupRole::Follower,
+                    Role::Candidate => GroupRole::Candidate,
+                    Role::Leader => GroupRole::Leader,
+                },
+                serving: group.serving,
+                leader: group.leader,
+                promised: group.promised,
+                chosen: group.chosen,
+                applied: group.applied,
+                keys: group.keys,
+                leader_changes: group.leader_changes,
+            })
+            .collect();
+        groups.sort_by_key(|group| group.group);
+        let sum = |of: fn(&CorePage) -> u64| pages.iter().map(of).sum::<u64>();
+        let counters = [
+            ("connected_clients", sum(|page| page.connections)),
+            ("total_connections_received", sum(|page| page.connections_total)),
+            ("total_commands_processed", sum(|page| page.commands)),
+            ("total_net_input_bytes", sum(|page| page.input_bytes)),
+            ("total_net_output_bytes", sum(|page| page.output_bytes)),
+            ("keyspace_hits", sum(|page| page.cache.hits)),
+            ("keyspace_misses", sum(|page| page.cache.misses)),
+            ("cache_bytes", sum(|page| page.cache.bytes)),
+            ("cache_bytes_max", sum(|page| page.cache.bytes_max)),
+            ("cache_evictions", sum(|page| page.cache.evictions)),
+            ("process_id", u64::from(std::process::id())),
+        ];
+        NodeStatus {
+            node: setup.node(),
+            incarnation: setup.identity().incarnation,
+            core_count: setup.cores(),
+            uptime_ms: clock::now().mono.since(self.node().started).as_ms(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            durability: Durability::Sync,
+            groups,
+            counters: counters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
+
+    fn topology(&self, pages: &[CorePage]) -> Topology {
+        let setup = &self.node().setup;
+        let nodes = setup
+            .members
+            .iter()
+            .map(|member| TopologyNode {
+                node: member.id,
+                host: member.host.clone(),
+                port: member.client_port,
+                core_port_base: member.core_port_base,
+                core_count: member.cores,
+            })
+            .collect();
+        let mut groups: Vec<TopologyGroup> = pages
+            .iter()
+            .flat_map(|page| &page.groups)
+            .filter(|group| group.group != GroupId::SYSTEM)
+            .map(|group| TopologyGroup {
+                group: group.group,
+                leader: group.leader,
+                core: core_of(group.group, setup.cores()),
+            })
+            .collect();
+        groups.sort_by_key(|group| group.group);
+        Topology {
+            cluster: setup.facts().cluster,
+            // Boot time rises with every answer, so the newer of two views of one node is the later one.
+            epoch: clock::now().mono.0,
+            group_count: setup.facts().group_count,
+            nodes,
+            groups,
+        }
+    }
+}
