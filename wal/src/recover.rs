@@ -18,6 +18,7 @@ use crate::options::{WRITES_IN_FLIGHT_MAX, WalOptions, WhenEmpty};
 use crate::scan::{Beyond, Expected, Place, Scan, watermark_sane};
 use crate::table::{Facts, Label, Verdict};
 use core::fmt;
+use std::collections::BTreeSet;
 use std::io;
 use synod_types::{Location, SegmentId};
 
@@ -126,6 +127,8 @@ pub(crate) struct Recovered {
     pub previous: SegmentId,
     pub segment_next: SegmentId,
     pub generation_next: u64,
+    /// Segments that hold records: those that were read, and those before the start, which a checkpoint may point into.
+    pub live: BTreeSet<SegmentId>,
     /// Segments outside the log that are worth recycling, newest first: in that order their loss, one by one, never breaks
     /// a link.
     pub recyclable: Vec<SegmentId>,
@@ -177,18 +180,16 @@ pub(crate) fn recover<D: Disk>(
     }
 
     let last = end.last_segment;
-    let outside: Vec<_> = ids
-        .iter()
-        .rev()
-        .copied()
-        .filter(|&id| id >= from && (id > last || links.iter().all(|header| header.segment != id)))
-        .collect();
+    let inside: BTreeSet<_> = links.iter().map(|header| header.segment).filter(|&id| id <= last).collect();
+    let outside: Vec<_> =
+        ids.iter().rev().copied().filter(|&id| id >= from && !inside.contains(&id)).collect();
     let (mut recyclable, mut removable) = (Vec::new(), Vec::new());
     for &id in &outside {
         let head = disk.head(id).map_err(io_error("read", disk.describe(Some(id))))?;
         let usable = head.size == u64::from(options.segment_bytes);
         if usable { recyclable.push(id) } else { removable.push(id) }
     }
+    let live = ids.iter().copied().filter(|id| *id < from || inside.contains(id)).collect();
     let newest_generation = links.last().map_or(0, |header| header.generation);
     Ok(Recovered {
         report: RecoveryReport {
@@ -208,6 +209,7 @@ pub(crate) fn recover<D: Disk>(
         previous: last,
         segment_next: SegmentId::new(newest.get() + 1),
         generation_next: newest_generation + 1,
+        live,
         recyclable,
         removable,
     })
@@ -220,6 +222,7 @@ fn fresh() -> Recovered {
         previous: SegmentId::new(0),
         segment_next: SegmentId::new(1),
         generation_next: 1,
+        live: BTreeSet::new(),
         recyclable: Vec::new(),
         removable: Vec::new(),
     }

@@ -7,7 +7,7 @@ use crate::disk::{Disk, SegmentPlan};
 use crate::layout::{Continues, Key, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::options::WalOptions;
 use crate::recover::Recovered;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use synod_types::{CoreId, SegmentId};
 
@@ -44,6 +44,8 @@ pub(crate) struct Segments {
     error: Option<String>,
     next: SegmentId,
     generation_next: u64,
+    /// Segments that were written and are not released.
+    live: BTreeSet<SegmentId>,
     /// Files nobody needs, the one to be used first at the end.
     recyclable: Vec<SegmentId>,
     /// Files nobody needs and nobody can use; removed once the log has a segment to go on in.
@@ -67,6 +69,7 @@ impl Segments {
             error: None,
             next: recovered.segment_next,
             generation_next: recovered.generation_next,
+            live: recovered.live.clone(),
             recyclable,
             removable: recovered.removable.clone(),
         };
@@ -106,6 +109,7 @@ impl Segments {
     /// Goes on to the next segment.
     pub(crate) fn rotate<D: Disk>(&mut self, disk: &mut D) {
         let Some(left) = self.planned.pop_front() else { unreachable!("a segment is always in use") };
+        self.live.insert(left.segment);
         if left.segment > self.ready_through {
             self.behind.push_back(left);
         }
@@ -119,10 +123,19 @@ impl Segments {
         segment <= self.ready_through
     }
 
-    pub(crate) fn release(&mut self, segment: SegmentId) {
-        assert!(!self.recyclable.contains(&segment), "{segment} was released twice");
+    /// Takes a segment back; false if there is no such segment to be taken back.
+    pub(crate) fn release(&mut self, segment: SegmentId) -> bool {
+        if !self.live.remove(&segment) {
+            return false;
+        }
         self.recyclable.insert(0, segment);
         self.error = None;
+        true
+    }
+
+    /// Segments that were left and hold records.
+    pub(crate) fn live(&self) -> impl Iterator<Item = SegmentId> {
+        self.live.iter().copied()
     }
 
     pub(crate) fn error(&self) -> Option<&str> {

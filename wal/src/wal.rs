@@ -179,7 +179,8 @@ impl<D: Disk> Wal<D> {
     /// When the log has failed.
     pub fn submit(&mut self) -> Result<(), LogFailed> {
         self.check()?;
-        while self.in_flight < self.options.writes_in_flight {
+        // The second bound: however many overtake a straggler, recovery must be able to tell what did from damage.
+        while self.in_flight < self.options.writes_in_flight && self.submitted < WRITES_IN_FLIGHT_MAX {
             if self.submitted == self.held.len() {
                 match &self.open {
                     Some(open) if self.segments.is_ready(open.segment) => self.close_block(),
@@ -285,18 +286,25 @@ impl<D: Disk> Wal<D> {
         self.reads_done.pop_front()
     }
 
-    /// Gives a segment back: nobody needs its records any more. Its file is used again under a new id.
+    /// Gives a segment back: nobody needs its records any more. Its file is used again under a new id. False if it is none of
+    /// [`Wal::segments`].
     ///
     /// The caller owes that every later open gets a `replay_from` above it, and gives it back again after a restart if it is
     /// still there.
     ///
     /// # Panics
-    /// When the log is not through with it: it is the one in use or one to come, or holds blocks that are not durable.
-    pub fn release(&mut self, segment: SegmentId) {
-        let oldest_needed = self.held.front().map_or(self.segments.current(), |held| held.segment);
-        assert!(segment.get() > 0 && segment < oldest_needed, "{segment} is still being written");
-        self.segments.release(segment);
+    /// When blocks of it are not durable yet.
+    pub fn release(&mut self, segment: SegmentId) -> bool {
+        let unfinished = self.held.front().is_some_and(|held| segment >= held.segment);
+        assert!(segment < self.segments.current() && !unfinished, "{segment} is still being written");
+        let released = self.segments.release(segment);
         self.segments.pump(&mut self.disk);
+        released
+    }
+
+    /// The segments before the current one that hold records, oldest first, including those before `replay_from`.
+    pub fn segments(&self) -> impl Iterator<Item = SegmentId> {
+        self.segments.live()
     }
 
     /// Tries again to make a segment after that failed (a full disk, say); see [`Wal::prepare_error`].

@@ -1,4 +1,7 @@
 //! The log against its promises, on both disks: the simulated one passes the same suite as the real one.
 
 mod conformance;
+mod crashes;
+mod damage;
+mod faults;
 mod rig;
