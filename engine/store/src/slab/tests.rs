@@ -217,3 +217,26 @@ fn a_handle_of_before_a_page_changed_class_misses() {
     assert!(slab.get(other, owner(9), 5000, 9).is_some());
     slab.invariants();
 }
+
+#[test]
+fn a_starving_class_takes_a_page_that_nobody_uses() {
+    let cost = PAGE_BYTES_MIN + 4 * size_of::<Cell>();
+    let mut slab = Slab::new(cost + 4096);
+    let first = slab.insert(owner(1), 1, &[1; 4096]);
+    slab.release(first, owner(1));
+    let other = slab.insert(owner(9), 9, &[2; 5000]);
+    assert!(slab.get(other, owner(9), 5000, 9).is_some());
+    assert_eq!(slab.stats().evictions, 0);
+    slab.invariants();
+}
+
+#[test]
+fn a_value_that_shrinks_moves_to_a_cell_of_its_size() {
+    let mut slab = Slab::new(1 << 20);
+    let large = slab.insert(owner(1), 1, &[1; 4096]);
+    let small = slab.replace(large, owner(1), 2, &[2; 100]);
+    assert_ne!(slab.pages.page_of(large), slab.pages.page_of(small));
+    assert!(!slab.is_owner(large, owner(1)));
+    assert_eq!(slab.get(small, owner(1), 100, 2), Some(&[2; 100][..]));
+    slab.invariants();
+}

@@ -1,6 +1,7 @@
 //! The store as its caller sees it.
 
 mod cold;
+mod digests;
 mod edges;
 mod model;
 mod retries;

@@ -315,7 +315,6 @@ fn command_of(act: &Act, step: usize, now: u64, sessions: &[SessionId]) -> Optio
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
     #[test]
     fn three_replicas_and_a_sorted_map_agree(start in prop_oneof![Just(1_u64), Just(1_790_000_000_000_u64)], acts in proptest::collection::vec(acts(), 1..120)) {
         let mut twin = Twin::default();
