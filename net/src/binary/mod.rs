@@ -14,7 +14,7 @@ mod info;
 mod request;
 mod response;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use codes::{Failure, error_code, error_of_code};
 pub(crate) use frame::split;

@@ -1,7 +1,7 @@
 //! The binary protocol on a connection: requests become asks, replies go out as they come. The tag is the client's own
 //! request id, so nothing is kept per request but a count.
 
-use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag};
+use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
 use crate::binary::{self, Decoded, Failure, Request};
 use synod_types::{Command, Consistency, ErrorKind, GroupId, Op, Reply, Shared};
 
@@ -21,6 +21,10 @@ impl BinaryFace {
         self.open
     }
 
+    pub(super) fn is_full(&self, limits: &Limits, out_len: usize) -> bool {
+        self.open >= limits.open_asks_max || out_len >= limits.out_bytes_soft
+    }
+
     /// Parses requests until one needs the shell, the output is full or the input ends. Returns the bytes used.
     pub(super) fn parse(
         &mut self,
@@ -30,7 +34,7 @@ impl BinaryFace {
         draining: &mut bool,
     ) -> (Option<Ask>, usize) {
         let mut used = 0;
-        while out.len() < config.server.limits.out_bytes_soft {
+        while !*draining && !self.is_full(&config.server.limits, out.len()) {
             let (frame, id, decoded) = match binary::split(&input[used..]).and_then(|frame| match frame {
                 None => Ok(None),
                 Some(frame) => binary::decode_request(frame).map(|(id, decoded)| Some((frame, id, decoded))),
@@ -52,9 +56,6 @@ impl BinaryFace {
                     if let Some(ask) = self.dispatch(config, id, request, out, draining) {
                         self.open += 1;
                         return (Some(ask), used);
-                    }
-                    if *draining {
-                        break;
                     }
                 }
             }
@@ -146,23 +147,5 @@ impl BinaryFace {
                 binary::encode_failure(out, id, Failure::Unavailable, "no such answer");
             }
         }
-    }
-}
-
-/// The command with key and value in one allocation of its own.
-fn own(command: &Command<&[u8]>) -> Command<Shared> {
-    let value = match command.op {
-        Op::Set { value, .. } => value,
-        _ => &[],
-    };
-    let mut bytes = Vec::with_capacity(command.key.len() + value.len());
-    bytes.extend_from_slice(command.key);
-    bytes.extend_from_slice(value);
-    let shared = Shared::new(bytes);
-    Command {
-        namespace: command.namespace,
-        key: shared.slice(0, command.key.len()),
-        op: command.op.map(|value| shared.slice(command.key.len(), value.len())),
-        stamp: command.stamp,
     }
 }

@@ -1,9 +1,19 @@
 //! The connection: tells the protocols apart by their first bytes and hands over to the one spoken.
 
 use super::binary::BinaryFace;
+use super::resp::RespFace;
 use super::{Ask, ConnectionConfig, LocalAnswer, Tag};
 use crate::binary::{self, Failure, PREAMBLE};
 use synod_types::Reply;
+
+/// An input buffer that grew beyond this is given back once it is empty.
+const INPUT_KEPT_BYTES: usize = 256 << 10;
+/// A first line longer than this is no HTTP request line worth waiting for.
+const HTTP_LINE_BYTES_MAX: usize = 8 << 10;
+const HTTP_METHODS: [&[u8]; 6] = [b"GET /", b"HEAD /", b"PUT /", b"POST /", b"DELETE /", b"OPTIONS "];
+const HTTP_ANSWER: &[u8] =
+    b"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain\r\nContent-Length: 53\r\n\
+    Connection: close\r\n\r\nThis port speaks RESP and the Synod binary protocol.\n";
 
 /// Which protocol is spoken.
 #[derive(Debug)]
@@ -12,6 +22,8 @@ enum Face {
     Undecided,
     /// The binary protocol.
     Binary(BinaryFace),
+    /// RESP, or inline commands.
+    Resp(Box<RespFace>),
 }
 
 /// The server side of one client connection; see the module's contract.
@@ -51,8 +63,7 @@ impl Connection {
         if self.draining {
             return;
         }
-        self.input.drain(..self.at);
-        self.at = 0;
+        self.compact();
         self.input.extend_from_slice(bytes);
     }
 
@@ -65,9 +76,13 @@ impl Connection {
     // Not an iterator: it goes on after it gave nothing.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Ask> {
-        let ask = if self.draining { None } else { self.parse() };
+        let ask = self.parse();
         if ask.is_some() {
             return ask;
+        }
+        if self.draining && self.at > 0 {
+            self.input = Vec::new(); // never looked at again
+            self.at = 0;
         }
         if self.closing() && !self.close_told {
             self.close_told = true;
@@ -78,9 +93,11 @@ impl Connection {
 
     /// Answers an `Ask::Command`.
     pub fn reply(&mut self, tag: Tag, reply: Reply<&[u8]>) {
+        let limits = &self.config.server.limits;
         match &mut self.face {
             Face::Undecided => {}
-            Face::Binary(face) => face.reply(&self.config.server.limits, &mut self.out, tag, reply),
+            Face::Binary(face) => face.reply(limits, &mut self.out, tag, reply),
+            Face::Resp(face) => face.reply(limits, &mut self.out, tag, reply),
         }
     }
 
@@ -89,6 +106,7 @@ impl Connection {
         match &mut self.face {
             Face::Undecided => {}
             Face::Binary(face) => face.answer(&mut self.out, tag, &answer),
+            Face::Resp(face) => face.answer(&self.config.server, &mut self.out, tag, &answer),
         }
     }
 
@@ -104,37 +122,44 @@ impl Connection {
 
     /// Whether all is answered and the connection is to be closed once `out` is sent.
     pub fn closing(&self) -> bool {
-        self.draining && self.open() == 0
+        self.draining
+            && match &self.face {
+                Face::Undecided => true,
+                Face::Binary(face) => face.open() == 0,
+                Face::Resp(face) => face.is_idle(),
+            }
     }
 
-    fn open(&self) -> usize {
-        match &self.face {
-            Face::Undecided => 0,
-            Face::Binary(face) => face.open(),
-        }
+    /// Bytes of memory held for this connection: what came in and what waits to go out.
+    pub fn held_bytes(&self) -> usize {
+        let face = match &self.face {
+            Face::Undecided | Face::Binary(_) => 0,
+            Face::Resp(face) => face.held_bytes(),
+        };
+        self.input.capacity() + self.out.capacity() + face
     }
 
     fn is_full(&self) -> bool {
         let limits = &self.config.server.limits;
-        self.open() >= limits.open_asks_max || self.out.len() >= limits.out_bytes_soft
+        match &self.face {
+            Face::Undecided => false,
+            Face::Binary(face) => face.is_full(limits, self.out.len()),
+            Face::Resp(face) => face.is_full(limits, self.out.len()),
+        }
     }
 
     fn parse(&mut self) -> Option<Ask> {
-        if matches!(self.face, Face::Undecided) {
+        if matches!(self.face, Face::Undecided) && !self.draining {
             self.sniff();
         }
-        if self.is_full() || self.draining {
-            return None;
-        }
-        let ask = match &mut self.face {
-            Face::Undecided => None,
-            Face::Binary(face) => {
-                let input = &self.input[self.at..];
-                let (ask, used) = face.parse(&self.config, input, &mut self.out, &mut self.draining);
-                self.at += used;
-                ask
-            }
+        let input = &self.input[self.at..];
+        let (ask, used) = match &mut self.face {
+            Face::Undecided => (None, 0),
+            Face::Binary(face) => face.parse(&self.config, input, &mut self.out, &mut self.draining),
+            Face::Resp(face) => face.parse(&self.config, input, &mut self.out, &mut self.draining),
         };
+        self.at += used;
+        assert!(self.at <= self.input.len(), "more was parsed than there is");
         if ask.is_none() && self.ended && !self.is_full() {
             self.draining = true; // what is left is no whole request
         }
@@ -144,27 +169,78 @@ impl Connection {
     /// Decides by the first bytes which protocol is spoken.
     fn sniff(&mut self) {
         let input = &self.input[self.at..];
-        let Some(&first) = input.first() else {
-            self.draining = self.ended;
-            return;
-        };
-        if first == PREAMBLE[0] {
-            let Some(preamble) = input.first_chunk::<8>() else { return };
-            self.at += preamble.len();
-            if preamble[..6] != PREAMBLE[..6] {
-                self.fail(Failure::Protocol, "the connection opens with neither RESP nor the preamble");
-            } else if *preamble != PREAMBLE {
-                self.fail(Failure::Version, "this server speaks version 1 of the binary protocol");
-            } else {
-                self.face = Face::Binary(BinaryFace::new(&self.config.server));
+        let Some(&first) = input.first() else { return };
+        if first != PREAMBLE[0] {
+            match looks_like_http(input) {
+                None if !self.ended => {}
+                Some(true) => {
+                    self.out.extend_from_slice(HTTP_ANSWER);
+                    self.draining = true;
+                }
+                _ => self.face = Face::Resp(Box::new(RespFace::new(&self.config.server))),
             }
             return;
         }
-        self.fail(Failure::Protocol, "unknown protocol");
+        let Some(preamble) = input.first_chunk::<8>() else { return };
+        self.at += preamble.len();
+        if preamble[..6] != PREAMBLE[..6] {
+            self.fail(Failure::Protocol, "the connection opens with neither RESP nor the preamble");
+        } else if *preamble != PREAMBLE {
+            self.fail(Failure::Version, "this server speaks version 1 of the binary protocol");
+        } else {
+            self.face = Face::Binary(BinaryFace::new(&self.config.server));
+        }
     }
 
     fn fail(&mut self, failure: Failure, text: &str) {
         binary::encode_failure(&mut self.out, 0, failure, text);
         self.draining = true;
+    }
+
+    /// Forgets parsed bytes. What is left is at most a partial request when the shell asks until nothing comes.
+    fn compact(&mut self) {
+        self.input.drain(..self.at);
+        self.at = 0;
+        if self.input.is_empty() && self.input.capacity() > INPUT_KEPT_BYTES {
+            self.input.shrink_to(INPUT_KEPT_BYTES);
+        }
+    }
+}
+
+/// Whether the first line is an HTTP request line; `None` while that cannot be told. `GET /a` alone is an inline command.
+fn looks_like_http(input: &[u8]) -> Option<bool> {
+    let may_be = |method: &&[u8]| {
+        let common = input.len().min(method.len());
+        input[..common] == method[..common]
+    };
+    if !HTTP_METHODS.iter().any(may_be) {
+        return Some(false);
+    }
+    match input.iter().take(HTTP_LINE_BYTES_MAX).position(|&byte| byte == b'\n') {
+        Some(end) => Some(input[..end].windows(8).any(|part| part == b" HTTP/1.")),
+        None if input.len() >= HTTP_LINE_BYTES_MAX => Some(false),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_told_from_inline_commands_by_its_whole_first_line() {
+        for (input, want) in [
+            (&b"GET / HTTP/1.1\r\n"[..], Some(true)),
+            (b"GET /key\r\n", Some(false)),
+            (b"GET /key", None),
+            (b"GE", None),
+            (b"SET k v\r\n", Some(false)),
+            (b"*1\r\n", Some(false)),
+        ] {
+            assert_eq!(looks_like_http(input), want, "{input:?}");
+        }
+        assert_eq!(looks_like_http(&[b"GET /".as_slice(), &[b'a'; 9000]].concat()), Some(false));
+        let body = HTTP_ANSWER.windows(4).position(|part| part == b"\r\n\r\n").expect("a head") + 4;
+        assert_eq!(HTTP_ANSWER.len() - body, 53);
     }
 }

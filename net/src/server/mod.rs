@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Contract with the shell:
-//! - after `received`, `received_end`, `reply` and `answer`, call `next` until it gives `None`;
+//! - after `received`, `received_end`, `reply`, `answer` and whenever part of `out` was sent, call `next` until it gives
+//!   `None`: what was held back by a full connection comes out then;
 //! - each `Ask::Command` is answered by one `reply`, each `Ask::Local` by one `answer`, in any order; RESP's own order is
 //!   kept in here;
 //! - send what is in `out` (swap it with an empty buffer); read the socket only while `wants_read`;
@@ -16,12 +17,18 @@
 //! What needs no shard (PING, HELLO, CLIENT, COMMAND, CONFIG, every error) is answered in here. An authentication state
 //! stands before all dispatch. Memory is bounded: by [`Limits`], whatever the client sends or refuses to read.
 
+mod admin;
 mod binary;
 mod connection;
+mod info;
+mod resp;
+mod slots;
+#[cfg(test)]
+mod tests;
 
 use crate::binary::{NodeStatus, ServerInfo, Topology};
 use std::rc::Rc;
-use synod_types::{Command, Consistency, GroupId, Shared};
+use synod_types::{Command, Consistency, GroupId, Op, Shared};
 
 pub use connection::Connection;
 
@@ -163,4 +170,22 @@ fn password_fits(wanted: Option<&[u8]>, given: &[u8]) -> bool {
     let Some(wanted) = wanted else { return true };
     let difference = wanted.iter().zip(given).fold(0, |acc, (a, b)| acc | (a ^ b));
     wanted.len() == given.len() && difference == 0
+}
+
+/// The command with key and value in one allocation of its own.
+fn own(command: &Command<&[u8]>) -> Command<Shared> {
+    let value = match command.op {
+        Op::Set { value, .. } => value,
+        _ => &[],
+    };
+    let mut bytes = Vec::with_capacity(command.key.len() + value.len());
+    bytes.extend_from_slice(command.key);
+    bytes.extend_from_slice(value);
+    let shared = Shared::new(bytes);
+    Command {
+        namespace: command.namespace,
+        key: shared.slice(0, command.key.len()),
+        op: command.op.map(|value| shared.slice(command.key.len(), value.len())),
+        stamp: command.stamp,
+    }
 }

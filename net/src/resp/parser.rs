@@ -1,0 +1,767 @@
+//! The request parser: arrays of bulk strings and inline commands, incremental, hard-capped.
+//!
+//! ```text
+//!  input   ...│*3␍␊$3␍␊SET␍␊$1␍␊k␍␊$4096␍␊vvvvvvv              (more to come)
+//!             └ start of the command              └ progress: never looked at twice
+//! ```
+//! A bulk over its cap is not buffered: its bytes are skipped as they stream in, the command is refused as a whole, and the
+//! connection lives. Nonsense breaks the connection.
+
+use super::number::parse_i64;
+use std::borrow::Cow;
+
+/// Longest inline command, as in Redis.
+pub const INLINE_BYTES_MAX: usize = 64 << 10;
+/// Longest bulk that is skipped rather than taken for nonsense: Redis's proto-max-bulk-len.
+pub const SKIP_BYTES_MAX: i64 = 512 << 20;
+/// Longest `*…` or `$…` line: a mark, 20 digits and a line break, with some room.
+const HEAD_BYTES_MAX: usize = 32;
+/// Bounds before the client has authenticated, as in Redis.
+const UNTRUSTED_ARGUMENTS_MAX: usize = 10;
+const UNTRUSTED_BULK_BYTES_MAX: usize = 16 << 10;
+
+/// Caps of the parser.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caps {
+    /// Longest argument that is kept.
+    pub bulk_bytes: usize,
+    /// Longest command, protocol bytes included.
+    pub command_bytes: usize,
+    /// Most arguments.
+    pub arguments: usize,
+    /// Whether the client has proved who it is; before that the caps are much lower.
+    pub trusted: bool,
+}
+
+/// The arguments of one command, the first being its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Args<'a> {
+    bytes: &'a [u8],
+    ranges: &'a [(u32, u32)],
+}
+
+impl<'a> Args<'a> {
+    /// Arguments at `ranges` (start, length) of `bytes`.
+    ///
+    /// # Panics
+    /// In [`Args::get`] when a range does not lie inside.
+    pub fn new(bytes: &'a [u8], ranges: &'a [(u32, u32)]) -> Self {
+        Self { bytes, ranges }
+    }
+    /// How many, the name included.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+    /// The one at `index`.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn get(&self, index: usize) -> &'a [u8] {
+        let (start, len) = self.ranges[index];
+        &self.bytes[start as usize..start as usize + len as usize]
+    }
+    /// All of them from `index` on.
+    pub fn iter_from(self, index: usize) -> impl Iterator<Item = &'a [u8]> {
+        (index..self.len()).map(move |index| self.get(index))
+    }
+    /// Where each argument lies.
+    pub fn ranges(&self) -> &'a [(u32, u32)] {
+        self.ranges
+    }
+    /// The bytes that the ranges refer to.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
+/// What the parser found at the front of the input.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// More bytes are needed; the first `used` are done with and must not be shown again.
+    More {
+        /// Bytes done with.
+        used: usize,
+    },
+    /// Nothing to execute (an empty line, an empty array).
+    Empty {
+        /// Bytes done with.
+        used: usize,
+    },
+    /// A command.
+    Command {
+        /// Bytes it took.
+        used: usize,
+        /// Its arguments, at least one.
+        args: Args<'a>,
+    },
+    /// A command that was over a cap and is gone; answer with this error and go on.
+    Refused {
+        /// Bytes done with.
+        used: usize,
+        /// The error line.
+        error: String,
+    },
+    /// Nonsense: answer with this error and close.
+    Broken {
+        /// The error line.
+        error: Cow<'static, str>,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum State {
+    #[default]
+    Start,
+    /// In an inline command whose first `scanned` bytes hold no line break.
+    Inline,
+    /// Before the `$` line of the next argument.
+    BulkHead,
+    /// In an argument of which `left` bytes are missing, or are to be skipped.
+    BulkBody { len: usize, left: usize },
+    /// Before the line break that ends an argument.
+    BulkEnd,
+}
+
+/// The parser's memory of a command that has not come to its end.
+#[derive(Debug, Default)]
+pub struct Parser {
+    state: State,
+    /// Bytes of the current command that were looked at, as far as they were not reported as used.
+    progress: usize,
+    /// Bytes of the current command so far, skipped ones not counted.
+    kept: usize,
+    /// Arguments still to come.
+    missing: usize,
+    /// Arguments so far, from the start of the command.
+    ranges: Vec<(u32, u32)>,
+    /// Why the current command will not be executed.
+    refused: Option<String>,
+    /// Arguments of an inline command, unquoted.
+    unquoted: Vec<u8>,
+}
+
+/// Whether a step of the state machine can go on.
+enum Flow {
+    Next,
+    NeedMore,
+    Done,
+    Empty,
+    Break(Cow<'static, str>),
+}
+
+impl Parser {
+    /// A parser at the start of a command.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes of memory held between two calls.
+    pub fn held_bytes(&self) -> usize {
+        self.unquoted.capacity() + self.ranges.capacity() * size_of::<(u32, u32)>()
+    }
+
+    /// Looks at `input`, which starts with the byte after those reported as used so far.
+    pub fn parse<'a>(&'a mut self, input: &'a [u8], caps: &Caps) -> Step<'a> {
+        debug_assert!(self.progress <= input.len(), "input shrank");
+        loop {
+            let flow = match self.state {
+                State::Start => self.on_start(input, caps),
+                State::Inline => self.on_inline(input),
+                State::BulkHead => self.on_bulk_head(input, caps),
+                State::BulkBody { len, left } => self.on_bulk_body(input, len, left),
+                State::BulkEnd => self.on_bulk_end(input),
+            };
+            match flow {
+                Flow::Next => {}
+                Flow::NeedMore => {
+                    // Of a refused command nothing is kept.
+                    let used = if self.refused.is_some() { core::mem::take(&mut self.progress) } else { 0 };
+                    return Step::More { used };
+                }
+                Flow::Empty => return Step::Empty { used: self.finish() },
+                Flow::Break(error) => return Step::Broken { error },
+                Flow::Done => break,
+            }
+        }
+        let inline = self.state == State::Inline;
+        let used = self.finish();
+        if let Some(error) = self.refused.take() {
+            return Step::Refused { used, error };
+        }
+        let bytes = if inline { self.unquoted.as_slice() } else { &input[..used] };
+        if self.ranges.is_empty() {
+            return Step::Empty { used };
+        }
+        Step::Command { used, args: Args::new(bytes, &self.ranges) }
+    }
+
+    /// Back to the start of a command; the bytes of this one are returned as used.
+    fn finish(&mut self) -> usize {
+        self.state = State::Start;
+        self.kept = 0;
+        core::mem::take(&mut self.progress)
+    }
+
+    fn on_start(&mut self, input: &[u8], caps: &Caps) -> Flow {
+        debug_assert!(self.refused.is_none() && self.kept == 0);
+        self.ranges.clear();
+        // One huge command must not hold its memory for the rest of the connection's life.
+        self.ranges.shrink_to(1024);
+        match input.get(self.progress) {
+            None => return Flow::NeedMore,
+            Some(b'*') => {}
+            Some(_) => {
+                self.state = State::Inline;
+                return Flow::Next;
+            }
+        }
+        let line = match head_line(&input[self.progress..]) {
+            Ok(Some(line)) => line,
+            Ok(None) => return Flow::NeedMore,
+            Err(TooLong) => return Flow::Break("ERR Protocol error: too big mbulk count string".into()),
+        };
+        self.advance(line.len() + 2);
+        let count = match parse_i64(&line[1..]) {
+            Some(count) if count <= 0 => return Flow::Empty,
+            Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            None => return Flow::Break("ERR Protocol error: invalid multibulk length".into()),
+        };
+        if count > caps.arguments {
+            return Flow::Break("ERR Protocol error: invalid multibulk length".into());
+        }
+        if !caps.trusted && count > UNTRUSTED_ARGUMENTS_MAX {
+            return Flow::Break("ERR Protocol error: unauthenticated multibulk length".into());
+        }
+        self.missing = count;
+        self.state = State::BulkHead;
+        Flow::Next
+    }
+
+    fn on_bulk_head(&mut self, input: &[u8], caps: &Caps) -> Flow {
+        let rest = &input[self.progress..];
+        match rest.first() {
+            None => return Flow::NeedMore,
+            Some(b'$') => {}
+            Some(&byte) => {
+                let got = char::from(if byte.is_ascii_graphic() { byte } else { b'?' });
+                return Flow::Break(format!("ERR Protocol error: expected '$', got '{got}'").into());
+            }
+        }
+        let line = match head_line(rest) {
+            Ok(Some(line)) => line,
+            Ok(None) => return Flow::NeedMore,
+            Err(TooLong) => return Flow::Break("ERR Protocol error: too big bulk count string".into()),
+        };
+        let len = match parse_i64(&line[1..]) {
+            Some(len @ 0..=SKIP_BYTES_MAX) => len as usize, // bounded by the pattern
+            _ => return Flow::Break("ERR Protocol error: invalid bulk length".into()),
+        };
+        if !caps.trusted && len > UNTRUSTED_BULK_BYTES_MAX {
+            return Flow::Break("ERR Protocol error: unauthenticated bulk length".into());
+        }
+        self.advance(line.len() + 2);
+        if len > caps.bulk_bytes {
+            self.refuse(|| format!("ERR argument too long: {len} bytes, the limit is {}", caps.bulk_bytes));
+        } else if self.kept + len + 2 > caps.command_bytes {
+            self.refuse(|| format!("ERR command too long: the limit is {} bytes", caps.command_bytes));
+        }
+        self.state = State::BulkBody { len, left: len };
+        Flow::Next
+    }
+
+    fn on_bulk_body(&mut self, input: &[u8], len: usize, left: usize) -> Flow {
+        let there = input.len() - self.progress;
+        if self.refused.is_some() {
+            let skipped = there.min(left);
+            self.progress += skipped;
+            if skipped < left {
+                self.state = State::BulkBody { len, left: left - skipped };
+                return Flow::NeedMore;
+            }
+        } else {
+            if there < len {
+                return Flow::NeedMore;
+            }
+            // Offsets within one command, which is capped far below 4 GiB.
+            self.ranges.push((self.progress as u32, len as u32));
+            self.advance(len);
+        }
+        self.state = State::BulkEnd;
+        Flow::Next
+    }
+
+    fn on_bulk_end(&mut self, input: &[u8]) -> Flow {
+        match &input[self.progress..] {
+            [] | [b'\r'] => return Flow::NeedMore,
+            [b'\r', b'\n', ..] => {}
+            _ => return Flow::Break("ERR Protocol error: expected a line break after a bulk".into()),
+        }
+        self.advance(2);
+        self.missing -= 1;
+        if self.missing == 0 {
+            return Flow::Done;
+        }
+        self.state = State::BulkHead;
+        Flow::Next
+    }
+
+    fn on_inline(&mut self, input: &[u8]) -> Flow {
+        let scanned = self.progress;
+        let Some(found) = input[scanned..].iter().position(|&byte| byte == b'\n') else {
+            self.progress = input.len();
+            if self.progress > INLINE_BYTES_MAX {
+                return Flow::Break("ERR Protocol error: too big inline request".into());
+            }
+            return Flow::NeedMore;
+        };
+        let end = scanned + found;
+        if end > INLINE_BYTES_MAX {
+            return Flow::Break("ERR Protocol error: too big inline request".into());
+        }
+        self.progress = end + 1;
+        let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
+        if unquote(line, &mut self.unquoted, &mut self.ranges) {
+            Flow::Done
+        } else {
+            Flow::Break("ERR Protocol error: unbalanced quotes in request".into())
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.progress += count;
+        if self.refused.is_none() {
+            self.kept += count;
+        }
+    }
+
+    /// The command will not be executed: the first reason counts, and nothing of it is kept any more.
+    fn refuse(&mut self, reason: impl FnOnce() -> String) {
+        if self.refused.is_none() {
+            self.refused = Some(reason());
+            self.ranges.clear();
+        }
+    }
+}
+
+struct TooLong;
+
+/// The line at the front without its line break, if it is whole.
+fn head_line(input: &[u8]) -> Result<Option<&[u8]>, TooLong> {
+    let window = &input[..input.len().min(HEAD_BYTES_MAX)];
+    match window.windows(2).position(|pair| pair == b"\r\n") {
+        Some(end) => Ok(Some(&input[..end])),
+        None if window.len() == HEAD_BYTES_MAX => Err(TooLong),
+        None => Ok(None),
+    }
+}
+
+/// Splits an inline command at blanks; quotes and escapes work as in redis-cli. False when a quote stays open or is
+/// followed by something else than a blank.
+fn unquote(line: &[u8], bytes: &mut Vec<u8>, ranges: &mut Vec<(u32, u32)>) -> bool {
+    bytes.clear();
+    ranges.clear();
+    let is_blank = |byte: u8| byte.is_ascii_whitespace() || byte == 0x0B || byte == 0;
+    let mut rest = line;
+    loop {
+        while let [blank, tail @ ..] = rest
+            && is_blank(*blank)
+        {
+            rest = tail;
+        }
+        if rest.is_empty() {
+            return true;
+        }
+        let start = bytes.len();
+        loop {
+            match rest {
+                [] => break,
+                [blank, ..] if is_blank(*blank) => break,
+                [quote @ (b'"' | b'\''), tail @ ..] => {
+                    let Some(after) = unquote_one(*quote, tail, bytes) else { return false };
+                    rest = after;
+                    if rest.first().is_some_and(|&byte| !is_blank(byte)) {
+                        return false;
+                    }
+                    break;
+                }
+                [plain, tail @ ..] => {
+                    bytes.push(*plain);
+                    rest = tail;
+                }
+            }
+        }
+        // An inline command is at most 64 KiB.
+        ranges.push((start as u32, (bytes.len() - start) as u32));
+    }
+}
+
+/// Unquotes up to the closing quote; gives what follows it.
+fn unquote_one<'a>(quote: u8, mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Option<&'a [u8]> {
+    loop {
+        match rest {
+            [] => return None,
+            [end, tail @ ..] if *end == quote => return Some(tail),
+            [b'\\', b'\'', tail @ ..] if quote == b'\'' => {
+                bytes.push(b'\'');
+                rest = tail;
+            }
+            [b'\\', b'x', high, low, tail @ ..]
+                if quote == b'"' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                bytes.push(hex(*high) << 4 | hex(*low));
+                rest = tail;
+            }
+            [b'\\', escaped, tail @ ..] if quote == b'"' => {
+                bytes.push(match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 0x08,
+                    b'a' => 0x07,
+                    other => *other,
+                });
+                rest = tail;
+            }
+            [plain, tail @ ..] => {
+                bytes.push(*plain);
+                rest = tail;
+            }
+        }
+    }
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => digit - b'A' + 10, // the caller has checked that it is a hex digit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CAPS: Caps = Caps { bulk_bytes: 40, command_bytes: 120, arguments: 6, trusted: true };
+
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    enum Event {
+        Command(Vec<Vec<u8>>),
+        Refused(String),
+        Broken(String),
+    }
+
+    /// The parser under test, fed in pieces.
+    fn run(bytes: &[u8], mut cuts: impl Iterator<Item = usize>, caps: &Caps) -> Vec<Event> {
+        let mut parser = Parser::new();
+        let mut events = Vec::new();
+        let mut buffer: Vec<u8> = Vec::new();
+        let mut rest = bytes;
+        loop {
+            loop {
+                let used = match parser.parse(&buffer, caps) {
+                    Step::More { used } => {
+                        buffer.drain(..used);
+                        break;
+                    }
+                    Step::Empty { used } => used,
+                    Step::Command { used, args } => {
+                        events.push(Event::Command(args.iter_from(0).map(<[u8]>::to_vec).collect()));
+                        used
+                    }
+                    Step::Refused { used, error } => {
+                        events.push(Event::Refused(error));
+                        used
+                    }
+                    Step::Broken { error } => {
+                        events.push(Event::Broken(error.into_owned()));
+                        return events;
+                    }
+                };
+                buffer.drain(..used);
+            }
+            if rest.is_empty() {
+                return events;
+            }
+            let (head, tail) = rest.split_at(cuts.next().unwrap_or(rest.len()).clamp(1, rest.len()));
+            buffer.extend_from_slice(head);
+            rest = tail;
+        }
+    }
+
+    /// The dumb twin: sees all the bytes at once, keeps no state, copies everything.
+    fn twin(mut bytes: &[u8], caps: &Caps) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            match twin_one(&mut bytes, caps) {
+                None => return events,
+                Some(Ok(Event::Command(args))) if args.is_empty() => {}
+                Some(Ok(event)) => events.push(event),
+                Some(Err(error)) => {
+                    events.push(Event::Broken(format!("ERR Protocol error: {error}")));
+                    return events;
+                }
+            }
+        }
+    }
+
+    fn twin_one(bytes: &mut &[u8], caps: &Caps) -> Option<Result<Event, String>> {
+        if bytes.first()? != &b'*' {
+            return twin_inline(bytes);
+        }
+        let count = match twin_line(bytes, "mbulk")? {
+            Ok(line) => line,
+            Err(error) => return Some(Err(error)),
+        };
+        let count = match parse_i64(&count[1..]) {
+            Some(count) if count <= 0 => return Some(Ok(Event::Command(Vec::new()))),
+            Some(count) if count as usize <= caps.arguments => count,
+            _ => return Some(Err("invalid multibulk length".into())),
+        };
+        if !caps.trusted && count > 10 {
+            return Some(Err("unauthenticated multibulk length".into()));
+        }
+        let mut args = Vec::new();
+        let mut refused = None;
+        let mut size = format!("*{count}__").len();
+        for _ in 0..count {
+            if bytes.first()? != &b'$' {
+                let got = if bytes[0].is_ascii_graphic() { bytes[0] as char } else { '?' };
+                return Some(Err(format!("expected '$', got '{got}'")));
+            }
+            let line = match twin_line(bytes, "bulk")? {
+                Ok(line) => line,
+                Err(error) => return Some(Err(error)),
+            };
+            size += line.len() + 2;
+            let len = match parse_i64(&line[1..]) {
+                Some(len) if (0..=512 << 20).contains(&len) => len as usize,
+                _ => return Some(Err("invalid bulk length".into())),
+            };
+            if !caps.trusted && len > 16384 {
+                return Some(Err("unauthenticated bulk length".into()));
+            }
+            if refused.is_none() && len > caps.bulk_bytes {
+                let limit = caps.bulk_bytes;
+                refused = Some(format!("ERR argument too long: {len} bytes, the limit is {limit}"));
+            }
+            if refused.is_none() && size + len + 2 > caps.command_bytes {
+                refused = Some(format!("ERR command too long: the limit is {} bytes", caps.command_bytes));
+            }
+            size += len + 2;
+            let body = bytes.get(..len)?;
+            let end = &bytes[len..bytes.len().min(len + 2)];
+            if !b"\r\n".starts_with(end) {
+                return Some(Err("expected a line break after a bulk".into()));
+            }
+            args.push(body.to_vec());
+            *bytes = bytes.get(len + 2..)?;
+        }
+        Some(Ok(match refused {
+            Some(error) => Event::Refused(error),
+            None => Event::Command(args),
+        }))
+    }
+
+    fn twin_line<'a>(bytes: &mut &'a [u8], what: &str) -> Option<Result<&'a [u8], String>> {
+        let text = &bytes[..bytes.len().min(32)];
+        for end in 0..text.len().saturating_sub(1) {
+            if &text[end..end + 2] == b"\r\n" {
+                let line = &bytes[..end];
+                *bytes = &bytes[end + 2..];
+                return Some(Ok(line));
+            }
+        }
+        if text.len() == 32 { Some(Err(format!("too big {what} count string"))) } else { None }
+    }
+
+    fn twin_inline(bytes: &mut &[u8]) -> Option<Result<Event, String>> {
+        let end = bytes.iter().position(|&byte| byte == b'\n');
+        if end.unwrap_or(bytes.len()) > 64 << 10 {
+            return Some(Err("too big inline request".into()));
+        }
+        let line = &bytes[..end?];
+        *bytes = &bytes[end? + 1..];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // Character by character, with the quote that is open in hand.
+        let mut args: Vec<Vec<u8>> = Vec::new();
+        let mut word: Option<Vec<u8>> = None;
+        let mut quote = None;
+        let mut closed = false;
+        let mut at = 0;
+        while at < line.len() {
+            let byte = line[at];
+            at += 1;
+            let blank = matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0B | 0x0C | 0);
+            match quote {
+                None if blank => {
+                    args.extend(word.take());
+                    closed = false;
+                }
+                None if closed => return Some(Err("unbalanced quotes in request".into())),
+                None if byte == b'"' || byte == b'\'' => {
+                    quote = Some(byte);
+                    word.get_or_insert_default();
+                }
+                None => word.get_or_insert_default().push(byte),
+                Some(open) if byte == open => {
+                    quote = None;
+                    closed = true;
+                }
+                Some(open) => {
+                    let next = line.get(at).copied();
+                    let word = word.get_or_insert_default();
+                    match (open, byte, next) {
+                        (b'\'', b'\\', Some(b'\'')) => {
+                            word.push(b'\'');
+                            at += 1;
+                        }
+                        (b'"', b'\\', Some(next)) => {
+                            let digits = line.get(at + 1..at + 3).and_then(|digits| {
+                                let text = std::str::from_utf8(digits).ok()?;
+                                text.bytes().all(|b| b.is_ascii_hexdigit()).then_some(text)
+                            });
+                            match (next, digits) {
+                                (b'x', Some(digits)) => {
+                                    word.push(u8::from_str_radix(digits, 16).expect("two hex digits"));
+                                    at += 3;
+                                }
+                                _ => {
+                                    word.push(match next {
+                                        b'n' => 10,
+                                        b'r' => 13,
+                                        b't' => 9,
+                                        b'b' => 8,
+                                        b'a' => 7,
+                                        other => other,
+                                    });
+                                    at += 1;
+                                }
+                            }
+                        }
+                        _ => word.push(byte),
+                    }
+                }
+            }
+        }
+        if quote.is_some() {
+            return Some(Err("unbalanced quotes in request".into()));
+        }
+        args.extend(word);
+        Some(Ok(Event::Command(args)))
+    }
+
+    fn bulk_command(args: &[Vec<u8>]) -> Vec<u8> {
+        let mut out = format!("*{}\r\n", args.len()).into_bytes();
+        for arg in args {
+            out.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            out.extend_from_slice(arg);
+            out.extend_from_slice(b"\r\n");
+        }
+        out
+    }
+
+    /// Mostly sound requests around every cap, with nonsense between.
+    fn streams() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            6 => prop::collection::vec(prop::collection::vec(any::<u8>(), 0..45), 0..8)
+                .prop_map(|args| bulk_command(&args)),
+            3 => "[a-z \"'\\\\x0-9]{0,30}(\r\n|\n)".prop_map(String::into_bytes),
+            1 => "[*$+:0-9\r\n -]{0,40}".prop_map(String::into_bytes),
+            1 => Just(b"*-1\r\n*0\r\n\r\n".to_vec()),
+        ];
+        prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn the_parser_agrees_with_its_twin_however_the_bytes_are_cut(
+            stream in streams(), cuts in prop::collection::vec(1_usize..20, 0..60), trusted in any::<bool>(),
+            flip in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            let caps = Caps { trusted, ..CAPS };
+            let mut stream = stream;
+            if let (Some((at, value)), false) = (flip, stream.is_empty()) {
+                let index = at.index(stream.len());
+                stream[index] = value;
+            }
+            let want = twin(&stream, &caps);
+            prop_assert_eq!(&run(&stream, core::iter::empty(), &caps), &want);
+            prop_assert_eq!(&run(&stream, cuts.into_iter(), &caps), &want);
+            prop_assert_eq!(&run(&stream, core::iter::repeat(1), &caps), &want);
+        }
+
+        #[test]
+        fn random_bytes_agree_with_the_twin(stream in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert_eq!(run(&stream, core::iter::repeat(7), &CAPS), twin(&stream, &CAPS));
+        }
+    }
+
+    #[test]
+    fn an_oversized_bulk_is_skipped_without_being_buffered() {
+        let caps = Caps { bulk_bytes: 100, command_bytes: 1000, arguments: 10, trusted: true };
+        let mut parser = Parser::new();
+        let mut buffer = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n".to_vec();
+        let mut sent = 0;
+        while sent < 1_000_000 {
+            match parser.parse(&buffer, &caps) {
+                Step::More { used } => assert_eq!(used, buffer.len(), "nothing of a refused command is kept"),
+                other => panic!("{other:?}"),
+            }
+            let chunk = (1_000_000 - sent).min(777);
+            buffer = vec![b'v'; chunk];
+            sent += chunk;
+        }
+        buffer.extend_from_slice(b"\r\n*1\r\n$4\r\nPING\r\n");
+        let used = match parser.parse(&buffer, &caps) {
+            Step::Refused { used, error } => {
+                assert_eq!(error, "ERR argument too long: 1000000 bytes, the limit is 100");
+                used
+            }
+            other => panic!("{other:?}"),
+        };
+        assert!(
+            matches!(parser.parse(&buffer[used..], &caps), Step::Command { args, .. } if args.get(0) == b"PING")
+        );
+    }
+
+    #[test]
+    fn the_caps_are_exact() {
+        let event = |args: &[Vec<u8>], caps: &Caps| run(&bulk_command(args), core::iter::empty(), caps).pop();
+        let caps = Caps { bulk_bytes: 40, command_bytes: 1000, arguments: 3, trusted: true };
+        assert!(matches!(event(&[vec![0; 40]], &caps), Some(Event::Command(_))));
+        assert!(matches!(event(&[vec![0; 41]], &caps), Some(Event::Refused(_))));
+        assert!(matches!(event(&vec![vec![]; 3], &caps), Some(Event::Command(_))));
+        assert!(matches!(event(&vec![vec![]; 4], &caps), Some(Event::Broken(_))));
+        let whole = bulk_command(&[vec![0; 20], vec![0; 20]]).len();
+        let caps = Caps { command_bytes: whole, ..caps };
+        assert!(matches!(event(&[vec![0; 20], vec![0; 20]], &caps), Some(Event::Command(_))));
+        assert!(matches!(event(&[vec![0; 20], vec![0; 21]], &caps), Some(Event::Refused(_))));
+        let line = |len: usize| [vec![b'a'; len], b"\n".to_vec()].concat();
+        assert!(matches!(run(&line(64 << 10), core::iter::empty(), &CAPS)[..], [Event::Command(_)]));
+        assert!(matches!(run(&line((64 << 10) + 1), core::iter::empty(), &CAPS)[..], [Event::Broken(_)]));
+    }
+
+    #[test]
+    fn lengths_nobody_means_break_the_connection_at_once() {
+        for (stream, error) in [
+            ("*9999999999999\r\n", "invalid multibulk length"),
+            ("*x\r\n", "invalid multibulk length"),
+            ("*1\r\n$-1\r\n", "invalid bulk length"),
+            ("*1\r\n$536870913\r\n", "invalid bulk length"),
+            ("*1\r\n:1\r\n", "expected '$', got ':'"),
+            ("*1\r\n$1\r\nabc", "expected a line break after a bulk"),
+            ("*11111111111111111111111111111111", "too big mbulk count string"),
+            ("a \"b\r\n", "unbalanced quotes in request"),
+        ] {
+            let events = run(stream.as_bytes(), core::iter::empty(), &CAPS);
+            assert_eq!(events, [Event::Broken(format!("ERR Protocol error: {error}"))], "{stream:?}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! From arguments to what is to be done: syntax, numbers and limits of the commands on keys, with Redis's own error texts.
+
+use super::number::parse_i64;
+use super::parser::Args;
+use super::spec::{Spec, Verb};
+use std::borrow::Cow;
+use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::{Condition, Expiry, Op, WallMs};
+
+/// How the reply to one command is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// `+OK`, or nil when a condition did not hold.
+    Ok,
+    /// The value or nil; of a read.
+    Value,
+    /// The value or nil; what was there before a write.
+    OldValue,
+    /// 1 when done, 0 when skipped.
+    OneOrZero,
+    /// The number.
+    Int,
+    /// The number of milliseconds in seconds, rounded; negative ones as they are.
+    Seconds,
+    /// The length of the value.
+    Length,
+    /// `string` or `none`.
+    Type,
+}
+
+/// How the replies to the parts of a command on many keys become one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Many {
+    /// DEL: the sum.
+    Delete,
+    /// EXISTS: the sum.
+    Exists,
+    /// MGET: the values in order.
+    Get,
+    /// MSET: `+OK`.
+    Set,
+}
+
+impl Many {
+    /// How many arguments make one part.
+    pub fn stride(self) -> usize {
+        if self == Many::Set { 2 } else { 1 }
+    }
+    /// Whether parts change anything.
+    pub fn is_write(self) -> bool {
+        matches!(self, Many::Delete | Many::Set)
+    }
+}
+
+/// What a command on keys comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plan<'a> {
+    /// One command.
+    One {
+        /// On this key.
+        key: &'a [u8],
+        /// This is done,
+        op: Op<&'a [u8]>,
+        /// and this is how the reply is written.
+        shape: Shape,
+    },
+    /// One command per key, from the second argument on.
+    Many(Many),
+}
+
+/// An error line, prefix included.
+pub type Refusal = Cow<'static, str>;
+
+const SYNTAX: Refusal = Cow::Borrowed("ERR syntax error");
+const NOT_AN_INTEGER: Refusal = Cow::Borrowed("ERR value is not an integer or out of range");
+
+/// Plans a command on keys; its arity was checked. `None` for commands without keys.
+///
+/// # Errors
+/// The error line to answer with.
+pub fn plan<'a>(spec: &Spec, args: &Args<'a>) -> Option<Result<Plan<'a>, Refusal>> {
+    let many = |many| plan_many(spec, args, many);
+    let one = |op, shape| check_key(args.get(1)).map(|key| Plan::One { key, op, shape });
+    Some(match spec.verb {
+        Verb::Get => one(Op::Get, Shape::Value),
+        Verb::Set => plan_set(args),
+        Verb::SetNx => plan_value(args, 2, Condition::IfAbsent, Expiry::None, false, Shape::OneOrZero),
+        Verb::GetSet => plan_value(args, 2, Condition::Always, Expiry::None, true, Shape::OldValue),
+        Verb::SetEx { milliseconds } => positive_ms(args.get(2), milliseconds, spec.name)
+            .and_then(|ms| plan_value(args, 3, Condition::Always, Expiry::After(ms), false, Shape::Ok)),
+        Verb::Incr => one(Op::IncrementBy(1), Shape::Int),
+        Verb::Decr => one(Op::IncrementBy(-1), Shape::Int),
+        Verb::IncrBy => integer(args.get(2)).and_then(|delta| one(Op::IncrementBy(delta), Shape::Int)),
+        Verb::DecrBy => integer(args.get(2)).and_then(|delta| match delta.checked_neg() {
+            Some(delta) => one(Op::IncrementBy(delta), Shape::Int),
+            None => Err(Cow::Borrowed("ERR decrement would overflow")),
+        }),
+        Verb::Expire { absolute, milliseconds } => plan_expire(spec, args, absolute, milliseconds),
+        Verb::Persist => one(Op::SetExpiry(Expiry::None), Shape::Int),
+        Verb::Ttl => one(Op::Ttl, Shape::Seconds),
+        Verb::PTtl => one(Op::Ttl, Shape::Int),
+        Verb::StrLen => one(Op::Get, Shape::Length),
+        Verb::Type => one(Op::Exists, Shape::Type),
+        Verb::Del if args.len() == 2 => one(Op::Delete, Shape::Int),
+        Verb::Exists if args.len() == 2 => one(Op::Exists, Shape::Int),
+        Verb::Del => many(Many::Delete),
+        Verb::Exists => many(Many::Exists),
+        Verb::MGet => many(Many::Get),
+        Verb::MSet => many(Many::Set),
+        _ => return None,
+    })
+}
+
+/// The part of a command on many keys that starts at argument `index`; its limits were checked by [`plan`].
+pub fn part_op<V>(many: Many, value: impl FnOnce() -> (V, u32)) -> Op<V> {
+    match many {
+        Many::Delete => Op::Delete,
+        Many::Exists => Op::Exists,
+        Many::Get => Op::Get,
+        Many::Set => {
+            let (value, value_crc) = value();
+            Op::Set {
+                value,
+                value_crc,
+                condition: Condition::Always,
+                expiry: Expiry::None,
+                return_old: false,
+            }
+        }
+    }
+}
+
+fn plan_many<'a>(spec: &Spec, args: &Args<'a>, many: Many) -> Result<Plan<'a>, Refusal> {
+    if !(args.len() - 1).is_multiple_of(many.stride()) {
+        return Err(wrong_arity(spec.name));
+    }
+    for (index, arg) in args.iter_from(1).enumerate() {
+        if index.is_multiple_of(many.stride()) {
+            check_key(arg)?;
+        } else {
+            check_value(arg)?;
+        }
+    }
+    Ok(Plan::Many(many))
+}
+
+fn plan_value<'a>(
+    args: &Args<'a>,
+    value_index: usize,
+    condition: Condition,
+    expiry: Expiry,
+    return_old: bool,
+    shape: Shape,
+) -> Result<Plan<'a>, Refusal> {
+    let key = check_key(args.get(1))?;
+    let value = check_value(args.get(value_index))?;
+    let value_crc = crc32c::crc32c(value);
+    Ok(Plan::One { key, op: Op::Set { value, value_crc, condition, expiry, return_old }, shape })
+}
+
+/// SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]
+fn plan_set<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Unit {
+        None,
+        Keep,
+        Ex,
+        Px,
+        ExAt,
+        PxAt,
+    }
+    let (mut condition, mut return_old) = (Condition::Always, false);
+    let (mut unit, mut amount) = (Unit::None, b"".as_slice());
+    let mut options = args.iter_from(3);
+    while let Some(option) = options.next() {
+        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+        if is("NX") && condition != Condition::IfPresent {
+            condition = Condition::IfAbsent;
+        } else if is("XX") && condition != Condition::IfAbsent {
+            condition = Condition::IfPresent;
+        } else if is("GET") {
+            return_old = true;
+        } else if is("KEEPTTL") && matches!(unit, Unit::None | Unit::Keep) {
+            unit = Unit::Keep;
+        } else {
+            let wanted = if is("EX") {
+                Unit::Ex
+            } else if is("PX") {
+                Unit::Px
+            } else if is("EXAT") {
+                Unit::ExAt
+            } else if is("PXAT") {
+                Unit::PxAt
+            } else {
+                return Err(SYNTAX);
+            };
+            // The same unit twice is Redis's last-one-wins; two units are an error there and here.
+            if unit != Unit::None && unit != wanted {
+                return Err(SYNTAX);
+            }
+            unit = wanted;
+            amount = options.next().ok_or(SYNTAX)?;
+        }
+    }
+    let expiry = match unit {
+        Unit::None => Expiry::None,
+        Unit::Keep => Expiry::Keep,
+        Unit::Ex | Unit::Px => Expiry::After(positive_ms(amount, unit == Unit::Px, "set")?),
+        Unit::ExAt | Unit::PxAt => Expiry::At(WallMs(positive_ms(amount, unit == Unit::PxAt, "set")?)),
+    };
+    let shape = if return_old { Shape::OldValue } else { Shape::Ok };
+    plan_value(args, 2, condition, expiry, return_old, shape)
+}
+
+fn plan_expire<'a>(
+    spec: &Spec,
+    args: &Args<'a>,
+    absolute: bool,
+    milliseconds: bool,
+) -> Result<Plan<'a>, Refusal> {
+    let amount = integer(args.get(2))?;
+    let ms = if milliseconds { Some(amount) } else { amount.checked_mul(1000) };
+    let ms = ms.ok_or_else(|| bad_expiry(spec.name))?;
+    if let Some(option) = args.iter_from(3).next() {
+        return Err(format!("ERR Unsupported option {}", String::from_utf8_lossy(shortened(option))).into());
+    }
+    let key = check_key(args.get(1))?;
+    let expiry = match u64::try_from(ms) {
+        Ok(ms @ 1..) if absolute => Expiry::At(WallMs(ms)),
+        Ok(ms @ 1..) => Expiry::After(ms),
+        // Now or in the past: the key goes. The first millisecond of the epoch has passed on every clock.
+        _ => Expiry::At(WallMs(1)),
+    };
+    Ok(Plan::One { key, op: Op::SetExpiry(expiry), shape: Shape::Int })
+}
+
+/// A positive span or time, in milliseconds.
+fn positive_ms(text: &[u8], milliseconds: bool, name: &str) -> Result<u64, Refusal> {
+    let amount = integer(text)?;
+    let ms = if milliseconds { Some(amount) } else { amount.checked_mul(1000) };
+    match ms.and_then(|ms| u64::try_from(ms).ok()) {
+        Some(ms @ 1..) => Ok(ms),
+        _ => Err(bad_expiry(name)),
+    }
+}
+
+fn integer(text: &[u8]) -> Result<i64, Refusal> {
+    parse_i64(text).ok_or(NOT_AN_INTEGER)
+}
+
+fn check_key(key: &[u8]) -> Result<&[u8], Refusal> {
+    match key.len() {
+        0 => Err("ERR empty keys are not supported".into()),
+        1..=KEY_BYTES_MAX => Ok(key),
+        len => Err(format!("ERR key too long: {len} bytes, the limit is {KEY_BYTES_MAX}").into()),
+    }
+}
+
+fn check_value(value: &[u8]) -> Result<&[u8], Refusal> {
+    match value.len() {
+        0..=VALUE_BYTES_MAX => Ok(value),
+        len => Err(format!("ERR value too long: {len} bytes, the limit is {VALUE_BYTES_MAX}").into()),
+    }
+}
+
+/// The error for an expiry out of range.
+pub fn bad_expiry(name: &str) -> Refusal {
+    format!("ERR invalid expire time in '{name}' command").into()
+}
+
+/// The error for a wrong number of arguments.
+pub fn wrong_arity(name: &str) -> Refusal {
+    format!("ERR wrong number of arguments for '{name}' command").into()
+}
+
+/// The error for a command this server does not know.
+pub fn unknown_command(args: &Args<'_>) -> Refusal {
+    let mut text = format!("ERR unknown command '{}', with args beginning with: ", lossy(args.get(0)));
+    let mut room = 128_usize;
+    for arg in args.iter_from(1) {
+        if room == 0 {
+            break;
+        }
+        let shown = &arg[..arg.len().min(room)];
+        text.push_str(&format!("'{}' ", lossy(shown)));
+        room = room.saturating_sub(shown.len() + 3);
+    }
+    text.into()
+}
+
+/// Client bytes as they may be quoted in an error.
+pub fn lossy(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(shortened(bytes));
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn shortened(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(128)]
+}

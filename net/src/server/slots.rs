@@ -1,0 +1,333 @@
+//! Replies of a RESP connection in the order of its requests, in whatever order they become known.
+//!
+//! ```text
+//!   oldest ─▶ [open] [ready: bytes] [many: 2 of 3] [open] ◀─ newest
+//! ```
+//! The reply to the oldest slot is written straight into the output, and with it every ready one behind it; any other waits
+//! as bytes. Nothing is allocated while replies come in order.
+
+use super::admin;
+use super::{Limits, LocalAnswer, LocalQuery, ServerConfig, Tag};
+use crate::resp::plan::{Many, Shape, bad_expiry};
+use crate::resp::reply::{Proto, Writer};
+use std::collections::VecDeque;
+use synod_types::{ErrorKind, Reply};
+
+/// Low bits of a tag: which part of a command on many keys.
+const PART_BITS: u32 = 24;
+/// The rest: which slot. A connection would have to send a million commands a second for twelve days to wrap around, and
+/// then only open slots, at most a few thousand, must not collide.
+const ORDINAL_MASK: u64 = (1 << (64 - PART_BITS)) - 1;
+/// Buffers of parked replies kept for the next ones.
+const SPARE_COUNT_MAX: usize = 32;
+const SPARE_BYTES_MAX: usize = 8 << 10;
+
+/// What stands for one request whose reply is not written yet.
+#[derive(Debug)]
+struct Slot {
+    /// The protocol version when it was asked: HELLO may have changed it since.
+    proto: Proto,
+    /// The command's name, for errors that quote it.
+    name: &'static str,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    One(Shape),
+    Many(Box<ManyState>),
+    Local(LocalQuery),
+    Ready(Vec<u8>),
+}
+
+#[derive(Debug)]
+struct ManyState {
+    many: Many,
+    /// Replies still to come.
+    missing: usize,
+    sum: i64,
+    /// MGET's values by part.
+    values: Vec<Option<Box<[u8]>>>,
+    /// Whether a part was, or may have been, executed.
+    executed: bool,
+    error: Option<ErrorKind>,
+}
+
+/// The slots of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    /// Ordinal of the oldest slot.
+    first: u64,
+    queue: VecDeque<Slot>,
+    /// Asks not answered yet; a command on many keys has several.
+    open: usize,
+    /// Bytes that wait in slots.
+    parked_bytes: usize,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Slots {
+    /// Requests whose reply is not written yet.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+    /// Asks not answered yet.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+    /// Bytes that wait in slots.
+    pub(super) fn parked_bytes(&self) -> usize {
+        self.parked_bytes
+    }
+
+    /// Writes a reply that is known at once: directly if it is its turn.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, proto: Proto, write: impl FnOnce(&mut Writer<'_>)) {
+        if self.queue.is_empty() {
+            return write(&mut Writer::new(out, proto));
+        }
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        write(&mut Writer::new(&mut bytes, proto));
+        self.parked_bytes += bytes.len();
+        self.queue.push_back(Slot { proto, name: "", state: State::Ready(bytes) });
+    }
+    /// Opens a slot for one command.
+    pub(super) fn open_one(&mut self, proto: Proto, name: &'static str, shape: Shape) -> Tag {
+        self.push(Slot { proto, name, state: State::One(shape) })
+    }
+    /// Opens a slot for something the shell knows.
+    pub(super) fn open_local(&mut self, proto: Proto, query: LocalQuery) -> Tag {
+        self.push(Slot { proto, name: "", state: State::Local(query) })
+    }
+    /// Opens a slot for `count` commands; they are asked one by one with [`Slots::part`].
+    pub(super) fn open_many(&mut self, proto: Proto, name: &'static str, many: Many, count: usize) -> Tag {
+        assert!(count > 0 && count < 1 << PART_BITS, "parts of a command");
+        let values = if many == Many::Get { (0..count).map(|_| None).collect() } else { Vec::new() };
+        let state = ManyState { many, missing: count, sum: 0, values, executed: false, error: None };
+        let tag = self.push(Slot { proto, name, state: State::Many(Box::new(state)) });
+        self.open -= 1; // its parts are counted as they are asked
+        tag
+    }
+    /// The tag of part `index` of the slot `tag`, now asked.
+    pub(super) fn part(&mut self, tag: Tag, index: usize) -> Tag {
+        self.open += 1;
+        Tag(tag.0 | index as u64) // bounded in `open_many`
+    }
+
+    fn push(&mut self, slot: Slot) -> Tag {
+        let ordinal = self.first.wrapping_add(self.queue.len() as u64) & ORDINAL_MASK;
+        self.queue.push_back(slot);
+        self.open += 1;
+        Tag(ordinal << PART_BITS)
+    }
+
+    fn index_of(&self, tag: Tag) -> Option<usize> {
+        let ordinal = tag.0 >> PART_BITS;
+        let index = usize::try_from(ordinal.wrapping_sub(self.first) & ORDINAL_MASK).ok()?;
+        (index < self.queue.len()).then_some(index)
+    }
+
+    /// Takes the reply to a command or to a part of one.
+    pub(super) fn reply(&mut self, limits: &Limits, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
+        let Some(index) = self.index_of(tag) else { return };
+        let is_one = matches!(self.queue[index].state, State::One(_));
+        let is_many = matches!(&self.queue[index].state, State::Many(many) if many.missing > 0);
+        let (true, Some(open)) = (is_one || is_many, self.open.checked_sub(1)) else {
+            return; // answered before: the shell's slip must not reach the client as a shifted reply
+        };
+        self.open = open;
+        let reply = self.bounded(limits, out, index, reply);
+        let slot = &mut self.queue[index];
+        match &mut slot.state {
+            State::One(shape) => {
+                let (shape, name, proto) = (*shape, slot.name, slot.proto);
+                self.resolve(out, index, |writer| write_reply(writer, shape, name, &reply), proto);
+            }
+            State::Many(state) => {
+                let part = (tag.0 & ((1 << PART_BITS) - 1)) as usize; // 24 bits
+                self.parked_bytes += state.take(part, reply);
+                if state.missing > 0 {
+                    return;
+                }
+                let proto = slot.proto;
+                let State::Many(state) = core::mem::replace(&mut slot.state, State::Ready(Vec::new())) else {
+                    return;
+                };
+                self.parked_bytes -= state.bytes();
+                self.resolve(out, index, |writer| state.write(writer), proto);
+            }
+            State::Local(_) | State::Ready(_) => {}
+        }
+    }
+
+    /// Takes what the shell knows.
+    pub(super) fn answer(
+        &mut self,
+        server: &ServerConfig,
+        out: &mut Vec<u8>,
+        tag: Tag,
+        answer: &LocalAnswer,
+    ) {
+        let Some(index) = self.index_of(tag) else { return };
+        let slot = &mut self.queue[index];
+        let proto = slot.proto;
+        if !matches!(slot.state, State::Local(_)) {
+            return;
+        }
+        let State::Local(query) = core::mem::replace(&mut slot.state, State::Ready(Vec::new())) else {
+            return;
+        };
+        self.open -= 1;
+        self.resolve(out, index, |writer| admin::write_answer(writer, server, &query, answer), proto);
+    }
+
+    /// Bounded memory before all: a value that would pass the hard limit is not kept.
+    fn bounded<'a>(
+        &self,
+        limits: &Limits,
+        out: &[u8],
+        index: usize,
+        reply: Reply<&'a [u8]>,
+    ) -> Reply<&'a [u8]> {
+        let Reply::Value { value, .. } = reply else { return reply };
+        if out.len() + self.parked_bytes + value.len() <= limits.out_bytes_hard {
+            return reply;
+        }
+        match self.queue[index].state {
+            // The write took place; what it replaced cannot be told, so its outcome counts as unknown.
+            State::One(Shape::OldValue) => Reply::Error(ErrorKind::Unknown),
+            _ => Reply::Error(ErrorKind::Busy),
+        }
+    }
+
+    /// The reply of slot `index` is known: it is written, or parked until its turn.
+    fn resolve(
+        &mut self,
+        out: &mut Vec<u8>,
+        index: usize,
+        write: impl FnOnce(&mut Writer<'_>),
+        proto: Proto,
+    ) {
+        if index > 0 {
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            write(&mut Writer::new(&mut bytes, proto));
+            self.parked_bytes += bytes.len();
+            self.queue[index].state = State::Ready(bytes);
+            return;
+        }
+        write(&mut Writer::new(out, proto));
+        self.pop();
+        while let Some(Slot { state: State::Ready(bytes), .. }) = self.queue.front_mut() {
+            let mut bytes = core::mem::take(bytes);
+            self.parked_bytes -= bytes.len();
+            out.extend_from_slice(&bytes);
+            bytes.clear();
+            if bytes.capacity() <= SPARE_BYTES_MAX && self.spare.len() < SPARE_COUNT_MAX {
+                self.spare.push(bytes);
+            }
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        let popped = self.queue.pop_front();
+        assert!(popped.is_some(), "a slot to pop");
+        self.first = self.first.wrapping_add(1) & ORDINAL_MASK;
+    }
+}
+
+impl ManyState {
+    /// Takes the reply to one part; gives the bytes it keeps.
+    fn take(&mut self, part: usize, reply: Reply<&[u8]>) -> usize {
+        self.missing -= 1;
+        match (self.many, reply) {
+            (_, Reply::Error(kind)) => {
+                // Unknown outweighs every other error; else the first one counts.
+                if kind == ErrorKind::Unknown || self.error.is_none() {
+                    self.error = Some(kind);
+                }
+            }
+            (Many::Delete | Many::Exists, Reply::Int(count)) => {
+                self.sum += count;
+                self.executed = true;
+            }
+            (Many::Set, Reply::Done { .. }) => self.executed = true,
+            (Many::Get, Reply::Nil) => {}
+            (Many::Get, Reply::Value { value, .. }) => {
+                if let Some(kept) = self.values.get_mut(part) {
+                    *kept = Some(value.into());
+                    return value.len();
+                }
+            }
+            _ => self.error = Some(ErrorKind::Unknown), // not an answer to this question
+        }
+        0
+    }
+
+    fn bytes(&self) -> usize {
+        self.values.iter().flatten().map(|value| value.len()).sum()
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        match self.error {
+            None => {}
+            Some(ErrorKind::Unknown) => return write_error(writer, ErrorKind::Unknown, ""),
+            Some(_) if self.many.is_write() && self.executed => {
+                return writer.error("UNKNOWN some keys were written and some were not");
+            }
+            Some(kind) => return write_error(writer, kind, ""),
+        }
+        match self.many {
+            Many::Delete | Many::Exists => writer.int(self.sum),
+            Many::Set => writer.simple("OK"),
+            Many::Get => {
+                writer.array(self.values.len());
+                for value in &self.values {
+                    match value {
+                        Some(value) => writer.bulk(value),
+                        None => writer.nil(),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn write_reply(writer: &mut Writer<'_>, shape: Shape, name: &'static str, reply: &Reply<&[u8]>) {
+    match (shape, *reply) {
+        (_, Reply::Error(kind)) => write_error(writer, kind, name),
+        (Shape::Ok, Reply::Done { .. }) => writer.simple("OK"),
+        (Shape::Ok, Reply::Skipped) => writer.nil(),
+        (Shape::Value | Shape::OldValue, Reply::Value { value, .. }) => writer.bulk(value),
+        (Shape::Value | Shape::OldValue, Reply::Nil) => writer.nil(),
+        (Shape::OneOrZero, Reply::Done { .. }) => writer.int(1),
+        (Shape::OneOrZero, Reply::Skipped) => writer.int(0),
+        (Shape::Int, Reply::Int(number)) => writer.int(number),
+        (Shape::Seconds, Reply::Int(ms)) => {
+            writer.int(if ms < 0 { ms } else { ms / 1000 + i64::from(ms % 1000 >= 500) });
+        }
+        (Shape::Length, Reply::Value { value, .. }) => writer.count(value.len()),
+        (Shape::Length, Reply::Nil) => writer.int(0),
+        (Shape::Type, Reply::Int(count)) => writer.simple(if count == 0 { "none" } else { "string" }),
+        // Not an answer to this question: nothing can be said about what happened.
+        _ => write_error(writer, ErrorKind::Unknown, name),
+    }
+}
+
+fn write_error(writer: &mut Writer<'_>, kind: ErrorKind, name: &'static str) {
+    writer.error(match kind {
+        ErrorKind::Unknown => {
+            "UNKNOWN the outcome is not known: the command may or may not have taken effect"
+        }
+        ErrorKind::NoLeader => {
+            "CLUSTERDOWN no leader is known for this key at the moment; nothing was executed"
+        }
+        ErrorKind::Busy => "BUSY too much is waiting; nothing was executed, retry later",
+        ErrorKind::SessionExpired => "ERR the session has expired; nothing was executed",
+        ErrorKind::SequenceClosed => "ERR the sequence number is closed; nothing was executed",
+        ErrorKind::NotAnInteger => "ERR value is not an integer or out of range",
+        ErrorKind::Overflow => "ERR increment or decrement would overflow",
+        ErrorKind::BadExpiry => return writer.error(&bad_expiry(name)),
+        ErrorKind::ReadFailed => "ERR the value could not be read back from the log or failed its checksum",
+        ErrorKind::Malformed => "ERR the request is malformed or over a limit",
+    });
+}
