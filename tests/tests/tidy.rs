@@ -14,7 +14,8 @@ fn root() -> PathBuf {
 /// Every file of the repository with one of these endings, as a path relative to the root.
 fn files(endings: &[&str]) -> Vec<PathBuf> {
     fn walk(dir: &Path, out: &mut Vec<PathBuf>) {
-        let mut entries: Vec<_> = fs::read_dir(dir).expect("readable").map(|e| e.expect("entry").path()).collect();
+        let mut entries: Vec<_> =
+            fs::read_dir(dir).expect("readable").map(|e| e.expect("entry").path()).collect();
         entries.sort();
         for path in entries {
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
@@ -166,8 +167,7 @@ fn rule_ids(text: &str) -> BTreeSet<String> {
         }
         let digits: String = text[at + 2..].chars().take_while(char::is_ascii_digit).collect();
         if digits.len() == 2 {
-            let letter: String =
-                text[at + 4..].chars().take(1).filter(char::is_ascii_lowercase).collect();
+            let letter: String = text[at + 4..].chars().take(1).filter(char::is_ascii_lowercase).collect();
             found.insert(format!("P-{digits}{letter}"));
         }
     }

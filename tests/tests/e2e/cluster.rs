@@ -1,0 +1,100 @@
+//! Three nodes as processes, found, started and cleaned up.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use synod::config::Flags;
+use synod::supervise::{Cluster, ClusterSpec, Maker, Ports};
+use synod_types::NodeId;
+
+/// One test at a time: a cluster, its load and its faults take the whole machine.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A running cluster; gone when dropped.
+pub struct Nodes {
+    pub cluster: Option<Cluster>,
+    dir: PathBuf,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// The `synod` binary of this build.
+pub fn binary() -> PathBuf {
+    let mut dir = std::env::current_exe().expect("a test has a path");
+    dir.pop(); // deps/
+    if dir.ends_with("deps") {
+        dir.pop();
+    }
+    let binary = dir.join("synod");
+    if !binary.exists() {
+        // `cargo test --workspace` builds it; a run of this package alone may not have.
+        let mut build = std::process::Command::new(env!("CARGO"));
+        build.args(["build", "--package", "synod", "--bin", "synod", "--target-dir"]).arg(dir.join(".."));
+        if dir.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo runs").success(), "the synod binary does not build");
+    }
+    binary
+}
+
+fn build_dir() -> PathBuf {
+    binary().parent().expect("the binary lies in a directory").to_owned()
+}
+
+impl Nodes {
+    /// Three nodes of one core each.
+    pub fn start(name: &str) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = build_dir().join(format!("e2e-{name}-{}", std::process::id()));
+        let spec = ClusterSpec {
+            binary: binary(),
+            name: format!("e2e-{name}"),
+            nodes: 3,
+            cores: 1,
+            ports: Ports::Free,
+            cpus: Vec::new(),
+            settings: Flags::default(),
+            fresh: true,
+            echo: false,
+            logs: true,
+        };
+        let mut cluster = Cluster::start(&dir, Maker::Test, &spec).expect("the cluster starts");
+        cluster.wait_ready(Duration::from_secs(60)).expect("the cluster serves");
+        Self { cluster: Some(cluster), dir, _alone: alone }
+    }
+
+    pub fn get(&mut self) -> &mut Cluster {
+        self.cluster.as_mut().expect("held until drop")
+    }
+
+    /// `host:port` of every node.
+    pub fn targets(&mut self) -> Vec<String> {
+        self.get().addresses().iter().map(ToString::to_string).collect()
+    }
+
+    pub fn node(&mut self, index: usize) -> NodeId {
+        self.get().members()[index].id
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        if let Some(mut cluster) = self.cluster.take() {
+            if std::thread::panicking() {
+                eprintln!("{}", cluster.tails());
+                for index in 0..cluster.len() {
+                    // A stopped process would not take the signal that ends it.
+                    let _ = cluster.cont(index);
+                }
+            }
+            let (workdir, _) = cluster.shutdown();
+            if let Err(error) = workdir.remove() {
+                eprintln!("left behind: {}: {error}", self.dir.display());
+            }
+        }
+    }
+}

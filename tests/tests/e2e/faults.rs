@@ -1,0 +1,95 @@
+//! Nodes killed and stopped for real, under load.
+
+use crate::cluster::Nodes;
+use crate::load::{self, monotonic_ns, slowest_recovery};
+use std::time::Duration;
+use synod_net::binary::NodeStatus;
+use synod_net::client::Client;
+
+/// How long writes may pause: a liveness bound on a crowded machine, not the promise (docs/performance.md has measurements).
+const RECOVERY_MAX: Duration = Duration::from_secs(5);
+
+fn status(nodes: &mut Nodes, index: usize) -> NodeStatus {
+    let address = nodes.targets()[index].clone();
+    let mut client = Client::connect([address.as_str()]).expect("the node takes clients");
+    client.status().expect("the node answers")
+}
+
+/// The node that leads the most data groups, and one that is not it.
+fn leader_and_follower(nodes: &mut Nodes) -> (usize, usize) {
+    let led: Vec<usize> = (0..3)
+        .map(|index| status(nodes, index).groups.iter().filter(|group| group.serving).count())
+        .collect();
+    let leader = (0..3).max_by_key(|&index| led[index]).expect("three nodes");
+    assert!(led[leader] > 0, "nobody leads: {led:?}");
+    (leader, (leader + 1) % 3)
+}
+
+#[test]
+fn a_killed_follower_is_not_missed_and_catches_up() {
+    let mut nodes = Nodes::start("follower");
+    let options = load::options(&mut nodes, Duration::from_secs(8));
+    let load = load::start(options);
+    load.wait_under_way();
+    let (_, follower) = leader_and_follower(&mut nodes);
+    nodes.get().kill(follower).expect("killed");
+    std::thread::sleep(Duration::from_secs(2)); // the load runs on without it
+    nodes.get().restart(follower).expect("restarted");
+    nodes.get().wait_node_ready(follower, Duration::from_secs(30)).expect("serves again");
+    load.finish();
+}
+
+#[test]
+fn a_killed_leader_is_replaced_and_nothing_is_lost() {
+    let mut nodes = Nodes::start("leader");
+    let options = load::options(&mut nodes, Duration::from_secs(8));
+    let load = load::start(options);
+    load.wait_under_way();
+    let (leader, _) = leader_and_follower(&mut nodes);
+    let killed = monotonic_ns();
+    nodes.get().kill(leader).expect("killed");
+    std::thread::sleep(Duration::from_secs(3)); // the load runs on without it
+    nodes.get().restart(leader).expect("restarted");
+    nodes.get().wait_node_ready(leader, Duration::from_secs(30)).expect("serves again");
+    let (_, lines) = load.finish();
+    let pause = slowest_recovery(&lines, killed);
+    eprintln!("after kill -9 of a leader every group took writes again within {} ms", pause.as_millis());
+    assert!(pause < RECOVERY_MAX, "writes paused for {pause:?}");
+}
+
+#[test]
+fn all_three_killed_at_once_come_back_with_everything() {
+    let mut nodes = Nodes::start("all");
+    let options = load::options(&mut nodes, Duration::from_secs(8));
+    let load = load::start(options);
+    load.wait_under_way();
+    std::thread::sleep(Duration::from_secs(1));
+    let pids: Vec<_> = (0..3).map(|index| nodes.get().pid(index)).collect();
+    for pid in pids {
+        // All three before any of them is waited for.
+        // SAFETY: a signal to a child of this test.
+        unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+    }
+    for index in 0..3 {
+        let _ = nodes.get().kill(index); // collects what the signal has ended
+        nodes.get().restart(index).expect("restarted");
+    }
+    nodes.get().wait_ready(Duration::from_secs(60)).expect("serve again");
+    load.finish();
+}
+
+#[test]
+fn a_leader_stopped_for_longer_than_its_lease_serves_nothing_stale() {
+    let mut nodes = Nodes::start("stop");
+    let options = load::options(&mut nodes, Duration::from_secs(8));
+    let load = load::start(options);
+    load.wait_under_way();
+    for _ in 0..2 {
+        let (leader, _) = leader_and_follower(&mut nodes);
+        nodes.get().stop(leader).expect("stopped");
+        std::thread::sleep(Duration::from_millis(1200)); // four leases
+        nodes.get().cont(leader).expect("continued");
+        std::thread::sleep(Duration::from_millis(800));
+    }
+    load.finish();
+}
