@@ -60,8 +60,11 @@ fn one_process_at_a_time() {
     let pid = std::process::id();
     assert!(matches!(&refusal, Refusal::DirectoryInUse { .. }));
     assert!(refusal.to_string().contains(&format!("(process {pid})")), "{refusal}");
+    // As a child that was forked in this moment would hold it.
+    let copy = first._lock.0.try_clone().unwrap();
     drop(first);
     DataDir::open(base.path()).unwrap();
+    drop(copy);
 }
 
 #[test]

@@ -6,7 +6,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 use tempfile::TempDir;
+
+/// A refusal takes milliseconds; this bounds a test that fails.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// A directory to stand in, with helpers.
 pub struct Room {
@@ -49,10 +54,26 @@ impl Room {
     /// The same for a command made by [`Room::synod`].
     pub fn command_refuses(&self, command: &mut Command) -> String {
         let before = Snapshot::of(self.path());
-        let output = command.output().unwrap();
+        let output = output_in_time(command);
         let sentence = sentence_of(command, &output);
         assert_eq!(Snapshot::of(self.path()), before, "touched something: {sentence}");
         sentence
+    }
+}
+
+/// Runs `command` to its end. One that serves instead of refusing would never end; it is killed and the test fails.
+fn output_in_time(command: &mut Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id().cast_signed();
+    let (done, wait) = mpsc::channel();
+    std::thread::spawn(move || done.send(child.wait_with_output()));
+    match wait.recv_timeout(LIMIT) {
+        Ok(output) => output.unwrap(),
+        Err(_) => {
+            // SAFETY: kill touches no memory of ours; nobody has reaped the child, whose end was not reported.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            panic!("{command:?} does not end: it was not refused");
+        }
     }
 }
 

@@ -1,0 +1,173 @@
+//! Clusters of real processes: started, killed, frozen, restarted, and never left behind.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+use synod::config::Flags;
+use synod::identity::{DirState, Identity, inspect};
+use synod::node::RunError;
+use synod::supervise::{Cluster, ClusterSpec, Maker, PortBlock, Ports};
+
+/// Nobody waits this long for a node on any machine; it bounds a test that fails.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn spec(nodes: u16) -> ClusterSpec {
+    ClusterSpec {
+        binary: PathBuf::from(env!("CARGO_BIN_EXE_synod")),
+        name: "processes".to_owned(),
+        nodes,
+        cores: 1,
+        ports: Ports::Free,
+        cpus: Vec::new(),
+        settings: Flags::from([("cluster.groups", "1".to_owned()), ("node.segment_mib", "8".to_owned())]),
+        fresh: false,
+        echo: false,
+        logs: true,
+    }
+}
+
+fn identity(dir: &Path) -> Identity {
+    match inspect(dir).unwrap() {
+        DirState::Formatted(identity) => *identity,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until nobody has the data directory open any more.
+fn wait_unlocked(dir: &Path) {
+    let file = File::open(dir).unwrap();
+    let (done, wait) = mpsc::channel();
+    // The kernel wakes it when the last holder is gone; a thread, so that the test can give up.
+    std::thread::spawn(move || done.send(file.lock().and_then(|()| file.unlock())));
+    wait.recv_timeout(LIMIT).expect("still open").unwrap();
+}
+
+#[test]
+fn nodes_are_started_killed_frozen_restarted_and_ended() {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("cluster");
+    let mut cluster = Cluster::start(&dir, Maker::Test, &spec(3)).unwrap();
+    cluster.wait_ready(LIMIT).unwrap();
+    let identities: Vec<Identity> = (0..3).map(|index| identity(&cluster.data_dir(index))).collect();
+    for (addr, held) in cluster.addresses().iter().zip(0..3) {
+        assert!(TcpListener::bind(addr).is_err(), "node {held} listens");
+    }
+
+    let status = cluster.kill(1).unwrap();
+    assert!(!status.success());
+    assert_eq!(cluster.ended_how(1).unwrap(), "signal 9");
+    assert!(cluster.ended(0).is_none() && cluster.ended(2).is_none());
+    cluster.restart(1).unwrap();
+    assert!(matches!(cluster.restart(1), Err(RunError::Failed(_))), "it runs");
+    cluster.wait_node_ready(1, LIMIT).unwrap();
+
+    cluster.stop(2).unwrap();
+    cluster.cont(2).unwrap();
+    assert!(cluster.terminate(0).unwrap().success(), "{}", cluster.tail(0));
+    cluster.stop(2).unwrap();
+    let (workdir, result) = cluster.shutdown();
+    result.unwrap();
+    let log = std::fs::read_to_string(dir.join("n2.log")).unwrap();
+    assert_eq!(log.matches("synod serving n2").count(), 2, "{log}");
+    drop(workdir);
+
+    // The same directory again: the same nodes, at other ports.
+    let mut cluster = Cluster::start(&dir, Maker::Test, &spec(3)).unwrap();
+    cluster.wait_ready(LIMIT).unwrap();
+    let again: Vec<Identity> = (0..3).map(|index| identity(&cluster.data_dir(index))).collect();
+    assert_eq!(again, identities);
+    let refused = Cluster::start(&dir, Maker::Test, &spec(3)).unwrap_err();
+    assert!(refused.to_string().contains("is in use by another process"), "{refused}");
+    let data = cluster.data_dir(0);
+    drop(cluster);
+    wait_unlocked(&data);
+
+    let fewer = Cluster::start(&dir, Maker::Test, &spec(1)).unwrap_err().to_string();
+    assert!(fewer.starts_with("--nodes lists the members n1, but"), "{fewer}");
+}
+
+#[test]
+fn a_node_that_ends_before_it_serves_is_reported_with_its_last_words() {
+    let base = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start(&base.path().join("cluster"), Maker::Test, &spec(1)).unwrap();
+    cluster.kill(0).unwrap();
+    // Its configuration is spoiled, so that it cannot come back.
+    std::fs::write(cluster.config_file(0), "[node]\ncoers = 1\n").unwrap();
+    cluster.restart(0).unwrap();
+    let failure = cluster.wait_node_ready(0, LIMIT).unwrap_err().to_string();
+    assert!(failure.contains("node n1 ended before it served (exit code 2)"), "{failure}");
+    assert!(failure.contains("did you mean \"node.cores\"?"), "{failure}");
+}
+
+/// Client ports for two nodes whose peer ports, 10000 above, are not in the kernel's own range either.
+fn dev_ports() -> PortBlock {
+    let blocks = std::iter::repeat_with(|| PortBlock::reserve(2).unwrap());
+    blocks.take(1000).find(|block| block.base() < 22_000).expect("about half of them are")
+}
+
+/// `synod dev` in `dir`, once its nodes serve.
+fn dev(dir: &Path, block: &PortBlock) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_synod"))
+        .args(["dev", "--nodes", "2", "--set", "cluster.groups=1", "--base-port", &block.base().to_string()])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let seen: Vec<String> = lines.by_ref().take_while(|line| !line.starts_with("synod dev: try")).collect();
+    assert!(seen.iter().any(|line| line.starts_with("n2 | synod serving n2")), "{seen:?}");
+    // The pipe must be read to its end, or the child would break on it.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
+}
+
+fn signal(child: &Child, signal: i32) {
+    // SAFETY: kill touches no memory of ours, and the child is not reaped yet.
+    assert_eq!(unsafe { libc::kill(child.id().cast_signed(), signal) }, 0);
+}
+
+#[test]
+fn dev_ends_in_good_order_on_ctrl_c_and_keeps_the_data() {
+    let room = tempfile::tempdir().unwrap();
+    let block = dev_ports();
+    let first = room.path().join("synod-data/n1");
+    let mut child = dev(room.path(), &block);
+    let before = identity(&first);
+    signal(&child, libc::SIGINT);
+    assert!(child.wait().unwrap().success());
+    wait_unlocked(&first);
+
+    let mut child = dev(room.path(), &block);
+    assert_eq!(identity(&first), before);
+    signal(&child, libc::SIGTERM);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn nodes_die_with_a_killed_parent() {
+    let room = tempfile::tempdir().unwrap();
+    let block = dev_ports();
+    let mut child = dev(room.path(), &block);
+    signal(&child, libc::SIGKILL);
+    child.wait().unwrap();
+    for node in ["n1", "n2"] {
+        wait_unlocked(&room.path().join("synod-data").join(node));
+    }
+}
+
+#[test]
+fn bench_refuses_a_directory_that_is_not_its_own() {
+    let room = tempfile::tempdir().unwrap();
+    std::fs::write(room.path().join("thesis.tex"), "x").unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_synod")).args(["bench", "--dir"]).arg(room.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("holds thesis.tex and was not made by synod bench"), "{said}");
+    assert_eq!(std::fs::read_dir(room.path()).unwrap().count(), 1);
+}
