@@ -13,13 +13,19 @@
 //! Everything but `client/` and the threads in `fleet` is pure: bytes and times in, bytes and verdicts out. Glommio is
 //! named in `client/` only.
 
+pub mod clock;
+pub mod driver;
+pub mod environment;
 pub mod error;
 pub mod histogram;
+pub mod history;
+pub mod ledger;
 pub mod options;
 pub mod random;
 pub mod report;
 pub mod schedule;
 pub mod value;
+pub mod workload;
 
 pub use error::LoadError;
 pub use options::{Arrivals, Options, Switch, parse_duration};

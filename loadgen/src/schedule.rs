@@ -13,6 +13,7 @@ pub struct Schedule {
     rate_per_s: u64,
     arrivals: Arrivals,
     stride: u64,
+    first: u64,
     /// Number, in the whole schedule, of the request that comes next.
     index: u64,
     random: Random,
@@ -49,6 +50,7 @@ impl Schedule {
             rate_per_s: span.rate_per_s,
             arrivals,
             stride: span.threads,
+            first: span.thread,
             index: span.thread,
             random,
             drawn_ns: span.start_ns,
@@ -77,6 +79,20 @@ impl Schedule {
             self.draw();
         }
         Some(planned_ns)
+    }
+    /// How many requests of this thread are planned at `now_ns` or before; with drawn arrivals, how many were taken.
+    pub fn planned_by(&self, now_ns: u64) -> u64 {
+        match self.arrivals {
+            Arrivals::Poisson => (self.index - self.first) / self.stride,
+            Arrivals::Constant => {
+                let last_ns = now_ns.min(self.end_ns.saturating_sub(1));
+                let Some(offset_ns) = last_ns.checked_sub(self.start_ns) else { return 0 };
+                // The request i is planned by then iff i * 10^9 / rate < offset + 1.
+                let limit = (u128::from(offset_ns) + 1) * u128::from(self.rate_per_s);
+                let whole = u64::try_from(limit.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
+                whole.saturating_sub(self.first).div_ceil(self.stride)
+            }
+        }
     }
     /// No request is planned from now on.
     pub fn stop(&mut self, now_ns: u64) {
@@ -162,6 +178,16 @@ mod tests {
             let planned = all(&mut constant(whole));
             prop_assert_eq!(planned.len() as u64, (rate_per_s * seconds_tenth).div_ceil(10));
             prop_assert_eq!(parts, planned);
+        }
+
+        #[test]
+        fn what_is_planned_by_a_time_is_what_can_be_taken_by_then(
+            rate_per_s in 1_u64..50_000, threads in 1_u64..5, thread in 0_u64..5, now_ns in 0_u64..400_000_000,
+        ) {
+            let part = Span { thread: thread % threads, threads, ..span(1000, 300_000_000, rate_per_s) };
+            let mut schedule = constant(part);
+            let taken = std::iter::from_fn(|| schedule.take_due(now_ns)).count() as u64;
+            prop_assert_eq!(schedule.planned_by(now_ns), taken);
         }
 
         #[test]

@@ -1,0 +1,202 @@
+//! Operations that were begun and not finished, by the id that travels with them.
+
+use crate::ledger::{ReadTicket, WriteTicket};
+use crate::workload::Kind;
+use synod_types::{GroupId, SessionId};
+
+/// Names an operation, on the wire too. An id is not used again before four thousand million others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct OpId(u64);
+
+impl OpId {
+    /// Ids of requests that are not operations (topology) have this bit.
+    pub(super) const CONTROL: u64 = 1 << 63;
+
+    pub(super) const fn from_wire(id: u64) -> Self {
+        Self(id)
+    }
+    pub(super) const fn to_wire(self) -> u64 {
+        self.0
+    }
+    fn new(generation: u32, index: usize) -> Self {
+        // 31 bits of generation keep the control bit free; the table never has 2^32 places.
+        Self(u64::from(generation & 0x7fff_ffff) << 32 | index as u64)
+    }
+    const fn index(self) -> usize {
+        (self.0 & 0xffff_ffff) as usize
+    }
+}
+
+/// Which part of the run an operation belongs to: what is counted, and how patient it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    Preload,
+    Warmup,
+    Measured,
+    Audit,
+}
+
+impl Stage {
+    /// Whether a busy cluster is waited for. Measured load must see it as it is.
+    pub(super) const fn waits_out_busy(self) -> bool {
+        matches!(self, Self::Preload | Self::Audit)
+    }
+}
+
+/// The session that a write goes in, and its number there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) lane: u32,
+    pub(super) session: SessionId,
+    pub(super) sequence: u64,
+}
+
+/// What an operation does, and the receipts that are needed to finish it.
+#[derive(Debug)]
+pub(super) enum Work {
+    Write { ticket: WriteTicket, place: Option<Place> },
+    Read { ticket: Option<ReadTicket> },
+    OpenSession { lane: u32 },
+}
+
+/// Where an operation is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Spot {
+    /// Being moved from one place to another.
+    Moving,
+    /// Waits for any connection.
+    Parked,
+    /// Waits for a session of its group.
+    Unstamped,
+    /// Waits for room on a connection to this endpoint.
+    Queued(usize),
+    /// On this connection, not answered.
+    Sent(usize),
+    /// Waits before it is sent again.
+    Resting,
+}
+
+/// One operation.
+#[derive(Debug)]
+pub(super) struct Op {
+    pub(super) work: Work,
+    pub(super) key: u32,
+    pub(super) group: GroupId,
+    pub(super) stage: Stage,
+    pub(super) planned_ns: u64,
+    pub(super) deadline_ns: u64,
+    /// 0 until it was sent.
+    pub(super) first_sent_ns: u64,
+    /// The last time; 0 until it was sent.
+    pub(super) sent_ns: u64,
+    pub(super) attempts: u32,
+    /// An earlier send may have been executed, or may still be: only an answer to a later one settles it.
+    pub(super) doubtful: bool,
+    pub(super) spot: Spot,
+}
+
+impl Op {
+    /// Read or write; `None` for what is not part of the load.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        match self.work {
+            Work::Write { .. } => Some(Kind::Write),
+            Work::Read { .. } => Some(Kind::Read),
+            Work::OpenSession { .. } => None,
+        }
+    }
+}
+
+/// All open operations. Memory is bounded by the most that were ever open at once.
+#[derive(Debug, Default)]
+pub(super) struct OpTable {
+    places: Vec<(u32, Option<Op>)>,
+    free: Vec<u32>,
+}
+
+impl OpTable {
+    pub(super) fn insert(&mut self, op: Op) -> OpId {
+        if let Some(index) = self.free.pop() {
+            let (generation, place) = &mut self.places[index as usize];
+            *generation = generation.wrapping_add(1);
+            *place = Some(op);
+            return OpId::new(*generation, index as usize);
+        }
+        let index = self.places.len();
+        assert!(u32::try_from(index).is_ok(), "more open operations than ids");
+        // Generation 0 is left out: id 0 answers no request in particular.
+        self.places.push((1, Some(op)));
+        OpId::new(1, index)
+    }
+    pub(super) fn get(&self, id: OpId) -> Option<&Op> {
+        let (generation, op) = self.places.get(id.index())?;
+        op.as_ref().filter(|_| OpId::new(*generation, id.index()) == id)
+    }
+    pub(super) fn get_mut(&mut self, id: OpId) -> Option<&mut Op> {
+        let (generation, op) = self.places.get_mut(id.index())?;
+        if OpId::new(*generation, id.index()) == id { op.as_mut() } else { None }
+    }
+    pub(super) fn remove(&mut self, id: OpId) -> Option<Op> {
+        self.get(id)?;
+        let op = self.places[id.index()].1.take();
+        self.free.push(id.index() as u32); // as it was when it was given out
+        op
+    }
+    pub(super) fn open(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+    /// Every open operation that `matches`.
+    pub(super) fn select(&self, matches: impl Fn(&Op) -> bool) -> Vec<OpId> {
+        (0..)
+            .zip(&self.places)
+            .filter(|(_, (_, op))| op.as_ref().is_some_and(&matches))
+            .map(|(index, (generation, _))| OpId::new(*generation, index))
+            .collect()
+    }
+    /// Whether `id` was given out at some time.
+    pub(super) fn was_issued(&self, id: OpId) -> bool {
+        id.index() < self.places.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(key: u32) -> Op {
+        Op {
+            work: Work::Read { ticket: None },
+            key,
+            group: GroupId::new(1),
+            stage: Stage::Measured,
+            planned_ns: 0,
+            deadline_ns: 0,
+            first_sent_ns: 0,
+            sent_ns: 0,
+            attempts: 0,
+            doubtful: false,
+            spot: Spot::Parked,
+        }
+    }
+
+    #[test]
+    fn an_id_names_one_operation_for_ever() {
+        let mut table = OpTable::default();
+        let (one, two) = (table.insert(op(1)), table.insert(op(2)));
+        assert_eq!(table.open(), 2);
+        assert_eq!(table.remove(one).map(|op| op.key), Some(1));
+        assert!(table.remove(one).is_none());
+        let three = table.insert(op(3));
+        assert_ne!(one, three);
+        assert!(table.get(one).is_none() && table.get_mut(one).is_none());
+        assert_eq!(table.get(three).map(|op| op.key), Some(3));
+        assert_eq!(table.get(two).map(|op| op.key), Some(2));
+        assert_eq!(table.open(), 2);
+        let mut selected = table.select(|op| op.key > 1);
+        selected.sort_unstable();
+        let mut expected = [two, three];
+        expected.sort_unstable();
+        assert_eq!(selected, expected);
+        assert!(table.was_issued(one) && !table.was_issued(OpId::from_wire(99)));
+        assert_eq!(one.to_wire() & OpId::CONTROL, 0);
+    }
+}

@@ -1,0 +1,192 @@
+//! Counting: the measured phases by kind, the second that is under way, errors by kind, and findings in words.
+
+use crate::histogram::Latencies;
+use crate::report::{FINDINGS_MAX, Phase};
+use crate::workload::Kind;
+use std::collections::BTreeMap;
+
+/// What became of the operations of one kind. `offered` is the sum of the four ends that an operation can have.
+#[derive(Clone, Debug, Default)]
+pub struct KindTally {
+    /// Begun.
+    pub offered: u64,
+    /// Answered well.
+    pub achieved: u64,
+    /// Answered well within the measured time, by operations of the warm-up too: what a rate is made of.
+    pub achieved_in_time: u64,
+    /// Certainly not executed, or reads without an answer.
+    pub errors: u64,
+    /// Writes without a known outcome.
+    pub unknown: u64,
+    /// Contradictions.
+    pub verify_failures: u64,
+    /// Latencies of what was answered well.
+    pub latencies: Latencies,
+}
+
+impl KindTally {
+    fn add(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.achieved += other.achieved;
+        self.achieved_in_time += other.achieved_in_time;
+        self.errors += other.errors;
+        self.unknown += other.unknown;
+        self.verify_failures += other.verify_failures;
+        self.latencies.add(&other.latencies);
+    }
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Good { latency_ns: u64 },
+    Error,
+    Unknown,
+    VerifyFailure,
+}
+
+/// One second, or what there was of it.
+#[derive(Clone, Debug)]
+pub struct Second {
+    /// The part of the run.
+    pub phase: Phase,
+    /// When this part began.
+    pub phase_start_ns: u64,
+    /// When this second began.
+    pub start_ns: u64,
+    /// When it ended.
+    pub end_ns: u64,
+    /// Planned, or begun in a closed loop.
+    pub offered: u64,
+    /// Answered well.
+    pub achieved: u64,
+    /// Failed.
+    pub errors: u64,
+    /// Without a known outcome.
+    pub unknown: u64,
+    /// Contradictions.
+    pub verify_failures: u64,
+    /// Open at the end.
+    pub outstanding: u64,
+    /// Latencies of what was answered well.
+    pub latencies: Latencies,
+}
+
+impl Second {
+    pub(super) fn new(phase: Phase, phase_start_ns: u64, start_ns: u64) -> Self {
+        Self {
+            phase,
+            phase_start_ns,
+            start_ns,
+            end_ns: start_ns,
+            offered: 0,
+            achieved: 0,
+            errors: 0,
+            unknown: 0,
+            verify_failures: 0,
+            outstanding: 0,
+            latencies: Latencies::default(),
+        }
+    }
+    pub(super) fn count(&mut self, end: End) {
+        match end {
+            End::Good { latency_ns } => {
+                self.achieved += 1;
+                self.latencies.record_ns(latency_ns);
+            }
+            End::Error => self.errors += 1,
+            End::Unknown => self.unknown += 1,
+            End::VerifyFailure => self.verify_failures += 1,
+        }
+    }
+}
+
+/// What the audit of one thread found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditTally {
+    /// Keys to be read back.
+    pub keys: u64,
+    /// As in [`crate::AuditReport`].
+    pub absent: u64,
+    /// As in [`crate::AuditReport`].
+    pub stale: u64,
+    /// As in [`crate::AuditReport`].
+    pub invented: u64,
+    /// As in [`crate::AuditReport`].
+    pub corrupt: u64,
+    /// As in [`crate::AuditReport`].
+    pub unread: u64,
+}
+
+/// Everything one generator thread counts.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// The measured phases, by [`Kind::index`].
+    pub measured: [KindTally; 2],
+    /// Measured time in which operations of this kind were planned, by [`Kind::index`].
+    pub measured_ns: [u64; 2],
+    /// Requests of warm-up and measured phases, whatever became of them.
+    pub load_requests: u64,
+    /// How late requests of the measured phases left.
+    pub late: Latencies,
+    /// Failed attempts by kind, in all phases.
+    pub error_kinds: BTreeMap<&'static str, u64>,
+    /// Contradictions in all phases but the audit.
+    pub verify_failures: u64,
+    /// The first findings.
+    pub findings: Vec<String>,
+    /// The audit.
+    pub audit: AuditTally,
+    /// Requests sent again.
+    pub retries: u64,
+    /// Connections made anew.
+    pub reconnects: u64,
+    /// Replies to what had been given up.
+    pub replies_late: u64,
+    /// Processor time of the thread in warm-up and measured phases, where the system tells.
+    pub cpu_ns: Option<u64>,
+}
+
+impl Tally {
+    pub(super) fn measured_mut(&mut self, kind: Kind) -> &mut KindTally {
+        &mut self.measured[kind.index()]
+    }
+    pub(super) fn count_error(&mut self, name: &'static str) {
+        *self.error_kinds.entry(name).or_default() += 1;
+    }
+    pub(super) fn find(&mut self, finding: impl FnOnce() -> String) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding());
+        }
+    }
+    /// Adds what another thread, or an earlier part of the run, counted.
+    pub fn add(&mut self, other: &Self) {
+        for index in 0..Kind::ALL.len() {
+            self.measured[index].add(&other.measured[index]);
+            // Threads measure at the same time.
+            self.measured_ns[index] = self.measured_ns[index].max(other.measured_ns[index]);
+        }
+        self.load_requests += other.load_requests;
+        self.late.add(&other.late);
+        for (name, count) in &other.error_kinds {
+            *self.error_kinds.entry(name).or_default() += count;
+        }
+        self.verify_failures += other.verify_failures;
+        let room = FINDINGS_MAX - self.findings.len().min(FINDINGS_MAX);
+        self.findings.extend(other.findings.iter().take(room).cloned());
+        let (ours, theirs) = (&mut self.audit, &other.audit);
+        ours.keys += theirs.keys;
+        ours.absent += theirs.absent;
+        ours.stale += theirs.stale;
+        ours.invented += theirs.invented;
+        ours.corrupt += theirs.corrupt;
+        ours.unread += theirs.unread;
+        self.retries += other.retries;
+        self.reconnects += other.reconnects;
+        self.replies_late += other.replies_late;
+        self.cpu_ns = match (self.cpu_ns, other.cpu_ns) {
+            (Some(ours), Some(theirs)) => Some(ours + theirs),
+            (ours, theirs) => ours.or(theirs),
+        };
+    }
+}
