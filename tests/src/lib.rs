@@ -8,3 +8,4 @@
 //! outside them replaced: time, network, disk and clients come from one seed.
 
 pub mod check;
+pub mod sim;

@@ -24,6 +24,10 @@ impl ValueDigest {
         // CRC and length: this tells honest values apart, it does not resist forgery.
         Self(u64::from(crc32c::crc32c(bytes)) << 32 | bytes.len() as u64)
     }
+    /// As a number, for traces.
+    pub fn raw(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for ValueDigest {
@@ -77,7 +81,8 @@ impl Agreement {
                 if chosen.is_some_and(|(_, known)| known == value) {
                     return Ok(());
                 }
-                let chosen = chosen.map_or("nothing".into(), |(ballot, known)| format!("{known} in {ballot}"));
+                let chosen =
+                    chosen.map_or("nothing".into(), |(ballot, known)| format!("{known} in {ballot}"));
                 self.violated(head, format!("{node} learned {value} as chosen; chosen is {chosen}"))
             }
             (RecordKind::Accept | RecordKind::Learned, None) => {
@@ -108,12 +113,16 @@ impl Agreement {
             ),
             None => {
                 facts.chosen = Some((head.ballot, value));
-                let other = facts.proposals.iter().find(|p| p.ballot > head.ballot && p.value != value).copied();
+                let other =
+                    facts.proposals.iter().find(|p| p.ballot > head.ballot && p.value != value).copied();
                 match other {
                     None => Ok(()),
                     Some(p) => self.violated(
                         head,
-                        format!("{value} is chosen in {} but {} was proposed in {}", head.ballot, p.value, p.ballot),
+                        format!(
+                            "{value} is chosen in {} but {} was proposed in {}",
+                            head.ballot, p.value, p.ballot
+                        ),
                     ),
                 }
             }

@@ -25,6 +25,7 @@ pub struct CoreDisk {
     /// Highest ballot a durable record promises, per group.
     promised: BTreeMap<GroupId, Ballot>,
     accepted: BTreeSet<(GroupId, Slot, Ballot)>,
+    learned: BTreeSet<(GroupId, Slot)>,
 }
 
 impl CoreDisk {
@@ -73,7 +74,10 @@ impl CoreDisk {
         for written in &fresh {
             // Whole blocks at the tail may be lost, never one in the middle.
             if pending.next().map(|(_, pending)| pending) != Some(*written) {
-                return Err(Violation::new(KEPT, format!("the log gives {written:?}, not the next one written")));
+                return Err(Violation::new(
+                    KEPT,
+                    format!("the log gives {written:?}, not the next one written"),
+                ));
             }
         }
         drop(pending);
@@ -97,7 +101,9 @@ impl CoreDisk {
             GroupMessage::Nack { promised: told, .. } => ("a refusal", *told, promised >= *told),
             GroupMessage::PreVoteReply { promised: told, .. } => ("a pre-vote", *told, promised >= *told),
             GroupMessage::Accepted { ballot, slot } => {
-                ("an acceptance", *ballot, self.accepted.contains(&(*group, *slot, *ballot)))
+                // A replica that has learned the chosen value on the record may say so to whoever proposes it again.
+                let held = self.accepted.contains(&(*group, *slot, *ballot));
+                ("an acceptance", *ballot, held || self.learned.contains(&(*group, *slot)))
             }
             _ => return Ok(()),
         };
@@ -128,6 +134,9 @@ impl CoreDisk {
         }
         if head.kind == RecordKind::Accept {
             self.accepted.insert((head.group, head.slot, head.ballot));
+        }
+        if head.kind == RecordKind::Learned {
+            self.learned.insert((head.group, head.slot));
         }
         self.durable.push(written);
     }

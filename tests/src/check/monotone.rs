@@ -78,7 +78,10 @@ impl Monotone {
     /// When the ballot is another node's, or was used in another life.
     pub fn on_used(&mut self, node: NodeId, life: u64, group: GroupId, ballot: Ballot) -> Checked {
         if ballot.node() != node {
-            return Err(Violation::new(REUSED, format!("{node} uses ballot {ballot} of {group}, not its own")));
+            return Err(Violation::new(
+                REUSED,
+                format!("{node} uses ballot {ballot} of {group}, not its own"),
+            ));
         }
         let known = *self.used.entry((group, ballot)).or_insert(life);
         if known == life {
@@ -99,11 +102,7 @@ mod tests {
     const GROUP: GroupId = GroupId::new(1);
 
     fn cursors(round: u64, chosen: u64, applied: u64) -> Cursors {
-        Cursors {
-            promised: Ballot::new(round, NODE),
-            chosen: Slot::new(chosen),
-            applied: Slot::new(applied),
-        }
+        Cursors { promised: Ballot::new(round, NODE), chosen: Slot::new(chosen), applied: Slot::new(applied) }
     }
 
     #[test]

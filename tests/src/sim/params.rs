@@ -70,6 +70,12 @@ pub struct Limits {
     pub pipeline_slots: u64,
     /// Longest time between an input and the turn that takes it, nanoseconds.
     pub turn_delay_max: u64,
+    /// Size of a log segment.
+    pub segment_bytes: u32,
+    /// Size at which a log block closes.
+    pub block_bytes_max: u32,
+    /// Log writes in flight.
+    pub writes_in_flight: usize,
 }
 
 /// How the network behaves when nothing is cut.
@@ -96,14 +102,16 @@ pub struct NetParams {
 /// How the disks behave when nothing stalls.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskParams {
-    /// Shortest write.
-    pub write_min: u64,
-    /// Mean of what comes on top.
-    pub write_mean: u64,
-    /// Shortest time a read of the log takes.
-    pub read_min: u64,
-    /// Mean of what comes on top.
-    pub read_mean: u64,
+    /// A write takes between so long, nanoseconds. A wide range makes completions overtake each other.
+    pub write_ns: (u64, u64),
+    /// A read takes between so long.
+    pub read_ns: (u64, u64),
+    /// A segment takes between so long to make.
+    pub prepare_ns: (u64, u64),
+    /// How often an operation takes `stall_ns` longer, per million.
+    pub stall_ppm: u32,
+    /// See `stall_ppm`.
+    pub stall_ns: u64,
 }
 
 /// How wrong the clocks are.
@@ -155,13 +163,17 @@ impl Params {
             pending_bytes_max: 1 << rng.between(17, 22),
             pipeline_slots: *rng.pick(&[1, 2, 4, 16, 64]),
             turn_delay_max: rng.between(1, 300) * US,
+            segment_bytes: *rng.pick(&[512 << 10, 1 << 20, 4 << 20]),
+            block_bytes_max: *rng.pick(&[4 << 10, 16 << 10, 64 << 10]),
+            writes_in_flight: rng.between(1, 4) as usize,
         };
         let net = derive_net(rng);
         let disk = DiskParams {
-            write_min: rng.between(20, 200) * US,
-            write_mean: rng.between(20, 1500) * US,
-            read_min: rng.between(10, 100) * US,
-            read_mean: rng.between(10, 800) * US,
+            write_ns: (rng.between(20, 200) * US, rng.between(200, 3000) * US),
+            read_ns: (rng.between(10, 100) * US, rng.between(100, 1500) * US),
+            prepare_ns: (MS, rng.between(1, 50) * MS),
+            stall_ppm: if rng.coin() { rng.between(100, 20_000) as u32 } else { 0 },
+            stall_ns: rng.between(1, 200) * MS,
         };
         let clock = ClockParams {
             drift_ppm_max: if rng.coin() { drift_ppm_allowed(&timing) } else { 0 },
@@ -238,9 +250,9 @@ fn derive_load(rng: &mut Rng, node_count: u16) -> LoadParams {
         client_count,
         session_client_count: rng.between(0, u64::from(client_count)) as u32,
         keys_per_kind: rng.between(1, 4) as u32,
-        burst_max: rng.between(1, 40),
+        burst_max: rng.between(1, 30),
         // Five nodes cost more per operation: let them idle a little longer.
-        pause_mean: rng.between(30, 400) * MS * u64::from(node_count) / 3,
+        pause_mean: rng.between(100, 600) * MS * u64::from(node_count) / 3,
         timeout: rng.between(200, 5000) * MS,
         value_bytes_max: *rng.pick(&[30, 300, 2000, 8000]),
         large_value_bytes_max: *rng.pick(&[0, 0, 20_000, 100_000]),

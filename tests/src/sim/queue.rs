@@ -68,6 +68,14 @@ impl<E> Queue<E> {
         assert!(event.is_some(), "an event happens once");
         event
     }
+    /// Lets time pass up to `instant`, to which nothing is due any more.
+    ///
+    /// # Panics
+    /// When something is.
+    pub fn pass(&mut self, instant: Instant) {
+        assert!(self.next_at().is_none_or(|at| at > instant), "time passes over an event");
+        self.now = self.now.max(instant);
+    }
     /// When the next event is due.
     pub fn next_at(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((instant, ..))| *instant)

@@ -22,9 +22,8 @@ pub fn blob(name: u32, len: usize) -> Vec<u8> {
 /// # Errors
 /// When they are nothing any client ever wrote: altered, cut or mixed.
 pub fn parse(bytes: &[u8]) -> Result<Datum, String> {
-    let text = std::str::from_utf8(&bytes[..bytes.len().min(40)]).unwrap_or_else(|error| {
-        std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
-    });
+    let text = std::str::from_utf8(&bytes[..bytes.len().min(40)])
+        .unwrap_or_else(|error| std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default());
     if let Ok(number) = text.parse::<i64>()
         && number.to_string().as_bytes() == bytes
     {

@@ -1,0 +1,603 @@
+//! The clients: each with one operation open, with or without a session, asking any node, never trusting silence.
+//!
+//! ```text
+//!   wake ─▶ pick an operation ─▶ attempt ──answer────▶ settled
+//!                                   │ certainly not executed: ask again (elsewhere)
+//!                                   │ no answer: a read or a stamped write is asked again, the same number at another node;
+//!                                   ▼            any other write is *unknown*, for ever
+//!                                 give up: refused if every attempt was certainly not executed, else unknown
+//! ```
+//!
+//! May not: know the network, the nodes or the clock. A machine like those it tests: it is told what happened and pushes what
+//! it wants.
+
+use super::keys::{Keys, Kind};
+use super::params::Params;
+use super::queue::{Instant, MS, US};
+use super::rng::Rng;
+use super::value;
+use crate::check::history::{History, OperationId};
+use crate::check::model::{Action, Answer, Datum, Ttl, When};
+use crate::check::version::Versions;
+use crate::check::{Checked, Violation};
+use std::collections::BTreeMap;
+use synod_types::{
+    Command, Condition, Consistency, ErrorKind, Expiry, GroupId, Namespace, Op, Reply, SessionId,
+    SessionStamp, Shared,
+};
+
+/// Names one attempt of one operation; never used twice.
+pub type AttemptId = u64;
+
+/// What a client wants done.
+#[derive(Debug)]
+pub enum Want {
+    /// Send this to a node.
+    Send {
+        /// When.
+        after: u64,
+        /// Which attempt this is.
+        attempt: AttemptId,
+        /// The node's index.
+        node: usize,
+        /// The key's group.
+        group: GroupId,
+        /// For reads.
+        consistency: Consistency,
+        /// What is asked.
+        command: Command<Shared>,
+    },
+    /// Call [`Clients::on_timeout`] for this attempt after this time.
+    Timeout {
+        /// Which.
+        attempt: AttemptId,
+        /// When.
+        after: u64,
+    },
+    /// Call [`Clients::wake`] after this time.
+    Wake {
+        /// When.
+        after: u64,
+    },
+}
+
+/// How an attempt ended, or that it has not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Waiting,
+    /// Certainly not executed.
+    Refused,
+    /// Perhaps executed.
+    Unknown,
+}
+
+#[derive(Debug)]
+enum Job {
+    Operation { id: OperationId, key: u32, action: Action },
+    OpenSession,
+}
+
+#[derive(Debug)]
+struct Current {
+    job: Job,
+    group: GroupId,
+    consistency: Consistency,
+    command: Command<Shared>,
+    attempts: Vec<(AttemptId, State)>,
+    give_up_at: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    id: SessionId,
+    next_sequence: u64,
+}
+
+#[derive(Debug)]
+struct Client {
+    uses_sessions: bool,
+    sessions: BTreeMap<GroupId, Session>,
+    current: Option<Current>,
+    home: usize,
+    burst_left: u64,
+    acknowledged: u64,
+}
+
+/// All clients, their keys and their history.
+#[derive(Debug)]
+pub struct Clients {
+    params: Params,
+    rng: Rng,
+    clients: Vec<Client>,
+    /// The keys.
+    pub keys: Keys,
+    /// What was asked and answered.
+    pub history: History,
+    versions: Versions,
+    next_attempt: AttemptId,
+    owner: BTreeMap<AttemptId, usize>,
+    next_blob: u32,
+    stopped: bool,
+    acknowledged: u64,
+    /// First answer per stamped write: a later answer to a retry of it must be the same.
+    stamped: BTreeMap<(GroupId, SessionId, u64), Reply<Vec<u8>>>,
+    /// The stamp an attempt carried.
+    stamp_of: BTreeMap<AttemptId, (GroupId, SessionStamp)>,
+}
+
+impl Clients {
+    /// The clients of a run.
+    pub fn new(params: &Params) -> Self {
+        let mut rng = Rng::named(params.options.seed, "clients");
+        let clients = (0..params.load.client_count)
+            .map(|index| Client {
+                uses_sessions: index < params.load.session_client_count,
+                sessions: BTreeMap::new(),
+                current: None,
+                home: rng.index(usize::from(params.node_count)),
+                burst_left: 0,
+                acknowledged: 0,
+            })
+            .collect();
+        Self {
+            params: params.clone(),
+            rng,
+            clients,
+            keys: Keys::new(params.group_count, params.load.keys_per_kind),
+            history: History::new(),
+            versions: Versions::new(),
+            next_attempt: 0,
+            owner: BTreeMap::new(),
+            next_blob: 0,
+            stopped: false,
+            acknowledged: 0,
+            stamped: BTreeMap::new(),
+            stamp_of: BTreeMap::new(),
+        }
+    }
+
+    /// How many there are, not counting helpers.
+    pub fn count(&self) -> usize {
+        self.params.load.client_count as usize
+    }
+
+    /// Adds a client without sessions that does only what [`Clients::ask`] tells it; its number is returned.
+    pub fn add_helper(&mut self) -> usize {
+        self.clients.push(Client {
+            uses_sessions: false,
+            sessions: BTreeMap::new(),
+            current: None,
+            home: 0,
+            burst_left: 0,
+            acknowledged: 0,
+        });
+        self.clients.len() - 1
+    }
+
+    /// No client begins anything new from here on (helpers do what they are told).
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Operations acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Operations of one client acknowledged.
+    pub fn acknowledged_by(&self, client: usize) -> u64 {
+        self.clients[client].acknowledged
+    }
+
+    /// Whether a client waits for an answer.
+    pub fn busy(&self, client: usize) -> bool {
+        self.clients[client].current.is_some()
+    }
+
+    /// Whether any client does.
+    pub fn any_busy(&self) -> bool {
+        self.clients.iter().any(|client| client.current.is_some())
+    }
+
+    /// Whose attempt this is.
+    pub fn owner(&self, attempt: AttemptId) -> usize {
+        self.owner[&attempt]
+    }
+
+    /// A client's pause is over.
+    pub fn wake(&mut self, client: usize, now: Instant, out: &mut Vec<Want>) {
+        if self.stopped || self.clients[client].current.is_some() {
+            return;
+        }
+        if self.clients[client].burst_left == 0 {
+            self.clients[client].burst_left = self.rng.between(1, self.params.load.burst_max);
+            if self.rng.below(4) == 0 {
+                self.clients[client].home = self.rng.index(usize::from(self.params.node_count));
+            }
+        }
+        let key = *self.rng.pick(self.keys.live());
+        let action = self.draw_action(key, now);
+        self.begin(client, key, action, now, out);
+    }
+
+    /// A helper asks for one thing.
+    ///
+    /// # Panics
+    /// When it still waits for another answer.
+    pub fn ask(&mut self, helper: usize, key: u32, action: Action, now: Instant, out: &mut Vec<Want>) {
+        assert!(self.clients[helper].current.is_none(), "one operation at a time");
+        self.clients[helper].home = self.rng.index(usize::from(self.params.node_count));
+        self.begin(helper, key, action, now, out);
+    }
+
+    /// A fresh value for a key's register.
+    pub fn fresh_blob(&mut self) -> Datum {
+        self.next_blob += 1;
+        Datum::Blob(self.next_blob)
+    }
+
+    /// An attempt was answered.
+    ///
+    /// # Errors
+    /// When the answer is one no correct node gives.
+    pub fn on_reply(
+        &mut self,
+        attempt: AttemptId,
+        reply: &Reply<Vec<u8>>,
+        now: Instant,
+        out: &mut Vec<Want>,
+    ) -> Checked {
+        self.check_stamped(attempt, reply)?;
+        let client = self.owner(attempt);
+        let Some(current) = self.clients[client].current.as_mut() else { return Ok(()) };
+        let Some(entry) = current.attempts.iter_mut().find(|(id, _)| *id == attempt) else { return Ok(()) };
+        if entry.1 != State::Waiting {
+            return Ok(()); // timed out before; the next attempt decides
+        }
+        match reply {
+            Reply::Error(ErrorKind::NoLeader | ErrorKind::Busy) => {
+                entry.1 = State::Refused;
+                self.go_on(client, now, out);
+                Ok(())
+            }
+            Reply::Error(ErrorKind::Unknown) => {
+                entry.1 = State::Unknown;
+                self.go_on(client, now, out);
+                Ok(())
+            }
+            Reply::Error(
+                kind @ (ErrorKind::SessionExpired
+                | ErrorKind::SequenceClosed
+                | ErrorKind::BadExpiry
+                | ErrorKind::ReadFailed
+                | ErrorKind::Malformed),
+            ) => {
+                let detail =
+                    format!("client {client} was answered {kind:?} for {:?}: {current:?}", current.command);
+                Err(Violation::new("wrong-error", detail))
+            }
+            reply => self.on_answer(client, reply, now, out),
+        }
+    }
+
+    /// The connection broke with the attempt open, or time is up: perhaps executed.
+    pub fn on_timeout(&mut self, attempt: AttemptId, now: Instant, out: &mut Vec<Want>) {
+        self.end_attempt(attempt, State::Unknown, now, out);
+    }
+
+    /// Nobody listened: certainly not executed.
+    pub fn on_refused(&mut self, attempt: AttemptId, now: Instant, out: &mut Vec<Want>) {
+        self.end_attempt(attempt, State::Refused, now, out);
+    }
+
+    fn end_attempt(&mut self, attempt: AttemptId, state: State, now: Instant, out: &mut Vec<Want>) {
+        let client = self.owner(attempt);
+        let Some(current) = self.clients[client].current.as_mut() else { return };
+        let Some(entry) = current.attempts.iter_mut().find(|(id, _)| *id == attempt) else { return };
+        if entry.1 == State::Waiting {
+            entry.1 = state;
+            self.go_on(client, now, out);
+        }
+    }
+
+    /// An attempt ended without an answer: ask again where that is allowed, else settle.
+    fn go_on(&mut self, client: usize, now: Instant, out: &mut Vec<Want>) {
+        let Some(current) = self.clients[client].current.as_ref() else { return };
+        if current.attempts.iter().any(|(_, state)| *state == State::Waiting) {
+            return; // another attempt of the same operation is still open
+        }
+        let ambiguous = current.attempts.iter().any(|(_, state)| *state == State::Unknown);
+        let repeatable = !current.command.op.is_write()
+            || current.command.stamp.session != SessionId::NONE
+            || matches!(current.job, Job::OpenSession);
+        if now < current.give_up_at && (repeatable || !ambiguous) {
+            // A short pause, so that a cluster without a leader is not asked millions of times.
+            let node = self.rng.index(usize::from(self.params.node_count));
+            self.clients[client].home = node;
+            let delay = self.rng.between(2 * MS, 40 * MS);
+            self.attempt(client, node, delay, out);
+            return;
+        }
+        let Some(current) = self.clients[client].current.take() else { return };
+        if let Job::Operation { id, key, action } = current.job {
+            if !ambiguous {
+                self.history.refuse(id);
+            } else if action.is_write() {
+                self.keys.on_unknown(key);
+            }
+        }
+        self.rest(client, out);
+    }
+
+    fn on_answer(
+        &mut self,
+        client: usize,
+        reply: &Reply<Vec<u8>>,
+        now: Instant,
+        out: &mut Vec<Want>,
+    ) -> Checked {
+        let Some(current) = self.clients[client].current.take() else { return Ok(()) };
+        match (current.job, reply) {
+            (Job::OpenSession, Reply::Session(id)) => {
+                let session = Session { id: *id, next_sequence: 1 };
+                self.clients[client].sessions.insert(current.group, session);
+                out.push(Want::Wake { after: 0 });
+                return Ok(());
+            }
+            (Job::Operation { id, key, action }, reply) => {
+                let answer = self.answer_of(key, id, current.group, action, reply)?;
+                self.history.answer(id, answer, now);
+                self.acknowledged += 1;
+                self.clients[client].acknowledged += 1;
+            }
+            (Job::OpenSession, reply) => {
+                return Err(Violation::new("wrong-answer", format!("OPEN SESSION was answered {reply:?}")));
+            }
+        }
+        self.rest(client, out);
+        Ok(())
+    }
+
+    fn answer_of(
+        &mut self,
+        key: u32,
+        id: OperationId,
+        group: GroupId,
+        action: Action,
+        reply: &Reply<Vec<u8>>,
+    ) -> Result<Answer, Violation> {
+        Ok(match reply {
+            Reply::Done { version } => {
+                self.versions.on_written(group, *version, id)?;
+                if let Action::Set { value, .. } = action
+                    && self.versioned(key)
+                {
+                    self.versions.on_seen(key, value, *version)?;
+                }
+                Answer::Done
+            }
+            Reply::Skipped => Answer::Skipped,
+            Reply::Value { value, version } => {
+                let datum = value::parse(value).map_err(|why| {
+                    Violation::new("corrupt-value", format!("key {key} of {group} at {version:?}: {why}"))
+                })?;
+                if self.versioned(key) {
+                    self.versions.on_seen(key, datum, *version)?;
+                }
+                Answer::Value(datum)
+            }
+            Reply::Nil => Answer::Nil,
+            Reply::Int(number) => Answer::Number(*number),
+            Reply::Error(ErrorKind::NotAnInteger) => Answer::NotAnInteger,
+            Reply::Error(ErrorKind::Overflow) => Answer::Overflow,
+            Reply::Session(_) | Reply::Error(_) => {
+                return Err(Violation::new("wrong-answer", format!("{action} was answered {reply:?}")));
+            }
+        })
+    }
+
+    /// Whether a value of the key keeps the version it was written at: setting an expiry writes the key anew.
+    fn versioned(&self, key: u32) -> bool {
+        self.keys.get(key).kind != Kind::Expiring
+    }
+
+    /// Exactly once (DESIGN §4 rule 12): whatever attempts of one stamped write are answered, the answer is the same.
+    fn check_stamped(&mut self, attempt: AttemptId, reply: &Reply<Vec<u8>>) -> Checked {
+        let Some(&(group, stamp)) = self.stamp_of.get(&attempt) else { return Ok(()) };
+        match reply {
+            // The write may be settled and its number closed by the time a straggling attempt is executed.
+            Reply::Error(ErrorKind::NotAnInteger | ErrorKind::Overflow) => {}
+            Reply::Error(_) => return Ok(()),
+            _ => {}
+        }
+        let known =
+            self.stamped.entry((group, stamp.session, stamp.sequence)).or_insert_with(|| reply.clone());
+        if known == reply {
+            return Ok(());
+        }
+        Err(Violation::new(
+            "exactly-once",
+            format!("{group} {stamp:?} was answered {known:?} and then {reply:?}"),
+        ))
+    }
+
+    fn begin(&mut self, client: usize, key: u32, action: Action, now: Instant, out: &mut Vec<Want>) {
+        let group = self.keys.get(key).group;
+        let stamped = self.clients[client].uses_sessions && action.is_write();
+        let give_up_at = now + self.rng.between(1, 3) * self.params.load.timeout;
+        if stamped && !self.clients[client].sessions.contains_key(&group) {
+            let command = Command::plain(Shared::default(), Op::OpenSession);
+            self.start(client, Job::OpenSession, group, command, give_up_at, out);
+            return;
+        }
+        let mut stamp = SessionStamp::default();
+        if stamped && let Some(session) = self.clients[client].sessions.get_mut(&group) {
+            let sequence = session.next_sequence;
+            session.next_sequence += 1;
+            // Everything before it is settled; saying so late is allowed too.
+            let lag = self.rng.below(4).min(sequence - 1);
+            stamp = SessionStamp { session: session.id, sequence, lowest_open: sequence - lag };
+        }
+        let op = self.op_of(action, now);
+        let name = self.keys.get(key).name.clone();
+        let command = Command { namespace: Namespace::default(), key: Shared::new(name), op, stamp };
+        self.keys.on_operation(key);
+        let id = self.history.call(client as u32, key, action, now);
+        self.start(client, Job::Operation { id, key, action }, group, command, give_up_at, out);
+    }
+
+    fn start(
+        &mut self,
+        client: usize,
+        job: Job,
+        group: GroupId,
+        command: Command<Shared>,
+        give_up_at: Instant,
+        out: &mut Vec<Want>,
+    ) {
+        let stamped = command.stamp.session != SessionId::NONE;
+        let consistency =
+            if self.rng.below(4) == 0 { Consistency::Quorum } else { Consistency::Linearizable };
+        self.clients[client].current =
+            Some(Current { job, group, consistency, command, attempts: Vec::new(), give_up_at });
+        let home = self.clients[client].home;
+        self.attempt(client, home, 0, out);
+        if stamped && self.rng.below(100) < self.params.load.hedge_percent {
+            let other = self.rng.index(usize::from(self.params.node_count));
+            self.attempt(client, other, 0, out);
+        }
+    }
+
+    /// Sends the current operation (once more), after `delay`.
+    fn attempt(&mut self, client: usize, node: usize, delay: u64, out: &mut Vec<Want>) {
+        self.next_attempt += 1;
+        let attempt = self.next_attempt;
+        self.owner.insert(attempt, client);
+        let timeout = self.params.load.timeout;
+        let after = delay + self.rng.between(timeout / 2, timeout);
+        let Some(current) = self.clients[client].current.as_mut() else { return };
+        current.attempts.push((attempt, State::Waiting));
+        if current.command.stamp.session != SessionId::NONE {
+            self.stamp_of.insert(attempt, (current.group, current.command.stamp));
+        }
+        out.push(Want::Send {
+            after: delay,
+            attempt,
+            node,
+            group: current.group,
+            consistency: current.consistency,
+            command: current.command.clone(),
+        });
+        out.push(Want::Timeout { attempt, after });
+    }
+
+    fn rest(&mut self, client: usize, out: &mut Vec<Want>) {
+        let burst_left = &mut self.clients[client].burst_left;
+        *burst_left = burst_left.saturating_sub(1);
+        let after = if *burst_left > 0 {
+            self.rng.below(200 * US)
+        } else {
+            self.rng.exponential(self.params.load.pause_mean)
+        };
+        out.push(Want::Wake { after });
+    }
+
+    fn draw_action(&mut self, key: u32, now: Instant) -> Action {
+        let kind = self.keys.get(key).kind;
+        if self.rng.below(100) < self.params.load.read_percent {
+            return if self.rng.below(6) == 0 { Action::Exists } else { Action::Get };
+        }
+        match kind {
+            Kind::Counter => match self.rng.below(20) {
+                0 => Action::Delete,
+                1 => self.draw_set(Ttl::Clear, now),
+                2 => Action::Increment(-3),
+                _ => Action::Increment(1),
+            },
+            Kind::Register => match self.rng.below(10) {
+                0 => Action::Delete,
+                1 => Action::Increment(1),
+                _ => self.draw_set(Ttl::Clear, now),
+            },
+            Kind::Expiring => match self.rng.below(10) {
+                0 => Action::Delete,
+                1 => Action::Expire(Ttl::Clear),
+                2 => Action::Expire(self.draw_ttl(now)),
+                3 => self.draw_set(Ttl::Keep, now),
+                4 => self.draw_set(Ttl::Clear, now),
+                _ => {
+                    let ttl = self.draw_ttl(now);
+                    self.draw_set(ttl, now)
+                }
+            },
+        }
+    }
+
+    fn draw_set(&mut self, ttl: Ttl, _now: Instant) -> Action {
+        let value = if self.rng.below(12) == 0 {
+            Datum::Number(self.rng.below(1000) as i64)
+        } else {
+            self.fresh_blob()
+        };
+        let when = match self.rng.below(8) {
+            0 | 1 => When::Absent,
+            2 => When::Present,
+            _ => When::Always,
+        };
+        Action::Set { value, when, ttl, return_old: self.rng.below(6) == 0 }
+    }
+
+    /// A span of 20 ms to 2 s, as the earliest instant at which the key may be gone (see [`Self::expiry_of`]).
+    fn draw_ttl(&mut self, now: Instant) -> Ttl {
+        let span = 20 * MS + self.rng.exponential(400 * MS) / MS * MS;
+        Ttl::From((now + span).saturating_sub(self.params.expiry_slack()))
+    }
+
+    /// The way back: the span that was asked for.
+    fn expiry_of(&self, ttl: Ttl, now: Instant) -> Expiry {
+        match ttl {
+            Ttl::Clear => Expiry::None,
+            Ttl::Keep => Expiry::Keep,
+            Ttl::From(from) => {
+                let span = (from + self.params.expiry_slack()).saturating_sub(now) / MS;
+                Expiry::After(span.max(1))
+            }
+        }
+    }
+
+    fn op_of(&mut self, action: Action, now: Instant) -> Op<Shared> {
+        match action {
+            Action::Get => Op::Get,
+            Action::Exists => Op::Exists,
+            Action::Set { value, when, ttl, return_old } => {
+                let bytes = match value {
+                    Datum::Number(number) => number.to_string().into_bytes(),
+                    Datum::Blob(name) => value::blob(name, self.draw_len()),
+                };
+                Op::Set {
+                    value_crc: crc32c::crc32c(&bytes),
+                    value: Shared::new(bytes),
+                    condition: match when {
+                        When::Always => Condition::Always,
+                        When::Absent => Condition::IfAbsent,
+                        When::Present => Condition::IfPresent,
+                    },
+                    expiry: self.expiry_of(ttl, now),
+                    return_old,
+                }
+            }
+            Action::Delete => Op::Delete,
+            Action::Increment(delta) => Op::IncrementBy(delta),
+            Action::Expire(ttl) => Op::SetExpiry(self.expiry_of(ttl, now)),
+        }
+    }
+
+    fn draw_len(&mut self) -> usize {
+        let load = self.params.load;
+        if load.large_value_bytes_max > 0 && self.rng.below(100) == 0 {
+            return self.rng.between(8_000, load.large_value_bytes_max) as usize;
+        }
+        // Most values are short enough to live in the index; the rest is read back from the log sooner or later.
+        if self.rng.below(5) < 2 { 0 } else { self.rng.below(load.value_bytes_max) as usize }
+    }
+}

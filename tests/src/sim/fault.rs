@@ -1,0 +1,141 @@
+//! What can go wrong, when, and to whom.
+
+use super::queue::{Instant, MS};
+use super::rng::Rng;
+
+/// A kind of fault.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FaultKind {
+    /// A machine loses power: unsynced writes are lost or torn, its boot-time clock starts over.
+    PowerLoss,
+    /// A process is killed: what it had given to the disk may still be written.
+    Kill,
+    /// All machines lose power at once.
+    Blackout,
+    /// One node is cut off from all others.
+    Isolate,
+    /// The nodes fall into two halves.
+    Halves,
+    /// Some links carry messages in one direction only.
+    OneWay,
+    /// All nodes reach one of them, and only that one (the quorum-loss and constrained-election cases of OmniPaxos).
+    Star,
+    /// Each node reaches its neighbours in a row only (the chained case of OmniPaxos).
+    Chain,
+    /// A process stands still while its clocks run (SIGSTOP, a long pause of the hypervisor).
+    Pause,
+    /// A disk completes nothing for a while.
+    DiskStall,
+    /// Someone sets a wall clock.
+    WallStep,
+    /// Every message takes longer.
+    Congestion,
+}
+
+impl FaultKind {
+    /// Every kind.
+    pub const ALL: [Self; 12] = [
+        Self::PowerLoss,
+        Self::Kill,
+        Self::Blackout,
+        Self::Isolate,
+        Self::Halves,
+        Self::OneWay,
+        Self::Star,
+        Self::Chain,
+        Self::Pause,
+        Self::DiskStall,
+        Self::WallStep,
+        Self::Congestion,
+    ];
+
+    /// Its name in traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PowerLoss => "power loss",
+            Self::Kill => "kill",
+            Self::Blackout => "blackout",
+            Self::Isolate => "isolation",
+            Self::Halves => "halves",
+            Self::OneWay => "one-way links",
+            Self::Star => "star",
+            Self::Chain => "chain",
+            Self::Pause => "pause",
+            Self::DiskStall => "disk stall",
+            Self::WallStep => "wall clock step",
+            Self::Congestion => "congestion",
+        }
+    }
+
+    /// How long one lasts: mostly short, sometimes well past every timeout.
+    pub fn duration(self, rng: &mut Rng) -> u64 {
+        match self {
+            Self::PowerLoss | Self::Kill | Self::Blackout => 20 * MS + rng.exponential(500 * MS),
+            Self::Pause | Self::DiskStall => 30 * MS + rng.exponential(300 * MS),
+            Self::WallStep => 0,
+            _ => 50 * MS + rng.exponential(800 * MS),
+        }
+    }
+
+    /// The directions a partition of this kind cuts, none for other kinds.
+    pub fn cuts(self, victim: usize, node_count: usize, rng: &mut Rng) -> Vec<(usize, usize)> {
+        let all = |cut: &dyn Fn(usize, usize) -> bool| {
+            (0..node_count)
+                .flat_map(|a| (0..node_count).map(move |b| (a, b)))
+                .filter(|&(a, b)| a != b && cut(a, b))
+                .collect::<Vec<_>>()
+        };
+        match self {
+            Self::Isolate => all(&|a, b| a == victim || b == victim),
+            Self::Halves => {
+                let side = rng.next() | 1;
+                all(&|a, b| (side >> a) & 1 != (side >> b) & 1)
+            }
+            Self::OneWay => {
+                let mut cuts = all(&|a, b| a == victim || b == victim);
+                let outgoing = rng.coin();
+                cuts.retain(|&(a, _)| (a == victim) == outgoing && rng.below(3) > 0);
+                cuts
+            }
+            Self::Star => all(&|a, b| a != victim && b != victim),
+            Self::Chain => {
+                // The victim is one end, so that over time every order occurs.
+                let position = |node: usize| (node + node_count - victim) % node_count;
+                all(&|a, b| position(a).abs_diff(position(b)) > 1)
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A fault under way.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// Its kind.
+    pub kind: FaultKind,
+    /// The node it is about, where it is about one.
+    pub victim: usize,
+    /// When it ends.
+    pub until: Instant,
+    /// What it cuts.
+    pub cuts: Vec<(usize, usize)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_cut_what_their_names_say() {
+        let mut rng = Rng::new(1);
+        assert_eq!(FaultKind::Isolate.cuts(0, 3, &mut rng), [(0, 1), (0, 2), (1, 0), (2, 0)]);
+        assert_eq!(FaultKind::Star.cuts(0, 3, &mut rng), [(1, 2), (2, 1)]);
+        assert_eq!(FaultKind::Chain.cuts(1, 3, &mut rng), [(0, 1), (1, 0)]);
+        for _ in 0..50 {
+            let cuts = FaultKind::Halves.cuts(0, 5, &mut rng);
+            assert!(cuts.iter().all(|&(a, b)| cuts.contains(&(b, a))));
+            assert!(FaultKind::OneWay.cuts(2, 5, &mut rng).iter().all(|&(a, b)| a == 2 || b == 2));
+        }
+        assert!(FaultKind::Pause.cuts(0, 3, &mut rng).is_empty());
+    }
+}

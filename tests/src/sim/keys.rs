@@ -1,0 +1,137 @@
+//! The keys clients fight over: few, of three kinds, in every group. A key that has gathered too many unknown writes is left
+//! for a new one (a new *generation*), so that the linearizability checker stays fast.
+
+use synod_types::{GroupId, bucket_of, group_of};
+
+/// Unknown writes a key may gather before it is left.
+const UNKNOWN_MAX: u32 = 6;
+/// Operations a key may gather before it is left.
+const OPERATIONS_MAX: u32 = 4000;
+
+/// What is done with a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// SET, SET NX/XX, SET GET, DEL, EXISTS.
+    Register,
+    /// INCRBY mostly.
+    Counter,
+    /// SET with short expiries, PEXPIRE, PERSIST.
+    Expiring,
+}
+
+/// One key.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Its bytes.
+    pub name: Vec<u8>,
+    /// Its group.
+    pub group: GroupId,
+    /// Its kind.
+    pub kind: Kind,
+    unknown_count: u32,
+    operation_count: u32,
+    place: usize,
+}
+
+/// All keys there were.
+#[derive(Debug)]
+pub struct Keys {
+    keys: Vec<Key>,
+    /// The keys in use.
+    live: Vec<u32>,
+    next_name: u64,
+    group_count: u16,
+}
+
+impl Keys {
+    /// `per_kind` keys of each kind in each of `group_count` groups.
+    pub fn new(group_count: u16, per_kind: u32) -> Self {
+        let mut keys = Self { keys: Vec::new(), live: Vec::new(), next_name: 0, group_count };
+        for group in 1..=group_count {
+            for kind in [Kind::Register, Kind::Counter, Kind::Expiring] {
+                for _ in 0..per_kind {
+                    let place = keys.live.len();
+                    let key = keys.make(GroupId::new(group), kind, place);
+                    keys.live.push(key);
+                }
+            }
+        }
+        keys
+    }
+    /// The keys in use.
+    pub fn live(&self) -> &[u32] {
+        &self.live
+    }
+    /// How many keys there ever were: their numbers are `0..count`.
+    pub fn count(&self) -> u32 {
+        self.keys.len() as u32 // a few hundred
+    }
+    /// One key.
+    pub fn get(&self, key: u32) -> &Key {
+        &self.keys[key as usize]
+    }
+    /// A fresh key of `group`, not among those in use.
+    pub fn fresh(&mut self, group: GroupId) -> u32 {
+        self.make(group, Kind::Register, usize::MAX)
+    }
+    /// An operation on `key` begins.
+    pub fn on_operation(&mut self, key: u32) {
+        let entry = &mut self.keys[key as usize];
+        entry.operation_count += 1;
+        if entry.operation_count >= OPERATIONS_MAX {
+            self.rotate(key);
+        }
+    }
+    /// A write of `key` ended without an answer.
+    pub fn on_unknown(&mut self, key: u32) {
+        let entry = &mut self.keys[key as usize];
+        entry.unknown_count += 1;
+        if entry.unknown_count >= UNKNOWN_MAX {
+            self.rotate(key);
+        }
+    }
+
+    fn rotate(&mut self, key: u32) {
+        let Key { group, kind, place, .. } = self.keys[key as usize];
+        if self.live.get(place) == Some(&key) {
+            self.live[place] = self.make(group, kind, place);
+        }
+    }
+
+    fn make(&mut self, group: GroupId, kind: Kind, place: usize) -> u32 {
+        loop {
+            self.next_name += 1;
+            let name = format!("k{}", self.next_name).into_bytes();
+            if group_of(bucket_of(&name), self.group_count) == group {
+                self.keys.push(Key { name, group, kind, unknown_count: 0, operation_count: 0, place });
+                return self.count() - 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_group_has_every_kind_and_a_key_with_unknown_writes_is_left() {
+        let mut keys = Keys::new(4, 2);
+        assert_eq!(keys.live().len(), 24);
+        for &key in keys.live() {
+            assert_eq!(group_of(bucket_of(&keys.get(key).name), 4), keys.get(key).group);
+        }
+        let first = keys.live()[0];
+        for _ in 0..UNKNOWN_MAX {
+            keys.on_unknown(first);
+        }
+        let next = keys.live()[0];
+        assert_ne!(first, next);
+        assert_eq!(
+            (keys.get(first).group, keys.get(first).kind),
+            (keys.get(next).group, keys.get(next).kind)
+        );
+        keys.on_unknown(first);
+        assert_eq!(keys.live()[0], next, "a key is left once");
+    }
+}

@@ -1,0 +1,29 @@
+//! The simulator: a whole cluster in one thread and one queue of events, from one seed.
+//!
+//! ```text
+//!   seed ─▶ params ─▶ world ── faults, `seconds` ──▶ heal ── progress ─▶ 1000 operations ─▶ quiet ─▶ equal states ─▶ read back
+//!                       │                                                                                          │
+//!                       └─ observer: invariants at every record, message and turn                 linearizability ◀┘
+//! ```
+//!
+//! The machines are the ones that ship: `synod_shard::Shard` over `synod_wal::Wal`. Everything around them is simulated, and
+//! nothing is random but the seed.
+
+pub mod client;
+pub mod clock;
+pub mod fault;
+pub mod keys;
+pub mod net;
+pub mod node;
+pub mod observe;
+pub mod params;
+pub mod queue;
+pub mod report;
+pub mod rng;
+pub mod run;
+pub mod trace;
+pub mod value;
+pub mod world;
+
+pub use params::{Options, Params};
+pub use run::{Failure, Summary, run};

@@ -1,0 +1,162 @@
+//! The observer: sees every record, message and cursor of every node, feeds the checkers, and writes the trace.
+
+use super::params::Params;
+use super::queue::Instant;
+use super::trace::{Note, Place, Trace};
+use crate::check::agreement::{Agreement, ValueDigest};
+use crate::check::durable::{CoreDisk, Written};
+use crate::check::monotone::{Cursors, Monotone};
+use crate::check::{Checked, Violation};
+use std::collections::BTreeMap;
+use synod_shard::{Role, Shard};
+use synod_types::{GroupId, GroupMessage, Lsn, NodeId, PeerMessage, Shared, Slot};
+
+/// The machine's own invariants walk its log and store: they are checked every so many turns of a core.
+const INVARIANT_TURNS: u64 = 64;
+
+/// The observer.
+#[derive(Debug)]
+pub struct Observer {
+    /// The trace.
+    pub trace: Trace,
+    /// The instant of what is being observed.
+    pub now: Instant,
+    agreement: Agreement,
+    monotone: Monotone,
+    disks: BTreeMap<Place, CoreDisk>,
+    views: BTreeMap<(Place, GroupId), (u64, Cursors, Role)>,
+    turns: u64,
+}
+
+impl Observer {
+    /// An observer of a fresh cluster.
+    pub fn new(params: &Params) -> Self {
+        Self {
+            trace: Trace::new(params.options.trace),
+            now: 0,
+            agreement: Agreement::new(params.node_count),
+            monotone: Monotone::new(),
+            disks: BTreeMap::new(),
+            views: BTreeMap::new(),
+            turns: 0,
+        }
+    }
+
+    /// Writes into the trace.
+    pub fn note(&mut self, note: Note) {
+        self.trace.note(self.now, note);
+    }
+
+    /// How many slots were chosen.
+    pub fn chosen_count(&self) -> usize {
+        self.agreement.chosen_count()
+    }
+
+    /// A core starts and its log gave these records.
+    ///
+    /// # Errors
+    /// When durable records are missing, or the records of all disks together contradict agreement.
+    pub fn on_replay(&mut self, place: Place, life: u64, written: &[Written]) -> Checked {
+        self.note(Note::Start { at: place, life, records: written.len() as u64 });
+        let fresh = self.disks.entry(place).or_default().on_replay(written).map_err(|violation| {
+            Violation::new(violation.invariant, format!("{place}, life {life}: {}", violation.detail))
+        })?;
+        fresh.iter().try_for_each(|(head, value)| self.agreement.on_durable(place.node, head, *value))
+    }
+
+    /// A core hands a record to its log.
+    ///
+    /// # Errors
+    /// When it contradicts agreement.
+    pub fn on_append(&mut self, place: Place, lsn: Lsn, written: Written) -> Checked {
+        self.disks.entry(place).or_default().on_append(lsn, written);
+        self.agreement.on_append(place.node, &written.0, written.1)
+    }
+
+    /// A core's log says that everything up to `lsn` is durable.
+    ///
+    /// # Errors
+    /// When two values are chosen by that.
+    pub fn on_durable(&mut self, place: Place, lsn: Lsn) -> Checked {
+        self.note(Note::Durable { at: place, lsn });
+        let records = self.disks.entry(place).or_default().on_durable(lsn);
+        records.iter().try_for_each(|(head, value)| self.agreement.on_durable(place.node, head, *value))
+    }
+
+    /// A message leaves a core.
+    ///
+    /// # Errors
+    /// When it reveals what is not durable, or uses a ballot of another life.
+    pub fn on_send(&mut self, place: Place, life: u64, to: NodeId, message: &PeerMessage<Shared>) -> Checked {
+        self.note(Note::Send { at: place, to, what: super::trace::Gist::of(message) });
+        self.disks.entry(place).or_default().on_send(place.node, message)?;
+        if let PeerMessage::Group { group, message } = message {
+            match message {
+                GroupMessage::Prepare { ballot, .. } | GroupMessage::Accept { ballot, .. } => {
+                    self.monotone.on_used(place.node, life, *group, *ballot)?;
+                    self.monotone.on_revealed(place.node, *group, *ballot);
+                }
+                GroupMessage::Promise { ballot, .. } | GroupMessage::Accepted { ballot, .. } => {
+                    self.monotone.on_revealed(place.node, *group, *ballot);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A core has finished a turn.
+    ///
+    /// # Errors
+    /// When one of its cursors went back, or it takes for chosen what is not, or its state differs from another's.
+    pub fn on_shard(&mut self, place: Place, life: u64, shard: &Shard<Shared>) -> Checked {
+        self.turns += 1;
+        if self.turns.is_multiple_of(INVARIANT_TURNS) {
+            shard.invariants();
+        }
+        for status in shard.status() {
+            let (node, group) = (place.node, status.group);
+            let cursors =
+                Cursors { promised: status.promised, chosen: status.chosen, applied: status.applied };
+            let known = self.views.insert((place, group), (life, cursors, status.role));
+            if known == Some((life, cursors, status.role)) {
+                continue;
+            }
+            let role = match status.role {
+                Role::Follower => "follower",
+                Role::Candidate => "candidate",
+                Role::Leader => "leader",
+            };
+            let Cursors { promised, chosen, applied } = cursors;
+            self.note(Note::View { at: place, group, role, promised, chosen, applied });
+            let before = self.monotone.on_cursors(node, life, group, cursors)?;
+            if status.role == Role::Leader {
+                self.monotone.on_used(node, life, group, status.promised)?;
+            }
+            self.agreement.on_chosen(node, group, before.chosen, chosen)?;
+            self.check_held(node, group, before.chosen, chosen, shard)?;
+            if let Some((slot, digest)) = shard.digest(group).filter(|_| applied > before.applied) {
+                self.agreement.on_state(node, group, slot, digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_held(
+        &mut self,
+        node: NodeId,
+        group: GroupId,
+        from: Slot,
+        to: Slot,
+        shard: &Shard<Shared>,
+    ) -> Checked {
+        let mut slot = from.next();
+        while slot <= to {
+            if let Some(payload) = shard.chosen_payload(group, slot) {
+                self.agreement.on_held(node, group, slot, ValueDigest::of(payload.as_ref()))?;
+            }
+            slot = slot.next();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! What a failed run tells its reader, even when a machine's own assertion ended it.
+
+use super::params::{Options, Params};
+use super::trace;
+use crate::check::{Checked, Violation};
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use synod_shard::Canary;
+
+/// Trace lines in a report.
+pub const TAIL_LINES: usize = 80;
+
+/// The canaries by the names the command line uses.
+pub const CANARIES: [(&str, Canary); 5] = [
+    ("promise-before-durable", Canary::PromiseBeforeDurable),
+    ("ballot-reuse", Canary::BallotReuse),
+    ("half-quorum", Canary::HalfQuorum),
+    ("noop-over-reported", Canary::NoopOverReported),
+    ("watermark-other-ballot", Canary::WatermarkOtherBallot),
+];
+
+/// A canary's name.
+pub fn canary_name(canary: Canary) -> &'static str {
+    CANARIES.iter().find(|(_, known)| *known == canary).map_or("unnamed", |(name, _)| name)
+}
+
+/// The command that repeats a run.
+pub fn replay_command(options: &Options) -> String {
+    let mut command = format!("cargo run --release -p synod-tests --bin sim -- --seed {}", options.seed);
+    if options.seconds != Options::new(0).seconds {
+        let _ = write!(command, " --seconds {}", options.seconds);
+    }
+    if let Some(canary) = options.canary {
+        let _ = write!(command, " --canary {}", canary_name(canary));
+    }
+    command
+}
+
+/// The report of a violation on this thread's run.
+pub fn failure(params: &Params, violation: &Violation) -> String {
+    format!(
+        "{params}\n--- the last events\n{}--- violated: {violation}\n--- replay: {}\n",
+        trace::tail(TAIL_LINES),
+        replay_command(&params.options)
+    )
+}
+
+thread_local! {
+    /// The run on this thread, for the panic hook.
+    static RUNNING: RefCell<Option<Params>> = const { RefCell::new(None) };
+    /// What the last panic on this thread said.
+    static SAID: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Runs `body` with a machine's failed assertion turned into a violation like any other.
+///
+/// # Errors
+/// What `body` says, or the assertion.
+pub fn guard(params: &Params, body: impl FnOnce() -> Checked) -> Checked {
+    install_hook();
+    RUNNING.with(|running| *running.borrow_mut() = Some(params.clone()));
+    let result = catch_unwind(AssertUnwindSafe(body));
+    RUNNING.with(|running| *running.borrow_mut() = None);
+    result.unwrap_or_else(|_| {
+        let said = SAID.with(|said| said.borrow().clone());
+        Err(Violation::new(ASSERTION, said))
+    })
+}
+
+const ASSERTION: &str = "assertion";
+
+/// Where panics abort the process (the release profile) nothing can be caught: the hook has the last word, and says
+/// everything a failed run says. Elsewhere it only remembers what was said.
+fn install_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let params = RUNNING.with(|running| running.try_borrow().ok().and_then(|params| params.clone()));
+            let Some(params) = params else { return before(info) };
+            let said = info.to_string();
+            if cfg!(panic = "abort") {
+                let violation = Violation::new(ASSERTION, said);
+                print!("{}", failure(&params, &violation));
+                let caught = params.options.canary.is_some();
+                if caught {
+                    println!("caught canary {:?} with seed {}", params.options.canary, params.options.seed);
+                }
+                std::process::exit(i32::from(!caught));
+            }
+            SAID.with(|known| *known.borrow_mut() = said);
+        }));
+    });
+}

@@ -1,0 +1,235 @@
+//! One run from beginning to end: faults, healing, progress, quiet, convergence, read-back, judgement.
+
+use super::params::{Options, Params};
+use super::queue::{Instant, MS, SECOND};
+use super::report;
+use super::world::World;
+use crate::check::model::{Action, Ttl, When};
+use crate::check::{Checked, Violation, wgl};
+use synod_types::GroupId;
+
+/// Acknowledged operations a run must reach.
+pub const ACKNOWLEDGED_MIN: u64 = 1000;
+/// After healing, every group acknowledges a new write within this time.
+const PROGRESS_WITHIN: u64 = 10 * SECOND;
+/// After healing, leaders settle within this time and stay.
+const STABLE_AFTER: u64 = 5 * SECOND;
+/// After the last operation, all replicas hold the same state within this time.
+const CONVERGED_WITHIN: u64 = 10 * SECOND;
+/// The healed phase lasts at least this long, so that stability shows.
+const HEALED_MIN: u64 = 8 * SECOND;
+/// The healed phase must reach [`ACKNOWLEDGED_MIN`] within this time.
+const HEALED_MAX: u64 = 120 * SECOND;
+
+/// What a clean run did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Summary {
+    /// The hash of its trace: equal for equal seeds.
+    pub trace_hash: u64,
+    /// Events noted.
+    pub event_count: u64,
+    /// Operations acknowledged.
+    pub acknowledged: u64,
+    /// Slots chosen.
+    pub slots: usize,
+    /// Simulated time, nanoseconds.
+    pub simulated: Instant,
+}
+
+/// A run that broke an invariant.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Which one, and how.
+    pub violation: Violation,
+    /// Everything a reader needs: seed, parameters, violation, last lines of the trace, how to replay.
+    pub report: String,
+    /// When, in simulated nanoseconds.
+    pub at: Instant,
+}
+
+/// Runs one simulation.
+///
+/// # Errors
+/// [`Failure`] when an invariant does not hold. (The machines' own assertions panic; see [`report::guard`].)
+pub fn run(options: Options) -> Result<Summary, Box<Failure>> {
+    let params = Params::derive(options);
+    let mut ended = None;
+    let mut reached = 0;
+    let result = report::guard(&params, || {
+        let mut world = World::new(&params)?;
+        let result = play(&mut world);
+        reached = world.now();
+        result?;
+        ended = Some(Summary {
+            trace_hash: world.observer.trace.hash(),
+            event_count: world.observer.trace.count(),
+            acknowledged: world.clients.acknowledged(),
+            slots: world.observer.chosen_count(),
+            simulated: world.now(),
+        });
+        Ok(())
+    });
+    match (result, ended) {
+        (Ok(()), Some(summary)) => Ok(summary),
+        (Ok(()), None) => unreachable!("a run that broke nothing has a summary"),
+        (Err(violation), _) => {
+            let report = report::failure(&params, &violation);
+            Err(Box::new(Failure { violation, report, at: reached }))
+        }
+    }
+}
+
+fn play(world: &mut World) -> Checked {
+    let seconds = world.params().options.seconds;
+    phase(world, "faults");
+    world.begin_faults();
+    world.run_until(seconds * SECOND)?;
+
+    phase(world, "healed");
+    world.heal()?;
+    let healed_at = world.now();
+    prove_progress(world)?;
+    world.run_until(healed_at + STABLE_AFTER.max(world.now() - healed_at))?;
+    let changes = leader_changes(world);
+    let slow = |world: &World| world.clients.acknowledged() < ACKNOWLEDGED_MIN;
+    while slow(world) || world.now() < healed_at + HEALED_MIN {
+        if world.now() > healed_at + HEALED_MAX {
+            let done = world.clients.acknowledged();
+            return Err(Violation::new(
+                "progress",
+                format!("{done} operations acknowledged in the whole run"),
+            ));
+        }
+        world.run_until(world.now() + 100 * MS)?;
+    }
+    let later = leader_changes(world);
+    if changes != later {
+        return Err(Violation::new(
+            "stability",
+            format!("leaders changed in a healed cluster: {changes} changes seen, then {later}"),
+        ));
+    }
+
+    phase(world, "quiet");
+    world.clients.stop();
+    settle_clients(world)?;
+    converge(world)?;
+
+    phase(world, "read back");
+    read_back(world)?;
+    wgl::check_all(&world.clients.history.by_key())
+}
+
+fn phase(world: &mut World, name: &'static str) {
+    world.observer.now = world.now();
+    world.observer.note(super::trace::Note::Phase { name });
+}
+
+/// Progress (DESIGN §4 rule 6; style 28): once faults end, every group acknowledges a new write in bounded time.
+fn prove_progress(world: &mut World) -> Checked {
+    let deadline = world.now() + PROGRESS_WITHIN;
+    for group in 1..=world.params().group_count {
+        let group = GroupId::new(group);
+        let helper = world.clients.add_helper();
+        let before = world.clients.acknowledged_by(helper);
+        while world.clients.acknowledged_by(helper) == before {
+            if !world.clients.busy(helper) {
+                let key = world.clients.keys.fresh(group);
+                let value = world.clients.fresh_blob();
+                let action = Action::Set { value, when: When::Always, ttl: Ttl::Clear, return_old: false };
+                world.ask(helper, key, action);
+            }
+            if world.now() > deadline {
+                let views: String = world
+                    .cores()
+                    .flat_map(|(place, core)| core.shard().status().map(move |status| (place, status)))
+                    .filter(|(_, status)| status.group == group)
+                    .map(|(place, status)| format!("\n  {place}: {status:?}"))
+                    .collect();
+                return Err(Violation::new(
+                    "progress",
+                    format!(
+                        "{group} acknowledged no write within {} s of healing{views}",
+                        PROGRESS_WITHIN / SECOND
+                    ),
+                ));
+            }
+            world.run_until(world.now() + 10 * MS)?;
+        }
+    }
+    Ok(())
+}
+
+fn leader_changes(world: &World) -> u64 {
+    world.cores().flat_map(|(_, core)| core.shard().status().map(|status| status.leader_changes)).sum()
+}
+
+/// Everybody gets an answer: within patience, and then some for the way.
+fn settle_clients(world: &mut World) -> Checked {
+    let deadline = world.now() + world.params().timing.patience.0 + 30 * SECOND;
+    while world.clients.any_busy() {
+        if world.now() > deadline {
+            return Err(Violation::new("progress", "a client still waits in a healed cluster"));
+        }
+        world.run_until(world.now() + 20 * MS)?;
+    }
+    // Every request a node took is answered (the contract of `Input::Request`).
+    let patience = world.params().timing.patience.0 * 11 / 10 + SECOND;
+    world.run_until(world.now() + patience)?;
+    for (place, core) in world.cores() {
+        if let Some(since) = core.oldest_request() {
+            let age = (world.now() - since) / MS;
+            return Err(Violation::new(
+                "one-answer",
+                format!("{place} left a request without an answer for {age} ms"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Convergence (DESIGN §4 rules 3, 9): in a quiet, healed cluster all replicas reach the same slot and the same state.
+fn converge(world: &mut World) -> Checked {
+    let deadline = world.now() + CONVERGED_WITHIN;
+    loop {
+        let first = if world.params().system_group { 0 } else { 1 };
+        let apart =
+            (first..=world.params().group_count).map(GroupId::new).find(|&group| !equal(world, group));
+        let Some(group) = apart else { return Ok(()) };
+        if world.now() > deadline {
+            let states: String = world
+                .cores()
+                .filter_map(|(place, core)| Some((place, core.shard().digest(group)?)))
+                .map(|(place, (slot, digest))| format!("\n  {place}: {slot} {digest:016x}"))
+                .collect();
+            return Err(Violation::new("convergence", format!("{group} has not converged:{states}")));
+        }
+        world.run_until(world.now() + 50 * MS)?;
+    }
+}
+
+fn equal(world: &World, group: GroupId) -> bool {
+    let holders = world.cores().filter(|(_, core)| core.groups().contains(&group));
+    let states: Vec<_> = holders.map(|(_, core)| core.shard().digest(group)).collect();
+    states.len() == usize::from(world.params().node_count)
+        && states.iter().all(|state| state.is_some() && *state == states[0])
+}
+
+/// Nothing acknowledged is lost: every key that ever was is read at the end, and the answers join the history.
+fn read_back(world: &mut World) -> Checked {
+    let helper = world.clients.add_helper();
+    for key in 0..world.clients.keys.count() {
+        let deadline = world.now() + 10 * SECOND;
+        let before = world.clients.acknowledged_by(helper);
+        while world.clients.acknowledged_by(helper) == before {
+            if !world.clients.busy(helper) {
+                world.ask(helper, key, Action::Get);
+            }
+            if world.now() > deadline {
+                return Err(Violation::new("progress", format!("key {key} cannot be read back")));
+            }
+            world.run_until(world.now() + MS)?;
+        }
+    }
+    Ok(())
+}
