@@ -1,0 +1,301 @@
+//! The shell of a driver: one glommio executor, its sockets, and the time. The only place of this crate that knows glommio.
+//!
+//! ```text
+//!   ticker thread ──wake──▶ ┌ turn: connect, plan, flush ┐ ──▶ sockets, one write each
+//!                           └──────────▲─────────────────┘
+//!                reader tasks ──wake───┘  one per connection: bytes ──▶ driver
+//! ```
+//!
+//! A turn runs when the ticker says so and after bytes came, so that planned requests leave at most a tick late and answers
+//! are taken when they arrive. The driver is borrowed for the length of one call, never across an await.
+
+mod ticker;
+
+use crate::clock::monotonic_ns;
+use crate::driver::{Driver, Order, Second, Tally};
+use crate::error::LoadError;
+use crate::fleet::{Command, News, Orders};
+use crate::ledger::Ledger;
+use futures_lite::future::poll_fn;
+use futures_lite::io::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+use glommio::{LocalExecutorBuilder, Placement, Task};
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, SyncSender};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use ticker::Ticker;
+
+/// Between two turns that nothing else brought about. A request leaves this late at most while the thread gets its share
+/// of the processor; shorter ticks cost more processor than they win.
+const TICK: Duration = Duration::from_micros(500);
+/// Small timers can make this executor park with work to do; nothing here runs long enough to need one.
+const PREEMPT: Duration = Duration::from_millis(10);
+/// One read takes at most this much.
+const READ_BYTES: usize = 128 << 10;
+/// History is handed on in pieces of about this much.
+const HISTORY_BYTES: usize = 256 << 10;
+
+/// What a generator thread is made from.
+pub(crate) struct Worker {
+    pub(crate) thread: u32,
+    pub(crate) driver: Driver,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) news: Sender<News>,
+    pub(crate) history: Option<SyncSender<Vec<u8>>>,
+}
+
+/// A generator thread that runs.
+pub(crate) struct Running {
+    handle: glommio::ExecutorJoinHandle<()>,
+}
+
+impl Running {
+    /// Waits until the thread has ended.
+    pub(crate) fn join(self) -> Result<(), LoadError> {
+        self.handle.join().map_err(|error| LoadError::Thread(error.to_string()))
+    }
+}
+
+/// Starts a generator thread.
+pub(crate) fn start(worker: Worker) -> Result<Running, LoadError> {
+    let handle = LocalExecutorBuilder::new(Placement::Unbound)
+        .name("loadgen")
+        .preempt_timer(PREEMPT)
+        // No files are read or written here; the least that the executor takes.
+        .io_memory(64 << 10)
+        .spawn(move || run(worker))
+        .map_err(|error| LoadError::Thread(error.to_string()))?;
+    Ok(Running { handle })
+}
+
+async fn run(worker: Worker) {
+    let ticker = Ticker::start(TICK);
+    let Worker { thread, driver, connect_timeout, orders, news, history } = worker;
+    let shell = Rc::new(RefCell::new(Shell {
+        links: (0..driver.link_count()).map(|_| Link::Idle).collect(),
+        driver: Some(driver),
+        thread,
+        connect_timeout,
+        orders,
+        news,
+        history,
+        order_seen: 0,
+        order_open: false,
+        stop_seen: false,
+        cpu_before_ns: None,
+        waker: None,
+        scratch: vec![0; READ_BYTES],
+    }));
+    poll_fn(|cx| {
+        ticker.set(cx.waker());
+        turn(&shell, cx)
+    })
+    .await;
+    // The tasks of the links own the shell too, so it is emptied rather than taken.
+    let mut shell = shell.borrow_mut();
+    shell.links.clear();
+    shell.hand_on_history(1);
+    shell.history = None;
+    if let Some(driver) = shell.driver.take() {
+        let result = Box::new(driver.finish());
+        let _ = shell.news.send(News::Ended { thread: shell.thread, result });
+    }
+}
+
+enum Link {
+    Idle,
+    /// Dropping the task gives the attempt up.
+    Connecting {
+        _task: Task<()>,
+    },
+    /// Dropping the reader and the stream closes the connection.
+    Open {
+        stream: Rc<RefCell<TcpStream>>,
+        _reader: Task<()>,
+    },
+}
+
+struct Shell {
+    /// Until the end.
+    driver: Option<Driver>,
+    links: Vec<Link>,
+    thread: u32,
+    connect_timeout: Duration,
+    orders: Arc<Orders>,
+    news: Sender<News>,
+    history: Option<SyncSender<Vec<u8>>>,
+    order_seen: u64,
+    order_open: bool,
+    stop_seen: bool,
+    cpu_before_ns: Option<u64>,
+    waker: Option<Waker>,
+    scratch: Vec<u8>,
+}
+
+/// One turn of the thread; ready when it is told to end.
+fn turn(shared: &Rc<RefCell<Shell>>, cx: &mut Context<'_>) -> Poll<()> {
+    let now_ns = monotonic_ns();
+    let shell = &mut *shared.borrow_mut();
+    if shell.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+        shell.waker = Some(cx.waker().clone());
+    }
+    if shell.take_orders(now_ns).is_ready() {
+        return Poll::Ready(());
+    }
+    let Some(driver) = &mut shell.driver else { return Poll::Ready(()) };
+    // Sockets of links that the driver has given up are closed before new ones are made for them.
+    for (index, link) in shell.links.iter_mut().enumerate() {
+        if matches!(link, Link::Open { .. }) && !driver.is_open(index) {
+            *link = Link::Idle;
+        }
+    }
+    driver.turn(now_ns);
+    while let Some((link, addr)) = driver.next_connect(now_ns) {
+        let connecting = connect(Rc::clone(shared), link, addr, shell.connect_timeout);
+        shell.links[link] = Link::Connecting { _task: glommio::spawn_local(connecting) };
+    }
+    shell.flush(cx, now_ns);
+    shell.report();
+    shell.hand_on_history(HISTORY_BYTES);
+    Poll::Pending
+}
+
+async fn connect(shared: Rc<RefCell<Shell>>, link: usize, addr: std::net::SocketAddr, timeout: Duration) {
+    let connected = TcpStream::connect_timeout(addr, timeout).await;
+    let connected = connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+    let now_ns = monotonic_ns();
+    let shell = &mut *shared.borrow_mut();
+    let Some(driver) = &mut shell.driver else { return };
+    // Replacing the link drops the handle of this very task, which has nothing left to await.
+    match connected {
+        Ok(stream) => {
+            let stream = Rc::new(RefCell::new(stream));
+            let reader = glommio::spawn_local(read(Rc::clone(&shared), Rc::clone(&stream), link));
+            shell.links[link] = Link::Open { stream, _reader: reader };
+            driver.on_connected(link, now_ns);
+        }
+        Err(_) => {
+            shell.links[link] = Link::Idle;
+            driver.on_closed(link, now_ns);
+        }
+    }
+    shell.wake();
+}
+
+/// Takes what comes in until the connection ends.
+async fn read(shared: Rc<RefCell<Shell>>, stream: Rc<RefCell<TcpStream>>, link: usize) {
+    poll_fn(|cx| {
+        loop {
+            let shell = &mut *shared.borrow_mut();
+            let got = Pin::new(&mut *stream.borrow_mut()).poll_read(cx, &mut shell.scratch);
+            let Poll::Ready(result) = got else { return Poll::Pending };
+            let Some(driver) = &mut shell.driver else { return Poll::Ready(()) };
+            let now_ns = monotonic_ns();
+            match result {
+                Ok(count) if count > 0 => driver.on_bytes(link, &shell.scratch[..count], now_ns),
+                Ok(_) | Err(_) => driver.on_closed(link, now_ns),
+            }
+            let is_open = driver.is_open(link);
+            shell.wake();
+            if !is_open {
+                return Poll::Ready(());
+            }
+        }
+    })
+    .await;
+}
+
+impl Shell {
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Sends what there is, one write for each connection.
+    fn flush(&mut self, cx: &mut Context<'_>, now_ns: u64) {
+        let Some(driver) = &mut self.driver else { return };
+        for (index, link) in self.links.iter().enumerate() {
+            let Link::Open { stream, .. } = link else { continue };
+            let out = driver.out(index);
+            if out.is_empty() {
+                continue;
+            }
+            // What does not fit the socket now stays; the executor wakes this task when there is room.
+            match Pin::new(&mut *stream.borrow_mut()).poll_write(cx, out) {
+                Poll::Ready(Ok(count)) if count > 0 => drop(out.drain(..count)),
+                Poll::Ready(_) => driver.on_closed(index, now_ns),
+                Poll::Pending => {}
+            }
+        }
+    }
+
+    /// Begins what the coordinator asks for; ready when that is to end.
+    fn take_orders(&mut self, now_ns: u64) -> Poll<()> {
+        let Some(driver) = &mut self.driver else { return Poll::Ready(()) };
+        if self.orders.stop_wanted() && !self.stop_seen {
+            self.stop_seen = true;
+            driver.stop(now_ns);
+        }
+        if self.order_open {
+            return Poll::Pending;
+        }
+        let Some((number, command)) = self.orders.newer_than(self.order_seen) else {
+            return Poll::Pending;
+        };
+        self.order_seen = number;
+        match command {
+            Command::End => return Poll::Ready(()),
+            Command::Do(order) => {
+                if matches!(order, Order::Load { .. }) {
+                    self.cpu_before_ns = thread_cpu_ns();
+                }
+                self.order_open = true;
+                driver.begin(order, now_ns);
+                if self.stop_seen {
+                    driver.stop(now_ns);
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Tells the coordinator what is new. It may have left; then nobody wants to know.
+    fn report(&mut self) {
+        let thread = self.thread;
+        let Some(driver) = &mut self.driver else { return };
+        for second in driver.take_seconds() {
+            let _ = self.news.send(News::Second { thread, second: Box::new(second) });
+        }
+        if self.order_open && driver.is_done() {
+            self.order_open = false;
+            if let (Some(before), Some(after)) = (self.cpu_before_ns.take(), thread_cpu_ns()) {
+                driver.count_cpu(after.saturating_sub(before));
+            }
+            let failure = driver.failure().map(str::to_owned);
+            let _ = self.news.send(News::Done { thread, number: self.order_seen, failure });
+        }
+    }
+
+    /// Hands the history on when there is at least this much of it.
+    fn hand_on_history(&mut self, least: usize) {
+        let (Some(writer), Some(driver)) = (&self.history, &mut self.driver) else { return };
+        if let Some(history) = driver.history()
+            && history.len() >= least
+        {
+            // A writer that has failed is reported by itself.
+            let _ = writer.send(std::mem::take(history));
+        }
+    }
+}
+
+/// Processor time of this thread, where the system tells.
+fn thread_cpu_ns() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok()
+}

@@ -1,0 +1,250 @@
+//! A run from end to end: find the cluster, preload, load, audit, report.
+
+use crate::clock::monotonic_ns;
+use crate::control::{self, Cluster};
+use crate::driver::{Order, Tally};
+use crate::environment;
+use crate::error::LoadError;
+use crate::fleet::{Fleet, Stop, nanos};
+use crate::ledger::Ledger;
+use crate::options::Options;
+use crate::random::mix;
+use crate::report::{AuditReport, GeneratorReport, OperationReport, Progress, Report};
+use crate::workload::{Kind, Mix, share_of_keys};
+use std::time::Duration;
+
+/// A phase of load begins this long after it was ordered, so that all threads begin together.
+const HEAD_START: Duration = Duration::from_millis(20);
+
+/// What is known of every key after a load: what a later audit needs.
+#[derive(Debug)]
+pub struct Evidence {
+    run: u64,
+    ledgers: Vec<Ledger>,
+}
+
+impl Evidence {
+    /// Writes that were acknowledged.
+    pub fn acked(&self) -> u64 {
+        self.ledgers.iter().map(Ledger::acked).sum()
+    }
+    /// Writes whose outcome stayed unknown.
+    pub fn unknown(&self) -> u64 {
+        self.ledgers.iter().map(Ledger::unknown).sum()
+    }
+}
+
+/// Runs the whole: every key is written once, warm-up, the measured phases, and the audit.
+///
+/// `progress` is called about once a second on the caller's thread. The run always ends within its bounds, whatever the
+/// cluster does.
+///
+/// # Errors
+/// [`LoadError`] when the run could not be done. What a run that was done found is in the report, good or bad.
+pub fn run(options: &Options, progress: &mut dyn FnMut(&Progress)) -> Result<Report, LoadError> {
+    run_until(options, &Stop::default(), progress)
+}
+
+/// As [`run`]; `stop` ends the load early and leaves the audit.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_until(
+    options: &Options,
+    stop: &Stop,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Report, LoadError> {
+    let (report, _) = perform(options, stop, !options.no_audit, progress)?;
+    Ok(report)
+}
+
+/// As [`run_until`] without the audit, which can be made later with [`audit`]: for tests that do something to the cluster
+/// between the two.
+///
+/// # Errors
+/// As [`run`].
+pub fn load(
+    options: &Options,
+    stop: &Stop,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Report, Evidence), LoadError> {
+    perform(options, stop, false, progress)
+}
+
+/// Reads every key of `evidence` back and judges it. What was found is put into `report`, as if the audit had been part of
+/// its run.
+///
+/// # Errors
+/// As [`run`].
+pub fn audit(
+    options: &Options,
+    evidence: Evidence,
+    report: &mut Report,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Evidence, LoadError> {
+    options.check()?;
+    let acked = evidence.acked();
+    let run = evidence.run;
+    let cluster = Cluster::find(options)?;
+    let mut fleet = Fleet::start(options, &cluster, run, evidence.ledgers, &Stop::default())?;
+    let done = perform_open(options, &mut fleet, progress)
+        .and_then(|()| perform_audit(options, &mut fleet, progress));
+    let (tally, ledgers) = fleet.end()?;
+    done?;
+    set_audit(report, &tally, acked);
+    Ok(Evidence { run, ledgers })
+}
+
+fn perform(
+    options: &Options,
+    stop: &Stop,
+    with_audit: bool,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Report, Evidence), LoadError> {
+    options.check()?;
+    if let Some(history) = &options.history {
+        // A history is of one run: what another left is not part of it.
+        let emptied = std::fs::File::create(history);
+        emptied
+            .map_err(|source| LoadError::File { what: format!("history {}", history.display()), source })?;
+    }
+    let cluster = Cluster::find(options)?;
+    let before = cluster.statuses();
+    let run = mix(options.seed ^ mix(monotonic_ns()) ^ mix(u64::from(std::process::id())));
+    let ledgers: Vec<_> = (0..options.threads)
+        .map(|thread| Ledger::new(share_of_keys(options.keys, thread, options.threads)))
+        .collect();
+    let mut fleet = Fleet::start(options, &cluster, run, ledgers, stop)?;
+    let done = perform_parts(options, stop, with_audit, &mut fleet, progress);
+    let (tally, ledgers) = fleet.end()?;
+    done?;
+    let after = cluster.statuses();
+    let evidence = Evidence { run, ledgers };
+    let mut report = report_of(options, &tally);
+    report.leader_changes = control::leader_changes(&before, &after);
+    report.durability = options.durability.clone().unwrap_or_else(|| control::durability(&after));
+    if with_audit {
+        set_audit(&mut report, &tally, evidence.acked());
+    } else if evidence.acked() == 0 {
+        return Err(LoadError::Cluster("the cluster acknowledged no write at all".into()));
+    }
+    Ok((report, evidence))
+}
+
+fn perform_parts(
+    options: &Options,
+    stop: &Stop,
+    with_audit: bool,
+    fleet: &mut Fleet<'_>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(), LoadError> {
+    perform_open(options, fleet, progress)?;
+    let bound = all_keys_bound(options);
+    let until_ns = monotonic_ns() + nanos(bound);
+    fleet.perform(Order::Preload { until_ns }, bound, progress)?;
+    let mixes = match options.read_share {
+        Some(share) => vec![Mix::ReadShare(share)],
+        None => vec![Mix::Only(Kind::Write), Mix::Only(Kind::Read)],
+    };
+    for mix in mixes {
+        if stop.is_wanted() {
+            break;
+        }
+        let start_ns = monotonic_ns() + nanos(HEAD_START);
+        let measured_ns = start_ns + nanos(options.warmup);
+        let end_ns = measured_ns + nanos(options.duration);
+        let bound = HEAD_START + options.warmup + options.duration;
+        fleet.perform(Order::Load { mix, start_ns, measured_ns, end_ns }, bound, progress)?;
+    }
+    if with_audit { perform_audit(options, fleet, progress) } else { Ok(()) }
+}
+
+fn perform_open(
+    options: &Options,
+    fleet: &mut Fleet<'_>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(), LoadError> {
+    let until_ns = monotonic_ns() + nanos(options.patience);
+    fleet.perform(Order::Open { until_ns }, options.patience, progress)
+}
+
+fn perform_audit(
+    options: &Options,
+    fleet: &mut Fleet<'_>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(), LoadError> {
+    let bound = all_keys_bound(options);
+    let until_ns = monotonic_ns() + nanos(bound);
+    fleet.perform(Order::Audit { until_ns }, bound, progress)
+}
+
+/// How long going through all keys may take: patience, and a thousand keys per second at the least.
+fn all_keys_bound(options: &Options) -> Duration {
+    options.patience + Duration::from_millis(u64::from(options.keys))
+}
+
+fn report_of(options: &Options, tally: &Tally) -> Report {
+    let mut report = Report {
+        schema: 1,
+        cpu: environment::cpu(),
+        kernel: environment::kernel(),
+        filesystem: options.data_dir.as_deref().map_or("unknown".into(), environment::filesystem),
+        verify_failures: tally.verify_failures,
+        findings: tally.findings.clone(),
+        generator: GeneratorReport {
+            late_p50_us: tally.late.quantile_us(0.5),
+            late_p99_us: tally.late.quantile_us(0.99),
+            late_max_us: tally.late.max_us(),
+            cpu_us_per_request: tally
+                .cpu_ns
+                .filter(|_| tally.load_requests > 0)
+                .map(|cpu_ns| cpu_ns as f64 / 1e3 / tally.load_requests as f64),
+            reconnects: tally.reconnects,
+            retries: tally.retries,
+            replies_late: tally.replies_late,
+        },
+        options: options.clone(),
+        ..Report::default()
+    };
+    report.error_kinds = tally.error_kinds.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+    for kind in Kind::ALL {
+        let (counted, span_ns) = (&tally.measured[kind.index()], tally.measured_ns[kind.index()]);
+        if span_ns == 0 {
+            continue;
+        }
+        let per_s = |count: u64| count as f64 * 1e9 / span_ns as f64;
+        let mut operation = OperationReport {
+            offered: counted.offered,
+            achieved: counted.achieved,
+            offered_per_s: per_s(counted.offered),
+            achieved_per_s: per_s(counted.achieved_in_time),
+            errors: counted.errors,
+            unknown: counted.unknown,
+            verify_failures: counted.verify_failures,
+            ..OperationReport::default()
+        };
+        operation.set_latencies(&counted.latencies);
+        report.operations.insert(kind.name().to_owned(), operation);
+    }
+    report
+}
+
+fn set_audit(report: &mut Report, tally: &Tally, acked: u64) {
+    let found = tally.audit;
+    let missing = found.absent + found.stale + found.invented + found.corrupt;
+    let audit = AuditReport {
+        keys: found.keys,
+        acked,
+        missing,
+        absent: found.absent,
+        stale: found.stale,
+        invented: found.invented,
+        corrupt: found.corrupt,
+        unread: found.unread,
+    };
+    // A load that is audited by itself has its findings already.
+    let news = tally.findings.iter().filter(|finding| !report.findings.contains(finding)).cloned();
+    let news: Vec<_> = news.collect();
+    report.findings.extend(news);
+    report.audit = Some(audit);
+}
