@@ -10,7 +10,8 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -100,49 +101,152 @@ pub fn allowed_cpus() -> Vec<u32> {
 /// Refuses the first listener whose port another process holds.
 ///
 /// Asked by binding without SO_REUSEPORT: the runtime's listeners set it, and would share a stale process's port in silence.
+/// What remains of the connections of a node that was killed is no reason to refuse: it blocks such a bind for a minute and
+/// the runtime's own not at all.
 pub fn ports(listeners: &[Listener]) -> Result<(), Refusal> {
     // All of them are held until the last is tried, so that two of ours cannot be the same.
     let mut held = Vec::with_capacity(listeners.len());
     for listener in listeners {
         match TcpListener::bind(listener.addr) {
             Ok(socket) => held.push(socket),
-            Err(error) => return Err(port_refusal(listener, &error)),
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                return Err(unusable(listener, &error));
+            }
+            Err(_) => {
+                let addr = listener.addr;
+                let is_free = listening_socket(addr).is_ok_and(|found| found.is_none());
+                if !is_free || bind_as_runtime(addr).is_err() {
+                    return Err(in_use(listener));
+                }
+            }
         }
     }
     Ok(())
 }
 
-fn port_refusal(listener: &Listener, error: &io::Error) -> Refusal {
+fn in_use(listener: &Listener) -> Refusal {
+    let by = port_holder(listener.addr).map(|who| format!(" by {who}")).unwrap_or_default();
     let (host, port) = (listener.addr.ip().to_string(), listener.addr.port());
-    let role = listener.role.to_string();
-    if error.kind() == io::ErrorKind::AddrInUse {
-        let by = port_holder(listener.addr).map(|who| format!(" by {who}")).unwrap_or_default();
-        return Refusal::PortInUse { host, port, role, by };
-    }
+    Refusal::PortInUse { host, port, role: listener.role.to_string(), by }
+}
+
+fn unusable(listener: &Listener, error: &io::Error) -> Refusal {
     let why = match error.kind() {
         io::ErrorKind::PermissionDenied => "ports below 1024 need privileges".to_owned(),
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         _ => error.to_string(),
     };
-    Refusal::PortUnusable { host, port, role, why }
+    let (host, port) = (listener.addr.ip().to_string(), listener.addr.port());
+    Refusal::PortUnusable { host, port, role: listener.role.to_string(), why }
 }
 
-/// The process that listens on the port of `addr`, as far as /proc tells: "process 4242 (redis-server)".
-fn port_holder(addr: SocketAddr) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
-        let table = fs::read_to_string(table).ok()?;
-        table.lines().skip(1).find_map(|line| {
+/// Binds, and does not listen, with SO_REUSEPORT alone, as the runtime's listeners do.
+fn bind_as_runtime(addr: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: three integers.
+    let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just gave us `fd`, and nobody else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let on: libc::c_int = 1;
+    // SAFETY: the option is one c_int, alive through the call, and its size is passed.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_REUSEPORT,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if set != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let bind = |address: *const libc::sockaddr, size: usize| {
+        // SAFETY: both callers pass a whole address of the family that the socket was made for, with its own size.
+        match unsafe { libc::bind(socket.as_raw_fd(), address, size as libc::socklen_t) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    match addr {
+        SocketAddr::V4(addr) => {
+            let address = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: addr.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from(*addr.ip()).to_be() },
+                sin_zero: [0; 8],
+            };
+            bind((&raw const address).cast(), size_of_val(&address))?;
+        }
+        SocketAddr::V6(addr) => {
+            let address = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: addr.port().to_be(),
+                sin6_flowinfo: addr.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: addr.ip().octets() },
+                sin6_scope_id: addr.scope_id(),
+            };
+            bind((&raw const address).cast(), size_of_val(&address))?;
+        }
+    }
+    Ok(socket)
+}
+
+/// The inode of a socket that listens where `addr` is wanted, from /proc.
+fn listening_socket(addr: SocketAddr) -> io::Result<Option<String>> {
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = match fs::read_to_string(table) {
+            Ok(text) => text,
+            // A kernel without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => continue,
+            Err(error) => return Err(error),
+        };
+        let inode = text.lines().skip(1).find_map(|line| {
             // "0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 12345 …"; 0A is LISTEN.
             let words: Vec<&str> = line.split_whitespace().collect();
-            let port = u16::from_str_radix(words.get(1)?.rsplit(':').next()?, 16).ok()?;
-            (port == addr.port() && *words.get(3)? == "0A")
-                .then(|| words.get(9).map(|inode| (*inode).to_owned()))?
-        })
-    })?;
-    let wanted = format!("socket:[{inode}]");
+            let (host, port) = words.get(1)?.split_once(':')?;
+            let is_listening = *words.get(3)? == "0A" && u16::from_str_radix(port, 16).ok()? == addr.port();
+            let meets = is_listening && addresses_meet(parse_proc_address(host)?, addr.ip());
+            meets.then(|| words.get(9).map(|inode| (*inode).to_owned()))?
+        });
+        if inode.is_some() {
+            return Ok(inode);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether listeners on both addresses get in each other's way.
+fn addresses_meet(a: IpAddr, b: IpAddr) -> bool {
+    let (a, b) = (a.to_canonical(), b.to_canonical());
+    a == b || a.is_unspecified() || b.is_unspecified()
+}
+
+/// An address as /proc/net/tcp has it: words of 32 bits in the machine's order, in hexadecimal.
+fn parse_proc_address(text: &str) -> Option<IpAddr> {
+    let word = |at: usize| u32::from_str_radix(text.get(at..at + 8)?, 16).ok();
+    match text.len() {
+        8 => Some(IpAddr::from(u32::from_be(word(0)?).to_be_bytes())),
+        32 => {
+            let mut octets = [0; 16];
+            for (index, four) in octets.chunks_exact_mut(4).enumerate() {
+                four.copy_from_slice(&u32::from_be(word(index * 8)?).to_be_bytes());
+            }
+            Some(IpAddr::from(octets))
+        }
+        _ => None,
+    }
+}
+
+/// The process that listens where `addr` is wanted, as far as /proc tells: "process 4242 (redis-server)".
+fn port_holder(addr: SocketAddr) -> Option<String> {
+    let wanted = format!("socket:[{}]", listening_socket(addr).ok()??);
     let processes = fs::read_dir("/proc").ok()?.flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.into_iter().find_map(|pid| {
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.find_map(|pid| {
         let mut fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
         fds.find(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()))?;
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -232,6 +336,48 @@ mod tests {
         assert!(sentence.contains(&format!("process {pid}")), "{sentence}");
         drop(held);
         assert_eq!(ports(&[listener]), Ok(()));
+    }
+
+    #[test]
+    fn what_remains_of_a_dead_listener_is_no_reason_to_refuse() {
+        // A listener as the runtime makes it, whose end closes its one connection first: FIN_WAIT is left, later TIME_WAIT.
+        let socket = bind_as_runtime("127.0.0.1:0".parse().unwrap()).unwrap();
+        // SAFETY: an open socket and an integer.
+        assert_eq!(unsafe { libc::listen(socket.as_raw_fd(), 1) }, 0);
+        let live = TcpListener::from(socket);
+        let addr = live.local_addr().unwrap();
+        let listener = Listener { addr, role: ListenerRole::Client };
+        let refusal = ports(std::slice::from_ref(&listener)).unwrap_err();
+        assert!(
+            matches!(refusal, Refusal::PortInUse { .. }),
+            "SO_REUSEPORT does not hide a live one: {refusal}"
+        );
+
+        let client = std::net::TcpStream::connect(addr).unwrap();
+        drop((live.accept().unwrap(), live));
+        assert!(TcpListener::bind(addr).is_err(), "or this test proves nothing");
+        assert_eq!(ports(&[listener]), Ok(()));
+        drop(client);
+    }
+
+    #[test]
+    fn listeners_meet_on_equal_and_on_wildcard_addresses() {
+        for (text, wanted) in [
+            ("0100007F", "127.0.0.1"),
+            ("00000000", "0.0.0.0"),
+            ("0000000000000000FFFF00000100007F", "::ffff:127.0.0.1"),
+            ("00000000000000000000000001000000", "::1"),
+        ] {
+            // The table shows the machine's own order; these are of a little-endian machine.
+            if cfg!(target_endian = "little") {
+                assert_eq!(parse_proc_address(text), Some(wanted.parse().unwrap()));
+            }
+        }
+        assert_eq!(parse_proc_address("0100"), None);
+        let meet = |a: &str, b: &str| addresses_meet(a.parse().unwrap(), b.parse().unwrap());
+        assert!(meet("127.0.0.1", "127.0.0.1") && meet("::ffff:127.0.0.1", "127.0.0.1"));
+        assert!(meet("0.0.0.0", "127.0.0.1") && meet("127.0.0.1", "::"));
+        assert!(!meet("127.0.0.2", "127.0.0.1"));
     }
 
     #[test]
