@@ -12,10 +12,9 @@
 mod ticker;
 
 use crate::clock::monotonic_ns;
-use crate::driver::{Driver, Order, Second, Tally};
+use crate::driver::{Driver, Order};
 use crate::error::LoadError;
 use crate::fleet::{Command, News, Orders};
-use crate::ledger::Ledger;
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
@@ -168,14 +167,18 @@ fn turn(shared: &Rc<RefCell<Shell>>, cx: &mut Context<'_>) -> Poll<()> {
 async fn connect(shared: Rc<RefCell<Shell>>, link: usize, addr: std::net::SocketAddr, timeout: Duration) {
     let connected = TcpStream::connect_timeout(addr, timeout).await;
     let connected = connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+    // Before the shell is borrowed: spawning polls the new task at once, and the reader borrows it too.
+    let connected = connected.map(|stream| {
+        let stream = Rc::new(RefCell::new(stream));
+        let reader = glommio::spawn_local(read(Rc::clone(&shared), Rc::clone(&stream), link));
+        (stream, reader)
+    });
     let now_ns = monotonic_ns();
     let shell = &mut *shared.borrow_mut();
     let Some(driver) = &mut shell.driver else { return };
     // Replacing the link drops the handle of this very task, which has nothing left to await.
     match connected {
-        Ok(stream) => {
-            let stream = Rc::new(RefCell::new(stream));
-            let reader = glommio::spawn_local(read(Rc::clone(&shared), Rc::clone(&stream), link));
+        Ok((stream, reader)) => {
             shell.links[link] = Link::Open { stream, _reader: reader };
             driver.on_connected(link, now_ns);
         }
