@@ -24,7 +24,7 @@ mod info;
 mod resp;
 mod slots;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::binary::{NodeStatus, ServerInfo, Topology};
 use std::rc::Rc;

@@ -9,7 +9,7 @@ use synod_types::{
     Condition, ErrorKind, Expiry, Namespace, Reply, SessionId, SessionStamp, Slot, Version, WallMs,
 };
 
-fn server() -> ServerConfig {
+pub(crate) fn server() -> ServerConfig {
     ServerConfig {
         info: ServerInfo { group_count: 4, version: "0.1.0".into(), ..ServerInfo::default() },
         port: 6379,
@@ -17,7 +17,7 @@ fn server() -> ServerConfig {
     }
 }
 
-fn connect(server: ServerConfig) -> Connection {
+pub(crate) fn connect(server: ServerConfig) -> Connection {
     Connection::new(ConnectionConfig {
         server: Rc::new(server),
         id: 7,
@@ -28,13 +28,13 @@ fn connect(server: ServerConfig) -> Connection {
 
 /// Enough of a store to make every reply differ.
 #[derive(Default)]
-struct Toy {
-    values: BTreeMap<Vec<u8>, Vec<u8>>,
+pub(crate) struct Toy {
+    pub(crate) values: BTreeMap<Vec<u8>, Vec<u8>>,
     slot: u64,
 }
 
 impl Toy {
-    fn execute(&mut self, command: &Command<Shared>) -> Reply<Vec<u8>> {
+    pub(crate) fn execute(&mut self, command: &Command<Shared>) -> Reply<Vec<u8>> {
         let key = command.key.as_ref().to_vec();
         self.slot += 1;
         let version = Version { slot: Slot::new(self.slot), position: 0 };

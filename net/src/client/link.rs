@@ -1,0 +1,58 @@
+//! One connection as the client core sees it.
+
+use crate::binary::ResponseDecoder;
+use std::collections::BTreeMap;
+use synod_types::{GroupId, Nanos};
+
+/// What a request on a link is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// The password.
+    Auth,
+    /// The topology, for routing.
+    Topology,
+    /// A session for writes in this group.
+    OpenSession(GroupId),
+    /// An operation of the caller's.
+    Operation(u64),
+}
+
+/// A request that is not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) purpose: Purpose,
+    pub(super) sent_at: Nanos,
+}
+
+/// Whether a link can be used.
+#[derive(Debug)]
+pub(super) enum LinkState {
+    /// Not before this time: connecting failed or the connection broke.
+    Down { until: Nanos },
+    /// The caller was asked to connect.
+    Connecting,
+    /// Connected.
+    Up(Box<ResponseDecoder>),
+}
+
+/// A connection, or the wish for one.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) state: LinkState,
+    pub(super) requests: BTreeMap<u64, Pending>,
+    /// Failures since the last answer, for growing pauses.
+    pub(super) failures: u32,
+}
+
+impl Link {
+    pub(super) fn new() -> Self {
+        Self { state: LinkState::Down { until: Nanos::ZERO }, requests: BTreeMap::new(), failures: 0 }
+    }
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.state, LinkState::Up(_))
+    }
+    /// Whether it is of no use at the moment and no attempt is allowed yet.
+    pub(super) fn is_barred(&self, now: Nanos) -> bool {
+        matches!(self.state, LinkState::Down { until } if until > now)
+    }
+}

@@ -1,0 +1,690 @@
+//! The client as a pure machine: operations in, actions out; time and bytes are handed in.
+//!
+//! Contract: after every call that takes `now`, take [`Core::action`] until it gives nothing. Time never goes back. Call
+//! [`Core::tick`] when [`Core::wakeup`] has come.
+
+use super::address::Address;
+use super::link::{Link, LinkState, Pending, Purpose};
+use super::session::Session;
+use super::{ClientConfig, ClientError};
+use crate::binary::{self, Failure, NodeStatus, Response, ResponseBody, ResponseDecoder, Topology};
+use std::collections::{BTreeMap, VecDeque};
+use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::{
+    Command, Consistency, ErrorKind, GroupId, Nanos, Op, Reply, SessionId, SessionStamp, bucket_of, group_of,
+};
+
+/// What the core wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Connect; answer with [`Core::connected`] or [`Core::disconnected`].
+    Connect(Address),
+    /// Send on the connection.
+    Send {
+        /// To whom.
+        to: Address,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Close the connection; no answer is wanted.
+    Disconnect(Address),
+    /// An operation has ended.
+    Done {
+        /// Which.
+        operation: u64,
+        /// How.
+        result: Result<Outcome, ClientError>,
+    },
+}
+
+/// What an operation came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// A command's reply; never [`Reply::Error`].
+    Reply(Reply<Vec<u8>>),
+    /// The topology.
+    Topology(Topology),
+    /// A node's status.
+    Status(NodeStatus),
+}
+
+/// What an operation asks.
+#[derive(Debug)]
+enum Question {
+    Command { command: Command<Vec<u8>>, consistency: Consistency },
+    Topology,
+    Status(Option<Address>),
+}
+
+#[derive(Debug)]
+struct Operation {
+    question: Question,
+    deadline: Nanos,
+    not_before: Nanos,
+    attempts: u32,
+    /// The link and request of the attempt under way.
+    sent: Option<(Address, u64)>,
+    /// The session and number of a write, the same for all attempts.
+    number: Option<(SessionId, u64)>,
+    /// An earlier attempt may have been executed.
+    maybe_executed: bool,
+    /// Why the last attempt was turned away.
+    last: Option<ErrorKind>,
+}
+
+impl Operation {
+    fn is_write(&self) -> bool {
+        matches!(&self.question, Question::Command { command, .. } if command.op.is_write())
+    }
+}
+
+/// The client core; see the module's contract.
+#[derive(Debug)]
+pub struct Core {
+    config: ClientConfig,
+    seeds: Vec<Address>,
+    /// Which of the known addresses is tried next when any will do.
+    turn: usize,
+    topology: Option<Topology>,
+    /// When the topology is to be asked for again.
+    topology_due: Nanos,
+    topology_asked: bool,
+    links: BTreeMap<Address, Link>,
+    sessions: BTreeMap<GroupId, Session>,
+    operations: BTreeMap<u64, Operation>,
+    next_id: u64,
+    actions: VecDeque<Action>,
+}
+
+impl Core {
+    /// A client that knows these addresses of a cluster.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn new(config: ClientConfig, seeds: Vec<Address>) -> Self {
+        assert!(!seeds.is_empty(), "a client needs an address");
+        Self {
+            config,
+            seeds,
+            turn: 0,
+            topology: None,
+            topology_due: Nanos::ZERO,
+            topology_asked: false,
+            links: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            next_id: 1,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Starts a command; its stamp is the core's own affair. The number names it in [`Action::Done`].
+    pub fn command(&mut self, now: Nanos, consistency: Consistency, mut command: Command<Vec<u8>>) -> u64 {
+        let fits = !command.key.is_empty()
+            && command.key.len() <= KEY_BYTES_MAX
+            && !matches!(&command.op, Op::Set { value, .. } if value.len() > VALUE_BYTES_MAX)
+            && !matches!(command.op, Op::OpenSession);
+        if !fits {
+            let operation = self.take_id();
+            self.actions.push_back(Action::Done { operation, result: Err(ClientError::OverLimit) });
+            return operation;
+        }
+        if let Op::Set { value, value_crc, .. } = &mut command.op {
+            *value_crc = crc32c::crc32c(value);
+        }
+        command.stamp = SessionStamp::default();
+        self.start(now, Question::Command { command, consistency })
+    }
+    /// Asks for the topology.
+    pub fn topology(&mut self, now: Nanos) -> u64 {
+        self.start(now, Question::Topology)
+    }
+    /// Asks for a node's status; any node's without an address.
+    pub fn status(&mut self, now: Nanos, of: Option<Address>) -> u64 {
+        self.start(now, Question::Status(of))
+    }
+    /// The connection stands.
+    pub fn connected(&mut self, now: Nanos, to: &Address) {
+        let Some(link) = self.links.get_mut(to) else { return };
+        if !matches!(link.state, LinkState::Connecting) {
+            return;
+        }
+        link.state = LinkState::Up(Box::new(ResponseDecoder::new()));
+        let mut bytes = binary::PREAMBLE.to_vec();
+        if let Some(password) = &self.config.password {
+            let id = self.next_id;
+            self.next_id += 1;
+            binary::encode_auth(&mut bytes, id, password);
+            link.requests.insert(id, Pending { purpose: Purpose::Auth, sent_at: now });
+        }
+        self.actions.push_back(Action::Send { to: to.clone(), bytes });
+        self.advance(now);
+    }
+    /// The connection could not be made, or is gone.
+    pub fn disconnected(&mut self, now: Nanos, to: &Address) {
+        self.lose(now, to);
+        self.advance(now);
+    }
+    /// Bytes came.
+    pub fn received(&mut self, now: Nanos, from: &Address, bytes: &[u8]) {
+        if let Some(Link { state: LinkState::Up(decoder), .. }) = self.links.get_mut(from) {
+            decoder.feed(bytes);
+        }
+        while let Some(Link { state: LinkState::Up(decoder), .. }) = self.links.get_mut(from) {
+            match decoder.next() {
+                Ok(Some(response)) => self.on_response(now, from, response),
+                Ok(None) => break,
+                Err(_) => {
+                    self.actions.push_back(Action::Disconnect(from.clone()));
+                    self.lose(now, from);
+                }
+            }
+        }
+        self.advance(now);
+    }
+    /// Time has passed.
+    pub fn tick(&mut self, now: Nanos) {
+        self.advance(now);
+    }
+    /// The next thing to do.
+    pub fn action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Core::tick`] is due at the latest, if nothing else happens.
+    pub fn wakeup(&self, now: Nanos) -> Option<Nanos> {
+        if self.operations.is_empty() {
+            return None; // an idle client is left alone
+        }
+        let operations =
+            self.operations.values().flat_map(|operation| [operation.deadline, operation.not_before]);
+        let links = self.links.values().flat_map(|link| {
+            let until = match link.state {
+                LinkState::Down { until } => Some(until),
+                _ => None,
+            };
+            let oldest = link.requests.values().map(|pending| pending.sent_at).min();
+            until.into_iter().chain(oldest.map(|at| after(at, self.config.attempt_timeout)))
+        });
+        let sessions = self.sessions.values().filter_map(|session| match session {
+            Session::Closed { not_before } => Some(*not_before),
+            _ => None,
+        });
+        operations.chain(links).chain(sessions).chain([self.topology_due]).filter(|&at| at > now).min()
+    }
+    /// The connections that owe an answer.
+    pub fn waiting(&self) -> Vec<Address> {
+        let owes = |link: &Link| link.is_up() && !link.requests.is_empty();
+        self.links.iter().filter(|(_, link)| owes(link)).map(|(to, _)| to.clone()).collect()
+    }
+    /// Whether an attempt of the operation is under way.
+    #[cfg(test)]
+    pub(super) fn waits_for_operation(&self, id: u64) -> bool {
+        self.operations.get(&id).is_some_and(|operation| operation.sent.is_some())
+    }
+    /// The topology as last seen.
+    pub fn known_topology(&self) -> Option<&Topology> {
+        self.topology.as_ref()
+    }
+
+    fn take_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    fn start(&mut self, now: Nanos, question: Question) -> u64 {
+        let id = self.take_id();
+        let operation = Operation {
+            question,
+            deadline: after(now, self.config.deadline),
+            not_before: now,
+            attempts: 0,
+            sent: None,
+            number: None,
+            maybe_executed: false,
+            last: None,
+        };
+        self.operations.insert(id, operation);
+        self.advance(now);
+        id
+    }
+
+    // What servers say.
+
+    fn on_response(&mut self, now: Nanos, from: &Address, response: Response) {
+        let Some(link) = self.links.get_mut(from) else { return };
+        link.failures = 0;
+        let Some(pending) = link.requests.remove(&response.id) else {
+            // Id 0 answers no request: the server explains why it is about to close.
+            match (response.id, response.body) {
+                (0, ResponseBody::Failed(Failure::Version)) => {
+                    self.on_not_admitted(now, from, Failure::Version)
+                }
+                (0, ResponseBody::Failed(_)) => {
+                    self.actions.push_back(Action::Disconnect(from.clone()));
+                    self.lose(now, from);
+                }
+                _ => {} // the answer to an operation that was given up
+            }
+            return;
+        };
+        if let ResponseBody::Failed(failure @ (Failure::AuthRequired | Failure::AuthFailed)) = response.body {
+            return self.on_not_admitted_to(now, from, pending.purpose, failure);
+        }
+        match pending.purpose {
+            Purpose::Auth => {}
+            Purpose::Topology => {
+                self.topology_asked = false;
+                match response.body {
+                    ResponseBody::Topology(topology) => self.on_topology(now, topology),
+                    _ => self.topology_due = after(now, self.config.pause_max),
+                }
+            }
+            Purpose::OpenSession(group) => {
+                let session = match response.body {
+                    ResponseBody::Reply(Reply::Session(id)) if id != SessionId::NONE => Session::opened(id),
+                    _ => {
+                        self.topology_due = now;
+                        Session::Closed { not_before: after(now, self.config.pause) }
+                    }
+                };
+                self.sessions.insert(group, session);
+            }
+            Purpose::Operation(id) => self.on_answer(now, id, response),
+        }
+    }
+
+    fn on_topology(&mut self, now: Nanos, topology: Topology) {
+        if topology.group_count == 0 {
+            self.topology_due = after(now, self.config.pause_max);
+            return;
+        }
+        // A leader that is not known yet is asked for again soon.
+        let complete = topology.groups.iter().all(|group| group.leader.is_some());
+        let refresh = if complete { self.config.topology_refresh } else { self.config.pause_max };
+        self.topology_due = after(now, refresh);
+        self.topology = Some(topology);
+    }
+
+    /// The request that was turned away counts as lost with the others.
+    fn on_not_admitted_to(&mut self, now: Nanos, from: &Address, purpose: Purpose, failure: Failure) {
+        match purpose {
+            Purpose::Auth | Purpose::Operation(_) => {}
+            Purpose::Topology => self.topology_asked = false,
+            Purpose::OpenSession(group) => {
+                self.sessions.insert(group, Session::Closed { not_before: now });
+            }
+        }
+        self.on_not_admitted(now, from, failure);
+    }
+
+    /// A wrong password will stay wrong: what waits ends, unless it may have been executed.
+    fn on_not_admitted(&mut self, now: Nanos, from: &Address, failure: Failure) {
+        self.actions.push_back(Action::Disconnect(from.clone()));
+        // Nothing on a connection that was not admitted is executed: what is in flight there is not uncertain.
+        if let Some(link) = self.links.get_mut(from) {
+            link.requests.retain(|_, pending| !matches!(pending.purpose, Purpose::Operation(_)));
+        }
+        self.lose(now, from);
+        let ids: Vec<u64> = self.operations.keys().copied().collect();
+        for id in ids {
+            let uncertain = self.operations.get(&id).is_some_and(|operation| {
+                let elsewhere = operation.sent.as_ref().is_some_and(|(to, _)| to != from);
+                operation.is_write() && (operation.maybe_executed || elsewhere)
+            });
+            let error = if uncertain { ClientError::Unknown } else { ClientError::NotAdmitted(failure) };
+            self.finish(id, Err(error));
+        }
+    }
+
+    fn on_answer(&mut self, now: Nanos, id: u64, response: Response) {
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        operation.sent = None;
+        let outcome = match (&operation.question, response.body) {
+            (Question::Topology, ResponseBody::Topology(topology)) => {
+                self.on_topology(now, topology.clone());
+                return self.finish(id, Ok(Outcome::Topology(topology)));
+            }
+            (Question::Status(_), ResponseBody::Status(status)) => Ok(Outcome::Status(status)),
+            (Question::Command { .. }, ResponseBody::Reply(Reply::Error(kind))) => {
+                return self.on_error(now, id, kind, response.text);
+            }
+            (Question::Command { .. }, ResponseBody::Reply(reply)) => Ok(Outcome::Reply(reply)),
+            (_, ResponseBody::Failed(Failure::Unavailable)) => {
+                operation.last = Some(ErrorKind::NoLeader);
+                return self.pause(now, id);
+            }
+            (_, ResponseBody::Failed(failure)) => Err(ClientError::NotAdmitted(failure)),
+            // Something was answered to a write that may well have been executed.
+            _ if operation.is_write() => Err(ClientError::Unknown),
+            _ => Err(ClientError::WrongAnswer),
+        };
+        let outcome = match outcome {
+            Err(ClientError::NotAdmitted(_)) if operation.maybe_executed => Err(ClientError::Unknown),
+            outcome => outcome,
+        };
+        self.finish(id, outcome);
+    }
+
+    fn on_error(&mut self, now: Nanos, id: u64, kind: ErrorKind, text: String) {
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        match kind {
+            ErrorKind::NoLeader | ErrorKind::Busy => {
+                operation.last = Some(kind);
+                if kind == ErrorKind::NoLeader {
+                    self.topology_due = now;
+                }
+                self.pause(now, id);
+            }
+            ErrorKind::Unknown => {
+                self.topology_due = now;
+                self.on_uncertain(now, id);
+            }
+            ErrorKind::SessionExpired => {
+                let number = operation.number.take();
+                if let (Some((session, _)), Some(group)) = (number, self.group_of_operation(id)) {
+                    self.sessions.entry(group).and_modify(|known| known.expire(session, now));
+                }
+                // An earlier attempt may have been executed before the session was evicted: a new session would execute it
+                // again.
+                let maybe_executed =
+                    self.operations.get(&id).is_some_and(|operation| operation.maybe_executed);
+                if maybe_executed || number.is_none() {
+                    self.finish(id, Err(ClientError::Unknown));
+                } else {
+                    self.pause(now, id);
+                }
+            }
+            // Executed at some time, or closed by this client's own later word: its reply is gone.
+            ErrorKind::SequenceClosed => self.finish(id, Err(ClientError::Unknown)),
+            ErrorKind::NotAnInteger
+            | ErrorKind::Overflow
+            | ErrorKind::BadExpiry
+            | ErrorKind::ReadFailed
+            | ErrorKind::Malformed => {
+                // Malformed is said at the server's border, before the session is looked at.
+                let uncertain = operation.maybe_executed && kind == ErrorKind::Malformed;
+                let error =
+                    if uncertain { ClientError::Unknown } else { ClientError::Refused { kind, text } };
+                self.finish(id, Err(error));
+            }
+        }
+    }
+
+    /// The outcome of an attempt is not known. A read is asked again; a write only if its session makes that harmless.
+    fn on_uncertain(&mut self, now: Nanos, id: u64) {
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        operation.sent = None;
+        if operation.is_write() {
+            operation.maybe_executed = true;
+            if operation.number.is_none() {
+                return self.finish(id, Err(ClientError::Unknown));
+            }
+        }
+        self.pause(now, id);
+    }
+
+    /// The next attempt comes after a pause that grows.
+    fn pause(&mut self, now: Nanos, id: u64) {
+        let Some(operation) = self.operations.get_mut(&id) else { return };
+        operation.not_before = after(now, growing(&self.config, operation.attempts));
+    }
+
+    /// The connection is gone, and with it the answers to what was sent on it.
+    fn lose(&mut self, now: Nanos, to: &Address) {
+        let Some(link) = self.links.get_mut(to) else { return };
+        link.failures += 1;
+        link.state = LinkState::Down { until: after(now, growing(&self.config, link.failures)) };
+        let requests = core::mem::take(&mut link.requests);
+        self.topology_due = self.topology_due.min(now);
+        for pending in requests.into_values() {
+            match pending.purpose {
+                Purpose::Auth => {}
+                Purpose::Topology => self.topology_asked = false,
+                Purpose::OpenSession(group) => {
+                    let not_before = after(now, self.config.pause);
+                    self.sessions.insert(group, Session::Closed { not_before });
+                }
+                Purpose::Operation(id) => self.on_uncertain(now, id),
+            }
+        }
+    }
+
+    fn finish(&mut self, id: u64, result: Result<Outcome, ClientError>) {
+        let group = self.group_of_operation(id);
+        let Some(operation) = self.operations.remove(&id) else { return };
+        if let (Some((session, number)), Some(group)) = (operation.number, group) {
+            self.sessions.entry(group).and_modify(|known| known.close_number(session, number));
+        }
+        self.actions.push_back(Action::Done { operation: id, result });
+    }
+
+    // What is to be done about it.
+
+    /// Brings everything as far as it will go.
+    fn advance(&mut self, now: Nanos) {
+        self.expire_attempts(now);
+        self.expire_operations(now);
+        if self.operations.is_empty() {
+            return;
+        }
+        if self.config.routing || self.config.sessions {
+            self.refresh_topology(now);
+        }
+        let ids: Vec<u64> = self.operations.keys().copied().collect();
+        for id in ids {
+            self.attempt(now, id);
+        }
+    }
+
+    /// A connection that leaves a request unanswered for too long is of no use to the others either.
+    fn expire_attempts(&mut self, now: Nanos) {
+        let timeout = self.config.attempt_timeout;
+        let overdue =
+            |link: &Link| link.requests.values().any(|pending| after(pending.sent_at, timeout) <= now);
+        let stale: Vec<Address> =
+            self.links.iter().filter(|(_, link)| overdue(link)).map(|(to, _)| to.clone()).collect();
+        for to in stale {
+            self.actions.push_back(Action::Disconnect(to.clone()));
+            self.lose(now, &to);
+        }
+    }
+
+    fn expire_operations(&mut self, now: Nanos) {
+        let attempts_max = self.config.attempts_max;
+        let over = |operation: &Operation| {
+            operation.deadline <= now || (operation.sent.is_none() && operation.attempts >= attempts_max)
+        };
+        let ids: Vec<u64> =
+            self.operations.iter().filter(|(_, operation)| over(operation)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(operation) = self.operations.get(&id) else { continue };
+            let uncertain = operation.maybe_executed || operation.sent.is_some();
+            let error = match operation.last {
+                _ if uncertain && operation.is_write() => ClientError::Unknown,
+                Some(kind) => ClientError::NotExecuted(kind),
+                None => ClientError::Unreachable,
+            };
+            self.finish(id, Err(error));
+        }
+    }
+
+    fn refresh_topology(&mut self, now: Nanos) {
+        if self.topology_asked || self.topology_due > now {
+            return;
+        }
+        let Some(to) = self.ready_link(now, None) else { return };
+        let mut bytes = Vec::new();
+        let id = self.take_id();
+        binary::encode_topology(&mut bytes, id);
+        self.send(now, to, id, Purpose::Topology, bytes);
+        self.topology_asked = true;
+    }
+
+    fn attempt(&mut self, now: Nanos, id: u64) {
+        let Some(operation) = self.operations.get(&id) else { return };
+        if operation.sent.is_some() || operation.not_before > now {
+            return;
+        }
+        let mut bytes = Vec::new();
+        let request = self.next_id;
+        let to = match &operation.question {
+            Question::Topology => {
+                let Some(to) = self.ready_link(now, None) else { return };
+                binary::encode_topology(&mut bytes, request);
+                to
+            }
+            Question::Status(of) => {
+                let of = of.clone();
+                let Some(to) = self.ready_link(now, of.as_ref()) else { return };
+                if of.is_some_and(|of| of != to) {
+                    return; // another node's status is no answer: wait for this one
+                }
+                binary::encode_status(&mut bytes, request);
+                to
+            }
+            Question::Command { .. } => {
+                let Some(to) = self.prepare_command(now, id, request, &mut bytes) else { return };
+                to
+            }
+        };
+        self.next_id += 1;
+        self.send(now, to.clone(), request, Purpose::Operation(id), bytes);
+        if let Some(operation) = self.operations.get_mut(&id) {
+            operation.sent = Some((to, request));
+            operation.attempts += 1;
+        }
+    }
+
+    /// Finds the link and, for a write, the session for a command, and encodes it.
+    fn prepare_command(&mut self, now: Nanos, id: u64, request: u64, bytes: &mut Vec<u8>) -> Option<Address> {
+        let group = self.group_of_operation(id);
+        if group.is_none() && (self.config.routing || self.config.sessions) {
+            return None; // the topology is on its way
+        }
+        let preferred = group.and_then(|group| self.leader_of(group));
+        let to = self.ready_link(now, preferred.as_ref())?;
+        let wants_session = self.config.sessions && self.operations.get(&id)?.is_write();
+        let operation = self.operations.get_mut(&id)?;
+        if wants_session && let Some(group) = group {
+            let session = self.sessions.entry(group).or_insert(Session::Closed { not_before: now });
+            if let Session::Closed { not_before } = session {
+                // A number of a session that is gone can only be sent again if it never was executed.
+                if *not_before <= now {
+                    *session = Session::Opening;
+                    self.open_session(now, to, group);
+                }
+                return None;
+            }
+            if operation.number.is_none() {
+                operation.number = session.take_number();
+            }
+            let (session_id, number) = operation.number?;
+            let stamp = session.stamp(session_id, number);
+            let Question::Command { command, .. } = &mut operation.question else { return None };
+            let Some(stamp) = stamp else {
+                // Another operation found the session expired meanwhile.
+                if operation.maybe_executed {
+                    self.finish(id, Err(ClientError::Unknown));
+                    return None;
+                }
+                operation.number = None;
+                operation.not_before = now;
+                return self.prepare_command(now, id, request, bytes);
+            };
+            command.stamp = stamp;
+        }
+        let Question::Command { command, consistency } = &operation.question else { return None };
+        binary::encode_request(bytes, request, *consistency, command);
+        Some(to)
+    }
+
+    fn open_session(&mut self, now: Nanos, to: Address, group: GroupId) {
+        let mut bytes = Vec::new();
+        let id = self.take_id();
+        binary::encode_open_session(&mut bytes, id, group);
+        self.send(now, to, id, Purpose::OpenSession(group), bytes);
+    }
+
+    fn send(&mut self, now: Nanos, to: Address, id: u64, purpose: Purpose, bytes: Vec<u8>) {
+        if let Some(link) = self.links.get_mut(&to) {
+            link.requests.insert(id, Pending { purpose, sent_at: now });
+        }
+        self.actions.push_back(Action::Send { to, bytes });
+    }
+
+    fn group_of_operation(&self, id: u64) -> Option<GroupId> {
+        let Question::Command { command, .. } = &self.operations.get(&id)?.question else { return None };
+        Some(group_of(bucket_of(&command.key), self.topology.as_ref()?.group_count))
+    }
+
+    /// The address of the core that leads `group`, as far as is known.
+    fn leader_of(&self, group: GroupId) -> Option<Address> {
+        if !self.config.routing {
+            return None;
+        }
+        let topology = self.topology.as_ref()?;
+        let placed = topology.group(group)?;
+        let node = topology.node(placed.leader?)?;
+        let own_port =
+            node.core_port_base.checked_add(placed.core.get()).filter(|_| node.core_port_base != 0);
+        Some(Address { host: node.host.clone(), port: own_port.unwrap_or(node.port) })
+    }
+
+    /// A link that is up: the preferred one if it can be had, else any. Starts to connect where that is needed.
+    fn ready_link(&mut self, now: Nanos, preferred: Option<&Address>) -> Option<Address> {
+        if let Some(to) = preferred {
+            let link = self.links.entry(to.clone()).or_insert_with(Link::new);
+            if link.is_up() {
+                return Some(to.clone());
+            }
+            if !link.is_barred(now) {
+                self.connect(to);
+                return None; // it is worth the wait
+            }
+        }
+        let mut known = self.seeds.clone();
+        if let Some(topology) = self.topology.as_ref().filter(|_| self.config.routing) {
+            known.extend(
+                topology.nodes.iter().map(|node| Address { host: node.host.clone(), port: node.port }),
+            );
+        }
+        let count = known.len();
+        for step in 0..count {
+            let to = &known[(self.turn + step) % count];
+            let link = self.links.entry(to.clone()).or_insert_with(Link::new);
+            if link.is_up() {
+                return Some(to.clone());
+            }
+        }
+        for step in 0..count {
+            let to = known[(self.turn + step) % count].clone();
+            if self.links.get(&to).is_some_and(|link| !link.is_barred(now)) {
+                self.turn = (self.turn + step) % count;
+                self.connect(&to);
+                return None;
+            }
+        }
+        None
+    }
+
+    fn connect(&mut self, to: &Address) {
+        let Some(link) = self.links.get_mut(to) else { return };
+        if matches!(link.state, LinkState::Down { .. }) {
+            link.state = LinkState::Connecting;
+            self.actions.push_back(Action::Connect(to.clone()));
+        }
+    }
+}
+
+/// `span` after `at`.
+fn after(at: Nanos, span: Nanos) -> Nanos {
+    Nanos(at.0.saturating_add(span.0))
+}
+
+/// A pause that doubles with every attempt.
+fn growing(config: &ClientConfig, attempts: u32) -> Nanos {
+    let factor = 1_u64 << attempts.saturating_sub(1).min(20);
+    Nanos(config.pause.0.saturating_mul(factor).min(config.pause_max.0))
+}
