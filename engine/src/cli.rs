@@ -3,15 +3,21 @@
 //! 0: done. 1: it began and failed. 2: refused before anything was touched, with one sentence on standard error.
 
 use crate::bench::{self, BenchOptions};
+use crate::clientcmd::{self, SetOptions, Target};
 use crate::config::keys::{self, KEYS};
 use crate::config::{CLIENT_PORT_DEFAULT, Config, DATA_DIR_DEFAULT, Flags};
 use crate::dev::{self, DevOptions};
 use crate::node::RunError;
 use crate::refusal::Refusal;
 use crate::serve;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+use synod_loadgen::parse_duration;
+use synod_types::{Condition, Consistency};
 
 /// Refused: nothing touched.
 pub const EXIT_REFUSED: u8 = 2;
@@ -36,6 +42,14 @@ enum Ask {
     Dev(DevArgs),
     /// Start a durable cluster on this machine, load it, show what came of it and clean up.
     Bench(Box<BenchArgs>),
+    /// Print the value of a key; without such a key, exit code 1.
+    Get(GetArgs),
+    /// Set a key; says OK once the write is durable on a quorum.
+    Set(SetArgs),
+    /// Remove keys; prints how many there were.
+    Del(DelArgs),
+    /// Show every node and every group of a running cluster.
+    Status(TargetArgs),
     /// Show settings.
     #[command(subcommand)]
     Config(ConfigAsk),
@@ -87,6 +101,76 @@ struct BenchArgs {
     settings: Vec<(&'static str, String)>,
     #[command(flatten)]
     load: synod_loadgen::Options,
+}
+
+/// Which running cluster is meant.
+#[derive(Args, Debug)]
+struct TargetArgs {
+    /// Nodes of the cluster, one or more; the rest is learned from them.
+    #[arg(
+        long,
+        value_name = "HOST:PORT[,…]",
+        value_delimiter = ',',
+        env = "SYNOD_TARGET",
+        default_value = "127.0.0.1:6379"
+    )]
+    target: Vec<String>,
+    /// How long to wait for an answer: 10, 500ms, 2m.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
+impl From<TargetArgs> for Target {
+    fn from(args: TargetArgs) -> Self {
+        Self { addresses: args.target, timeout: args.timeout }
+    }
+}
+
+#[derive(Args, Debug)]
+struct GetArgs {
+    /// The key.
+    key: OsString,
+    /// How fresh the answer must be: by the leader's lease, or confirmed by a quorum.
+    #[arg(long, value_enum, default_value = "linearizable")]
+    consistency: ConsistencyArg,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ConsistencyArg {
+    /// The leader under its lease, else like quorum.
+    Linearizable,
+    /// Always confirmed by a quorum: trusts no clock.
+    Quorum,
+}
+
+#[derive(Args, Debug)]
+struct SetArgs {
+    /// The key.
+    key: OsString,
+    /// The value; read from standard input if left out.
+    value: Option<OsString>,
+    /// Expire after this long: 10, 500ms, 2m.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    ex: Option<Duration>,
+    /// Only if the key does not exist.
+    #[arg(long, conflicts_with = "xx")]
+    nx: bool,
+    /// Only if the key exists.
+    #[arg(long)]
+    xx: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Args, Debug)]
+struct DelArgs {
+    /// The keys.
+    #[arg(required = true)]
+    keys: Vec<OsString>,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 fn parse_setting(words: &str) -> Result<(&'static str, String), String> {
@@ -190,6 +274,28 @@ fn run(ask: Ask) -> Result<(), RunError> {
             settings: args.settings.into_iter().collect(),
             load: args.load,
         }),
+        Ask::Get(args) => {
+            let consistency = match args.consistency {
+                ConsistencyArg::Linearizable => Consistency::Linearizable,
+                ConsistencyArg::Quorum => Consistency::Quorum,
+            };
+            clientcmd::get(&args.target.into(), args.key.into_vec(), consistency)
+        }
+        Ask::Set(args) => {
+            let condition = match (args.nx, args.xx) {
+                (true, _) => Condition::IfAbsent,
+                (false, true) => Condition::IfPresent,
+                (false, false) => Condition::Always,
+            };
+            let (key, value) = (args.key.into_vec(), args.value.map(OsString::into_vec));
+            let options = SetOptions { key, value, condition, expires_in: args.ex };
+            clientcmd::set(&args.target.into(), options)
+        }
+        Ask::Del(args) => {
+            let keys: Vec<Vec<u8>> = args.keys.into_iter().map(OsString::into_vec).collect();
+            clientcmd::del(&args.target.into(), &keys)
+        }
+        Ask::Status(args) => clientcmd::status(&args.into()),
         Ask::Config(ConfigAsk::Keys) => {
             for key in KEYS {
                 println!(

@@ -10,6 +10,7 @@
 
 pub mod bench;
 pub mod cli;
+pub mod clientcmd;
 pub mod config;
 pub mod dev;
 pub mod identity;
