@@ -18,6 +18,8 @@
 pub mod binary;
 pub mod client;
 mod error;
+#[cfg(test)]
+mod examples;
 pub mod peer;
 pub mod resp;
 pub mod server;

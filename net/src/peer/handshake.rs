@@ -91,7 +91,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Refusal; 9] = [
+    pub(crate) const ALL: [Refusal; 9] = [
         Refusal::VersionMismatch,
         Refusal::WrongCluster,
         Refusal::WrongFacts,
