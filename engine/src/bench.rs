@@ -110,12 +110,33 @@ fn check_load(load: &LoadOptions) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The setting that says how much log space is written in advance.
+const RESERVE: &str = "node.reserve_mib";
+/// A closed loop offers what it can; more than this is not expected of two cores.
+const CLOSED_PER_S: u64 = 60_000;
+/// No more than this is written in advance, MiB per core.
+const RESERVE_MIB_MAX: u64 = 4096;
+
+/// What one core's log will hold of this load: every node logs every write.
+fn reserve_mib(load: &LoadOptions, cores: u16) -> u64 {
+    let rate = if load.closed { CLOSED_PER_S } else { load.rate };
+    let seconds = load.duration.as_secs() + load.warmup.as_secs() + 1;
+    let writes = u64::from(load.keys) + rate * seconds;
+    // Headers and padding of small batches.
+    let bytes = writes * (u64::from(load.value_size) + 512);
+    ((bytes >> 20) / u64::from(cores) + 128).min(RESERVE_MIB_MAX)
+}
+
 fn start(options: &BenchOptions) -> Result<(Cluster, String), RunError> {
     let cpus = preflight::allowed_cpus();
     let per_node = cpus.len() / usize::from(options.nodes.max(1));
     // No machine has 65536 CPUs for each of its nodes; the configuration says what is too many.
     let cores = options.cores.unwrap_or(per_node.max(1) as u16);
     let wanted = usize::from(options.nodes) * usize::from(cores);
+    let mut settings = options.settings.clone();
+    // The log space of the whole run is written by format, as it would be on a node that recycles segments in its steady
+    // state; else the run would measure the writing of zeros beside its own.
+    settings.entry(RESERVE).or_insert_with(|| reserve_mib(&options.load, cores).to_string());
     let spec = ClusterSpec {
         binary: own_binary()?,
         name: "bench".to_owned(),
@@ -123,7 +144,7 @@ fn start(options: &BenchOptions) -> Result<(Cluster, String), RunError> {
         cores,
         ports: Ports::Free,
         cpus: if wanted <= cpus.len() { cpus[..wanted].to_vec() } else { Vec::new() },
-        settings: options.settings.clone(),
+        settings,
         // What an earlier bench left is deleted, once nothing can be refused any more.
         fresh: true,
         echo: false,

@@ -72,6 +72,8 @@ pub struct NodeOptions {
     pub cache_bytes: usize,
     /// A log segment, bytes.
     pub segment_bytes: u64,
+    /// Segments of one core that `format` writes in advance.
+    pub reserve_segments: u32,
     /// Open client connections of one core.
     pub connections_max: usize,
     /// Payload bytes that may wait in one group before it answers busy.

@@ -12,7 +12,7 @@ use crate::stop::Stop;
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
-use synod_types::{ClusterId, Incarnation};
+use synod_types::{ClusterId, CoreId, Incarnation};
 
 /// Formats the data directory of `config`; returns it open.
 pub fn format(config: &Config) -> Result<DataDir, Refusal> {
@@ -20,7 +20,22 @@ pub fn format(config: &Config) -> Result<DataDir, Refusal> {
         return Err(Refusal::AlreadyFormatted { path: config.data_dir.clone(), what: found.describe() });
     }
     // What `serve` would refuse in the configuration is refused now, while nothing is written.
-    DataDir::format(&config.data_dir, new_identity(config)?)
+    make(config, new_identity(config)?)
+}
+
+/// Makes the data directory, with log space written in advance. That comes last: a format that was cut short there is
+/// complete, only its first segments are made while it serves.
+fn make(config: &Config, identity: Identity) -> Result<DataDir, Refusal> {
+    let options = config.options(&identity.facts)?;
+    let cores = identity.cores;
+    let data = DataDir::format(&config.data_dir, identity)?;
+    let segment_bytes = u32::try_from(options.segment_bytes).unwrap_or(u32::MAX); // at most 1 GiB by the configuration
+    for core in (0..cores).map(CoreId::new) {
+        let dir = data.core_dir(core);
+        synod_wal::uring::reserve(&dir, segment_bytes, options.reserve_segments)
+            .map_err(|error| Refusal::io("reserve log segments in", dir, &error))?;
+    }
+    Ok(data)
 }
 
 /// Everything `serve` does before the node runs. Formats only a directory that does not exist, and only when the
@@ -38,7 +53,7 @@ pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
         DirState::Missing if !config.names_cluster() => {
             let identity = new_identity(config)?;
             preflight_of(config, &identity)?;
-            DataDir::format(&config.data_dir, identity)?
+            make(config, identity)?
         }
         DirState::Missing | DirState::Empty => {
             return Err(Refusal::Unformatted { path: config.data_dir.clone() });

@@ -93,10 +93,12 @@ keys! {
         "Core j listens for its peers on this plus j";
     DURABILITY = "node.durability", "durability", Node, "sync",
         "When a write counts as durable: sync, once it is flushed";
-    CACHE_MIB = "node.cache_mib", "cache-mib", Node, "64",
+    CACHE_MIB = "node.cache_mib", "cache-mib", Node, "256",
         "Value cache of one core";
     SEGMENT_MIB = "node.segment_mib", "segment-mib", Node, "64",
         "Size of a log segment";
+    RESERVE_MIB = "node.reserve_mib", "reserve-mib", Node, "128",
+        "Log space of one core that format writes in advance";
     HEARTBEAT_MS = "timing.heartbeat_ms", "heartbeat-ms", Node, "50",
         "Time between two heartbeats of a leader; at most half a lease";
     ELECTION_JITTER_MS = "timing.election_jitter_ms", "election-jitter-ms", Node, "120",

@@ -12,6 +12,8 @@ pub const CACHE_MIB_MAX: u64 = 1 << 20;
 pub const SEGMENT_MIB_MIN: u64 = 4;
 /// See [`SEGMENT_MIB_MIN`].
 pub const SEGMENT_MIB_MAX: u64 = 1024;
+/// Log space written in advance, MiB per core: 1 TiB is more than a format should ever take time for.
+pub const RESERVE_MIB_MAX: u64 = 1 << 20;
 /// Heartbeats closer together than this would be most of the traffic.
 pub const HEARTBEAT_MS_MIN: u64 = 5;
 /// Spans of time that a person means are shorter than this, milliseconds.

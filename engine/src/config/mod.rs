@@ -93,6 +93,7 @@ struct Tuning {
     durability: Durability,
     cache_mib: u64,
     segment_mib: u64,
+    reserve_mib: u64,
     heartbeat_ms: Said<u64>,
     election_jitter_ms: u64,
     rank_delay_ms: u64,
@@ -262,6 +263,8 @@ impl Config {
             // All of these are bounded by their ranges far below the width of a usize.
             cache_bytes: (tuning.cache_mib << 20) as usize,
             segment_bytes: tuning.segment_mib << 20,
+            // Whole segments; the range keeps the number small.
+            reserve_segments: tuning.reserve_mib.div_ceil(tuning.segment_mib) as u32,
             connections_max: tuning.connections as usize,
             pending_bytes_max: (tuning.pending_mib << 20) as usize,
             pipeline_slots: tuning.pipeline_slots,
@@ -309,7 +312,7 @@ impl Tuning {
     fn take(taken: &mut values::Taker<'_>) -> Result<Self, Refusal> {
         use limits::{
             CACHE_MIB_MAX, CONNECTIONS_MAX, HEARTBEAT_MS_MIN, PENDING_MIB_MAX, PIPELINE_SLOTS_MAX,
-            SEGMENT_MIB_MAX, SEGMENT_MIB_MIN, SPAN_MS_MAX,
+            RESERVE_MIB_MAX, SEGMENT_MIB_MAX, SEGMENT_MIB_MIN, SPAN_MS_MAX,
         };
         let mut number = |key, low, high, default| -> Result<Said<u64>, Refusal> {
             let said = taken.take(key, |raw| values::range(&raw, low, high))?;
@@ -318,8 +321,9 @@ impl Tuning {
         let heartbeat_ms = number(&keys::HEARTBEAT_MS, HEARTBEAT_MS_MIN, SPAN_MS_MAX, 50)?;
         let tuning = Self {
             durability: Durability::Sync,
-            cache_mib: number(&keys::CACHE_MIB, 1, CACHE_MIB_MAX, 64)?.value,
+            cache_mib: number(&keys::CACHE_MIB, 1, CACHE_MIB_MAX, 256)?.value,
             segment_mib: number(&keys::SEGMENT_MIB, SEGMENT_MIB_MIN, SEGMENT_MIB_MAX, 64)?.value,
+            reserve_mib: number(&keys::RESERVE_MIB, 0, RESERVE_MIB_MAX, 128)?.value,
             heartbeat_ms,
             election_jitter_ms: number(&keys::ELECTION_JITTER_MS, 1, SPAN_MS_MAX, 120)?.value,
             rank_delay_ms: number(&keys::RANK_DELAY_MS, 0, SPAN_MS_MAX, 60)?.value,

@@ -12,6 +12,7 @@ mod dir;
 mod prepare;
 
 pub use dir::MappedSegment;
+pub use prepare::reserve;
 
 use crate::disk::{Completion, Disk, OpId, SegmentHead, SegmentPlan};
 use dir::Dir;

@@ -162,41 +162,27 @@ impl Worker {
     fn prepare(&self, plan: &SegmentPlan) -> io::Result<()> {
         let temporary = temporary_path(&self.path, plan.segment);
         match plan.recycle {
-            Some(source) => self.recycle(plan, source, &temporary)?,
-            None => self.fill(plan, &temporary)?,
+            Some(source) => self.rewrite(plan, &segment_path(&self.path, source), &temporary)?,
+            None => match spare(&self.path, plan.size)? {
+                Some(spare) => self.rewrite(plan, &spare, &temporary)?,
+                None => self.fill(plan, &temporary)?,
+            },
         }
         fs::rename(&temporary, segment_path(&self.path, plan.segment))?;
         sync_dir(&self.path)
     }
 
     fn fill(&self, plan: &SegmentPlan, temporary: &Path) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        let file = open_direct(&mut options, temporary)?;
-        let size = u64::from(plan.size);
-        file.set_len(size)?;
-        let mut chunk = memmap2::MmapMut::map_anon(CHUNK_BYTES)?;
-        let mut at = 0;
-        while at < size {
-            if self.desk.stop.load(Ordering::Relaxed) {
-                return Err(io::Error::other("the log is closing"));
-            }
-            let head = if at == 0 { plan.header.len() } else { 0 };
-            chunk[..head].copy_from_slice(&plan.header[..head]);
-            let len = (size - at).min(CHUNK_BYTES as u64) as usize;
-            write_exactly(&file, &chunk[..len], at)?;
-            chunk[..head].fill(0);
-            at += len as u64;
-        }
-        file.sync_all()
+        let go_on = || !self.desk.stop.load(Ordering::Relaxed);
+        fill(temporary, u64::from(plan.size), &plan.header, go_on)
     }
 
-    fn recycle(&self, plan: &SegmentPlan, source: SegmentId, temporary: &Path) -> io::Result<()> {
-        let source = segment_path(&self.path, source);
-        if fs::metadata(&source)?.len() != u64::from(plan.size) {
+    /// Makes a segment of a file that is on disk in full: only its header is new.
+    fn rewrite(&self, plan: &SegmentPlan, source: &Path, temporary: &Path) -> io::Result<()> {
+        if fs::metadata(source)?.len() != u64::from(plan.size) {
             return Err(io::Error::other(format!("{} has another size", source.display())));
         }
-        fs::rename(&source, temporary)?;
+        fs::rename(source, temporary)?;
         // The old name must be gone for good before the old header is, else a crash shows a segment under a wrong header.
         sync_dir(&self.path)?;
         let file = open_direct(OpenOptions::new().write(true), temporary)?;
@@ -205,6 +191,58 @@ impl Worker {
         write_exactly(&file, &page, 0)?;
         file.sync_all()
     }
+}
+
+/// Writes a whole file: `head`, then zeros. Every block of it is allocated and written afterwards, so that a write of the log
+/// changes no metadata.
+fn fill(path: &Path, size: u64, head: &[u8], go_on: impl Fn() -> bool) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let file = open_direct(&mut options, path)?;
+    file.set_len(size)?;
+    let mut chunk = memmap2::MmapMut::map_anon(CHUNK_BYTES)?;
+    let mut at = 0;
+    while at < size {
+        if !go_on() {
+            return Err(io::Error::other("the log is closing"));
+        }
+        let len = if at == 0 { head.len() } else { 0 };
+        chunk[..len].copy_from_slice(&head[..len]);
+        let count = (size - at).min(CHUNK_BYTES as u64) as usize;
+        write_exactly(&file, &chunk[..count], at)?;
+        chunk[..len].fill(0);
+        at += count as u64;
+    }
+    file.sync_all()
+}
+
+/// Makes `count` files of `size` bytes in the log directory `dir`, zero-written, for segments to come: a log that finds one
+/// writes a page instead of a file, and the write path does not share the disk with the making of segments. Blocks.
+///
+/// # Errors
+/// When the file system fails; what was made stays and is of use.
+pub fn reserve(dir: &Path, size: u32, count: u32) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    for number in 0..count {
+        let temporary = dir.join(format!("{number:06}.spare.tmp"));
+        fill(&temporary, u64::from(size), &[], || true)?;
+        fs::rename(&temporary, dir.join(format!("{number:06}.spare")))?;
+    }
+    sync_dir(dir)
+}
+
+/// A spare file of that size, if there is one.
+fn spare(dir: &Path, size: u32) -> io::Result<Option<PathBuf>> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "spare")
+            && entry.metadata()?.len() == u64::from(size)
+        {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// Opens past the page cache, where the file system can do that.
