@@ -197,6 +197,27 @@ mod tests {
     }
 
     #[test]
+    fn the_document_shows_this_very_table() {
+        let document = include_str!("../../docs/disk-format.md");
+        let mut at = 0;
+        for row in &TABLE {
+            let cells = row.cells.map(|cell| match cell {
+                Cell::True => "T",
+                Cell::False => "F",
+                Cell::Any => "-",
+            });
+            let verdict = match row.verdict {
+                Verdict::End => "end",
+                Verdict::Cut => "cut",
+                Verdict::Refuse => "refuse",
+            };
+            let line = format!("| {} | {verdict} | {} |", row.label, cells.join(" "));
+            let found = document[at..].find(&line);
+            at += found.unwrap_or_else(|| panic!("docs/disk-format.md lacks, or has out of order: {line}"));
+        }
+    }
+
+    #[test]
     fn whatever_was_proven_durable_is_never_cut() {
         for bits in 0_u32..1 << COLUMN_COUNT {
             let columns: [bool; COLUMN_COUNT] = core::array::from_fn(|index| bits & (1 << index) != 0);

@@ -201,6 +201,53 @@ fn blocks_in_the_wrong_place_or_order_do_not_pass() {
 }
 
 #[test]
+fn a_block_of_another_history_breaks_the_chain() {
+    // Two logs with equal beginnings: blocks 1 to 3 are the same, the fourth and later differ, places do not.
+    let history = |salt: u64| {
+        let image = MemImage::new(MemOptions::default(), 21);
+        let (mut wal, _, _) = open(image.disk(), tiny()).expect("open");
+        let mut places = Vec::new();
+        for index in 0..6 {
+            let bytes = record(index + if index < 3 { 0 } else { salt }, 3000);
+            places.push(append(&mut wal, &bytes).1);
+            while wal.durable() < wal.appended() {
+                wal.submit().expect("submit");
+                image.complete_all();
+                wal.poll().expect("poll");
+            }
+        }
+        (image, places)
+    };
+    let ((ours, places), (theirs, same_places)) = (history(100), history(200));
+    assert_eq!(places, same_places);
+    let transplant = |image: &MemImage, index: usize| {
+        let segment = places[index].segment;
+        let page = (places[index].offset - 72) as usize..(places[index].offset - 72 + 4096) as usize;
+        let mut bytes = image.bytes(segment).expect("listed");
+        bytes[page.clone()].copy_from_slice(&theirs.bytes(segment).expect("listed")[page]);
+        image.put(segment, bytes);
+    };
+    // In the middle: intact, numbered right, but the next one does not follow upon it.
+    let bad = copy(&ours);
+    transplant(&bad, 3);
+    assert_eq!(label_of(recover(&bad)), Label::ChainBroken);
+    // At the end: it fits, as it could have been written. After a recovery it is known which one was.
+    let bad = copy(&ours);
+    transplant(&bad, 3);
+    transplant(&bad, 4);
+    transplant(&bad, 5);
+    assert_eq!(recover(&bad).expect("a possible history").0.len(), 6);
+    let (mut wal, _, _) = open(ours.disk(), tiny()).expect("open");
+    ours.complete_all();
+    wal.poll().expect("poll");
+    drop(wal);
+    for index in 3..6 {
+        transplant(&ours, index);
+    }
+    assert_eq!(label_of(recover(&ours)), Label::ChainBroken);
+}
+
+#[test]
 fn a_value_that_looks_like_a_block_is_none() {
     // A client who knows the format, but not the node's tag, stores pages that are blocks far in the future.
     let stranger = MemImage::new(MemOptions::default(), 1);

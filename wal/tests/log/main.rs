@@ -4,4 +4,5 @@ mod conformance;
 mod crashes;
 mod damage;
 mod faults;
+mod files;
 mod rig;

@@ -129,7 +129,7 @@ pub fn run_mem(body: impl AsyncFnOnce(&MemRig)) {
 }
 
 pub struct DiskRig {
-    path: PathBuf,
+    pub path: PathBuf,
     bell: Rc<Bell>,
 }
 

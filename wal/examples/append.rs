@@ -1,0 +1,113 @@
+//! How fast one core makes records durable here: `cargo run --release -p synod-wal --example append -- DIR [SECONDS]`.
+//!
+//! Two loads on one log in DIR (made and kept): 4 KiB records as fast as they go, then one at a time. Prints records per
+//! second, and for the second load the latency of append to durable.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::path::Path;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+use synod_types::CoreId;
+use synod_wal::uring::{UringDisk, UringOptions};
+use synod_wal::{Wal, WalOptions};
+
+const RECORD_BYTES: usize = 4096;
+const RECORDS_PER_TURN: usize = 16;
+
+#[derive(Default)]
+struct Bell {
+    rung: Cell<bool>,
+    waiter: RefCell<Option<Waker>>,
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.rung.set(true);
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
+    async fn wait(&self) {
+        poll_fn(|context| {
+            if self.rung.replace(false) {
+                return Poll::Ready(());
+            }
+            self.waiter.replace(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let Some(dir) = arguments.next() else {
+        eprintln!("usage: append DIR [SECONDS]");
+        std::process::exit(2);
+    };
+    let seconds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let executor = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
+        .io_memory(4 << 20)
+        .make()
+        .expect("an executor");
+    executor.run(measure(Path::new(&dir), Duration::from_secs(seconds)));
+}
+
+async fn measure(dir: &Path, duration: Duration) {
+    let bell = Rc::new(Bell::default());
+    let ring = Rc::clone(&bell);
+    let options = UringOptions { wake: Rc::new(move || ring.ring()), background_cpus: Vec::new() };
+    let disk = UringDisk::open(dir, options).await.expect("open the directory");
+    let (mut wal, report) =
+        Wal::open(disk, WalOptions::new(CoreId::new(0), [1; 32]), |_| {}).expect("open the log");
+    println!("{report}");
+    let record = vec![7_u8; RECORD_BYTES];
+    while !wal.is_ready() {
+        bell.wait().await;
+        wal.poll().expect("poll");
+    }
+
+    let (start, first) = (Instant::now(), wal.durable().get());
+    while start.elapsed() < duration {
+        wal.poll().expect("poll");
+        // A bounded number in flight, as clients have.
+        while wal.appended().get() - wal.durable().get() < 512 {
+            for _ in 0..RECORDS_PER_TURN {
+                wal.append(&[&record]).expect("append");
+            }
+            wal.submit().expect("submit");
+        }
+        wal.submit().expect("submit");
+        bell.wait().await;
+    }
+    let count = wal.durable().get() - first;
+    println!("512 in flight: {:.0} durable records/s", count as f64 / start.elapsed().as_secs_f64());
+
+    while wal.durable() < wal.appended() {
+        wal.submit().expect("submit");
+        bell.wait().await;
+        wal.poll().expect("poll");
+    }
+    let (start, mut latencies) = (Instant::now(), Vec::new());
+    while start.elapsed() < duration {
+        let began = Instant::now();
+        wal.append(&[&record]).expect("append");
+        wal.submit().expect("submit");
+        while wal.durable() < wal.appended() {
+            bell.wait().await;
+            wal.poll().expect("poll");
+        }
+        latencies.push(began.elapsed());
+    }
+    latencies.sort_unstable();
+    let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize].as_micros();
+    println!(
+        "one at a time: {:.0}/s, p50 {} us, p99 {} us, p99.9 {} us",
+        latencies.len() as f64 / start.elapsed().as_secs_f64(),
+        at(0.5),
+        at(0.99),
+        at(0.999)
+    );
+}

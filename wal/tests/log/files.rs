@@ -1,0 +1,142 @@
+//! What the real disk leaves in its directory, and how it opens it.
+
+use crate::rig::{Rig, append, open, read, run_disk, run_mem, settle, small};
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use synod_types::{CoreId, SegmentId};
+use synod_wal::uring::{UringDisk, UringOptions, probe_io_uring};
+use synod_wal::{Label, OpenError, WalOptions};
+
+const FIXTURE: &[u8] = include_bytes!("../fixtures/format-1.seg");
+
+#[test]
+fn io_uring_is_found_where_the_other_tests_use_it() {
+    probe_io_uring().expect("io_uring");
+}
+
+#[test]
+fn segments_are_written_past_the_cache_and_durably() {
+    run_disk("flags", async |rig| {
+        let (mut wal, _, _) = open(rig.disk().await, small()).expect("open");
+        let (_, location) = append(&mut wal, b"to be safe");
+        settle(rig, &mut wal).await;
+        let path = rig.path.join(format!("{:010}.seg", location.segment.get()));
+        let flags = flags_of_open_file(&path);
+        for (flag, name) in [(libc::O_DIRECT, "O_DIRECT"), (libc::O_DSYNC, "O_DSYNC")] {
+            assert_eq!(flags & flag, flag, "{name} is missing from {flags:o}");
+        }
+        assert_eq!(read(rig, &mut wal, location).await, b"to be safe");
+    });
+}
+
+/// The flags under which this process has a file open for writing.
+fn flags_of_open_file(path: &Path) -> i32 {
+    let path = path.canonicalize().expect("the file exists");
+    for entry in std::fs::read_dir("/proc/self/fd").expect("proc") {
+        let entry = entry.expect("proc").path();
+        if std::fs::read_link(&entry).is_ok_and(|target| target == path) {
+            let info = Path::new("/proc/self/fdinfo").join(entry.file_name().expect("a number"));
+            let info = std::fs::read_to_string(info).expect("fdinfo");
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags").trim();
+            return i32::from_str_radix(flags, 8).expect("octal");
+        }
+    }
+    panic!("{} is not open", path.display());
+}
+
+#[test]
+fn a_directory_is_used_once_at_a_time() {
+    run_disk("lock", async |rig| {
+        let disk = rig.disk().await;
+        let options = UringOptions { wake: Rc::new(|| {}), background_cpus: vec![0] };
+        let error = UringDisk::open(&rig.path, options).await.map(drop).expect_err("it is in use");
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        assert!(error.to_string().contains("in use"), "{error}");
+        drop(disk);
+        drop(rig.disk().await);
+    });
+}
+
+#[test]
+fn what_was_half_made_is_removed_and_strangers_are_left_alone() {
+    run_disk("leftovers", async |rig| {
+        let (mut wal, _, _) = open(rig.disk().await, small()).expect("open");
+        append(&mut wal, b"x");
+        settle(rig, &mut wal).await;
+        drop(wal);
+        drop(rig.disk().await);
+        std::fs::write(rig.path.join("0000000099.tmp"), [1; 100]).expect("write");
+        std::fs::write(rig.path.join("notes.txt"), "mine").expect("write");
+        std::fs::write(rig.path.join("99.seg"), [1; 100]).expect("write");
+        let (_, records, _) = open(rig.disk().await, small()).expect("open");
+        assert_eq!(records.len(), 1);
+        assert!(!rig.path.join("0000000099.tmp").exists());
+        assert!(rig.path.join("notes.txt").exists() && rig.path.join("99.seg").exists());
+    });
+}
+
+#[test]
+fn damage_is_named_by_file_and_offset() {
+    run_disk("damage", async |rig| {
+        let (mut wal, _, _) = open(rig.disk().await, small()).expect("open");
+        let (_, location) = append(&mut wal, b"acknowledged");
+        settle(rig, &mut wal).await;
+        wal.mark().expect("mark");
+        while wal.backlog().block_count > 0 {
+            rig.work().await;
+            wal.poll().expect("poll");
+        }
+        drop(wal);
+        drop(rig.disk().await);
+        let path = rig.path.join(format!("{:010}.seg", location.segment.get()));
+        let mut bytes = std::fs::read(&path).expect("read");
+        bytes[location.offset as usize] ^= 1;
+        std::fs::write(&path, bytes).expect("write");
+        match open(rig.disk().await, small()).map(|_| ()) {
+            Err(error @ OpenError::Corrupt { label: Label::AckedBlockDamaged, offset: 4096, .. }) => {
+                let text = error.to_string();
+                assert!(text.contains(path.to_str().expect("utf-8")), "{text}");
+                assert!(text.contains("offset 4096 [acked_block_damaged]"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+fn fixture_options() -> WalOptions {
+    let mut options =
+        WalOptions::new(CoreId::new(2), *b"cluster, node and incarnation...").with_segments(16 << 10, 4096);
+    options.record_bytes_max = 2000;
+    options
+}
+
+/// Written by version 1 and kept: today's program reads it, and writes the same.
+#[test]
+fn the_format_is_what_it_was() {
+    run_mem(async |rig| {
+        let (mut wal, _, _) = open(rig.disk().await, fixture_options()).expect("open");
+        for text in ["the first record", "", "the second block's only record"] {
+            append(&mut wal, text.as_bytes());
+            if text.len() != 16 {
+                settle(rig, &mut wal).await;
+            }
+        }
+        let written = rig.image.bytes(SegmentId::new(1)).expect("the first segment");
+        assert!(written == FIXTURE, "the format changed: raise FORMAT_VERSION and read both");
+    });
+    run_mem(async |rig| {
+        rig.image.put(SegmentId::new(1), FIXTURE.to_vec());
+        let (_, records, report) = open(rig.disk().await, fixture_options()).expect("open");
+        let texts: Vec<_> =
+            records.iter().map(|(bytes, _)| std::str::from_utf8(bytes).expect("text")).collect();
+        assert_eq!(texts, ["the first record", "", "the second block's only record"]);
+        assert_eq!(records[0].1.offset, 4096 + 64 + 8);
+        assert_eq!(report.block_count(), 2);
+        rig.image.rot(SegmentId::new(1), records[0].1.offset, 1);
+        assert!(matches!(
+            open(rig.disk().await, fixture_options()).map(|_| ()),
+            Err(OpenError::Corrupt { label: Label::AckedBlockDamaged, offset: 4096, .. })
+        ));
+    });
+}
