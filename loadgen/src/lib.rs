@@ -19,6 +19,8 @@ mod control;
 pub mod driver;
 pub mod environment;
 pub mod error;
+#[cfg(test)]
+mod fake;
 mod fleet;
 pub mod histogram;
 pub mod history;

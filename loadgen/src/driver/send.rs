@@ -99,17 +99,18 @@ impl Driver {
                     continue;
                 }
             };
-            let is_led_here = self.routes.leader_endpoint(group) == Some(endpoint);
-            if is_led_here && self.is_endpoint_up(endpoint) {
-                let Some(link) = self.free_link(endpoint) else { break };
-                self.queues[endpoint].pop_front();
-                self.send(id, link, now_ns);
-            } else if self.route(group) == Some(endpoint) {
-                // Here only because it can go nowhere better.
+            let leader = self.routes.leader_endpoint(group).filter(|&leader| self.is_endpoint_up(leader));
+            let belongs_here = match leader {
+                Some(leader) => leader == endpoint,
+                // It came here because it can go nowhere better; moving it about would help nobody.
+                None => self.is_endpoint_up(endpoint),
+            };
+            if belongs_here {
                 let Some(link) = self.free_link(endpoint) else { break };
                 self.queues[endpoint].pop_front();
                 self.send(id, link, now_ns);
             } else {
+                // To another queue for certain, so this ends.
                 self.queues[endpoint].pop_front();
                 self.dispatch(id, now_ns);
             }
