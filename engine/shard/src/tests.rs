@@ -1,1 +1,10 @@
+//! What one core must do for its clients, whatever happens to leaders, links, disks and processes (ids in
+//! `docs/protocol.md`): small clusters of whole cores with every message, write and read in the test's hand.
+//!
+//! May not: reach into the machine's fields; a test that needs to has found a missing question.
 
+mod lab;
+
+mod applying;
+mod requests;
+mod schedules;

@@ -1,0 +1,564 @@
+//! A small cluster in memory. The test decides when a message arrives, a record becomes durable, a clock moves, a replica
+//! dies; a replica that died comes back from its durable records alone.
+//!
+//! After every step the cluster checks itself against definitions that know nothing of the code (P-05, P-06, P-07):
+//! - a value is *chosen* when an accept quorum holds durable records for it in one ballot: never two values per slot;
+//! - whatever a replica calls chosen is chosen by that definition, with that value;
+//! - a ballot is shown by one incarnation of one node only, and never below a promise that node has made durable;
+//! - while a replica holds a lease nobody leads in a higher ballot, and no second replica holds one.
+
+use super::describe::{self, Bytes, node};
+use super::solo::{GROUP, config};
+use crate::{Effect, Input, Paxos, Receipt, Role, Timing};
+use std::collections::{BTreeMap, BTreeSet};
+use std::format;
+use std::string::String;
+use std::vec::Vec;
+use synod_types::{
+    Ballot, Beat, BeatReply, GroupMessage, Learned, Location, Mono, Nanos, NodeId, Now, RecordHead,
+    RecordKind, SegmentId, Slot, WallMs,
+};
+
+#[derive(Clone, Debug)]
+pub(super) enum Wire {
+    Message(GroupMessage<Bytes>),
+    Beat(Beat),
+    BeatReply(BeatReply),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Packet {
+    pub from: u16,
+    pub to: u16,
+    pub wire: Wire,
+}
+
+#[derive(Debug)]
+struct Record {
+    head: RecordHead,
+    payload: Option<Bytes>,
+    then: Vec<(NodeId, GroupMessage<Bytes>)>,
+    receipt: Receipt,
+}
+
+/// One node: its disk survives, its machine does not.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub paxos: Option<Paxos<Bytes>>,
+    records: Vec<Record>,
+    /// How many of `records` are on disk.
+    durable: usize,
+    /// Applied values in order; rebuilt by replay.
+    pub applied: Vec<Bytes>,
+    /// Ticks say that the log stands still, and it does.
+    pub stalled: bool,
+    incarnation: u64,
+    /// This node's boot clock: starts somewhere, runs a little fast or slow.
+    clock_start: u64,
+    clock_ppm: i64,
+}
+
+#[derive(Debug)]
+pub(super) struct Cluster {
+    pub nodes: BTreeMap<u16, Node>,
+    pub wires: Vec<Packet>,
+    /// Directed links that are down: what is sent on them is lost.
+    pub cut: BTreeSet<(u16, u16)>,
+    timing: Timing,
+    time: u64,
+    incarnations: u64,
+    /// Who showed which ballot.
+    shown: BTreeMap<Ballot, u64>,
+    /// Chosen by definition.
+    chosen: BTreeMap<Slot, Bytes>,
+    /// Durable acceptances: slot, ballot, value, who.
+    accepted: BTreeMap<(Slot, Ballot), (Bytes, BTreeSet<u16>)>,
+    /// Highest durable promise per node.
+    promised: BTreeMap<u16, Ballot>,
+    /// What happened, one line each.
+    pub trace: Vec<String>,
+}
+
+const STEP_MS: u64 = 5;
+
+impl Cluster {
+    pub fn new(count: u16) -> Self {
+        Self::with_clocks(count, 0)
+    }
+
+    /// Clocks differ by up to `ppm` parts per million in either direction.
+    pub fn with_clocks(count: u16, ppm: i64) -> Self {
+        let mut cluster = Self {
+            nodes: BTreeMap::new(),
+            wires: Vec::new(),
+            cut: BTreeSet::new(),
+            timing: Timing::default(),
+            time: 0,
+            incarnations: 0,
+            shown: BTreeMap::new(),
+            chosen: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            promised: BTreeMap::new(),
+            trace: Vec::new(),
+        };
+        for id in 1..=count {
+            let fast = i64::from(id % 3) - 1;
+            let node = Node {
+                paxos: None,
+                records: Vec::new(),
+                durable: 0,
+                applied: Vec::new(),
+                stalled: false,
+                incarnation: 0,
+                clock_start: u64::from(id) * 1_000_000_000_000,
+                clock_ppm: fast * ppm,
+            };
+            cluster.nodes.insert(id, node);
+        }
+        for id in 1..=count {
+            cluster.start(id);
+        }
+        cluster
+    }
+
+    // ---- time -----------------------------------------------------------------------------------------------------
+
+    pub fn now(&self, id: u16) -> Now {
+        let node = &self.nodes[&id];
+        let skew = (self.time as i64 / 1_000_000) * node.clock_ppm; // tests run for seconds
+        let mono = (node.clock_start + self.time).saturating_add_signed(skew);
+        Now { mono: Mono(mono), wall: WallMs(1_700_000_000_000 + self.time / 1_000_000) }
+    }
+
+    pub fn pass_ms(&mut self, ms: u64) {
+        self.time += Nanos::from_ms(ms).0;
+    }
+
+    /// Lives on for a while: every message is delivered, every write completes, everybody ticks.
+    pub fn run_ms(&mut self, ms: u64) {
+        for _ in 0..ms.div_ceil(STEP_MS) {
+            self.pass_ms(STEP_MS);
+            self.tick_all();
+            self.settle();
+        }
+    }
+
+    pub fn tick(&mut self, id: u16) {
+        let stalled = self.nodes[&id].stalled;
+        self.step(id, Input::Tick { stalled });
+    }
+
+    pub fn tick_all(&mut self) {
+        for id in self.ids() {
+            self.tick(id);
+        }
+    }
+
+    /// Delivers and writes until nothing moves; time stands still.
+    pub fn settle(&mut self) {
+        for _ in 0..10_000 {
+            for id in self.ids() {
+                if !self.nodes[&id].stalled {
+                    self.disk(id);
+                }
+            }
+            if self.wires.is_empty() {
+                return;
+            }
+            self.deliver_at(0);
+        }
+        panic!("messages never end: {:#?}", self.wires.iter().take(8).collect::<Vec<_>>());
+    }
+
+    // ---- network --------------------------------------------------------------------------------------------------
+
+    fn send(&mut self, from: u16, to: NodeId, wire: Wire) {
+        let to = to.get();
+        assert_ne!(from, to, "a message to oneself");
+        if self.cut.contains(&(from, to)) {
+            return;
+        }
+        if let Wire::Message(GroupMessage::Prepare { ballot, .. } | GroupMessage::Accept { ballot, .. }) =
+            &wire
+        {
+            self.show_ballot(from, *ballot);
+        }
+        if let Wire::Beat(Beat { ballot, .. }) = &wire {
+            self.show_ballot(from, *ballot);
+        }
+        self.check_revealed(from, &wire);
+        self.wires.push(Packet { from, to, wire });
+    }
+
+    /// P-01: a ballot belongs to one incarnation of its node, and its own promise is durable.
+    fn show_ballot(&mut self, from: u16, ballot: Ballot) {
+        let incarnation = self.nodes[&from].incarnation;
+        assert_eq!(ballot.node(), node(from), "a foreign ballot");
+        let owner = *self.shown.entry(ballot).or_insert(incarnation);
+        assert_eq!(owner, incarnation, "ballot {ballot} was used again after a restart");
+        assert!(
+            self.promised.get(&from).is_some_and(|&own| own >= ballot),
+            "{ballot} shown before it is durable"
+        );
+    }
+
+    /// P-01: nothing is said that a crash could take back.
+    fn check_revealed(&self, from: u16, wire: &Wire) {
+        let promised = self.promised.get(&from).copied().unwrap_or(Ballot::ZERO);
+        match wire {
+            Wire::Message(GroupMessage::Promise { ballot, .. }) => {
+                assert!(promised >= *ballot, "n{from} shows a promise that is not durable");
+            }
+            Wire::Message(
+                GroupMessage::Nack { promised: named, .. }
+                | GroupMessage::PreVoteReply { promised: named, .. },
+            ) => assert!(promised >= *named, "n{from} names a promise that is not durable"),
+            Wire::Message(GroupMessage::Accepted { ballot, slot }) => {
+                let durable =
+                    self.accepted.get(&(*slot, *ballot)).is_some_and(|(_, who)| who.contains(&from));
+                assert!(
+                    durable || self.chosen.contains_key(slot),
+                    "n{from} says accepted {slot}@{ballot} before it is durable"
+                );
+            }
+            Wire::BeatReply(reply) => {
+                assert!(
+                    promised == reply.ballot,
+                    "n{from} grants a lease to {} under {promised}",
+                    reply.ballot
+                );
+            }
+            _ => {}
+        }
+    }
+
+    pub fn deliver_at(&mut self, index: usize) {
+        let packet = self.wires.remove(index);
+        self.deliver(packet);
+    }
+
+    pub fn deliver(&mut self, Packet { from, to, wire }: Packet) {
+        if self.cut.contains(&(from, to)) || self.nodes[&to].paxos.is_none() {
+            return;
+        }
+        let from = node(from);
+        match wire {
+            Wire::Message(message) => self.step(to, Input::Message { from, message }),
+            Wire::Beat(beat) => self.step(to, Input::Beat { from, beat }),
+            Wire::BeatReply(reply) => self.step(to, Input::BeatReply { from, reply }),
+        }
+    }
+
+    /// Delivers what is under way from one node to another, oldest first; answers stay on the wire.
+    pub fn deliver_between(&mut self, from: u16, to: u16) {
+        let (these, rest) =
+            core::mem::take(&mut self.wires).into_iter().partition(|p| p.from == from && p.to == to);
+        self.wires = rest;
+        let these: Vec<Packet> = these;
+        for packet in these {
+            self.deliver(packet);
+        }
+    }
+
+    /// Takes messages off the wire: lost, or held back by the test.
+    pub fn take(&mut self, mut which: impl FnMut(&Packet) -> bool) -> Vec<Packet> {
+        let (taken, rest) = core::mem::take(&mut self.wires).into_iter().partition(|packet| which(packet));
+        self.wires = rest;
+        taken
+    }
+
+    pub fn cut_between(&mut self, a: u16, b: u16) {
+        self.cut.insert((a, b));
+        self.cut.insert((b, a));
+        self.wires
+            .retain(|packet| !((packet.from == a && packet.to == b) || (packet.from == b && packet.to == a)));
+        self.lose_link(a, b);
+        self.lose_link(b, a);
+    }
+
+    fn lose_link(&mut self, at: u16, to: u16) {
+        self.step(at, Input::LinkLost { node: node(to) });
+    }
+
+    /// Only the named links stay.
+    pub fn only_links(&mut self, links: &[(u16, u16)]) {
+        for a in self.ids() {
+            for b in self.ids() {
+                if a < b && !links.contains(&(a, b)) && !links.contains(&(b, a)) {
+                    self.cut_between(a, b);
+                }
+            }
+        }
+    }
+
+    pub fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    // ---- disk and life ---------------------------------------------------------------------------------------------
+
+    /// Everything `id` wrote becomes durable.
+    pub fn disk(&mut self, id: u16) {
+        let count = self.nodes[&id].records.len() - self.nodes[&id].durable;
+        self.disk_some(id, count);
+    }
+
+    /// The next `count` records of `id` become durable.
+    pub fn disk_some(&mut self, id: u16, count: usize) {
+        for _ in 0..count {
+            let node = self.nodes.get_mut(&id).unwrap();
+            if node.paxos.is_none() || node.durable == node.records.len() {
+                return;
+            }
+            let record = &mut node.records[node.durable];
+            let then = core::mem::take(&mut record.then);
+            let receipt = record.receipt;
+            let (head, value) = (record.head, record.payload.clone());
+            node.durable += 1;
+            self.trace.push(format!("n{id} disk {}", describe::record(&head, value.as_ref())));
+            self.note_durable(id, head, value);
+            for (to, message) in then {
+                self.send(id, to, Wire::Message(message));
+            }
+            self.step(id, Input::Durable { receipt });
+        }
+    }
+
+    fn note_durable(&mut self, id: u16, head: RecordHead, value: Option<Bytes>) {
+        if matches!(head.kind, RecordKind::Promise | RecordKind::Accept) {
+            let promised = self.promised.entry(id).or_insert(Ballot::ZERO);
+            *promised = (*promised).max(head.ballot);
+        }
+        if head.kind != RecordKind::Accept {
+            return;
+        }
+        let value = value.expect("an accepted value");
+        let entry =
+            self.accepted.entry((head.slot, head.ballot)).or_insert_with(|| (value.clone(), BTreeSet::new()));
+        assert_eq!(entry.0, value, "two values were proposed for {} in {}", head.slot, head.ballot);
+        entry.1.insert(id);
+        if entry.1.len() > self.nodes.len() / 2 {
+            let held = self.chosen.entry(head.slot).or_insert_with(|| value.clone());
+            assert_eq!(*held, value, "two values are chosen for {}", head.slot);
+        }
+    }
+
+    /// The process dies; what was not durable never was.
+    pub fn crash(&mut self, id: u16) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.paxos = None;
+        node.records.truncate(node.durable);
+        node.applied.clear();
+        self.wires.retain(|packet| packet.to != id);
+        self.trace.push(format!("n{id} crashes"));
+    }
+
+    /// It comes back from its records.
+    pub fn start(&mut self, id: u16) {
+        assert!(self.nodes[&id].paxos.is_none());
+        let now = self.now(id);
+        let voters = self.ids();
+        self.incarnations += 1;
+        let incarnation = self.incarnations;
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.incarnation = incarnation;
+        let mut paxos = Paxos::new(config(id, &voters), self.timing, incarnation);
+        for (number, record) in node.records.iter().enumerate() {
+            paxos.replay(record.head, record.payload.clone().unwrap_or_default(), location(number));
+            while let Some((slot, value, _)) = paxos.next_apply() {
+                node.applied.push(value.clone());
+                paxos.applied(slot);
+            }
+        }
+        paxos.start(now);
+        node.paxos = Some(paxos);
+        self.check();
+    }
+
+    // ---- one step -------------------------------------------------------------------------------------------------
+
+    pub fn step(&mut self, id: u16, input: Input<Bytes>) {
+        let now = self.now(id);
+        let Some(paxos) = self.nodes.get_mut(&id).unwrap().paxos.as_mut() else { return };
+        let heard = trace_input(&input);
+        let mut out = Vec::new();
+        paxos.step(input, now, &mut out);
+        if let Some(heard) = heard
+            && !(out.is_empty() && heard == "tick")
+        {
+            self.trace.push(format!("n{id} {heard}"));
+        }
+        self.execute(id, out);
+        self.check();
+    }
+
+    fn execute(&mut self, id: u16, effects: Vec<Effect<Bytes>>) {
+        for effect in effects {
+            self.trace.push(format!("   {}", describe::effect(&effect)));
+            match effect {
+                Effect::Append { head, payload, then, receipt } => {
+                    let node = self.nodes.get_mut(&id).unwrap();
+                    let number = node.records.len();
+                    node.records.push(Record { head, payload, then, receipt });
+                    if let Receipt::Accept { slot, ballot } | Receipt::Learned { slot, ballot } = receipt {
+                        self.step(id, Input::Located { slot, ballot, at: location(number) });
+                    }
+                }
+                Effect::Send { to, message } => self.send(id, to, Wire::Message(message)),
+                Effect::Beat { to, beat } => self.send(id, to, Wire::Beat(beat)),
+                Effect::BeatReply { to, reply } => self.send(id, to, Wire::BeatReply(reply)),
+                Effect::ReadBack { to, slot, ballot, at } => {
+                    let node = &self.nodes[&id];
+                    let payload = node.records[at.offset as usize].payload.clone().expect("a value's place");
+                    let chosen = node.paxos.as_ref().unwrap().chosen();
+                    let entries = Vec::from([Learned { slot, ballot, payload }]);
+                    self.send(id, to, Wire::Message(GroupMessage::Learn { chosen, entries }));
+                }
+            }
+        }
+        self.apply(id);
+    }
+
+    fn apply(&mut self, id: u16) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let Some(paxos) = node.paxos.as_mut() else { return };
+        while let Some((slot, value, _)) = paxos.next_apply() {
+            assert_eq!(slot.get(), node.applied.len() as u64 + 1, "applied out of order");
+            assert_eq!(self.chosen.get(&slot), Some(value), "n{id} applies at {slot} what was never chosen");
+            node.applied.push(value.clone());
+            paxos.applied(slot);
+        }
+    }
+
+    /// What must hold between any two steps.
+    fn check(&self) {
+        let mut leaseholder: Option<(u16, Ballot)> = None;
+        for (&id, node) in &self.nodes {
+            let Some(paxos) = &node.paxos else { continue };
+            paxos.invariants();
+            let mut slot = Slot::new(node.applied.len() as u64 + 1);
+            while slot <= paxos.chosen() {
+                let held = paxos.chosen_payload(slot);
+                assert_eq!(self.chosen.get(&slot), held, "n{id} calls {slot} chosen");
+                slot = slot.next();
+            }
+            if paxos.lease_valid(self.now(id).mono) {
+                assert_eq!(leaseholder, None, "two leases");
+                leaseholder = Some((id, paxos.leading().unwrap()));
+            }
+        }
+        if let Some((id, held)) = leaseholder {
+            for (&other, node) in &self.nodes {
+                let Some(leading) = node.paxos.as_ref().and_then(Paxos::leading) else { continue };
+                assert!(leading <= held, "n{other} leads in {leading} under the lease of n{id} in {held}");
+            }
+        }
+    }
+
+    // ---- questions --------------------------------------------------------------------------------------------------
+
+    pub fn ids(&self) -> Vec<u16> {
+        self.nodes.keys().copied().collect()
+    }
+    pub fn paxos(&self, id: u16) -> &Paxos<Bytes> {
+        self.nodes[&id].paxos.as_ref().expect("a running node")
+    }
+    pub fn paxos_mut(&mut self, id: u16) -> &mut Paxos<Bytes> {
+        self.nodes.get_mut(&id).unwrap().paxos.as_mut().expect("a running node")
+    }
+    pub fn is_up(&self, id: u16) -> bool {
+        self.nodes[&id].paxos.is_some()
+    }
+    pub fn lease(&self, id: u16) -> bool {
+        self.is_up(id) && self.paxos(id).lease_valid(self.now(id).mono)
+    }
+    /// The serving leader with the highest ballot.
+    pub fn leader(&self) -> Option<u16> {
+        let serving = self.nodes.iter().filter_map(|(&id, node)| {
+            let paxos = node.paxos.as_ref()?;
+            paxos.serving().then_some((paxos.leading()?, id))
+        });
+        serving.max().map(|(_, id)| id)
+    }
+    /// Proposes at `id` if it leads and has room.
+    pub fn propose(&mut self, id: u16, value: &str) -> bool {
+        let ready = self.is_up(id) && self.paxos(id).can_propose();
+        if ready {
+            self.step(id, Input::Propose { payload: value.into() });
+        }
+        ready
+    }
+    /// Proposes at the leader and lets the cluster settle.
+    pub fn write(&mut self, value: &str) {
+        let leader = self.leader().expect("a leader to write to");
+        assert!(self.propose(leader, value));
+        self.settle();
+        assert!(self.applied(leader).iter().any(|held| held == value), "{value} was not chosen");
+    }
+    /// Applied values without no-ops.
+    pub fn applied(&self, id: u16) -> Vec<String> {
+        self.nodes[&id].applied.iter().map(describe::payload).filter(|value| value != "noop").collect()
+    }
+    /// Runs until somebody serves; the time it took in ms.
+    pub fn until_leader(&mut self) -> u64 {
+        self.until(|cluster| cluster.leader().is_some())
+    }
+    pub fn until(&mut self, mut done: impl FnMut(&Self) -> bool) -> u64 {
+        let mut spent = 0;
+        while !done(self) {
+            assert!(spent < 20_000, "not within 20 s; the last of it:\n{}", self.tail(60));
+            self.run_ms(STEP_MS);
+            spent += STEP_MS;
+        }
+        spent
+    }
+    /// Makes `id` the leader: nobody else's clock ticks meanwhile.
+    pub fn elect(&mut self, id: u16) {
+        for _ in 0..2_000 {
+            if self.leader() == Some(id) && self.lease(id) {
+                return;
+            }
+            self.pass_ms(STEP_MS);
+            self.tick(id);
+            self.settle();
+        }
+        panic!("n{id} was not elected:\n{}", self.tail(60));
+    }
+    /// A ReadIndex read arrives and wants its heartbeat at once.
+    pub fn read_index(&mut self, id: u16) -> Option<Mono> {
+        let now = self.now(id);
+        let ticket = self.paxos_mut(id).read_ticket()?;
+        let mut out = Vec::new();
+        self.paxos_mut(id).beat_if_wanted(now, &mut out);
+        self.execute(id, out);
+        Some(ticket)
+    }
+    pub fn tail(&self, count: usize) -> String {
+        self.trace[self.trace.len().saturating_sub(count)..].join("\n")
+    }
+    pub fn is_candidate(&self, id: u16) -> bool {
+        self.paxos(id).role() == Role::Candidate
+    }
+    /// The value that is chosen by definition, whoever knows.
+    pub fn chosen_by_definition(&self, at: u64) -> Option<String> {
+        self.chosen.get(&Slot::new(at)).map(describe::payload)
+    }
+}
+
+fn location(number: usize) -> Location {
+    Location { segment: SegmentId::new(GROUP.get().into()), offset: number as u32, len: 64 }
+}
+
+/// How a step reads in a trace; what the shell alone says is left out.
+fn trace_input(input: &Input<Bytes>) -> Option<String> {
+    Some(match input {
+        Input::Message { from, message } => format!("<- {from}: {}", describe::message(message)),
+        Input::Beat { from, beat } => format!("<~ {from}: {}", describe::beat(beat)),
+        Input::BeatReply { from, reply } => format!("<~ {from}: {}", describe::beat_reply(reply)),
+        Input::Propose { payload } => format!("proposes {}", describe::payload(payload)),
+        Input::Located { .. } | Input::Durable { .. } => return None,
+        Input::Tick { stalled: true } => "tick (stalled)".into(),
+        Input::Tick { stalled: false } => "tick".into(),
+        Input::LinkLost { node } => format!("lost {node}"),
+    })
+}

@@ -1,0 +1,102 @@
+//! One dense line per message, record or effect: for scripts, for failed assertions, for reading a schedule.
+
+use crate::{Effect, Receipt};
+use std::format;
+use std::string::{String, ToString};
+use std::vec::Vec;
+use synod_types::{Beat, BeatReply, Entry, GroupMessage, NodeId, RecordHead, RecordKind};
+
+pub(super) type Bytes = Vec<u8>;
+
+/// A payload: `noop` for an entry without commands, else the text itself, long ones cut.
+pub(super) fn payload(bytes: &Bytes) -> String {
+    if Entry::check(bytes.clone()).is_ok_and(|entry| entry.command_count() == 0) {
+        return "noop".to_string();
+    }
+    match core::str::from_utf8(bytes) {
+        Ok(text) if text.len() <= 16 => text.to_string(),
+        _ => format!("{}..{}B", bytes.first().copied().unwrap_or(b'?') as char, bytes.len()),
+    }
+}
+
+pub(super) fn message(message: &GroupMessage<Bytes>) -> String {
+    match message {
+        GroupMessage::PreVote { ballot, .. } => format!("prevote {ballot}"),
+        GroupMessage::PreVoteReply { ballot, granted, promised, chosen } => {
+            let word = if *granted { "granted" } else { "refused" };
+            format!("prevote-{word} {ballot} (promised {promised}, chosen {chosen})")
+        }
+        GroupMessage::Prepare { ballot, from } => format!("prepare {ballot} from {from}"),
+        GroupMessage::Promise { ballot, chosen, part, part_count, reported } => {
+            let values: Vec<String> = reported
+                .iter()
+                .map(|held| format!("{}={}@{}", held.slot, payload(&held.payload), held.ballot))
+                .collect();
+            let part = if *part_count == 1 { String::new() } else { format!(" part {part}/{part_count}") };
+            format!("promise {ballot}{part} (chosen {chosen}) [{}]", values.join(" "))
+        }
+        GroupMessage::Accept { ballot, slot, chosen, payload: value } => {
+            format!("accept {ballot} {slot}={} (chosen {chosen})", payload(value))
+        }
+        GroupMessage::Accepted { ballot, slot } => format!("accepted {ballot} {slot}"),
+        GroupMessage::Nack { ballot, promised } => format!("nack {ballot} (promised {promised})"),
+        GroupMessage::Fetch { from } => format!("fetch from {from}"),
+        GroupMessage::Learn { chosen, entries } => {
+            let values: Vec<String> =
+                entries.iter().map(|entry| format!("{}={}", entry.slot, payload(&entry.payload))).collect();
+            format!("learn (chosen {chosen}) [{}]", values.join(" "))
+        }
+    }
+}
+
+pub(super) fn beat(beat: &Beat) -> String {
+    format!("beat {} (chosen {})", beat.ballot, beat.chosen)
+}
+
+pub(super) fn beat_reply(reply: &BeatReply) -> String {
+    format!("beat-reply {} (chosen {})", reply.ballot, reply.chosen)
+}
+
+pub(super) fn record(head: &RecordHead, value: Option<&Bytes>) -> String {
+    let value = value.map_or_else(|| "-".to_string(), payload);
+    let RecordHead { kind, slot, ballot, chosen, .. } = head;
+    match kind {
+        RecordKind::Promise => format!("record promise {ballot} (chosen {chosen})"),
+        RecordKind::Accept => format!("record accept {ballot} {slot}={value} (chosen {chosen})"),
+        RecordKind::Learned => format!("record learned {slot}={value} (chosen {chosen})"),
+        RecordKind::Mark => format!("record mark (chosen {chosen})"),
+    }
+}
+
+pub(super) fn receipt(receipt: &Receipt) -> String {
+    match receipt {
+        Receipt::Promise(ballot) => format!("promise {ballot}"),
+        Receipt::Accept { slot, ballot } => format!("accept {ballot} {slot}"),
+        Receipt::Learned { slot, .. } => format!("learned {slot}"),
+    }
+}
+
+/// An effect as a unit test compares it: `->` is a send, `=>` rides on the record before it, `~>` is a heartbeat.
+pub(super) fn effect(effect: &Effect<Bytes>) -> String {
+    match effect {
+        Effect::Append { head, payload, then, .. } => {
+            let mut line = record(head, payload.as_ref());
+            for (to, then) in then {
+                line += &format!(" => {to}: {}", message(then));
+            }
+            line
+        }
+        Effect::Send { to, message: sent } => format!("-> {to}: {}", message(sent)),
+        Effect::Beat { to, beat: sent } => format!("~> {to}: {}", beat(sent)),
+        Effect::BeatReply { to, reply } => format!("~> {to}: {}", beat_reply(reply)),
+        Effect::ReadBack { to, slot, .. } => format!("read {slot} for {to}"),
+    }
+}
+
+pub(super) fn effects(all: &[Effect<Bytes>]) -> Vec<String> {
+    all.iter().map(effect).collect()
+}
+
+pub(super) fn node(raw: u16) -> NodeId {
+    NodeId::new(raw)
+}

@@ -1,0 +1,134 @@
+//! P-06 and P-02: pre-vote, candidacy, reports, re-proposal.
+
+use super::solo::*;
+use crate::{Effect, Input};
+use std::string::String;
+use std::vec;
+use std::vec::Vec;
+use synod_types::{Ballot, GroupMessage, NodeId};
+
+/// P-02c: an acceptor whose report does not fit one message answers in parts, and a lost part is sent again with the whole
+/// answer. Between two answers the acceptor may have learned a chosen value; parts of the two must still cover everything it
+/// accepted, or a chosen value is taken for absent.
+#[test]
+fn parts_of_two_answers_leave_no_slot_out() {
+    let old = ballot(1, 1);
+    let voters = [1, 2, 3, 4, 5];
+    // s3=x is chosen by n2, n4, n5 in 1.n1; only n2 of them will be in the quorum.
+    let mut acceptor = Solo::new(2, &voters);
+    let value = |letter: char, kib: usize| vec![letter as u8; kib << 10];
+    for (at, letter, kib) in [(1, 'a', 300), (2, 'w', 600), (3, 'x', 600), (4, 'y', 300)] {
+        let message = GroupMessage::Accept {
+            ballot: old,
+            slot: slot(at),
+            chosen: slot(0),
+            payload: value(letter, kib),
+        };
+        acceptor.step(Input::Message { from: NodeId::new(1), message });
+    }
+    acceptor.disk();
+
+    let mut candidate = Solo::new(1, &voters);
+    candidate.until_pre_vote();
+    let mine = ballot(3, 1);
+    for from in [2, 3] {
+        // Somebody has promised 2.n4 meanwhile.
+        let message = GroupMessage::PreVoteReply {
+            ballot: ballot(1, 1),
+            granted: true,
+            promised: ballot(2, 4),
+            chosen: slot(0),
+        };
+        candidate.hear(from, message);
+    }
+    candidate.disk();
+    assert_eq!(candidate.paxos.promised(), mine);
+    candidate.hear(3, promise(mine, 0, &[]));
+
+    acceptor.pass_ms(1_000);
+    let prepare = prepare(mine, 1);
+    let first = promises(&mut acceptor, prepare.clone());
+    candidate.step(Input::Message { from: NodeId::new(2), message: first[0].clone() });
+    // The rest is lost. n2 learns that s2 was chosen in 2.n4, with a short value.
+    acceptor.hear(4, learn(0, &[(2, ballot(2, 4), "v")]));
+    acceptor.disk();
+    let again = promises(&mut acceptor, prepare);
+    let mut out = Vec::new();
+    for message in &again[1..] {
+        out.extend(candidate.step(Input::Message { from: NodeId::new(2), message: message.clone() }));
+    }
+    for effect in out {
+        if let Effect::Append { head, payload, .. } = effect
+            && head.slot == slot(3)
+        {
+            assert_eq!(payload, Some(value('x', 600)), "a chosen value was replaced");
+        }
+    }
+}
+
+fn promises(acceptor: &mut Solo, prepare: GroupMessage<Vec<u8>>) -> Vec<GroupMessage<Vec<u8>>> {
+    let mut promises = Vec::new();
+    for effect in acceptor.step(Input::Message { from: NodeId::new(1), message: prepare }) {
+        match effect {
+            Effect::Append { then, .. } => promises.extend(then.into_iter().map(|(_, message)| message)),
+            Effect::Send { message, .. } => promises.push(message),
+            _ => {}
+        }
+    }
+    acceptor.disk();
+    promises
+}
+
+/// P-06f: a leader that was overtaken and learns what a newer leader had chosen in a slot it proposed for itself gives way;
+/// it must neither insist nor fall over.
+#[test]
+fn an_overtaken_leader_that_learns_another_value_for_its_open_slot_steps_down() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_leader(2);
+    n1.propose("x");
+    n1.disk();
+    let newer = Ballot::new(mine.round() + 1, NodeId::new(2));
+    n1.hear(3, learn(2, &[(2, newer, "y")]));
+    assert_eq!(n1.paxos.leading(), None);
+    n1.disk();
+    assert_eq!(n1.apply(), ["s2=y"]);
+}
+
+/// P-06f: the same when the learned slots lie beyond all that the overtaken leader proposed.
+#[test]
+fn an_overtaken_leader_that_learns_slots_beyond_its_own_steps_down() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_leader(2);
+    let newer = Ballot::new(mine.round() + 1, NodeId::new(2));
+    n1.hear(3, learn(3, &[(2, newer, "y"), (3, newer, "z")]));
+    assert_eq!(n1.paxos.leading(), None);
+    n1.disk();
+    assert_eq!(n1.apply(), ["s2=y", "s3=z"]);
+}
+
+/// P-06f: out of order, with a gap before it.
+#[test]
+fn an_overtaken_leader_that_learns_a_far_slot_steps_down() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_leader(2);
+    let newer = Ballot::new(mine.round() + 1, NodeId::new(2));
+    n1.hear(3, learn(3, &[(3, newer, "z")]));
+    assert_eq!(n1.paxos.leading(), None);
+}
+
+/// P-06f: a candidate may win a ballot that was overtaken while its promises were under way, and may have learned a slot
+/// chosen in the newer one, out of order. It must not propose there.
+#[test]
+fn a_winner_does_not_propose_where_it_has_learned_a_chosen_value() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_candidate(2);
+    let newer = Ballot::new(mine.round() + 1, NodeId::new(3));
+    n1.hear(3, learn(3, &[(3, newer, "z")]));
+    let mut lines: Vec<String> = n1.hear(2, promise(mine, 0, &[]));
+    for value in ["a", "b", "c"] {
+        if n1.paxos.can_propose() {
+            lines.extend(n1.propose(value));
+        }
+    }
+    assert!(!lines.iter().any(|line| line.contains("s3=")), "{lines:#?}");
+}

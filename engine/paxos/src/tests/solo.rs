@@ -1,0 +1,203 @@
+//! One machine and its clock: step once, look at what it asks for.
+
+use super::describe::{self, Bytes};
+use crate::{Effect, Input, Paxos, Receipt, Timing};
+use std::string::String;
+use std::vec::Vec;
+use synod_types::{
+    Ballot, Beat, BeatReply, GroupConfig, GroupId, GroupMessage, Learned, Location, Members, Mono, Nanos,
+    NodeId, Now, RecordHead, RecordKind, Reported, SegmentId, Slot, WallMs,
+};
+
+pub(super) const GROUP: GroupId = GroupId::new(1);
+
+pub(super) fn slot(raw: u64) -> Slot {
+    Slot::new(raw)
+}
+pub(super) fn ballot(round: u64, node: u16) -> Ballot {
+    Ballot::new(round, NodeId::new(node))
+}
+pub(super) fn place(raw: u64) -> Location {
+    Location { segment: SegmentId::new(1), offset: raw as u32 * 64, len: 64 }
+}
+
+pub(super) fn config(node: u16, voters: &[u16]) -> GroupConfig {
+    GroupConfig {
+        group: GROUP,
+        node: NodeId::new(node),
+        members: Members::majority(voters.iter().map(|&raw| NodeId::new(raw)).collect()),
+        priority_rank: 0,
+    }
+}
+
+// Short words for the messages, so that a test reads as a dialogue.
+pub(super) fn pre_vote(ballot: Ballot, wall: WallMs) -> GroupMessage<Bytes> {
+    GroupMessage::PreVote { ballot, wall }
+}
+pub(super) fn prepare(ballot: Ballot, from: u64) -> GroupMessage<Bytes> {
+    GroupMessage::Prepare { ballot, from: slot(from) }
+}
+pub(super) fn promise(ballot: Ballot, chosen: u64, reported: &[(u64, Ballot, &str)]) -> GroupMessage<Bytes> {
+    let reported = reported
+        .iter()
+        .map(|&(at, ballot, value)| Reported { slot: slot(at), ballot, payload: value.into() })
+        .collect();
+    GroupMessage::Promise { ballot, chosen: slot(chosen), part: 0, part_count: 1, reported }
+}
+pub(super) fn accept(ballot: Ballot, at: u64, value: &str, chosen: u64) -> GroupMessage<Bytes> {
+    GroupMessage::Accept { ballot, slot: slot(at), chosen: slot(chosen), payload: value.into() }
+}
+pub(super) fn accepted(ballot: Ballot, at: u64) -> GroupMessage<Bytes> {
+    GroupMessage::Accepted { ballot, slot: slot(at) }
+}
+pub(super) fn learn(chosen: u64, entries: &[(u64, Ballot, &str)]) -> GroupMessage<Bytes> {
+    let entries = entries
+        .iter()
+        .map(|&(at, ballot, value)| Learned { slot: slot(at), ballot, payload: value.into() })
+        .collect();
+    GroupMessage::Learn { chosen: slot(chosen), entries }
+}
+
+/// One started replica, past its first silence.
+#[derive(Debug)]
+pub(super) struct Solo {
+    pub paxos: Paxos<Bytes>,
+    pub now: Now,
+    /// Receipts of records that are not durable yet, oldest first.
+    pub receipts: Vec<Receipt>,
+}
+
+impl Solo {
+    pub fn new(node: u16, voters: &[u16]) -> Self {
+        Self::from_records(node, voters, &[])
+    }
+
+    /// A replica that found `records` in its log.
+    pub fn from_records(node: u16, voters: &[u16], records: &[(RecordHead, &str)]) -> Self {
+        let timing = Timing::default();
+        let mut paxos = Paxos::new(config(node, voters), timing, 7);
+        for (number, (head, value)) in records.iter().enumerate() {
+            paxos.replay(*head, (*value).into(), place(number as u64));
+        }
+        let start = Now { mono: Mono(1_000_000_000), wall: WallMs(1_000_000) };
+        paxos.start(start);
+        paxos.invariants();
+        let mut solo = Self { paxos, now: start, receipts: Vec::new() };
+        // Past the silence, before any election timeout can matter to a test that does not tick.
+        solo.pass(timing.lease);
+        solo
+    }
+
+    pub fn pass(&mut self, span: Nanos) {
+        self.now.mono = self.now.mono.plus(span);
+        self.now.wall = self.now.wall.plus_ms(span.as_ms());
+    }
+    pub fn pass_ms(&mut self, ms: u64) {
+        self.pass(Nanos::from_ms(ms));
+    }
+
+    pub fn step(&mut self, input: Input<Bytes>) -> Vec<Effect<Bytes>> {
+        let mut out = Vec::new();
+        self.paxos.step(input, self.now, &mut out);
+        self.paxos.invariants();
+        for effect in &out {
+            if let Effect::Append { receipt, .. } = effect {
+                self.receipts.push(*receipt);
+            }
+        }
+        out
+    }
+
+    /// Steps and describes.
+    pub fn say(&mut self, input: Input<Bytes>) -> Vec<String> {
+        describe::effects(&self.step(input))
+    }
+    pub fn hear(&mut self, from: u16, message: GroupMessage<Bytes>) -> Vec<String> {
+        self.say(Input::Message { from: NodeId::new(from), message })
+    }
+    pub fn hear_beat(&mut self, ballot: Ballot, chosen: u64) -> Vec<String> {
+        let beat = Beat { group: GROUP, ballot, chosen: slot(chosen), sent_at: Mono(77) };
+        self.say(Input::Beat { from: ballot.node(), beat })
+    }
+    pub fn hear_beat_reply(&mut self, from: u16, ballot: Ballot, sent_at: Mono) -> Vec<String> {
+        let reply = BeatReply { group: GROUP, ballot, sent_at, chosen: Slot::ZERO };
+        self.say(Input::BeatReply { from: NodeId::new(from), reply })
+    }
+    pub fn tick(&mut self) -> Vec<String> {
+        self.say(Input::Tick { stalled: false })
+    }
+    pub fn propose(&mut self, value: &str) -> Vec<String> {
+        self.say(Input::Propose { payload: value.into() })
+    }
+
+    /// Everything written is durable now, and has its place.
+    pub fn disk(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for receipt in core::mem::take(&mut self.receipts) {
+            if let Receipt::Accept { slot, ballot } | Receipt::Learned { slot, ballot } = receipt {
+                lines.extend(self.say(Input::Located { slot, ballot, at: place(slot.get()) }));
+            }
+            lines.extend(self.say(Input::Durable { receipt }));
+        }
+        lines
+    }
+
+    /// The values that are ready to be applied; applies them.
+    pub fn apply(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some((slot, value, _)) = self.paxos.next_apply() {
+            lines.push(std::format!("{slot}={}", describe::payload(value)));
+            self.paxos.applied(slot);
+        }
+        lines
+    }
+
+    /// Ticks until the pre-vote goes out; gives its ballot.
+    pub fn until_pre_vote(&mut self) -> Ballot {
+        for _ in 0..200 {
+            self.pass_ms(5);
+            for effect in self.step(Input::Tick { stalled: false }) {
+                if let Effect::Send { message: GroupMessage::PreVote { ballot, .. }, .. } = effect {
+                    return ballot;
+                }
+            }
+        }
+        panic!("no pre-vote within a second");
+    }
+
+    /// Makes it a candidate whose own promise is durable.
+    pub fn until_candidate(&mut self, friend: u16) -> Ballot {
+        let ballot = self.until_pre_vote();
+        let chosen = self.paxos.chosen();
+        let message = GroupMessage::PreVoteReply { ballot, granted: true, promised: Ballot::ZERO, chosen };
+        self.hear(friend, message);
+        self.disk();
+        ballot
+    }
+
+    /// Makes it a leader whom `friend` promised with nothing to report; its own first slot is chosen.
+    pub fn until_leader(&mut self, friend: u16) -> Ballot {
+        let ballot = self.until_candidate(friend);
+        let chosen = self.paxos.chosen();
+        self.hear(friend, promise(ballot, chosen.get(), &[]));
+        assert_eq!(self.paxos.leading(), Some(ballot));
+        self.disk();
+        self.hear(friend, accepted(ballot, self.paxos.next_slot().unwrap().previous().get()));
+        self.apply();
+        assert!(self.paxos.serving());
+        ballot
+    }
+}
+
+pub(super) fn promise_record(ballot: Ballot, chosen: u64) -> (RecordHead, &'static str) {
+    (head(RecordKind::Promise, 0, ballot, chosen), "")
+}
+pub(super) fn accept_record(ballot: Ballot, at: u64, value: &str, chosen: u64) -> (RecordHead, &str) {
+    (head(RecordKind::Accept, at, ballot, chosen), value)
+}
+pub(super) fn learned_record(ballot: Ballot, at: u64, value: &str, chosen: u64) -> (RecordHead, &str) {
+    (head(RecordKind::Learned, at, ballot, chosen), value)
+}
+pub(super) fn head(kind: RecordKind, at: u64, ballot: Ballot, chosen: u64) -> RecordHead {
+    RecordHead { kind, group: GROUP, slot: slot(at), ballot, chosen: slot(chosen) }
+}

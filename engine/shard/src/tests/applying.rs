@@ -1,0 +1,26 @@
+//! Apply: in order, parked for a cold value, each client told once.
+
+use super::lab::*;
+use synod_types::{ErrorKind, Expiry, Reply};
+
+/// P-12d: the first command of a batch was answered, the second waits for a cold value, and the leader is overtaken
+/// meanwhile. Who was answered must not be answered again.
+#[test]
+fn a_batch_that_is_parked_half_way_answers_nobody_twice_when_leadership_is_lost() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    lab.ask(1, set("cold", LONG));
+    lab.held_reads.insert(1);
+    let first = lab.request(1, set("a", "1"));
+    let second = lab.request(1, set_op("cold", "short", Expiry::None, true));
+    lab.settle();
+    assert!(matches!(lab.reply(first), Some(Reply::Done { .. })));
+    assert_eq!(lab.reply(second), None, "it waits for the old value");
+
+    lab.isolate(1);
+    lab.run_ms(1_500); // the lab panics at a second answer to `first`
+    assert!(!lab.leads(1, G1));
+    assert_eq!(lab.reply(second), Some(&Reply::Error(ErrorKind::Unknown)));
+    assert!(matches!(lab.reply(first), Some(Reply::Done { .. })));
+    lab.read_done(1);
+    assert_eq!(lab.unanswered(), 0);
+}
