@@ -1,5 +1,9 @@
 //! A cluster for tests: registers in a map behind the real protocol, with faults to order. One log, several names.
 
+mod server;
+
+pub(crate) use server::FakeServers;
+
 use crate::random::Random;
 use std::collections::BTreeMap;
 use synod_net::binary::{

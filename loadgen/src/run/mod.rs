@@ -1,5 +1,8 @@
 //! A run from end to end: find the cluster, preload, load, audit, report.
 
+#[cfg(test)]
+mod tests;
+
 use crate::clock::monotonic_ns;
 use crate::control::{self, Cluster};
 use crate::driver::{Order, Tally};
