@@ -14,7 +14,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use synod_shard::Canary;
-use synod_tests::sim::{Failure, Options, Params, Summary, report, run};
+use synod_tests::check::coverage::Coverage;
+use synod_tests::sim::{Eyes, Failure, Options, Params, Summary, report, run};
 
 /// Simulates clusters by seed.
 #[derive(Parser)]
@@ -38,6 +39,12 @@ struct Arguments {
     /// Print every event.
     #[arg(long)]
     trace: bool,
+    /// Judge by what clients see only (to test the faults themselves, with a canary).
+    #[arg(long)]
+    clients_only: bool,
+    /// Print what the runs have met.
+    #[arg(long)]
+    coverage: bool,
     /// Go on after a failure and count them (needs a build whose panics unwind for failed assertions).
     #[arg(long)]
     keep_going: bool,
@@ -65,6 +72,7 @@ struct Totals {
     slots: u64,
     simulated: u64,
     least_acknowledged: Option<u64>,
+    coverage: Coverage,
 }
 
 fn main() -> ExitCode {
@@ -88,6 +96,9 @@ fn main() -> ExitCode {
         totals.least_acknowledged.unwrap_or(0),
         totals.slots,
     );
+    if arguments.coverage {
+        print!("{}", totals.coverage);
+    }
     for (seed, failure) in &totals.failures {
         let first = failure.violation.detail.lines().next().unwrap_or_default();
         println!("  seed {seed}: [{}] {first}", failure.violation.invariant);
@@ -106,7 +117,13 @@ fn main() -> ExitCode {
 }
 
 fn options(arguments: &Arguments, seed: u64) -> Options {
-    Options { seed, seconds: arguments.seconds, canary: arguments.canary, trace: arguments.trace }
+    Options {
+        seed,
+        seconds: arguments.seconds,
+        canary: arguments.canary,
+        trace: arguments.trace,
+        eyes: if arguments.clients_only { Eyes::Clients } else { Eyes::All },
+    }
 }
 
 fn run_all(arguments: &Arguments, seeds: Range<u64>) -> Totals {
@@ -144,6 +161,7 @@ impl Totals {
                 self.acknowledged += summary.acknowledged;
                 self.slots += summary.slots as u64;
                 self.simulated += summary.simulated;
+                self.coverage.add(&summary.coverage);
                 let least = self.least_acknowledged.unwrap_or(u64::MAX).min(summary.acknowledged);
                 self.least_acknowledged = Some(least);
                 if arguments.seed.is_some() {

@@ -121,6 +121,12 @@ impl CoreDisk {
         ))
     }
 
+    /// Whether this acceptance is of a record accepted in that very ballot. (The other kind repeats what was learned as
+    /// chosen: it says nothing about promises.)
+    pub fn accepted(&self, group: GroupId, slot: Slot, ballot: Ballot) -> bool {
+        self.accepted.contains(&(group, slot, ballot))
+    }
+
     /// The highest ballot a durable record of `group` promises.
     pub fn promised(&self, group: GroupId) -> Ballot {
         self.promised.get(&group).copied().unwrap_or_default()

@@ -5,8 +5,10 @@
 
 pub mod agreement;
 pub mod brute;
+pub mod coverage;
 pub mod durable;
 pub mod history;
+pub mod lease;
 pub mod model;
 pub mod monotone;
 pub mod version;

@@ -16,6 +16,7 @@ use super::params::Params;
 use super::queue::{Instant, MS, US};
 use super::rng::Rng;
 use super::value;
+use crate::check::coverage::Coverage;
 use crate::check::history::{History, OperationId};
 use crate::check::model::{Action, Answer, Datum, Ttl, When};
 use crate::check::version::Versions;
@@ -118,11 +119,15 @@ pub struct Clients {
     owner: BTreeMap<AttemptId, usize>,
     next_blob: u32,
     stopped: bool,
+    /// Divides pauses.
+    haste: u64,
     acknowledged: u64,
     /// First answer per stamped write: a later answer to a retry of it must be the same.
     stamped: BTreeMap<(GroupId, SessionId, u64), Reply<Vec<u8>>>,
     /// The stamp an attempt carried.
     stamp_of: BTreeMap<AttemptId, (GroupId, SessionStamp)>,
+    /// What was met.
+    pub coverage: Coverage,
 }
 
 impl Clients {
@@ -150,9 +155,11 @@ impl Clients {
             owner: BTreeMap::new(),
             next_blob: 0,
             stopped: false,
+            haste: 1,
             acknowledged: 0,
             stamped: BTreeMap::new(),
             stamp_of: BTreeMap::new(),
+            coverage: Coverage::new(),
         }
     }
 
@@ -177,6 +184,11 @@ impl Clients {
     /// No client begins anything new from here on (helpers do what they are told).
     pub fn stop(&mut self) {
         self.stopped = true;
+    }
+
+    /// Clients pause less from here on.
+    pub fn hurry(&mut self) {
+        self.haste = 4;
     }
 
     /// Operations acknowledged.
@@ -315,14 +327,21 @@ impl Clients {
             let node = self.rng.index(usize::from(self.params.node_count));
             self.clients[client].home = node;
             let delay = self.rng.between(2 * MS, 40 * MS);
+            self.coverage.meet(if ambiguous {
+                "asked again after silence"
+            } else {
+                "asked again after a refusal"
+            });
             self.attempt(client, node, delay, out);
             return;
         }
         let Some(current) = self.clients[client].current.take() else { return };
         if let Job::Operation { id, key, action } = current.job {
             if !ambiguous {
+                self.coverage.meet("operation refused");
                 self.history.refuse(id);
             } else if action.is_write() {
+                self.coverage.meet("write unknown for ever");
                 self.keys.on_unknown(key);
             }
         }
@@ -339,6 +358,7 @@ impl Clients {
         let Some(current) = self.clients[client].current.take() else { return Ok(()) };
         match (current.job, reply) {
             (Job::OpenSession, Reply::Session(id)) => {
+                self.coverage.meet("session opened");
                 let session = Session { id: *id, next_sequence: 1 };
                 self.clients[client].sessions.insert(current.group, session);
                 out.push(Want::Wake { after: 0 });
@@ -409,6 +429,9 @@ impl Clients {
             Reply::Error(ErrorKind::NotAnInteger | ErrorKind::Overflow) => {}
             Reply::Error(_) => return Ok(()),
             _ => {}
+        }
+        if self.stamped.contains_key(&(group, stamp.session, stamp.sequence)) {
+            self.coverage.meet("stamped write answered again");
         }
         let known =
             self.stamped.entry((group, stamp.session, stamp.sequence)).or_insert_with(|| reply.clone());
@@ -497,7 +520,7 @@ impl Clients {
         let after = if *burst_left > 0 {
             self.rng.below(200 * US)
         } else {
-            self.rng.exponential(self.params.load.pause_mean)
+            self.rng.exponential(self.params.load.pause_mean / self.haste)
         };
         out.push(Want::Wake { after });
     }

@@ -25,5 +25,5 @@ pub mod trace;
 pub mod value;
 pub mod world;
 
-pub use params::{Options, Params};
+pub use params::{Eyes, Options, Params};
 pub use run::{Failure, Summary, run};

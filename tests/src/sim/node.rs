@@ -22,7 +22,7 @@ use synod_shard::{Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
     Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, Members, NodeId, Now, PeerMessage,
-    RecordHead, Reply, RequestId, SegmentId, Shared,
+    RecordHead, RecordKind, Reply, RequestId, SegmentId, Shared,
 };
 use synod_wal::mem::{MemDisk, MemImage};
 use synod_wal::{Wal, WalOptions};
@@ -116,12 +116,15 @@ impl Core {
             let at = record.location;
             records.insert((at.segment, at.offset), record.bytes.to_vec());
         });
-        let (wal, _report) = opened.map_err(|error| {
+        let (wal, report) = opened.map_err(|error| {
             Violation::new(
                 "recovery-refused",
                 format!("{place}, life {life}: the log does not open: {error}"),
             )
         })?;
+        if let Some(tail) = &report.tail {
+            observer.coverage.meet(tail.label.name());
+        }
         let mut written = Vec::with_capacity(records.len());
         for (&(segment, offset), bytes) in &records {
             let Some((head, payload)) = RecordHead::decode(bytes) else {
@@ -131,7 +134,9 @@ impl Core {
             let at = Location { segment, offset, len: bytes.len() as u32 };
             let payload_at = at.part(RECORD_HEAD_BYTES as u32, payload.len() as u32);
             let payload = Shared::new(payload.to_vec());
-            replay_one(&mut shard, head, payload, payload_at, &records);
+            if replay_one(&mut shard, head, payload, payload_at, &records) {
+                observer.coverage.meet("replay reads an old value");
+            }
         }
         observer.on_replay(place, life, &written)?;
         shard.start(now);
@@ -294,6 +299,9 @@ impl Core {
                 let appended =
                     self.wal.append(&[&head.encode(), bytes]).map_err(|error| self.broken(&error))?;
                 assert_eq!(appended.lsn, lsn, "machine and log number records alike");
+                if head.kind == RecordKind::Accept && bytes.get(12).is_some_and(|&commands| commands > 1) {
+                    observer.coverage.meet("batch of several commands");
+                }
                 observer.on_append(self.place, lsn, (head, digest_of(bytes)))?;
                 let digest = digest_of(bytes).map_or(0, ValueDigest::raw);
                 observer.note(append_note(self.place, lsn, &head, digest));
@@ -315,7 +323,15 @@ impl Core {
                 };
                 out.replies.push((attempt, reply));
             }
-            Todo::Read(token, location) => self.wal.read(token.0, location),
+            Todo::Read(token, location) => {
+                let mark = if self.wal.read_ram(location).is_some() {
+                    "read from the log's RAM"
+                } else {
+                    "read from disk"
+                };
+                observer.coverage.meet(mark);
+                self.wal.read(token.0, location);
+            }
         }
         Ok(None)
     }
@@ -334,25 +350,27 @@ fn digest_of(payload: &[u8]) -> Option<ValueDigest> {
     (!payload.is_empty()).then(|| ValueDigest::of(payload))
 }
 
-/// Replays one record, answering reads from the records before it.
+/// Replays one record, answering reads from the records before it; says whether there were any.
 fn replay_one(
     shard: &mut Shard<Shared>,
     head: RecordHead,
     payload: Shared,
     payload_at: Location,
     records: &BTreeMap<(SegmentId, u32), Vec<u8>>,
-) {
+) -> bool {
     let mut reads = Vec::new();
     let collect = |reads: &mut Vec<(ReadToken, Location)>, effect: Effect<'_, Shared>| match effect {
         Effect::Read { token, location } => reads.push((token, location)),
         other => panic!("replay asks for nothing but reads: {other:?}"),
     };
     shard.replay(head, payload, payload_at, &mut |effect: Effect<'_, Shared>| collect(&mut reads, effect));
+    let any = !reads.is_empty();
     while let Some((token, location)) = reads.pop() {
         let result = read_record(records, location).ok_or(ReadFailed);
         let input = Input::ReadDone { token, result };
         shard.step(input, Now::default(), &mut |effect: Effect<'_, Shared>| collect(&mut reads, effect));
     }
+    any
 }
 
 fn read_record(records: &BTreeMap<(SegmentId, u32), Vec<u8>>, location: Location) -> Option<Shared> {

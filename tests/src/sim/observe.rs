@@ -1,10 +1,12 @@
 //! The observer: sees every record, message and cursor of every node, feeds the checkers, and writes the trace.
 
-use super::params::Params;
+use super::params::{Eyes, Params};
 use super::queue::Instant;
 use super::trace::{Note, Place, Trace};
 use crate::check::agreement::{Agreement, ValueDigest};
+use crate::check::coverage::Coverage;
 use crate::check::durable::{CoreDisk, Written};
+use crate::check::lease::{self, LeaderView};
 use crate::check::monotone::{Cursors, Monotone};
 use crate::check::{Checked, Violation};
 use std::collections::BTreeMap;
@@ -26,6 +28,9 @@ pub struct Observer {
     disks: BTreeMap<Place, CoreDisk>,
     views: BTreeMap<(Place, GroupId), (u64, Cursors, Role)>,
     turns: u64,
+    eyes: Eyes,
+    /// What was met.
+    pub coverage: Coverage,
 }
 
 impl Observer {
@@ -39,6 +44,8 @@ impl Observer {
             disks: BTreeMap::new(),
             views: BTreeMap::new(),
             turns: 0,
+            eyes: params.options.eyes,
+            coverage: Coverage::new(),
         }
     }
 
@@ -61,6 +68,9 @@ impl Observer {
         let fresh = self.disks.entry(place).or_default().on_replay(written).map_err(|violation| {
             Violation::new(violation.invariant, format!("{place}, life {life}: {}", violation.detail))
         })?;
+        if self.eyes == Eyes::Clients {
+            return Ok(());
+        }
         fresh.iter().try_for_each(|(head, value)| self.agreement.on_durable(place.node, head, *value))
     }
 
@@ -70,6 +80,9 @@ impl Observer {
     /// When it contradicts agreement.
     pub fn on_append(&mut self, place: Place, lsn: Lsn, written: Written) -> Checked {
         self.disks.entry(place).or_default().on_append(lsn, written);
+        if self.eyes == Eyes::Clients {
+            return Ok(());
+        }
         self.agreement.on_append(place.node, &written.0, written.1)
     }
 
@@ -80,6 +93,9 @@ impl Observer {
     pub fn on_durable(&mut self, place: Place, lsn: Lsn) -> Checked {
         self.note(Note::Durable { at: place, lsn });
         let records = self.disks.entry(place).or_default().on_durable(lsn);
+        if self.eyes == Eyes::Clients {
+            return Ok(());
+        }
         records.iter().try_for_each(|(head, value)| self.agreement.on_durable(place.node, head, *value))
     }
 
@@ -88,15 +104,24 @@ impl Observer {
     /// # Errors
     /// When it reveals what is not durable, or uses a ballot of another life.
     pub fn on_send(&mut self, place: Place, life: u64, to: NodeId, message: &PeerMessage<Shared>) -> Checked {
-        self.note(Note::Send { at: place, to, what: super::trace::Gist::of(message) });
-        self.disks.entry(place).or_default().on_send(place.node, message)?;
+        let what = super::trace::Gist::of(message);
+        self.note(Note::Send { at: place, to, what });
+        self.coverage.meet(what.word());
+        if self.eyes == Eyes::Clients {
+            return Ok(());
+        }
+        let disk = self.disks.entry(place).or_default();
+        disk.on_send(place.node, message)?;
         if let PeerMessage::Group { group, message } = message {
             match message {
                 GroupMessage::Prepare { ballot, .. } | GroupMessage::Accept { ballot, .. } => {
                     self.monotone.on_used(place.node, life, *group, *ballot)?;
                     self.monotone.on_revealed(place.node, *group, *ballot);
                 }
-                GroupMessage::Promise { ballot, .. } | GroupMessage::Accepted { ballot, .. } => {
+                GroupMessage::Promise { ballot, .. } => {
+                    self.monotone.on_revealed(place.node, *group, *ballot);
+                }
+                GroupMessage::Accepted { ballot, slot } if disk.accepted(*group, *slot, *ballot) => {
                     self.monotone.on_revealed(place.node, *group, *ballot);
                 }
                 _ => {}
@@ -129,6 +154,12 @@ impl Observer {
             };
             let Cursors { promised, chosen, applied } = cursors;
             self.note(Note::View { at: place, group, role, promised, chosen, applied });
+            if known.is_none_or(|(.., before)| before != status.role) {
+                self.coverage.meet(role);
+            }
+            if self.eyes == Eyes::Clients {
+                continue;
+            }
             let before = self.monotone.on_cursors(node, life, group, cursors)?;
             if status.role == Role::Leader {
                 self.monotone.on_used(node, life, group, status.promised)?;
@@ -140,6 +171,20 @@ impl Observer {
             }
         }
         Ok(())
+    }
+
+    /// Looks at everybody who leads a group at this instant.
+    ///
+    /// # Errors
+    /// When a lease does not exclude.
+    pub fn on_leaders(&mut self, group: GroupId, leaders: &[LeaderView]) -> Checked {
+        if self.eyes == Eyes::Clients {
+            return Ok(());
+        }
+        if leaders.len() > 1 {
+            self.coverage.meet("two leaders, one of the past");
+        }
+        lease::check(group, leaders)
     }
 
     fn check_held(

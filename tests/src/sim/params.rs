@@ -8,6 +8,17 @@ use std::fmt;
 use synod_shard::{Canary, Timing};
 use synod_types::Nanos;
 
+/// Who judges a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Eyes {
+    /// Everything: records, messages and cursors of every node, and what the clients see.
+    #[default]
+    All,
+    /// Only what clients can see, and that replicas end up equal. A bug planted on purpose must be found by these too: it
+    /// shows that the faults are strong enough, not only that the protocol's checkers know its rules.
+    Clients,
+}
+
 /// What the caller of a simulation chooses; everything else follows from the seed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
@@ -19,12 +30,14 @@ pub struct Options {
     pub canary: Option<Canary>,
     /// Whether every event is printed as it happens.
     pub trace: bool,
+    /// Who judges.
+    pub eyes: Eyes,
 }
 
 impl Options {
     /// The seed, 60 simulated seconds, no bug.
     pub fn new(seed: u64) -> Self {
-        Self { seed, seconds: 60, canary: None, trace: false }
+        Self { seed, seconds: 60, canary: None, trace: false, eyes: Eyes::All }
     }
 }
 
@@ -160,7 +173,8 @@ impl Params {
         let timing = derive_timing(rng);
         let limits = Limits {
             cache_bytes: 1 << rng.between(16, 21),
-            pending_bytes_max: 1 << rng.between(17, 22),
+            // Room for the largest value at least, or it is never taken.
+            pending_bytes_max: *rng.pick(&[128 << 10, 1 << 20, 4 << 20]),
             pipeline_slots: *rng.pick(&[1, 2, 4, 16, 64]),
             turn_delay_max: rng.between(1, 300) * US,
             segment_bytes: *rng.pick(&[512 << 10, 1 << 20, 4 << 20]),
@@ -275,6 +289,9 @@ impl fmt::Display for Params {
         write!(f, "seed {seed}, {seconds} s")?;
         if let Some(canary) = canary {
             write!(f, ", canary {canary:?}")?;
+        }
+        if self.options.eyes == Eyes::Clients {
+            write!(f, ", judged by clients only")?;
         }
         writeln!(
             f,

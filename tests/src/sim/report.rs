@@ -1,6 +1,6 @@
 //! What a failed run tells its reader, even when a machine's own assertion ended it.
 
-use super::params::{Options, Params};
+use super::params::{Eyes, Options, Params};
 use super::trace;
 use crate::check::{Checked, Violation};
 use std::cell::RefCell;
@@ -34,6 +34,9 @@ pub fn replay_command(options: &Options) -> String {
     }
     if let Some(canary) = options.canary {
         let _ = write!(command, " --canary {}", canary_name(canary));
+    }
+    if options.eyes == Eyes::Clients {
+        command.push_str(" --clients-only");
     }
     command
 }

@@ -4,6 +4,7 @@ use super::params::{Options, Params};
 use super::queue::{Instant, MS, SECOND};
 use super::report;
 use super::world::World;
+use crate::check::coverage::Coverage;
 use crate::check::model::{Action, Ttl, When};
 use crate::check::{Checked, Violation, wgl};
 use synod_types::GroupId;
@@ -22,7 +23,7 @@ const HEALED_MIN: u64 = 8 * SECOND;
 const HEALED_MAX: u64 = 120 * SECOND;
 
 /// What a clean run did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary {
     /// The hash of its trace: equal for equal seeds.
     pub trace_hash: u64,
@@ -34,6 +35,8 @@ pub struct Summary {
     pub slots: usize,
     /// Simulated time, nanoseconds.
     pub simulated: Instant,
+    /// What was met.
+    pub coverage: Coverage,
 }
 
 /// A run that broke an invariant.
@@ -66,6 +69,11 @@ pub fn run(options: Options) -> Result<Summary, Box<Failure>> {
             acknowledged: world.clients.acknowledged(),
             slots: world.observer.chosen_count(),
             simulated: world.now(),
+            coverage: {
+                let mut coverage = world.observer.coverage.clone();
+                coverage.add(&world.clients.coverage);
+                coverage
+            },
         });
         Ok(())
     });
@@ -93,6 +101,9 @@ fn play(world: &mut World) -> Checked {
     let changes = leader_changes(world);
     let slow = |world: &World| world.clients.acknowledged() < ACKNOWLEDGED_MIN;
     while slow(world) || world.now() < healed_at + HEALED_MIN {
+        if world.now() >= healed_at + HEALED_MIN {
+            world.clients.hurry();
+        }
         if world.now() > healed_at + HEALED_MAX {
             let done = world.clients.acknowledged();
             return Err(Violation::new(

@@ -13,9 +13,11 @@ use super::params::Params;
 use super::queue::{Instant, MS, Queue, SECOND, US};
 use super::rng::Rng;
 use super::trace::{Gist, Note, Place, reply_word};
+use crate::check::lease::LeaderView;
 use crate::check::{Checked, Violation};
-use synod_types::{Command, Consistency, GroupId, Mono, NodeId, Now, PeerMessage, Reply, Shared};
-use synod_wal::mem::{MemImage, MemOptions};
+use synod_shard::Role;
+use synod_types::{Command, Consistency, GroupId, NodeId, PeerMessage, Reply, Shared};
+use synod_wal::mem::{MemImage, MemOptions, Pending};
 
 /// A core is ticked this often.
 const TICK: u64 = 5 * MS;
@@ -53,6 +55,8 @@ enum Event {
     NextFault,
     /// A fault ends.
     FaultEnds(Box<Fault>),
+    /// A node goes down, unless it has since.
+    Outage { node: usize, life: u64, power: bool, until: Instant },
     /// A node's machine comes back.
     Restart { node: usize, outage: u64 },
 }
@@ -81,6 +85,8 @@ struct Node {
     /// The next turn's output is held until then: the process stands still between deciding and sending.
     held_until: Instant,
     stalled_until: Instant,
+    /// Goes down (by power loss or not, until then) as soon as it has writes under way: that is where crashes hurt.
+    doomed: Option<(bool, Instant)>,
 }
 
 /// The world.
@@ -190,6 +196,7 @@ impl World {
             self.nodes[node].clock.step_wall(0);
             self.nodes[node].paused_until = 0;
             self.nodes[node].stalled_until = 0;
+            self.nodes[node].doomed = None;
             if !self.nodes[node].up {
                 self.start_node(node)?;
             }
@@ -240,6 +247,11 @@ impl World {
             }
             Event::NextFault => return self.on_next_fault(),
             Event::FaultEnds(fault) => self.on_fault_ends(&fault),
+            Event::Outage { node, life, power, until } => {
+                if self.nodes[node].up && self.nodes[node].life == life {
+                    self.outage(node, power, until);
+                }
+            }
             Event::Restart { node, outage } => {
                 if !self.nodes[node].up && self.nodes[node].outage == outage {
                     return self.start_node(node);
@@ -288,6 +300,51 @@ impl World {
         }
         self.route(core, out, held_until.max(now));
         self.schedule_disk(core);
+        self.meet_doom(core, life);
+        self.look_at_leaders(core)
+    }
+
+    /// A doomed node goes down while its writes are under way.
+    fn meet_doom(&mut self, core: usize, life: u64) {
+        let node = self.node_index(core);
+        let Some((power, until)) = self.nodes[node].doomed else { return };
+        let writes = self.slots[core].image.pending();
+        if !writes.iter().any(|pending| matches!(pending, Pending::Write { .. })) {
+            return;
+        }
+        self.nodes[node].doomed = None;
+        let after = self.fault_rng.below(self.params.disk.write_ns.1);
+        let until = until.max(self.now() + after + MS);
+        self.queue.after(after, Event::Outage { node, life, power, until });
+    }
+
+    /// If this core serves a group, everybody else who leads it is looked at, each by its own clock.
+    fn look_at_leaders(&mut self, core: usize) -> Checked {
+        let Some(running) = self.slots[core].running.as_ref() else { return Ok(()) };
+        let now = self.now();
+        let core_count = usize::from(self.params.core_count);
+        let served: Vec<GroupId> =
+            running.shard().status().filter(|status| status.serving).map(|status| status.group).collect();
+        for group in served {
+            let same_core = self.slots.iter().skip(core % core_count).step_by(core_count);
+            let leaders: Vec<LeaderView> = same_core
+                .filter_map(|slot| {
+                    let shard = slot.running.as_ref()?.shard();
+                    let status = shard.status().find(|status| status.group == group)?;
+                    if status.role != Role::Leader {
+                        return None;
+                    }
+                    let clock = self.nodes[usize::from(slot.place.node.get()) - 1].clock.read(now);
+                    Some(LeaderView {
+                        node: slot.place.node,
+                        ballot: status.promised,
+                        serving: status.serving,
+                        lease: shard.holds_lease(group, clock.mono),
+                    })
+                })
+                .collect();
+            self.observer.on_leaders(group, &leaders)?;
+        }
         Ok(())
     }
 
@@ -314,8 +371,10 @@ impl World {
             // A straggler of a session that is over: forwarded requests and their answers end with their session.
             let bound = matches!(message, PeerMessage::Forward { .. } | PeerMessage::ForwardReply { .. });
             if bound || !self.net.stragglers() {
+                self.observer.coverage.meet("message of a session that is over: dropped");
                 return;
             }
+            self.observer.coverage.meet("message of a session that is over: a straggler");
         }
         self.note_session(core, from, session);
         let from = self.slots[from * usize::from(self.params.core_count)].place.node;
@@ -418,10 +477,12 @@ impl World {
             let target = to_index * core_count + usize::from(place.core);
             let [first, second] = way.arrivals;
             let Some(first) = first else {
+                self.observer.coverage.meet("message lost");
                 self.observer.note(Note::Lose { at: place, to, what: Gist::of(&message).word() });
                 continue;
             };
             if let Some(second) = second {
+                self.observer.coverage.meet("message doubled");
                 let message = Box::new(message.clone());
                 self.queue.at(second, Event::Arrive { core: target, from, session: way.session, message });
             }
@@ -429,6 +490,7 @@ impl World {
             self.queue.at(first, Event::Arrive { core: target, from, session: way.session, message });
         }
         for (attempt, reply) in out.replies {
+            self.observer.coverage.meet(reply_word(&reply));
             self.observer.note(Note::Answer { at: place, attempt, reply: reply_word(&reply) });
             let at = leaves_at + self.client_delay();
             self.queue.at(at, Event::Answer { attempt, reply: Box::new(reply) });
@@ -499,6 +561,7 @@ impl World {
         self.nodes[node].up = true;
         self.nodes[node].paused_until = 0;
         self.nodes[node].held_until = 0;
+        self.nodes[node].doomed = None;
         let life = self.nodes[node].life;
         let clock = self.nodes[node].clock.read(now);
         for core in self.cores_of(node) {
@@ -568,12 +631,19 @@ impl World {
         let until = now + kind.duration(&mut self.fault_rng);
         let cuts = kind.cuts(victim, self.nodes.len(), &mut self.fault_rng);
         self.observer.note(Note::Fault { what: kind.name(), on: true, victim: victim as u64 });
+        self.observer.coverage.meet(kind.name());
         for &(from, to) in &cuts {
             self.net.cut(from, to, true);
         }
         match kind {
-            FaultKind::PowerLoss => self.outage(victim, true, until),
-            FaultKind::Kill => self.outage(victim, false, until),
+            FaultKind::PowerLoss | FaultKind::Kill => {
+                let power = kind == FaultKind::PowerLoss;
+                if self.fault_rng.coin() {
+                    self.nodes[victim].doomed = Some((power, until));
+                } else {
+                    self.outage(victim, power, until);
+                }
+            }
             FaultKind::Blackout => {
                 for node in 0..self.nodes.len() {
                     let later = self.fault_rng.below(200 * MS);
@@ -641,17 +711,6 @@ impl World {
         }
         self.fault_rng.index(self.nodes.len())
     }
-
-    /// The clock of a core's node, for checks that need the machine's own time.
-    pub fn clock(&self, place: Place) -> Now {
-        let node = usize::from(place.node.get()) - 1;
-        self.nodes[node].clock.read(self.now())
-    }
-
-    /// The boot-time part of it.
-    pub fn mono(&self, place: Place) -> Mono {
-        self.clock(place).mono
-    }
 }
 
 fn make_node(params: &Params, rng: &mut Rng) -> Node {
@@ -669,6 +728,7 @@ fn make_node(params: &Params, rng: &mut Rng) -> Node {
         paused_until: 0,
         held_until: 0,
         stalled_until: 0,
+        doomed: None,
     }
 }
 
