@@ -95,7 +95,8 @@ impl<P: Payload> Paxos<P> {
 
     /// What this acceptor reports in a promise: everything it accepted above its chosen prefix (and from `first` on), in
     /// parts that fit a frame. What it knows as chosen is named by number and fetched instead (P-02).
-    fn promise_parts(&self, ballot: Ballot, first: Slot) -> Vec<GroupMessage<P>> {
+    fn promise_parts(&mut self, ballot: Ballot, first: Slot) -> Vec<GroupMessage<P>> {
+        let answer = self.next_random();
         let mut parts: Vec<Vec<Reported<P>>> = vec![Vec::new()];
         let mut bytes = 0;
         let mut slot = self.chosen.next().max(first);
@@ -120,6 +121,7 @@ impl<P: Payload> Paxos<P> {
             .map(|(part, reported)| GroupMessage::Promise {
                 ballot,
                 chosen: self.chosen,
+                answer,
                 part,
                 part_count,
                 reported,

@@ -37,11 +37,11 @@ pub(crate) struct Candidate<P> {
     partial: BTreeMap<NodeId, Parts>,
 }
 
-/// The parts of one acceptor's promise that have come. A repetition may be cut differently, so parts of different cuts never
-/// mix.
+/// The parts of one acceptor's promise that have come. A repetition may be cut differently, so parts of different answers
+/// never make a whole together.
 #[derive(Debug)]
 struct Parts {
-    chosen: Slot,
+    answer: u64,
     part_count: u32,
     seen: BTreeSet<u32>,
 }
@@ -223,7 +223,7 @@ impl<P: Payload> Paxos<P> {
         from: NodeId,
         ballot: Ballot,
         chosen: Slot,
-        (part, part_count): (u32, u32),
+        (answer, part, part_count): (u64, u32, u32),
         reported: Vec<Reported<P>>,
         now: Now,
         out: &mut Vec<Effect<P>>,
@@ -241,12 +241,12 @@ impl<P: Payload> Paxos<P> {
             candidate.chosen_at = from;
         }
         let parts = candidate.partial.entry(from).or_insert_with(|| Parts {
-            chosen,
+            answer,
             part_count,
             seen: BTreeSet::new(),
         });
-        if (parts.chosen, parts.part_count) != (chosen, part_count) {
-            *parts = Parts { chosen, part_count, seen: BTreeSet::new() };
+        if (parts.answer, parts.part_count) != (answer, part_count) {
+            *parts = Parts { answer, part_count, seen: BTreeSet::new() };
         }
         parts.seen.insert(part);
         if parts.seen.len() == part_count as usize {
@@ -271,7 +271,8 @@ impl<P: Payload> Paxos<P> {
     fn win(&mut self, candidate: Candidate<P>, now: Now, out: &mut Vec<Effect<P>>) {
         let Candidate { ballot, mut best, chosen, chosen_at, .. } = candidate;
         let chosen = chosen.max(self.chosen);
-        let top = best.last_key_value().map_or(chosen, |(&slot, _)| slot.max(chosen));
+        // A slot learned since the own report is in the log and not among the reports.
+        let top = best.last_key_value().map_or(chosen, |(&slot, _)| slot.max(chosen)).max(self.log.last());
         let start_slot = top.next();
         self.become_leader(ballot, start_slot, now);
         let mut slot = chosen.next();

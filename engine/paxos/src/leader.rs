@@ -27,6 +27,8 @@ pub(crate) struct Leader {
     last_sent_at: Mono,
     next_beat: Mono,
     beat_wanted: bool,
+    /// The log has stopped: no heartbeat leaves, whoever asks (P-09).
+    stalled: bool,
     next_resend: Mono,
     /// Slots up to here were open at the last resend already.
     resend_mark: Slot,
@@ -47,9 +49,10 @@ struct Peer {
 }
 
 impl Leader {
-    /// Whether this leader proposed for `slot` and does not know it as chosen.
-    pub fn has_open(&self, slot: Slot) -> bool {
-        self.open.contains_key(&slot)
+    /// Whether learning a value for `slot` other than the one held (if any) shows that a newer leader chose it: this one
+    /// proposed for the slot itself, or never got that far.
+    pub fn is_overtaken_at(&self, slot: Slot) -> bool {
+        self.open.contains_key(&slot) || slot >= self.next_slot
     }
 }
 
@@ -92,6 +95,7 @@ impl<P: Payload> Paxos<P> {
             last_sent_at: Mono::ZERO,
             next_beat: now.mono,
             beat_wanted: false,
+            stalled: false,
             next_resend: now.mono.plus(self.timing.resend),
             resend_mark: Slot::ZERO,
             open: BTreeMap::new(),
@@ -273,7 +277,7 @@ impl<P: Payload> Paxos<P> {
 
     /// Sends heartbeats if a read asked for them this turn.
     pub fn beat_if_wanted(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
-        if matches!(&self.role, State::Leader(leader) if leader.beat_wanted) {
+        if matches!(&self.role, State::Leader(leader) if leader.beat_wanted && !leader.stalled) {
             self.send_beats(now, out);
         }
     }
@@ -299,6 +303,7 @@ impl<P: Payload> Paxos<P> {
         let confirmed = self.confirmed(now.mono);
         let serving = self.serving();
         let State::Leader(leader) = &mut self.role else { return };
+        leader.stalled = stalled;
         let age = now.mono.since(leader.since).0;
         let unconfirmed = now.mono.since(confirmed.max(leader.since)).0 > patience;
         // A leader that no quorum answers must fall silent, or those who still hear it would refuse a better one (P-06);

@@ -165,7 +165,7 @@ impl<P: Payload> Paxos<P> {
     ) {
         let several = entries.len() > 1;
         for Learned { slot, ballot, payload } in entries {
-            self.learn_value(slot, ballot, payload, out);
+            self.learn_value(slot, ballot, payload, now, out);
         }
         let reached = self.chosen;
         let Some(pull) = &mut self.pull else {
@@ -183,10 +183,27 @@ impl<P: Payload> Paxos<P> {
         }
     }
 
-    fn learn_value(&mut self, slot: Slot, ballot: Ballot, payload: P, out: &mut Vec<Effect<P>>) {
+    /// A chosen value that a proposer cannot have had a part in shows that a newer ballot has overtaken it: it steps down rather
+    /// than insist (P-06).
+    fn give_way(&mut self, slot: Slot, ballot: Ballot, payload: &P, now: Mono) {
+        let held = self.log.get(slot).and_then(|open| open.payload.as_ref());
+        let same = held.is_some_and(|held| held.as_ref() == payload.as_ref());
+        let overtaken = match &self.role {
+            State::Leader(leader) => ballot > leader.ballot || (!same && leader.is_overtaken_at(slot)),
+            State::Candidate(candidate) => ballot > candidate.ballot,
+            State::Follower | State::PreCandidate(_) => false,
+        };
+        self.round_seen = self.round_seen.max(ballot.round());
+        if overtaken {
+            self.step_down(now);
+        }
+    }
+
+    fn learn_value(&mut self, slot: Slot, ballot: Ballot, payload: P, now: Now, out: &mut Vec<Effect<P>>) {
         if slot <= self.chosen || slot > self.chosen.plus(limits::ACCEPT_AHEAD_SLOTS_MAX) {
             return;
         }
+        self.give_way(slot, ballot, &payload, now.mono);
         if let Some(open) = self.log.get(slot) {
             let same = open.payload.as_ref().is_some_and(|held| held.as_ref() == payload.as_ref());
             assert!(
@@ -196,10 +213,6 @@ impl<P: Payload> Paxos<P> {
             if open.chosen {
                 return;
             }
-            assert!(
-                same || !matches!(&self.role, State::Leader(leader) if leader.has_open(slot)),
-                "this leader proposed over the chosen value of {slot}: agreement is broken"
-            );
             if same {
                 // The very value is in the log already: its record and a later watermark say it all.
                 self.decide(slot);

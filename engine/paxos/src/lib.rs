@@ -196,8 +196,8 @@ impl<P: Payload> Paxos<P> {
                 self.on_pre_vote_reply(from, ballot, granted, promised, chosen, now, out);
             }
             GroupMessage::Prepare { ballot, from: first } => self.on_prepare(from, ballot, first, now, out),
-            GroupMessage::Promise { ballot, chosen, part, part_count, reported } => {
-                self.on_promise(from, ballot, chosen, (part, part_count), reported, now, out);
+            GroupMessage::Promise { ballot, chosen, answer, part, part_count, reported } => {
+                self.on_promise(from, ballot, chosen, (answer, part, part_count), reported, now, out);
             }
             GroupMessage::Accept { ballot, slot, chosen, payload } => {
                 self.on_accept(from, ballot, slot, chosen, payload, now, out);

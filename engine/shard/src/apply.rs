@@ -54,13 +54,11 @@ impl<P: Payload> Shard<P> {
             Ok(entry) => entry,
             Err(error) => panic!("slot {slot} holds no entry, though it was checked at the border: {error}"),
         };
-        let group = &mut self.groups[index];
-        let keep = if group.led.is_some() { CacheHint::Keep } else { CacheHint::Skip };
+        let (group, leads) = (self.groups[index].id, self.groups[index].led.is_some());
+        let keep = if leads { CacheHint::Keep } else { CacheHint::Skip };
         if first == 0 {
-            self.store.begin_slot(group.id, entry.ts());
+            self.store.begin_slot(group, entry.ts());
         }
-        let waiters =
-            group.proposed.front().filter(|(proposed, _)| *proposed == slot).map(|(_, origins)| origins);
         for command in entry.commands().skip(first as usize) {
             let version = Version { slot, position: command.position };
             let value_len = match command.op {
@@ -68,10 +66,15 @@ impl<P: Payload> Shard<P> {
                 _ => 0,
             };
             let value_at = at.part(command.value_offset, value_len);
-            match self.store.apply(group.id, &command, version, value_at, keep, old.take()) {
+            match self.store.apply(group, &command, version, value_at, keep, old.take()) {
                 Applied::Reply(reply) => {
-                    if let Some(origin) = waiters.and_then(|origins| origins.get(command.position as usize)) {
-                        push_reply(*origin, reply, out);
+                    let waiter = self.groups[index]
+                        .proposed
+                        .front_mut()
+                        .filter(|(proposed, _)| *proposed == slot)
+                        .and_then(|(_, origins)| origins.get_mut(command.position as usize)?.take());
+                    if let Some(origin) = waiter {
+                        push_reply(origin, reply, out);
                     }
                 }
                 Applied::Read { location, crc } => {

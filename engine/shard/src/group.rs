@@ -18,8 +18,8 @@ pub(crate) struct Group<P> {
     pub pending: VecDeque<Pending<P>>,
     /// Bytes in `pending` and `waiting`.
     pub pending_bytes: usize,
-    /// Who awaits which slot, in slot order (leader only).
-    pub proposed: VecDeque<(Slot, Vec<Origin>)>,
+    /// Who awaits which slot, by place in the batch, in slot order (leader only); nobody where the answer was given.
+    pub proposed: VecDeque<(Slot, Vec<Option<Origin>>)>,
     /// Reads that wait for a confirmation of leadership.
     pub confirming: VecDeque<Confirming<P>>,
     /// Requests that wait for a leader.

@@ -80,6 +80,7 @@ impl<P: Payload> Shard<P> {
             let seed = config.seed ^ (u64::from(group.group.get()) << 32) ^ u64::from(config.node.get());
             groups.push(Group::new(group.clone(), config.timing, seed));
         }
+        let forward_base = config.seed >> 1;
         Self {
             config,
             groups,
@@ -92,7 +93,8 @@ impl<P: Payload> Shard<P> {
             reads: BTreeMap::new(),
             next_token: 0,
             forwards: BTreeMap::new(),
-            next_forward: 0,
+            // Not from 1: a late answer to a former life of this core must fit no request of this one.
+            next_forward: forward_base,
             last: Mono::ZERO,
         }
     }

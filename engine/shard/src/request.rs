@@ -314,7 +314,7 @@ impl<P: Payload> Shard<P> {
             let proposed = core::mem::take(&mut group.proposed);
             let pending = core::mem::take(&mut group.pending);
             let confirming = core::mem::take(&mut group.confirming);
-            for origin in proposed.into_iter().flat_map(|(_, origins)| origins) {
+            for origin in proposed.into_iter().flat_map(|(_, origins)| origins).flatten() {
                 push_error(origin, ErrorKind::Unknown, out);
             }
             for Pending { origin, command, consistency, arrived } in pending {

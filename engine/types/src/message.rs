@@ -66,6 +66,9 @@ pub enum GroupMessage<P> {
         ballot: Ballot,
         /// Everything up to here is chosen: fetch it, it is not reported.
         chosen: Slot,
+        /// Which answer this is a part of; drawn anew for each. Only parts of one answer make a whole: between two the
+        /// acceptor may have learned, and cut its report elsewhere.
+        answer: u64,
         /// This part's number, from 0.
         part: u32,
         /// How many parts there are.
@@ -181,9 +184,10 @@ impl<P> GroupMessage<P> {
                 GroupMessage::PreVoteReply { ballot, granted, promised, chosen }
             }
             Self::Prepare { ballot, from } => GroupMessage::Prepare { ballot, from },
-            Self::Promise { ballot, chosen, part, part_count, reported } => GroupMessage::Promise {
+            Self::Promise { ballot, chosen, answer, part, part_count, reported } => GroupMessage::Promise {
                 ballot,
                 chosen,
+                answer,
                 part,
                 part_count,
                 reported: reported

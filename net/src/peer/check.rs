@@ -46,16 +46,19 @@ fn borrow_group<P: AsRef<[u8]>>(message: &GroupMessage<P>) -> GroupMessage<&[u8]
             chosen: *chosen,
         },
         GroupMessage::Prepare { ballot, from } => GroupMessage::Prepare { ballot: *ballot, from: *from },
-        GroupMessage::Promise { ballot, chosen, part, part_count, reported } => GroupMessage::Promise {
-            ballot: *ballot,
-            chosen: *chosen,
-            part: *part,
-            part_count: *part_count,
-            reported: reported
-                .iter()
-                .map(|r| Reported { slot: r.slot, ballot: r.ballot, payload: r.payload.as_ref() })
-                .collect(),
-        },
+        GroupMessage::Promise { ballot, chosen, answer, part, part_count, reported } => {
+            GroupMessage::Promise {
+                answer: *answer,
+                ballot: *ballot,
+                chosen: *chosen,
+                part: *part,
+                part_count: *part_count,
+                reported: reported
+                    .iter()
+                    .map(|r| Reported { slot: r.slot, ballot: r.ballot, payload: r.payload.as_ref() })
+                    .collect(),
+            }
+        }
         GroupMessage::Accept { ballot, slot, chosen, payload } => {
             GroupMessage::Accept { ballot: *ballot, slot: *slot, chosen: *chosen, payload: payload.as_ref() }
         }

@@ -50,18 +50,18 @@ fn group_messages() -> impl Strategy<Value = GroupMessage<Vec<u8>>> {
             GroupMessage::PreVoteReply { ballot, granted, promised, chosen }
         }),
         (ballots(), slots()).prop_map(|(ballot, from)| GroupMessage::Prepare { ballot, from }),
-        (ballots(), slots(), prop::collection::vec((slots(), ballots(), entries()), 0..4)).prop_map(
-            |(ballot, chosen, list)| GroupMessage::Promise {
+        (ballots(), slots(), any::<u64>(), prop::collection::vec((slots(), ballots(), entries()), 0..4))
+            .prop_map(|(ballot, chosen, answer, list)| GroupMessage::Promise {
                 ballot,
                 chosen,
+                answer,
                 part: 1,
                 part_count: 3,
                 reported: list
                     .into_iter()
                     .map(|(slot, ballot, payload)| Reported { slot, ballot, payload })
                     .collect(),
-            }
-        ),
+            }),
         (ballots(), slots(), slots(), entries()).prop_map(|(ballot, slot, chosen, payload)| {
             GroupMessage::Accept { ballot, slot, chosen, payload }
         }),
@@ -235,7 +235,7 @@ fn a_malformed_entry_is_refused_at_the_border() {
     assert_eq!(refused(&PeerMessage::Group { group: GroupId::new(1), message }), error);
     let reported = vec![Reported { slot: Slot::new(1), ballot: Ballot::ZERO, payload }];
     let (ballot, chosen) = (Ballot::ZERO, Slot::ZERO);
-    let message = GroupMessage::Promise { ballot, chosen, part: 0, part_count: 1, reported };
+    let message = GroupMessage::Promise { ballot, chosen, answer: 7, part: 0, part_count: 1, reported };
     assert_eq!(refused(&PeerMessage::Group { group: GroupId::new(1), message }), error);
 }
 
@@ -269,7 +269,8 @@ fn lists_and_parts_are_held_to_sane_counts() {
         |_| Beat { group: GroupId::new(1), ballot: Ballot::ZERO, chosen: Slot::ZERO, sent_at: Mono(1) };
     assert_eq!(refused(&PeerMessage::Beats((0..1026).map(beat).collect())), ProtocolError::Limit);
     let (ballot, chosen) = (Ballot::ZERO, Slot::ZERO);
-    let message = GroupMessage::Promise { ballot, chosen, part: 1, part_count: 1, reported: Vec::new() };
+    let message =
+        GroupMessage::Promise { ballot, chosen, answer: 7, part: 1, part_count: 1, reported: Vec::new() };
     assert_eq!(refused(&PeerMessage::Group { group: GroupId::new(1), message }), ProtocolError::Body);
 }
 

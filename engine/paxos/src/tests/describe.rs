@@ -27,7 +27,7 @@ pub(super) fn message(message: &GroupMessage<Bytes>) -> String {
             format!("prevote-{word} {ballot} (promised {promised}, chosen {chosen})")
         }
         GroupMessage::Prepare { ballot, from } => format!("prepare {ballot} from {from}"),
-        GroupMessage::Promise { ballot, chosen, part, part_count, reported } => {
+        GroupMessage::Promise { ballot, chosen, part, part_count, reported, .. } => {
             let values: Vec<String> = reported
                 .iter()
                 .map(|held| format!("{}={}@{}", held.slot, payload(&held.payload), held.ballot))

@@ -42,7 +42,7 @@ pub(super) fn promise(ballot: Ballot, chosen: u64, reported: &[(u64, Ballot, &st
         .iter()
         .map(|&(at, ballot, value)| Reported { slot: slot(at), ballot, payload: value.into() })
         .collect();
-    GroupMessage::Promise { ballot, chosen: slot(chosen), part: 0, part_count: 1, reported }
+    GroupMessage::Promise { ballot, chosen: slot(chosen), answer: 0, part: 0, part_count: 1, reported }
 }
 pub(super) fn accept(ballot: Ballot, at: u64, value: &str, chosen: u64) -> GroupMessage<Bytes> {
     GroupMessage::Accept { ballot, slot: slot(at), chosen: slot(chosen), payload: value.into() }
