@@ -37,7 +37,7 @@ fn throw(address: SocketAddr, bytes: &[u8]) {
 fn garbage_at_every_port_harms_nobody() {
     let mut nodes = Nodes::start("bytes");
     let targets = nodes.targets();
-    let mut client = Client::connect(targets.iter().map(String::as_str)).expect("connects");
+    let mut client = Client::connect(&targets).expect("connects");
     client.set(b"before", b"kept").expect("a write");
     let mut random = Random(0x5eed);
     let members = nodes.get().members().to_vec();

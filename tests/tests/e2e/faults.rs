@@ -11,8 +11,9 @@ const RECOVERY_MAX: Duration = Duration::from_secs(5);
 
 fn status(nodes: &mut Nodes, index: usize) -> NodeStatus {
     let address = nodes.targets()[index].clone();
-    let mut client = Client::connect([address.as_str()]).expect("the node takes clients");
-    client.status().expect("the node answers")
+    let node = nodes.node(index);
+    let mut client = Client::connect(&[address]).expect("the node takes clients");
+    client.status_of(node).expect("the node answers")
 }
 
 /// The node that leads the most data groups, and one that is not it.

@@ -57,7 +57,9 @@ pub fn options(nodes: &mut Nodes, duration: Duration) -> Options {
 /// Starts the load.
 pub fn start(options: Options) -> Load {
     let history = options.history.clone().expect("fault tests record their history");
-    let thread = std::thread::spawn(move || synod_loadgen::run(&options, &mut |progress| eprintln!("{}", progress.line())));
+    let thread = std::thread::spawn(move || {
+        synod_loadgen::run(&options, &mut |progress| eprintln!("{}", progress.line()))
+    });
     Load { thread, history, started: Instant::now() }
 }
 
@@ -80,7 +82,8 @@ impl Load {
 
     /// The verdict. Returns the report and the history for further questions.
     pub fn finish(self) -> (Report, Vec<Line>) {
-        let report = self.thread.join().expect("the generator does not panic").expect("the load could be run");
+        let report =
+            self.thread.join().expect("the generator does not panic").expect("the load could be run");
         eprintln!("{}", report.table());
         let lines = parse(&std::fs::read_to_string(&self.history).expect("a history was written"));
         assert!(lines.len() > 1000, "only {} operations were recorded", lines.len());
