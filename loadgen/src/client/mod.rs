@@ -20,6 +20,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
 use glommio::{LocalExecutorBuilder, Placement, Task};
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -139,32 +140,23 @@ struct Shell {
 /// One turn of the thread; ready when it is told to end.
 fn turn(shared: &Rc<RefCell<Shell>>, cx: &mut Context<'_>) -> Poll<()> {
     let now_ns = monotonic_ns();
-    let shell = &mut *shared.borrow_mut();
-    if shell.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-        shell.waker = Some(cx.waker().clone());
-    }
-    if shell.take_orders(now_ns).is_ready() {
+    let mut to_connect = Vec::new();
+    if shared.borrow_mut().turn(cx, now_ns, &mut to_connect).is_ready() {
         return Poll::Ready(());
     }
-    let Some(driver) = &mut shell.driver else { return Poll::Ready(()) };
-    // Sockets of links that the driver has given up are closed before new ones are made for them.
-    for (index, link) in shell.links.iter_mut().enumerate() {
-        if matches!(link, Link::Open { .. }) && !driver.is_open(index) {
-            *link = Link::Idle;
+    for (link, addr) in to_connect {
+        // While the shell is not borrowed: spawning polls the new task at once, and it may even end at once.
+        let task = glommio::spawn_local(connect(Rc::clone(shared), link, addr));
+        let shell = &mut *shared.borrow_mut();
+        if shell.driver.as_ref().is_some_and(|driver| driver.is_connecting(link)) {
+            shell.links[link] = Link::Connecting { _task: task };
         }
     }
-    driver.turn(now_ns);
-    while let Some((link, addr)) = driver.next_connect(now_ns) {
-        let connecting = connect(Rc::clone(shared), link, addr, shell.connect_timeout);
-        shell.links[link] = Link::Connecting { _task: glommio::spawn_local(connecting) };
-    }
-    shell.flush(cx, now_ns);
-    shell.report();
-    shell.hand_on_history(HISTORY_BYTES);
     Poll::Pending
 }
 
-async fn connect(shared: Rc<RefCell<Shell>>, link: usize, addr: std::net::SocketAddr, timeout: Duration) {
+async fn connect(shared: Rc<RefCell<Shell>>, link: usize, addr: SocketAddr) {
+    let timeout = shared.borrow().connect_timeout;
     let connected = TcpStream::connect_timeout(addr, timeout).await;
     let connected = connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
     // Before the shell is borrowed: spawning polls the new task at once, and the reader borrows it too.
@@ -214,6 +206,34 @@ async fn read(shared: Rc<RefCell<Shell>>, stream: Rc<RefCell<TcpStream>>, link: 
 }
 
 impl Shell {
+    /// One turn; links that are to be connected are left to the caller.
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        now_ns: u64,
+        to_connect: &mut Vec<(usize, SocketAddr)>,
+    ) -> Poll<()> {
+        if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
+        if self.take_orders(now_ns).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(driver) = &mut self.driver else { return Poll::Ready(()) };
+        // Sockets of links that the driver has given up are closed before new ones are made for them.
+        for (index, link) in self.links.iter_mut().enumerate() {
+            if matches!(link, Link::Open { .. }) && !driver.is_open(index) {
+                *link = Link::Idle;
+            }
+        }
+        driver.turn(now_ns);
+        to_connect.extend(std::iter::from_fn(|| driver.next_connect(now_ns)));
+        self.flush(cx, now_ns);
+        self.report();
+        self.hand_on_history(HISTORY_BYTES);
+        Poll::Pending
+    }
+
     fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();

@@ -325,6 +325,10 @@ impl Driver {
             self.lose(link, name, now_ns);
         }
     }
+    /// Whether the driver waits for the shell to connect the link.
+    pub fn is_connecting(&self, link: usize) -> bool {
+        self.links[link].state == State::Connecting
+    }
     /// Whether the shell may keep the link's socket.
     pub fn is_open(&self, link: usize) -> bool {
         matches!(self.links[link].state, State::Probing | State::Up)
