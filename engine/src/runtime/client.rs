@@ -39,11 +39,30 @@ pub(crate) struct Clients {
 
 struct Client {
     protocol: Connection,
+    /// Writes that are not answered, with a hash of their key.
+    open_writes: Vec<(Tag, u32)>,
+    /// A read of a key that one of them writes: it waits for that answer, and what was sent after it waits too. So a
+    /// connection that pipelines sees its own writes, as it would with a server that does one thing at a time.
+    held: Option<Ask>,
     dirty: bool,
     /// Wakes the writer: there is output, or an end.
     write: Rc<Notify>,
     /// Wakes the reader: there is room again.
     read: Rc<Notify>,
+}
+
+impl Client {
+    /// Whether `ask` must wait for an earlier write of this connection; a write is noted as open.
+    fn must_wait(&mut self, ask: &Ask) -> bool {
+        let Ask::Command { tag, command, .. } = ask else { return false };
+        // Two keys with one checksum wait for each other for nothing, once in four thousand million.
+        let key = crc32c::crc32c(command.key.as_ref());
+        if command.op.is_write() {
+            self.open_writes.push((*tag, key));
+            return false;
+        }
+        self.open_writes.iter().any(|(_, written)| *written == key)
+    }
 }
 
 impl Clients {
@@ -57,7 +76,14 @@ impl Clients {
         let protocol = protocol(self.next);
         self.total += 1;
         let (write, read) = (Rc::new(Notify::default()), Rc::new(Notify::default()));
-        let client = Client { protocol, dirty: false, write: Rc::clone(&write), read: Rc::clone(&read) };
+        let client = Client {
+            protocol,
+            open_writes: Vec::new(),
+            held: None,
+            dirty: false,
+            write: Rc::clone(&write),
+            read: Rc::clone(&read),
+        };
         self.connections.insert(self.next, client);
         (self.next, write, read)
     }
@@ -66,6 +92,9 @@ impl Clients {
     pub fn reply(&mut self, connection: u64, tag: Tag, reply: Reply<&[u8]>) {
         if let Some(client) = self.connections.get_mut(&connection) {
             client.protocol.reply(tag, reply);
+            if let Some(index) = client.open_writes.iter().position(|(open, _)| *open == tag) {
+                client.open_writes.swap_remove(index);
+            }
             if !std::mem::replace(&mut client.dirty, true) {
                 self.dirty.push(connection);
             }
@@ -219,7 +248,12 @@ impl Core {
     fn go_on(&mut self, connection: u64) {
         let now = clock::now();
         while let Some(client) = self.io.clients.connections.get_mut(&connection) {
-            let Some(ask) = client.protocol.next() else { break };
+            let Some(ask) = client.held.take().or_else(|| client.protocol.next()) else { break };
+            if client.must_wait(&ask) {
+                // The answer it waits for makes output, and the writer comes back here after sending it.
+                client.held = Some(ask);
+                break;
+            }
             self.ask(connection, ask, now);
         }
         self.io.clients.mark(connection);

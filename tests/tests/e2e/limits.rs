@@ -69,3 +69,26 @@ fn the_largest_key_and_value_work_and_one_byte_more_does_not() {
         assert_eq!(client.ask(&[b"DEL", &key]), ":1");
     }
 }
+
+#[test]
+fn a_connection_that_pipelines_sees_its_own_writes() {
+    let mut nodes = Nodes::start("pipeline");
+    for target in nodes.targets() {
+        let mut client = Resp::connect(&target);
+        for round in 0..20 {
+            let mut burst = Vec::new();
+            for number in 0..50 {
+                let (key, value) = (format!("p{}", number % 7), format!("{round}:{number}"));
+                burst.extend(command(&[b"SET", key.as_bytes(), value.as_bytes()]));
+                burst.extend(command(&[b"GET", key.as_bytes()]));
+            }
+            client.0.write_all(&burst).expect("sent");
+            for number in 0..50 {
+                let value = format!("{round}:{number}");
+                assert_eq!(client.line(), "+OK");
+                assert_eq!(client.line(), format!("${}", value.len()));
+                assert_eq!(client.line(), value);
+            }
+        }
+    }
+}
