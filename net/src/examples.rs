@@ -81,10 +81,6 @@ fn the_examples_in_the_document_are_what_is_sent() {
     let version = Version { slot: Slot::new(42), position: 0 };
     let get = Command::plain(b"color".to_vec(), Op::Get);
     let value = Reply::Value { value: b"blue".as_slice(), version };
-    let accepted = PeerMessage::<Vec<u8>>::Group {
-        group: GroupId::new(1),
-        message: GroupMessage::Accepted { ballot: Ballot::new(7, NodeId::new(1)), slot: Slot::new(42) },
-    };
     let examples = [
         ("preamble", PREAMBLE.to_vec()),
         ("open-session", encoded(|out| binary::encode_open_session(out, 1, GroupId::new(1)))),
@@ -109,7 +105,6 @@ fn the_examples_in_the_document_are_what_is_sent() {
         ("topology", encoded(|out| binary::encode_topology_answer(out, 6, &topology()))),
         ("peer-hello", encoded(|out| peer::encode_hello(out, &hello()))),
         ("peer-refusal", encoded(|out| peer::encode_refusal(out, &hello(), Refusal::WrongCluster))),
-        ("peer-accepted", encoded(|out| peer::encode(out, &accepted))),
     ];
     for (name, bytes) in examples {
         assert_eq!(shown(&documented(name)), shown(&bytes), "block '{name}' should be\n{}", shown(&bytes));
@@ -134,9 +129,6 @@ fn the_examples_in_the_document_are_understood() {
     let bytes = documented("peer-hello");
     let frame = bytes.first_chunk().map(peer::decode_handshake);
     assert_eq!(frame, Some(Ok(peer::HandshakeFrame::Hello(hello()))));
-    let mut decoder = peer::Decoder::new();
-    decoder.feed(&documented("peer-accepted"));
-    assert!(matches!(decoder.next(), Ok(Some(PeerMessage::Group { .. }))));
 }
 
 #[test]
