@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// What glommio's reactor needs at the very least for its three rings; below it nothing starts. Buffer registration wants
 /// more and is done without when it does not get it.
@@ -98,27 +99,40 @@ pub fn allowed_cpus() -> Vec<u32> {
     (0..count).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu as usize, &set) }).collect()
 }
 
+/// How long a port may be held by nobody before it counts as held.
+const ORPHAN_LIMIT: Duration = Duration::from_secs(2);
+const ORPHAN_PAUSE: Duration = Duration::from_millis(10);
+
 /// Refuses the first listener whose port another process holds.
 ///
 /// Asked by binding without SO_REUSEPORT: the runtime's listeners set it, and would share a stale process's port in silence.
-/// What remains of the connections of a node that was killed is no reason to refuse: it blocks such a bind for a minute and
-/// the runtime's own not at all.
+/// Two leftovers of a node that was killed are no reason to refuse. What remains of its connections blocks such a bind for a
+/// minute and the runtime's own not at all. And its listeners outlive it for some milliseconds, because the kernel takes a
+/// dead process's io_uring apart in the background: a listener that no process owns is waited for.
 pub fn ports(listeners: &[Listener]) -> Result<(), Refusal> {
+    let deadline = Instant::now() + ORPHAN_LIMIT;
     // All of them are held until the last is tried, so that two of ours cannot be the same.
     let mut held = Vec::with_capacity(listeners.len());
     for listener in listeners {
-        match TcpListener::bind(listener.addr) {
-            Ok(socket) => held.push(socket),
-            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-                return Err(unusable(listener, &error));
-            }
-            Err(_) => {
-                let addr = listener.addr;
-                let is_free = listening_socket(addr).is_ok_and(|found| found.is_none());
-                if !is_free || bind_as_runtime(addr).is_err() {
-                    return Err(in_use(listener));
+        loop {
+            match TcpListener::bind(listener.addr) {
+                Ok(socket) => {
+                    held.push(socket);
+                    break;
                 }
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                    return Err(unusable(listener, &error));
+                }
+                Err(_) => {}
             }
+            let nobody_listens = listening_socket(listener.addr).is_ok_and(|found| found.is_none());
+            if nobody_listens && bind_as_runtime(listener.addr).is_ok() {
+                break;
+            }
+            if port_holder(listener.addr).is_some() || Instant::now() >= deadline {
+                return Err(in_use(listener));
+            }
+            std::thread::sleep(ORPHAN_PAUSE);
         }
     }
     Ok(())

@@ -5,7 +5,8 @@ use std::fs;
 use std::fs::File;
 use std::net::TcpListener;
 
-const NODE: &str = "[cluster]\nname = \"demo\"\n\n[node]\nid = 1\ndata_dir = \"data\"\ncores = 1\n";
+const NODE: &str =
+    "[cluster]\nname = \"demo\"\n\n[node]\nid = 1\ndata_dir = \"data\"\ncores = 1\nreserve_mib = 0\n";
 
 /// A room with `node.toml` and its directory formatted.
 fn formatted() -> Room {

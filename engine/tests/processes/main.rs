@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
-use synod::config::Flags;
 use synod::identity::{DirState, Identity, inspect};
 use synod::node::RunError;
 use synod::supervise::{Cluster, ClusterSpec, Maker, PortBlock, Ports};
@@ -23,7 +22,9 @@ fn spec(nodes: u16) -> ClusterSpec {
         cores: 1,
         ports: Ports::Free,
         cpus: Vec::new(),
-        settings: Flags::from([("cluster.groups", "1".to_owned()), ("node.segment_mib", "8".to_owned())]),
+        settings: [("cluster.groups", "1"), ("node.segment_mib", "8"), ("node.reserve_mib", "0")]
+            .map(|(key, value)| (key, value.to_owned()))
+            .into(),
         fresh: false,
         echo: false,
         logs: true,
@@ -112,7 +113,17 @@ fn dev_ports() -> PortBlock {
 /// `synod dev` in `dir`, once its nodes serve.
 fn dev(dir: &Path, block: &PortBlock) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_synod"))
-        .args(["dev", "--nodes", "2", "--set", "cluster.groups=1", "--base-port", &block.base().to_string()])
+        .args([
+            "dev",
+            "--nodes",
+            "2",
+            "--set",
+            "cluster.groups=1",
+            "--set",
+            "node.reserve_mib=0",
+            "--base-port",
+            &block.base().to_string(),
+        ])
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -170,4 +181,78 @@ fn bench_refuses_a_directory_that_is_not_its_own() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("holds thesis.tex and was not made by synod bench"), "{said}");
     assert_eq!(std::fs::read_dir(room.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_node_that_is_stopped_at_once_comes_back() {
+    let base = tempfile::tempdir().unwrap();
+    let spec = ClusterSpec { cores: 2, ..spec(1) };
+    for _ in 0..3 {
+        let mut cluster = Cluster::start(&base.path().join("cluster"), Maker::Test, &spec).unwrap();
+        cluster.wait_ready(LIMIT).unwrap();
+        cluster.shutdown().1.unwrap();
+    }
+}
+
+/// Runs `synod` with `args` and gives exit code, output and complaint.
+fn synod(args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_synod")).args(args).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn keys_are_set_read_and_removed_from_the_command_line() {
+    let base = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start(&base.path().join("cluster"), Maker::Test, &spec(1)).unwrap();
+    cluster.wait_ready(LIMIT).unwrap();
+    let target = cluster.addresses()[0].to_string();
+    let ask = |args: &[&str]| synod(&[args, &["--target", &target, "--timeout", "60s"]].concat());
+    let ok = |out: &str| (Some(0), out.to_owned(), String::new());
+    let fails = |why: &str| (Some(1), String::new(), format!("synod: {why}\n"));
+
+    assert_eq!(ask(&["get", "k"]), fails("there is no such key"));
+    assert_eq!(ask(&["set", "k", "v"]), ok("OK\n"));
+    assert_eq!(ask(&["get", "k"]), ok("v\n"));
+    assert_eq!(ask(&["get", "k", "--consistency", "quorum"]), ok("v\n"));
+    assert_eq!(ask(&["set", "k", "w", "--nx"]), fails("not set: the condition does not hold"));
+    assert_eq!(ask(&["set", "l", "w", "--ex", "1h"]), ok("OK\n"));
+    assert_eq!(ask(&["set", "empty"]), ok("OK\n"), "standard input is empty");
+    assert_eq!(ask(&["get", "empty"]), ok("\n"));
+    assert_eq!(ask(&["del", "k", "l", "m"]), ok("2\n"));
+    let (code, table, _) = ask(&["status"]);
+    assert_eq!(code, Some(0));
+    assert!(table.contains(&target) && table.lines().any(|line| line.starts_with("g1     n1       leads")), "{table}");
+
+    assert_eq!(ask(&["get", ""]).0, Some(1), "an empty key is no key");
+    let (code, _, why) = synod(&["get", "k", "--target", "nowhere"]);
+    assert_eq!((code, why.as_str()), (Some(2), "synod: --target: 'nowhere' is not an address: host:port is wanted\n"));
+    cluster.kill(0).unwrap();
+    let (code, _, why) = synod(&["get", "k", "--target", &target, "--timeout", "200ms"]);
+    assert_eq!(code, Some(1));
+    assert!(why.starts_with(&format!("synod: no answer from {target}")), "{why}");
+}
+
+#[test]
+fn a_bench_reports_and_cleans_up() {
+    let room = tempfile::tempdir().unwrap();
+    let (dir, json) = (room.path().join("bench"), room.path().join("report.json"));
+    let load = "--nodes 1 --cores 1 --rate 200 --duration 500ms --warmup 0s --keys 50 --value-size 64 --connections 2 \
+                --set cluster.groups=1 --set node.segment_mib=8 --set node.reserve_mib=0";
+    let mut args = vec!["bench", "--dir", dir.to_str().unwrap(), "--json", json.to_str().unwrap()];
+    args.extend(load.split_whitespace());
+    let (code, table, why) = synod(&args);
+    assert_eq!(code, Some(0), "{table}{why}");
+    assert!(table.starts_with("synod bench: 1 nodes x 1 cores") && table.contains("audit   passed"), "{table}");
+    let report: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!(report["audit"]["missing"], 0);
+    assert!(!dir.exists(), "its own directory is gone");
+
+    args.push("--keep");
+    assert_eq!(synod(&args).0, Some(0));
+    assert!(dir.join("n1/synod.id").exists(), "kept");
+    // Kept data is a bench's, so the next one may replace it.
+    args.pop();
+    assert_eq!(synod(&args).0, Some(0));
+    assert!(!dir.exists());
 }
