@@ -267,6 +267,40 @@ fn with_sessions_lost_connections_leave_nothing_unknown() {
     assert_eq!(tally.audit, AuditTally { keys: 500, ..AuditTally::default() });
 }
 
+#[test]
+fn much_trouble_on_few_keys_accuses_nobody() {
+    // Few keys, so that a doubtful write is looked at before it is settled; sessions that are forgotten while it is.
+    let faults = Faults {
+        break_connection: 30,
+        no_leader: 30,
+        busy: 30,
+        unknown: 30,
+        execute_late: 500,
+        forget_sessions: 30,
+        ..Faults::default()
+    };
+    for seed in 0..20 {
+        for sessions in [Switch::On, Switch::Off] {
+            let told = Options { sessions, keys: 10, ..options() };
+            let (tally, ledger) = World::run(told, faults, seed, Mix::ReadShare(0.6));
+            assert_sums(&tally);
+            assert_eq!(tally.verify_failures, 0, "seed {seed} {sessions:?}: {:?}", tally.findings);
+            assert_eq!(tally.audit, AuditTally { keys: 10, ..AuditTally::default() }, "{:?}", tally.findings);
+            assert!(ledger.unknown() > 0, "a forgotten session leaves doubtful writes unknown");
+        }
+    }
+}
+
+#[test]
+fn a_busy_cluster_does_not_leave_doubtful_writes_unknown() {
+    let faults = Faults { break_connection: 20, busy: 100, ..Faults::default() };
+    let (tally, ledger) = World::run(options(), faults, 4, Mix::Only(Kind::Write));
+    assert_sums(&tally);
+    assert!(tally.measured[0].errors > 0, "a first answer of busy is shown, not retried away");
+    assert_eq!(ledger.unknown(), 0);
+    assert_eq!(tally.audit, AuditTally { keys: 500, ..AuditTally::default() });
+}
+
 /// Runs with faults that a sound cluster does not have; they must be found.
 fn found(faults: Faults, mix: Mix) -> (Tally, Ledger) {
     let (tally, ledger) = World::run(options(), faults, 7, mix);
@@ -426,13 +460,15 @@ fn with_no_cluster_left_the_load_still_ends_and_the_ledger_is_truthful() {
 fn an_overloaded_open_loop_counts_from_the_planned_time() {
     // Two requests at a time, about 2 ms each: a thousand per second at most, of four thousand offered.
     let told = Options { rate: 4000, connections: 3, inflight: 1, ..options() };
-    let (tally, _) = World::run(told, Faults::default(), 15, Mix::Only(Kind::Read));
-    assert_sums(&tally);
-    let reads = &tally.measured[1];
-    assert_eq!(reads.offered, 4000, "nothing is skipped");
-    assert!(reads.achieved_in_time < 3000, "a rate is what came in time: {}", reads.achieved_in_time);
-    assert!(reads.latencies.quantile_us(0.99) > 200_000, "waiting counts");
-    assert!(tally.late.quantile_us(0.99) > 200_000, "and is shown as lateness");
+    for kind in Kind::ALL {
+        let (tally, _) = World::run(told.clone(), Faults::default(), 15, Mix::Only(kind));
+        assert_sums(&tally);
+        let counted = &tally.measured[kind.index()];
+        assert_eq!(counted.offered, 4000, "nothing is skipped");
+        assert!(counted.achieved_in_time < 3000, "a rate is what came in time: {}", counted.achieved_in_time);
+        assert!(counted.latencies.quantile_us(0.99) > 200_000, "waiting counts");
+        assert!(tally.late.quantile_us(0.99) > 200_000, "and is shown as lateness");
+    }
 }
 
 #[test]

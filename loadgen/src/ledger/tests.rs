@@ -102,6 +102,16 @@ fn an_unknown_write_may_overtake_later_ones_once() {
 }
 
 #[test]
+fn a_write_that_was_seen_before_it_was_given_up_is_not_unknown() {
+    let mut ledger = Ledger::new(0..1);
+    let ticket = ledger.begin_write(0).expect("none in flight");
+    assert_eq!(read(&mut ledger, saw(1)), None);
+    ledger.give_up(ticket);
+    acked_write(&mut ledger);
+    assert_eq!(read(&mut ledger, saw(1)), Some(Fault::Stale));
+}
+
+#[test]
 fn two_unknown_writes_do_not_take_turns() {
     let mut ledger = Ledger::new(0..1);
     unknown_write(&mut ledger);
