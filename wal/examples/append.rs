@@ -64,10 +64,11 @@ fn install_ticker() {
     let theirs = Arc::clone(&slot);
     std::thread::spawn(move || {
         loop {
-            if let Ok(mut slot) = theirs.lock()
-                && let Some(waker) = slot.take()
+            // Not taken: should the executor park before it has run the task just woken, the next wake must reach it too.
+            if let Ok(slot) = theirs.lock()
+                && let Some(waker) = slot.as_ref()
             {
-                waker.wake();
+                waker.wake_by_ref();
             }
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -9,10 +9,12 @@
 //! (it can return bytes that were not read), never a cancelled write.
 
 mod dir;
+mod fill;
 mod prepare;
+mod reserve;
 
 pub use dir::MappedSegment;
-pub use prepare::reserve;
+pub use reserve::reserve;
 
 use crate::disk::{Completion, Disk, OpId, SegmentHead, SegmentPlan};
 use dir::Dir;
@@ -193,6 +195,7 @@ impl Disk for UringDisk {
     }
 
     fn write(&mut self, op: OpId, segment: SegmentId, offset: u32, buf: Rc<DmaBuffer>) {
+        self.preparer.written(segment);
         let shared = Rc::clone(&self.shared);
         glommio::spawn_local(async move {
             let result = shared.write(segment, offset, buf).await;

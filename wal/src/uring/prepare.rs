@@ -4,22 +4,22 @@
 //! the file system's journal (measured: three times the latency, and tails of 100 ms).
 
 use super::dir::{Dir, segment_path, sync_dir, temporary_path};
+use super::fill::{Pace, Signals, fill, open_direct, write_exactly};
+use super::reserve::spare;
 use crate::disk::SegmentPlan;
+use std::cell::Cell;
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
+use std::time::Instant;
 use synod_types::SegmentId;
-
-/// One write of zeros.
-const CHUNK_BYTES: usize = 1 << 20;
 
 enum Job {
     Prepare(SegmentPlan),
@@ -32,8 +32,7 @@ pub(super) type Outcome = (SegmentId, io::Result<()>);
 #[derive(Default)]
 struct Desk {
     state: Mutex<State>,
-    /// The disk was dropped: give up at the next chunk.
-    stop: AtomicBool,
+    signals: Signals,
 }
 
 #[derive(Default)]
@@ -58,7 +57,7 @@ impl Preparer {
     pub(super) fn start(dir: &Rc<Dir>, cpus: Vec<usize>) -> io::Result<(Self, Outcomes)> {
         let desk = Arc::new(Desk::default());
         let (jobs, inbox) = channel();
-        let worker = Worker { path: dir.path().to_owned(), desk: Arc::clone(&desk) };
+        let worker = Worker { path: dir.path().to_owned(), desk: Arc::clone(&desk), asked: Cell::new(None) };
         let thread = std::thread::Builder::new().name("synod-segments".to_owned()).spawn(move || {
             // Best effort: on the wrong CPU the thread is in the way, but does its work.
             let _ = leave_executor_cpu(&cpus);
@@ -70,6 +69,11 @@ impl Preparer {
 
     pub(super) fn prepare(&self, plan: SegmentPlan) {
         self.send(Job::Prepare(plan));
+    }
+
+    /// The log writes to a segment; ids only grow.
+    pub(super) fn written(&self, segment: SegmentId) {
+        self.desk.signals.written.store(segment.get(), Ordering::Relaxed);
     }
 
     pub(super) fn remove(&self, segment: SegmentId) {
@@ -89,7 +93,7 @@ impl Preparer {
 
 impl Drop for Preparer {
     fn drop(&mut self) {
-        self.desk.stop.store(true, Ordering::Relaxed);
+        self.desk.signals.stop.store(true, Ordering::Relaxed);
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             // At most one chunk and one sync away. After it nobody writes in the directory, so it can be opened again.
@@ -137,6 +141,8 @@ impl Desk {
 struct Worker {
     path: PathBuf,
     desk: Arc<Desk>,
+    /// When the last segment was asked for.
+    asked: Cell<Option<Instant>>,
 }
 
 impl Worker {
@@ -160,21 +166,19 @@ impl Worker {
     }
 
     fn prepare(&self, plan: &SegmentPlan) -> io::Result<()> {
+        let now = Instant::now();
+        let since_last = self.asked.replace(Some(now)).map(|last| now.duration_since(last));
+        let pace = Pace::behind(&self.desk.signals, plan.segment.get(), since_last);
         let temporary = temporary_path(&self.path, plan.segment);
         match plan.recycle {
             Some(source) => self.rewrite(plan, &segment_path(&self.path, source), &temporary)?,
             None => match spare(&self.path, plan.size)? {
                 Some(spare) => self.rewrite(plan, &spare, &temporary)?,
-                None => self.fill(plan, &temporary)?,
+                None => fill(&temporary, u64::from(plan.size), &plan.header, &pace)?,
             },
         }
         fs::rename(&temporary, segment_path(&self.path, plan.segment))?;
         sync_dir(&self.path)
-    }
-
-    fn fill(&self, plan: &SegmentPlan, temporary: &Path) -> io::Result<()> {
-        let go_on = || !self.desk.stop.load(Ordering::Relaxed);
-        fill(temporary, u64::from(plan.size), &plan.header, go_on)
     }
 
     /// Makes a segment of a file that is on disk in full: only its header is new.
@@ -191,77 +195,6 @@ impl Worker {
         write_exactly(&file, &page, 0)?;
         file.sync_all()
     }
-}
-
-/// Writes a whole file: `head`, then zeros. Every block of it is allocated and written afterwards, so that a write of the log
-/// changes no metadata.
-fn fill(path: &Path, size: u64, head: &[u8], go_on: impl Fn() -> bool) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    let file = open_direct(&mut options, path)?;
-    file.set_len(size)?;
-    let mut chunk = memmap2::MmapMut::map_anon(CHUNK_BYTES)?;
-    let mut at = 0;
-    while at < size {
-        if !go_on() {
-            return Err(io::Error::other("the log is closing"));
-        }
-        let len = if at == 0 { head.len() } else { 0 };
-        chunk[..len].copy_from_slice(&head[..len]);
-        let count = (size - at).min(CHUNK_BYTES as u64) as usize;
-        write_exactly(&file, &chunk[..count], at)?;
-        chunk[..len].fill(0);
-        at += count as u64;
-    }
-    file.sync_all()
-}
-
-/// Makes `count` files of `size` bytes in the log directory `dir`, zero-written, for segments to come: a log that finds one
-/// writes a page instead of a file, and the write path does not share the disk with the making of segments. Blocks.
-///
-/// # Errors
-/// When the file system fails; what was made stays and is of use.
-pub fn reserve(dir: &Path, size: u32, count: u32) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
-    for number in 0..count {
-        let temporary = dir.join(format!("{number:06}.spare.tmp"));
-        fill(&temporary, u64::from(size), &[], || true)?;
-        fs::rename(&temporary, dir.join(format!("{number:06}.spare")))?;
-    }
-    sync_dir(dir)
-}
-
-/// A spare file of that size, if there is one.
-fn spare(dir: &Path, size: u32) -> io::Result<Option<PathBuf>> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "spare")
-            && entry.metadata()?.len() == u64::from(size)
-        {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
-}
-
-/// Opens past the page cache, where the file system can do that.
-fn open_direct(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    match options.custom_flags(libc::O_DIRECT).open(path) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => options.custom_flags(0).open(path),
-        result => result,
-    }
-}
-
-fn write_exactly(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
-    let written = file.write_at(bytes, at)?;
-    if written == bytes.len() {
-        return Ok(());
-    }
-    Err(io::Error::new(
-        io::ErrorKind::StorageFull,
-        format!("short write, {written} of {} bytes", bytes.len()),
-    ))
 }
 
 /// A new thread inherits the CPU its executor is pinned to, and would take its time from the write path there.

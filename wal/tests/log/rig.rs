@@ -6,8 +6,10 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use synod_types::{CoreId, Location, Lsn};
 use synod_wal::mem::{MemDisk, MemImage, MemOptions};
@@ -179,32 +181,59 @@ pub fn run_disk(name: &str, body: impl AsyncFnOnce(&DiskRig)) {
         .prefix(name)
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
         .expect("a directory on a real disk");
+    // Dropped before the executor it wakes.
+    let ticker = Ticker::start();
     executor.run(async {
-        install_ticker();
+        ticker.install();
         let rig = DiskRig { path: directory.path().join("core"), bell: Rc::default() };
         body(&rig).await;
     });
 }
 
 /// glommio 0.9 can park with runnable tasks; a foreign wake now and then gets it going again.
-fn install_ticker() {
-    let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
-    let theirs = Arc::downgrade(&slot);
-    std::thread::spawn(move || {
-        while let Some(slot) = theirs.upgrade() {
-            if let Some(waker) = slot.lock().expect("lock").take() {
-                waker.wake();
+struct Ticker {
+    slot: Arc<Mutex<Option<Waker>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start() -> Self {
+        let (slot, stop) = (Arc::new(Mutex::new(None::<Waker>)), Arc::new(AtomicBool::new(false)));
+        let (theirs, stopped) = (Arc::clone(&slot), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                // Not taken: should the executor park before it has run the task just woken, the next wake must reach it too.
+                if let Some(waker) = theirs.lock().expect("lock").as_ref() {
+                    waker.wake_by_ref();
+                }
+                std::thread::sleep(Duration::from_millis(1));
             }
-            drop(slot);
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    });
-    glommio::spawn_local(async move {
-        poll_fn::<(), _>(|context| {
-            slot.lock().expect("lock").replace(context.waker().clone());
-            Poll::Pending
+        });
+        Self { slot, stop, thread: Some(thread) }
+    }
+
+    /// Parks a task of the current executor as the one that is woken.
+    fn install(&self) {
+        let slot = Arc::clone(&self.slot);
+        glommio::spawn_local(async move {
+            poll_fn::<(), _>(|context| {
+                slot.lock().expect("lock").replace(context.waker().clone());
+                Poll::Pending
+            })
+            .await;
         })
-        .await;
-    })
-    .detach();
+        .detach();
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the ticker");
+        }
+        // The waker holds the task, which holds the slot.
+        self.slot.lock().expect("lock").take();
+    }
 }
