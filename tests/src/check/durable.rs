@@ -172,8 +172,14 @@ mod tests {
 
     fn promise(round: u64) -> PeerMessage<()> {
         let ballot = Ballot::new(round, NodeId::new(1));
-        let message =
-            GroupMessage::Promise { ballot, chosen: Slot::ZERO, part: 0, part_count: 1, reported: vec![] };
+        let message = GroupMessage::Promise {
+            ballot,
+            chosen: Slot::ZERO,
+            answer: 0,
+            part: 0,
+            part_count: 1,
+            reported: vec![],
+        };
         PeerMessage::Group { group: GROUP, message }
     }
 

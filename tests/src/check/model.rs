@@ -59,6 +59,8 @@ pub enum When {
 pub enum Action {
     /// GET.
     Get,
+    /// GET, asked of a healthy cluster long after every expiry: a key that was to expire is gone.
+    GetLate,
     /// EXISTS.
     Exists,
     /// SET.
@@ -102,7 +104,7 @@ pub enum Answer {
 impl Action {
     /// Whether the command can change the key.
     pub fn is_write(self) -> bool {
-        !matches!(self, Action::Get | Action::Exists)
+        !matches!(self, Action::Get | Action::GetLate | Action::Exists)
     }
 }
 
@@ -121,10 +123,14 @@ pub fn successors(
             out.push(after);
         }
     };
-    consider(state);
-    if let State::Present { expires_from: Some(from), .. } = state
-        && from <= ends_at
-    {
+    let State::Present { expires_from: Some(from), .. } = state else {
+        consider(state);
+        return;
+    };
+    if action != Action::GetLate {
+        consider(state);
+    }
+    if from <= ends_at {
         consider(State::Absent);
     }
 }
@@ -132,7 +138,7 @@ pub fn successors(
 /// What `action` answers on `state`, and the state after it. No time passes.
 pub fn execute(state: State, action: Action) -> (Answer, State) {
     match action {
-        Action::Get => (value_answer(state), state),
+        Action::Get | Action::GetLate => (value_answer(state), state),
         Action::Exists => (Answer::Number(i64::from(state != State::Absent)), state),
         Action::Set { value, when, ttl, return_old } => {
             let exists = state != State::Absent;
@@ -215,6 +221,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::Get => write!(f, "GET"),
+            Action::GetLate => write!(f, "GET (after every expiry)"),
             Action::Exists => write!(f, "EXISTS"),
             Action::Set { value, when, ttl, return_old } => {
                 write!(f, "SET {value}")?;
@@ -284,6 +291,11 @@ mod tests {
         assert_eq!(out, [state]);
         out.clear();
         successors(state, Action::Delete, None, 500, &mut out);
+        assert_eq!(out, [State::Absent]);
+        out.clear();
+        successors(state, Action::GetLate, Some(Answer::Value(Datum::Blob(1))), 500, &mut out);
+        assert_eq!(out, []);
+        successors(state, Action::GetLate, Some(Answer::Nil), 500, &mut out);
         assert_eq!(out, [State::Absent]);
     }
 }

@@ -27,6 +27,9 @@ use synod_types::{
     SessionStamp, Shared,
 };
 
+/// The longest span after which a key is to expire.
+pub const EXPIRY_SPAN_MAX: u64 = 5_000 * MS;
+
 /// Names one attempt of one operation; never used twice.
 pub type AttemptId = u64;
 
@@ -572,7 +575,7 @@ impl Clients {
 
     /// A span of 20 ms to 2 s, as the earliest instant at which the key may be gone (see [`Self::expiry_of`]).
     fn draw_ttl(&mut self, now: Instant) -> Ttl {
-        let span = 20 * MS + self.rng.exponential(400 * MS) / MS * MS;
+        let span = (20 * MS + self.rng.exponential(400 * MS) / MS * MS).min(EXPIRY_SPAN_MAX);
         Ttl::From((now + span).saturating_sub(self.params.expiry_slack()))
     }
 
@@ -590,7 +593,7 @@ impl Clients {
 
     fn op_of(&mut self, action: Action, now: Instant) -> Op<Shared> {
         match action {
-            Action::Get => Op::Get,
+            Action::Get | Action::GetLate => Op::Get,
             Action::Exists => Op::Exists,
             Action::Set { value, when, ttl, return_old } => {
                 let bytes = match value {

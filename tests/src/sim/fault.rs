@@ -70,6 +70,8 @@ impl FaultKind {
     /// How long one lasts: mostly short, sometimes well past every timeout.
     pub fn duration(self, rng: &mut Rng) -> u64 {
         match self {
+            // A supervisor restarts a process at once; its peers may not even have noticed.
+            Self::Kill if rng.coin() => MS + rng.exponential(10 * MS),
             Self::PowerLoss | Self::Kill | Self::Blackout => 20 * MS + rng.exponential(500 * MS),
             Self::Pause | Self::DiskStall => 30 * MS + rng.exponential(300 * MS),
             Self::WallStep => 0,
@@ -88,7 +90,7 @@ impl FaultKind {
         match self {
             Self::Isolate => all(&|a, b| a == victim || b == victim),
             Self::Halves => {
-                let side = rng.next() | 1;
+                let side = rng.draw() | 1;
                 all(&|a, b| (side >> a) & 1 != (side >> b) & 1)
             }
             Self::OneWay => {

@@ -56,6 +56,9 @@ pub struct Outbox {
     pub replies: Vec<(AttemptId, Reply<Vec<u8>>)>,
 }
 
+/// Messages that must not leave before their record is durable.
+type Then = Vec<(NodeId, PeerMessage<Shared>)>;
+
 /// One core while it runs.
 pub struct Core {
     place: Place,
@@ -63,7 +66,7 @@ pub struct Core {
     wal: Wal<MemDisk>,
     inbox: Vec<Incoming>,
     /// Messages that wait for their record.
-    then: VecDeque<(Lsn, Vec<(NodeId, PeerMessage<Shared>)>)>,
+    then: VecDeque<(Lsn, Then)>,
     requests: BTreeMap<RequestId, (AttemptId, Instant)>,
     next_request: u64,
     ticks: u64,
@@ -105,7 +108,7 @@ impl Core {
     ) -> Result<Self, Violation> {
         let seed = params.options.seed;
         let mut rng = Rng::named(seed ^ life << 32, &format!("core {place}"));
-        let config = shard_config(params, place, rng.next());
+        let config = shard_config(params, place, rng.draw());
         let groups = config.groups.iter().map(|group| group.group).collect();
         let mut shard = Shard::<Shared>::new(config);
         if let Some(canary) = params.options.canary {

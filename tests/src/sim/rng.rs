@@ -25,7 +25,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         let result = self.state[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let shifted = self.state[1] << 17;
         self.state[2] ^= self.state[0];
@@ -44,7 +44,7 @@ impl Rng {
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "nothing lies below 0");
         // Multiply-shift; its bias (bound / 2^64) does not matter here.
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number in `low..=high`.
@@ -70,14 +70,14 @@ impl Rng {
 
     /// True half of the time.
     pub fn coin(&mut self) -> bool {
-        self.next() >> 63 == 1
+        self.draw() >> 63 == 1
     }
 
     /// An exponentially distributed number with this mean, capped at twelve times the mean.
     pub fn exponential(&mut self, mean: u64) -> u64 {
         // 53 random bits in (0, 1]; ln of that is exact enough on every IEEE machine only if the library agrees, so the
         // logarithm is taken in fixed point: the position of the first 1 in a row of coins, refined linearly.
-        let bits = self.next() | 1;
+        let bits = self.draw() | 1;
         let zeros = u64::from(bits.leading_zeros()).min(16);
         let fraction = (bits << (zeros + 1)) >> 48; // 16 bits: how far towards the next halving
         let halvings = (zeros << 16) + (0xffff - fraction); // in 1/65536 halvings
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn streams_repeat_and_differ_by_name() {
-        let draw = |mut rng: Rng| (0..8).map(|_| rng.next()).collect::<Vec<_>>();
+        let draw = |mut rng: Rng| (0..8).map(|_| rng.draw()).collect::<Vec<_>>();
         assert_eq!(draw(Rng::named(7, "net")), draw(Rng::named(7, "net")));
         assert_ne!(draw(Rng::named(7, "net")), draw(Rng::named(7, "disk")));
         assert_ne!(draw(Rng::named(7, "net")), draw(Rng::named(8, "net")));

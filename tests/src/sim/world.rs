@@ -124,7 +124,7 @@ impl World {
                     node: NodeId::new((index / core_count) as u16 + 1),
                     core: (index % core_count) as u16,
                 },
-                image: MemImage::new(mem_options(params), rng.next()),
+                image: MemImage::new(mem_options(params), rng.draw()),
                 running: None,
                 turn_pending: false,
                 disk_event: None,
@@ -602,7 +602,7 @@ impl World {
             if !power && self.fault_rng.coin() {
                 self.slots[core].image.complete_all();
             }
-            self.slots[core].image.crash(self.fault_rng.next());
+            self.slots[core].image.crash(self.fault_rng.draw());
         }
         if power {
             self.nodes[node].clock.reboot(now);

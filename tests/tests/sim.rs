@@ -1,0 +1,135 @@
+//! The simulator as a test: a bounded number of seeds, the same trace for the same seed, and every canary caught.
+//!
+//! `SYNOD_SIM_SEEDS=from..to` chooses other seeds (CI derives them from the commit).
+
+use std::ops::Range;
+use synod_shard::Canary;
+use synod_tests::check::coverage::Coverage;
+use synod_tests::sim::{Eyes, Options, report, run};
+
+/// Enough to meet everything in [`WANTED`] several times over, few enough for every `cargo test`.
+const SEEDS: Range<u64> = 0..24;
+
+/// What the seeds above must have met: rare paths that would otherwise go untested unnoticed.
+const WANTED: &[&str] = &[
+    "power loss",
+    "kill",
+    "blackout",
+    "isolation",
+    "halves",
+    "one-way links",
+    "star",
+    "chain",
+    "pause",
+    "disk stall",
+    "wall clock step",
+    "congestion",
+    "message lost",
+    "message doubled",
+    "message of a session that is over: dropped",
+    "message of a session that is over: a straggler",
+    "torn_tail",
+    "clean_end",
+    "read from disk",
+    "replay reads an old value",
+    "batch of several commands",
+    "stamped write answered again",
+    "write unknown for ever",
+    "asked again after a refusal",
+    "asked again after silence",
+    "Nack",
+    "Learn",
+    "Forward",
+    "two leaders, one of the past",
+    "not an integer",
+];
+
+/// Runs `seeds` on two threads; reports of failures are returned in the order of seeds.
+fn run_seeds(seeds: Range<u64>, options: fn(u64) -> Options) -> (Coverage, Vec<String>) {
+    let middle = seeds.start + (seeds.end - seeds.start) / 2;
+    let half = |seeds: Range<u64>| {
+        let mut coverage = Coverage::new();
+        let mut failures = Vec::new();
+        for seed in seeds {
+            match run(options(seed)) {
+                Ok(summary) => coverage.add(&summary.coverage),
+                Err(failure) => failures.push(failure.report),
+            }
+        }
+        (coverage, failures)
+    };
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| half(middle..seeds.end));
+        let (mut coverage, mut failures) = half(seeds.start..middle);
+        let (more, late) = second.join().expect("a failed run is caught");
+        coverage.add(&more);
+        failures.extend(late);
+        (coverage, failures)
+    })
+}
+
+#[test]
+fn seeds_are_clean_and_meet_what_they_must() {
+    let chosen = std::env::var("SYNOD_SIM_SEEDS").ok().map(|text| {
+        let (from, to) = text.split_once("..").expect("SYNOD_SIM_SEEDS is from..to");
+        from.parse().expect("a number")..to.parse().expect("a number")
+    });
+    let (coverage, failures) = run_seeds(chosen.clone().unwrap_or(SEEDS), Options::new);
+    assert!(failures.is_empty(), "{} failures, the first:\n{}", failures.len(), failures[0]);
+    if chosen.is_none() {
+        let missing = coverage.missing(WANTED);
+        assert!(missing.is_empty(), "these seeds no longer meet {missing:?}:\n{coverage}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
+    let short = |seed| Options { seconds: 10, ..Options::new(seed) };
+    let once = run(short(3)).expect("clean");
+    let again = run(short(3)).expect("clean");
+    assert_eq!(once, again);
+    assert_ne!(once.trace_hash, run(short(4)).expect("clean").trace_hash);
+}
+
+/// The first of `seeds` that catches `canary`, as (seed, invariant).
+fn caught(canary: Canary, eyes: Eyes, mut seeds: Range<u64>) -> Option<(u64, &'static str)> {
+    seeds.find_map(|seed| {
+        let options = Options { canary: Some(canary), eyes, ..Options::new(seed) };
+        let failure = run(options).err()?;
+        assert!(failure.report.contains(&report::replay_command(&options)));
+        Some((seed, failure.violation.invariant))
+    })
+}
+
+#[test]
+fn a_promise_answered_before_it_is_durable_is_caught() {
+    let found = caught(Canary::PromiseBeforeDurable, Eyes::All, 0..3);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("revealed-before-durable"));
+}
+
+#[test]
+fn a_ballot_reused_after_restart_is_caught() {
+    let found = caught(Canary::BallotReuse, Eyes::All, 0..3);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("revealed-before-durable"));
+}
+
+#[test]
+fn a_quorum_of_half_is_caught_with_and_without_inside_knowledge() {
+    let found = caught(Canary::HalfQuorum, Eyes::All, 0..3);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
+    assert!(caught(Canary::HalfQuorum, Eyes::Clients, 0..10).is_some());
+}
+
+#[test]
+fn a_no_op_over_a_reported_value_is_caught_with_and_without_inside_knowledge() {
+    let found = caught(Canary::NoopOverReported, Eyes::All, 0..6);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
+    assert!(caught(Canary::NoopOverReported, Eyes::Clients, 0..10).is_some());
+}
+
+#[test]
+fn a_watermark_applied_to_another_ballot_is_caught_with_and_without_inside_knowledge() {
+    let found = caught(Canary::WatermarkOtherBallot, Eyes::All, 0..10);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
+    assert!(caught(Canary::WatermarkOtherBallot, Eyes::Clients, 0..20).is_some());
+}
