@@ -8,5 +8,7 @@ mod describe;
 mod solo;
 
 mod elections;
+mod leases;
 mod pipelines;
+mod promises;
 mod schedules;

@@ -9,7 +9,7 @@
 
 use super::describe::{self, Bytes, node};
 use super::solo::{GROUP, config};
-use crate::{Effect, Input, Paxos, Receipt, Role, Timing};
+use crate::{Effect, Input, Paxos, Receipt, Timing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::format;
 use std::string::String;
@@ -247,24 +247,6 @@ impl Cluster {
             Wire::Beat(beat) => self.step(to, Input::Beat { from, beat }),
             Wire::BeatReply(reply) => self.step(to, Input::BeatReply { from, reply }),
         }
-    }
-
-    /// Delivers what is under way from one node to another, oldest first; answers stay on the wire.
-    pub fn deliver_between(&mut self, from: u16, to: u16) {
-        let (these, rest) =
-            core::mem::take(&mut self.wires).into_iter().partition(|p| p.from == from && p.to == to);
-        self.wires = rest;
-        let these: Vec<Packet> = these;
-        for packet in these {
-            self.deliver(packet);
-        }
-    }
-
-    /// Takes messages off the wire: lost, or held back by the test.
-    pub fn take(&mut self, mut which: impl FnMut(&Packet) -> bool) -> Vec<Packet> {
-        let (taken, rest) = core::mem::take(&mut self.wires).into_iter().partition(|packet| which(packet));
-        self.wires = rest;
-        taken
     }
 
     pub fn cut_between(&mut self, a: u16, b: u16) {
@@ -535,13 +517,6 @@ impl Cluster {
     }
     pub fn tail(&self, count: usize) -> String {
         self.trace[self.trace.len().saturating_sub(count)..].join("\n")
-    }
-    pub fn is_candidate(&self, id: u16) -> bool {
-        self.paxos(id).role() == Role::Candidate
-    }
-    /// The value that is chosen by definition, whoever knows.
-    pub fn chosen_by_definition(&self, at: u64) -> Option<String> {
-        self.chosen.get(&Slot::new(at)).map(describe::payload)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One dense line per message, record or effect: for scripts, for failed assertions, for reading a schedule.
 
-use crate::{Effect, Receipt};
+use crate::Effect;
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
@@ -65,14 +65,6 @@ pub(super) fn record(head: &RecordHead, value: Option<&Bytes>) -> String {
         RecordKind::Accept => format!("record accept {ballot} {slot}={value} (chosen {chosen})"),
         RecordKind::Learned => format!("record learned {slot}={value} (chosen {chosen})"),
         RecordKind::Mark => format!("record mark (chosen {chosen})"),
-    }
-}
-
-pub(super) fn receipt(receipt: &Receipt) -> String {
-    match receipt {
-        Receipt::Promise(ballot) => format!("promise {ballot}"),
-        Receipt::Accept { slot, ballot } => format!("accept {ballot} {slot}"),
-        Receipt::Learned { slot, .. } => format!("learned {slot}"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! P-06 and P-02: pre-vote, candidacy, reports, re-proposal.
 
+use super::cluster::Cluster;
 use super::solo::*;
 use crate::{Effect, Input};
 use std::string::String;
@@ -131,4 +132,61 @@ fn a_winner_does_not_propose_where_it_has_learned_a_chosen_value() {
         }
     }
     assert!(!lines.iter().any(|line| line.contains("s3=")), "{lines:#?}");
+}
+
+/// P-06a: of five only n2 still reaches a quorum; the old leader does not, though n2 hears it. n2 must come to lead.
+#[test]
+fn the_only_node_that_reaches_a_quorum_comes_to_lead() {
+    let mut cluster = Cluster::new(5);
+    cluster.elect(1);
+    assert!(cluster.lease(1));
+    cluster.write("before");
+    cluster.only_links(&[(2, 1), (2, 3), (2, 4), (2, 5)]);
+    cluster.until(|cluster| cluster.leader() == Some(2));
+    cluster.write("after");
+}
+
+/// P-06a, P-07a: in the chain 1 - 2 - 3 the leader n1 keeps its quorum; n3, which does not hear it, disturbs nobody.
+#[test]
+fn a_node_that_misses_the_leader_does_not_unseat_it() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    let ballot = cluster.paxos(1).leading();
+    cluster.only_links(&[(1, 2), (2, 3)]);
+    cluster.run_ms(3_000);
+    assert_eq!(cluster.paxos(1).leading(), ballot);
+}
+
+/// P-06c, P-06d: the value of the highest ballot, whoever reports it, and a no-op only where nobody reports one.
+#[test]
+fn a_winner_proposes_the_highest_ballot_and_a_no_op_only_where_nothing_was_reported() {
+    let mut n1 = Solo::from_records(
+        1,
+        &[1, 2, 3],
+        &[accept_record(ballot(1, 1), 1, "low", 0), accept_record(ballot(3, 1), 3, "own", 0)],
+    );
+    let mine = n1.until_candidate(2);
+    let reports = [(1, ballot(2, 2), "high"), (3, ballot(2, 2), "old")];
+    let lines = n1.hear(2, promise(mine, 0, &reports));
+    let records: Vec<&String> = lines.iter().filter(|line| line.starts_with("record")).collect();
+    assert_eq!(
+        records,
+        [
+            "record accept 4.n1 s1=high (chosen s0)",
+            "record accept 4.n1 s2=noop (chosen s0)",
+            "record accept 4.n1 s3=own (chosen s0)",
+            "record accept 4.n1 s4=noop (chosen s0)",
+        ]
+    );
+}
+
+/// P-06a: asking changes nothing, however high the ballot, and a clock that is far off gets no vote.
+#[test]
+fn a_pre_vote_changes_nothing_and_refuses_a_clock_that_is_far_off() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let wall = n1.now.wall;
+    assert!(n1.hear(2, pre_vote(ballot(90, 2), wall))[0].contains("granted"));
+    let far = wall.plus_ms(crate::Timing::default().skew_max_ms + 1);
+    assert!(n1.hear(2, pre_vote(ballot(91, 2), far))[0].contains("refused"));
+    assert_eq!(n1.until_pre_vote(), ballot(1, 1), "its own ballot was not raised");
 }

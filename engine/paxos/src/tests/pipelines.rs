@@ -22,3 +22,84 @@ fn a_stalled_leader_sends_no_heartbeat_for_reads_either() {
     n1.paxos.beat_if_wanted(n1.now, &mut out);
     assert_eq!(out.len(), 2);
 }
+
+/// P-03a, P-03b: chosen out of order, applied in order; a vote counts for its ballot and slot alone.
+#[test]
+fn slots_are_chosen_in_any_order_and_applied_in_order() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_leader(2);
+    n1.propose("a");
+    n1.propose("b");
+    n1.disk();
+    n1.hear(2, accepted(ballot(mine.round() + 1, 1), 2));
+    n1.hear(3, accepted(mine, 3));
+    assert!(n1.apply().is_empty());
+    n1.hear(2, accepted(mine, 2));
+    assert_eq!(n1.apply(), ["s2=a", "s3=b"]);
+}
+
+/// P-01b, P-03a: the leader's own vote counts when durable, and one peer's repeated vote is one.
+#[test]
+fn votes_are_durable_and_counted_once() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_leader(2);
+    n1.propose("a");
+    n1.hear(2, accepted(mine, 2));
+    n1.hear(2, accepted(mine, 2));
+    assert_eq!(n1.paxos.chosen(), slot(1));
+    n1.disk();
+    assert_eq!(n1.apply(), ["s2=a"]);
+}
+
+/// P-14a.
+#[test]
+fn the_window_closes_by_slots() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_leader(2);
+    let mut count = 0;
+    while n1.paxos.can_propose() {
+        n1.propose("x");
+        count += 1;
+    }
+    assert_eq!(count, synod_types::limits::WINDOW_SLOTS_MAX);
+    n1.disk();
+    n1.hear(2, accepted(mine, 2));
+    assert!(n1.paxos.can_propose());
+}
+
+/// P-14a, P-14c: by bytes; a peer that answers nothing while others do is left to pull, until its link is new.
+#[test]
+fn windows_close_by_bytes_and_a_silent_peer_is_sent_no_more() {
+    use synod_types::{NodeId, limits};
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_leader(2);
+    let big = "x".repeat(limits::WINDOW_BYTES_MAX);
+    for number in 2..6 {
+        let lines = n1.propose(&big);
+        assert!(!n1.paxos.can_propose());
+        let to_n3 = lines.iter().any(|line| line.starts_with("-> n3"));
+        assert_eq!(to_n3, number < 4, "slot {number}"); // the first, small slot is unanswered too
+        n1.disk();
+        n1.hear(2, accepted(mine, number));
+        n1.apply();
+    }
+    n1.say(Input::LinkLost { node: NodeId::new(3) });
+    assert!(n1.propose("y").iter().any(|line| line.starts_with("-> n3")));
+}
+
+/// P-09c: what has left memory is read back from the log.
+#[test]
+fn a_fetch_is_served_from_memory_and_from_the_log() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_leader(2);
+    let big = "x".repeat(600 << 10);
+    n1.propose(&big);
+    n1.propose("y");
+    n1.disk();
+    n1.hear(2, accepted(mine, 2));
+    n1.hear(2, accepted(mine, 3));
+    n1.apply();
+    let fetch = |from| synod_types::GroupMessage::Fetch { from: slot(from) };
+    assert_eq!(n1.hear(3, fetch(1)), ["read s1 for n3", "read s2 for n3"]);
+    assert_eq!(n1.hear(3, fetch(3)), ["-> n3: learn (chosen s3) [s3=y]"]);
+}

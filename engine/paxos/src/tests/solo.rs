@@ -167,10 +167,18 @@ impl Solo {
 
     /// Makes it a candidate whose own promise is durable.
     pub fn until_candidate(&mut self, friend: u16) -> Ballot {
+        self.until_candidate_of(&[friend])
+    }
+
+    /// The same, with as many pre-votes as it takes.
+    pub fn until_candidate_of(&mut self, friends: &[u16]) -> Ballot {
         let ballot = self.until_pre_vote();
         let chosen = self.paxos.chosen();
-        let message = GroupMessage::PreVoteReply { ballot, granted: true, promised: Ballot::ZERO, chosen };
-        self.hear(friend, message);
+        for &friend in friends {
+            let message =
+                GroupMessage::PreVoteReply { ballot, granted: true, promised: Ballot::ZERO, chosen };
+            self.hear(friend, message);
+        }
         self.disk();
         ballot
     }

@@ -24,3 +24,18 @@ fn a_batch_that_is_parked_half_way_answers_nobody_twice_when_leadership_is_lost(
     lab.read_done(1);
     assert_eq!(lab.unanswered(), 0);
 }
+
+/// A group that waits for a cold value holds up nobody else's.
+#[test]
+fn a_parked_group_does_not_hold_up_another() {
+    let mut lab = Lab::led_by_n1(Setup { groups: 2, ..Setup::default() });
+    lab.ask(1, set("cold", LONG));
+    lab.held_reads.insert(1);
+    let parked = lab.request(1, set_op("cold", "short", Expiry::None, true));
+    let other = lab.request_as(1, G2, synod_types::Consistency::Linearizable, set("a", "1"));
+    lab.settle();
+    assert_eq!(lab.reply(parked), None);
+    assert!(matches!(lab.reply(other), Some(Reply::Done { .. })));
+    lab.read_done(1);
+    assert!(matches!(lab.reply(parked), Some(Reply::Value { .. })));
+}

@@ -2,7 +2,7 @@
 
 use super::lab::*;
 use crate::Input;
-use synod_types::{NodeId, PeerMessage};
+use synod_types::{ErrorKind, NodeId, PeerMessage, Reply};
 
 /// P-12f: a forwarder that restarts must not take the answer to a request of its former life for the answer to a new one:
 /// it would acknowledge a write that was never executed.
@@ -23,4 +23,75 @@ fn an_answer_to_a_forward_from_before_a_restart_answers_nobody() {
     let reply = synod_types::Reply::Done { version: Default::default() };
     lab.step(2, Input::Peer { from: NodeId::new(1), message: PeerMessage::ForwardReply { id, reply } });
     assert_eq!(lab.reply(new), None, "the answer to another request");
+}
+
+/// P-12c: one hop; the forwarder looks for the leader anew.
+#[test]
+fn a_forwarded_request_is_not_forwarded_again() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    lab.run_ms(100);
+    let consistency = synod_types::Consistency::Linearizable;
+    let forward = PeerMessage::Forward { id: 9, group: G1, consistency, command: set("k", "1") };
+    lab.step(2, Input::Peer { from: NodeId::new(3), message: forward });
+    assert_eq!(lab.forwards(), [""; 0]);
+    let answers = lab.take(|packet| matches!(packet.message, PeerMessage::ForwardReply { .. }));
+    let refusal = Reply::Error(ErrorKind::NoLeader);
+    assert_eq!(answers[0].message, PeerMessage::ForwardReply { id: 9, reply: refusal });
+}
+
+/// P-14b: overload is an answer, and what was refused is not executed.
+#[test]
+fn a_full_queue_is_busy() {
+    let mut lab = Lab::led_by_n1(Setup { pending_bytes_max: 300, ..Setup::default() });
+    let first = lab.request(1, set("a", "1"));
+    lab.request(1, set("b", "1"));
+    let third = lab.request(1, set("c", "1"));
+    assert_eq!(lab.reply(third), Some(&Reply::Error(ErrorKind::Busy)));
+    lab.settle();
+    assert!(matches!(lab.reply(first), Some(Reply::Done { .. })));
+    assert_eq!(lab.ask(1, get("c")), Reply::Nil);
+}
+
+/// P-12b: a write handed to a leader whose link breaks is unknown; one that never found a leader is refused.
+#[test]
+fn what_was_handed_over_is_unknown_and_what_was_not_is_refused() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    lab.run_ms(100);
+    let handed = lab.request(2, set("a", "1"));
+    assert_eq!(lab.forwards(), ["n2 -> n1: a"]);
+    lab.cut_between(1, 2);
+    assert_eq!(lab.reply(handed), Some(&Reply::Error(ErrorKind::Unknown)));
+    lab.isolate(2);
+    lab.run_ms(1_000);
+    let kept = lab.request(2, set("b", "1"));
+    lab.run_ms(5_000);
+    assert_eq!(lab.reply(kept), Some(&Reply::Error(ErrorKind::NoLeader)));
+}
+
+/// A GET whose bytes cannot be read back says so.
+#[test]
+fn a_failed_read_is_an_error() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    lab.ask(1, set("cold", LONG));
+    let read = lab.request(1, get("cold"));
+    lab.read_fails(1);
+    assert_eq!(lab.reply(read), Some(&Reply::Error(ErrorKind::ReadFailed)));
+}
+
+/// P-12e: retried at another leader, a command of a session is executed once and answered as the first time.
+#[test]
+fn a_retry_after_a_change_of_leader_is_not_executed_again() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    let Reply::Session(session) =
+        lab.ask(1, synod_types::Command::plain(Bytes::new(), synod_types::Op::OpenSession))
+    else {
+        panic!("no session")
+    };
+    let stamp = synod_types::SessionStamp { session, sequence: 1, lowest_open: 1 };
+    assert_eq!(lab.ask(1, stamped(increment("count"), stamp)), Reply::Int(1));
+    lab.run_ms(100);
+    lab.crash(1);
+    let next = lab.until_leader();
+    assert_eq!(lab.ask(next, stamped(increment("count"), stamp)), Reply::Int(1));
+    assert!(matches!(lab.ask(next, get("count")), Reply::Value { value, .. } if value == b"1"));
 }

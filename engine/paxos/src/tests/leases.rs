@@ -1,0 +1,179 @@
+//! P-07: who is bound by a grant, how long a lease lasts, when a read may be served.
+
+use super::solo::*;
+use crate::{Effect, Input, Timing};
+use std::string::String;
+use std::vec::Vec;
+use synod_types::{Ballot, Mono, Nanos};
+
+const ALL: [u16; 3] = [1, 2, 3];
+
+/// A follower that has promised `theirs` and granted its node a lease just now.
+fn granted(theirs: Ballot) -> Solo {
+    let mut n1 = Solo::new(1, &ALL);
+    n1.hear_beat(theirs, 0);
+    n1.disk();
+    let lines = n1.hear_beat(theirs, 0);
+    assert!(lines.iter().any(|line| line.starts_with("~> n2: beat-reply")), "{lines:#?}");
+    n1
+}
+
+fn silent_or_refused(lines: &[String]) -> bool {
+    lines.iter().all(|line| line.contains("prevote-refused"))
+}
+
+/// P-07a.
+#[test]
+fn a_grant_refuses_others_until_it_ends() {
+    let mut n1 = granted(ballot(1, 2));
+    n1.pass(Nanos(Timing::default().lease.0 - 1));
+    assert!(n1.hear(3, prepare(ballot(2, 3), 1)).is_empty());
+    let wall = n1.now.wall;
+    assert!(silent_or_refused(&n1.hear(3, pre_vote(ballot(2, 3), wall))));
+    n1.pass(Nanos(1));
+    assert!(n1.hear(3, pre_vote(ballot(2, 3), wall))[0].contains("prevote-granted"));
+    assert_eq!(n1.hear(3, prepare(ballot(2, 3), 1)).len(), 1);
+}
+
+/// P-07a: the holder itself may raise its ballot.
+#[test]
+fn a_grant_does_not_bind_against_its_holder() {
+    let mut n1 = granted(ballot(1, 2));
+    assert_eq!(n1.hear(2, prepare(ballot(2, 2), 1)).len(), 1);
+}
+
+/// P-07a: another's heartbeat in a higher ballot gets neither a promise nor a grant.
+#[test]
+fn a_grant_is_not_given_twice() {
+    let mut n1 = granted(ballot(1, 2));
+    assert!(n1.hear_beat(ballot(2, 3), 0).is_empty());
+}
+
+/// P-07c.
+#[test]
+fn a_restarted_acceptor_is_silent_for_one_lease() {
+    let mut n1 = Solo::new(1, &ALL);
+    n1.now.mono = Mono(1_000_000_000 + Timing::default().lease.0 - 1);
+    assert!(n1.hear(3, prepare(ballot(2, 3), 1)).is_empty());
+    let wall = n1.now.wall;
+    assert!(silent_or_refused(&n1.hear(3, pre_vote(ballot(2, 3), wall))));
+    assert!(n1.hear_beat(ballot(2, 3), 0).is_empty());
+    n1.pass(Nanos(1));
+    assert_eq!(n1.hear(3, prepare(ballot(2, 3), 1)).len(), 1);
+}
+
+/// P-07d: seeing a ballot is not promising it.
+#[test]
+fn a_heartbeat_is_answered_under_a_durable_promise_only() {
+    let mut n1 = Solo::new(1, &ALL);
+    let theirs = ballot(1, 2);
+    assert_eq!(n1.hear_beat(theirs, 0), ["record promise 1.n2 (chosen s0)"]);
+    assert!(n1.hear_beat(theirs, 0).is_empty());
+    n1.disk();
+    assert_eq!(n1.hear_beat(theirs, 0), ["~> n2: beat-reply 1.n2 (chosen s0)"]);
+}
+
+/// Sends the heartbeats a read wants now; gives their clock.
+fn beat_now(n1: &mut Solo) -> Mono {
+    assert!(n1.paxos.read_ticket().is_some());
+    let mut out = Vec::new();
+    n1.paxos.beat_if_wanted(n1.now, &mut out);
+    match out.first() {
+        Some(Effect::Beat { beat, .. }) => beat.sent_at,
+        other => panic!("no heartbeat: {other:?}"),
+    }
+}
+
+/// P-07b: from the sending, however late the answer comes.
+#[test]
+fn a_lease_counts_from_sending_less_the_drift() {
+    let timing = Timing::default();
+    let mut n1 = Solo::new(1, &ALL);
+    let mine = n1.until_leader(2);
+    n1.pass_ms(1);
+    let sent = beat_now(&mut n1);
+    assert!(!n1.paxos.lease_valid(n1.now.mono));
+    n1.pass_ms(200);
+    n1.hear_beat_reply(2, mine, sent);
+    let end = Mono(sent.0 + timing.lease.0 - timing.drift.0);
+    assert!(n1.paxos.lease_valid(Mono(end.0 - 1)));
+    assert!(!n1.paxos.lease_valid(end));
+}
+
+/// P-07b: one of five is no quorum, with the leader two are none either.
+#[test]
+fn a_lease_takes_an_accept_quorum() {
+    let mut n1 = Solo::new(1, &[1, 2, 3, 4, 5]);
+    let mine = n1.until_candidate_of(&[2, 3]);
+    for from in [2, 3] {
+        n1.hear(from, promise(mine, 0, &[]));
+    }
+    n1.pass_ms(1);
+    let sent = beat_now(&mut n1);
+    n1.hear_beat_reply(2, mine, sent);
+    assert!(!n1.paxos.lease_valid(n1.now.mono));
+    n1.hear_beat_reply(2, mine, sent);
+    assert!(!n1.paxos.lease_valid(n1.now.mono), "a repeated answer is one answer");
+    n1.hear_beat_reply(3, mine, sent);
+    assert!(n1.paxos.lease_valid(n1.now.mono));
+}
+
+/// P-07e.
+#[test]
+fn a_leader_is_bound_by_its_own_lease() {
+    let mut n1 = Solo::new(1, &ALL);
+    let mine = n1.until_leader(2);
+    n1.pass_ms(1);
+    let sent = beat_now(&mut n1);
+    n1.hear_beat_reply(2, mine, sent);
+    let higher = ballot(mine.round() + 1, 3);
+    assert!(n1.hear(3, prepare(higher, 1)).is_empty());
+    let wall = n1.now.wall;
+    assert!(silent_or_refused(&n1.hear(3, pre_vote(higher, wall))));
+    assert_eq!(n1.paxos.leading(), Some(mine));
+    n1.pass(Timing::default().lease);
+    assert_eq!(n1.hear(3, prepare(higher, 1)).len(), 1);
+    assert_eq!(n1.paxos.leading(), None);
+}
+
+/// P-07f: an answer to a heartbeat from before the read says nothing about the time after it.
+#[test]
+fn a_ticket_is_valid_by_a_later_heartbeat_only() {
+    let mut n1 = Solo::new(1, &ALL);
+    let mine = n1.until_leader(2);
+    n1.pass_ms(1);
+    let before = beat_now(&mut n1);
+    let ticket = n1.paxos.read_ticket().unwrap();
+    n1.hear_beat_reply(2, mine, before);
+    assert!(!n1.paxos.ticket_valid(ticket, n1.now.mono), "although there is a lease");
+    assert!(n1.paxos.lease_valid(n1.now.mono));
+    let after = beat_now(&mut n1);
+    assert!(after > before, "in the same instant, too");
+    n1.hear_beat_reply(2, mine, after);
+    assert!(n1.paxos.ticket_valid(ticket, n1.now.mono));
+}
+
+/// P-07f: answers in another ballot, or to a heartbeat never sent, confirm nothing.
+#[test]
+fn foreign_answers_confirm_nothing() {
+    let mut n1 = Solo::new(1, &ALL);
+    let mine = n1.until_leader(2);
+    n1.pass_ms(1);
+    let sent = beat_now(&mut n1);
+    n1.hear_beat_reply(2, ballot(mine.round() + 1, 1), sent);
+    n1.hear_beat_reply(2, mine, Mono(sent.0 + 1));
+    assert!(!n1.paxos.lease_valid(n1.now.mono));
+}
+
+/// P-06g: nobody answers it; its heartbeats would keep those who hear it from electing a better one.
+#[test]
+fn an_unconfirmed_leader_steps_down_after_two_leases() {
+    let mut n1 = Solo::new(1, &ALL);
+    n1.until_leader(2);
+    n1.pass(Nanos(2 * Timing::default().lease.0));
+    n1.say(Input::Tick { stalled: false });
+    assert!(n1.paxos.leading().is_some());
+    n1.pass_ms(1);
+    n1.say(Input::Tick { stalled: false });
+    assert_eq!(n1.paxos.leading(), None);
+}
