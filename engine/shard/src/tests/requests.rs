@@ -2,7 +2,8 @@
 
 use super::lab::*;
 use crate::Input;
-use synod_types::{ErrorKind, NodeId, PeerMessage, Reply};
+use alloc::vec::Vec;
+use synod_types::{ErrorKind, Expiry, NodeId, PeerMessage, Reply, RequestId, Slot};
 
 /// P-12f: a forwarder that restarts must not take the answer to a request of its former life for the answer to a new one:
 /// it would acknowledge a write that was never executed.
@@ -94,4 +95,62 @@ fn a_retry_after_a_change_of_leader_is_not_executed_again() {
     let next = lab.until_leader();
     assert_eq!(lab.ask(next, stamped(increment("count"), stamp)), Reply::Int(1));
     assert!(matches!(lab.ask(next, get("count")), Reply::Value { value, .. } if value == b"1"));
+}
+
+/// P-04: what comes while the pipeline is full is one batch, and no clock has to tick for it.
+#[test]
+fn what_arrives_while_the_pipeline_is_full_is_one_batch() {
+    let mut lab = Lab::led_by_n1(Setup { pipeline_slots: 1, ..Setup::default() });
+    let requests: Vec<RequestId> = ["a", "b", "c"]
+        .into_iter()
+        .map(|key| {
+            let request = lab.request(1, set(key, "1"));
+            lab.turn_end(1);
+            request
+        })
+        .collect();
+    lab.settle();
+    let slots: Vec<Slot> = requests
+        .iter()
+        .map(|&request| match lab.reply(request) {
+            Some(Reply::Done { version }) => version.slot,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(slots[1], slots[0].next());
+    assert_eq!(slots[2], slots[1]);
+}
+
+/// P-09a.
+#[test]
+fn heartbeats_of_all_groups_travel_together() {
+    let mut lab = Lab::led_by_n1(Setup { groups: 2, ..Setup::default() });
+    lab.pass_ms(50);
+    lab.tick(1);
+    lab.turn_end(1);
+    let sent = lab.take(|packet| packet.to == 2);
+    let groups: Vec<_> = sent
+        .iter()
+        .map(|packet| match &packet.message {
+            PeerMessage::Beats(beats) => beats.iter().map(|beat| beat.group).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(groups, [[G1, G2]]);
+}
+
+/// P-16b: applied time passes an expiry that is due although nobody writes, and stays where it is while none is.
+#[test]
+fn an_expiry_that_is_due_moves_applied_time_on() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    lab.ask(1, set_op("k", "1", Expiry::After(100), false));
+    let due = lab.now().wall.plus_ms(100);
+    let state = |lab: &Lab| lab.shard(1).status().next().map(|status| (status.applied_ts, status.applied));
+    lab.run_ms(90);
+    assert!(state(&lab).unwrap().0 < due);
+    lab.run_ms(30);
+    let after = state(&lab);
+    assert!(after.unwrap().0 >= due);
+    lab.run_ms(500);
+    assert_eq!(state(&lab), after, "one empty slot is enough");
 }
