@@ -2,6 +2,7 @@
 
 use crate::histogram::Latencies;
 use crate::options::Options;
+use crate::workload::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -226,7 +227,9 @@ impl Report {
             "{:<6} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
             "", "offered/s", "achieved/s", "p50", "p90", "p99", "p99.9", "max", "errors", "unknown", "verify"
         );
-        for (name, operation) in &self.operations {
+        // In the order of the phases, not of the alphabet.
+        let in_order = Kind::ALL.iter().filter_map(|kind| self.operations.get_key_value(kind.name()));
+        for (name, operation) in in_order {
             let _ = writeln!(
                 out,
                 "{:<6} {:>11.0} {:>11.0} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",

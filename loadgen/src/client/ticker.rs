@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Default)]
 struct Slot {
     waker: Mutex<Option<Waker>>,
+    /// The task had a turn since the last tick, so it needs no waking for this one.
+    had_turn: AtomicBool,
     /// A wake is on its way. Wakes of a thread that is kept from running must not pile up: the executor counts the
     /// references to a task in 16 bits.
     under_way: AtomicBool,
@@ -33,6 +35,7 @@ impl Ticker {
     /// Wakes this task from now on. To be called in each of its turns.
     pub(super) fn set(&self, waker: &Waker) {
         self.slot.under_way.store(false, Ordering::Release);
+        self.slot.had_turn.store(true, Ordering::Release);
         let mut slot = lock(&self.slot);
         if !slot.as_ref().is_some_and(|set| set.will_wake(waker)) {
             *slot = Some(waker.clone());
@@ -42,7 +45,8 @@ impl Ticker {
 
 fn tick(slot: &Weak<Slot>, every: Duration) {
     while let Some(slot) = slot.upgrade() {
-        if !slot.under_way.swap(true, Ordering::AcqRel) {
+        let had_turn = slot.had_turn.swap(false, Ordering::AcqRel);
+        if !had_turn && !slot.under_way.swap(true, Ordering::AcqRel) {
             let waker = lock(&slot).clone();
             match waker {
                 Some(waker) => waker.wake(),

@@ -44,7 +44,6 @@ impl Driver {
         }
         let mut decoder = std::mem::take(&mut self.links[link].decoder);
         decoder.feed(bytes);
-        self.links[link].heard_ns = now_ns;
         loop {
             match decoder.next_ref() {
                 Ok(Some(response)) => self.on_response(link, response, now_ns),
@@ -74,13 +73,14 @@ impl Driver {
         }
         match self.ops.get_mut(id) {
             Some(op) if op.spot == Spot::Sent(link) => op.spot = Spot::Moving,
-            // It was given up meanwhile, and told so; the answer changes nothing.
-            _ => {
+            // It was given up meanwhile and counted so; the answer only makes room.
+            _ if self.links[link].note_answered_late(now_ns) => {
                 self.tally.replies_late += 1;
                 return;
             }
+            _ => return self.lose(link, "answered twice", now_ns),
         }
-        self.links[link].outstanding -= 1;
+        self.links[link].note_answered(now_ns);
         match response.body {
             ResponseBodyRef::Reply(reply, _) => self.on_reply(id, reply, now_ns),
             ResponseBodyRef::Other(ResponseBody::Failed(failure), _) => self.on_failure(id, failure, now_ns),
@@ -89,8 +89,7 @@ impl Driver {
     }
 
     fn on_control(&mut self, link: usize, body: ResponseBodyRef<'_>, now_ns: u64) {
-        let state = &mut self.links[link];
-        state.control_open = state.control_open.saturating_sub(1);
+        self.links[link].note_told(now_ns);
         match body {
             ResponseBodyRef::Other(ResponseBody::Topology(view), _) => self.learn(link, &view, now_ns),
             ResponseBodyRef::Other(ResponseBody::Failed(Failure::Unavailable), _) => {}

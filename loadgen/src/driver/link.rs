@@ -28,11 +28,14 @@ pub(super) struct Link {
     pub(super) decoder: ResponseDecoder,
     /// To be sent.
     pub(super) out: Vec<u8>,
-    /// Operations sent and not answered.
+    /// Operations sent and not answered, given up or not: the other side has them all.
     pub(super) outstanding: u32,
+    /// Of them, those given up.
+    pub(super) given_up: u32,
     /// Topology requests sent and not answered.
     pub(super) control_open: u32,
-    /// The last sign of life while something was owed.
+    /// The last answer to an operation while one is owed, else the last sign of life. A server that says who leads and
+    /// does nothing else is as good as silent.
     pub(super) heard_ns: u64,
     backoff: Duration,
     /// Whether it was ever tried to an end, good or bad.
@@ -47,6 +50,7 @@ impl Link {
             decoder: ResponseDecoder::new(),
             out: Vec::new(),
             outstanding: 0,
+            given_up: 0,
             control_open: 0,
             heard_ns: 0,
             backoff: BACKOFF_FIRST,
@@ -56,9 +60,38 @@ impl Link {
     pub(super) fn is_up(&self) -> bool {
         self.state == State::Up
     }
-    /// Something will be owed from now on.
+    /// An operation is sent.
     pub(super) fn note_sent(&mut self, now_ns: u64) {
+        if self.outstanding == 0 {
+            self.heard_ns = now_ns;
+        }
+        self.outstanding += 1;
+    }
+    /// An operation was answered.
+    pub(super) fn note_answered(&mut self, now_ns: u64) {
+        self.outstanding -= 1;
+        self.heard_ns = now_ns;
+    }
+    /// An operation that had been given up was answered. Returns whether there was one.
+    pub(super) fn note_answered_late(&mut self, now_ns: u64) -> bool {
+        let expected = self.given_up > 0;
+        if expected {
+            self.given_up -= 1;
+            self.note_answered(now_ns);
+        }
+        expected
+    }
+    /// A question about the cluster is sent.
+    pub(super) fn note_asked(&mut self, now_ns: u64) {
         if self.outstanding == 0 && self.control_open == 0 {
+            self.heard_ns = now_ns;
+        }
+        self.control_open += 1;
+    }
+    /// A question about the cluster was answered.
+    pub(super) fn note_told(&mut self, now_ns: u64) {
+        self.control_open = self.control_open.saturating_sub(1);
+        if self.outstanding == 0 {
             self.heard_ns = now_ns;
         }
     }
@@ -83,6 +116,7 @@ impl Link {
         self.decoder = ResponseDecoder::new();
         self.out.clear();
         self.outstanding = 0;
+        self.given_up = 0;
         self.control_open = 0;
         self.was_tried = true;
     }
@@ -113,12 +147,41 @@ mod tests {
         link.come_up();
         assert!(!link.is_stalled(100, 10));
         link.note_sent(95);
-        link.outstanding = 1;
         assert!(!link.is_stalled(105, 10));
         assert!(link.is_stalled(106, 10));
-        link.heard_ns = 100;
+        link.note_sent(100);
+        link.note_answered(100);
         link.note_sent(106);
         assert!(!link.is_stalled(110, 10));
         assert!(link.is_stalled(111, 10), "what is sent later does not reset the silence");
+        link.note_answered(111);
+        link.note_answered(111);
+        assert!(!link.is_stalled(200, 10), "nothing is owed");
+    }
+
+    #[test]
+    fn talk_about_the_cluster_is_no_answer() {
+        let mut link = Link::new(0);
+        link.come_up();
+        link.note_asked(100);
+        assert!(link.is_stalled(111, 10));
+        link.note_told(111);
+        assert!(!link.is_stalled(150, 10));
+        link.note_sent(200);
+        link.note_asked(205);
+        link.note_told(209);
+        assert!(link.is_stalled(211, 10));
+    }
+
+    #[test]
+    fn what_was_given_up_is_still_owed() {
+        let mut link = Link::new(0);
+        link.come_up();
+        link.note_sent(1);
+        assert!(!link.note_answered_late(2), "nothing was given up");
+        link.given_up += 1;
+        assert_eq!(link.outstanding, 1);
+        assert!(link.note_answered_late(2));
+        assert_eq!((link.outstanding, link.given_up), (0, 0));
     }
 }

@@ -292,6 +292,7 @@ impl Driver {
             self.next_sweep_ns = now_ns + SWEEP_NS;
             self.sweep(now_ns);
         }
+        self.turn_links();
         self.move_waiting(now_ns);
         self.ask_topology(now_ns);
         self.open_sessions(now_ns);

@@ -13,6 +13,10 @@ use std::time::Duration;
 /// Draws before it is concluded that no key will do at the moment.
 const KEY_DRAWS: u32 = 64;
 
+/// Operations that preload and audit keep open: enough to fill every batch, few enough that a small machine is not pushed
+/// into the very stalls that the load is to look for.
+const SWEEP_OPEN_MAX: usize = 512;
+
 /// `duration` in nanoseconds; options are checked to be far below the most that fits.
 pub(super) fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -94,7 +98,7 @@ impl Driver {
         if now_ns >= until_ns {
             *next = end;
         }
-        let room = self.outstanding_max().min(OPEN_MAX);
+        let room = self.outstanding_max().min(SWEEP_OPEN_MAX);
         while *next < end && self.load_open < room {
             let deadline_ns = now_ns + ns(self.options.timeout);
             let begun = self.begin_write(*next, Stage::Preload, now_ns, deadline_ns, now_ns);
@@ -109,7 +113,7 @@ impl Driver {
             self.tally.audit.unread += (keys.len() - *next) as u64;
             *next = keys.len();
         }
-        let room = self.outstanding_max().min(OPEN_MAX);
+        let room = self.outstanding_max().min(SWEEP_OPEN_MAX);
         while *next < keys.len() && self.load_open < room {
             self.begin_read(keys[*next], Stage::Audit, now_ns, until_ns, now_ns);
             *next += 1;
@@ -148,6 +152,7 @@ impl Driver {
         }
         let room = self.outstanding_max();
         for link in 0..self.links.len() {
+            self.prefer_link(link);
             while self.links[link].is_up()
                 && self.links[link].outstanding < self.options.inflight
                 && self.load_open < room

@@ -141,7 +141,8 @@ impl Driver {
         Some(found)
     }
 
-    /// A link to the endpoint that has room, in turn.
+    /// A link to the endpoint that has room: in one turn of the driver the same one as long as it has, so that what leaves
+    /// together leaves in one write; in the next turn the next one.
     fn free_link(&mut self, endpoint: usize) -> Option<usize> {
         let links = &self.links_of[endpoint];
         let has_room = |link: usize| {
@@ -150,16 +151,28 @@ impl Driver {
         };
         let cursor = self.cursors[endpoint];
         let step = (0..links.len()).find(|step| has_room(links[(cursor + step) % links.len()]))?;
-        let at = (cursor + step) % links.len();
-        self.cursors[endpoint] = at + 1;
-        Some(links[at])
+        self.cursors[endpoint] = (cursor + step) % links.len();
+        Some(links[self.cursors[endpoint]])
+    }
+
+    /// What leaves from now on leaves over the next links.
+    pub(super) fn turn_links(&mut self) {
+        for (cursor, links) in self.cursors.iter_mut().zip(&self.links_of) {
+            *cursor = if *cursor + 1 < links.len() { *cursor + 1 } else { 0 };
+        }
+    }
+
+    /// What leaves next to the link's endpoint leaves over this link, if it has room.
+    pub(super) fn prefer_link(&mut self, link: usize) {
+        let endpoint = self.links[link].endpoint;
+        let position = self.links_of[endpoint].iter().position(|&other| other == link);
+        self.cursors[endpoint] = position.expect("a link is among those of its endpoint");
     }
 
     fn send(&mut self, id: OpId, link: usize, now_ns: u64) {
         let target = &mut self.links[link];
         assert!(target.is_up(), "an operation for a connection that is not up");
         target.note_sent(now_ns);
-        target.outstanding += 1;
         let op = self.ops.get_mut(id).expect("an operation is sent while it is open");
         op.spot = Spot::Sent(link);
         op.sent_ns = now_ns;
@@ -229,7 +242,8 @@ impl Driver {
             let op = self.ops.get(id).expect("selected just now");
             let is_sent = matches!(op.spot, Spot::Sent(_));
             if let Spot::Sent(link) = op.spot {
-                self.links[link].outstanding -= 1;
+                // It keeps its place on the connection: a cluster that is behind must not be sent more and more.
+                self.links[link].given_up += 1;
             }
             match op.work {
                 Work::Write { .. } if is_sent || op.doubtful => {
@@ -294,8 +308,7 @@ impl Driver {
     pub(super) fn ask_topology_on(&mut self, link: usize, now_ns: u64) {
         let target = &mut self.links[link];
         assert!(matches!(target.state, State::Probing | State::Up), "asked where nobody listens");
-        target.note_sent(now_ns);
-        target.control_open += 1;
+        target.note_asked(now_ns);
         binary::encode_topology(&mut target.out, OpId::CONTROL | link as u64);
     }
 

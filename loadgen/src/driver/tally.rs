@@ -118,6 +118,13 @@ pub struct AuditTally {
     pub unread: u64,
 }
 
+impl AuditTally {
+    /// Keys that do not hold what they must.
+    pub fn missing(&self) -> u64 {
+        self.absent + self.stale + self.invented + self.corrupt
+    }
+}
+
 /// Everything one generator thread counts.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {

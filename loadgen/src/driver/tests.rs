@@ -498,6 +498,46 @@ fn the_closed_loop_keeps_its_connections_busy() {
 }
 
 #[test]
+fn a_cluster_that_is_behind_is_not_sent_more_and_more() {
+    // Nothing is answered but who leads. Every request is given up after 100 ms; a connection after 300 ms.
+    let told = Options { timeout: Duration::from_millis(100), ..options() };
+    let mut world = World::new(told, Faults::default(), 23);
+    world.open();
+    world.preload();
+    world.cluster.faults = Faults { swallow: 1000, ..Faults::default() };
+    let order = world.load(Mix::Only(Kind::Read), 1000);
+    let before = world.cluster.requests;
+    world.perform(order);
+    let asked = world.cluster.requests - before;
+    let lives = world.connects.values().sum::<u64>();
+    assert!(asked <= lives * 8, "{asked} requests on {lives} connections with room for 8 each");
+    let (tally, _) = world.driver.finish();
+    assert_sums(&tally);
+    assert!(tally.error_kinds.contains_key("connection silent"), "{:?}", tally.error_kinds);
+    assert_eq!((tally.measured[1].offered, tally.measured[1].errors), (2000, 2000));
+}
+
+#[test]
+fn an_answer_that_comes_late_makes_room_and_nothing_else() {
+    // A network that is slower than the patience of half of the requests.
+    let told = Options { inflight: 2, ..options() };
+    let mut world = World::new(told, Faults::default(), 24);
+    world.open();
+    world.preload();
+    world.driver.options.timeout = Duration::from_millis(1);
+    let order = world.load(Mix::ReadShare(0.5), 1000);
+    world.perform(order);
+    world.driver.options.timeout = Duration::from_secs(2);
+    world.audit();
+    let (tally, ledger) = world.driver.finish();
+    assert_sums(&tally);
+    assert!(tally.replies_late > 100, "{}", tally.replies_late);
+    assert!(tally.measured[1].achieved > 10 && ledger.unknown() > 10);
+    assert_eq!(tally.reconnects, 0);
+    assert_eq!((tally.verify_failures, tally.audit.missing()), (0, 0), "{:?}", tally.findings);
+}
+
+#[test]
 fn one_key_for_all_is_written_one_at_a_time_and_loses_nothing() {
     let told = Options { keys: 1, rate: 200, ..options() };
     let (tally, ledger) = World::run(told, Faults::default(), 17, Mix::ReadShare(0.5));

@@ -74,7 +74,8 @@ pub(crate) struct FakeCluster {
     /// Writes that take effect some requests later.
     late: Vec<(u64, Vec<u8>, Vec<u8>)>,
     slot: u64,
-    requests: u64,
+    /// Commands that came in.
+    pub(crate) requests: u64,
     random: Random,
     /// Requests that were answered by a node that does not lead.
     pub(crate) forwarded: u64,

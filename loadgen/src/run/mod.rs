@@ -234,11 +234,10 @@ fn report_of(options: &Options, tally: &Tally) -> Report {
 
 fn set_audit(report: &mut Report, tally: &Tally, acked: u64) {
     let found = tally.audit;
-    let missing = found.absent + found.stale + found.invented + found.corrupt;
     let audit = AuditReport {
         keys: found.keys,
         acked,
-        missing,
+        missing: found.missing(),
         absent: found.absent,
         stale: found.stale,
         invented: found.invented,
