@@ -8,9 +8,10 @@ use crate::runtime::io::{Io, LOG_RAM_BYTES_MAX, Requester};
 use crate::runtime::mailbox::{Mail, Outboxes};
 use crate::runtime::notify::Notify;
 use crate::runtime::peer::Links;
-use crate::runtime::replay;
+use crate::runtime::replay::{self, Opened};
 use crate::runtime::snapshot::CorePage;
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(crate) struct Core {
     shard: Shard<Shared>,
     /// What effects touch.
     pub io: Io,
+    /// Where to note that the log was begun, until that is done.
+    begun: Option<PathBuf>,
     /// What all client connections have in common.
     pub server: Rc<ServerConfig>,
     page_at: Mono,
@@ -97,7 +100,8 @@ impl Core {
             seed: replay::seed()?,
         });
         let turn = Rc::new(Notify::default());
-        let (wal, shard) = replay::open(me, setup, shard, Rc::clone(&turn), LOG_RAM_BYTES_MAX).await?;
+        let Opened { wal, shard, begun } =
+            replay::open(me, setup, shard, Rc::clone(&turn), LOG_RAM_BYTES_MAX).await?;
         let links = Links::new(setup.peers().map(|member| member.id));
         let io = Io::new(wal, links, Clients::default(), Outboxes::new(usize::from(cores)));
         let server = Rc::new(ServerConfig {
@@ -110,7 +114,7 @@ impl Core {
             port: setup.own().client_port,
             ..ServerConfig::default()
         });
-        let core = Self { me, node: Arc::clone(&node), shard, io, server, page_at: Mono::ZERO };
+        let core = Self { me, node: Arc::clone(&node), shard, io, begun, server, page_at: Mono::ZERO };
         Ok(Running { core: Rc::new(RefCell::new(core)), turn, node, me })
     }
 
@@ -175,6 +179,11 @@ impl Core {
     fn turn(&mut self) {
         match self.io.wal.poll() {
             Ok(Some(lsn)) => {
+                if let Some(file) = self.begun.take()
+                    && let Err(error) = replay::begin(&file)
+                {
+                    fatal(&format!("cannot write {}: {error}", file.display()));
+                }
                 self.io.release(lsn);
                 self.step(Input::Durable { lsn }, clock::now());
             }

@@ -5,7 +5,7 @@ use crate::runtime::notify::Notify;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use synod_shard::{Effect, Input, Shard};
 use synod_types::record::RECORD_HEAD_BYTES;
@@ -13,8 +13,10 @@ use synod_types::{CoreId, Location, Now, RecordHead, Shared};
 use synod_wal::uring::{UringDisk, UringOptions};
 use synod_wal::{Wal, WalOptions, WhenEmpty};
 
-/// Says that the logs were begun: from then on an empty log is a lost one.
-const BEGUN_FILE: &str = "logs.begun";
+/// Where it is noted that a core's log was begun: from then on an empty log is a lost one.
+fn begun_file(setup: &NodeSetup, core: CoreId) -> PathBuf {
+    setup.data.path().join(format!("core-{}.begun", core.get()))
+}
 
 /// A seed for jitter and hashing.
 pub(crate) fn seed() -> Result<u64, RunError> {
@@ -33,10 +35,10 @@ pub(crate) async fn open(
     mut shard: Shard<Shared>,
     turn: Rc<Notify>,
     ram_bytes_max: usize,
-) -> Result<(Wal<UringDisk>, Shard<Shared>), RunError> {
+) -> Result<Opened, RunError> {
     let failed = |error: &dyn std::fmt::Display| RunError::Failed(format!("core {}: {error}", me.get()));
     let dir = setup.core_dir(me);
-    let begun = setup.data.path().join(BEGUN_FILE);
+    let begun = begun_file(setup, me);
     let used = begun.exists();
     let options = UringOptions { wake: Rc::new(move || turn.notify()), background_cpus: Vec::new() };
     let disk = UringDisk::open(&dir, options).await.map_err(|error| failed(&error))?;
@@ -56,10 +58,7 @@ pub(crate) async fn open(
         return Err(failed(&error));
     }
     eprintln!("synod: core {}: log: {report}", me.get());
-    if !used {
-        begin(setup.data.path()).map_err(|error| failed(&error))?;
-    }
-    Ok((wal, shard))
+    Ok(Opened { wal, shard, begun: (!used).then_some(begun) })
 }
 
 /// Whose log it is: cluster and incarnation, which is random per format and so names node and life too.
@@ -70,10 +69,23 @@ fn tag(setup: &NodeSetup) -> [u8; 32] {
     tag
 }
 
-/// Remembers, before anything is promised, that logs exist. Every core does it; the file is the same.
-fn begin(data: &Path) -> std::io::Result<()> {
-    File::create(data.join(BEGUN_FILE))?.sync_all()?;
-    File::open(data)?.sync_all()
+/// A core's log, open, and what it says.
+pub(crate) struct Opened {
+    /// The log.
+    pub wal: Wal<UringDisk>,
+    /// The shard that knows what the log says.
+    pub shard: Shard<Shared>,
+    /// To be given to [`begin`] when the first record is durable and before anybody is told; nothing where that was done in
+    /// an earlier life.
+    pub begun: Option<PathBuf>,
+}
+
+/// Remembers that this core's log holds something. Not earlier: a node that is killed before its first segment exists has
+/// promised nothing and may begin anew.
+pub(crate) fn begin(file: &Path) -> std::io::Result<()> {
+    File::create(file)?.sync_all()?;
+    let dir = file.parent().expect("the file lies in the data directory");
+    File::open(dir)?.sync_all()
 }
 
 fn replay_record(shard: &mut Shard<Shared>, dir: &Path, bytes: &[u8], at: Location) -> Result<(), String> {
