@@ -116,11 +116,7 @@ async fn measure(dir: &Path, duration: Duration) {
     let count = wal.durable().get() - first;
     println!("512 in flight: {:.0} durable records/s", count as f64 / start.elapsed().as_secs_f64());
 
-    while wal.durable() < wal.appended() {
-        wal.submit().expect("submit");
-        bell.wait().await;
-        wal.poll().expect("poll");
-    }
+    drain(&mut wal, &bell).await;
     let (start, mut open, mut latencies) = (Instant::now(), VecDeque::new(), Vec::new());
     for tick in 0.. {
         let due = start + Duration::from_millis(tick);
@@ -154,11 +150,7 @@ async fn measure(dir: &Path, duration: Duration) {
         wal.submit().expect("submit");
     }
     tell("20 000/s offered", start, latencies);
-    while wal.durable() < wal.appended() {
-        wal.submit().expect("submit");
-        bell.wait().await;
-        wal.poll().expect("poll");
-    }
+    drain(&mut wal, &bell).await;
 
     let (start, mut latencies) = (Instant::now(), Vec::new());
     while start.elapsed() < duration {
@@ -172,6 +164,18 @@ async fn measure(dir: &Path, duration: Duration) {
         latencies.push(began.elapsed());
     }
     tell("one at a time", start, latencies);
+}
+
+/// Waits until everything is durable. What rang the bell last may not have been polled yet, so that comes first.
+async fn drain(wal: &mut Wal<UringDisk>, bell: &Bell) {
+    loop {
+        wal.poll().expect("poll");
+        wal.submit().expect("submit");
+        if wal.durable() == wal.appended() {
+            return;
+        }
+        bell.wait().await;
+    }
 }
 
 fn tell(load: &str, start: Instant, mut latencies: Vec<Duration>) {

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// One write of zeros: what a log write has to wait behind at worst.
 const CHUNK_BYTES: usize = 256 << 10;
+/// The same when the log waits for this very file, and nothing else matters.
+const CHUNK_HURRIED_BYTES: usize = 1 << 20;
 /// However idle the log was, a segment is made within this time.
 const FILL_TIME_MAX: Duration = Duration::from_secs(2);
 /// The thread looks up this often while it waits: bounds how long dropping the disk takes.
@@ -53,7 +55,8 @@ impl<'a> Pace<'a> {
     /// For `segment`, asked for `since_last` after the one before.
     pub(super) fn behind(signals: &'a Signals, segment: u32, since_last: Option<Duration>) -> Self {
         let span = since_last.map_or(Duration::ZERO, |since| (since / 2).min(FILL_TIME_MAX));
-        Self { signals: Some(signals), segment, began: Instant::now(), span, hurried: Cell::new(false) }
+        let hurried = Cell::new(span.is_zero());
+        Self { signals: Some(signals), segment, began: Instant::now(), span, hurried }
     }
 
     /// Waits until `done` of `size` bytes may have been written. False when it is time to give up.
@@ -85,7 +88,7 @@ pub(super) fn fill(path: &Path, size: u64, head: &[u8], pace: &Pace<'_>) -> io::
     options.write(true).create(true).truncate(true);
     let file = open_direct(&mut options, path)?;
     file.set_len(size)?;
-    let mut chunk = memmap2::MmapMut::map_anon(CHUNK_BYTES)?;
+    let mut chunk = memmap2::MmapMut::map_anon(CHUNK_HURRIED_BYTES)?;
     let mut at = 0;
     while at < size {
         if !pace.keep(at, size) {
@@ -93,7 +96,8 @@ pub(super) fn fill(path: &Path, size: u64, head: &[u8], pace: &Pace<'_>) -> io::
         }
         let len = if at == 0 { head.len() } else { 0 };
         chunk[..len].copy_from_slice(&head[..len]);
-        let count = (size - at).min(CHUNK_BYTES as u64) as usize;
+        let most = if pace.hurried.get() { CHUNK_HURRIED_BYTES } else { CHUNK_BYTES };
+        let count = (size - at).min(most as u64) as usize;
         write_exactly(&file, &chunk[..count], at)?;
         chunk[..len].fill(0);
         at += count as u64;
@@ -146,7 +150,7 @@ mod tests {
         signals.written.store(4, Ordering::Relaxed);
         let mut pace = Pace::behind(&signals, 5, None);
         // Not due for an hour, yet this does not wait.
-        pace.span = Duration::from_secs(3600);
+        (pace.span, pace.hurried) = (Duration::from_secs(3600), Cell::new(false));
         assert!(pace.keep(1, 1));
         // And a log that is closed ends it.
         signals.stop.store(true, Ordering::Relaxed);

@@ -77,6 +77,31 @@ fn what_was_half_made_is_removed_and_strangers_are_left_alone() {
 }
 
 #[test]
+fn reserved_space_becomes_the_first_segments() {
+    run_disk("reserve", async |rig| {
+        let size = small().segment_bytes;
+        synod_wal::uring::reserve(&rig.path, size, 2).expect("reserve");
+        // Of another size, so of no use, and left alone.
+        std::fs::write(rig.path.join("000009.spare"), [0; 4096]).expect("write");
+        let (mut wal, _, _) = open(rig.disk().await, small()).expect("open");
+        append(&mut wal, b"in reserved space");
+        settle(rig, &mut wal).await;
+        let left = || {
+            let names = std::fs::read_dir(&rig.path).expect("list").map(|entry| entry.expect("entry").path());
+            names.filter(|path| path.extension().is_some_and(|extension| extension == "spare")).count()
+        };
+        // The one in use and one of those ahead take the two.
+        while left() > 1 {
+            rig.work().await;
+            wal.poll().expect("poll");
+        }
+        drop(wal);
+        assert_eq!(open(rig.disk().await, small()).expect("open").1.len(), 1);
+        assert_eq!(left(), 1);
+    });
+}
+
+#[test]
 fn damage_is_named_by_file_and_offset() {
     run_disk("damage", async |rig| {
         let (mut wal, _, _) = open(rig.disk().await, small()).expect("open");
