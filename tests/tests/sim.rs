@@ -8,7 +8,7 @@ use synod_tests::check::coverage::Coverage;
 use synod_tests::sim::{Eyes, Options, report, run};
 
 /// Enough to meet everything in [`WANTED`] several times over, few enough for every `cargo test`.
-const SEEDS: Range<u64> = 0..24;
+const SEEDS: Range<u64> = 0..40;
 
 /// What the seeds above must have met: rare paths that would otherwise go untested unnoticed.
 const WANTED: &[&str] = &[
@@ -131,5 +131,5 @@ fn a_no_op_over_a_reported_value_is_caught_with_and_without_inside_knowledge() {
 fn a_watermark_applied_to_another_ballot_is_caught_with_and_without_inside_knowledge() {
     let found = caught(Canary::WatermarkOtherBallot, Eyes::All, 0..10);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
-    assert!(caught(Canary::WatermarkOtherBallot, Eyes::Clients, 0..20).is_some());
+    assert!(caught(Canary::WatermarkOtherBallot, Eyes::Clients, 0..120).is_some());
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use synod_shard::Canary;
 use synod_tests::check::coverage::Coverage;
-use synod_tests::sim::{Eyes, Failure, Options, Params, Summary, report, run};
+use synod_tests::sim::{Eyes, Failure, FaultKind, Options, Params, Summary, report, run, run_partition};
 
 /// Simulates clusters by seed.
 #[derive(Parser)]
@@ -39,6 +39,9 @@ struct Arguments {
     /// Print every event.
     #[arg(long)]
     trace: bool,
+    /// Instead of random faults: one lasting partition after another, of this kind.
+    #[arg(long, value_parser = parse_partition)]
+    partition: Option<FaultKind>,
     /// Judge by what clients see only (to test the faults themselves, with a canary).
     #[arg(long)]
     clients_only: bool,
@@ -55,6 +58,13 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
     let number = |part: &str| part.parse::<u64>().map_err(|error| format!("{part:?}: {error}"));
     let range = number(from)?..number(to)?;
     if range.is_empty() { Err("the range is empty".to_owned()) } else { Ok(range) }
+}
+
+fn parse_partition(text: &str) -> Result<FaultKind, String> {
+    let kinds = [FaultKind::Isolate, FaultKind::OneWay, FaultKind::Star, FaultKind::Chain];
+    let found = kinds.into_iter().find(|kind| kind.name() == text);
+    let names = || kinds.map(FaultKind::name).join(", ");
+    found.ok_or_else(|| format!("no such partition; there are {}", names()))
 }
 
 fn parse_canary(text: &str) -> Result<Canary, String> {
@@ -137,7 +147,11 @@ fn run_all(arguments: &Arguments, seeds: Range<u64>) -> Totals {
                     if seed >= seeds.end {
                         return;
                     }
-                    let result = run(options(arguments, seed));
+                    let options = options(arguments, seed);
+                    let result = match arguments.partition {
+                        Some(kind) => run_partition(options, kind),
+                        None => run(options),
+                    };
                     let failed = result.is_err();
                     // A poisoned lock means that another thread's report panicked: nothing sensible is left to do.
                     let mut totals = totals.lock().expect("no thread panics while it holds the totals");

@@ -25,5 +25,6 @@ pub mod trace;
 pub mod value;
 pub mod world;
 
+pub use fault::FaultKind;
 pub use params::{Eyes, Options, Params};
-pub use run::{Failure, Summary, run};
+pub use run::{Failure, Summary, run, run_partition};

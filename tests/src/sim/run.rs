@@ -1,6 +1,7 @@
 //! One run from beginning to end: faults, healing, progress, quiet, convergence, read-back, judgement.
 
 use super::client::EXPIRY_SPAN_MAX;
+use super::fault::FaultKind;
 use super::params::{Options, Params};
 use super::queue::{Instant, MS, SECOND};
 use super::report;
@@ -8,7 +9,7 @@ use super::world::World;
 use crate::check::coverage::Coverage;
 use crate::check::model::{Action, Ttl, When};
 use crate::check::{Checked, Violation, wgl};
-use synod_types::GroupId;
+use synod_types::{GroupId, Nanos};
 
 /// Acknowledged operations a run must reach.
 pub const ACKNOWLEDGED_MIN: u64 = 1000;
@@ -56,11 +57,32 @@ pub struct Failure {
 /// # Errors
 /// [`Failure`] when an invariant does not hold. (The machines' own assertions panic; see [`report::guard`].)
 pub fn run(options: Options) -> Result<Summary, Box<Failure>> {
-    let params = Params::derive(options);
+    run_with(&Params::derive(options), play)
+}
+
+/// Runs a healthy cluster, then one lasting partition of this kind, seen from every node. Some node still reaches a quorum, so
+/// every group must go on, and under one leader (DESIGN §4 rule 6; the partial partitions of OmniPaxos, Ng et al. 2023).
+///
+/// # Errors
+/// [`Failure`] when it does not, or an invariant does not hold.
+pub fn run_partition(options: Options, kind: FaultKind) -> Result<Summary, Box<Failure>> {
+    let mut params = Params::derive(options);
+    params.faults.clear();
+    params.net.loss_ppm = 0;
+    params.net.flap_ppm = 0;
+    params.net.tail_ppm = 0;
+    params.net.delay_mean = params.net.delay_mean.min(MS);
+    params.disk.stall_ppm = 0;
+    params.load.timeout = 300 * MS;
+    params.timing.patience = Nanos::from_ms(500);
+    run_with(&params, |world| play_partition(world, kind))
+}
+
+fn run_with(params: &Params, play: impl FnOnce(&mut World) -> Checked) -> Result<Summary, Box<Failure>> {
     let mut ended = None;
     let mut reached = 0;
-    let result = report::guard(&params, || {
-        let mut world = World::new(&params)?;
+    let result = report::guard(params, || {
+        let mut world = World::new(params)?;
         let result = play(&mut world);
         reached = world.now();
         result?;
@@ -82,7 +104,7 @@ pub fn run(options: Options) -> Result<Summary, Box<Failure>> {
         (Ok(()), Some(summary)) => Ok(summary),
         (Ok(()), None) => unreachable!("a run that broke nothing has a summary"),
         (Err(violation), _) => {
-            let report = report::failure(&params, &violation);
+            let report = report::failure(params, &violation);
             Err(Box::new(Failure { violation, report, at: reached }))
         }
     }
@@ -132,6 +154,35 @@ fn play(world: &mut World) -> Checked {
     let expired_at = world.now() + EXPIRY_SPAN_MAX + 2 * world.params().expiry_slack() + SECOND;
     world.run_until(expired_at)?;
     read_back(world)?;
+    wgl::check_all(&world.clients.history.by_key())
+}
+
+fn play_partition(world: &mut World, kind: FaultKind) -> Checked {
+    world.run_until(3 * SECOND)?;
+    for victim in 0..usize::from(world.params().node_count) {
+        phase(world, kind.name());
+        world.impose(kind, victim);
+        let since = world.now();
+        prove_progress(world)?;
+        world.run_until(since + STABLE_AFTER.max(world.now() - since))?;
+        let changes = leader_changes(world);
+        world.run_until(world.now() + 5 * SECOND)?;
+        prove_progress(world)?;
+        let later = leader_changes(world);
+        if changes != later {
+            return Err(Violation::new(
+                "stability",
+                format!("leaders change under a lasting partition: {changes} changes seen, then {later}"),
+            ));
+        }
+        phase(world, "healed");
+        world.heal()?;
+        prove_progress(world)?;
+        world.run_until(world.now() + SECOND)?;
+    }
+    world.clients.stop();
+    settle_clients(world)?;
+    converge(world)?;
     wgl::check_all(&world.clients.history.by_key())
 }
 

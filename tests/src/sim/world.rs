@@ -103,7 +103,7 @@ pub struct World {
     rng: Rng,
     fault_rng: Rng,
     faults_on: bool,
-    /// Leaders seen in the observer's last look, for aiming faults.
+    /// Scratch; empty between events.
     wants: Vec<Want>,
 }
 
@@ -183,6 +183,14 @@ impl World {
         self.queue.pass(instant);
         self.observer.now = instant;
         Ok(())
+    }
+
+    /// Cuts the network as `kind` says, until everything is healed.
+    pub fn impose(&mut self, kind: FaultKind, victim: usize) {
+        self.observer.note(Note::Fault { what: kind.name(), on: true, victim: victim as u64 });
+        for (from, to) in kind.cuts(victim, self.nodes.len(), &mut self.fault_rng) {
+            self.net.cut(from, to, true);
+        }
     }
 
     /// Ends every fault: all nodes up and connected, nothing lost, clocks right (but for drift).
