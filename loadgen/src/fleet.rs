@@ -196,15 +196,15 @@ impl<'a> Fleet<'a> {
                 self.ended[thread as usize] = Some(*result);
             }
         }
-        for running in self.running {
+        for running in std::mem::take(&mut self.running) {
             running.join()?;
         }
-        if let Some(history) = self.history {
+        if let Some(history) = self.history.take() {
             history.close()?;
         }
         let mut tally = Tally::default();
         let mut ledgers = Vec::new();
-        for (counted, ledger) in self.ended.into_iter().flatten() {
+        for (counted, ledger) in std::mem::take(&mut self.ended).into_iter().flatten() {
             tally.add(&counted);
             ledgers.push(ledger);
         }
@@ -247,6 +247,13 @@ impl<'a> Fleet<'a> {
                 .collect();
             progress(&merge(phase, &together));
         }
+    }
+}
+
+impl Drop for Fleet<'_> {
+    /// Threads of a run that broke off end by themselves.
+    fn drop(&mut self) {
+        self.orders.give(u64::MAX, Command::End);
     }
 }
 

@@ -259,7 +259,8 @@ impl Driver {
             }
         };
         self.planned_before = 0;
-        self.turn_second(now_ns);
+        self.phase_start_ns = now_ns;
+        self.second = Second::new(self.phase_at(now_ns), now_ns, now_ns);
     }
 
     /// Whether the order is done.
@@ -384,12 +385,15 @@ impl Driver {
 
     /// Ends the second when it is over or the phase has changed.
     fn turn_second(&mut self, now_ns: u64) {
-        let phase = self.phase_at(now_ns);
-        let is_new_phase = phase != self.second.phase;
-        if !is_new_phase && now_ns < self.second.start_ns + 1_000_000_000 && !self.is_done() {
-            return;
+        let is_over = now_ns >= self.second.start_ns + 1_000_000_000;
+        if !self.is_done() && (is_over || self.phase_at(now_ns) != self.second.phase) {
+            self.end_second(now_ns);
         }
-        if is_new_phase {
+    }
+
+    fn end_second(&mut self, now_ns: u64) {
+        let phase = self.phase_at(now_ns);
+        if phase != self.second.phase {
             self.phase_start_ns = now_ns;
         }
         let next = Second::new(phase, self.phase_start_ns, now_ns);

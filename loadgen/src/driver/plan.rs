@@ -57,7 +57,7 @@ impl Driver {
         // Put back even when done, so that the last second is counted to its phase.
         self.active = active;
         if done {
-            self.turn_second(now_ns);
+            self.end_second(now_ns);
             if let Active::Load { mix, measured_ns, end_ns, .. } = self.active {
                 for kind in Kind::ALL {
                     let is_measured = match mix {
