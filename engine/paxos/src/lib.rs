@@ -8,8 +8,8 @@
 //!                          next_apply / applied      chosen entries, in slot order
 //! ```
 //!
-//! Roles live in their own files and share one struct: [`acceptor`] (promises and accepts), [`election`] (pre-vote, prepare),
-//! [`leader`] (proposals, tallies, leases), [`learner`] (chosen watermark, pulling what is missing). The rules they obey have
+//! Roles live in their own files and share one struct: `acceptor` (promises and accepts), `election` (pre-vote, prepare),
+//! `leader` (proposals, tallies, leases), `learner` (chosen watermark, pulling what is missing). The rules they obey have
 //! ids in `docs/protocol.md` (P-01 …), cited where they are enforced.
 //!
 //! May not: read a clock, draw a random number from outside, know a disk, a socket or a thread, look into a payload.

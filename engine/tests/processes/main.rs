@@ -222,11 +222,17 @@ fn keys_are_set_read_and_removed_from_the_command_line() {
     assert_eq!(ask(&["del", "k", "l", "m"]), ok("2\n"));
     let (code, table, _) = ask(&["status"]);
     assert_eq!(code, Some(0));
-    assert!(table.contains(&target) && table.lines().any(|line| line.starts_with("g1     n1       leads")), "{table}");
+    assert!(
+        table.contains(&target) && table.lines().any(|line| line.starts_with("g1     n1       leads")),
+        "{table}"
+    );
 
     assert_eq!(ask(&["get", ""]).0, Some(1), "an empty key is no key");
     let (code, _, why) = synod(&["get", "k", "--target", "nowhere"]);
-    assert_eq!((code, why.as_str()), (Some(2), "synod: --target: 'nowhere' is not an address: host:port is wanted\n"));
+    assert_eq!(
+        (code, why.as_str()),
+        (Some(2), "synod: --target: 'nowhere' is not an address: host:port is wanted\n")
+    );
     cluster.kill(0).unwrap();
     let (code, _, why) = synod(&["get", "k", "--target", &target, "--timeout", "200ms"]);
     assert_eq!(code, Some(1));
@@ -243,7 +249,10 @@ fn a_bench_reports_and_cleans_up() {
     args.extend(load.split_whitespace());
     let (code, table, why) = synod(&args);
     assert_eq!(code, Some(0), "{table}{why}");
-    assert!(table.starts_with("synod bench: 1 nodes x 1 cores") && table.contains("audit   passed"), "{table}");
+    assert!(
+        table.starts_with("synod bench: 1 nodes x 1 cores") && table.contains("audit   passed"),
+        "{table}"
+    );
     let report: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     assert_eq!(report["audit"]["missing"], 0);
     assert!(!dir.exists(), "its own directory is gone");

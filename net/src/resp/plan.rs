@@ -158,7 +158,7 @@ fn plan_value<'a>(
     Ok(Plan::One { key, op: Op::Set { value, value_crc, condition, expiry, return_old }, shape })
 }
 
-/// SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]
+/// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
 fn plan_set<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
     #[derive(Clone, Copy, PartialEq, Eq)]
     enum Unit {
