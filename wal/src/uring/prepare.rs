@@ -200,6 +200,10 @@ impl Worker {
 /// A new thread inherits the CPU its executor is pinned to, and would take its time from the write path there.
 #[allow(unsafe_code)]
 fn leave_executor_cpu(cpus: &[usize]) -> io::Result<()> {
+    if let [id] = *cpus {
+        let pinned = core_affinity::set_for_current(core_affinity::CoreId { id });
+        return if pinned { Ok(()) } else { Err(io::Error::other(format!("there is no CPU {id} here"))) };
+    }
     // SAFETY: `cpu_set_t` is a plain bit set, all zeros is its empty value; CPU_SET checks its index against the set's size;
     // the kernel reads exactly the size given, and ignores CPUs that do not exist.
     let result = unsafe {
