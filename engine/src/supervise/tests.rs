@@ -67,12 +67,10 @@ fn impossible_clusters_are_refused_before_anything_is_written() {
     bad.settings.insert("node.cache_mib", "much".to_owned());
     assert_eq!(refusal(&bad), "--cache-mib: 'much' is not a whole number from 1 to 1048576");
 
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    if let Some(base_port) = port.checked_sub(1).filter(|port| *port < 45_000) {
-        let sentence = refusal(&spec(3, 1, Ports::From(base_port)));
-        assert!(sentence.contains("is already in use"), "{sentence}");
-    }
+    let block = PortBlock::reserve(3).unwrap();
+    let _taken = std::net::TcpListener::bind((LOCALHOST, block.base() + 1)).unwrap();
+    let sentence = refusal(&spec(3, 1, Ports::From(block.base())));
+    assert!(sentence.contains("is already in use"), "{sentence}");
     assert!(!dir.exists(), "nothing touched");
 }
 

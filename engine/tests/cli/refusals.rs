@@ -4,6 +4,7 @@ use crate::run::Room;
 use std::fs;
 use std::fs::File;
 use std::net::TcpListener;
+use synod::supervise::PortBlock;
 
 const NODE: &str =
     "[cluster]\nname = \"demo\"\n\n[node]\nid = 1\ndata_dir = \"data\"\ncores = 1\nreserve_mib = 0\n";
@@ -11,9 +12,7 @@ const NODE: &str =
 /// A room with `node.toml` and its directory formatted.
 fn formatted() -> Room {
     let room = Room::new();
-    // A port that is free now; the few tests that get as far as the ports hold their own.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    room.write("node.toml", &format!("{NODE}client_port = {port}\n"));
+    room.write("node.toml", NODE);
     let said = room.succeeds(&["format", "--config", "node.toml"]);
     assert!(said.starts_with("formatted data: node n1 of cluster \"demo\""), "{said}");
     room
@@ -208,9 +207,10 @@ fn a_port_in_use_is_refused_even_before_the_first_format() {
 
 #[test]
 fn peer_and_core_ports_are_tried_too() {
-    let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = held.local_addr().unwrap().port().to_string();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    // Ours until the test ends, so that "free" stays true.
+    let block = PortBlock::reserve(2).unwrap();
+    let (free, port) = (block.base().to_string(), (block.base() + 1).to_string());
+    let _held = TcpListener::bind(("127.0.0.1", block.base() + 1)).unwrap();
     let room = Room::new();
     let sentence =
         room.refuses(&["serve", "--cores", "1", "--client-port", &free, "--core-port-base", &port]);
@@ -228,16 +228,13 @@ fn peer_and_core_ports_are_tried_too() {
 
 #[test]
 fn dev_refuses_before_it_starts_anything() {
-    let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = held.local_addr().unwrap().port();
+    // The nodes are tried in order; the second one's client port is the first that is held.
+    let block = PortBlock::reserve(2).unwrap();
+    let _held = TcpListener::bind(("127.0.0.1", block.base() + 1)).unwrap();
     let room = Room::new();
-    if port < 45_000 {
-        let sentence = room.refuses(&["dev", "--base-port", &(port - 2).to_string()]);
-        assert!(
-            sentence.starts_with(&format!("port {port} on 127.0.0.1 (clients) is already in use")),
-            "{sentence}"
-        );
-    }
+    let sentence = room.refuses(&["dev", "--nodes", "2", "--base-port", &block.base().to_string()]);
+    let wanted = format!("port {} on 127.0.0.1 (clients) is already in use", block.base() + 1);
+    assert!(sentence.starts_with(&wanted), "{sentence}");
     assert!(room.refuses(&["dev", "--nodes", "0"]).starts_with("a cluster has at least one node"));
     assert!(room.refuses(&["dev", "--nodes", "10"]).contains("at most 9 can vote"));
     assert!(room.refuses(&["dev", "--base-port", "60000"]).starts_with("port 70000 would be needed"));
