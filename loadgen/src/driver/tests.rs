@@ -274,6 +274,7 @@ fn much_trouble_on_few_keys_accuses_nobody() {
         break_connection: 30,
         no_leader: 30,
         busy: 30,
+        malformed: 30,
         unknown: 30,
         execute_late: 500,
         forget_sessions: 30,

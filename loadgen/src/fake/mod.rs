@@ -25,6 +25,8 @@ pub(crate) struct Faults {
     pub(crate) no_leader: u64,
     /// Answered `Busy`.
     pub(crate) busy: u64,
+    /// A write is answered `Malformed`.
+    pub(crate) malformed: u64,
     /// Answered `Unknown`, half the time executed.
     pub(crate) unknown: u64,
     /// Executed later, although nothing was answered and the connection broke.
@@ -190,6 +192,8 @@ impl FakeCluster {
             Some(ErrorKind::NoLeader)
         } else if self.hit(faults.busy) {
             Some(ErrorKind::Busy)
+        } else if matches!(command.op, Op::Set { .. }) && self.hit(faults.malformed) {
+            Some(ErrorKind::Malformed)
         } else if self.hit(faults.unknown) {
             if self.hit(500) {
                 self.execute(command);

@@ -339,8 +339,10 @@ proptest! {
     #[test]
     fn nothing_is_executed_twice_and_not_executed_means_it(
         seed in any::<u64>(), faults in faults(), sessions in any::<bool>(), routing in any::<bool>(),
+        deadline in prop::sample::select(vec![20, 60, 400]), attempt in prop::sample::select(vec![10, 60, 1000]),
     ) {
-        run(seed, faults, ClientConfig { sessions, routing, ..quick() }, 40)?;
+        let (deadline, attempt_timeout) = (Nanos::from_ms(deadline), Nanos::from_ms(attempt));
+        run(seed, faults, ClientConfig { sessions, routing, deadline, attempt_timeout, ..quick() }, 40)?;
     }
 
     #[test]
@@ -453,6 +455,29 @@ fn a_session_evicted_after_a_lost_answer_is_not_simply_replaced() {
     }
     assert_eq!(ended, [(id, Err(ClientError::Unknown))]);
     assert_eq!(calm.cluster.toy.values[&b"k"[..]], b"1");
+}
+
+#[test]
+fn a_deadline_that_meets_an_attempt_under_way_leaves_the_outcome_unknown() {
+    for sessions in [true, false] {
+        let config = ClientConfig { sessions, attempt_timeout: Nanos::from_ms(5_000), ..quick() };
+        let mut core = Core::new(config, vec![address(1)]);
+        let mut calm = world(1, CALM);
+        let command = Command::plain(b"k".to_vec(), Op::IncrementBy(1));
+        let id = core.command(Nanos::ZERO, Consistency::Linearizable, command);
+        let mut ms = 0;
+        let mut ended = Vec::new();
+        while ended.is_empty() {
+            if core.waits_for_operation(id) {
+                core.tick(Nanos::from_ms(ms)); // the network stands still from here on
+            } else {
+                calm.step(Nanos::from_ms(ms), &mut core);
+            }
+            ended = calm.act(Nanos::from_ms(ms), &mut core);
+            ms += 1;
+        }
+        assert_eq!(ended, [(id, Err(ClientError::Unknown))]);
+    }
 }
 
 #[test]

@@ -338,11 +338,10 @@ impl Parser {
         }
     }
 
-    /// The command will not be executed: the first reason counts, and nothing of it is kept any more.
+    /// The command will not be executed; the first reason counts. From here on its bytes are reported as used at once.
     fn refuse(&mut self, reason: impl FnOnce() -> String) {
         if self.refused.is_none() {
             self.refused = Some(reason());
-            self.ranges.clear();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! RESP on a connection: arguments become asks or, where no shard is needed, replies.
 
-use super::slots::Slots;
+use super::slots::{PARTS_MAX, Slots};
 use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
 use crate::resp::parser::{Args, Caps, Parser, Step};
 use crate::resp::plan::{self, Many, Plan, part_op};
@@ -8,6 +8,9 @@ use crate::resp::reply::{Proto, Writer};
 use crate::resp::spec::{self, Spec, Verb};
 use synod_types::limits::VALUE_BYTES_MAX;
 use synod_types::{Command, Consistency, Reply, Shared};
+
+/// Whatever the configuration says: offsets within a command are `u32`.
+const COMMAND_BYTES_CEILING: usize = 1 << 30;
 
 /// State of a connection that speaks RESP.
 #[derive(Debug)]
@@ -100,8 +103,8 @@ impl RespFace {
             let session = &mut self.session;
             let caps = Caps {
                 bulk_bytes: VALUE_BYTES_MAX,
-                command_bytes: limits.command_bytes_max,
-                arguments: limits.arguments_max,
+                command_bytes: limits.command_bytes_max.min(COMMAND_BYTES_CEILING),
+                arguments: limits.arguments_max.min(PARTS_MAX),
                 trusted: session.authenticated,
             };
             let ask = match self.parser.parse(&input[used..], &caps) {

@@ -15,6 +15,8 @@ use synod_types::{ErrorKind, Reply};
 
 /// Low bits of a tag: which part of a command on many keys.
 const PART_BITS: u32 = 24;
+/// Parts of one command.
+pub(super) const PARTS_MAX: usize = (1 << PART_BITS) - 1;
 /// The rest: which slot. A connection would have to send a million commands a second for twelve days to wrap around, and
 /// then only open slots, at most a few thousand, must not collide.
 const ORDINAL_MASK: u64 = (1 << (64 - PART_BITS)) - 1;
@@ -100,7 +102,7 @@ impl Slots {
     }
     /// Opens a slot for `count` commands; they are asked one by one with [`Slots::part`].
     pub(super) fn open_many(&mut self, proto: Proto, name: &'static str, many: Many, count: usize) -> Tag {
-        assert!(count > 0 && count < 1 << PART_BITS, "parts of a command");
+        assert!(count > 0 && count <= PARTS_MAX, "parts of a command");
         let values = if many == Many::Get { (0..count).map(|_| None).collect() } else { Vec::new() };
         let state = ManyState { many, missing: count, sum: 0, values, executed: false, error: None };
         let tag = self.push(Slot { proto, name, state: State::Many(Box::new(state)) });
