@@ -5,7 +5,7 @@
 use std::ops::Range;
 use synod_shard::Canary;
 use synod_tests::check::coverage::Coverage;
-use synod_tests::sim::{Eyes, Options, report, run};
+use synod_tests::sim::{Eyes, FaultKind, Options, report, run, run_partition};
 
 /// Enough to meet everything in [`WANTED`] several times over, few enough for every `cargo test`.
 const SEEDS: Range<u64> = 0..40;
@@ -89,6 +89,30 @@ fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
     let again = run(short(3)).expect("clean");
     assert_eq!(once, again);
     assert_ne!(once.trace_hash, run(short(4)).expect("clean").trace_hash);
+}
+
+/// One run per seed under lasting partitions of `kind`, seeds chosen so that there are clusters of three and of five nodes.
+fn partitions(kind: FaultKind) {
+    for seed in 0..6 {
+        if let Err(failure) = run_partition(Options::new(seed), kind) {
+            panic!("{}", failure.report);
+        }
+    }
+}
+
+#[test]
+fn a_cluster_goes_on_while_all_nodes_reach_only_one() {
+    partitions(FaultKind::Star);
+}
+
+#[test]
+fn a_cluster_goes_on_while_nodes_reach_only_their_neighbours() {
+    partitions(FaultKind::Chain);
+}
+
+#[test]
+fn a_cluster_goes_on_while_links_carry_one_way() {
+    partitions(FaultKind::OneWay);
 }
 
 /// The first of `seeds` that catches `canary`, as (seed, invariant).

@@ -22,6 +22,9 @@ pub enum FaultKind {
     Star,
     /// Each node reaches its neighbours in a row only (the chained case of OmniPaxos).
     Chain,
+    /// The leader loses sight of some followers; when these have lost their patience, one that still followed is killed and
+    /// restarted at once, and the leader is cut off. Only what the restarted one does not say keeps the old lease good.
+    Betrayal,
     /// A process stands still while its clocks run (SIGSTOP, a long pause of the hypervisor).
     Pause,
     /// A disk completes nothing for a while.
@@ -34,7 +37,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::PowerLoss,
         Self::Kill,
         Self::Blackout,
@@ -43,6 +46,7 @@ impl FaultKind {
         Self::OneWay,
         Self::Star,
         Self::Chain,
+        Self::Betrayal,
         Self::Pause,
         Self::DiskStall,
         Self::WallStep,
@@ -60,6 +64,7 @@ impl FaultKind {
             Self::OneWay => "one-way links",
             Self::Star => "star",
             Self::Chain => "chain",
+            Self::Betrayal => "betrayal",
             Self::Pause => "pause",
             Self::DiskStall => "disk stall",
             Self::WallStep => "wall clock step",
@@ -105,6 +110,12 @@ impl FaultKind {
                 let position = |node: usize| (node + node_count - victim) % node_count;
                 all(&|a, b| position(a).abs_diff(position(b)) > 1)
             }
+            // As many as can be missed: the leader and the others are still a quorum.
+            Self::Betrayal => all(&|a, b| {
+                let lost =
+                    |node: usize| (1..=(node_count - 1) / 2).any(|i| node == (victim + i) % node_count);
+                (a == victim && lost(b)) || (b == victim && lost(a))
+            }),
             _ => Vec::new(),
         }
     }
@@ -133,6 +144,8 @@ mod tests {
         assert_eq!(FaultKind::Isolate.cuts(0, 3, &mut rng), [(0, 1), (0, 2), (1, 0), (2, 0)]);
         assert_eq!(FaultKind::Star.cuts(0, 3, &mut rng), [(1, 2), (2, 1)]);
         assert_eq!(FaultKind::Chain.cuts(1, 3, &mut rng), [(0, 1), (1, 0)]);
+        assert_eq!(FaultKind::Betrayal.cuts(2, 3, &mut rng), [(0, 2), (2, 0)]);
+        assert_eq!(FaultKind::Betrayal.cuts(0, 5, &mut rng), [(0, 1), (0, 2), (1, 0), (2, 0)]);
         for _ in 0..50 {
             let cuts = FaultKind::Halves.cuts(0, 5, &mut rng);
             assert!(cuts.iter().all(|&(a, b)| cuts.contains(&(b, a))));

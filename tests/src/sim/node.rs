@@ -403,6 +403,7 @@ fn shard_config(params: &Params, place: Place, seed: u64) -> ShardConfig {
         timing: params.timing,
         cache_bytes: params.limits.cache_bytes,
         pending_bytes_max: params.limits.pending_bytes_max,
+        log_backlog_bytes_max: params.limits.log_backlog_bytes_max,
         pipeline_slots: params.limits.pipeline_slots,
         seed,
     }

@@ -79,6 +79,8 @@ pub struct Limits {
     pub cache_bytes: usize,
     /// Payload bytes that may wait in one group.
     pub pending_bytes_max: usize,
+    /// Payload bytes of one core that may wait for the disk before nothing new is proposed.
+    pub log_backlog_bytes_max: usize,
     /// Slots in flight per group.
     pub pipeline_slots: u64,
     /// Longest time between an input and the turn that takes it, nanoseconds.
@@ -175,6 +177,11 @@ impl Params {
             cache_bytes: 1 << rng.between(16, 21),
             // Room for the largest value at least, or it is never taken.
             pending_bytes_max: *rng.pick(&[128 << 10, 1 << 20, 4 << 20]),
+            log_backlog_bytes_max: *Rng::named(options.seed, "backlog").pick(&[
+                16 << 10,
+                256 << 10,
+                64 << 20,
+            ]),
             pipeline_slots: *rng.pick(&[1, 2, 4, 16, 64]),
             turn_delay_max: rng.between(1, 300) * US,
             segment_bytes: *rng.pick(&[512 << 10, 1 << 20, 4 << 20]),

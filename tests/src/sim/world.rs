@@ -55,6 +55,8 @@ enum Event {
     NextFault,
     /// A fault ends.
     FaultEnds(Box<Fault>),
+    /// The second half of a betrayal: `bounced` is restarted, and `leader` cut off until then.
+    Betray { leader: usize, bounced: usize, until: Instant },
     /// A node goes down, unless it has since.
     Outage { node: usize, life: u64, power: bool, until: Instant },
     /// A node's machine comes back.
@@ -85,8 +87,19 @@ struct Node {
     /// The next turn's output is held until then: the process stands still between deciding and sending.
     held_until: Instant,
     stalled_until: Instant,
-    /// Goes down (by power loss or not, until then) as soon as it has writes under way: that is where crashes hurt.
-    doomed: Option<(bool, Instant)>,
+    /// Goes down as soon as it has writes under way: that is where crashes hurt.
+    doomed: Option<Doom>,
+}
+
+/// An outage that waits for its moment.
+#[derive(Clone, Copy)]
+struct Doom {
+    /// Whether the power goes, not only the process.
+    power: bool,
+    /// When it comes back.
+    until: Instant,
+    /// Before that, only writes of several pages count: they can be torn.
+    picky_until: Instant,
 }
 
 /// The world.
@@ -255,6 +268,7 @@ impl World {
             }
             Event::NextFault => return self.on_next_fault(),
             Event::FaultEnds(fault) => self.on_fault_ends(&fault),
+            Event::Betray { leader, bounced, until } => self.on_betray(leader, bounced, until),
             Event::Outage { node, life, power, until } => {
                 if self.nodes[node].up && self.nodes[node].life == life {
                     self.outage(node, power, until);
@@ -312,16 +326,18 @@ impl World {
         self.look_at_leaders(core)
     }
 
-    /// A doomed node goes down while its writes are under way.
+    /// A doomed node goes down while its writes are under way: before the fastest of them could be done.
     fn meet_doom(&mut self, core: usize, life: u64) {
         let node = self.node_index(core);
-        let Some((power, until)) = self.nodes[node].doomed else { return };
+        let Some(Doom { power, until, picky_until }) = self.nodes[node].doomed else { return };
+        let shortest = if self.now() < picky_until { 4097 } else { 0 };
         let writes = self.slots[core].image.pending();
-        if !writes.iter().any(|pending| matches!(pending, Pending::Write { .. })) {
+        let counts = |pending: &Pending| matches!(pending, Pending::Write { len, .. } if *len >= shortest);
+        if !writes.iter().any(counts) {
             return;
         }
         self.nodes[node].doomed = None;
-        let after = self.fault_rng.below(self.params.disk.write_ns.1);
+        let after = self.fault_rng.below(self.params.disk.write_ns.0);
         let until = until.max(self.now() + after + MS);
         self.queue.after(after, Event::Outage { node, life, power, until });
     }
@@ -606,6 +622,10 @@ impl World {
                 self.queue.after(delay, Event::GiveUp { attempt });
             }
             drop(running);
+            let writing = |pending: &Pending| matches!(pending, Pending::Write { .. });
+            if self.slots[core].image.pending().iter().any(writing) {
+                self.observer.coverage.meet("stopped while it wrote");
+            }
             // A killed process' writes are the kernel's: they may well be finished.
             if !power && self.fault_rng.coin() {
                 self.slots[core].image.complete_all();
@@ -638,6 +658,8 @@ impl World {
         let now = self.now();
         let until = now + kind.duration(&mut self.fault_rng);
         let cuts = kind.cuts(victim, self.nodes.len(), &mut self.fault_rng);
+        let lease = self.params.timing.lease.0;
+        let until = if kind == FaultKind::Betrayal { until + 2 * lease } else { until };
         self.observer.note(Note::Fault { what: kind.name(), on: true, victim: victim as u64 });
         self.observer.coverage.meet(kind.name());
         for &(from, to) in &cuts {
@@ -647,7 +669,8 @@ impl World {
             FaultKind::PowerLoss | FaultKind::Kill => {
                 let power = kind == FaultKind::PowerLoss;
                 if self.fault_rng.coin() {
-                    self.nodes[victim].doomed = Some((power, until));
+                    let picky = if self.fault_rng.coin() { 500 * MS } else { 0 };
+                    self.nodes[victim].doomed = Some(Doom { power, until, picky_until: now + picky });
                 } else {
                     self.outage(victim, power, until);
                 }
@@ -665,6 +688,12 @@ impl World {
                     self.nodes[victim].paused_until = until;
                 }
             }
+            FaultKind::Betrayal => {
+                let after = self.fault_rng.between(lease, 2 * lease);
+                // The last in the row of those that the leader still sees.
+                let bounced = (victim + self.nodes.len() - 1) % self.nodes.len();
+                self.queue.after(after, Event::Betray { leader: victim, bounced, until });
+            }
             FaultKind::DiskStall => self.nodes[victim].stalled_until = until,
             FaultKind::WallStep => {
                 let most = self.params.clock.wall_ms_max;
@@ -679,6 +708,20 @@ impl World {
         }
         self.queue.at(until, Event::FaultEnds(Box::new(Fault { kind, victim, until, cuts })));
         Ok(())
+    }
+
+    fn on_betray(&mut self, leader: usize, bounced: usize, until: Instant) {
+        if !self.faults_on {
+            return;
+        }
+        let cuts = FaultKind::Isolate.cuts(leader, self.nodes.len(), &mut self.fault_rng);
+        for &(from, to) in &cuts {
+            self.net.cut(from, to, true);
+        }
+        let back = self.now() + self.fault_rng.between(MS / 2, 5 * MS);
+        self.outage(bounced, false, back);
+        let fault = Fault { kind: FaultKind::Isolate, victim: leader, until, cuts };
+        self.queue.at(until, Event::FaultEnds(Box::new(fault)));
     }
 
     fn on_fault_ends(&mut self, fault: &Fault) {
