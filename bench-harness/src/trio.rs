@@ -158,6 +158,7 @@ impl Replica {
             timing: Timing::default(),
             cache_bytes,
             pending_bytes_max: 16 << 20,
+            log_backlog_bytes_max: 64 << 20,
             pipeline_slots: PIPELINE_SLOTS,
             seed: u64::from(node.get()),
         });

@@ -134,6 +134,8 @@ pub struct ShardConfig {
     pub cache_bytes: usize,
     /// Payload bytes that may wait in one group before it answers `Busy`.
     pub pending_bytes_max: usize,
+    /// Payload bytes of this core that may wait for the disk before nothing new is proposed.
+    pub log_backlog_bytes_max: usize,
     /// Slots of one group in flight before what arrives is gathered into the next batch.
     pub pipeline_slots: u64,
     /// Seeds election jitter and hashing; drawn by the shell.

@@ -51,6 +51,8 @@ pub struct Shard<P> {
     durable: Lsn,
     /// Records that are not durable yet, in order: numbers `durable + 1 ..= lsn`.
     written: VecDeque<Written>,
+    /// Payload bytes in them.
+    undurable_bytes: usize,
     /// Heartbeats and answers gathered for the turn's end, per peer.
     coalesced: Vec<Coalesced>,
     reads: BTreeMap<ReadToken, ReadUse<P>>,
@@ -89,6 +91,7 @@ impl<P: Payload> Shard<P> {
             lsn: Lsn::ZERO,
             durable: Lsn::ZERO,
             written: VecDeque::new(),
+            undurable_bytes: 0,
             coalesced: Vec::new(),
             reads: BTreeMap::new(),
             next_token: 0,
@@ -260,6 +263,8 @@ impl<P: Payload> Shard<P> {
         assert!(self.effects.is_empty(), "effects were left behind");
         assert!(self.durable <= self.lsn);
         assert!(self.written.len() as u64 == self.lsn.get() - self.durable.get(), "a record was lost");
+        let bytes: usize = self.written.iter().map(Written::bytes).sum();
+        assert!(bytes == self.undurable_bytes, "bytes under way are miscounted");
         for group in &self.groups {
             group.invariants();
         }

@@ -13,6 +13,8 @@ pub(crate) struct Written {
     index: usize,
     receipt: Receipt,
     at: Mono,
+    /// Of the payload.
+    bytes: usize,
 }
 
 /// Heartbeats and answers for one peer.
@@ -21,6 +23,12 @@ pub(crate) struct Coalesced {
     node: NodeId,
     beats: Vec<Beat>,
     replies: Vec<BeatReply>,
+}
+
+impl Written {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl<P: Payload> Shard<P> {
@@ -45,7 +53,9 @@ impl<P: Payload> Shard<P> {
             match effect {
                 paxos::Effect::Append { head, payload, then, receipt } => {
                     self.lsn = self.lsn.next();
-                    self.written.push_back(Written { index, receipt, at: now.mono });
+                    let bytes = payload.as_ref().map_or(0, |payload| payload.as_ref().len());
+                    self.undurable_bytes += bytes;
+                    self.written.push_back(Written { index, receipt, at: now.mono, bytes });
                     let then = then
                         .into_iter()
                         .map(|(to, message)| (to, PeerMessage::Group { group, message }))
@@ -106,6 +116,7 @@ impl<P: Payload> Shard<P> {
         while self.durable < lsn {
             self.durable = self.durable.next();
             let written = self.written.pop_front().expect("one entry per record under way");
+            self.undurable_bytes -= written.bytes;
             self.drive(written.index, paxos::Input::Durable { receipt: written.receipt }, now, out);
         }
     }
@@ -115,12 +126,18 @@ impl<P: Payload> Shard<P> {
         self.written.front().is_some_and(|oldest| now.since(oldest.at) > self.config.timing.lease)
     }
 
-    /// Proposes what gathered. While the pipeline is full, what arrives gathers into the next batch: no timer (P-04).
+    /// Proposes what gathered. While the pipeline is full, or the log too far behind, what arrives gathers into the next
+    /// batch: no timer (P-04). What gathers is bounded, and so what waits for the disk is too (P-14b).
     pub(crate) fn propose_pending(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
         let depth = self.config.pipeline_slots;
         loop {
+            let behind = self.undurable_bytes >= self.config.log_backlog_bytes_max;
             let group = &mut self.groups[index];
-            if group.pending.is_empty() || !group.paxos.can_propose() || group.paxos.in_flight() >= depth {
+            if behind
+                || group.pending.is_empty()
+                || !group.paxos.can_propose()
+                || group.paxos.in_flight() >= depth
+            {
                 return;
             }
             let Some(slot) = group.paxos.next_slot() else { return };

@@ -4,7 +4,7 @@ use super::Shared as Node;
 use crate::node::RunError;
 use crate::runtime::client::Clients;
 use crate::runtime::clock;
-use crate::runtime::io::{Io, LOG_RAM_BYTES_MAX, Requester};
+use crate::runtime::io::{Io, LOG_BACKLOG_BYTES_MAX, LOG_RAM_BYTES_MAX, Requester};
 use crate::runtime::mailbox::{Mail, Outboxes};
 use crate::runtime::notify::Notify;
 use crate::runtime::peer::Links;
@@ -27,6 +27,10 @@ use synod_types::{
 const TICK: Duration = Duration::from_millis(5);
 /// Between two refreshes of the core's page on the board.
 const PAGE_REFRESH: Nanos = Nanos::from_ms(20);
+/// Between two looks whether the log is quiet and its end not marked yet.
+const MARK_INTERVAL: Nanos = Nanos::from_ms(100);
+/// Turns that a stop waits for the disk, one tick apart: a second.
+const FINISH_TURNS: u32 = 200;
 
 /// Ends the process: acknowledging anything after this would be a lie. `panic = "abort"` would do; this says why first.
 pub(crate) fn fatal(why: &str) -> ! {
@@ -46,6 +50,7 @@ pub(crate) struct Core {
     /// What all client connections have in common.
     pub server: Rc<ServerConfig>,
     page_at: Mono,
+    mark_at: Mono,
 }
 
 /// The handle tasks hold.
@@ -96,6 +101,7 @@ impl Core {
             timing: setup.options.timing,
             cache_bytes: setup.options.cache_bytes,
             pending_bytes_max: setup.options.pending_bytes_max,
+            log_backlog_bytes_max: LOG_BACKLOG_BYTES_MAX,
             pipeline_slots: setup.options.pipeline_slots,
             seed: replay::seed()?,
         });
@@ -114,7 +120,16 @@ impl Core {
             port: setup.own().client_port,
             ..ServerConfig::default()
         });
-        let core = Self { me, node: Arc::clone(&node), shard, io, begun, server, page_at: Mono::ZERO };
+        let core = Self {
+            me,
+            node: Arc::clone(&node),
+            shard,
+            io,
+            begun,
+            server,
+            page_at: Mono::ZERO,
+            mark_at: Mono::ZERO,
+        };
         Ok(Running { core: Rc::new(RefCell::new(core)), turn, node, me })
     }
 
@@ -144,15 +159,25 @@ impl Core {
         .detach();
     }
 
-    /// Stops in good order: what is in the log's buffers is written, so that the next start finds a clean end. Nothing that
-    /// was acknowledged depends on it.
+    /// Stops in good order: what is in the log's buffers is written and marked, so that the next start finds a clean end and can
+    /// tell damage to the newest records from a torn tail. Nothing that was acknowledged depends on it.
     pub async fn finish(running: &Running) {
-        for _ in 0..200 {
-            running.core.borrow_mut().turn();
-            if running.core.borrow().io.wal.backlog().oldest.is_none() {
+        for _ in 0..FINISH_TURNS {
+            let written = running.with_quiet(|core| {
+                core.turn();
+                core.mark();
+                core.io.wal.backlog().block_count == 0
+            });
+            if written {
                 return;
             }
-            glommio::timer::sleep(Duration::from_millis(5)).await;
+            glommio::timer::sleep(TICK).await;
+        }
+    }
+
+    fn mark(&mut self) {
+        if let Err(failed) = self.io.wal.mark() {
+            fatal(&failed.to_string());
         }
     }
 
@@ -210,6 +235,10 @@ impl Core {
         self.step(Input::Tick, now);
         if now.mono.since(self.page_at) >= PAGE_REFRESH {
             self.refresh_page(now);
+        }
+        if now.mono.since(self.mark_at) >= MARK_INTERVAL {
+            self.mark_at = now.mono;
+            self.mark();
         }
     }
 

@@ -88,12 +88,20 @@ pub(super) struct Setup {
     pub groups: u16,
     pub cache_bytes: usize,
     pub pending_bytes_max: usize,
+    pub log_backlog_bytes_max: usize,
     pub pipeline_slots: u64,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { nodes: 3, groups: 1, cache_bytes: 0, pending_bytes_max: 1 << 20, pipeline_slots: 4 }
+        Self {
+            nodes: 3,
+            groups: 1,
+            cache_bytes: 0,
+            pending_bytes_max: 1 << 20,
+            log_backlog_bytes_max: 1 << 20,
+            pipeline_slots: 4,
+        }
     }
 }
 
@@ -172,6 +180,7 @@ impl Lab {
             timing: Timing::default(),
             cache_bytes: self.config.cache_bytes,
             pending_bytes_max: self.config.pending_bytes_max,
+            log_backlog_bytes_max: self.config.log_backlog_bytes_max,
             pipeline_slots: self.config.pipeline_slots,
             // The shell draws a new one at every start.
             seed: self.starts * 7_919 + u64::from(id),

@@ -53,6 +53,33 @@ fn a_full_queue_is_busy() {
     assert_eq!(lab.ask(1, get("c")), Reply::Nil);
 }
 
+/// P-14b: while the disk stands still, what waits for it is bounded; what waits for a place in it then goes on by itself.
+#[test]
+fn a_log_that_is_behind_takes_no_new_proposals() {
+    let setup = Setup { pending_bytes_max: 2_000, log_backlog_bytes_max: 1_000, ..Setup::default() };
+    let mut lab = Lab::led_by_n1(Setup { pipeline_slots: 64, ..setup });
+    lab.held_disks.insert(1);
+    let before = lab.shard(1).undurable();
+    let mut taken = Vec::new();
+    let refused = loop {
+        assert!(taken.len() < 200, "the disk stands still and everything is taken");
+        let request = lab.request(1, set("k", LONG));
+        lab.turn_end(1);
+        if lab.reply(request).is_some() {
+            break request;
+        }
+        taken.push(request);
+        lab.settle();
+    };
+    assert_eq!(lab.reply(refused), Some(&Reply::Error(ErrorKind::Busy)));
+    let records = lab.shard(1).undurable() - before;
+    assert!(records < 20, "{records} records wait for the disk");
+    assert!(taken.len() > records, "nothing waits in the queue");
+    lab.held_disks.clear();
+    lab.run_ms(20);
+    assert!(taken.iter().all(|&request| matches!(lab.reply(request), Some(Reply::Done { .. }))));
+}
+
 /// P-12b: a write handed to a leader whose link breaks is unknown; one that never found a leader is refused.
 #[test]
 fn what_was_handed_over_is_unknown_and_what_was_not_is_refused() {
