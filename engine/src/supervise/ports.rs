@@ -27,9 +27,21 @@ pub struct PortBlock {
 
 impl PortBlock {
     /// Finds `count` ports in a row.
+    ///
+    /// # Errors
+    /// When there are none, or the machine does not let itself be asked.
     pub fn reserve(count: u16) -> Result<Self, Refusal> {
+        Self::reserve_at(count, &[0])
+    }
+
+    /// Finds `count` ports in a row that are free at each of the `distances` above the first, too.
+    ///
+    /// # Errors
+    /// As of [`PortBlock::reserve`].
+    pub fn reserve_at(count: u16, distances: &[u16]) -> Result<Self, Refusal> {
         let failed = |error: &io::Error| Refusal::io("find free ports on", "127.0.0.1", error);
-        let highest = kernel_range_start().saturating_sub(count);
+        let farthest = distances.iter().copied().max().unwrap_or(0);
+        let highest = kernel_range_start().saturating_sub(count).saturating_sub(farthest);
         if highest <= LOWEST {
             return Err(Refusal::Usage(format!(
                 "there are no {count} ports between {LOWEST} and the kernel's own range (net.ipv4.ip_local_port_range); \
@@ -43,8 +55,10 @@ impl PortBlock {
             let span = u32::from(highest - LOWEST);
             // Below `span`, which is below 65536.
             let base = LOWEST + (u32::from_le_bytes(draw) % span) as u16;
-            if let Some(claims) = claim(base, count) {
-                return Ok(Self { base, _claims: claims });
+            let claims: Option<Vec<_>> =
+                distances.iter().map(|distance| claim(base + distance, count)).collect();
+            if let Some(claims) = claims {
+                return Ok(Self { base, _claims: claims.into_iter().flatten().collect() });
             }
         }
         Err(Refusal::Usage(format!("no {count} free ports in a row were found on 127.0.0.1; free some")))
