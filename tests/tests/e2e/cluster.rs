@@ -1,8 +1,8 @@
 //! Three nodes as processes, found, started and cleaned up.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 use synod::config::Flags;
 use synod::supervise::{Cluster, ClusterSpec, Maker, Ports};
 use synod_types::NodeId;
@@ -25,16 +25,44 @@ pub fn binary() -> PathBuf {
         dir.pop();
     }
     let binary = dir.join("synod");
-    if !binary.exists() {
-        // `cargo test --workspace` builds it; a run of this package alone may not have.
+    // `cargo test --workspace` builds it; a run of this test alone may not have.
+    static FRESH: OnceLock<()> = OnceLock::new();
+    FRESH.get_or_init(|| {
+        if is_fresh(&binary) {
+            return;
+        }
         let mut build = std::process::Command::new(env!("CARGO"));
         build.args(["build", "--package", "synod", "--bin", "synod", "--target-dir"]).arg(dir.join(".."));
         if dir.ends_with("release") {
             build.arg("--release");
         }
         assert!(build.status().expect("cargo runs").success(), "the synod binary does not build");
-    }
+    });
     binary
+}
+
+/// Whether the binary is there and no source that it could be made from is newer.
+fn is_fresh(binary: &Path) -> bool {
+    fn newest(dir: &Path) -> Option<SystemTime> {
+        let entries = std::fs::read_dir(dir).ok()?.filter_map(Result::ok);
+        entries
+            .filter_map(|entry| {
+                let (path, name) = (entry.path(), entry.file_name());
+                if path.is_dir() {
+                    return (name != "tests" && name != "benches" && name != "target")
+                        .then(|| newest(&path))?;
+                }
+                path.extension()
+                    .is_some_and(|extension| extension == "rs")
+                    .then(|| entry.metadata().ok()?.modified().ok())?
+            })
+            .max()
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let sources =
+        ["engine", "loadgen", "net", "wal"].iter().filter_map(|room| newest(&workspace.join(room))).max();
+    let built = binary.metadata().and_then(|metadata| metadata.modified()).ok();
+    built.is_some() && built > sources
 }
 
 fn build_dir() -> PathBuf {
@@ -44,13 +72,18 @@ fn build_dir() -> PathBuf {
 impl Nodes {
     /// Three nodes of one core each.
     pub fn start(name: &str) -> Self {
+        Self::with_cores(name, 1)
+    }
+
+    /// Three nodes of so many cores each.
+    pub fn with_cores(name: &str, cores: u16) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = build_dir().join(format!("e2e-{name}-{}", std::process::id()));
         let spec = ClusterSpec {
             binary: binary(),
             name: format!("e2e-{name}"),
             nodes: 3,
-            cores: 1,
+            cores,
             ports: Ports::Free,
             cpus: Vec::new(),
             settings: Flags::default(),
@@ -91,9 +124,12 @@ impl Drop for Nodes {
                     let _ = cluster.cont(index);
                 }
             }
-            let (workdir, _) = cluster.shutdown();
+            let (workdir, result) = cluster.shutdown();
             if let Err(error) = workdir.remove() {
                 eprintln!("left behind: {}: {error}", self.dir.display());
+            }
+            if !std::thread::panicking() {
+                result.expect("every node that still runs ends in good order");
             }
         }
     }

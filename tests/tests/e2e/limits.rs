@@ -4,7 +4,10 @@ use crate::cluster::Nodes;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+use synod_net::binary::{PREAMBLE, Response, ResponseBody, ResponseDecoder, encode_request};
+use synod_net::client::{Client, ClientError};
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::{Command, Condition, Consistency, ErrorKind, Expiry, Op, Reply};
 
 fn command(parts: &[&[u8]]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", parts.len()).into_bytes();
@@ -89,6 +92,59 @@ fn a_connection_that_pipelines_sees_its_own_writes() {
                 assert_eq!(client.line(), format!("${}", value.len()));
                 assert_eq!(client.line(), value);
             }
+        }
+    }
+}
+
+/// The frame of a request and what the node answers to it.
+fn exchange(stream: &mut TcpStream, command: &Command<Vec<u8>>) -> Response {
+    let mut frame = Vec::new();
+    encode_request(&mut frame, 7, Consistency::Linearizable, command);
+    stream.write_all(&frame).expect("sent");
+    let mut decoder = ResponseDecoder::new();
+    let mut bytes = [0; 65536];
+    loop {
+        if let Some(response) = decoder.next().expect("a sound frame") {
+            assert_eq!(response.id, 7);
+            return response;
+        }
+        let count = stream.read(&mut bytes).expect("an answer");
+        assert!(count > 0, "the node closed the connection");
+        decoder.feed(&bytes[..count]);
+    }
+}
+
+fn set(key: &[u8], value: &[u8]) -> Command<Vec<u8>> {
+    let value_crc = crc32c::crc32c(value);
+    let (condition, expiry) = (Condition::Always, Expiry::None);
+    let op = Op::Set { value: value.to_vec(), value_crc, condition, expiry, return_old: false };
+    Command::plain(key.to_vec(), op)
+}
+
+#[test]
+fn the_same_limits_hold_over_the_binary_protocol() {
+    let mut nodes = Nodes::start("binary-limits");
+    let value: Vec<u8> = (0..VALUE_BYTES_MAX).map(|index| (index % 241) as u8).collect();
+    let key = vec![b'b'; KEY_BYTES_MAX];
+    let longer = |bytes: &[u8]| [bytes, b"x"].concat();
+    for target in nodes.targets() {
+        let mut client = Client::connect(&[&target]).expect("connects");
+        client.set(&key, &value).expect("the largest are taken");
+        assert_eq!(client.get(&key).expect("a read").as_deref(), Some(&value[..]));
+        // The library does not even send it,
+        assert!(matches!(client.set(b"k", &longer(&value)), Err(ClientError::OverLimit)));
+        assert!(matches!(client.set(&longer(&key), b"v"), Err(ClientError::OverLimit)));
+        assert!(client.del(&key).expect("the client goes on"));
+        // and a client that does is told.
+        let mut stream = TcpStream::connect(&target).expect("the node takes clients");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+        stream.write_all(&PREAMBLE).expect("sent");
+        for refused in [set(b"k", &longer(&value)), set(&longer(&key), b"v")] {
+            let refusal = exchange(&mut stream, &refused);
+            assert_eq!(refusal.body, ResponseBody::Reply(Reply::Error(ErrorKind::Malformed)));
+            assert!(refusal.text.contains("is over"), "{}", refusal.text);
+            let answer = exchange(&mut stream, &Command::plain(b"k".to_vec(), Op::Exists));
+            assert_eq!(answer.body, ResponseBody::Reply(Reply::Int(0)), "the connection lives");
         }
     }
 }

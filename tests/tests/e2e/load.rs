@@ -80,6 +80,17 @@ impl Load {
         panic!("the load did not get under way");
     }
 
+    /// Waits until so many more operations were answered, or the load is over.
+    pub fn wait_more(&self, count: usize) {
+        let answered =
+            || std::fs::read_to_string(&self.history).unwrap_or_default().matches("\"ok\"").count();
+        let enough = answered() + count;
+        while answered() < enough && !self.thread.is_finished() {
+            assert!(self.started.elapsed() < Duration::from_secs(120), "the load stands still");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// The verdict. Returns the report and the history for further questions.
     pub fn finish(self) -> (Report, Vec<Line>) {
         let report =

@@ -5,6 +5,7 @@
 
 mod bytes;
 mod cluster;
+mod damage;
 mod faults;
 mod limits;
 mod load;
