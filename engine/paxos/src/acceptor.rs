@@ -160,20 +160,18 @@ impl<P: Payload> Paxos<P> {
         payload: P,
         out: &mut Vec<Effect<P>>,
     ) {
-        let held = self.log.get(slot).map(|open| (open.ballot, open.durable));
-        let held = held.or_else(|| self.log.settled(slot).map(|(ballot, _)| (ballot, true)));
-        if let Some((held_ballot, durable)) = held
-            && held_ballot == ballot
-        {
-            // The very same proposal again. Unless its record is still under way, the answer was lost: repeat it.
-            if durable {
-                out.push(Effect::Send { to: from, message: GroupMessage::Accepted { ballot, slot } });
-            }
-            return;
-        }
         if slot <= self.chosen || self.log.get(slot).is_some_and(|open| open.chosen) {
             // Decided long ago as far as this replica knows; it will not write it again, it tells.
             self.on_fetch(from, slot, out);
+            return;
+        }
+        if let Some(open) = self.log.get(slot)
+            && open.ballot == ballot
+        {
+            // The very same proposal again. Unless its record is still under way, the answer was lost: repeat it.
+            if open.durable {
+                out.push(Effect::Send { to: from, message: GroupMessage::Accepted { ballot, slot } });
+            }
             return;
         }
         if slot > self.chosen.plus(limits::ACCEPT_AHEAD_SLOTS_MAX) {

@@ -58,3 +58,22 @@ pub struct GroupConfig {
     /// 0 for the node that should lead when all is well, 1 for the next, and so on: shifts election timeouts.
     pub priority_rank: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// P-11: every prepare meets every accept, and every accept meets every accept (leases, ReadIndex).
+    #[test]
+    fn any_two_quorums_share_a_voter() {
+        for count in 1..=crate::limits::MEMBER_COUNT_MAX {
+            let voters = (1..=count as u16).map(NodeId::new).collect();
+            let members = Members::majority(voters);
+            let (accept, prepare) = (members.accept_quorum(), members.prepare_quorum());
+            assert!(accept + prepare > count && 2 * accept > count, "{members:?}");
+            assert!(accept <= count && prepare <= count, "{members:?} could never decide");
+            let tallies = members.voters().iter().filter_map(|&node| members.bit_of(node));
+            assert_eq!(tallies.fold(0, |all, bit| all ^ bit), (1 << count) - 1, "one bit each");
+        }
+    }
+}

@@ -216,10 +216,7 @@ impl Cluster {
             Wire::Message(GroupMessage::Accepted { ballot, slot }) => {
                 let durable =
                     self.accepted.get(&(*slot, *ballot)).is_some_and(|(_, who)| who.contains(&from));
-                assert!(
-                    durable || self.chosen.contains_key(slot),
-                    "n{from} says accepted {slot}@{ballot} before it is durable"
-                );
+                assert!(durable, "n{from} says accepted {slot}@{ballot} before it is durable");
             }
             Wire::BeatReply(reply) => {
                 assert!(

@@ -177,3 +177,24 @@ fn an_unconfirmed_leader_steps_down_after_two_leases() {
     n1.say(Input::Tick { stalled: false });
     assert_eq!(n1.paxos.leading(), None);
 }
+
+/// P-06g: it is confirmed all the time, but what its quorum knows as chosen never comes; somebody else may be able to serve.
+#[test]
+fn a_leader_that_cannot_get_ready_steps_down_after_eight_leases() {
+    let mut n1 = Solo::from_records(1, &ALL, &[promise_record(ballot(3, 3), 0)]);
+    let mine = n1.until_candidate(2);
+    n1.hear(2, promise(mine, 2, &[]));
+    n1.disk();
+    n1.hear(2, accepted(mine, 3));
+    let lease = Timing::default().lease.0;
+    let since = n1.now.mono;
+    while n1.now.mono.since(since).0 <= 8 * lease {
+        assert!(n1.paxos.leading().is_some() && !n1.paxos.serving());
+        let sent = n1.now.mono;
+        n1.tick();
+        n1.hear_beat_reply(2, mine, sent);
+        n1.pass_ms(5);
+    }
+    n1.tick();
+    assert_eq!(n1.paxos.leading(), None);
+}

@@ -220,3 +220,21 @@ fn an_accept_far_ahead_is_ignored() {
     assert_eq!(n1.hear(2, accept(ballot(1, 2), far, "x", 0)).len(), 1);
     assert!(n1.hear(2, learn(0, &[(far + 1, ballot(1, 2), "x")])).is_empty());
 }
+
+/// P-01a, P-02b: a value that came as chosen was neither promised nor accepted here; a late accept of its own ballot is told
+/// the outcome and gets no vote.
+#[test]
+fn a_learned_value_is_told_and_not_voted_for() {
+    let mut n1 = Solo::new(1, &ALL);
+    let theirs = ballot(1, 2);
+    n1.hear(3, learn(1, &[(1, theirs, "a")]));
+    n1.apply();
+    let late = accept(theirs, 1, "a", 0);
+    let lines = n1.hear(2, late.clone());
+    assert!(!lines.iter().any(|line| line.contains("accepted")), "before it is durable: {lines:#?}");
+    n1.disk();
+    let lines = n1.hear(2, late);
+    assert!(!lines.iter().any(|line| line.contains("accepted")), "nor afterwards: {lines:#?}");
+    assert_eq!(n1.paxos.promised(), Ballot::ZERO);
+    assert!(!lines.is_empty(), "it tells what it knows");
+}
