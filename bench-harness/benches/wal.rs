@@ -2,8 +2,11 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::path::Path;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use synod_bench::bytes;
 use synod_types::CoreId;
@@ -58,8 +61,7 @@ fn append_mem(c: &mut Criterion) {
 
 /// Records per second through io_uring to the disk the target directory is on, each durable (FUA or flush) before the next
 /// 64 begin: the group commit of one loaded turn, latency bound. It says what this machine's disk does, not what Synod does
-/// elsewhere. The waiting spins, so that no timer of the executor is in the number; making segments anew in the background
-/// is in it, as it is in production.
+/// elsewhere. Waiting sleeps until the disk wakes it, as in production; making segments anew in the background is in it, too.
 fn append_io_uring(c: &mut Criterion) {
     if let Err(error) = probe_io_uring() {
         eprintln!("wal/append_durable_64x4KiB/io_uring is left out: {error}");
@@ -70,29 +72,63 @@ fn append_io_uring(c: &mut Criterion) {
         .io_memory(4 << 20)
         .make()
         .expect("an executor: locked memory or io_uring is limited here");
-    let mut wal = executor.run(open_uring(dir.path()));
+    let woken = Rc::new(Woken::default());
+    let mut wal = executor.run(open_uring(dir.path(), &woken));
     let record = bytes(RECORD_BYTES);
     let mut group = c.benchmark_group("wal/append_durable_64x4KiB");
     group.throughput(Throughput::Elements(RECORDS));
     group.bench_function("io_uring", |b| {
-        b.iter_custom(|rounds| run_rounds(&executor, &mut wal, &record, rounds));
+        b.iter_custom(|rounds| run_rounds(&executor, &mut wal, &woken, &record, rounds));
     });
     group.finish();
     // The log ends on the executor it lives on.
     executor.run(async { drop(wal) });
 }
 
-async fn open_uring(dir: &Path) -> Wal<UringDisk> {
-    let options = UringOptions { wake: Rc::new(|| {}), background_cpus: Vec::new() };
+/// Wakes the one task when the disk has finished something.
+#[derive(Default)]
+struct Woken {
+    set: Cell<bool>,
+    waiter: RefCell<Option<Waker>>,
+}
+
+impl Woken {
+    fn wake(&self) {
+        self.set.set(true);
+        if let Some(waker) = self.waiter.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+    async fn wait(&self) {
+        poll_fn(|context| {
+            if self.set.take() {
+                return Poll::Ready(());
+            }
+            *self.waiter.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+async fn open_uring(dir: &Path, woken: &Rc<Woken>) -> Wal<UringDisk> {
+    let wakes = Rc::clone(woken);
+    let options = UringOptions { wake: Rc::new(move || wakes.wake()), background_cpus: Vec::new() };
     let mut wal = open(UringDisk::open(dir, options).await.expect("open the directory"));
     while !wal.is_ready() {
-        glommio::executor().yield_task_queue_now().await;
+        woken.wait().await;
         wal.poll().expect("poll");
     }
     wal
 }
 
-fn run_rounds(executor: &LocalExecutor, wal: &mut Wal<UringDisk>, record: &[u8], rounds: u64) -> Duration {
+fn run_rounds(
+    executor: &LocalExecutor,
+    wal: &mut Wal<UringDisk>,
+    woken: &Woken,
+    record: &[u8],
+    rounds: u64,
+) -> Duration {
     executor.run(async {
         let start = Instant::now();
         for _ in 0..rounds {
@@ -101,7 +137,7 @@ fn run_rounds(executor: &LocalExecutor, wal: &mut Wal<UringDisk>, record: &[u8],
             }
             while wal.durable() < wal.appended() {
                 wal.submit().expect("submit");
-                glommio::executor().yield_task_queue_now().await;
+                woken.wait().await;
                 wal.poll().expect("poll");
             }
             release_full(wal);
