@@ -51,7 +51,7 @@ pub struct Options {
     /// Connections in all, spread over the nodes; at least one goes to each core of each node
     #[arg(long, value_name = "COUNT", default_value_t = 32)]
     pub connections: u32,
-    /// Requests one connection may have outstanding; in the closed loop, that it keeps outstanding
+    /// Requests one connection may have outstanding; in the closed loop, connections times this are kept outstanding
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     pub inflight: u32,
     /// Closed loop: the next request leaves when a reply comes, and no rate is offered

@@ -155,6 +155,8 @@ pub struct Driver {
     cursors: Vec<usize>,
     /// Where the search for any endpoint begins.
     any_cursor: usize,
+    /// The closed loop begins with another link each time, so that none starves.
+    first_link: usize,
     ops: OpTable,
     /// Of them, reads and writes.
     load_open: usize,
@@ -216,6 +218,7 @@ impl Driver {
             links_of,
             cursors: vec![0; endpoint_count],
             any_cursor: thread as usize,
+            first_link: 0,
             ops: OpTable::default(),
             load_open: 0,
             queues: vec![VecDeque::new(); endpoint_count],
@@ -367,6 +370,13 @@ impl Driver {
     /// The most that may be outstanding on all connections.
     fn outstanding_max(&self) -> usize {
         self.links.len() * self.options.inflight as usize
+    }
+
+    /// What the closed loop keeps outstanding: fewer connections than endpoints were asked for, then not each link has its own.
+    fn closed_loop_room(&self) -> usize {
+        let share =
+            crate::workload::share_of_keys(self.options.connections, self.thread, self.options.threads).len();
+        self.outstanding_max().min(share.max(1) * self.options.inflight as usize)
     }
 
     /// The phase under way, and when it began if that is planned.

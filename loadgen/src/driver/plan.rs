@@ -150,8 +150,10 @@ impl Driver {
         if now_ns >= load.end_ns {
             return self.load_open == 0;
         }
-        let room = self.outstanding_max();
-        for link in 0..self.links.len() {
+        let room = self.closed_loop_room();
+        self.first_link = (self.first_link + 1) % self.links.len().max(1);
+        for turn in 0..self.links.len() {
+            let link = (self.first_link + turn) % self.links.len();
             self.prefer_link(link);
             while self.links[link].is_up()
                 && self.links[link].outstanding < self.options.inflight

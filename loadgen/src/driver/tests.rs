@@ -654,3 +654,25 @@ fn seconds_tell_the_phase_and_the_offered_rate() {
         assert!(second.achieved > 1900);
     }
 }
+
+#[test]
+fn one_connection_with_one_request_in_flight_is_just_that() {
+    let told = Options { closed: true, connections: 3, inflight: 1, ..options() };
+    let mut world = World::new(told.clone(), Faults::default(), 18);
+    // Links to all three nodes are there; one request at a time was asked for.
+    world.driver.options.connections = 1;
+    world.open();
+    world.preload();
+    let order = world.load(Mix::ReadShare(0.5), 500);
+    let (mut most, start_ns) = (0, world.now_ns + 10 * MS);
+    let mut used = [false; 3];
+    world.perform_with(order, |world| {
+        if (start_ns..start_ns + 500 * MS).contains(&world.now_ns) {
+            most = most.max(world.driver.links.iter().map(|link| link.outstanding).sum::<u32>());
+            for (used, link) in used.iter_mut().zip(&world.driver.links) {
+                *used |= link.outstanding > 0;
+            }
+        }
+    });
+    assert_eq!((most, used), (1, [true; 3]));
+}
