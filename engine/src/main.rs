@@ -1,5 +1,9 @@
 //! The one binary.
 
+/// A core allocates and frees a value's buffer a few times per request, always on its own thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     synod::cli::main()
 }
