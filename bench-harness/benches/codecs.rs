@@ -27,7 +27,7 @@ fn entry(c: &mut Criterion) {
         let mut builder = EntryBuilder::new();
         let mut build = || {
             for _ in 0..count {
-                builder.push(&command);
+                builder.push(command.clone());
             }
             builder.finish(WallMs(1))
         };
@@ -55,7 +55,7 @@ fn entry(c: &mut Criterion) {
 /// entry's last span.
 fn peer_accept(c: &mut Criterion) {
     let mut builder = EntryBuilder::new();
-    builder.push(&set_command(&key(1), &bytes(VALUE_BYTES)));
+    builder.push(set_command(&key(1), &bytes(VALUE_BYTES)));
     let payload = Shared::new(builder.finish(WallMs(1)));
     let ballot = Ballot::new(7, NodeId::new(1));
     let message = GroupMessage::Accept { ballot, slot: Slot::new(42), chosen: Slot::new(41), payload };

@@ -20,7 +20,7 @@ const FOLLOWER: NodeId = NodeId::new(2);
 /// The payload is not looked at by the machine, so its size does not matter.
 fn follower_accept(c: &mut Criterion) {
     let mut builder = EntryBuilder::new();
-    builder.push(&set_command(&key(1), &bytes(16)));
+    builder.push(set_command(&key(1), &bytes(16)));
     let payload = Shared::new(builder.finish(WallMs(1)));
     let ballot = Ballot::new(1, LEADER);
     let now = Now { mono: Mono(1_000_000_000), wall: WallMs(1_700_000_000_000) };

@@ -310,5 +310,5 @@ impl<P> Candidate<P> {
 
 /// An entry without commands: it fills a slot and carries the leader's time.
 fn no_op<P: Payload>(ts: WallMs) -> P {
-    P::from(EntryBuilder::new().finish(ts))
+    P::from(EntryBuilder::<P>::new().finish(ts))
 }

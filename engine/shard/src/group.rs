@@ -28,7 +28,7 @@ pub(crate) struct Group<P> {
     pub parked: Option<Parked>,
     /// Read-backs for peers that are under way.
     pub read_backs: usize,
-    pub builder: EntryBuilder,
+    pub builder: EntryBuilder<P>,
 }
 
 /// A write that is not proposed yet.

@@ -147,7 +147,7 @@ impl<P: Payload> Shard<P> {
             {
                 let Some(next) = group.pending.pop_front() else { break };
                 group.pending_bytes -= crate::request::cost(&next.command);
-                group.builder.push(&next.command);
+                group.builder.push(next.command);
                 origins.push(Some(next.origin));
             }
             let ts = group.paxos.leader_clock(now.mono).unwrap_or(WallMs::ZERO);

@@ -44,6 +44,8 @@ struct Client {
     /// A read of a key that one of them writes: it waits for that answer, and what was sent after it waits too. So a
     /// connection that pipelines sees its own writes, as it would with a server that does one thing at a time.
     held: Option<Ask>,
+    /// Its reader waits until `read` is notified.
+    is_paused: bool,
     dirty: bool,
     /// Wakes the writer: there is output, or an end.
     write: Rc<Notify>,
@@ -80,6 +82,7 @@ impl Clients {
             protocol,
             open_writes: Vec::new(),
             held: None,
+            is_paused: false,
             dirty: false,
             write: Rc::clone(&write),
             read: Rc::clone(&read),
@@ -101,12 +104,14 @@ impl Clients {
         }
     }
 
-    fn mark(&mut self, connection: u64) {
-        if let Some(client) = self.connections.get_mut(&connection)
-            && !std::mem::replace(&mut client.dirty, true)
-        {
+    /// Has a connection's tasks woken at the turn's end if there is something for them to do; whether there is.
+    fn mark_if_due(&mut self, connection: u64) -> bool {
+        let Some(client) = self.connections.get_mut(&connection) else { return false };
+        let due = client.is_paused || client.protocol.closing() || !client.protocol.out().is_empty();
+        if due && !std::mem::replace(&mut client.dirty, true) {
             self.dirty.push(connection);
         }
+        due
     }
 
     /// Wakes the tasks of every connection that changed this turn.
@@ -218,8 +223,10 @@ async fn write_loop<S: Stream>(
             if buffer.capacity() > KEEP_BYTES {
                 buffer = Vec::new();
             }
-            // Room was made: what waited in the input may go on.
-            running.with(|core| core.go_on(connection));
+            // Room was made: what waited in the input may go on. Mostly nothing did, and then nobody needs a turn.
+            if running.with_quiet(|core| core.go_on(connection)) {
+                running.wake();
+            }
             continue;
         }
         if ended {
@@ -232,8 +239,11 @@ async fn write_loop<S: Stream>(
 }
 
 impl Core {
-    fn wants_read(&self, connection: u64) -> bool {
-        self.io.clients.connections.get(&connection).is_some_and(|client| client.protocol.wants_read())
+    fn wants_read(&mut self, connection: u64) -> bool {
+        self.io.clients.connections.get_mut(&connection).is_some_and(|client| {
+            client.is_paused = !client.protocol.wants_read();
+            !client.is_paused
+        })
     }
 
     fn received(&mut self, connection: u64, bytes: &[u8]) {
@@ -244,9 +254,10 @@ impl Core {
         self.go_on(connection);
     }
 
-    /// Puts everything the connection asks for now into the core.
-    fn go_on(&mut self, connection: u64) {
+    /// Puts everything the connection asks for now into the core; whether there was anything.
+    fn go_on(&mut self, connection: u64) -> bool {
         let now = clock::now();
+        let mut any = false;
         while let Some(client) = self.io.clients.connections.get_mut(&connection) {
             let Some(ask) = client.held.take().or_else(|| client.protocol.next()) else { break };
             if client.must_wait(&ask) {
@@ -255,8 +266,9 @@ impl Core {
                 break;
             }
             self.ask(connection, ask, now);
+            any = true;
         }
-        self.io.clients.mark(connection);
+        self.io.clients.mark_if_due(connection) || any
     }
 
     fn ask(&mut self, connection: u64, ask: Ask, now: Now) {

@@ -330,6 +330,11 @@ impl Running {
         result
     }
 
+    /// Has the turn ended soon.
+    pub fn wake(&self) {
+        self.turn.notify();
+    }
+
     /// The same for work that gives the machines nothing to do.
     pub fn with_quiet<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
         work(&mut self.core.borrow_mut())

@@ -42,59 +42,43 @@ pub enum EntryError {
     Spans,
 }
 
-/// Collects commands into one entry.
-#[derive(Debug, Default)]
-pub struct EntryBuilder {
-    commands: Vec<Command<Span>>,
-    body: Vec<u8>,
+/// Collects commands into one entry. Keys and values are copied once, into the entry when it is finished.
+#[derive(Debug)]
+pub struct EntryBuilder<B> {
+    commands: Vec<Command<B>>,
+    body_len: usize,
 }
 
-impl EntryBuilder {
+impl<B> Default for EntryBuilder<B> {
+    fn default() -> Self {
+        Self { commands: Vec::new(), body_len: 0 }
+    }
+}
+
+impl<B: AsRef<[u8]>> EntryBuilder<B> {
     /// An empty batch.
     pub fn new() -> Self {
         Self::default()
     }
     /// Whether `command` still fits a batch that is not empty.
-    pub fn fits<B: AsRef<[u8]>>(&self, command: &Command<B>) -> bool {
+    pub fn fits(&self, command: &Command<B>) -> bool {
         self.commands.is_empty()
             || (self.commands.len() < limits::BATCH_COMMANDS_MAX
-                && self.body.len() + command_bytes(command) <= limits::BATCH_BYTES_MAX)
+                && self.body_len + command_bytes(command) <= limits::BATCH_BYTES_MAX)
     }
     /// Adds a command; its place in the batch is returned.
     ///
     /// # Panics
     /// When it does not fit ([`EntryBuilder::fits`]) or passes a key or value limit: the border checks those.
-    pub fn push<B: AsRef<[u8]>>(&mut self, command: &Command<B>) -> u32 {
-        assert!(self.fits(command), "command pushed into a full batch");
+    pub fn push(&mut self, command: Command<B>) -> u32 {
+        assert!(self.fits(&command), "command pushed into a full batch");
         assert!(command.key.as_ref().len() <= limits::KEY_BYTES_MAX, "key over the limit");
-        let position = self.commands.len() as u32; // bounded by BATCH_COMMANDS_MAX
-        let span = |bytes: &[u8]| Span { len: bytes.len() as u32 }; // bounded by VALUE_BYTES_MAX
-        self.body.extend_from_slice(command.key.as_ref());
         if let Op::Set { value, .. } = &command.op {
             assert!(value.as_ref().len() <= limits::VALUE_BYTES_MAX, "value over the limit");
-            self.body.extend_from_slice(value.as_ref());
         }
-        self.commands.push(Command {
-            namespace: command.namespace,
-            key: span(command.key.as_ref()),
-            op: match &command.op {
-                Op::Set { value, value_crc, condition, expiry, return_old } => Op::Set {
-                    value: span(value.as_ref()),
-                    value_crc: *value_crc,
-                    condition: *condition,
-                    expiry: *expiry,
-                    return_old: *return_old,
-                },
-                Op::Get => Op::Get,
-                Op::Exists => Op::Exists,
-                Op::Ttl => Op::Ttl,
-                Op::Delete => Op::Delete,
-                Op::IncrementBy(delta) => Op::IncrementBy(*delta),
-                Op::SetExpiry(expiry) => Op::SetExpiry(*expiry),
-                Op::OpenSession => Op::OpenSession,
-            },
-            stamp: command.stamp,
-        });
+        let position = self.commands.len() as u32; // bounded by BATCH_COMMANDS_MAX
+        self.body_len += command_bytes(&command);
+        self.commands.push(command);
         position
     }
     /// Commands so far.
@@ -108,26 +92,63 @@ impl EntryBuilder {
     /// The entry's bytes; the builder is empty afterwards. With no command this is a no-op (or a tick) that only carries
     /// the time stamp.
     pub fn finish(&mut self, ts: WallMs) -> Vec<u8> {
-        // Serialising fixed-size structs into a growing buffer cannot fail.
-        let meta = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Panic>(&self.commands, Vec::new());
-        let Ok(meta) = meta;
-        let total = ENTRY_HEADER_BYTES + meta.len() + self.body.len();
+        let metas: Vec<Command<Span>> = self.commands.iter().map(spans).collect();
+        let expected = ENTRY_HEADER_BYTES + metas.len() * META_BYTES_EACH + META_BYTES_ONCE + self.body_len;
+        let mut out = Vec::with_capacity(expected);
+        out.resize(ENTRY_HEADER_BYTES, 0);
+        // Behind the header in place: the archive's pointers are relative and it needs no alignment. Serialising plain
+        // structs into a growing buffer cannot fail.
+        let Ok(mut out) = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Panic>(&metas, out);
+        let meta_len = out.len() - ENTRY_HEADER_BYTES;
+        for command in &self.commands {
+            out.extend_from_slice(command.key.as_ref());
+            if let Op::Set { value, .. } = &command.op {
+                out.extend_from_slice(value.as_ref());
+            }
+        }
+        let total = out.len();
+        assert!(total == ENTRY_HEADER_BYTES + meta_len + self.body_len);
         assert!(total <= limits::ENTRY_BYTES_MAX, "entry over the limit");
-        let mut out = Vec::with_capacity(total);
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[VERSION, 0]);
-        out.extend_from_slice(&(total as u32).to_le_bytes());
-        out.extend_from_slice(&(meta.len() as u32).to_le_bytes());
-        out.extend_from_slice(&(self.commands.len() as u32).to_le_bytes());
-        out.extend_from_slice(&ts.0.to_le_bytes());
-        out.extend_from_slice(&(self.body.len() as u32).to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&meta);
-        out.extend_from_slice(&self.body);
-        assert!(out.len() == total);
+        out[0..2].copy_from_slice(&MAGIC);
+        out[2] = VERSION;
+        out[4..8].copy_from_slice(&(total as u32).to_le_bytes());
+        out[8..12].copy_from_slice(&(meta_len as u32).to_le_bytes());
+        out[12..16].copy_from_slice(&(metas.len() as u32).to_le_bytes());
+        out[16..24].copy_from_slice(&ts.0.to_le_bytes());
+        out[24..28].copy_from_slice(&(self.body_len as u32).to_le_bytes());
         self.commands.clear();
-        self.body.clear();
+        self.body_len = 0;
         out
+    }
+}
+
+/// Bytes of one command's meta, and of the list of them (only sizes a buffer).
+const META_BYTES_EACH: usize = size_of::<ArchivedCommand<Span>>();
+const META_BYTES_ONCE: usize = size_of::<ArchivedCommands>();
+
+/// A command with lengths in place of its bytes.
+fn spans<B: AsRef<[u8]>>(command: &Command<B>) -> Command<Span> {
+    let span = |bytes: &B| Span { len: bytes.as_ref().len() as u32 }; // bounded when it was pushed
+    Command {
+        namespace: command.namespace,
+        key: span(&command.key),
+        op: match &command.op {
+            Op::Set { value, value_crc, condition, expiry, return_old } => Op::Set {
+                value: span(value),
+                value_crc: *value_crc,
+                condition: *condition,
+                expiry: *expiry,
+                return_old: *return_old,
+            },
+            Op::Get => Op::Get,
+            Op::Exists => Op::Exists,
+            Op::Ttl => Op::Ttl,
+            Op::Delete => Op::Delete,
+            Op::IncrementBy(delta) => Op::IncrementBy(*delta),
+            Op::SetExpiry(expiry) => Op::SetExpiry(*expiry),
+            Op::OpenSession => Op::OpenSession,
+        },
+        stamp: command.stamp,
     }
 }
 
@@ -304,7 +325,7 @@ mod tests {
         let mut builder = EntryBuilder::new();
         let batch = [set(b"a", b"one"), Command::plain(b"b".to_vec(), Op::Delete), set(b"", b"")];
         for command in &batch {
-            builder.push(command);
+            builder.push(command.clone());
         }
         let bytes = builder.finish(WallMs(42));
         let entry = Entry::check(bytes.as_slice()).expect("well formed");
@@ -323,7 +344,7 @@ mod tests {
 
     #[test]
     fn an_empty_entry_carries_time() {
-        let bytes = EntryBuilder::new().finish(WallMs(9));
+        let bytes = EntryBuilder::<Vec<u8>>::new().finish(WallMs(9));
         let entry = Entry::check(bytes).expect("well formed");
         assert_eq!((entry.ts(), entry.command_count()), (WallMs(9), 0));
     }
@@ -331,7 +352,7 @@ mod tests {
     #[test]
     fn reads_are_not_entries() {
         let mut builder = EntryBuilder::new();
-        builder.push(&Command::plain(b"k".to_vec(), Op::Get));
+        builder.push(Command::plain(b"k".to_vec(), Op::Get));
         assert_eq!(Entry::check(builder.finish(WallMs(0))), Err(EntryError::Archive));
     }
 
@@ -341,8 +362,8 @@ mod tests {
             at in any::<proptest::sample::Index>(), bit in 0_u8..8, cut in any::<proptest::sample::Index>(),
         ) {
             let mut builder = EntryBuilder::new();
-            builder.push(&set(b"key", b"value"));
-            builder.push(&set(b"other", &[7; 100]));
+            builder.push(set(b"key", b"value"));
+            builder.push(set(b"other", &[7; 100]));
             let good = builder.finish(WallMs(1));
             let mut bad = good.clone();
             let index = at.index(bad.len());

@@ -8,7 +8,7 @@ use synod_types::*;
 
 fn entry(value: &[u8]) -> Vec<u8> {
     let mut builder = EntryBuilder::new();
-    builder.push(&Command::plain(b"key".to_vec(), set(value)));
+    builder.push(Command::plain(b"key".to_vec(), set(value)));
     builder.finish(WallMs(7))
 }
 
