@@ -8,4 +8,5 @@
 //! outside them replaced: time, network, disk and clients come from one seed.
 
 pub mod check;
+pub mod fuzz;
 pub mod sim;

@@ -1,0 +1,35 @@
+//! Every file of every fuzz corpus, and every one found to fail once, through its target; and random bytes besides, so that a
+//! target without a corpus is still run.
+
+use proptest::prelude::*;
+use std::path::Path;
+use synod_tests::fuzz::TARGETS;
+
+#[test]
+fn the_corpus_holds() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    for &(name, target) in TARGETS {
+        let dir = root.join(name);
+        let mut count = 0;
+        for entry in std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
+            let path = entry.expect("it can be listed").path();
+            let bytes = std::fs::read(&path).expect("it can be read");
+            if std::panic::catch_unwind(|| target(&bytes)).is_err() {
+                panic!("{} fails; replay: cargo test --test fuzz", path.display());
+            }
+            count += 1;
+        }
+        assert!(count > 0, "{name} has no corpus");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn random_bytes_hold(data in prop::collection::vec(any::<u8>(), 0..600)) {
+        for (_, target) in TARGETS {
+            target(&data);
+        }
+    }
+}
