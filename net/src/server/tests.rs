@@ -48,6 +48,7 @@ impl Toy {
                     Condition::Always => true,
                     Condition::IfAbsent => old.is_none(),
                     Condition::IfPresent => old.is_some(),
+                    Condition::IfVersion(_) => false, // the toy keeps no versions
                 };
                 if holds {
                     self.values.insert(key, value.as_ref().to_vec());
@@ -70,6 +71,7 @@ impl Toy {
                 Reply::Int(sum)
             }
             Op::SetExpiry(_) => Reply::Int(i64::from(old.is_some())),
+            Op::DeleteIfVersion(_) => old.map_or(Reply::Int(0), |_| Reply::Skipped),
             Op::OpenSession => Reply::Session(SessionId::new(self.slot)),
         }
     }
