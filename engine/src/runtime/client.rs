@@ -6,6 +6,8 @@
 use crate::node::RunError;
 use crate::runtime::clock;
 use crate::runtime::core::{Core, Running};
+use crate::runtime::http;
+use crate::runtime::io::Requester;
 use crate::runtime::notify::Notify;
 use crate::runtime::stream::{self, Stream};
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
@@ -171,18 +173,22 @@ async fn serve<S: Stream>(running: Running, stream: S, peer_address: String, loc
             Connection::new(ConnectionConfig { server, id, peer_address, local_address })
         })
     });
-    let (reader, writer) = stream::split(stream);
-    let reading = read_loop(&running, connection, reader, read);
-    let writing = write_loop(&running, connection, writer, write);
+    let (mut reader, mut writer) = stream::split(stream);
+    let reading = read_loop(&running, connection, &mut reader, read);
+    let writing = write_loop(&running, connection, &mut writer, write);
     // Whichever ends first ends the connection: a reader at the client's end has seen every reply out (see there).
     futures_lite::future::or(reading, writing).await;
+    if let Some(first) = running.with_quiet(|core| core.take_http(connection)) {
+        // Boxed: every other connection would carry its size.
+        Box::pin(http::serve(&running, first, reader, writer)).await;
+    }
     running.with_quiet(|core| core.io.clients.connections.remove(&connection));
 }
 
 async fn read_loop<S: Stream>(
     running: &Running,
     connection: u64,
-    mut reader: stream::Reader<S>,
+    reader: &mut stream::Reader<S>,
     wake: Rc<Notify>,
 ) {
     let mut buffer = vec![0; READ_BYTES];
@@ -196,7 +202,11 @@ async fn read_loop<S: Stream>(
                 running.with(|core| core.client_gone(connection));
                 std::future::pending::<()>().await;
             }
-            Ok(count) => running.with(|core| core.received(connection, &buffer[..count])),
+            Ok(count) => {
+                if running.with(|core| core.received(connection, &buffer[..count])) {
+                    return;
+                }
+            }
         }
     }
 }
@@ -204,7 +214,7 @@ async fn read_loop<S: Stream>(
 async fn write_loop<S: Stream>(
     running: &Running,
     connection: u64,
-    mut writer: stream::Writer<S>,
+    writer: &mut stream::Writer<S>,
     wake: Rc<Notify>,
 ) {
     let mut buffer = Vec::new();
@@ -236,12 +246,20 @@ impl Core {
         self.io.clients.connections.get(&connection).is_some_and(|client| client.protocol.wants_read())
     }
 
-    fn received(&mut self, connection: u64, bytes: &[u8]) {
+    /// Whether the stream turns out to be HTTP's, and so not this module's.
+    fn received(&mut self, connection: u64, bytes: &[u8]) -> bool {
         self.io.clients.input_bytes += bytes.len() as u64;
         if let Some(client) = self.io.clients.connections.get_mut(&connection) {
             client.protocol.received(bytes);
         }
         self.go_on(connection);
+        self.io.clients.connections.get(&connection).is_some_and(|client| client.protocol.speaks_http())
+    }
+
+    /// What an HTTP client has sent so far; nothing where another protocol is spoken.
+    fn take_http(&mut self, connection: u64) -> Option<Vec<u8>> {
+        let client = self.io.clients.connections.get_mut(&connection)?;
+        client.protocol.speaks_http().then(|| client.protocol.take_input())
     }
 
     /// Puts everything the connection asks for now into the core.
@@ -264,7 +282,8 @@ impl Core {
             Ask::Command { tag, group, consistency, command } => {
                 let groups = self.node().setup.facts().group_count;
                 let group = group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), groups));
-                self.command(connection, tag, group, consistency, command, now);
+                let requester = Requester::Connection { connection, tag };
+                self.command(requester, group, consistency, command, now);
             }
             Ask::Local { tag, query } => {
                 let answer = self.local(&query);

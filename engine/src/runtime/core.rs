@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use synod_net::binary::ServerInfo;
-use synod_net::server::{ServerConfig, Tag};
+use synod_net::server::ServerConfig;
 use synod_shard::{Input, ReadFailed, ReadToken, Shard, ShardConfig};
 use synod_types::{
     Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Members, Mono, Nanos, NodeId, Now,
@@ -262,17 +262,16 @@ impl Core {
         self.node.board.read()
     }
 
-    /// A command of a connection: to the core of its group.
+    /// A command of a client: to the core of its group.
     pub fn command(
         &mut self,
-        connection: u64,
-        tag: Tag,
+        requester: Requester,
         group: GroupId,
         consistency: Consistency,
         command: Command<Shared>,
         now: Now,
     ) {
-        let id = self.io.requests.open(Requester::Connection { connection, tag });
+        let id = self.io.requests.open(requester);
         if command.op.is_write() && self.io.overloaded() {
             self.io.reply(id, Reply::Error(ErrorKind::Busy));
             return;

@@ -5,6 +5,7 @@
 
 use crate::runtime::client::Clients;
 use crate::runtime::core::fatal;
+use crate::runtime::http::Waiters;
 use crate::runtime::mailbox::{Mail, Outboxes};
 use crate::runtime::peer::Links;
 use std::collections::VecDeque;
@@ -30,6 +31,11 @@ pub(crate) enum Requester {
         connection: u64,
         /// Its name for the request.
         tag: Tag,
+    },
+    /// An HTTP request of this core.
+    Http {
+        /// Its number among those that wait.
+        waiter: u64,
     },
     /// Another core of this node.
     Core {
@@ -88,6 +94,8 @@ pub(crate) struct Io {
     pub requests: Requests,
     /// Mail for other cores.
     pub outboxes: Outboxes,
+    /// HTTP requests that wait for their reply.
+    pub http: Waiters,
     /// Replies pushed, for statistics.
     pub commands: u64,
     /// Reads answered from memory, to be told to the shard.
@@ -104,6 +112,7 @@ impl Io {
             clients,
             requests: Requests::default(),
             outboxes,
+            http: Waiters::default(),
             commands: 0,
             read_now: VecDeque::new(),
         }
@@ -131,6 +140,7 @@ impl Io {
         self.commands += 1;
         match self.requests.close(to) {
             Requester::Connection { connection, tag } => self.clients.reply(connection, tag, reply),
+            Requester::Http { waiter } => self.http.reply(waiter, reply),
             Requester::Core { core, id } => {
                 let reply = reply.map(<[u8]>::to_vec);
                 self.outboxes.post(core, Mail::Reply { id, reply });
