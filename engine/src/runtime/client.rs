@@ -17,7 +17,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use synod_net::server::{Ask, Connection, ConnectionConfig, Tag};
-use synod_types::{Now, Reply, bucket_of, group_of};
+use synod_shard::Histogram;
+use synod_types::{Mono, Now, Reply, bucket_of, group_of};
 
 /// Read at once from a client.
 const READ_BYTES: usize = 64 << 10;
@@ -37,6 +38,10 @@ pub(crate) struct Clients {
     pub input_bytes: u64,
     /// Bytes sent.
     pub output_bytes: u64,
+    /// From a turn's end until the socket has taken its replies, microseconds; of one connection at a time.
+    pub reply_us: Histogram,
+    /// That connection, and when its replies were ready.
+    sample: Option<(u64, Mono)>,
 }
 
 struct Client {
@@ -103,6 +108,18 @@ impl Clients {
         }
     }
 
+    fn close(&mut self, connection: u64) {
+        self.connections.remove(&connection);
+        self.sample.take_if(|(sampled, _)| *sampled == connection);
+    }
+
+    /// The socket has taken all that a connection had to send.
+    fn sent(&mut self, connection: u64) {
+        if let Some((_, since)) = self.sample.take_if(|(sampled, _)| *sampled == connection) {
+            self.reply_us.record_span(clock::now().mono.since(since));
+        }
+    }
+
     fn mark(&mut self, connection: u64) {
         if let Some(client) = self.connections.get_mut(&connection)
             && !std::mem::replace(&mut client.dirty, true)
@@ -113,6 +130,11 @@ impl Clients {
 
     /// Wakes the tasks of every connection that changed this turn.
     pub fn flush(&mut self) {
+        if self.sample.is_none()
+            && let Some(&first) = self.dirty.first()
+        {
+            self.sample = Some((first, clock::now().mono));
+        }
         for connection in self.dirty.drain(..) {
             if let Some(client) = self.connections.get_mut(&connection) {
                 client.dirty = false;
@@ -182,7 +204,7 @@ async fn serve<S: Stream>(running: Running, stream: S, peer_address: String, loc
         // Boxed: every other connection would carry its size.
         Box::pin(http::serve(&running, first, reader, writer)).await;
     }
-    running.with_quiet(|core| core.io.clients.connections.remove(&connection));
+    running.with_quiet(|core| core.io.clients.close(connection));
 }
 
 async fn read_loop<S: Stream>(
@@ -229,7 +251,10 @@ async fn write_loop<S: Stream>(
                 buffer = Vec::new();
             }
             // Room was made: what waited in the input may go on.
-            running.with(|core| core.go_on(connection));
+            running.with(|core| {
+                core.io.clients.sent(connection);
+                core.go_on(connection);
+            });
             continue;
         }
         if ended {

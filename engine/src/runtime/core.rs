@@ -245,11 +245,19 @@ impl Core {
     fn refresh_page(&mut self, now: Now) {
         self.page_at = now.mono;
         let page = CorePage {
+            at: now.mono,
             groups: self.shard.status().collect(),
+            ready: self.shard.ready(now.mono).collect(),
+            group_stats: self.shard.group_stats().copied().collect(),
+            core_stats: *self.shard.core_stats(),
+            log_stalled: self.shard.log_stalled(now.mono),
+            log_backlog_bytes: self.io.wal.backlog().bytes as u64,
             cache: self.shard.cache_stats(),
             connections: self.io.clients.count(),
             connections_total: self.io.clients.total,
             commands: self.io.commands,
+            errors: self.io.errors,
+            reply_us: self.io.clients.reply_us,
             input_bytes: self.io.clients.input_bytes,
             output_bytes: self.io.clients.output_bytes,
         };

@@ -8,6 +8,7 @@ use crate::runtime::core::fatal;
 use crate::runtime::http::Waiters;
 use crate::runtime::mailbox::{Mail, Outboxes};
 use crate::runtime::peer::Links;
+use crate::runtime::snapshot::Errors;
 use std::collections::VecDeque;
 use synod_net::server::Tag;
 use synod_shard::{Effect, ReadToken, Sink};
@@ -98,6 +99,8 @@ pub(crate) struct Io {
     pub http: Waiters,
     /// Replies pushed, for statistics.
     pub commands: u64,
+    /// Of those, errors.
+    pub errors: Errors,
     /// Reads answered from memory, to be told to the shard.
     pub read_now: VecDeque<(ReadToken, Shared)>,
 }
@@ -114,6 +117,7 @@ impl Io {
             outboxes,
             http: Waiters::default(),
             commands: 0,
+            errors: Errors::default(),
             read_now: VecDeque::new(),
         }
     }
@@ -138,6 +142,9 @@ impl Io {
     /// Answers a request.
     pub fn reply(&mut self, to: RequestId, reply: Reply<&[u8]>) {
         self.commands += 1;
+        if let Reply::Error(kind) = reply {
+            self.errors.record(kind);
+        }
         match self.requests.close(to) {
             Requester::Connection { connection, tag } => self.clients.reply(connection, tag, reply),
             Requester::Http { waiter } => self.http.reply(waiter, reply),

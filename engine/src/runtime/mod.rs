@@ -20,6 +20,7 @@ mod http;
 mod io;
 mod local;
 mod mailbox;
+mod metrics;
 mod notify;
 mod pages;
 mod peer;

@@ -58,7 +58,7 @@ pub(crate) async fn serve<S: Stream>(
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .half_close(true) // what was sent before the client's end is still answered, as in RESP
-        .pipeline_flush(true)
+        // No pipeline_flush: with bytes left in the buffer it would hold the answer to a broken request back for ever.
         .serve_connection(stream, service);
     // How it ended is the client's affair: bytes that are no HTTP, a timeout, a broken socket.
     let serving = async { drop(connection.await) };
@@ -78,7 +78,7 @@ async fn handle(running: Running, request: Request<Incoming>) -> Result<Response
             }
             response
         }
-        Route::Page(page) => pages::page(&running, page),
+        Route::Page(page) => pages::of(&running, page),
         Route::Key(plan) => match upload(&plan, body).await {
             Ok(upload) => execute(&running, &plan, upload).await,
             Err(failure) => failure.response(),
