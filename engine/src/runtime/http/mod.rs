@@ -16,6 +16,7 @@ use crate::runtime::core::Running;
 use crate::runtime::io::Requester;
 use crate::runtime::pages;
 use crate::runtime::stream::{Reader, Stream, Writer};
+use ::http::request::Parts;
 use ::http::{Request, Response};
 use alarm::Alarm;
 use bytes::Bytes;
@@ -39,7 +40,7 @@ const BODY_LIMIT: Duration = Duration::from_secs(60);
 const HEAD_BYTES_MAX: usize = 80 << 10;
 /// Headers of one request.
 const HEADERS_MAX: usize = 64;
-/// Of a body that is too long, this much is read and dropped, so that a client which only sends still sees the answer.
+/// Of a body that is not wanted or too long, this much is read and dropped, so that a client which only sends still sees the answer.
 const DRAIN_BYTES_MAX: usize = 8 << 20;
 
 /// Serves one connection to its end; `first` was read from it already.
@@ -70,29 +71,36 @@ async fn handle(running: Running, request: Request<Incoming>) -> Result<Response
     let route = running.with_quiet(|core| synod_net::http::route(&head, core.server.password.as_deref()));
     let response = match route {
         Route::Done(response) => {
-            // A client that waits for 100 Continue sends nothing now, one that does not is listened to first.
-            if response.status().as_u16() == Failure::TOO_LARGE.status()
-                && !head.headers.contains_key("expect")
-            {
-                drain(body).await;
-            }
+            skip(&head, body).await;
             response
         }
-        Route::Page(page) => pages::of(&running, page),
-        Route::Key(plan) => match upload(&plan, body).await {
+        Route::Page(page) => {
+            skip(&head, body).await;
+            pages::of(&running, page)
+        }
+        Route::Key(plan) if plan.wants_body() => match upload(&plan, body).await {
             Ok(upload) => execute(&running, &plan, upload).await,
             Err(failure) => failure.response(),
         },
+        Route::Key(plan) => {
+            skip(&head, body).await;
+            execute(&running, &plan, Upload::new(&plan, None)).await
+        }
     };
     Ok(response.map(|body| Full::new(Bytes::from(body))))
 }
 
-/// Collects the body, if the plan wants one.
+/// Passes over a body that nobody wants, so that the connection can go on with the next request. A client that waits for
+/// `100 Continue` sends none.
+async fn skip(head: &Parts, body: Incoming) {
+    if !body.is_end_stream() && !head.headers.contains_key("expect") {
+        drain(body).await;
+    }
+}
+
+/// Collects the body.
 async fn upload(plan: &KeyPlan, mut body: Incoming) -> Result<Upload, Failure> {
     let mut upload = Upload::new(plan, body.size_hint().exact());
-    if !plan.wants_body() {
-        return Ok(upload);
-    }
     let collecting = async {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Failure::BODY_BROKEN)?;
