@@ -27,7 +27,8 @@ const SPAN_BITS: (usize, usize) = (4, 23);
 const BYTES_BITS: (usize, usize) = (9, 23);
 /// Counts from 1 to 4096.
 const COUNT_BITS: (usize, usize) = (0, 12);
-const MICROSECOND: f64 = 1e-6;
+/// Division, so that bounds come out as short decimal numbers.
+const MICROSECONDS: f64 = 1e6;
 
 /// Errors by the names the metrics have for them.
 const ERRORS: [(ErrorKind, &str); 10] = [
@@ -98,12 +99,12 @@ fn of_stages(out: &mut Exposition, pages: &[CorePage]) {
         for (stage, histogram) in stages {
             let labels: [(&str, &dyn Display); 3] =
                 [("core", &core), ("group", &status.group.get()), ("stage", &stage)];
-            put(out, &labels, histogram, SPAN_BITS, MICROSECOND);
+            put(out, &labels, histogram, SPAN_BITS, MICROSECONDS);
         }
     }
     for (core, page) in pages.iter().enumerate() {
         for (stage, histogram) in [("log", &page.core_stats.log_us), ("reply", &page.reply_us)] {
-            put(out, &[("core", &core), ("stage", &stage)], histogram, SPAN_BITS, MICROSECOND);
+            put(out, &[("core", &core), ("stage", &stage)], histogram, SPAN_BITS, MICROSECONDS);
         }
     }
     out.histogram("synod_batch_commands", "Commands per proposed entry.");
@@ -242,20 +243,20 @@ fn per_core(out: &mut Exposition, pages: &[CorePage], of: impl Fn(&CorePage) -> 
     }
 }
 
-/// A histogram whose unit is `unit` of the family's; nothing while it is empty, which it is in groups led elsewhere.
+/// A histogram that counts `per_unit` for one of the family's unit; nothing while it is empty, as in groups led elsewhere.
 fn put(
     out: &mut Exposition,
     labels: &[(&str, &dyn Display)],
     histogram: &Histogram,
     (low, high): (usize, usize),
-    unit: f64,
+    per_unit: f64,
 ) {
     if histogram.count() == 0 {
         return;
     }
-    let bounds = (low..=high).map(|bits| (1_u64 << bits) as f64 * unit);
+    let bounds = (low..=high).map(|bits| (1_u64 << bits) as f64 / per_unit);
     let counts: Vec<u64> = histogram.between(low, high).collect();
-    out.buckets(labels, bounds, &counts, histogram.sum() as f64 * unit);
+    out.buckets(labels, bounds, &counts, histogram.sum() as f64 / per_unit);
 }
 
 #[cfg(test)]
