@@ -20,6 +20,7 @@ pub mod client;
 mod error;
 #[cfg(test)]
 mod examples;
+pub mod http;
 pub mod peer;
 pub mod resp;
 pub mod server;

@@ -5,15 +5,21 @@ use crate::group::Parked;
 use crate::request::{ReadUse, push_reply};
 use crate::{ReadFailed, Shard};
 use synod_store::{Applied, CacheHint};
-use synod_types::{Entry, Location, Now, Payload, Slot, Version};
+use synod_types::{Entry, Location, Mono, Now, Payload, Slot, Version};
 
 impl<P: Payload> Shard<P> {
     /// Applies every chosen entry whose place in the log is known, up to one that needs a cold value.
-    pub(crate) fn apply_ready(&mut self, index: usize, _now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn apply_ready(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
         while self.groups[index].parked.is_none() {
             let Some((slot, payload, at)) = self.groups[index].paxos.next_apply() else { return };
             let payload = payload.clone();
-            self.apply_slot(index, slot, payload, at, 0, None, out);
+            let group = &mut self.groups[index];
+            if let Some(proposed) = group.proposed.front()
+                && proposed.slot == slot
+            {
+                group.stats.quorum_us.record_span(now.mono.since(proposed.at));
+            }
+            self.apply_slot(index, slot, payload, at, 0, None, now.mono, now, out);
         }
     }
 
@@ -35,7 +41,8 @@ impl<P: Payload> Shard<P> {
         };
         assert!(slot == parked.slot, "a parked slot is the next to apply");
         let payload = payload.clone();
-        self.apply_slot(index, slot, payload, at, parked.position, Some(old.as_ref()), out);
+        let (first, old) = (parked.position, Some(old.as_ref()));
+        self.apply_slot(index, slot, payload, at, first, old, parked.since, now, out);
         self.apply_ready(index, now, out);
     }
 
@@ -48,6 +55,8 @@ impl<P: Payload> Shard<P> {
         at: Location,
         first: u32,
         mut old: Option<&[u8]>,
+        since: Mono,
+        now: Now,
         out: &mut impl Sink<P>,
     ) {
         let entry = match Entry::check(payload) {
@@ -71,8 +80,8 @@ impl<P: Payload> Shard<P> {
                     let waiter = self.groups[index]
                         .proposed
                         .front_mut()
-                        .filter(|(proposed, _)| *proposed == slot)
-                        .and_then(|(_, origins)| origins.get_mut(command.position as usize)?.take());
+                        .filter(|proposed| proposed.slot == slot)
+                        .and_then(|proposed| proposed.origins.get_mut(command.position as usize)?.take());
                     if let Some(origin) = waiter {
                         push_reply(origin, reply, out);
                     }
@@ -80,7 +89,7 @@ impl<P: Payload> Shard<P> {
                 Applied::Read { location, crc } => {
                     let position = command.position;
                     let token = self.token();
-                    self.groups[index].parked = Some(Parked { slot, position, token, crc });
+                    self.groups[index].parked = Some(Parked { slot, position, token, crc, since });
                     self.reads.insert(token, ReadUse::Apply { index });
                     out.push(Effect::Read { token, location });
                     return;
@@ -89,7 +98,8 @@ impl<P: Payload> Shard<P> {
         }
         let group = &mut self.groups[index];
         group.paxos.applied(slot);
-        if group.proposed.front().is_some_and(|(proposed, _)| *proposed == slot) {
+        if group.proposed.front().is_some_and(|proposed| proposed.slot == slot) {
+            group.stats.apply_us.record_span(now.mono.since(since));
             group.proposed.pop_front();
         }
     }

@@ -1,6 +1,7 @@
 //! One group on this core: its Paxos replica and what waits for it.
 
 use crate::request::{Origin, Waiting};
+use crate::stats::GroupStats;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use synod_paxos::{Paxos, Timing};
@@ -18,8 +19,8 @@ pub(crate) struct Group<P> {
     pub pending: VecDeque<Pending<P>>,
     /// Bytes in `pending` and `waiting`.
     pub pending_bytes: usize,
-    /// Who awaits which slot, by place in the batch, in slot order (leader only); nobody where the answer was given.
-    pub proposed: VecDeque<(Slot, Vec<Option<Origin>>)>,
+    /// Who awaits which slot, in slot order (leader only).
+    pub proposed: VecDeque<Proposed>,
     /// Reads that wait for a confirmation of leadership.
     pub confirming: VecDeque<Confirming<P>>,
     /// Requests that wait for a leader.
@@ -29,6 +30,16 @@ pub(crate) struct Group<P> {
     /// Read-backs for peers that are under way.
     pub read_backs: usize,
     pub builder: EntryBuilder<P>,
+    pub stats: GroupStats,
+}
+
+/// A slot this replica proposed, and who awaits it.
+#[derive(Debug)]
+pub(crate) struct Proposed {
+    pub slot: Slot,
+    /// By place in the batch; nobody where the answer was given.
+    pub origins: Vec<Option<Origin>>,
+    pub at: Mono,
 }
 
 /// A write that is not proposed yet.
@@ -56,6 +67,8 @@ pub(crate) struct Parked {
     pub position: u32,
     pub token: ReadToken,
     pub crc: u32,
+    /// When the slot was found chosen.
+    pub since: Mono,
 }
 
 impl<P: Payload> Group<P> {
@@ -72,6 +85,7 @@ impl<P: Payload> Group<P> {
             parked: None,
             read_backs: 0,
             builder: EntryBuilder::new(),
+            stats: GroupStats::default(),
         }
     }
 
@@ -83,7 +97,7 @@ impl<P: Payload> Group<P> {
         }
         assert!(self.builder.is_empty());
         assert!(
-            self.proposed.front().is_none_or(|(slot, _)| *slot > self.paxos.applied_slot()),
+            self.proposed.front().is_none_or(|proposed| proposed.slot > self.paxos.applied_slot()),
             "an applied slot has clients waiting"
         );
     }

@@ -19,10 +19,12 @@ mod apply;
 mod group;
 mod replicate;
 mod request;
+mod stats;
 #[cfg(test)]
 mod tests;
 
 pub use api::{Effect, GroupStatus, Input, ReadFailed, ReadToken, Role, ShardConfig, Sink, Timing};
+pub use stats::{CoreStats, GroupStats, HISTOGRAM_BUCKETS, Histogram, RequestKind};
 #[cfg(feature = "canary")]
 pub use synod_paxos::Canary;
 pub use synod_store::CacheStats;
@@ -61,6 +63,7 @@ pub struct Shard<P> {
     next_forward: u64,
     /// The last reading of the clock: time never goes back.
     last: Mono,
+    stats: CoreStats,
 }
 
 impl<P: Payload> Shard<P> {
@@ -99,6 +102,7 @@ impl<P: Payload> Shard<P> {
             // Not from 1: a late answer to a former life of this core must fit no request of this one.
             next_forward: forward_base,
             last: Mono::ZERO,
+            stats: CoreStats::default(),
         }
     }
 
@@ -222,6 +226,25 @@ impl<P: Payload> Shard<P> {
             applied_ts: self.store.applied_ts(group.id),
             keys: self.store.keys(group.id),
             leader_changes: group.paxos.leader_changes(),
+        })
+    }
+
+    /// What every group has counted, in the order of [`Shard::status`].
+    pub fn group_stats(&self) -> impl Iterator<Item = &GroupStats> {
+        self.groups.iter().map(|group| &group.stats)
+    }
+
+    /// What the core has counted.
+    pub fn core_stats(&self) -> &CoreStats {
+        &self.stats
+    }
+
+    /// Whether a command for the group would find a leader now, in the order of [`Shard::status`]: this replica, serving and
+    /// heard by a quorum, or another one.
+    pub fn ready(&self, now: Mono) -> impl Iterator<Item = bool> {
+        self.groups.iter().map(move |group| match group.paxos.leading() {
+            Some(_) => group.paxos.serving() && group.paxos.lease_valid(now),
+            None => group.paxos.role() == Role::Follower && group.paxos.leader_hint().is_some(),
         })
     }
 

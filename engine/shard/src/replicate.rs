@@ -1,6 +1,7 @@
 //! Between Paxos and the log: record numbers, receipts, coalesced heartbeats, batching.
 
 use crate::api::{Effect, ReadToken, Sink};
+use crate::group::Proposed;
 use crate::request::ReadUse;
 use crate::{Shard, paxos};
 use alloc::vec::Vec;
@@ -113,16 +114,21 @@ impl<P: Payload> Shard<P> {
 
     pub(crate) fn on_durable(&mut self, lsn: Lsn, now: Now, out: &mut impl Sink<P>) {
         assert!(lsn <= self.lsn, "a record is durable that was never written");
+        let (mut flushed, before) = (0, self.durable);
         while self.durable < lsn {
             self.durable = self.durable.next();
             let written = self.written.pop_front().expect("one entry per record under way");
             self.undurable_bytes -= written.bytes;
+            flushed += written.bytes;
+            self.stats.log_us.record_span(now.mono.since(written.at));
             self.drive(written.index, paxos::Input::Durable { receipt: written.receipt }, now, out);
         }
+        self.stats.flush_bytes.record(flushed as u64);
+        self.stats.flush_records.record(lsn.get() - before.get());
     }
 
     /// The log has made no progress for a whole lease: a leader on it must not seem alive (P-09).
-    pub(crate) fn log_stalled(&self, now: Mono) -> bool {
+    pub fn log_stalled(&self, now: Mono) -> bool {
         self.written.front().is_some_and(|oldest| now.since(oldest.at) > self.config.timing.lease)
     }
 
@@ -147,12 +153,14 @@ impl<P: Payload> Shard<P> {
             {
                 let Some(next) = group.pending.pop_front() else { break };
                 group.pending_bytes -= crate::request::cost(&next.command);
+                group.stats.queue_us.record_span(now.mono.since(next.arrived));
                 group.builder.push(next.command);
                 origins.push(Some(next.origin));
             }
             let ts = group.paxos.leader_clock(now.mono).unwrap_or(WallMs::ZERO);
             let payload = P::from(group.builder.finish(ts));
-            group.proposed.push_back((slot, origins));
+            group.stats.batch_commands.record(origins.len() as u64);
+            group.proposed.push_back(Proposed { slot, origins, at: now.mono });
             self.drive(index, paxos::Input::Propose { payload }, now, out);
         }
     }
@@ -172,7 +180,8 @@ impl<P: Payload> Shard<P> {
             self.drive(index, paxos::Input::Propose { payload }, now, out);
         }
         let id = self.groups[index].id;
-        self.store.expire(id, EXPIRE_STEPS_PER_TICK);
+        let expired = self.store.expire(id, EXPIRE_STEPS_PER_TICK);
+        self.groups[index].stats.keys_expired += expired as u64;
     }
 
     fn read_back(

@@ -5,6 +5,7 @@
 
 use crate::api::{Effect, ReadFailed, ReadToken, Sink};
 use crate::group::{Confirming, Pending};
+use crate::stats::RequestKind;
 use crate::{GroupId, Shard};
 use alloc::vec::Vec;
 use synod_store::Lookup;
@@ -91,6 +92,7 @@ impl<P: Payload> Shard<P> {
             push_error(Origin::Client(id), ErrorKind::Malformed, out);
             return;
         };
+        self.groups[index].stats.requests[RequestKind::of(&command.op) as usize] += 1;
         self.route(index, Origin::Client(id), consistency, command, now.mono, now, out);
     }
 
@@ -250,11 +252,16 @@ impl<P: Payload> Shard<P> {
                 push_reply(origin, Reply::Int(left), out);
             }
             Op::Get => match self.store.lookup(group, command.namespace, key) {
-                Lookup::Missing => push_reply(origin, Reply::Nil, out),
+                Lookup::Missing => {
+                    self.groups[index].stats.key_misses += 1;
+                    push_reply(origin, Reply::Nil, out);
+                }
                 Lookup::Hit { value, version, .. } => {
-                    push_reply(origin, Reply::Value { value, version }, out)
+                    self.groups[index].stats.key_hits += 1;
+                    push_reply(origin, Reply::Value { value, version }, out);
                 }
                 Lookup::Cold { location, value_crc, version, .. } => {
+                    self.groups[index].stats.key_hits += 1;
                     let token = self.token();
                     let use_ = ReadUse::Get { index, origin, command, version, crc: value_crc };
                     self.reads.insert(token, use_);
@@ -309,12 +316,13 @@ impl<P: Payload> Shard<P> {
         }
         let lost = self.groups[index].led.is_some();
         self.groups[index].led = leading;
+        self.groups[index].stats.elections_won += u64::from(leading.is_some());
         if lost {
             let group = &mut self.groups[index];
             let proposed = core::mem::take(&mut group.proposed);
             let pending = core::mem::take(&mut group.pending);
             let confirming = core::mem::take(&mut group.confirming);
-            for origin in proposed.into_iter().flat_map(|(_, origins)| origins).flatten() {
+            for origin in proposed.into_iter().flat_map(|proposed| proposed.origins).flatten() {
                 push_error(origin, ErrorKind::Unknown, out);
             }
             for Pending { origin, command, consistency, arrived } in pending {

@@ -6,6 +6,8 @@
 use crate::node::RunError;
 use crate::runtime::clock;
 use crate::runtime::core::{Core, Running};
+use crate::runtime::http;
+use crate::runtime::io::Requester;
 use crate::runtime::notify::Notify;
 use crate::runtime::stream::{self, Stream};
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +17,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use synod_net::server::{Ask, Connection, ConnectionConfig, Tag};
-use synod_types::{Now, Reply, bucket_of, group_of};
+use synod_shard::Histogram;
+use synod_types::{Mono, Now, Reply, bucket_of, group_of};
 
 /// Read at once from a client.
 const READ_BYTES: usize = 64 << 10;
@@ -35,6 +38,10 @@ pub(crate) struct Clients {
     pub input_bytes: u64,
     /// Bytes sent.
     pub output_bytes: u64,
+    /// From a turn's end until the socket has taken its replies, microseconds; of one connection at a time.
+    pub reply_us: Histogram,
+    /// That connection, and when its replies were ready.
+    sample: Option<(u64, Mono)>,
 }
 
 struct Client {
@@ -104,6 +111,18 @@ impl Clients {
         }
     }
 
+    fn close(&mut self, connection: u64) {
+        self.connections.remove(&connection);
+        self.sample.take_if(|(sampled, _)| *sampled == connection);
+    }
+
+    /// The socket has taken all that a connection had to send.
+    fn sent(&mut self, connection: u64) {
+        if let Some((_, since)) = self.sample.take_if(|(sampled, _)| *sampled == connection) {
+            self.reply_us.record_span(clock::now().mono.since(since));
+        }
+    }
+
     /// Has a connection's tasks woken at the turn's end if there is something for them to do; whether there is.
     fn mark_if_due(&mut self, connection: u64) -> bool {
         let Some(client) = self.connections.get_mut(&connection) else { return false };
@@ -116,6 +135,11 @@ impl Clients {
 
     /// Wakes the tasks of every connection that changed this turn.
     pub fn flush(&mut self) {
+        if self.sample.is_none()
+            && let Some(&first) = self.dirty.first()
+        {
+            self.sample = Some((first, clock::now().mono));
+        }
         for connection in self.dirty.drain(..) {
             if let Some(client) = self.connections.get_mut(&connection) {
                 client.dirty = false;
@@ -176,18 +200,22 @@ async fn serve<S: Stream>(running: Running, stream: S, peer_address: String, loc
             Connection::new(ConnectionConfig { server, id, peer_address, local_address })
         })
     });
-    let (reader, writer) = stream::split(stream);
-    let reading = read_loop(&running, connection, reader, read);
-    let writing = write_loop(&running, connection, writer, write);
+    let (mut reader, mut writer) = stream::split(stream);
+    let reading = read_loop(&running, connection, &mut reader, read);
+    let writing = write_loop(&running, connection, &mut writer, write);
     // Whichever ends first ends the connection: a reader at the client's end has seen every reply out (see there).
     futures_lite::future::or(reading, writing).await;
-    running.with_quiet(|core| core.io.clients.connections.remove(&connection));
+    if let Some(first) = running.with_quiet(|core| core.take_http(connection)) {
+        // Boxed: every other connection would carry its size.
+        Box::pin(http::serve(&running, first, reader, writer)).await;
+    }
+    running.with_quiet(|core| core.io.clients.close(connection));
 }
 
 async fn read_loop<S: Stream>(
     running: &Running,
     connection: u64,
-    mut reader: stream::Reader<S>,
+    reader: &mut stream::Reader<S>,
     wake: Rc<Notify>,
 ) {
     let mut buffer = vec![0; READ_BYTES];
@@ -201,7 +229,11 @@ async fn read_loop<S: Stream>(
                 running.with(|core| core.client_gone(connection));
                 std::future::pending::<()>().await;
             }
-            Ok(count) => running.with(|core| core.received(connection, &buffer[..count])),
+            Ok(count) => {
+                if running.with(|core| core.received(connection, &buffer[..count])) {
+                    return;
+                }
+            }
         }
     }
 }
@@ -209,7 +241,7 @@ async fn read_loop<S: Stream>(
 async fn write_loop<S: Stream>(
     running: &Running,
     connection: u64,
-    mut writer: stream::Writer<S>,
+    writer: &mut stream::Writer<S>,
     wake: Rc<Notify>,
 ) {
     let mut buffer = Vec::new();
@@ -224,7 +256,11 @@ async fn write_loop<S: Stream>(
                 buffer = Vec::new();
             }
             // Room was made: what waited in the input may go on. Mostly nothing did, and then nobody needs a turn.
-            if running.with_quiet(|core| core.go_on(connection)) {
+            let goes_on = running.with_quiet(|core| {
+                core.io.clients.sent(connection);
+                core.go_on(connection)
+            });
+            if goes_on {
                 running.wake();
             }
             continue;
@@ -246,12 +282,20 @@ impl Core {
         })
     }
 
-    fn received(&mut self, connection: u64, bytes: &[u8]) {
+    /// Whether the stream turns out to be HTTP's, and so not this module's.
+    fn received(&mut self, connection: u64, bytes: &[u8]) -> bool {
         self.io.clients.input_bytes += bytes.len() as u64;
         if let Some(client) = self.io.clients.connections.get_mut(&connection) {
             client.protocol.received(bytes);
         }
         self.go_on(connection);
+        self.io.clients.connections.get(&connection).is_some_and(|client| client.protocol.speaks_http())
+    }
+
+    /// What an HTTP client has sent so far; nothing where another protocol is spoken.
+    fn take_http(&mut self, connection: u64) -> Option<Vec<u8>> {
+        let client = self.io.clients.connections.get_mut(&connection)?;
+        client.protocol.speaks_http().then(|| client.protocol.take_input())
     }
 
     /// Puts everything the connection asks for now into the core; whether there was anything.
@@ -276,7 +320,8 @@ impl Core {
             Ask::Command { tag, group, consistency, command } => {
                 let groups = self.node().setup.facts().group_count;
                 let group = group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), groups));
-                self.command(connection, tag, group, consistency, command, now);
+                let requester = Requester::Connection { connection, tag };
+                self.command(requester, group, consistency, command, now);
             }
             Ask::Local { tag, query } => {
                 let answer = self.local(&query);

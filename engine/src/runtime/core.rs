@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use synod_net::binary::ServerInfo;
-use synod_net::server::{ServerConfig, Tag};
+use synod_net::server::ServerConfig;
 use synod_shard::{Input, ReadFailed, ReadToken, Shard, ShardConfig};
 use synod_types::{
     Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Members, Mono, Nanos, NodeId, Now,
@@ -245,11 +245,19 @@ impl Core {
     fn refresh_page(&mut self, now: Now) {
         self.page_at = now.mono;
         let page = CorePage {
+            at: now.mono,
             groups: self.shard.status().collect(),
+            ready: self.shard.ready(now.mono).collect(),
+            group_stats: self.shard.group_stats().copied().collect(),
+            core_stats: *self.shard.core_stats(),
+            log_stalled: self.shard.log_stalled(now.mono),
+            log_backlog_bytes: self.io.wal.backlog().bytes as u64,
             cache: self.shard.cache_stats(),
             connections: self.io.clients.count(),
             connections_total: self.io.clients.total,
             commands: self.io.commands,
+            errors: self.io.errors,
+            reply_us: self.io.clients.reply_us,
             input_bytes: self.io.clients.input_bytes,
             output_bytes: self.io.clients.output_bytes,
         };
@@ -262,17 +270,16 @@ impl Core {
         self.node.board.read()
     }
 
-    /// A command of a connection: to the core of its group.
+    /// A command of a client: to the core of its group.
     pub fn command(
         &mut self,
-        connection: u64,
-        tag: Tag,
+        requester: Requester,
         group: GroupId,
         consistency: Consistency,
         command: Command<Shared>,
         now: Now,
     ) {
-        let id = self.io.requests.open(Requester::Connection { connection, tag });
+        let id = self.io.requests.open(requester);
         if command.op.is_write() && self.io.overloaded() {
             self.io.reply(id, Reply::Error(ErrorKind::Busy));
             return;

@@ -5,8 +5,10 @@
 
 use crate::runtime::client::Clients;
 use crate::runtime::core::fatal;
+use crate::runtime::http::Waiters;
 use crate::runtime::mailbox::{Mail, Outboxes};
 use crate::runtime::peer::Links;
+use crate::runtime::snapshot::Errors;
 use std::collections::VecDeque;
 use synod_net::server::Tag;
 use synod_shard::{Effect, ReadToken, Sink};
@@ -30,6 +32,11 @@ pub(crate) enum Requester {
         connection: u64,
         /// Its name for the request.
         tag: Tag,
+    },
+    /// An HTTP request of this core.
+    Http {
+        /// Its number among those that wait.
+        waiter: u64,
     },
     /// Another core of this node.
     Core {
@@ -88,8 +95,12 @@ pub(crate) struct Io {
     pub requests: Requests,
     /// Mail for other cores.
     pub outboxes: Outboxes,
+    /// HTTP requests that wait for their reply.
+    pub http: Waiters,
     /// Replies pushed, for statistics.
     pub commands: u64,
+    /// Of those, errors.
+    pub errors: Errors,
     /// Reads answered from memory, to be told to the shard.
     pub read_now: VecDeque<(ReadToken, Shared)>,
 }
@@ -104,7 +115,9 @@ impl Io {
             clients,
             requests: Requests::default(),
             outboxes,
+            http: Waiters::default(),
             commands: 0,
+            errors: Errors::default(),
             read_now: VecDeque::new(),
         }
     }
@@ -129,8 +142,12 @@ impl Io {
     /// Answers a request.
     pub fn reply(&mut self, to: RequestId, reply: Reply<&[u8]>) {
         self.commands += 1;
+        if let Reply::Error(kind) = reply {
+            self.errors.record(kind);
+        }
         match self.requests.close(to) {
             Requester::Connection { connection, tag } => self.clients.reply(connection, tag, reply),
+            Requester::Http { waiter } => self.http.reply(waiter, reply),
             Requester::Core { core, id } => {
                 let reply = reply.map(<[u8]>::to_vec);
                 self.outboxes.post(core, Mail::Reply { id, reply });

@@ -16,10 +16,13 @@
 mod client;
 mod clock;
 mod core;
+mod http;
 mod io;
 mod local;
 mod mailbox;
+mod metrics;
 mod notify;
+mod pages;
 mod peer;
 mod replay;
 mod snapshot;

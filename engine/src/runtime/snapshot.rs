@@ -4,13 +4,26 @@
 //! and no request waits for it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use synod_shard::{CacheStats, GroupStatus};
+use synod_shard::{CacheStats, CoreStats, GroupStats, GroupStatus, Histogram};
+use synod_types::{ErrorKind, Mono};
 
 /// One core's page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CorePage {
+    /// When it was written.
+    pub at: Mono,
     /// Its groups.
     pub groups: Vec<GroupStatus>,
+    /// Whether each of them has a leader that answers, in the same order.
+    pub ready: Vec<bool>,
+    /// What each of them has counted, in the same order.
+    pub group_stats: Vec<GroupStats>,
+    /// What the core has counted.
+    pub core_stats: CoreStats,
+    /// The log has made no progress for a whole lease.
+    pub log_stalled: bool,
+    /// Bytes that wait for the disk.
+    pub log_backlog_bytes: u64,
     /// Its cache.
     pub cache: CacheStats,
     /// Open client connections.
@@ -19,10 +32,31 @@ pub(crate) struct CorePage {
     pub connections_total: u64,
     /// Commands executed.
     pub commands: u64,
+    /// Commands answered by an error, by its kind.
+    pub errors: Errors,
+    /// From a turn's end until the socket has taken its replies, microseconds; sampled.
+    pub reply_us: Histogram,
     /// Bytes received from clients.
     pub input_bytes: u64,
     /// Bytes sent to clients.
     pub output_bytes: u64,
+}
+
+/// Error replies by kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Errors([u64; 32]);
+
+impl Errors {
+    /// Counts one.
+    pub fn record(&mut self, kind: ErrorKind) {
+        if let Some(count) = self.0.get_mut(kind as usize) {
+            *count += 1;
+        }
+    }
+    /// How many there were of a kind.
+    pub fn count(&self, kind: ErrorKind) -> u64 {
+        self.0.get(kind as usize).copied().unwrap_or(0)
+    }
 }
 
 /// All cores' pages.

@@ -122,6 +122,10 @@ impl Turn<'_> {
         match command.op {
             Op::Set { .. } => self.execute_set(command, found),
             Op::Delete => Outcome::Reply(self.execute_delete(found)),
+            Op::DeleteIfVersion(version) => Outcome::Reply(match found {
+                Some(id) if !self.is_at(id, version) => Reply::Skipped,
+                found => self.execute_delete(found),
+            }),
             Op::IncrementBy(delta) => Outcome::Reply(self.execute_increment(command, found, delta)),
             Op::SetExpiry(expiry) => Outcome::Reply(self.execute_set_expiry(found, expiry)),
             // Reads are refused as entries and sessions are opened above; an answer is kinder than a crash.
@@ -143,6 +147,7 @@ impl Turn<'_> {
             Condition::Always => true,
             Condition::IfAbsent => found.is_none(),
             Condition::IfPresent => found.is_some(),
+            Condition::IfVersion(version) => found.is_some_and(|id| self.is_at(id, version)),
         };
         let reply = match (return_old, found) {
             (true, Some(id)) => match self.take_old(id) {
@@ -158,6 +163,11 @@ impl Turn<'_> {
             self.put(command, found, value, value_crc, until);
         }
         Outcome::Reply(reply)
+    }
+
+    /// Whether the key was last written at `version`. Compared unpacked: what a client sends need not fit the packed form.
+    fn is_at(&self, id: RecordId, version: Version) -> bool {
+        self.group.index.record(id).version.unpack() == version
     }
 
     fn execute_delete(&mut self, found: Option<RecordId>) -> Reply<()> {

@@ -39,7 +39,7 @@ pub struct SessionStamp {
     pub lowest_open: u64,
 }
 
-/// When a SET takes effect.
+/// When a SET takes effect. New ones are added at the end: their order is their number in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Archive, Serialize, Deserialize)]
 pub enum Condition {
     /// Always.
@@ -49,6 +49,8 @@ pub enum Condition {
     IfAbsent,
     /// Only if the key exists (XX).
     IfPresent,
+    /// Only if the key exists and was last written at this version.
+    IfVersion(Version),
 }
 
 /// What a SET does to the key's expiry.
@@ -96,6 +98,8 @@ pub enum Op<V> {
     SetExpiry(Expiry),
     /// Open a session in this group; the key is empty. Replies with its id.
     OpenSession,
+    /// Remove the key if it was last written at this version; replies 1, 0 without the key, `Skipped` at another version.
+    DeleteIfVersion(Version),
 }
 
 impl<V> Op<V> {
@@ -116,6 +120,7 @@ impl<V> Op<V> {
             Op::IncrementBy(delta) => Op::IncrementBy(delta),
             Op::SetExpiry(expiry) => Op::SetExpiry(expiry),
             Op::OpenSession => Op::OpenSession,
+            Op::DeleteIfVersion(version) => Op::DeleteIfVersion(version),
         }
     }
 }
@@ -192,7 +197,7 @@ pub enum Reply<V> {
         /// The key's new version.
         version: Version,
     },
-    /// A SET's condition did not hold.
+    /// The condition of a SET or of a DELETE did not hold.
     Skipped,
     /// A value, current or old.
     Value {

@@ -1,7 +1,7 @@
 //! An entry: what one log slot carries. The same bytes go to the log, to the peers and to apply.
 //!
 //! ```text
-//!  0  magic u16 = "SE" │ version u8 = 1 │ flags u8 = 0 │ total length u32
+//!  0  magic u16 = "SE" │ version u8 = 2 │ flags u8 = 0 │ total length u32
 //!  8  meta length u32  │ command count u32
 //! 16  time stamp u64   leader's clock, ms since the epoch; 0 for "no newer than before"
 //! 24  body length u32  │ reserved u32 = 0
@@ -23,7 +23,8 @@ use rkyv::vec::ArchivedVec;
 /// Bytes of the fixed header.
 pub const ENTRY_HEADER_BYTES: usize = 32;
 const MAGIC: [u8; 2] = *b"SE";
-const VERSION: u8 = 1;
+/// 2: conditions by version made a command's archive longer.
+const VERSION: u8 = 2;
 
 /// Why bytes are not an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -147,6 +148,7 @@ fn spans<B: AsRef<[u8]>>(command: &Command<B>) -> Command<Span> {
             Op::IncrementBy(delta) => Op::IncrementBy(*delta),
             Op::SetExpiry(expiry) => Op::SetExpiry(*expiry),
             Op::OpenSession => Op::OpenSession,
+            Op::DeleteIfVersion(version) => Op::DeleteIfVersion(*version),
         },
         stamp: command.stamp,
     }

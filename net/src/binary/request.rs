@@ -7,12 +7,15 @@
 //!     value               the rest, in SET only
 //!
 //! SET         value crc u32 │ condition u8 │ expiry kind u8 │ return old u8 │ 0 u8 │ expiry u64
+//!             condition 3 only: slot u64 │ position u32 │ 0 u32
 //! INCREMENT   delta i64
 //! SET_EXPIRY  expiry kind u8 │ 0 ×7 │ expiry u64
+//! DELETE_IF   slot u64 │ position u32 │ 0 u32
 //! ```
 
 use super::codes::kind;
 use super::frame::{self, HEADER_BYTES, Header};
+use super::response::{put_version, read_version};
 use crate::error::ProtocolError;
 use crate::wire::{Put, Reader};
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -24,6 +27,11 @@ const FLAG_QUORUM: u8 = 0x01;
 const FLAG_STAMP: u8 = 0x02;
 const STAMP_BYTES: usize = 24;
 const SET_BYTES: usize = 16;
+/// Where a SET's condition stands in its fixed part.
+const CONDITION_AT: usize = 4;
+/// The condition that is followed by a version.
+const IF_VERSION: u8 = 3;
+const VERSION_BYTES: usize = 16;
 /// Longest name or password in HELLO and AUTH.
 const TEXT_BYTES_MAX: usize = 1024;
 
@@ -94,6 +102,7 @@ pub fn encode_request(
             Op::IncrementBy(_) => kind::INCREMENT,
             Op::SetExpiry(_) => kind::SET_EXPIRY,
             Op::OpenSession => kind::OPEN_SESSION,
+            Op::DeleteIfVersion(_) => kind::DELETE_IF,
         },
         flags: if consistency == Consistency::Quorum { FLAG_QUORUM } else { 0 }
             | if stamped { FLAG_STAMP } else { 0 },
@@ -120,14 +129,22 @@ pub fn encode_request(
                 Condition::Always => 0,
                 Condition::IfAbsent => 1,
                 Condition::IfPresent => 2,
+                Condition::IfVersion(_) => IF_VERSION,
             });
             out.put_u8(expiry_kind);
             out.put_u8(u8::from(*return_old));
             out.put_u8(0);
             out.put_u64(expiry_value);
+            if let Condition::IfVersion(version) = condition {
+                put_version(out, *version);
+            }
             out.put(key);
             out.put(value);
             unchecked = value.len();
+        }
+        Op::DeleteIfVersion(version) => {
+            put_version(out, *version);
+            out.put(key);
         }
         Op::IncrementBy(delta) => {
             out.put(&delta.to_le_bytes());
@@ -205,7 +222,10 @@ pub fn decode_request(whole: &[u8]) -> Result<(u64, Decoded<'_>), ProtocolError>
     let key_len = header.argument as usize;
     let stamp_len = if header.flags & FLAG_STAMP != 0 { STAMP_BYTES } else { 0 };
     let unchecked = if header.kind == kind::SET {
-        let value_at = (HEADER_BYTES + stamp_len + SET_BYTES).saturating_add(key_len);
+        let fixed_at = HEADER_BYTES + stamp_len;
+        let has_version = whole.get(fixed_at + CONDITION_AT) == Some(&IF_VERSION);
+        let fixed_len = SET_BYTES + if has_version { VERSION_BYTES } else { 0 };
+        let value_at = (fixed_at + fixed_len).saturating_add(key_len);
         whole.len().checked_sub(value_at).ok_or(ProtocolError::Body)?
     } else {
         0
@@ -271,6 +291,10 @@ fn decode_command<'a>(header: Header, body: &mut Reader<'a>) -> Result<Decoded<'
         kind::EXISTS => (body.take(key_len)?, Op::Exists),
         kind::TTL => (body.take(key_len)?, Op::Ttl),
         kind::DELETE => (body.take(key_len)?, Op::Delete),
+        kind::DELETE_IF => {
+            let version = read_version(body)?;
+            (body.take(key_len)?, Op::DeleteIfVersion(version))
+        }
         kind::SET => decode_set(key_len, body)?,
         kind::INCREMENT => {
             let delta = body.u64()?.cast_signed();
@@ -296,12 +320,10 @@ fn decode_command<'a>(header: Header, body: &mut Reader<'a>) -> Result<Decoded<'
 
 fn decode_set<'a>(key_len: usize, body: &mut Reader<'a>) -> Result<(&'a [u8], Op<&'a [u8]>), ProtocolError> {
     let value_crc = body.u32()?;
-    let condition = match body.u8()? {
-        0 => Condition::Always,
-        1 => Condition::IfAbsent,
-        2 => Condition::IfPresent,
-        _ => return Err(ProtocolError::Kind),
-    };
+    let condition_code = body.u8()?;
+    if condition_code > IF_VERSION {
+        return Err(ProtocolError::Kind);
+    }
     let expiry_kind = body.u8()?;
     let return_old = match body.u8()? {
         0 => false,
@@ -310,6 +332,12 @@ fn decode_set<'a>(key_len: usize, body: &mut Reader<'a>) -> Result<(&'a [u8], Op
     };
     body.zeros(1)?;
     let expiry = expiry_of(expiry_kind, body.u64()?)?;
+    let condition = match condition_code {
+        0 => Condition::Always,
+        1 => Condition::IfAbsent,
+        2 => Condition::IfPresent,
+        _ => Condition::IfVersion(read_version(body)?),
+    };
     let key = body.take(key_len)?;
     let value = body.rest();
     if crc32c::crc32c(value) != value_crc {

@@ -123,7 +123,7 @@ fn encode_with(out: &mut Vec<u8>, header: Header, body: impl FnOnce(&mut Vec<u8>
     frame::finish(out, at, 0);
 }
 
-fn put_version(out: &mut Vec<u8>, version: Version) {
+pub(super) fn put_version(out: &mut Vec<u8>, version: Version) {
     out.put_u64(version.slot.get());
     out.put_u32(version.position);
     out.put_u32(0);
@@ -234,7 +234,7 @@ fn other(body: ResponseBody) -> Result<ResponseBodyRef<'static>, ProtocolError> 
     Ok(ResponseBodyRef::Other(body, ""))
 }
 
-fn read_version(body: &mut Reader<'_>) -> Result<Version, ProtocolError> {
+pub(super) fn read_version(body: &mut Reader<'_>) -> Result<Version, ProtocolError> {
     let version = Version { slot: Slot::new(body.u64()?), position: body.u32()? };
     body.zeros(4)?;
     Ok(version)

@@ -25,13 +25,20 @@ fn expiries() -> impl Strategy<Value = Expiry> {
 }
 
 fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
-    let conditions =
-        prop_oneof![Just(Condition::Always), Just(Condition::IfAbsent), Just(Condition::IfPresent),];
+    let versions =
+        any::<(u64, u32)>().prop_map(|(slot, position)| Version { slot: Slot::new(slot), position });
+    let conditions = prop_oneof![
+        Just(Condition::Always),
+        Just(Condition::IfAbsent),
+        Just(Condition::IfPresent),
+        versions.clone().prop_map(Condition::IfVersion),
+    ];
     prop_oneof![
         Just(Op::Get),
         Just(Op::Exists),
         Just(Op::Ttl),
         Just(Op::Delete),
+        versions.prop_map(Op::DeleteIfVersion),
         any::<i64>().prop_map(Op::IncrementBy),
         expiries().prop_map(Op::SetExpiry),
         (

@@ -96,6 +96,7 @@ fn borrow_command<P: AsRef<[u8]>>(command: &Command<P>) -> Command<&[u8]> {
             Op::IncrementBy(delta) => Op::IncrementBy(*delta),
             Op::SetExpiry(expiry) => Op::SetExpiry(*expiry),
             Op::OpenSession => Op::OpenSession,
+            Op::DeleteIfVersion(version) => Op::DeleteIfVersion(*version),
         },
         stamp: command.stamp,
     }

@@ -4,16 +4,13 @@ use super::binary::BinaryFace;
 use super::resp::RespFace;
 use super::{Ask, ConnectionConfig, LocalAnswer, Tag};
 use crate::binary::{self, Failure, PREAMBLE};
+use crate::http;
 use synod_types::Reply;
 
 /// An input buffer that grew beyond this is given back once it is empty.
 const INPUT_KEPT_BYTES: usize = 256 << 10;
-/// A first line longer than this is no HTTP request line worth waiting for.
-const HTTP_LINE_BYTES_MAX: usize = 8 << 10;
-const HTTP_METHODS: [&[u8]; 6] = [b"GET /", b"HEAD /", b"PUT /", b"POST /", b"DELETE /", b"OPTIONS "];
-const HTTP_ANSWER: &[u8] =
-    b"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain\r\nContent-Length: 53\r\n\
-    Connection: close\r\n\r\nThis port speaks RESP and the Synod binary protocol.\n";
+/// A first line longer than this is no HTTP request line worth waiting for. The longest key, percent-encoded, fits.
+const HTTP_LINE_BYTES_MAX: usize = 3 * synod_types::limits::KEY_BYTES_MAX + (4 << 10);
 
 /// Which protocol is spoken.
 #[derive(Debug)]
@@ -24,6 +21,8 @@ enum Face {
     Binary(BinaryFace),
     /// RESP, or inline commands.
     Resp(Box<RespFace>),
+    /// HTTP: the shell takes the stream over, from its first byte.
+    Http,
 }
 
 /// The server side of one client connection; see the module's contract.
@@ -41,6 +40,8 @@ pub struct Connection {
     /// Nothing more is parsed: the client left, said goodbye or broke the protocol.
     draining: bool,
     close_told: bool,
+    /// Bytes of the first line that hold no end of it: a line that comes byte by byte is searched once.
+    searched: usize,
 }
 
 impl Connection {
@@ -55,6 +56,7 @@ impl Connection {
             ended: false,
             draining: false,
             close_told: false,
+            searched: 0,
         }
     }
 
@@ -95,7 +97,7 @@ impl Connection {
     pub fn reply(&mut self, tag: Tag, reply: Reply<&[u8]>) {
         let limits = &self.config.server.limits;
         match &mut self.face {
-            Face::Undecided => {}
+            Face::Undecided | Face::Http => {}
             Face::Binary(face) => face.reply(limits, &mut self.out, tag, reply),
             Face::Resp(face) => face.reply(limits, &mut self.out, tag, reply),
         }
@@ -104,7 +106,7 @@ impl Connection {
     /// Answers an `Ask::Local`.
     pub fn answer(&mut self, tag: Tag, answer: LocalAnswer) {
         match &mut self.face {
-            Face::Undecided => {}
+            Face::Undecided | Face::Http => {}
             Face::Binary(face) => face.answer(&mut self.out, tag, &answer),
             Face::Resp(face) => face.answer(&self.config.server, &mut self.out, tag, &answer),
         }
@@ -117,14 +119,26 @@ impl Connection {
 
     /// Whether the socket should be read: false while too much is open or waits to be sent.
     pub fn wants_read(&self) -> bool {
-        !self.draining && !self.ended && !self.is_full()
+        !self.draining && !self.ended && !self.is_full() && !self.speaks_http()
+    }
+
+    /// Whether the first line is HTTP's: the shell is to stop using this connection, take what came in with
+    /// [`Connection::take_input`], and let an HTTP server have the stream.
+    pub fn speaks_http(&self) -> bool {
+        matches!(self.face, Face::Http)
+    }
+
+    /// All bytes received, once [`Connection::speaks_http`].
+    pub fn take_input(&mut self) -> Vec<u8> {
+        debug_assert!(self.speaks_http(), "input taken from a protocol that is spoken in here");
+        core::mem::take(&mut self.input)
     }
 
     /// Whether all is answered and the connection is to be closed once `out` is sent.
     pub fn closing(&self) -> bool {
         self.draining
             && match &self.face {
-                Face::Undecided => true,
+                Face::Undecided | Face::Http => true,
                 Face::Binary(face) => face.open() == 0,
                 Face::Resp(face) => face.is_idle(),
             }
@@ -133,7 +147,7 @@ impl Connection {
     /// Bytes of memory held for this connection: what came in and what waits to go out.
     pub fn held_bytes(&self) -> usize {
         let face = match &self.face {
-            Face::Undecided | Face::Binary(_) => 0,
+            Face::Undecided | Face::Http | Face::Binary(_) => 0,
             Face::Resp(face) => face.held_bytes(),
         };
         self.input.capacity() + self.out.capacity() + face
@@ -142,7 +156,7 @@ impl Connection {
     fn is_full(&self) -> bool {
         let limits = &self.config.server.limits;
         match &self.face {
-            Face::Undecided => false,
+            Face::Undecided | Face::Http => false,
             Face::Binary(face) => face.is_full(limits, self.out.len()),
             Face::Resp(face) => face.is_full(limits, self.out.len()),
         }
@@ -154,7 +168,7 @@ impl Connection {
         }
         let input = &self.input[self.at..];
         let (ask, used) = match &mut self.face {
-            Face::Undecided => (None, 0),
+            Face::Undecided | Face::Http => (None, 0),
             Face::Binary(face) => face.parse(&self.config, input, &mut self.out, &mut self.draining),
             Face::Resp(face) => face.parse(&self.config, input, &mut self.out, &mut self.draining),
         };
@@ -171,12 +185,9 @@ impl Connection {
         let input = &self.input[self.at..];
         let Some(&first) = input.first() else { return };
         if first != PREAMBLE[0] {
-            match looks_like_http(input) {
-                None if !self.ended => {}
-                Some(true) => {
-                    self.out.extend_from_slice(HTTP_ANSWER);
-                    self.draining = true;
-                }
+            match looks_like_http(input, self.searched) {
+                None if !self.ended => self.searched = input.len(),
+                Some(true) => self.face = Face::Http,
                 _ => self.face = Face::Resp(Box::new(RespFace::new(&self.config.server))),
             }
             return;
@@ -208,19 +219,28 @@ impl Connection {
 }
 
 /// Whether the first line is an HTTP request line; `None` while that cannot be told. `GET /a` alone is an inline command.
-fn looks_like_http(input: &[u8]) -> Option<bool> {
+/// The first `searched` bytes are known to hold no line's end.
+fn looks_like_http(input: &[u8], searched: usize) -> Option<bool> {
     let may_be = |method: &&[u8]| {
         let common = input.len().min(method.len());
         input[..common] == method[..common]
     };
-    if !HTTP_METHODS.iter().any(may_be) {
+    if !http::METHODS.iter().any(may_be) {
         return Some(false);
     }
-    match input.iter().take(HTTP_LINE_BYTES_MAX).position(|&byte| byte == b'\n') {
-        Some(end) => Some(input[..end].windows(8).any(|part| part == b" HTTP/1.")),
+    let searched = searched.min(input.len());
+    match input[searched..].iter().position(|&byte| byte == b'\n').map(|end| searched + end) {
+        Some(end) if end >= HTTP_LINE_BYTES_MAX => Some(false),
+        Some(end) => Some(is_request_line(&input[..end])),
         None if input.len() >= HTTP_LINE_BYTES_MAX => Some(false),
         None => None,
     }
+}
+
+/// Whether a line ends in ` HTTP/1.x`. No command of RESP ends in two such words by chance.
+fn is_request_line(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    line.split_last().is_some_and(|(last, rest)| last.is_ascii_digit() && rest.ends_with(b" HTTP/1."))
 }
 
 #[cfg(test)]
@@ -231,16 +251,24 @@ mod tests {
     fn http_is_told_from_inline_commands_by_its_whole_first_line() {
         for (input, want) in [
             (&b"GET / HTTP/1.1\r\n"[..], Some(true)),
+            (b"GET / HTTP/1.0\n", Some(true)),
+            (b"PUT /v1/kv/k HTTP/1.1\r\nHost", Some(true)),
+            (b"GET nothing HTTP/1.1\r\n", Some(true)),
+            (b"GET / HTTP/1.1 x\r\n", Some(false)),
+            (b"GET / HTTP/2.0\r\n", Some(false)),
+            (b"GET k\r\nGET / HTTP/1.1\r\n", Some(false)),
+            (b"GETEX k\r\n", Some(false)),
             (b"GET /key\r\n", Some(false)),
             (b"GET /key", None),
             (b"GE", None),
             (b"SET k v\r\n", Some(false)),
             (b"*1\r\n", Some(false)),
         ] {
-            assert_eq!(looks_like_http(input), want, "{input:?}");
+            assert_eq!(looks_like_http(input, 0), want, "{input:?}");
         }
-        assert_eq!(looks_like_http(&[b"GET /".as_slice(), &[b'a'; 9000]].concat()), Some(false));
-        let body = HTTP_ANSWER.windows(4).position(|part| part == b"\r\n\r\n").expect("a head") + 4;
-        assert_eq!(HTTP_ANSWER.len() - body, 53);
+        assert_eq!(
+            looks_like_http(&[b"GET /".as_slice(), &[b'a'; HTTP_LINE_BYTES_MAX]].concat(), 0),
+            Some(false)
+        );
     }
 }

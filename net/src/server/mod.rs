@@ -166,7 +166,7 @@ impl Default for Limits {
 }
 
 /// Whether `given` is the password; takes the same time for every wrong one of its length.
-fn password_fits(wanted: Option<&[u8]>, given: &[u8]) -> bool {
+pub(crate) fn password_fits(wanted: Option<&[u8]>, given: &[u8]) -> bool {
     let Some(wanted) = wanted else { return true };
     let difference = wanted.iter().zip(given).fold(0, |acc, (a, b)| acc | (a ^ b));
     wanted.len() == given.len() && difference == 0

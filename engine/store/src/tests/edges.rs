@@ -2,7 +2,7 @@
 
 use super::rig::{GROUP, NS, Rig, command, set, set_get, set_with};
 use alloc::{vec, vec::Vec};
-use synod_types::{Condition, ErrorKind, Expiry, Namespace, Op, Reply, WallMs};
+use synod_types::{Condition, ErrorKind, Expiry, Namespace, Op, Reply, Slot, Version, WallMs};
 
 const MAX: u64 = i64::MAX as u64;
 
@@ -72,6 +72,24 @@ fn set_xx_writes_only_where_there_is_something() {
     rig.set("k", b"b");
     assert!(matches!(rig.run(xx(b"c")), Reply::Done { .. }));
     assert_eq!(rig.get("k"), Some(b"c".to_vec()));
+}
+
+#[test]
+fn a_write_by_version_takes_place_at_that_very_version_only() {
+    let mut rig = Rig::new();
+    let by = |version| Condition::IfVersion(version);
+    let write = |v: &[u8], version| command("k", set_with(v, by(version), Expiry::None));
+    let never = Version { slot: Slot::new(u64::MAX), position: u32::MAX };
+    assert_eq!(rig.at(1).run(write(b"a", never)), Reply::Skipped);
+    assert_eq!(rig.run(command("k", Op::DeleteIfVersion(never))), Reply::Int(0));
+    let Reply::Done { version: first } = rig.set("k", b"a") else { panic!("a plain write is done") };
+    assert_eq!(rig.run(write(b"b", never)), Reply::Skipped);
+    let Reply::Done { version: second } = rig.run(write(b"b", first)) else { panic!("the version fits") };
+    assert_eq!(rig.run(write(b"c", first)), Reply::Skipped);
+    assert_eq!(rig.run(command("k", Op::DeleteIfVersion(first))), Reply::Skipped);
+    assert_eq!(rig.get("k"), Some(b"b".to_vec()));
+    assert_eq!(rig.run(command("k", Op::DeleteIfVersion(second))), Reply::Int(1));
+    assert_eq!(rig.get("k"), None);
 }
 
 #[test]

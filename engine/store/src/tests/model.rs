@@ -8,7 +8,8 @@ use alloc::{collections::BTreeMap, string::ToString, vec, vec::Vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use synod_types::{
-    Command, Condition, ErrorKind, Expiry, Namespace, Op, Reply, SessionId, SessionStamp, Version, WallMs,
+    Command, Condition, ErrorKind, Expiry, Namespace, Op, Reply, SessionId, SessionStamp, Slot, Version,
+    WallMs,
 };
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -127,6 +128,7 @@ impl Twin {
                     Condition::Always => true,
                     Condition::IfAbsent => found.is_none(),
                     Condition::IfPresent => found.is_some(),
+                    Condition::IfVersion(wanted) => found.as_ref().is_some_and(|key| key.version == *wanted),
                 };
                 let expire_at = match expiry {
                     Expiry::Keep => found.as_ref().and_then(|key| key.expire_at),
@@ -145,6 +147,14 @@ impl Twin {
                 }
             }
             Op::Delete => Reply::Int(i64::from(self.keys.remove(&name).is_some())),
+            Op::DeleteIfVersion(wanted) => match found {
+                None => Reply::Int(0),
+                Some(key) if key.version != *wanted => Reply::Skipped,
+                Some(_) => {
+                    self.keys.remove(&name);
+                    Reply::Int(1)
+                }
+            },
             Op::IncrementBy(delta) => {
                 let text = found.as_ref().map_or(b"0".to_vec(), |key| key.value.clone());
                 let number = str::from_utf8(&text)
@@ -247,18 +257,38 @@ fn expiries() -> impl Strategy<Value = Expiry> {
     ]
 }
 
+/// Stands for the version the key has when the command is run; of a key that is not there, one it never had.
+const CURRENT: Version = Version { slot: Slot::new(u64::MAX), position: 0 };
+
+fn aim(command: &mut Command<Vec<u8>>, twin: &Twin) {
+    let name = (command.namespace, command.key.clone());
+    let current = twin.keys.get(&name).map_or(CURRENT, |key| key.version);
+    match &mut command.op {
+        Op::Set { condition: Condition::IfVersion(version), .. } | Op::DeleteIfVersion(version)
+            if *version == CURRENT =>
+        {
+            *version = current;
+        }
+        _ => {}
+    }
+}
+
 fn ops() -> impl Strategy<Value = Op<Seed>> {
     let condition = proptest::sample::select(vec![
         Condition::Always,
         Condition::Always,
         Condition::IfAbsent,
         Condition::IfPresent,
+        Condition::IfVersion(CURRENT),
+        Condition::IfVersion(Version { slot: Slot::new(3), position: u32::MAX }),
     ]);
     prop_oneof![
         8 => (seeds(), condition, expiries(), any::<bool>()).prop_map(|(value, condition, expiry, return_old)| {
             Op::Set { value, value_crc: 0, condition, expiry, return_old }
         }),
         2 => Just(Op::Delete),
+        1 => Just(Op::DeleteIfVersion(CURRENT)),
+        1 => Just(Op::DeleteIfVersion(Version { slot: Slot::new(u64::MAX), position: 1 })),
         3 => proptest::sample::select(vec![1, -1, 0, i64::MAX, i64::MIN]).prop_map(Op::IncrementBy),
         3 => expiries().prop_map(Op::SetExpiry),
     ]
@@ -353,7 +383,8 @@ proptest! {
                     }
                 }
                 Act::Command { .. } | Act::Open => {
-                    let command = command_of(act, step, twin.now, &sessions).expect("a command");
+                    let mut command = command_of(act, step, twin.now, &sessions).expect("a command");
+                    aim(&mut command, &twin);
                     for (at, replica) in replicas.iter_mut().enumerate() {
                         let keep = [step % 5 != 0, false, step % 2 == 0][at];
                         replica.keep = if keep { CacheHint::Keep } else { CacheHint::Skip };

@@ -1,0 +1,131 @@
+//! What a core counts about itself, for metrics only: nothing in the machines depends on it.
+//!
+//! ```text
+//!  arrival ─ queue ─▶ proposal ─ quorum ─▶ chosen ─ apply ─▶ reply
+//!                        └─ log ─▶ durable here
+//! ```
+//! Times are differences of the `now` the steps are given; no clock is read for them. Counting is a handful of additions.
+
+use synod_types::{Nanos, Op};
+
+/// Buckets of a histogram: values up to 1, 2, 4, … 2^25, and all above.
+pub const HISTOGRAM_BUCKETS: usize = 27;
+
+/// Counts of values by powers of two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Histogram {
+    counts: [u64; HISTOGRAM_BUCKETS],
+    sum: u64,
+}
+
+impl Histogram {
+    /// Counts a value.
+    pub fn record(&mut self, value: u64) {
+        let bucket = (u64::BITS - value.saturating_sub(1).leading_zeros()) as usize;
+        self.counts[bucket.min(HISTOGRAM_BUCKETS - 1)] += 1;
+        self.sum = self.sum.wrapping_add(value);
+    }
+    /// Counts a span in microseconds.
+    pub fn record_span(&mut self, span: Nanos) {
+        self.record(span.0 / 1000);
+    }
+    /// Values counted.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+    /// Their sum.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+    /// How many values lie in each bucket from the one up to 2^`low` (with all below it) to the one up to 2^`high`, and how
+    /// many lie above.
+    ///
+    /// # Panics
+    /// When `low` is above `high` or `high` has no bucket of its own.
+    pub fn between(&self, low: usize, high: usize) -> impl Iterator<Item = u64> {
+        assert!(low <= high && high < HISTOGRAM_BUCKETS - 1, "buckets that there are not");
+        let below: u64 = self.counts[..=low].iter().sum();
+        let above: u64 = self.counts[high + 1..].iter().sum();
+        core::iter::once(below).chain(self.counts[low + 1..=high].iter().copied()).chain([above])
+    }
+}
+
+/// What requests are counted by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RequestKind {
+    /// GET and what else reads.
+    Read,
+    /// A value is written.
+    Set,
+    /// A key is removed.
+    Delete,
+    /// Any other write.
+    Other,
+}
+
+impl RequestKind {
+    /// Every kind, in the order of [`GroupStats::requests`], with its name.
+    pub const ALL: [(Self, &'static str); 4] =
+        [(Self::Read, "read"), (Self::Set, "set"), (Self::Delete, "delete"), (Self::Other, "other")];
+
+    pub(crate) fn of<V>(op: &Op<V>) -> Self {
+        match op {
+            Op::Set { .. } => Self::Set,
+            Op::Delete | Op::DeleteIfVersion(_) => Self::Delete,
+            op if op.is_write() => Self::Other,
+            _ => Self::Read,
+        }
+    }
+}
+
+/// What one group has counted since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GroupStats {
+    /// Requests of clients of this core, by [`RequestKind`].
+    pub requests: [u64; RequestKind::ALL.len()],
+    /// Values asked for and found.
+    pub key_hits: u64,
+    /// Values asked for and not found.
+    pub key_misses: u64,
+    /// Keys removed because they had expired, by the sweep.
+    pub keys_expired: u64,
+    /// How often this replica became leader.
+    pub elections_won: u64,
+    /// Commands per proposed entry.
+    pub batch_commands: Histogram,
+    /// Arrival of a write to its proposal, microseconds.
+    pub queue_us: Histogram,
+    /// Proposal to chosen, microseconds.
+    pub quorum_us: Histogram,
+    /// Chosen to applied, microseconds: zero but for entries that wait for a value on disk.
+    pub apply_us: Histogram,
+}
+
+/// What one core has counted since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CoreStats {
+    /// A record handed to the log to its durability, microseconds.
+    pub log_us: Histogram,
+    /// Payload bytes that became durable at once.
+    pub flush_bytes: Histogram,
+    /// Records that became durable at once.
+    pub flush_records: Histogram,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn values_fall_into_the_bucket_of_the_next_power_of_two() {
+        let mut histogram = Histogram::default();
+        for value in [0, 1, 2, 3, 4, 5, 1 << 25, (1 << 25) + 1, u64::MAX] {
+            histogram.record(value);
+        }
+        assert_eq!(histogram.count(), 9);
+        assert_eq!(histogram.between(0, 3).collect::<Vec<_>>(), [2, 1, 2, 1, 3]);
+        assert_eq!(histogram.between(2, 25).next(), Some(5));
+        assert_eq!(histogram.between(2, 25).last(), Some(2));
+    }
+}

@@ -1,0 +1,93 @@
+//! Time for one HTTP connection, to the second: deadlines of heads for hyper, and an end for clients that take no bytes.
+//!
+//! hyper makes a new sleep for every head and wants it `Send`, which this executor's timers are not. So a sleep is an entry in
+//! the connection's alarm, and one timer per connection looks at the entries once a second.
+
+use hyper::rt::{Sleep, Timer};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// A client that takes no byte for this long is cut off.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The alarm of one connection; its copies are one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Alarm(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// The one sleep hyper has at a time: its end and whom to wake.
+    sleeper: Option<(Instant, Waker)>,
+    /// Since when the socket takes nothing.
+    blocked: Option<Instant>,
+}
+
+impl Alarm {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        // One thread only; nothing in here can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The socket took bytes, or takes none now.
+    pub(super) fn note_write(&self, blocked: bool) {
+        let since = &mut self.entries().blocked;
+        *since = if blocked { Some(since.unwrap_or_else(Instant::now)) } else { None };
+    }
+
+    /// Looks after the entries; ends when the connection must.
+    pub(super) async fn guard(&self) {
+        loop {
+            glommio::timer::sleep(LOOK).await;
+            let now = Instant::now();
+            let mut entries = self.entries();
+            if entries.blocked.is_some_and(|since| now.duration_since(since) >= WRITE_LIMIT) {
+                return;
+            }
+            if entries.sleeper.as_ref().is_some_and(|(end, _)| *end <= now)
+                && let Some((_, waker)) = entries.sleeper.take()
+            {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Timer for Alarm {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.sleep_until(Instant::now() + duration)
+    }
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        Box::pin(Until { alarm: self.clone(), deadline })
+    }
+}
+
+#[derive(Debug)]
+struct Until {
+    alarm: Alarm,
+    deadline: Instant,
+}
+
+impl Sleep for Until {}
+
+impl Future for Until {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if Instant::now() >= self.deadline {
+            return Poll::Ready(());
+        }
+        self.alarm.entries().sleeper = Some((self.deadline, context.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Until {
+    fn drop(&mut self) {
+        self.alarm.entries().sleeper = None;
+    }
+}

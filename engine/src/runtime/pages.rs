@@ -1,0 +1,119 @@
+//! What a node tells about itself over HTTP: metrics, two probes, and a page for people.
+
+use crate::runtime::clock;
+use crate::runtime::core::Running;
+use crate::runtime::metrics::{self, Process};
+use crate::runtime::snapshot::CorePage;
+use ::http::Response;
+use std::fmt::Write;
+use synod_net::http::{Exposition, Page, page};
+use synod_types::{Mono, Nanos};
+
+/// A core that has not written its page for this long does not run.
+const PAGE_AGE_MAX: Nanos = Nanos::from_ms(1000);
+
+/// The page as of now.
+pub(crate) fn of(running: &Running, which: Page) -> Response<Vec<u8>> {
+    match which {
+        Page::Health => page(200, "text/plain; charset=utf-8", "ok\n".to_owned()),
+        Page::Ready => {
+            let pages = running.with_quiet(|core| core.board());
+            ready(&pages, clock::now().mono)
+        }
+        Page::Metrics => {
+            let pages = running.with_quiet(|core| core.board());
+            page(200, Exposition::CONTENT_TYPE, metrics::render(&process(running), &pages))
+        }
+        Page::Status => {
+            let pages = running.with_quiet(|core| core.board());
+            page(200, "text/html; charset=utf-8", status(&process(running), &pages))
+        }
+    }
+}
+
+fn process(running: &Running) -> Process {
+    let setup = &running.node.setup;
+    Process {
+        node: setup.node().get(),
+        cluster: format!("{:032x}", setup.facts().cluster.get()),
+        uptime_seconds: clock::now().mono.since(running.node.started).as_ms() as f64 / 1000.0,
+        resident_bytes: resident_bytes(),
+    }
+}
+
+/// From the kernel's memory of this process; 0 where /proc is not mounted. The read takes no disk.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok())
+        .unwrap_or(0);
+    // SAFETY: sysconf reads no memory of ours.
+    // WHY: std does not tell the page size.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages * u64::try_from(page_bytes).unwrap_or(4096)
+}
+
+/// 200 when every group of this node has a leader that answers and every core's log moves; else 503 with what is missing.
+fn ready(pages: &[CorePage], now: Mono) -> Response<Vec<u8>> {
+    let mut groups: Vec<u16> = Vec::new();
+    let mut cores = Vec::new();
+    for (core, page) in pages.iter().enumerate() {
+        if page.log_stalled || now.since(page.at) > PAGE_AGE_MAX {
+            cores.push(core);
+        }
+        let waiting = page.groups.iter().zip(&page.ready).filter(|(_, ready)| !**ready);
+        groups.extend(waiting.map(|(status, _)| status.group.get()));
+    }
+    groups.sort_unstable();
+    if groups.is_empty() && cores.is_empty() {
+        return page(200, "application/json", "{\"ready\":true}\n".to_owned());
+    }
+    let body = format!(
+        "{{\"ready\":false,\"groups_without_leader\":{groups:?},\"cores_stalled\":{cores:?},\"error\":{{\"code\":\
+         \"not_ready\",\"message\":\"some groups have no leader that answers, or a core's log makes no progress\"}}}}\n"
+    );
+    page(503, "application/json", body)
+}
+
+fn status(process: &Process, pages: &[CorePage]) -> String {
+    let mut html = String::from(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Synod</title><style>\
+         body{font:14px system-ui,sans-serif;margin:2em auto;max-width:60em;color:#222}\
+         table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}\
+         .no{color:#b00}</style>",
+    );
+    let keys: u64 = pages.iter().flat_map(|page| &page.groups).map(|group| group.keys).sum();
+    let connections: u64 = pages.iter().map(|page| page.connections).sum();
+    // Writing to a String cannot fail, here and below. Everything written is a number.
+    let _ = write!(
+        html,
+        "<h1>Synod node {}</h1><p>cluster {}, version {}, up {:.0} s, {} cores, {keys} keys, {connections} connections, \
+         {} MiB in memory</p><p><a href=\"/metrics\">metrics</a> <a href=\"/healthz\">health</a> \
+         <a href=\"/readyz\">readiness</a></p>\
+         <table><tr><th>group<th>core<th>role<th>leader<th>ready<th>chosen<th>applied<th>keys<th>leader changes</tr>",
+        process.node,
+        process.cluster,
+        env!("CARGO_PKG_VERSION"),
+        process.uptime_seconds,
+        pages.len(),
+        process.resident_bytes >> 20,
+    );
+    for (core, page) in pages.iter().enumerate() {
+        for (group, ready) in page.groups.iter().zip(&page.ready) {
+            let leader = group.leader.map_or_else(|| "none".to_owned(), |leader| leader.get().to_string());
+            let ready = if *ready { "<td>yes" } else { "<td class=\"no\">no" };
+            let _ = write!(
+                html,
+                "<tr><td>{}<td>{core}<td>{:?}<td>{leader}{ready}<td>{}<td>{}<td>{}<td>{}</tr>",
+                group.group.get(),
+                group.role,
+                group.chosen.get(),
+                group.applied.get(),
+                group.keys,
+                group.leader_changes,
+            );
+        }
+    }
+    html.push_str("</table></html>\n");
+    html
+}

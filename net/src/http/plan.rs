@@ -1,0 +1,378 @@
+//! The head of a request: what is asked, or why it cannot be.
+
+use super::answer::{self, Failure};
+use super::etag;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use http::request::Parts;
+use http::{Method, Response};
+use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::{Command, Condition, Consistency, Expiry, Op, Reply, Shared, Version};
+
+/// Where keys are.
+const KEY_PATH: &str = "/v1/kv/";
+const KEY_METHODS: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
+const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// Where a request goes.
+#[derive(Debug)]
+pub enum Route {
+    /// A command on a key.
+    Key(KeyPlan),
+    /// Something about the node.
+    Page(Page),
+    /// The answer, which needs nobody else.
+    Done(Response<Vec<u8>>),
+}
+
+/// What the node can tell about itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Page {
+    /// `/`: for people.
+    Status,
+    /// `/metrics`: for Prometheus.
+    Metrics,
+    /// `/healthz`: the process serves.
+    Health,
+    /// `/readyz`: every group of the node has a leader.
+    Ready,
+}
+
+/// A command on a key, as far as the head tells it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyPlan {
+    key: Vec<u8>,
+    action: Action,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Action {
+    Get {
+        consistency: Consistency,
+        known: Known,
+    },
+    Put {
+        condition: Condition,
+        expiry: Expiry,
+    },
+    /// `must_exist` for `If-Match: *`.
+    Delete {
+        version: Option<Version>,
+        must_exist: bool,
+    },
+}
+
+/// What a reader has already (If-None-Match).
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Known {
+    Nothing,
+    Anything,
+    Versions(Vec<Version>),
+}
+
+/// Decides by the head alone. With a `password`, keys, metrics and status want `Authorization: Bearer <password>`; the two
+/// probes do not, because what asks them has no secrets.
+pub fn route(head: &Parts, password: Option<&[u8]>) -> Route {
+    try_route(head, password).unwrap_or_else(|failure| Route::Done(failure.response()))
+}
+
+fn try_route(head: &Parts, password: Option<&[u8]>) -> Result<Route, Failure> {
+    let path = head.uri.path();
+    let page = match path {
+        "/" => Some(Page::Status),
+        "/metrics" => Some(Page::Metrics),
+        "/healthz" => Some(Page::Health),
+        "/readyz" => Some(Page::Ready),
+        _ => None,
+    };
+    let key = path.strip_prefix(KEY_PATH);
+    let allow = if page.is_some() { PAGE_METHODS } else { KEY_METHODS };
+    if head.method == Method::OPTIONS {
+        return Ok(Route::Done(answer::options(allow)));
+    }
+    if page.is_none() && key.is_none() {
+        return Err(Failure::new(
+            404,
+            "no_such_path",
+            "there is nothing at this path; keys are at /v1/kv/{key}",
+        ));
+    }
+    if !matches!(page, Some(Page::Health | Page::Ready)) {
+        authorize(head, password)?;
+    }
+    let is_read = head.method == Method::GET || head.method == Method::HEAD;
+    match (page, key) {
+        (Some(page), _) if is_read => Ok(Route::Page(page)),
+        (None, Some(key)) => plan_key(head, key).map(Route::Key),
+        _ => Err(Failure::method(allow)),
+    }
+}
+
+fn authorize(head: &Parts, password: Option<&[u8]>) -> Result<(), Failure> {
+    let Some(password) = password else { return Ok(()) };
+    let given = one_of(head, AUTHORIZATION)?.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
+    match given {
+        Some(given) if crate::server::password_fits(Some(password), given.as_bytes()) => Ok(()),
+        _ => Err(Failure::unauthorized()),
+    }
+}
+
+fn plan_key(head: &Parts, encoded: &str) -> Result<KeyPlan, Failure> {
+    let is_read = head.method == Method::GET || head.method == Method::HEAD;
+    if !is_read && head.method != Method::PUT && head.method != Method::DELETE {
+        return Err(Failure::method(KEY_METHODS));
+    }
+    let key = percent_decoded(encoded).ok_or(Failure::new(
+        400,
+        "bad_key",
+        "the key has a % that two hexadecimal digits do not follow",
+    ))?;
+    if key.is_empty() {
+        return Err(Failure::new(400, "bad_key", "the key is empty; name one after /v1/kv/"));
+    }
+    if key.len() > KEY_BYTES_MAX {
+        return Err(Failure::new(400, "key_too_long", "the key is over 16384 bytes"));
+    }
+    let query = Query::parse(head.uri.query().unwrap_or(""))?;
+    let (if_match, if_none_match) = (one_of(head, IF_MATCH)?, one_of(head, IF_NONE_MATCH)?);
+    let action = if is_read {
+        query.refuse_ttl()?;
+        if if_match.is_some() {
+            return Err(Failure::new(400, "bad_condition", "If-Match belongs to PUT and DELETE"));
+        }
+        Action::Get { consistency: query.consistency.unwrap_or_default(), known: known(if_none_match) }
+    } else if head.method == Method::PUT {
+        query.refuse_consistency()?;
+        announced_fits(head)?;
+        let condition = put_condition(if_match, if_none_match)?;
+        Action::Put { condition, expiry: query.expiry.unwrap_or_default() }
+    } else {
+        query.refuse_ttl()?;
+        query.refuse_consistency()?;
+        if if_none_match.is_some() {
+            return Err(Failure::new(400, "bad_condition", "If-None-Match belongs to GET and PUT"));
+        }
+        match if_match.map(str::trim) {
+            None => Action::Delete { version: None, must_exist: false },
+            Some("*") => Action::Delete { version: None, must_exist: true },
+            Some(tag) => Action::Delete { version: Some(version_of(tag)?), must_exist: true },
+        }
+    };
+    Ok(KeyPlan { key, action })
+}
+
+/// A length that is announced and too long is refused before a byte of the body is read.
+fn announced_fits(head: &Parts) -> Result<(), Failure> {
+    let announced = head.headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|len| len > VALUE_BYTES_MAX as u64) { Err(Failure::TOO_LARGE) } else { Ok(()) }
+}
+
+fn known(if_none_match: Option<&str>) -> Known {
+    match if_none_match.map(str::trim) {
+        None => Known::Nothing,
+        Some("*") => Known::Anything,
+        // Tags that are not of this server fit nothing. A weak one fits like a strong one here (RFC 9110, 13.1.2).
+        Some(list) => Known::Versions(
+            list.split(',').filter_map(|tag| etag::parse(tag.trim().trim_start_matches("W/"))).collect(),
+        ),
+    }
+}
+
+fn put_condition(if_match: Option<&str>, if_none_match: Option<&str>) -> Result<Condition, Failure> {
+    match (if_match.map(str::trim), if_none_match.map(str::trim)) {
+        (None, None) => Ok(Condition::Always),
+        (Some("*"), None) => Ok(Condition::IfPresent),
+        (Some(tag), None) => Ok(Condition::IfVersion(version_of(tag)?)),
+        (None, Some("*")) => Ok(Condition::IfAbsent),
+        (None, Some(_)) => Err(Failure::new(
+            400,
+            "bad_condition",
+            "PUT takes If-None-Match: * (create only); to write over one version, send If-Match with its ETag",
+        )),
+        (Some(_), Some(_)) => {
+            Err(Failure::new(400, "bad_condition", "send If-Match or If-None-Match, not both"))
+        }
+    }
+}
+
+fn version_of(tag: &str) -> Result<Version, Failure> {
+    etag::parse(tag).ok_or(Failure::new(
+        400,
+        "bad_condition",
+        "If-Match takes * or one ETag exactly as GET or PUT gave it, such as \"17-0\"",
+    ))
+}
+
+/// The value of a header that may stand once.
+fn one_of(head: &Parts, name: HeaderName) -> Result<Option<&str>, Failure> {
+    let mut values = head.headers.get_all(&name).iter();
+    let value = values.next().map(|value| value.to_str()).transpose();
+    match (value, values.next()) {
+        (Ok(value), None) => Ok(value),
+        _ => Err(Failure::new(
+            400,
+            "bad_header",
+            "a condition or authorization header is doubled or not ASCII",
+        )),
+    }
+}
+
+/// The parameters after `?`, each at most once.
+#[derive(Default)]
+struct Query {
+    consistency: Option<Consistency>,
+    expiry: Option<Expiry>,
+}
+
+impl Query {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let mut query = Self::default();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let doubled = match name {
+                "consistency" => query.consistency.replace(consistency_of(value)?).is_some(),
+                "ttl" => query.expiry.replace(expiry_of(value)?).is_some(),
+                // A misspelt ttl that was ignored would keep a key for ever.
+                _ => {
+                    return Err(Failure::new(
+                        400,
+                        "bad_query",
+                        "a parameter is unknown; there are ttl (PUT) and consistency (GET)",
+                    ));
+                }
+            };
+            if doubled {
+                return Err(Failure::new(400, "bad_query", "a parameter is given twice"));
+            }
+        }
+        Ok(query)
+    }
+    fn refuse_ttl(&self) -> Result<(), Failure> {
+        match self.expiry {
+            None => Ok(()),
+            Some(_) => Err(Failure::new(400, "bad_query", "ttl belongs to PUT")),
+        }
+    }
+    fn refuse_consistency(&self) -> Result<(), Failure> {
+        match self.consistency {
+            None => Ok(()),
+            Some(_) => Err(Failure::new(
+                400,
+                "bad_query",
+                "consistency belongs to GET; every write is durable on a quorum",
+            )),
+        }
+    }
+}
+
+fn consistency_of(text: &str) -> Result<Consistency, Failure> {
+    match text {
+        "linearizable" => Ok(Consistency::Linearizable),
+        "quorum" => Ok(Consistency::Quorum),
+        _ => Err(Failure::new(400, "bad_query", "consistency is linearizable (the default) or quorum")),
+    }
+}
+
+/// `keep`, or a whole number of ms, s (the default), m, h or d.
+fn expiry_of(text: &str) -> Result<Expiry, Failure> {
+    if text == "keep" {
+        return Ok(Expiry::Keep);
+    }
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => Some(1),
+        "" | "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        _ => None,
+    };
+    let ms = unit_ms.and_then(|unit_ms| number.parse::<u64>().ok()?.checked_mul(unit_ms));
+    match ms {
+        Some(ms @ 1..=TTL_MS_MAX) => Ok(Expiry::After(ms)),
+        _ => Err(Failure::new(
+            400,
+            "bad_ttl",
+            "ttl is a whole number from 1, in seconds or with a unit (500ms, 10s, 5m, 2h, 7d), or keep",
+        )),
+    }
+}
+
+/// Three hundred thousand years; from here on the sum with a clock might not be a time.
+const TTL_MS_MAX: u64 = i64::MAX as u64 / 1024;
+
+/// The bytes of a percent-encoded path; `None` where a `%` is not followed by two hexadecimal digits.
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let (&[high, low], tail) = rest.split_first_chunk::<2>()?;
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        bytes.push((digit(high)? * 16 + digit(low)?) as u8); // two hexadecimal digits
+        rest = tail;
+    }
+    Some(bytes)
+}
+
+impl KeyPlan {
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+    /// Whether the request's body is the value.
+    pub fn wants_body(&self) -> bool {
+        matches!(self.action, Action::Put { .. })
+    }
+    /// How fresh a read must be.
+    pub fn consistency(&self) -> Consistency {
+        match self.action {
+            Action::Get { consistency, .. } => consistency,
+            _ => Consistency::default(),
+        }
+    }
+    /// The command; `value` is ignored where there is none.
+    pub fn command(&self, key: Shared, value: Shared) -> Command<Shared> {
+        let op = match self.action {
+            Action::Get { .. } => Op::Get,
+            Action::Put { condition, expiry } => {
+                let value_crc = crc32c::crc32c(value.as_ref());
+                Op::Set { value, value_crc, condition, expiry, return_old: false }
+            }
+            Action::Delete { version: None, .. } => Op::Delete,
+            Action::Delete { version: Some(version), .. } => Op::DeleteIfVersion(version),
+        };
+        Command::plain(key, op)
+    }
+    /// The response to the command's reply.
+    pub fn respond(&self, reply: Reply<Vec<u8>>) -> Response<Vec<u8>> {
+        match (&self.action, reply) {
+            (_, Reply::Error(kind)) => Failure::of(kind).response(),
+            (Action::Get { known, .. }, Reply::Value { value, version }) => {
+                let has = match known {
+                    Known::Nothing => false,
+                    Known::Anything => true,
+                    Known::Versions(versions) => versions.contains(&version),
+                };
+                if has { answer::version_only(304, version) } else { answer::value(value, version) }
+            }
+            (Action::Get { .. }, Reply::Nil) => Failure::NO_SUCH_KEY.response(),
+            (Action::Put { condition, .. }, Reply::Done { version }) => {
+                let created = *condition == Condition::IfAbsent;
+                answer::version_only(if created { 201 } else { 204 }, version)
+            }
+            (Action::Put { .. } | Action::Delete { .. }, Reply::Skipped) => Failure::PRECONDITION.response(),
+            (Action::Delete { must_exist: true, .. }, Reply::Int(0)) => Failure::PRECONDITION.response(),
+            (Action::Delete { .. }, Reply::Int(0)) => Failure::NO_SUCH_KEY.response(),
+            (Action::Delete { .. }, Reply::Int(_)) => answer::empty(204),
+            // Not an answer to this question: nothing can be said about what happened.
+            _ => Failure::of(synod_types::ErrorKind::Unknown).response(),
+        }
+    }
+}
+
+const _: () = assert!(KEY_BYTES_MAX == 16_384 && VALUE_BYTES_MAX == 1_048_576); // as the texts say
