@@ -59,7 +59,13 @@ impl Client {
         let key = crc32c::crc32c(command.key.as_ref());
         if command.op.is_write() {
             self.open_writes.push((*tag, key));
+            let others = command.op.other_keys().map(|other| (*tag, crc32c::crc32c(other)));
+            self.open_writes.extend(others);
             return false;
+        }
+        // What is asked of a whole group has no key: any open write may be of it.
+        if command.op.is_keyless() {
+            return !self.open_writes.is_empty();
         }
         self.open_writes.iter().any(|(_, written)| *written == key)
     }
@@ -92,7 +98,8 @@ impl Clients {
     pub fn reply(&mut self, connection: u64, tag: Tag, reply: Reply<&[u8]>) {
         if let Some(client) = self.connections.get_mut(&connection) {
             client.protocol.reply(tag, reply);
-            if let Some(index) = client.open_writes.iter().position(|(open, _)| *open == tag) {
+            // One entry per key of the write; the list is at most a pipeline long.
+            while let Some(index) = client.open_writes.iter().position(|(open, _)| *open == tag) {
                 client.open_writes.swap_remove(index);
             }
             if !std::mem::replace(&mut client.dirty, true) {
@@ -227,11 +234,21 @@ async fn write_loop<S: Stream>(
             let _ = writer.close().await;
             return;
         }
+        // A reply that made no output may be what the next step of a command waited for.
+        if running.with_quiet(|core| core.has_next(connection)) {
+            running.with(|core| core.go_on(connection));
+            continue;
+        }
         wake.notified().await;
     }
 }
 
 impl Core {
+    fn has_next(&self, connection: u64) -> bool {
+        let client = self.io.clients.connections.get(&connection);
+        client.is_some_and(|client| client.held.is_none() && client.protocol.has_next())
+    }
+
     fn wants_read(&self, connection: u64) -> bool {
         self.io.clients.connections.get(&connection).is_some_and(|client| client.protocol.wants_read())
     }
