@@ -10,3 +10,4 @@ mod faults;
 mod limits;
 mod load;
 mod redis;
+mod redis_oracle;
