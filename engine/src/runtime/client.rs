@@ -215,6 +215,8 @@ async fn write_loop<S: Stream>(
     wake: Rc<Notify>,
 ) {
     let mut buffer = Vec::new();
+    // Whether the connection was asked for more since the last wake.
+    let mut gone_on = true;
     loop {
         let ended = running.with_quiet(|core| core.take_output(connection, &mut buffer));
         if !buffer.is_empty() {
@@ -227,6 +229,7 @@ async fn write_loop<S: Stream>(
             }
             // Room was made: what waited in the input may go on.
             running.with(|core| core.go_on(connection));
+            gone_on = true;
             continue;
         }
         if ended {
@@ -234,21 +237,16 @@ async fn write_loop<S: Stream>(
             let _ = writer.close().await;
             return;
         }
-        // A reply that made no output may be what the next step of a command waited for.
-        if running.with_quiet(|core| core.has_next(connection)) {
-            running.with(|core| core.go_on(connection));
+        // A reply that made no output may be what the next step of a command, or a read held back, waited for.
+        if !std::mem::replace(&mut gone_on, true) && running.with(|core| core.go_on(connection)) {
             continue;
         }
         wake.notified().await;
+        gone_on = false;
     }
 }
 
 impl Core {
-    fn has_next(&self, connection: u64) -> bool {
-        let client = self.io.clients.connections.get(&connection);
-        client.is_some_and(|client| client.held.is_none() && client.protocol.has_next())
-    }
-
     fn wants_read(&self, connection: u64) -> bool {
         self.io.clients.connections.get(&connection).is_some_and(|client| client.protocol.wants_read())
     }
@@ -261,9 +259,11 @@ impl Core {
         self.go_on(connection);
     }
 
-    /// Puts everything the connection asks for now into the core.
-    fn go_on(&mut self, connection: u64) {
+    /// Puts everything the connection asks for now into the core; whether that was anything. The writer is woken only if
+    /// it has something to do: it comes here itself when it has not.
+    fn go_on(&mut self, connection: u64) -> bool {
         let now = clock::now();
+        let mut asked = false;
         while let Some(client) = self.io.clients.connections.get_mut(&connection) {
             let Some(ask) = client.held.take().or_else(|| client.protocol.next()) else { break };
             if client.must_wait(&ask) {
@@ -271,9 +271,15 @@ impl Core {
                 client.held = Some(ask);
                 break;
             }
+            asked = true;
             self.ask(connection, ask, now);
         }
-        self.io.clients.mark(connection);
+        if let Some(client) = self.io.clients.connections.get_mut(&connection)
+            && (asked || !client.protocol.out().is_empty() || client.protocol.closing())
+        {
+            self.io.clients.mark(connection);
+        }
+        asked
     }
 
     fn ask(&mut self, connection: u64, ask: Ask, now: Now) {

@@ -25,14 +25,7 @@ const STEPS_PER_KEY: u32 = 10;
 impl Store {
     /// Writes one page of a group's keys to `page` (see [`synod_types::operand::scan_page`]): about `count` of them, from
     /// `position` on, which is 0 or what the last page said. May be empty before the end.
-    pub fn scan(
-        &self,
-        group: GroupId,
-        namespace: Namespace,
-        position: u64,
-        count: u32,
-        page: &mut Vec<u8>,
-    ) {
+    pub fn scan(&self, group: GroupId, namespace: Namespace, position: u64, count: u32, page: &mut Vec<u8>) {
         let group = self.group(group);
         start_scan_page(page);
         let from = if position >> 32 == u64::from(self.scan_tag()) { position as u32 } else { 0 }; // the low half

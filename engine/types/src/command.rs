@@ -219,10 +219,7 @@ impl<V> Op<V> {
     }
     /// Whether this is about a group and no key of it: the command's key is empty.
     pub fn is_keyless(&self) -> bool {
-        matches!(
-            self,
-            Op::OpenSession | Op::Flush | Op::CountKeys | Op::Scan { .. } | Op::RandomKey { .. }
-        )
+        matches!(self, Op::OpenSession | Op::Flush | Op::CountKeys | Op::Scan { .. } | Op::RandomKey { .. })
     }
     /// The bytes that follow the key, if the operation has any.
     pub fn operand(&self) -> Option<&V> {

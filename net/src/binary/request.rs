@@ -150,13 +150,7 @@ pub fn encode_request(
 pub fn is_binary<V>(op: &Op<V>) -> bool {
     matches!(
         op,
-        Op::Get
-            | Op::Exists
-            | Op::Ttl
-            | Op::Set { .. }
-            | Op::Delete
-            | Op::IncrementBy(_)
-            | Op::SetExpiry(_)
+        Op::Get | Op::Exists | Op::Ttl | Op::Set { .. } | Op::Delete | Op::IncrementBy(_) | Op::SetExpiry(_)
     )
 }
 

@@ -5,9 +5,7 @@ use synod_types::limits::{
     ACCEPT_AHEAD_SLOTS_MAX, GROUP_COUNT_MAX, KEY_BYTES_MAX, PEER_CHUNK_BYTES, VALUE_BYTES_MAX,
 };
 use synod_types::message::PeerMessageMeta;
-use synod_types::{
-    Command, Entry, GroupMessage, Learned, PeerMessage, Reply, Reported, Shared, Span,
-};
+use synod_types::{Command, Entry, GroupMessage, Learned, PeerMessage, Reply, Reported, Shared, Span};
 
 /// Heartbeats in one message: one per group a core can hold, the system group included.
 const BEATS_MAX: usize = GROUP_COUNT_MAX as usize + 1;

@@ -64,7 +64,8 @@ impl Derive {
                 bounded(Derived { value: Some(value), length })
             }
             Self::Add(delta) => {
-                let before = if old.is_some() { parse_float(before).ok_or(NOT_A_FLOAT)? } else { Float::ZERO };
+                let before =
+                    if old.is_some() { parse_float(before).ok_or(NOT_A_FLOAT)? } else { Float::ZERO };
                 let sum = before.add(*delta).ok_or("ERR increment would produce NaN or Infinity")?;
                 Ok(Derived { value: Some(sum.spell().into_bytes()), length: None })
             }
@@ -124,7 +125,8 @@ impl Float {
     fn spell(self) -> String {
         let text = match self {
             Self::Exact(scaled) => {
-                let (whole, part) = (scaled.unsigned_abs() / SCALE as u128, scaled.unsigned_abs() % SCALE as u128);
+                let (whole, part) =
+                    (scaled.unsigned_abs() / SCALE as u128, scaled.unsigned_abs() % SCALE as u128);
                 let sign = if scaled < 0 { "-" } else { "" };
                 format!("{sign}{whole}.{part:017}")
             }

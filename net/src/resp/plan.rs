@@ -300,10 +300,10 @@ fn plan_expire<'a>(
     absolute: bool,
     milliseconds: bool,
 ) -> Result<Plan<'a>, Refusal> {
+    let test = single::expiry_test(args)?;
     let amount = integer(args.get(2))?;
     let ms = if milliseconds { Some(amount) } else { amount.checked_mul(1000) };
     let ms = ms.ok_or_else(|| bad_expiry(spec.name))?;
-    let test = single::expiry_test(args)?;
     let key = check_key(args.get(1))?;
     let expiry = match u64::try_from(ms) {
         Ok(ms @ 1..) if absolute => Expiry::At(WallMs(ms)),

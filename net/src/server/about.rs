@@ -70,7 +70,9 @@ impl Session {
     pub(super) fn refuse(&mut self, out: &mut Vec<u8>, spec: &Spec) {
         self.write(out, |writer| {
             writer.error(match spec.verb {
-                Verb::Shutdown => "ERR SHUTDOWN is not for clients: stop the node's process on its own machine",
+                Verb::Shutdown => {
+                    "ERR SHUTDOWN is not for clients: stop the node's process on its own machine"
+                }
                 Verb::Monitor => "ERR MONITOR is not supported: a node sees only what it is asked itself",
                 _ => "ERR DEBUG is not supported: it would stall the other clients of this core",
             });
@@ -120,7 +122,9 @@ fn write_latency(writer: &mut Writer<'_>, sub: &[u8], args: &Args<'_>) -> bool {
     match (sub, args.len()) {
         (b"latest", 2) | (b"history", 3) => writer.array(0),
         (b"reset", _) => writer.int(0),
-        (b"doctor", 2) => writer.verbatim("No latency events are kept here: see INFO and the metrics of the node."),
+        (b"doctor", 2) => {
+            writer.verbatim("No latency events are kept here: see INFO and the metrics of the node.")
+        }
         (b"histogram", _) => writer.map(0),
         (b"graph", 3) => {
             writer.error(&format!("ERR No samples available for event '{}'", lossy(args.get(2))));
@@ -132,7 +136,8 @@ fn write_latency(writer: &mut Writer<'_>, sub: &[u8], args: &Args<'_>) -> bool {
 
 fn write_memory(writer: &mut Writer<'_>, sub: &[u8]) -> bool {
     match sub {
-        b"doctor" => writer.verbatim("The index lives in memory, values in the log; the cache never passes its budget."),
+        b"doctor" => writer
+            .verbatim("The index lives in memory, values in the log; the cache never passes its budget."),
         b"stats" => writer.map(0),
         b"purge" => writer.simple("OK"),
         b"malloc-stats" => writer.bulk(b"Stats not supported for the current allocator"),

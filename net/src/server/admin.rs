@@ -1,8 +1,8 @@
 //! RESP commands about the connection and the server: HELLO, AUTH, CLIENT, COMMAND, CONFIG, INFO and their like.
 
-use super::resp::Session;
 use super::client_commands::{BAD_NAME, client_name};
 use super::resp::Replies;
+use super::resp::Session;
 use super::{ConnectionConfig, ServerConfig, password_fits};
 use crate::resp::glob;
 use crate::resp::number::parse_i64;

@@ -50,7 +50,8 @@ impl Session {
             (b"kill", 3..) => self.client_kill(config, out, args),
             (b"unpause", 2) => self.write(out, |writer| writer.simple("OK")),
             (b"pause", 3 | 4) => self.write(out, |writer| {
-                writer.error("ERR CLIENT PAUSE is not supported: a node cannot hold back the others' clients");
+                writer
+                    .error("ERR CLIENT PAUSE is not supported: a node cannot hold back the others' clients");
             }),
             (b"tracking", 3..) if args.get(2).eq_ignore_ascii_case(b"off") => {
                 self.write(out, |writer| writer.simple("OK"));
@@ -125,9 +126,12 @@ impl Session {
     fn client_kill(&mut self, config: &ConnectionConfig, out: &mut Vec<u8>, args: &Args<'_>) {
         if args.len() == 3 {
             let own = args.get(2) == config.peer_address.as_bytes();
-            self.write(out, |writer| {
-                if own { writer.simple("OK") } else { writer.error("ERR No such client") }
-            });
+            self.write(
+                out,
+                |writer| {
+                    if own { writer.simple("OK") } else { writer.error("ERR No such client") }
+                },
+            );
             self.over |= own;
             return;
         }
@@ -146,9 +150,12 @@ impl Session {
             }
         }
         let killed = known && own && !skips_own;
-        self.write(out, |writer| {
-            if known { writer.int(i64::from(killed)) } else { writer.error("ERR syntax error") }
-        });
+        self.write(
+            out,
+            |writer| {
+                if known { writer.int(i64::from(killed)) } else { writer.error("ERR syntax error") }
+            },
+        );
         self.over |= killed;
     }
 }

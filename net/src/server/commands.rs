@@ -98,7 +98,8 @@ fn keys_of<'a>(args: &Args<'a>) -> Result<Vec<&'a [u8]>, &'static str> {
         }
         _ => {
             let (first, last, step) = spec.keys;
-            let last = if last < 0 { len.saturating_sub(usize::from(last.unsigned_abs())) } else { last as usize };
+            let last =
+                if last < 0 { len.saturating_sub(usize::from(last.unsigned_abs())) } else { last as usize };
             (usize::from(first.unsigned_abs()), last, usize::from(step.unsigned_abs()))
         }
     };

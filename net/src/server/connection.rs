@@ -110,14 +110,6 @@ impl Connection {
         }
     }
 
-    /// Whether `next` has something to ask although no output was made: part of a command that takes several asks.
-    pub fn has_next(&self) -> bool {
-        match &self.face {
-            Face::Resp(face) => face.has_next(&self.config.server.limits),
-            _ => false,
-        }
-    }
-
     /// What is to be sent. Swap it with an empty buffer, or drain what the socket took.
     pub fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out

@@ -82,7 +82,13 @@ fn fields(text: &mut String, server: &ServerConfig, status: &NodeStatus, section
             field(text, "mem_fragmentation_ratio", "1.00");
         }
         "stats" => {
-            for name in ["rejected_connections", "expired_keys", "evicted_keys", "pubsub_channels", "latest_fork_usec"] {
+            for name in [
+                "rejected_connections",
+                "expired_keys",
+                "evicted_keys",
+                "pubsub_channels",
+                "latest_fork_usec",
+            ] {
                 field(text, name, counter(name));
             }
         }

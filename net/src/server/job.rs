@@ -36,12 +36,39 @@ pub(super) struct Job {
 
 #[derive(Debug)]
 enum Kind {
-    Derive { key: Shared, how: Derive, tries: u32, write: Option<(Op<Shared>, Derived)> },
-    Scan { group: u16, position: u64, left: u16, pattern: Option<Vec<u8>>, count: u32, strings: bool, keys: Gathered },
-    Keys { group: u16, position: u64, pattern: Vec<u8>, keys: Gathered },
-    RandomKey { group: u16, left: u16, draw: u64 },
-    Count { group: u16, sum: i64 },
-    Flush { group: u16 },
+    Derive {
+        key: Shared,
+        how: Derive,
+        tries: u32,
+        write: Option<(Op<Shared>, Derived)>,
+    },
+    Scan {
+        group: u16,
+        position: u64,
+        left: u16,
+        pattern: Option<Vec<u8>>,
+        count: u32,
+        strings: bool,
+        keys: Gathered,
+    },
+    Keys {
+        group: u16,
+        position: u64,
+        pattern: Vec<u8>,
+        keys: Gathered,
+    },
+    RandomKey {
+        group: u16,
+        left: u16,
+        draw: u64,
+    },
+    Count {
+        group: u16,
+        sum: i64,
+    },
+    Flush {
+        group: u16,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +98,8 @@ impl Job {
             Work::Derive { key, how } => Kind::Derive { key: Shared::new(key), how, tries: 0, write: None },
             Work::Scan { cursor, pattern, count: wanted, strings } => Kind::Scan {
                 // A cursor that was never given out may name any group: past the last one the scan is over.
-                group: u16::try_from(cursor >> POSITION_BITS).map_or(u16::MAX, |group| group.saturating_add(1)),
+                group: u16::try_from(cursor >> POSITION_BITS)
+                    .map_or(u16::MAX, |group| group.saturating_add(1)),
                 position: cursor & ((1 << POSITION_BITS) - 1),
                 left: SCAN_GROUPS_MAX,
                 pattern,
@@ -79,7 +107,9 @@ impl Job {
                 strings,
                 keys: Gathered::default(),
             },
-            Work::Keys { pattern } => Kind::Keys { group: 1, position: 0, pattern, keys: Gathered::default() },
+            Work::Keys { pattern } => {
+                Kind::Keys { group: 1, position: 0, pattern, keys: Gathered::default() }
+            }
             Work::RandomKey => {
                 let group = (draw >> 32) % u64::from(count) + 1;
                 Kind::RandomKey { group: group as u16, left: count, draw } // at most `count`
@@ -101,9 +131,8 @@ impl Job {
 
     /// What is to be asked next, of which group; or, where there is nothing to ask, the answer.
     pub(super) fn next(&mut self) -> Result<(Option<GroupId>, Command<Shared>), Answer> {
-        let of_group = |group: u16, op| {
-            Ok((Some(GroupId::new(group)), Command::plain(Shared::new(Vec::new()), op)))
-        };
+        let of_group =
+            |group: u16, op| Ok((Some(GroupId::new(group)), Command::plain(Shared::new(Vec::new()), op)));
         match &mut self.kind {
             Kind::Derive { key, write, .. } => {
                 let op = write.as_ref().map_or(Op::Get, |(op, _)| op.clone());
@@ -128,7 +157,8 @@ impl Job {
     pub(super) fn take(&mut self, reply: Reply<&[u8]>) -> Option<Answer> {
         self.asked = false;
         if let Reply::Error(kind) = reply {
-            let in_part = matches!(self.kind, Kind::Flush { group } if group > 1) && kind != ErrorKind::Unknown;
+            let in_part =
+                matches!(self.kind, Kind::Flush { group } if group > 1) && kind != ErrorKind::Unknown;
             let error = "UNKNOWN some groups were flushed and some were not".to_owned();
             return Some(if in_part { Answer::Error(error) } else { Answer::Failed(kind) });
         }

@@ -95,16 +95,11 @@ impl RespFace {
         self.parser.held_bytes() + self.session.slots.parked_bytes() + parts + job
     }
 
-    /// Whether an ask is ready that waited for a reply which gave no output.
-    pub(super) fn has_next(&self, limits: &Limits) -> bool {
-        let session = &self.session;
-        session.job.as_ref().is_some_and(|job| !job.asked)
-            || (session.parts.is_some() && session.slots.open() < limits.open_asks_max)
-    }
-
     pub(super) fn is_full(&self, limits: &Limits, out_len: usize) -> bool {
         let slots = &self.session.slots;
-        slots.len() >= limits.open_asks_max
+        // A job has the connection to itself.
+        self.session.job.is_some()
+            || slots.len() >= limits.open_asks_max
             || slots.open() >= limits.open_asks_max
             || out_len + slots.parked_bytes() >= limits.out_bytes_soft
     }
@@ -164,7 +159,9 @@ impl RespFace {
     pub(super) fn reply(&mut self, limits: &Limits, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
         match &mut self.session.job {
             Some(job) if job.tag == tag => {
-                if job.asked && let Some(answer) = job.take(reply) {
+                if job.asked
+                    && let Some(answer) = job.take(reply)
+                {
                     self.session.job = None;
                     self.session.slots.finish(out, tag, |writer, name| answer.write(writer, name));
                 }

@@ -126,7 +126,10 @@ impl Index {
 
     /// Keys in the order of their records, from record `from` on. A key keeps its record as long as it is there, so a walk
     /// that goes on after the last record it saw misses no key that was there all along.
-    pub(crate) fn iter_from(&self, from: u32) -> impl Iterator<Item = (RecordId, Option<(Namespace, &[u8])>)> {
+    pub(crate) fn iter_from(
+        &self,
+        from: u32,
+    ) -> impl Iterator<Item = (RecordId, Option<(Namespace, &[u8])>)> {
         (from..self.records.count()).map(|at| {
             let record = &self.records[at];
             let held = (!record.is_free()).then(|| (record.namespace, self.keys.get(record.key())));

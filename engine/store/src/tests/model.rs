@@ -231,8 +231,7 @@ impl Twin {
                     expiry: *expiry,
                     return_old: *return_old,
                 };
-                let never =
-                    if found.is_some() { Condition::IfAbsent } else { Condition::IfPresent };
+                let never = if found.is_some() { Condition::IfAbsent } else { Condition::IfPresent };
                 let op = set(if holds { Condition::Always } else { never });
                 self.execute(&Command { op, ..command.clone() }, version)
             }
@@ -448,7 +447,9 @@ fn wanted(held: Option<&Key>, compare: Compare, step: usize) -> Vec<u8> {
         }
         (Some(key), Compare::Version) => version_bytes(key.version).to_vec(),
     };
-    if step.is_multiple_of(3) && let Some(byte) = bytes.last_mut() {
+    if step.is_multiple_of(3)
+        && let Some(byte) = bytes.last_mut()
+    {
         *byte ^= 1;
     }
     bytes
@@ -482,7 +483,11 @@ fn command_of(act: &Act, step: usize, twin: &Twin, sessions: &[SessionId]) -> Op
             let mut pairs = Vec::new();
             for other in 0..=step % 3 {
                 let key = name((step + other * 2) as u8 % 5).1;
-                put_pair(&mut pairs, if key.is_empty() { b"z".as_slice() } else { &key }, &value[..value.len() / (other + 1)]);
+                put_pair(
+                    &mut pairs,
+                    if key.is_empty() { b"z".as_slice() } else { &key },
+                    &value[..value.len() / (other + 1)],
+                );
             }
             Op::SetMany { pairs, condition, expiry: absolute(expiry) }
         }

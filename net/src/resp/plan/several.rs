@@ -45,7 +45,8 @@ pub(super) fn plan_set_many_absent<'a>(spec: &Spec, args: &Args<'a>) -> Result<P
 
 /// `MSETEX numkeys key value … [NX | XX] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
 pub(super) fn plan_set_many_expiring<'a>(spec: &Spec, args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
-    let count = parse_i64(args.get(1)).and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
+    let count =
+        parse_i64(args.get(1)).and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
     let count = count.ok_or(Refusal::from("ERR invalid numkeys value"))?;
     let end = count.checked_mul(2).and_then(|pairs| pairs.checked_add(2)).filter(|end| *end <= args.len());
     let end = end.ok_or_else(|| wrong_arity(spec.name))?;
@@ -93,7 +94,10 @@ pub(super) fn plan_scan<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
             pattern = Some(argument.to_vec());
         } else if option.eq_ignore_ascii_case(b"COUNT") {
             let wanted = integer(argument)?;
-            count = u32::try_from(wanted.min(i64::from(u32::MAX))).ok().filter(|count| *count > 0).ok_or(SYNTAX)?;
+            count = u32::try_from(wanted.min(i64::from(u32::MAX)))
+                .ok()
+                .filter(|count| *count > 0)
+                .ok_or(SYNTAX)?;
         } else if option.eq_ignore_ascii_case(b"TYPE") {
             strings = argument.eq_ignore_ascii_case(b"string");
         } else {

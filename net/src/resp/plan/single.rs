@@ -70,11 +70,7 @@ pub(super) fn plan_del_if_eq<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
 }
 
 fn delete_if(key: &[u8], wanted: Wanted) -> Plan<'_> {
-    Plan::Made {
-        key,
-        op: Op::DeleteIf { wanted: wanted.bytes, compare: wanted.compare },
-        shape: Shape::Int,
-    }
+    Plan::Made { key, op: Op::DeleteIf { wanted: wanted.bytes, compare: wanted.compare }, shape: Shape::Int }
 }
 
 /// The condition of `EXPIRE key time [NX | XX | GT | LT]`.
@@ -87,7 +83,9 @@ pub(super) fn expiry_test(args: &Args<'_>) -> Result<Option<ExpiryTest>, Refusal
             b"GT" => later = true,
             b"LT" => earlier = true,
             _ => {
-                return Err(format!("ERR Unsupported option {}", String::from_utf8_lossy(shortened(option))).into());
+                return Err(
+                    format!("ERR Unsupported option {}", String::from_utf8_lossy(shortened(option))).into()
+                );
             }
         }
     }
