@@ -70,10 +70,7 @@ impl<P: Payload> Shard<P> {
         }
         for command in entry.commands().skip(first as usize) {
             let version = Version { slot, position: command.position };
-            let value_len = match command.op {
-                synod_types::Op::Set { value, .. } => value.len() as u32, // within VALUE_BYTES_MAX
-                _ => 0,
-            };
+            let value_len = command.op.operand().map_or(0, |operand| operand.len() as u32); // within VALUE_BYTES_MAX
             let value_at = at.part(command.value_offset, value_len);
             match self.store.apply(group, &command, version, value_at, keep, old.take()) {
                 Applied::Reply(reply) => {

@@ -56,12 +56,9 @@ pub(crate) enum ReadUse<P> {
 
 /// Bytes a command counts for while it waits.
 pub(crate) fn cost<P: AsRef<[u8]>>(command: &Command<P>) -> usize {
-    let value = match &command.op {
-        Op::Set { value, .. } => value.as_ref().len(),
-        _ => 0,
-    };
+    let operand = command.op.operand().map_or(0, |operand| operand.as_ref().len());
     // What the queue entry itself takes; keeps tiny commands from being free.
-    command.key.as_ref().len() + value + 128
+    command.key.as_ref().len() + operand + 128
 }
 
 pub(crate) fn push_reply<P: Payload>(origin: Origin, reply: Reply<&[u8]>, out: &mut impl Sink<P>) {
@@ -250,6 +247,25 @@ impl<P: Payload> Shard<P> {
                 let clock = self.groups[index].paxos.leader_clock(now.mono).unwrap_or(WallMs::ZERO);
                 let left = self.store.ttl_ms(group, command.namespace, key, clock);
                 push_reply(origin, Reply::Int(left), out);
+            }
+            Op::ExpireTime => {
+                let time = self.store.expire_time(group, command.namespace, key);
+                push_reply(origin, Reply::Int(time), out);
+            }
+            Op::CountKeys => {
+                let count = i64::try_from(self.store.keys(group)).unwrap_or(i64::MAX);
+                push_reply(origin, Reply::Int(count), out);
+            }
+            Op::Scan { position, count } => {
+                let mut page = Vec::new();
+                self.store.scan(group, command.namespace, position, count, &mut page);
+                push_reply(origin, Reply::Value { value: &page, version: Version::default() }, out);
+            }
+            Op::RandomKey { draw } => {
+                let key = self.store.random_key(group, command.namespace, draw);
+                let reply =
+                    key.map_or(Reply::Nil, |value| Reply::Value { value, version: Version::default() });
+                push_reply(origin, reply, out);
             }
             Op::Get => match self.store.lookup(group, command.namespace, key) {
                 Lookup::Missing => {

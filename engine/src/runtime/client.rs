@@ -68,7 +68,13 @@ impl Client {
         let key = crc32c::crc32c(command.key.as_ref());
         if command.op.is_write() {
             self.open_writes.push((*tag, key));
+            let others = command.op.other_keys().map(|other| (*tag, crc32c::crc32c(other)));
+            self.open_writes.extend(others);
             return false;
+        }
+        // What is asked of a whole group has no key: any open write may be of it.
+        if command.op.is_keyless() {
+            return !self.open_writes.is_empty();
         }
         self.open_writes.iter().any(|(_, written)| *written == key)
     }
@@ -102,7 +108,8 @@ impl Clients {
     pub fn reply(&mut self, connection: u64, tag: Tag, reply: Reply<&[u8]>) {
         if let Some(client) = self.connections.get_mut(&connection) {
             client.protocol.reply(tag, reply);
-            if let Some(index) = client.open_writes.iter().position(|(open, _)| *open == tag) {
+            // One entry per key of the write; the list is at most a pipeline long.
+            while let Some(index) = client.open_writes.iter().position(|(open, _)| *open == tag) {
                 client.open_writes.swap_remove(index);
             }
             if !std::mem::replace(&mut client.dirty, true) {
@@ -126,7 +133,8 @@ impl Clients {
     /// Has a connection's tasks woken at the turn's end if there is something for them to do; whether there is.
     fn mark_if_due(&mut self, connection: u64) -> bool {
         let Some(client) = self.connections.get_mut(&connection) else { return false };
-        let due = client.is_paused || client.protocol.closing() || !client.protocol.out().is_empty();
+        let resumes = client.is_paused && client.protocol.wants_read();
+        let due = resumes || client.protocol.closing() || !client.protocol.out().is_empty();
         if due && !std::mem::replace(&mut client.dirty, true) {
             self.dirty.push(connection);
         }
@@ -245,6 +253,8 @@ async fn write_loop<S: Stream>(
     wake: Rc<Notify>,
 ) {
     let mut buffer = Vec::new();
+    // Whether the connection was asked for more since the last wake.
+    let mut gone_on = true;
     loop {
         let ended = running.with_quiet(|core| core.take_output(connection, &mut buffer));
         if !buffer.is_empty() {
@@ -263,6 +273,7 @@ async fn write_loop<S: Stream>(
             if goes_on {
                 running.wake();
             }
+            gone_on = true;
             continue;
         }
         if ended {
@@ -270,7 +281,13 @@ async fn write_loop<S: Stream>(
             let _ = writer.close().await;
             return;
         }
+        // A reply that made no output may be what the next step of a command, or a read held back, waited for.
+        if !std::mem::replace(&mut gone_on, true) && running.with_quiet(|core| core.go_on(connection)) {
+            running.wake();
+            continue;
+        }
         wake.notified().await;
+        gone_on = false;
     }
 }
 

@@ -14,17 +14,14 @@ impl Core {
     /// Answers a local query.
     pub fn local(&mut self, query: &LocalQuery) -> LocalAnswer {
         match query {
-            LocalQuery::Time => {
+            LocalQuery::Time | LocalQuery::LastSave => {
                 let micros = std::time::SystemTime::now()
                     .duration_since(std::time::UNIX_EPOCH)
                     .map_or(0, |since| since.as_micros() as u64);
                 LocalAnswer::Time { micros }
             }
-            LocalQuery::DbSize => {
-                let keys: u64 =
-                    self.board().iter().flat_map(|page| &page.groups).map(|group| group.keys).sum();
-                LocalAnswer::Int(i64::try_from(keys).unwrap_or(i64::MAX))
-            }
+            // A majority has what was acknowledged, one of it being the leader.
+            LocalQuery::Replicas { .. } => LocalAnswer::Int((self.node().setup.members.len() / 2) as i64),
             LocalQuery::Info { .. } | LocalQuery::Status => {
                 let pages = self.board();
                 LocalAnswer::Status(self.node_status(&pages))
@@ -62,6 +59,8 @@ impl Core {
         let sum = |of: fn(&CorePage) -> u64| pages.iter().map(of).sum::<u64>();
         let counters = [
             ("connected_clients", sum(|page| page.connections)),
+            ("used_memory", resident_bytes()),
+            ("used_memory_rss", resident_bytes()),
             ("total_connections_received", sum(|page| page.connections_total)),
             ("total_commands_processed", sum(|page| page.commands)),
             ("total_net_input_bytes", sum(|page| page.input_bytes)),
@@ -118,4 +117,11 @@ impl Core {
             groups,
         }
     }
+}
+
+/// Memory of this process that is resident, as the kernel counts it; 0 where it does not say.
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
 }

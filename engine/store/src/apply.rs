@@ -15,8 +15,12 @@ use crate::version::PackedVersion;
 use alloc::vec::Vec;
 use synod_types::limits::INLINE_VALUE_BYTES_MAX;
 use synod_types::{
-    CommandRef, Condition, ErrorKind, Expiry, Location, Op, Reply, SessionId, Version, WallMs,
+    CommandRef, Condition, ErrorKind, Expiry, Location, Namespace, Op, Reply, SessionId, Version, WallMs,
 };
+
+mod compare;
+mod many;
+mod single;
 
 /// Past this an expiry is no time: what is left of it must fit the signed reply of TTL, as in Redis.
 const EXPIRE_AT_MAX: u64 = i64::MAX as u64; // lossless
@@ -43,12 +47,23 @@ enum Until {
     Past,
 }
 
+/// A value that is to be written.
+#[derive(Clone, Copy)]
+struct Write<'a> {
+    value: &'a [u8],
+    crc: u32,
+    /// Where it lies in the log; of no account if it is kept in the index.
+    at: Location,
+    until: Until,
+}
+
 /// Everything one command may look at and change.
 pub(crate) struct Turn<'a> {
     pub(crate) group: &'a mut Group,
     pub(crate) group_at: u16,
     pub(crate) slab: &'a mut Slab,
     pub(crate) version: Version,
+    /// Where the command's operand lies in the log.
     pub(crate) value_at: Location,
     pub(crate) keep: CacheHint,
     /// What an earlier `Read` brought.
@@ -80,7 +95,7 @@ impl Turn<'_> {
                 Reply::Error(ErrorKind::Malformed)
             });
         }
-        let found = self.find(command);
+        let found = self.find(command.namespace, command.key);
         let verdict = self.group.sessions.judge(stamp, self.reply_value_len(&command.op, found));
         let outcome = match verdict {
             Verdict::Execute => self.execute(command, found),
@@ -100,10 +115,9 @@ impl Turn<'_> {
 
     /// The key as it is at applied time. One that has expired is removed on the way: it is gone already, so nothing that
     /// counts is changed.
-    fn find(&mut self, command: &CommandRef<'_>) -> Option<RecordId> {
+    fn find(&mut self, namespace: Namespace, key: &[u8]) -> Option<RecordId> {
         let index = &self.group.index;
-        let hash = index.hash(command.namespace, command.key);
-        let id = index.find(hash, command.namespace, command.key)?;
+        let id = index.find(index.hash(namespace, key), namespace, key)?;
         if self.group.is_expired(id) {
             self.remove(id);
             return None;
@@ -113,7 +127,13 @@ impl Turn<'_> {
 
     fn reply_value_len(&self, op: &Op<&[u8]>, found: Option<RecordId>) -> usize {
         match (op, found) {
-            (Op::Set { return_old: true, .. }, Some(id)) => self.group.index.record(id).value.len(),
+            (
+                Op::Set { return_old: true, .. }
+                | Op::SetIf { return_old: true, .. }
+                | Op::GetDelete
+                | Op::GetExpire(_),
+                Some(id),
+            ) => self.group.index.record(id).value.len(),
             _ => 0,
         }
     }
@@ -128,10 +148,32 @@ impl Turn<'_> {
             }),
             Op::IncrementBy(delta) => Outcome::Reply(self.execute_increment(command, found, delta)),
             Op::SetExpiry(expiry) => Outcome::Reply(self.execute_set_expiry(found, expiry)),
-            // Reads are refused as entries and sessions are opened above; an answer is kinder than a crash.
-            Op::Get | Op::Exists | Op::Ttl | Op::OpenSession => {
-                Outcome::Reply(Reply::Error(ErrorKind::Malformed))
+            Op::GetDelete => self.execute_get_delete(found),
+            Op::GetExpire(expiry) => self.execute_get_expire(found, expiry),
+            Op::SetExpiryIf { expiry, test } => {
+                Outcome::Reply(self.execute_set_expiry_if(found, expiry, test))
             }
+            Op::SetIf { .. } => self.execute_set_if(command, found),
+            Op::DeleteIf { wanted, compare } => self.execute_delete_if(found, wanted, compare),
+            Op::SetMany { pairs, condition, expiry } => {
+                Outcome::Reply(self.execute_set_many(command, pairs, condition, expiry))
+            }
+            Op::Rename { target, replace } => {
+                Outcome::Reply(self.execute_rename(command, found, target, replace))
+            }
+            Op::Copy { target, replace } => {
+                Outcome::Reply(self.execute_copy(command, found, target, replace))
+            }
+            Op::Flush => Outcome::Reply(self.execute_flush()),
+            // Reads are refused as entries and sessions are opened above; an answer is kinder than a crash.
+            Op::Get
+            | Op::Exists
+            | Op::Ttl
+            | Op::ExpireTime
+            | Op::CountKeys
+            | Op::Scan { .. }
+            | Op::RandomKey { .. }
+            | Op::OpenSession => Outcome::Reply(Reply::Error(ErrorKind::Malformed)),
         }
     }
 
@@ -160,7 +202,8 @@ impl Turn<'_> {
         };
         // Nothing was changed up to here, and nothing below can fail.
         if holds {
-            self.put(command, found, value, value_crc, until);
+            let write = Write { value, crc: value_crc, at: self.value_at, until };
+            self.put(command.namespace, command.key, found, write);
         }
         Outcome::Reply(reply)
     }
@@ -199,7 +242,8 @@ impl Turn<'_> {
         };
         let mut digits = [0; INLINE_VALUE_BYTES_MAX];
         let len = number::spell(sum, &mut digits);
-        self.put(command, found, &digits[..len], 0, Until::AsBefore);
+        let write = Write { value: &digits[..len], crc: 0, at: Location::default(), until: Until::AsBefore };
+        self.put(command.namespace, command.key, found, write);
         Reply::Int(sum)
     }
 
@@ -213,18 +257,7 @@ impl Turn<'_> {
         let Some(id) = found else {
             return Reply::Int(0);
         };
-        let expire_at = match until {
-            Until::Forever if self.group.index.expire_at(id).is_none() => return Reply::Int(0),
-            Until::Forever | Until::AsBefore => None,
-            Until::Time(time) => Some(time),
-            Until::Past => {
-                self.remove(id);
-                return Reply::Int(1);
-            }
-        };
-        self.group.index.set_expiry(id, expire_at);
-        self.group.index.record_mut(id).version = PackedVersion::pack(self.version);
-        Reply::Int(1)
+        Reply::Int(i64::from(self.give_expiry(id, until)))
     }
 
     /// `None` where the time does not fit.
@@ -266,14 +299,8 @@ impl Turn<'_> {
     }
 
     /// Writes a value, over the key's present one or as a new key; or removes the key if it is to be gone at once.
-    fn put(
-        &mut self,
-        command: &CommandRef<'_>,
-        found: Option<RecordId>,
-        value: &[u8],
-        crc: u32,
-        until: Until,
-    ) {
+    fn put(&mut self, namespace: Namespace, key: &[u8], found: Option<RecordId>, write: Write<'_>) {
+        let Write { value, until, .. } = write;
         let expire_at = match (until, found) {
             (Until::Past, Some(id)) => return self.remove(id),
             (Until::Past, None) => return,
@@ -282,7 +309,7 @@ impl Turn<'_> {
             (Until::Time(time), _) => Some(time),
         };
         let version = PackedVersion::pack(self.version);
-        let stored = self.stored(value, crc);
+        let stored = stored(&write);
         let (id, cell) = match found {
             Some(id) => {
                 let record = self.group.index.record_mut(id);
@@ -291,7 +318,6 @@ impl Turn<'_> {
                 (id, cell)
             }
             None => {
-                let (namespace, key) = (command.namespace, command.key);
                 let hash = self.group.index.hash(namespace, key);
                 (self.group.index.insert(hash, namespace, key, version, stored), NIL)
             }
@@ -300,14 +326,6 @@ impl Turn<'_> {
             self.group.index.set_expiry(id, expire_at);
         }
         self.renew_copy(id, cell, value);
-    }
-
-    fn stored(&self, value: &[u8], crc: u32) -> Value {
-        if value.len() <= INLINE_VALUE_BYTES_MAX {
-            return Value::inline(value);
-        }
-        assert!(self.value_at.len as usize == value.len(), "the value does not lie where it is said to");
-        Value::Log { location: self.value_at, crc, cell: NIL }
     }
 
     /// Keeps a copy of a new value, or none; the one of the value before, perhaps in `before`, is gone either way.
@@ -324,6 +342,14 @@ impl Turn<'_> {
     pub(crate) fn remove(&mut self, id: RecordId) {
         remove(self.group, self.group_at, self.slab, id);
     }
+}
+
+fn stored(write: &Write<'_>) -> Value {
+    if write.value.len() <= INLINE_VALUE_BYTES_MAX {
+        return Value::inline(write.value);
+    }
+    assert!(write.at.len as usize == write.value.len(), "the value does not lie where it is said to");
+    Value::Log { location: write.at, crc: write.crc, cell: NIL }
 }
 
 /// Removes a key and its cached copy.

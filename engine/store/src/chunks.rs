@@ -30,6 +30,10 @@ impl<T> Chunks<T> {
         at
     }
 
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..self.count).zip(self.chunks.iter().flatten())
     }

@@ -26,6 +26,7 @@ mod group;
 mod index;
 mod list;
 mod number;
+mod scan;
 mod sessions;
 mod slab;
 mod store;

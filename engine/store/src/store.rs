@@ -23,6 +23,8 @@ pub struct Store {
     /// Place in `groups` by group id.
     places: Vec<u16>,
     slab: Slab,
+    /// Marks the positions of scans as this store's own.
+    scan_tag: u16,
     /// The old value of the last reply, if it has one.
     old_value: Vec<u8>,
 }
@@ -50,7 +52,9 @@ impl Store {
             places[id] = groups.len() as u16; // at most GROUP_COUNT_MAX + 1
             groups.push(Group::new(hasher.clone(), limits));
         }
-        Self { groups, places, slab: Slab::new(config.cache_bytes), old_value: Vec::new() }
+        let scan_tag = (crate::digest::mix(config.hash_seed) >> 48) as u16 | 1; // 0 is nobody's
+        let slab = Slab::new(config.cache_bytes);
+        Self { groups, places, slab, scan_tag, old_value: Vec::new() }
     }
 
     /// A slot begins: the group's applied time becomes `max(applied time, ts)`. It never goes back and is equal on every
@@ -62,8 +66,8 @@ impl Store {
 
     /// Applies one command of the slot that was begun.
     ///
-    /// `value_at` is where the value bytes of a `Set` lie in the log; ignored for other commands and for values that are
-    /// kept in the index. `old` is `None`, or after [`Applied::Read`] the bytes that it asked for, checked by the caller.
+    /// `value_at` is where the operand of the command lies in the log ([`synod_types::Op::operand`]); ignored for commands
+    /// that write none of it and for values that are kept in the index. `old` is `None`, or after [`Applied::Read`] the bytes that it asked for, checked by the caller.
     /// The bytes of a reply are valid until the next call.
     ///
     /// What commands do (as Redis does where Redis has them):
@@ -73,6 +77,10 @@ impl Store {
     /// - `Set` with an expiry that has passed deletes the key and replies `Done`; `SetExpiry` with one deletes it and replies 1.
     /// - `SetExpiry(Keep)` is `Malformed`. `SetExpiry` on an absent key, and PERSIST on one without an expiry, reply 0.
     /// - `return_old` replies the old value or `Nil`, whether or not the condition held.
+    /// - `SetIf` and `DeleteIf` compare first; only what holds is done. A key that is absent is equal to nothing.
+    /// - `SetMany` is done for all its keys or for none; of a key named twice the last value counts.
+    /// - `Rename` onto itself replies 1 and changes nothing (0 if it is not to replace). `Copy` onto itself replies 0.
+    /// - `Flush` leaves applied time and sessions.
     /// - In a session, `SequenceClosed`, `SessionExpired`, `Busy` and a malformed stamp are refused without executing or
     ///   remembering anything; every other reply is remembered, errors included. `Busy` says that too many replies (or
     ///   bytes of them) are open: once the client has closed some, the same sequence may be sent again. `OpenSession` with
@@ -262,7 +270,10 @@ impl Store {
         assert!(place != ABSENT, "{group} is not on this core");
         place
     }
-    fn group(&self, group: GroupId) -> &Group {
+    pub(crate) fn scan_tag(&self) -> u16 {
+        self.scan_tag
+    }
+    pub(crate) fn group(&self, group: GroupId) -> &Group {
         &self.groups[usize::from(self.place(group))]
     }
     fn group_mut(&mut self, group: GroupId) -> &mut Group {

@@ -7,6 +7,8 @@
 #![allow(missing_docs)]
 
 use crate::ids::{Namespace, SessionId, Slot};
+use crate::limits::KEY_BYTES_MAX;
+use crate::operand;
 use crate::time::WallMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -68,6 +70,36 @@ pub enum Expiry {
     After(u64),
 }
 
+/// How the value there is compared with what is wanted (see [`crate::operand`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub enum Compare {
+    /// The key exists with exactly these bytes (IFEQ).
+    Equal,
+    /// The key does not exist, or with other bytes (IFNE).
+    NotEqual,
+    /// The key exists and the XXH3 of its value is this, 8 bytes little-endian (IFDEQ).
+    DigestEqual,
+    /// The key does not exist, or its value has another XXH3 (IFDNE).
+    DigestNotEqual,
+    /// The key exists in this version ([`crate::operand::version_bytes`]).
+    Version,
+}
+
+/// When a new expiry takes effect on a key that exists. A key that never expires counts as one that expires last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub enum ExpiryTest {
+    /// Only where there is none (NX).
+    Unset,
+    /// Only where there is one (XX).
+    Set,
+    /// Only if it is later than the one there is (GT).
+    Later,
+    /// Only if it is earlier (LT).
+    Earlier,
+    /// Only if there is one and it is later than the new (XX LT).
+    SetEarlier,
+}
+
 /// What is done to the key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
 pub enum Op<V> {
@@ -100,14 +132,153 @@ pub enum Op<V> {
     OpenSession,
     /// Remove the key if it was last written at this version; replies 1, 0 without the key, `Skipped` at another version.
     DeleteIfVersion(Version),
+    /// When the key expires: -2 without the key, -1 without an expiry, else milliseconds since the epoch.
+    ExpireTime,
+    /// How many keys the group has, those included whose expiry has passed but that were not removed yet; the key is empty.
+    CountKeys,
+    /// Keys of one namespace from a position on; the key is empty. Replies with a page ([`crate::operand::scan_page`]).
+    Scan {
+        /// 0 to begin, else what the last page said.
+        position: u64,
+        /// How many keys are wanted; fewer or none may come.
+        count: u32,
+    },
+    /// Some key of one namespace, or nil without any; the key is empty.
+    RandomKey {
+        /// Chooses it.
+        draw: u64,
+    },
+    /// Remove the key; replies with the value it had, or nil (GETDEL).
+    GetDelete,
+    /// Set the expiry ([`Expiry::None`] removes it); replies with the value, or nil (GETEX).
+    GetExpire(Expiry),
+    /// [`Op::SetExpiry`] with a condition; replies 0 where it does not hold.
+    SetExpiryIf {
+        /// The expiry: [`Expiry::At`] or [`Expiry::After`].
+        expiry: Expiry,
+        /// When it takes effect.
+        test: ExpiryTest,
+    },
+    /// Write a value if the one there compares as wanted.
+    SetIf {
+        /// What is wanted and the new value: [`crate::operand::split_compared`].
+        compared: V,
+        /// CRC32C of the new value.
+        value_crc: u32,
+        /// How they are compared.
+        compare: Compare,
+        /// What becomes of the expiry.
+        expiry: Expiry,
+        /// Reply with the old value (or nil) instead of `Done`/`Skipped`.
+        return_old: bool,
+    },
+    /// Remove the key if it exists and its value compares as wanted; replies 1 or 0.
+    DeleteIf {
+        /// What is wanted.
+        wanted: V,
+        /// How it is compared.
+        compare: Compare,
+    },
+    /// Write several keys of one group at once, or none; the command's key is the first. Replies 1 or 0.
+    SetMany {
+        /// [`crate::operand::pairs`].
+        pairs: V,
+        /// Must hold for every key.
+        condition: Condition,
+        /// What becomes of their expiry.
+        expiry: Expiry,
+    },
+    /// Give the key another name in the same group: value and expiry move. Replies 1; 0 if the new name is taken; nil
+    /// without the key.
+    Rename {
+        /// The new name.
+        target: V,
+        /// Take it even if it is taken.
+        replace: bool,
+    },
+    /// Copy value and expiry to another key of the same group. Replies 1, or 0 without the key or if the other is there.
+    Copy {
+        /// The other key.
+        target: V,
+        /// Copy even if it is there.
+        replace: bool,
+    },
+    /// Remove every key of the group, in all namespaces; the key is empty.
+    Flush,
 }
 
 impl<V> Op<V> {
     /// Whether this goes through the log.
     pub fn is_write(&self) -> bool {
-        !matches!(self, Op::Get | Op::Exists | Op::Ttl)
+        !matches!(
+            self,
+            Op::Get
+                | Op::Exists
+                | Op::Ttl
+                | Op::ExpireTime
+                | Op::CountKeys
+                | Op::Scan { .. }
+                | Op::RandomKey { .. }
+        )
     }
-    /// The same with the value, if there is one, replaced.
+    /// Whether this is about a group and no key of it: the command's key is empty.
+    pub fn is_keyless(&self) -> bool {
+        matches!(self, Op::OpenSession | Op::Flush | Op::CountKeys | Op::Scan { .. } | Op::RandomKey { .. })
+    }
+    /// The bytes that follow the key, if the operation has any.
+    pub fn operand(&self) -> Option<&V> {
+        match self {
+            Op::Set { value: operand, .. }
+            | Op::SetIf { compared: operand, .. }
+            | Op::DeleteIf { wanted: operand, .. }
+            | Op::SetMany { pairs: operand, .. }
+            | Op::Rename { target: operand, .. }
+            | Op::Copy { target: operand, .. } => Some(operand),
+            _ => None,
+        }
+    }
+    /// The same with the operand borrowed.
+    pub fn as_ref(&self) -> Op<&V> {
+        match self {
+            Op::Get => Op::Get,
+            Op::Exists => Op::Exists,
+            Op::Ttl => Op::Ttl,
+            Op::Set { value, value_crc, condition, expiry, return_old } => Op::Set {
+                value,
+                value_crc: *value_crc,
+                condition: *condition,
+                expiry: *expiry,
+                return_old: *return_old,
+            },
+            Op::Delete => Op::Delete,
+            Op::IncrementBy(delta) => Op::IncrementBy(*delta),
+            Op::SetExpiry(expiry) => Op::SetExpiry(*expiry),
+            Op::OpenSession => Op::OpenSession,
+            Op::DeleteIfVersion(version) => Op::DeleteIfVersion(*version),
+            Op::ExpireTime => Op::ExpireTime,
+            Op::CountKeys => Op::CountKeys,
+            Op::Scan { position, count } => Op::Scan { position: *position, count: *count },
+            Op::RandomKey { draw } => Op::RandomKey { draw: *draw },
+            Op::GetDelete => Op::GetDelete,
+            Op::GetExpire(expiry) => Op::GetExpire(*expiry),
+            Op::SetExpiryIf { expiry, test } => Op::SetExpiryIf { expiry: *expiry, test: *test },
+            Op::SetIf { compared, value_crc, compare, expiry, return_old } => Op::SetIf {
+                compared,
+                value_crc: *value_crc,
+                compare: *compare,
+                expiry: *expiry,
+                return_old: *return_old,
+            },
+            Op::DeleteIf { wanted, compare } => Op::DeleteIf { wanted, compare: *compare },
+            Op::SetMany { pairs, condition, expiry } => {
+                Op::SetMany { pairs, condition: *condition, expiry: *expiry }
+            }
+            Op::Rename { target, replace } => Op::Rename { target, replace: *replace },
+            Op::Copy { target, replace } => Op::Copy { target, replace: *replace },
+            Op::Flush => Op::Flush,
+        }
+    }
+    /// The same with the operand, if there is one, replaced.
     pub fn map<W>(self, convert: impl FnOnce(V) -> W) -> Op<W> {
         match self {
             Op::Get => Op::Get,
@@ -121,7 +292,48 @@ impl<V> Op<V> {
             Op::SetExpiry(expiry) => Op::SetExpiry(expiry),
             Op::OpenSession => Op::OpenSession,
             Op::DeleteIfVersion(version) => Op::DeleteIfVersion(version),
+            Op::ExpireTime => Op::ExpireTime,
+            Op::CountKeys => Op::CountKeys,
+            Op::Scan { position, count } => Op::Scan { position, count },
+            Op::RandomKey { draw } => Op::RandomKey { draw },
+            Op::GetDelete => Op::GetDelete,
+            Op::GetExpire(expiry) => Op::GetExpire(expiry),
+            Op::SetExpiryIf { expiry, test } => Op::SetExpiryIf { expiry, test },
+            Op::SetIf { compared, value_crc, compare, expiry, return_old } => {
+                Op::SetIf { compared: convert(compared), value_crc, compare, expiry, return_old }
+            }
+            Op::DeleteIf { wanted, compare } => Op::DeleteIf { wanted: convert(wanted), compare },
+            Op::SetMany { pairs, condition, expiry } => {
+                Op::SetMany { pairs: convert(pairs), condition, expiry }
+            }
+            Op::Rename { target, replace } => Op::Rename { target: convert(target), replace },
+            Op::Copy { target, replace } => Op::Copy { target: convert(target), replace },
+            Op::Flush => Op::Flush,
         }
+    }
+}
+
+impl<V: AsRef<[u8]>> Op<V> {
+    /// Whether operand and options are what the operation takes; only their lengths are left to be checked.
+    pub fn is_sound(&self) -> bool {
+        let is_key = |key: &V| matches!(key.as_ref().len(), 1..=KEY_BYTES_MAX);
+        match self {
+            Op::SetExpiry(Expiry::Keep) | Op::GetExpire(Expiry::Keep) => false,
+            Op::SetExpiryIf { expiry, .. } => matches!(expiry, Expiry::At(_) | Expiry::After(_)),
+            Op::SetIf { compared, .. } => operand::split_compared(compared.as_ref()).is_some(),
+            Op::SetMany { pairs, .. } => operand::are_pairs(pairs.as_ref()),
+            Op::Rename { target, .. } | Op::Copy { target, .. } => is_key(target),
+            _ => true,
+        }
+    }
+    /// The keys it touches beside the command's own.
+    pub fn other_keys(&self) -> impl Iterator<Item = &[u8]> {
+        let (target, packed): (Option<&[u8]>, &[u8]) = match self {
+            Op::Rename { target, .. } | Op::Copy { target, .. } => (Some(target.as_ref()), &[]),
+            Op::SetMany { pairs, .. } => (None, pairs.as_ref()),
+            _ => (None, &[]),
+        };
+        target.into_iter().chain(operand::pairs(packed).map(|pair| pair.key))
     }
 }
 
@@ -130,7 +342,7 @@ impl<V> Op<V> {
 pub struct Command<B> {
     /// The key's namespace.
     pub namespace: Namespace,
-    /// The key; empty only for [`Op::OpenSession`].
+    /// The key; empty for what [`Op::is_keyless`] names only.
     pub key: B,
     /// What to do.
     pub op: Op<B>,

@@ -41,6 +41,9 @@ pub enum EntryError {
     /// The spans do not add up to the body, or a limit is passed.
     #[error("entry spans do not fit its body")]
     Spans,
+    /// An operand is not what its operation takes.
+    #[error("an operand of the entry is malformed")]
+    Operand,
 }
 
 /// Collects commands into one entry. Keys and values are copied once, into the entry when it is finished.
@@ -74,8 +77,8 @@ impl<B: AsRef<[u8]>> EntryBuilder<B> {
     pub fn push(&mut self, command: Command<B>) -> u32 {
         assert!(self.fits(&command), "command pushed into a full batch");
         assert!(command.key.as_ref().len() <= limits::KEY_BYTES_MAX, "key over the limit");
-        if let Op::Set { value, .. } = &command.op {
-            assert!(value.as_ref().len() <= limits::VALUE_BYTES_MAX, "value over the limit");
+        if let Some(operand) = command.op.operand() {
+            assert!(operand.as_ref().len() <= limits::VALUE_BYTES_MAX, "value over the limit");
         }
         let position = self.commands.len() as u32; // bounded by BATCH_COMMANDS_MAX
         self.body_len += command_bytes(&command);
@@ -103,8 +106,8 @@ impl<B: AsRef<[u8]>> EntryBuilder<B> {
         let meta_len = out.len() - ENTRY_HEADER_BYTES;
         for command in &self.commands {
             out.extend_from_slice(command.key.as_ref());
-            if let Op::Set { value, .. } = &command.op {
-                out.extend_from_slice(value.as_ref());
+            if let Some(operand) = command.op.operand() {
+                out.extend_from_slice(operand.as_ref());
             }
         }
         let total = out.len();
@@ -133,33 +136,13 @@ fn spans<B: AsRef<[u8]>>(command: &Command<B>) -> Command<Span> {
     Command {
         namespace: command.namespace,
         key: span(&command.key),
-        op: match &command.op {
-            Op::Set { value, value_crc, condition, expiry, return_old } => Op::Set {
-                value: span(value),
-                value_crc: *value_crc,
-                condition: *condition,
-                expiry: *expiry,
-                return_old: *return_old,
-            },
-            Op::Get => Op::Get,
-            Op::Exists => Op::Exists,
-            Op::Ttl => Op::Ttl,
-            Op::Delete => Op::Delete,
-            Op::IncrementBy(delta) => Op::IncrementBy(*delta),
-            Op::SetExpiry(expiry) => Op::SetExpiry(*expiry),
-            Op::OpenSession => Op::OpenSession,
-            Op::DeleteIfVersion(version) => Op::DeleteIfVersion(*version),
-        },
+        op: command.op.as_ref().map(span),
         stamp: command.stamp,
     }
 }
 
 fn command_bytes<B: AsRef<[u8]>>(command: &Command<B>) -> usize {
-    let value = match &command.op {
-        Op::Set { value, .. } => value.as_ref().len(),
-        _ => 0,
-    };
-    command.key.as_ref().len() + value
+    command.key.as_ref().len() + command.op.operand().map_or(0, |operand| operand.as_ref().len())
 }
 
 /// Bytes that were checked to be an entry. Only [`Entry::check`] makes one, so holding it is the proof.
@@ -179,7 +162,7 @@ pub struct CommandRef<'a> {
     pub op: Op<&'a [u8]>,
     /// The session.
     pub stamp: SessionStamp,
-    /// Where the value (or, without one, the end of the key) lies: byte offset from the start of the entry.
+    /// Where the operand (or, without one, the end of the key) lies: byte offset from the start of the entry.
     pub value_offset: u32,
 }
 
@@ -227,9 +210,7 @@ impl<P: AsRef<[u8]>> Entry<P> {
             at += key.len();
             let value_offset = at as u32; // within ENTRY_BYTES_MAX
             let op = command.op.map(|span| take(span.len));
-            if let Op::Set { value, .. } = op {
-                at += value.len();
-            }
+            at += op.operand().map_or(0, |operand| operand.len());
             CommandRef {
                 position: position as u32,
                 namespace: command.namespace,
@@ -280,15 +261,19 @@ fn check(bytes: &[u8]) -> Result<(), EntryError> {
     for archived in archived.iter() {
         let command = deserialize(archived);
         let key = command.key.len as usize;
-        let value = match command.op {
-            Op::Set { value, .. } => value.len as usize,
-            Op::Get | Op::Exists | Op::Ttl => return Err(EntryError::Archive),
-            _ => 0,
-        };
-        if key > limits::KEY_BYTES_MAX || value > limits::VALUE_BYTES_MAX {
+        if !command.op.is_write() {
+            return Err(EntryError::Archive);
+        }
+        let operand = command.op.operand().map_or(0, |span| span.len as usize);
+        if key > limits::KEY_BYTES_MAX || operand > limits::VALUE_BYTES_MAX {
             return Err(EntryError::Spans);
         }
-        used += key + value; // at most 512 commands of 1 MiB each: no overflow
+        let start = used + key;
+        used = start + operand; // at most 512 commands of 1 MiB each: no overflow
+        let bytes = body.get(start..used).ok_or(EntryError::Spans)?;
+        if !command.op.map(|_| bytes).is_sound() {
+            return Err(EntryError::Operand);
+        }
     }
     if used == body.len() { Ok(()) } else { Err(EntryError::Spans) }
 }
@@ -303,8 +288,9 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Condition, Expiry};
+    use crate::command::{Compare, Condition, Expiry, ExpiryTest, Op};
     use crate::ids::SessionId;
+    use crate::operand;
     use proptest::prelude::*;
 
     fn set(key: &[u8], value: &[u8]) -> Command<Vec<u8>> {
@@ -345,6 +331,70 @@ mod tests {
     }
 
     #[test]
+    fn every_operation_comes_back_as_it_was_put() {
+        let (mut compared, mut pairs) = (Vec::new(), Vec::new());
+        operand::put_compared(&mut compared, b"old", b"new");
+        operand::put_pair(&mut pairs, b"k", b"v");
+        operand::put_pair(&mut pairs, b"other", b"");
+        let ops = [
+            Op::Delete,
+            Op::IncrementBy(-3),
+            Op::SetExpiry(Expiry::None),
+            Op::OpenSession,
+            Op::GetDelete,
+            Op::GetExpire(Expiry::After(3)),
+            Op::SetExpiryIf { expiry: Expiry::At(WallMs(9)), test: ExpiryTest::SetEarlier },
+            Op::SetIf {
+                compared,
+                value_crc: 4,
+                compare: Compare::Equal,
+                expiry: Expiry::Keep,
+                return_old: true,
+            },
+            Op::DeleteIf { wanted: b"x".to_vec(), compare: Compare::DigestNotEqual },
+            Op::SetMany { pairs, condition: Condition::IfAbsent, expiry: Expiry::None },
+            Op::Rename { target: b"to".to_vec(), replace: true },
+            Op::Copy { target: b"to".to_vec(), replace: false },
+            Op::Flush,
+        ];
+        let mut builder = EntryBuilder::new();
+        for op in &ops {
+            builder.push(Command::plain(b"k".to_vec(), op.clone()));
+        }
+        let bytes = builder.finish(WallMs(1));
+        let entry = Entry::check(bytes.as_slice()).expect("well formed");
+        assert!(entry.commands().map(|command| command.op.map(<[u8]>::to_vec)).eq(ops));
+        for command in entry.commands() {
+            let (at, operand) = (command.value_offset as usize, command.op.operand().copied().unwrap_or(&[]));
+            assert_eq!(&bytes[at..at + operand.len()], operand);
+        }
+    }
+
+    #[test]
+    fn operands_that_are_not_what_they_should_be_are_refused() {
+        let keep = Expiry::Keep;
+        for op in [
+            Op::SetMany { pairs: b"x".to_vec(), condition: Condition::Always, expiry: Expiry::None },
+            Op::SetMany { pairs: Vec::new(), condition: Condition::Always, expiry: Expiry::None },
+            Op::SetIf {
+                compared: b"\x09\0\0\0x".to_vec(),
+                value_crc: 0,
+                compare: Compare::Equal,
+                expiry: keep,
+                return_old: false,
+            },
+            Op::Rename { target: Vec::new(), replace: true },
+            Op::Copy { target: alloc::vec![0; limits::KEY_BYTES_MAX + 1], replace: true },
+            Op::GetExpire(keep),
+            Op::SetExpiryIf { expiry: keep, test: ExpiryTest::Set },
+        ] {
+            let mut builder = EntryBuilder::new();
+            builder.push(Command::plain(b"k".to_vec(), op.clone()));
+            assert_eq!(Entry::check(builder.finish(WallMs(0))), Err(EntryError::Operand), "{op:?}");
+        }
+    }
+
+    #[test]
     fn an_empty_entry_carries_time() {
         let bytes = EntryBuilder::<Vec<u8>>::new().finish(WallMs(9));
         let entry = Entry::check(bytes).expect("well formed");
@@ -354,8 +404,10 @@ mod tests {
     #[test]
     fn reads_are_not_entries() {
         let mut builder = EntryBuilder::new();
-        builder.push(Command::plain(b"k".to_vec(), Op::Get));
-        assert_eq!(Entry::check(builder.finish(WallMs(0))), Err(EntryError::Archive));
+        for op in [Op::Get, Op::CountKeys, Op::ExpireTime, Op::Scan { position: 0, count: 1 }] {
+            builder.push(Command::plain(b"k".to_vec(), op));
+            assert_eq!(Entry::check(builder.finish(WallMs(0))), Err(EntryError::Archive));
+        }
     }
 
     proptest! {

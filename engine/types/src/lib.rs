@@ -21,12 +21,14 @@ pub mod entry;
 pub mod ids;
 pub mod limits;
 pub mod message;
+pub mod operand;
 pub mod record;
 pub mod shared;
 pub mod time;
 
 pub use command::{
-    Command, Condition, Consistency, ErrorKind, Expiry, Op, Reply, SessionStamp, Span, Version,
+    Command, Compare, Condition, Consistency, ErrorKind, Expiry, ExpiryTest, Op, Reply, SessionStamp, Span,
+    Version,
 };
 pub use config::{GroupConfig, Members};
 pub use entry::{CommandRef, Entry, EntryBuilder, EntryError};

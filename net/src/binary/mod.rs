@@ -24,7 +24,7 @@ pub use info::{
 };
 pub use request::{
     Decoded, Request, decode_request, encode_auth, encode_hello, encode_open_session, encode_ping,
-    encode_request, encode_status, encode_topology,
+    encode_request, encode_status, encode_topology, is_binary,
 };
 pub use response::{
     Response, ResponseBody, ResponseBodyRef, ResponseDecoder, ResponseRef, encode_failure,

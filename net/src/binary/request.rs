@@ -82,7 +82,8 @@ pub enum Decoded<'a> {
 /// A SET's `value_crc` must be the CRC32C of its value: it travels with the value and is stored with it.
 ///
 /// # Panics
-/// When key and value together do not fit a frame; check them against the limits first.
+/// When key and value together do not fit a frame, or the operation is one that only RESP has: see [`is_binary`]. Check
+/// first.
 pub fn encode_request(
     out: &mut Vec<u8>,
     id: u64,
@@ -103,6 +104,7 @@ pub fn encode_request(
             Op::SetExpiry(_) => kind::SET_EXPIRY,
             Op::OpenSession => kind::OPEN_SESSION,
             Op::DeleteIfVersion(_) => kind::DELETE_IF,
+            _ => panic!("an operation that only RESP has"),
         },
         flags: if consistency == Consistency::Quorum { FLAG_QUORUM } else { 0 }
             | if stamped { FLAG_STAMP } else { 0 },
@@ -119,7 +121,6 @@ pub fn encode_request(
     }
     let mut unchecked = 0;
     match &command.op {
-        Op::Get | Op::Exists | Op::Ttl | Op::Delete | Op::OpenSession => out.put(key),
         Op::Set { value, value_crc, condition, expiry, return_old } => {
             let value = value.as_ref();
             debug_assert_eq!(crc32c::crc32c(value), *value_crc, "value_crc is not the CRC of the value");
@@ -156,8 +157,18 @@ pub fn encode_request(
             out.put_u64(expiry_value);
             out.put(key);
         }
+        // What does not travel was refused above.
+        _ => out.put(key),
     }
     frame::finish(out, at, unchecked);
+}
+
+/// Whether the binary protocol has a request for this operation on a key.
+pub fn is_binary<V>(op: &Op<V>) -> bool {
+    matches!(
+        op,
+        Op::Get | Op::Exists | Op::Ttl | Op::Set { .. } | Op::Delete | Op::IncrementBy(_) | Op::SetExpiry(_)
+    )
 }
 
 /// Appends a request for a session in `group`.

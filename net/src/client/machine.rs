@@ -123,7 +123,7 @@ impl Core {
         let fits = !command.key.is_empty()
             && command.key.len() <= KEY_BYTES_MAX
             && !matches!(&command.op, Op::Set { value, .. } if value.len() > VALUE_BYTES_MAX)
-            && !matches!(command.op, Op::OpenSession);
+            && binary::is_binary(&command.op);
         if !fits {
             let operation = self.take_id();
             self.actions.push_back(Action::Done { operation, result: Err(ClientError::OverLimit) });

@@ -5,9 +5,7 @@ use synod_types::limits::{
     ACCEPT_AHEAD_SLOTS_MAX, GROUP_COUNT_MAX, KEY_BYTES_MAX, PEER_CHUNK_BYTES, VALUE_BYTES_MAX,
 };
 use synod_types::message::PeerMessageMeta;
-use synod_types::{
-    Command, Entry, Expiry, GroupMessage, Learned, Op, PeerMessage, Reply, Reported, Shared, Span,
-};
+use synod_types::{Command, Entry, GroupMessage, Learned, PeerMessage, Reply, Reported, Shared, Span};
 
 /// Heartbeats in one message: one per group a core can hold, the system group included.
 const BEATS_MAX: usize = GROUP_COUNT_MAX as usize + 1;
@@ -81,23 +79,7 @@ fn borrow_command<P: AsRef<[u8]>>(command: &Command<P>) -> Command<&[u8]> {
     Command {
         namespace: command.namespace,
         key: command.key.as_ref(),
-        op: match &command.op {
-            Op::Get => Op::Get,
-            Op::Exists => Op::Exists,
-            Op::Ttl => Op::Ttl,
-            Op::Set { value, value_crc, condition, expiry, return_old } => Op::Set {
-                value: value.as_ref(),
-                value_crc: *value_crc,
-                condition: *condition,
-                expiry: *expiry,
-                return_old: *return_old,
-            },
-            Op::Delete => Op::Delete,
-            Op::IncrementBy(delta) => Op::IncrementBy(*delta),
-            Op::SetExpiry(expiry) => Op::SetExpiry(*expiry),
-            Op::OpenSession => Op::OpenSession,
-            Op::DeleteIfVersion(version) => Op::DeleteIfVersion(*version),
-        },
+        op: command.op.as_ref().map(AsRef::as_ref),
         stamp: command.stamp,
     }
 }
@@ -132,8 +114,8 @@ pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(),
         PeerMessage::BeatReplies(replies) => count(replies.len(), BEATS_MAX)?,
         PeerMessage::Forward { command, .. } => {
             add(&command.key);
-            if let Op::Set { value, .. } = &command.op {
-                add(value);
+            if let Some(operand) = command.op.operand() {
+                add(operand);
             }
         }
         PeerMessage::ForwardReply { reply, .. } => {
@@ -166,13 +148,12 @@ pub(super) fn check_payloads(message: &PeerMessage<Shared>) -> Result<(), Protoc
 }
 
 fn check_command(command: &Command<Shared>) -> Result<(), ProtocolError> {
-    let is_open_session = matches!(command.op, Op::OpenSession);
-    if command.key.len() > KEY_BYTES_MAX || command.key.is_empty() != is_open_session {
+    if command.key.len() > KEY_BYTES_MAX || command.key.is_empty() != command.op.is_keyless() {
         return Err(ProtocolError::Limit);
     }
-    match &command.op {
-        Op::Set { value, .. } if value.len() > VALUE_BYTES_MAX => Err(ProtocolError::Limit),
-        Op::SetExpiry(Expiry::Keep) => Err(ProtocolError::Body),
+    match command.op.operand() {
+        Some(operand) if operand.len() > VALUE_BYTES_MAX => Err(ProtocolError::Limit),
+        _ if !command.op.is_sound() => Err(ProtocolError::Body),
         _ => Ok(()),
     }
 }

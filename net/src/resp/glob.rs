@@ -1,7 +1,16 @@
-//! Glob patterns as CONFIG GET takes them: `*`, `?`, `[a-c]`, `[^a]`, `\x`; case-insensitive, linear in the text per star.
+//! Glob patterns as CONFIG GET and KEYS take them: `*`, `?`, `[a-c]`, `[^a]`, `\x`; linear in the text per star.
 
 /// Whether `text` fits `pattern`, regardless of ASCII case.
 pub fn fits(pattern: &[u8], text: &[u8]) -> bool {
+    walk(pattern, text, |byte| byte.to_ascii_lowercase())
+}
+
+/// Whether `text` fits `pattern`, letters being what they are.
+pub fn fits_exactly(pattern: &[u8], text: &[u8]) -> bool {
+    walk(pattern, text, |byte| byte)
+}
+
+fn walk(pattern: &[u8], text: &[u8], fold: impl Fn(u8) -> u8 + Copy) -> bool {
     let (mut at_pattern, mut at_text) = (0, 0);
     // Where to go on after the last star when the rest does not fit: one byte further into the text.
     let mut retry: Option<(usize, usize)> = None;
@@ -11,7 +20,7 @@ pub fn fits(pattern: &[u8], text: &[u8]) -> bool {
             retry = Some((at_pattern, at_text));
             continue;
         }
-        if let Some(used) = fits_one(&pattern[at_pattern..], text[at_text]) {
+        if let Some(used) = fits_one(&pattern[at_pattern..], text[at_text], fold) {
             at_pattern += used;
             at_text += 1;
         } else if let Some((pattern_at, text_at)) = retry {
@@ -25,18 +34,18 @@ pub fn fits(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 /// If the first item of `pattern` fits `byte`: how long the item is.
-fn fits_one(pattern: &[u8], byte: u8) -> Option<usize> {
-    let same = |a: u8, b: u8| a.eq_ignore_ascii_case(&b);
+fn fits_one(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8 + Copy) -> Option<usize> {
+    let same = |a: u8, b: u8| fold(a) == fold(b);
     match pattern {
         [b'?', ..] => Some(1),
         [b'\\', escaped, ..] => same(*escaped, byte).then_some(2),
-        [b'[', ..] => fits_class(pattern, byte.to_ascii_lowercase()),
+        [b'[', ..] => fits_class(pattern, fold(byte), fold),
         [plain, ..] => same(*plain, byte).then_some(1),
         [] => None,
     }
 }
 
-fn fits_class(pattern: &[u8], byte: u8) -> Option<usize> {
+fn fits_class(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8 + Copy) -> Option<usize> {
     let negated = pattern.get(1) == Some(&b'^');
     let mut at = if negated { 2 } else { 1 };
     let mut found = false;
@@ -44,12 +53,12 @@ fn fits_class(pattern: &[u8], byte: u8) -> Option<usize> {
         match pattern.get(at..)? {
             [b']', ..] => return (found != negated).then_some(at + 1),
             [low, b'-', high, ..] if *high != b']' => {
-                let (low, high) = (low.to_ascii_lowercase(), high.to_ascii_lowercase());
+                let (low, high) = (fold(*low), fold(*high));
                 found |= (low.min(high)..=low.max(high)).contains(&byte);
                 at += 3;
             }
             [one, ..] => {
-                found |= one.eq_ignore_ascii_case(&byte);
+                found |= fold(*one) == byte;
                 at += 1;
             }
             [] => return None, // a class that never closes fits nothing
@@ -86,6 +95,12 @@ mod tests {
         for (pattern, text, want) in cases {
             assert_eq!(fits(pattern.as_bytes(), text.as_bytes()), want, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn exact_patterns_tell_letters_apart() {
+        assert!(fits_exactly(b"k[a-c]*", b"kb1"));
+        assert!(!fits_exactly(b"K*", b"kb1") && !fits_exactly(b"k[A-C]*", b"kb1"));
     }
 
     #[test]

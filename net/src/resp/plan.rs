@@ -1,11 +1,19 @@
 //! From arguments to what is to be done: syntax, numbers and limits of the commands on keys, with Redis's own error texts.
 
+use super::derive::Derive;
 use super::number::parse_i64;
 use super::parser::Args;
 use super::spec::{Spec, Verb};
 use std::borrow::Cow;
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::{Condition, Expiry, Op, WallMs};
+
+mod several;
+mod single;
+mod times;
+
+use single::Wanted;
+use times::Times;
 
 /// How the reply to one command is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +34,68 @@ pub enum Shape {
     Length,
     /// `string` or `none`.
     Type,
+    /// A part of the value, as GETRANGE counts.
+    Range {
+        /// The first byte; negative from the end.
+        first: i64,
+        /// The last byte; negative from the end.
+        last: i64,
+    },
+    /// The XXH3 of the value in hexadecimal digits, or nil.
+    Digest,
+    /// How Redis would keep the value.
+    Encoding,
+    /// 1, or nil without the key.
+    RefCount,
+    /// 0, or nil without the key: use is not timed.
+    IdleTime,
+    /// An error, or nil without the key: use is not counted.
+    Frequency,
+    /// Bytes a key and its value take, about; nil without the key.
+    Memory {
+        /// Length of the key.
+        key_len: usize,
+    },
+    /// Milliseconds since the epoch in seconds, rounded; negative ones as they are.
+    TimeSeconds,
+    /// `+OK`, or an error without the key.
+    Renamed,
+    /// 1 or 0, or an error without the key.
+    RenamedOrNot,
+}
+
+/// What takes several asks, one after the other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// APPEND, SETRANGE, INCRBYFLOAT.
+    Derive {
+        /// The key.
+        key: Vec<u8>,
+        /// What is made of its value.
+        how: Derive,
+    },
+    /// SCAN.
+    Scan {
+        /// Where to go on.
+        cursor: u64,
+        /// Which keys.
+        pattern: Option<Vec<u8>>,
+        /// About how many.
+        count: u32,
+        /// Whether strings are wanted; there is nothing else.
+        strings: bool,
+    },
+    /// KEYS.
+    Keys {
+        /// Which keys.
+        pattern: Vec<u8>,
+    },
+    /// RANDOMKEY.
+    RandomKey,
+    /// DBSIZE.
+    Count,
+    /// FLUSHALL, FLUSHDB.
+    Flush,
 }
 
 /// How the replies to the parts of a command on many keys become one.
@@ -53,7 +123,7 @@ impl Many {
 }
 
 /// What a command on keys comes to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Plan<'a> {
     /// One command.
     One {
@@ -66,6 +136,17 @@ pub enum Plan<'a> {
     },
     /// One command per key, from the second argument on.
     Many(Many),
+    /// One command whose operand was put together here.
+    Made {
+        /// On this key,
+        key: &'a [u8],
+        /// this is done,
+        op: Op<Vec<u8>>,
+        /// and this is how the reply is written.
+        shape: Shape,
+    },
+    /// Several commands, one after the other.
+    Job(Work),
 }
 
 /// An error line, prefix included.
@@ -107,6 +188,28 @@ pub fn plan<'a>(spec: &Spec, args: &Args<'a>) -> Option<Result<Plan<'a>, Refusal
         Verb::Exists => many(Many::Exists),
         Verb::MGet => many(Many::Get),
         Verb::MSet => many(Many::Set),
+        Verb::GetDel => one(Op::GetDelete, Shape::OldValue),
+        Verb::GetEx => single::plan_get_ex(args),
+        Verb::GetRange => single::plan_get_range(args),
+        Verb::Digest => one(Op::Get, Shape::Digest),
+        Verb::ExpireTime { milliseconds: true } => one(Op::ExpireTime, Shape::Int),
+        Verb::ExpireTime { milliseconds: false } => one(Op::ExpireTime, Shape::TimeSeconds),
+        Verb::Object => return single::plan_object(args),
+        Verb::Memory => return single::plan_memory(args),
+        Verb::DelEx => single::plan_del_ex(spec, args),
+        Verb::DelIfEq => single::plan_del_if_eq(args),
+        Verb::Append => single::plan_append(args),
+        Verb::SetRange => single::plan_set_range(args),
+        Verb::IncrByFloat => single::plan_increment_by_float(args),
+        Verb::Rename { replace } => several::plan_rename(args, replace),
+        Verb::Copy => several::plan_copy(args),
+        Verb::MSetNx => several::plan_set_many_absent(spec, args),
+        Verb::MSetEx => several::plan_set_many_expiring(spec, args),
+        Verb::Scan => several::plan_scan(args),
+        Verb::Keys => Ok(Plan::Job(Work::Keys { pattern: args.get(1).to_vec() })),
+        Verb::RandomKey => Ok(Plan::Job(Work::RandomKey)),
+        Verb::DbSize => Ok(Plan::Job(Work::Count)),
+        Verb::Flush => several::plan_flush(args),
         _ => return None,
     })
 }
@@ -158,56 +261,35 @@ fn plan_value<'a>(
     Ok(Plan::One { key, op: Op::Set { value, value_crc, condition, expiry, return_old }, shape })
 }
 
-/// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
+/// `SET key value [NX | XX | IFEQ value | IFNE value | IFDEQ digest | IFDNE digest] [GET]
+/// [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
 fn plan_set<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
-    #[derive(Clone, Copy, PartialEq, Eq)]
-    enum Unit {
-        None,
-        Keep,
-        Ex,
-        Px,
-        ExAt,
-        PxAt,
-    }
     let (mut condition, mut return_old) = (Condition::Always, false);
-    let (mut unit, mut amount) = (Unit::None, b"".as_slice());
+    let (mut wanted, mut times) = (None, Times::default());
     let mut options = args.iter_from(3);
     while let Some(option) = options.next() {
         let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
-        if is("NX") && condition != Condition::IfPresent {
+        if is("NX") && condition != Condition::IfPresent && wanted.is_none() {
             condition = Condition::IfAbsent;
-        } else if is("XX") && condition != Condition::IfAbsent {
+        } else if is("XX") && condition != Condition::IfAbsent && wanted.is_none() {
             condition = Condition::IfPresent;
         } else if is("GET") {
             return_old = true;
-        } else if is("KEEPTTL") && matches!(unit, Unit::None | Unit::Keep) {
-            unit = Unit::Keep;
+        } else if times.keep(option)? || times.take(option, &mut options)? {
+        } else if condition == Condition::Always
+            && wanted.is_none()
+            && let Some(found) = Wanted::of(option, options.next())
+        {
+            wanted = Some(found?);
         } else {
-            let wanted = if is("EX") {
-                Unit::Ex
-            } else if is("PX") {
-                Unit::Px
-            } else if is("EXAT") {
-                Unit::ExAt
-            } else if is("PXAT") {
-                Unit::PxAt
-            } else {
-                return Err(SYNTAX);
-            };
-            // The same unit twice is Redis's last-one-wins; two units are an error there and here.
-            if unit != Unit::None && unit != wanted {
-                return Err(SYNTAX);
-            }
-            unit = wanted;
-            amount = options.next().ok_or(SYNTAX)?;
+            return Err(SYNTAX);
         }
     }
-    let expiry = match unit {
-        Unit::None => Expiry::None,
-        Unit::Keep => Expiry::Keep,
-        Unit::Ex | Unit::Px => Expiry::After(positive_ms(amount, unit == Unit::Px, "set")?),
-        Unit::ExAt | Unit::PxAt => Expiry::At(WallMs(positive_ms(amount, unit == Unit::PxAt, "set")?)),
-    };
+    let expiry = times.expiry("set")?;
+    if let Some(wanted) = wanted {
+        let (key, value) = (check_key(args.get(1))?, check_value(args.get(2))?);
+        return single::set_if(key, &wanted, value, expiry, return_old);
+    }
     let shape = if return_old { Shape::OldValue } else { Shape::Ok };
     plan_value(args, 2, condition, expiry, return_old, shape)
 }
@@ -218,12 +300,10 @@ fn plan_expire<'a>(
     absolute: bool,
     milliseconds: bool,
 ) -> Result<Plan<'a>, Refusal> {
+    let test = single::expiry_test(args)?;
     let amount = integer(args.get(2))?;
     let ms = if milliseconds { Some(amount) } else { amount.checked_mul(1000) };
     let ms = ms.ok_or_else(|| bad_expiry(spec.name))?;
-    if let Some(option) = args.iter_from(3).next() {
-        return Err(format!("ERR Unsupported option {}", String::from_utf8_lossy(shortened(option))).into());
-    }
     let key = check_key(args.get(1))?;
     let expiry = match u64::try_from(ms) {
         Ok(ms @ 1..) if absolute => Expiry::At(WallMs(ms)),
@@ -231,7 +311,11 @@ fn plan_expire<'a>(
         // Now or in the past: the key goes. The first millisecond of the epoch has passed on every clock.
         _ => Expiry::At(WallMs(1)),
     };
-    Ok(Plan::One { key, op: Op::SetExpiry(expiry), shape: Shape::Int })
+    let op = match test {
+        Some(test) => Op::SetExpiryIf { expiry, test },
+        None => Op::SetExpiry(expiry),
+    };
+    Ok(Plan::One { key, op, shape: Shape::Int })
 }
 
 /// A positive span or time, in milliseconds.
@@ -253,6 +337,13 @@ fn check_key(key: &[u8]) -> Result<&[u8], Refusal> {
         0 => Err("ERR empty keys are not supported".into()),
         1..=KEY_BYTES_MAX => Ok(key),
         len => Err(format!("ERR key too long: {len} bytes, the limit is {KEY_BYTES_MAX}").into()),
+    }
+}
+
+fn check_operand(operand: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    match operand.len() {
+        0..=VALUE_BYTES_MAX => Ok(operand),
+        len => Err(format!("ERR command too long: {len} bytes, the limit is {VALUE_BYTES_MAX}").into()),
     }
 }
 

@@ -1,5 +1,9 @@
 //! The commands this server knows over RESP: name, arity, flags and where their keys are.
 
+mod table;
+
+pub use table::SPECS;
+
 /// What a command is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
@@ -77,6 +81,74 @@ pub enum Verb {
     Ttl,
     /// TYPE.
     Type,
+    /// ACL.
+    Acl,
+    /// APPEND.
+    Append,
+    /// COPY.
+    Copy,
+    /// DEBUG: refused.
+    Debug,
+    /// DELEX.
+    DelEx,
+    /// DELIFEQ.
+    DelIfEq,
+    /// DIGEST.
+    Digest,
+    /// EXPIRETIME and PEXPIRETIME.
+    ExpireTime {
+        /// The reply counts milliseconds.
+        milliseconds: bool,
+    },
+    /// FLUSHALL and FLUSHDB.
+    Flush,
+    /// FUNCTION.
+    Function,
+    /// GETDEL.
+    GetDel,
+    /// GETEX.
+    GetEx,
+    /// GETRANGE and SUBSTR.
+    GetRange,
+    /// INCRBYFLOAT.
+    IncrByFloat,
+    /// KEYS.
+    Keys,
+    /// LASTSAVE.
+    LastSave,
+    /// LATENCY.
+    Latency,
+    /// MEMORY.
+    Memory,
+    /// MONITOR: refused.
+    Monitor,
+    /// MSETEX.
+    MSetEx,
+    /// MSETNX.
+    MSetNx,
+    /// OBJECT.
+    Object,
+    /// RANDOMKEY.
+    RandomKey,
+    /// RENAME and RENAMENX.
+    Rename {
+        /// A key of the new name is overwritten.
+        replace: bool,
+    },
+    /// ROLE.
+    Role,
+    /// SCAN.
+    Scan,
+    /// SETRANGE.
+    SetRange,
+    /// SHUTDOWN: refused.
+    Shutdown,
+    /// SLOWLOG.
+    SlowLog,
+    /// WAIT.
+    Wait,
+    /// WAITAOF.
+    WaitAof,
 }
 
 /// One command.
@@ -103,102 +175,6 @@ impl Spec {
         if self.arity < 0 { count >= wanted } else { count == wanted }
     }
 }
-
-const READ: &[&str] = &["readonly", "fast"];
-const WRITE: &[&str] = &["write", "denyoom"];
-const REMOVE: &[&str] = &["write", "fast"];
-const CONNECTION: &[&str] = &["noscript", "loading", "stale", "fast"];
-const OPEN: &[&str] = &["noscript", "loading", "stale", "fast", "no_auth", "allow_busy"];
-const ADMIN: &[&str] = &["admin", "noscript", "loading", "stale"];
-const NONE: (i8, i8, i8) = (0, 0, 0);
-const ONE: (i8, i8, i8) = (1, 1, 1);
-const ALL: (i8, i8, i8) = (1, -1, 1);
-
-const fn spec(
-    name: &'static str,
-    verb: Verb,
-    arity: i8,
-    flags: &'static [&'static str],
-    keys: (i8, i8, i8),
-    summary: &'static str,
-) -> Spec {
-    Spec { name, verb, arity, flags, keys, summary }
-}
-
-const fn expire(absolute: bool, milliseconds: bool) -> Verb {
-    Verb::Expire { absolute, milliseconds }
-}
-
-/// All commands, ascending by name.
-pub const SPECS: &[Spec] = &[
-    spec("auth", Verb::Auth, -2, OPEN, NONE, "Authenticates the connection."),
-    spec("client", Verb::Client, -2, CONNECTION, NONE, "Names and describes the connection."),
-    spec("cluster", Verb::Cluster, -2, CONNECTION, NONE, "Answers that cluster mode is off."),
-    spec("command", Verb::Command, -1, CONNECTION, NONE, "Describes the commands."),
-    spec("config", Verb::Config, -2, ADMIN, NONE, "Shows configuration parameters."),
-    spec("dbsize", Verb::DbSize, 1, READ, NONE, "Counts the keys."),
-    spec("decr", Verb::Decr, 2, WRITE, ONE, "Subtracts one from the integer value of a key."),
-    spec("decrby", Verb::DecrBy, 3, WRITE, ONE, "Subtracts from the integer value of a key."),
-    spec("del", Verb::Del, -2, REMOVE, ALL, "Removes keys, each on its own."),
-    spec("echo", Verb::Echo, 2, CONNECTION, NONE, "Returns the given string."),
-    spec("exists", Verb::Exists, -2, READ, ALL, "Counts which of the keys exist."),
-    spec("expire", expire(false, false), -3, REMOVE, ONE, "Sets the expiry of a key in seconds."),
-    spec(
-        "expireat",
-        expire(true, false),
-        -3,
-        REMOVE,
-        ONE,
-        "Sets the expiry of a key to a Unix time in seconds.",
-    ),
-    spec("get", Verb::Get, 2, READ, ONE, "Returns the value of a key, linearizably."),
-    spec("getset", Verb::GetSet, 3, WRITE, ONE, "Sets the value of a key and returns the old one."),
-    spec("hello", Verb::Hello, -1, OPEN, NONE, "Shakes hands and chooses the protocol version."),
-    spec("incr", Verb::Incr, 2, WRITE, ONE, "Adds one to the integer value of a key."),
-    spec("incrby", Verb::IncrBy, 3, WRITE, ONE, "Adds to the integer value of a key."),
-    spec("info", Verb::Info, -1, CONNECTION, NONE, "Describes the server."),
-    spec("mget", Verb::MGet, -2, READ, ALL, "Returns the values of keys, each read on its own."),
-    spec("mset", Verb::MSet, -3, WRITE, (1, -1, 2), "Sets keys, each on its own."),
-    spec("persist", Verb::Persist, 2, REMOVE, ONE, "Removes the expiry of a key."),
-    spec("pexpire", expire(false, true), -3, REMOVE, ONE, "Sets the expiry of a key in milliseconds."),
-    spec(
-        "pexpireat",
-        expire(true, true),
-        -3,
-        REMOVE,
-        ONE,
-        "Sets the expiry of a key to a Unix time in milliseconds.",
-    ),
-    spec("ping", Verb::Ping, -1, CONNECTION, NONE, "Answers PONG or the given string."),
-    spec(
-        "psetex",
-        Verb::SetEx { milliseconds: true },
-        4,
-        WRITE,
-        ONE,
-        "Sets a value that expires, in milliseconds.",
-    ),
-    spec("pttl", Verb::PTtl, 2, READ, ONE, "Returns the milliseconds a key has left."),
-    spec("quit", Verb::Quit, -1, OPEN, NONE, "Closes the connection."),
-    spec("reset", Verb::Reset, 1, OPEN, NONE, "Puts the connection back to its first state."),
-    spec("select", Verb::Select, 2, CONNECTION, NONE, "Accepts database 0, the only one."),
-    spec("set", Verb::Set, -3, WRITE, ONE, "Sets the value of a key; OK means durable on a quorum."),
-    spec(
-        "setex",
-        Verb::SetEx { milliseconds: false },
-        4,
-        WRITE,
-        ONE,
-        "Sets a value that expires, in seconds.",
-    ),
-    spec("setnx", Verb::SetNx, 3, WRITE, ONE, "Sets the value of a key that does not exist."),
-    spec("strlen", Verb::StrLen, 2, READ, ONE, "Returns the length of a value."),
-    spec("time", Verb::Time, 1, CONNECTION, NONE, "Returns the server's wall clock."),
-    spec("touch", Verb::Exists, -2, READ, ALL, "Counts which of the keys exist."),
-    spec("ttl", Verb::Ttl, 2, READ, ONE, "Returns the seconds a key has left."),
-    spec("type", Verb::Type, 2, READ, ONE, "Returns the type of a key: string or none."),
-    spec("unlink", Verb::Del, -2, REMOVE, ALL, "Removes keys, each on its own."),
-];
 
 const GET: usize = place_of("get");
 const SET: usize = place_of("set");

@@ -9,13 +9,19 @@ use core::fmt::Write;
 const SECTIONS: [&str; 8] =
     ["server", "clients", "memory", "persistence", "stats", "replication", "cluster", "keyspace"];
 /// Counters that belong to a section of Redis's own; all others are printed under `# Synod`.
-const PLACED: [(&str, &str); 6] = [
+const PLACED: [(&str, &str); 12] = [
     ("connected_clients", "clients"),
     ("blocked_clients", "clients"),
     ("used_memory", "memory"),
     ("used_memory_rss", "memory"),
     ("total_connections_received", "stats"),
     ("total_commands_processed", "stats"),
+    ("instantaneous_ops_per_sec", "stats"),
+    ("total_net_input_bytes", "stats"),
+    ("total_net_output_bytes", "stats"),
+    ("keyspace_hits", "stats"),
+    ("keyspace_misses", "stats"),
+    ("process_id", "server"),
 ];
 
 /// The text of INFO for `sections` in lower case; none means the default ones, which are all.
@@ -66,14 +72,39 @@ fn fields(text: &mut String, server: &ServerConfig, status: &NodeStatus, section
             field(text, "uptime_in_seconds", status.uptime_ms / 1000);
             field(text, "uptime_in_days", status.uptime_ms / 86_400_000);
         }
+        "clients" => field(text, "maxclients", 0),
+        "memory" => {
+            let used = counter("used_memory");
+            field(text, "used_memory_human", format_args!("{:.2}M", used as f64 / (1 << 20) as f64));
+            field(text, "used_memory_peak", used);
+            field(text, "maxmemory", 0);
+            field(text, "maxmemory_policy", "noeviction");
+            field(text, "mem_fragmentation_ratio", "1.00");
+        }
+        "stats" => {
+            for name in [
+                "rejected_connections",
+                "expired_keys",
+                "evicted_keys",
+                "pubsub_channels",
+                "latest_fork_usec",
+            ] {
+                field(text, name, counter(name));
+            }
+        }
         "persistence" => {
             field(text, "loading", 0);
             field(text, "aof_enabled", u8::from(status.durability != Durability::None));
+            field(text, "rdb_changes_since_last_save", 0);
             field(text, "rdb_bgsave_in_progress", 0);
+            field(text, "rdb_last_bgsave_status", "ok");
+            field(text, "aof_rewrite_in_progress", 0);
+            field(text, "aof_last_write_status", "ok");
         }
         "replication" => {
             field(text, "role", "master");
             field(text, "connected_slaves", 0);
+            field(text, "master_repl_offset", 0);
         }
         "cluster" => field(text, "cluster_enabled", 0),
         "keyspace" if keys > 0 => field(text, "db0", format_args!("keys={keys},expires=0,avg_ttl=0")),

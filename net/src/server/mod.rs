@@ -17,18 +17,23 @@
 //! What needs no shard (PING, HELLO, CLIENT, COMMAND, CONFIG, every error) is answered in here. An authentication state
 //! stands before all dispatch. Memory is bounded: by [`Limits`], whatever the client sends or refuses to read.
 
+mod about;
 mod admin;
 mod binary;
+mod client_commands;
+mod commands;
 mod connection;
 mod info;
+mod job;
 mod resp;
+mod shapes;
 mod slots;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use crate::binary::{NodeStatus, ServerInfo, Topology};
 use std::rc::Rc;
-use synod_types::{Command, Consistency, GroupId, Op, Shared};
+use synod_types::{Command, Consistency, GroupId, Shared};
 
 pub use connection::Connection;
 
@@ -80,8 +85,13 @@ pub enum LocalQuery {
         /// The sections asked for.
         sections: Vec<String>,
     },
-    /// DBSIZE: answer with `Int`.
-    DbSize,
+    /// WAIT and WAITAOF: how many nodes beside the leader have what was acknowledged; answer with `Int`.
+    Replicas {
+        /// WAITAOF: one number for this node, one for the others.
+        with_local: bool,
+    },
+    /// LASTSAVE: answer with `Time`.
+    LastSave,
     /// Who leads what: answer with `Topology`.
     Topology,
     /// How the node is: answer with `Status`.
@@ -95,13 +105,13 @@ pub enum LocalQuery {
 pub enum LocalAnswer {
     /// To `Info`, ready-made.
     Text(String),
-    /// To `DbSize`.
+    /// To `Replicas`.
     Int(i64),
     /// To `Topology`.
     Topology(Topology),
     /// To `Status` and `Info`.
     Status(NodeStatus),
-    /// To `Time`: microseconds since the Unix epoch.
+    /// To `Time` and `LastSave`: microseconds since the Unix epoch.
     Time {
         /// Microseconds.
         micros: u64,
@@ -172,15 +182,12 @@ pub(crate) fn password_fits(wanted: Option<&[u8]>, given: &[u8]) -> bool {
     wanted.len() == given.len() && difference == 0
 }
 
-/// The command with key and value in one allocation of its own.
+/// The command with key and operand in one allocation of its own.
 fn own(command: &Command<&[u8]>) -> Command<Shared> {
-    let value = match command.op {
-        Op::Set { value, .. } => value,
-        _ => &[],
-    };
-    let mut bytes = Vec::with_capacity(command.key.len() + value.len());
+    let operand = command.op.operand().copied().unwrap_or(&[]);
+    let mut bytes = Vec::with_capacity(command.key.len() + operand.len());
     bytes.extend_from_slice(command.key);
-    bytes.extend_from_slice(value);
+    bytes.extend_from_slice(operand);
     let shared = Shared::new(bytes);
     Command {
         namespace: command.namespace,

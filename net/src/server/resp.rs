@@ -1,5 +1,6 @@
 //! RESP on a connection: arguments become asks or, where no shard is needed, replies.
 
+use super::job::Job;
 use super::slots::{PARTS_MAX, Slots};
 use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
 use crate::resp::parser::{Args, Caps, Parser, Step};
@@ -7,7 +8,7 @@ use crate::resp::plan::{self, Many, Plan, part_op};
 use crate::resp::reply::{Proto, Writer};
 use crate::resp::spec::{self, Spec, Verb};
 use synod_types::limits::VALUE_BYTES_MAX;
-use synod_types::{Command, Consistency, Reply, Shared};
+use synod_types::{Command, Consistency, Op, Reply, Shared, bucket_of, group_of};
 
 /// Whatever the configuration says: offsets within a command are `u32`.
 const COMMAND_BYTES_CEILING: usize = 1 << 30;
@@ -29,8 +30,22 @@ pub(super) struct Session {
     pub(super) library_version: String,
     /// The client said goodbye or broke the protocol: nothing more is parsed.
     pub(super) over: bool,
+    /// What CLIENT REPLY asked for.
+    pub(super) replies: Replies,
     slots: Slots,
     parts: Option<Parts>,
+    job: Option<Box<Job>>,
+    /// Jobs so far: what RANDOMKEY draws from.
+    jobs: u64,
+}
+
+/// Which replies the client wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Replies {
+    On,
+    Off,
+    /// All but the one to the next command.
+    Skip,
 }
 
 /// A command on many keys whose parts are being asked.
@@ -60,25 +75,31 @@ impl RespFace {
             library_name: String::new(),
             library_version: String::new(),
             over: false,
+            replies: Replies::On,
             slots: Slots::default(),
             parts: None,
+            job: None,
+            jobs: 0,
         };
         Self { parser: Parser::new(), session }
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.session.slots.len() == 0 && self.session.parts.is_none()
+        self.session.slots.len() == 0 && self.session.parts.is_none() && self.session.job.is_none()
     }
 
     pub(super) fn held_bytes(&self) -> usize {
         let parts =
             self.session.parts.as_ref().map_or(0, |parts| parts.arguments.len() + 8 * parts.ranges.len());
-        self.parser.held_bytes() + self.session.slots.parked_bytes() + parts
+        let job = self.session.job.as_ref().map_or(0, |job| job.held_bytes());
+        self.parser.held_bytes() + self.session.slots.parked_bytes() + parts + job
     }
 
     pub(super) fn is_full(&self, limits: &Limits, out_len: usize) -> bool {
         let slots = &self.session.slots;
-        slots.len() >= limits.open_asks_max
+        // A job has the connection to itself.
+        self.session.job.is_some()
+            || slots.len() >= limits.open_asks_max
             || slots.open() >= limits.open_asks_max
             || out_len + slots.parked_bytes() >= limits.out_bytes_soft
     }
@@ -94,7 +115,7 @@ impl RespFace {
         let limits = &config.server.limits;
         let mut used = 0;
         loop {
-            if let Some(asked) = self.session.next_part(limits) {
+            if let Some(asked) = self.session.next_part(limits).or_else(|| self.session.next_of_job(out)) {
                 return (asked, used);
             }
             if *draining || self.is_full(limits, out.len()) {
@@ -136,7 +157,17 @@ impl RespFace {
     }
 
     pub(super) fn reply(&mut self, limits: &Limits, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
-        self.session.slots.reply(limits, out, tag, reply);
+        match &mut self.session.job {
+            Some(job) if job.tag == tag => {
+                if job.asked
+                    && let Some(answer) = job.take(reply)
+                {
+                    self.session.job = None;
+                    self.session.slots.finish(out, tag, |writer, name| answer.write(writer, name));
+                }
+            }
+            _ => self.session.slots.reply(limits, out, tag, reply),
+        }
     }
 
     pub(super) fn answer(
@@ -154,6 +185,11 @@ impl Session {
     /// Writes a reply in its turn.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>)) {
         self.slots.write(out, self.proto, write);
+    }
+
+    /// Replies are written again.
+    pub(super) fn unmute(&mut self) {
+        self.slots.mute(false);
     }
 
     /// The next part of a command on many keys: `None` when there is no such command, `Some(None)` when it has to wait.
@@ -179,8 +215,33 @@ impl Session {
         Some(Some(Ask::Command { tag, group: None, consistency: Consistency::default(), command }))
     }
 
+    /// What the job asks next: `None` when there is no job, `Some(None)` when it waits for a reply.
+    fn next_of_job(&mut self, out: &mut Vec<u8>) -> Option<Option<Ask>> {
+        let job = self.job.as_mut()?;
+        if job.asked {
+            return Some(None);
+        }
+        match job.next() {
+            Ok((group, command)) => {
+                job.asked = true;
+                let consistency = Consistency::default();
+                Some(Some(Ask::Command { tag: job.tag, group, consistency, command }))
+            }
+            Err(answer) => {
+                let tag = job.tag;
+                self.job = None;
+                self.slots.finish(out, tag, |writer, name| answer.write(writer, name));
+                None
+            }
+        }
+    }
+
     /// Executes a command as far as it can be done here.
     fn execute(&mut self, config: &ConnectionConfig, out: &mut Vec<u8>, args: &Args<'_>) -> Option<Ask> {
+        self.slots.mute(self.replies != Replies::On);
+        if self.replies == Replies::Skip {
+            self.replies = Replies::On;
+        }
         let Some(spec) = spec::find(args.get(0)) else {
             self.refuse_unknown(out, args);
             return None;
@@ -201,6 +262,24 @@ impl Session {
             }
             Some(Ok(Plan::Many(many))) => {
                 self.open_parts(spec, many, args);
+                None
+            }
+            Some(Ok(Plan::Made { key, op, shape })) => {
+                if !of_one_group(config.server.info.group_count, key, &op) {
+                    self.write(out, |writer| writer.error(CROSS_SLOT));
+                    return None;
+                }
+                let tag = self.slots.open_one(self.proto, spec.name, shape);
+                let command = own(&Command::plain(key, op.as_ref().map(Vec::as_slice)));
+                Some(Ask::Command { tag, group: None, consistency: Consistency::default(), command })
+            }
+            Some(Ok(Plan::Job(work))) => {
+                let tag = self.slots.open_job(self.proto, spec.name);
+                self.jobs += 1;
+                let draw = scatter(config.id.rotate_left(32) ^ self.jobs);
+                let bytes_max = config.server.limits.out_bytes_hard;
+                self.job =
+                    Some(Box::new(Job::new(tag, work, config.server.info.group_count, bytes_max, draw)));
                 None
             }
             Some(Err(error)) => {
@@ -236,11 +315,12 @@ impl Session {
         &mut self,
         config: &ConnectionConfig,
         out: &mut Vec<u8>,
-        spec: &Spec,
+        spec: &'static Spec,
         args: &Args<'_>,
     ) -> Option<LocalQuery> {
         match spec.verb {
-            Verb::DbSize => return Some(LocalQuery::DbSize),
+            Verb::Wait | Verb::WaitAof => return self.wait(out, spec, args),
+            Verb::LastSave => return Some(LocalQuery::LastSave),
             Verb::Time => return Some(LocalQuery::Time),
             Verb::Info => {
                 let section = |arg: &[u8]| plan::lossy(arg).to_ascii_lowercase();
@@ -261,4 +341,22 @@ impl Session {
         }
         None
     }
+}
+
+const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+
+/// Whether all keys of a command lie in one group. A cluster of one group has no limit.
+fn of_one_group(group_count: u16, key: &[u8], op: &Op<Vec<u8>>) -> bool {
+    if group_count <= 1 {
+        return true;
+    }
+    let of = |key| group_of(bucket_of(key), group_count);
+    op.other_keys().all(|other| of(other) == of(key))
+}
+
+/// Spreads a counter over 64 bits.
+fn scatter(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

@@ -6,9 +6,9 @@
 //! The reply to the oldest slot is written straight into the output, and with it every ready one behind it; any other waits
 //! as bytes. Nothing is allocated while replies come in order.
 
-use super::admin;
-use super::{Limits, LocalAnswer, LocalQuery, ServerConfig, Tag};
-use crate::resp::plan::{Many, Shape, bad_expiry};
+use super::shapes::{write_error, write_reply};
+use super::{Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, about};
+use crate::resp::plan::{Many, Shape};
 use crate::resp::reply::{Proto, Writer};
 use std::collections::VecDeque;
 use synod_types::{ErrorKind, Reply};
@@ -31,6 +31,8 @@ struct Slot {
     proto: Proto,
     /// The command's name, for errors that quote it.
     name: &'static str,
+    /// CLIENT REPLY OFF or SKIP: nothing is written.
+    muted: bool,
     state: State,
 }
 
@@ -39,6 +41,7 @@ enum State {
     One(Shape),
     Many(Box<ManyState>),
     Local(LocalQuery),
+    Job,
     Ready(Vec<u8>),
 }
 
@@ -66,6 +69,8 @@ pub(super) struct Slots {
     /// Bytes that wait in slots.
     parked_bytes: usize,
     spare: Vec<Vec<u8>>,
+    /// Replies to what comes now are not written.
+    muted: bool,
 }
 
 impl Slots {
@@ -84,28 +89,31 @@ impl Slots {
 
     /// Writes a reply that is known at once: directly if it is its turn.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, proto: Proto, write: impl FnOnce(&mut Writer<'_>)) {
+        if self.muted {
+            return;
+        }
         if self.queue.is_empty() {
             return write(&mut Writer::new(out, proto));
         }
         let mut bytes = self.spare.pop().unwrap_or_default();
         write(&mut Writer::new(&mut bytes, proto));
         self.parked_bytes += bytes.len();
-        self.queue.push_back(Slot { proto, name: "", state: State::Ready(bytes) });
+        self.queue.push_back(Slot { proto, name: "", muted: false, state: State::Ready(bytes) });
     }
     /// Opens a slot for one command.
     pub(super) fn open_one(&mut self, proto: Proto, name: &'static str, shape: Shape) -> Tag {
-        self.push(Slot { proto, name, state: State::One(shape) })
+        self.push(proto, name, State::One(shape))
     }
     /// Opens a slot for something the shell knows.
     pub(super) fn open_local(&mut self, proto: Proto, query: LocalQuery) -> Tag {
-        self.push(Slot { proto, name: "", state: State::Local(query) })
+        self.push(proto, "", State::Local(query))
     }
     /// Opens a slot for `count` commands; they are asked one by one with [`Slots::part`].
     pub(super) fn open_many(&mut self, proto: Proto, name: &'static str, many: Many, count: usize) -> Tag {
         assert!(count > 0 && count <= PARTS_MAX, "parts of a command");
         let values = if many == Many::Get { (0..count).map(|_| None).collect() } else { Vec::new() };
         let state = ManyState { many, missing: count, sum: 0, values, executed: false, error: None };
-        let tag = self.push(Slot { proto, name, state: State::Many(Box::new(state)) });
+        let tag = self.push(proto, name, State::Many(Box::new(state)));
         self.open -= 1; // its parts are counted as they are asked
         tag
     }
@@ -115,7 +123,29 @@ impl Slots {
         Tag(tag.0 | index as u64) // bounded in `open_many`
     }
 
-    fn push(&mut self, slot: Slot) -> Tag {
+    /// Opens a slot for a job: its asks bear this tag, [`Slots::finish`] closes it.
+    pub(super) fn open_job(&mut self, proto: Proto, name: &'static str) -> Tag {
+        self.push(proto, name, State::Job)
+    }
+    /// Writes the answer of a job in its turn.
+    pub(super) fn finish(
+        &mut self,
+        out: &mut Vec<u8>,
+        tag: Tag,
+        write: impl FnOnce(&mut Writer<'_>, &'static str),
+    ) {
+        let Some(index) = self.index_of(tag) else { return };
+        let Slot { proto, name, .. } = self.queue[index];
+        self.open -= 1;
+        self.resolve(out, index, |writer| write(writer, name), proto);
+    }
+    /// From now on replies are, or are not, left out.
+    pub(super) fn mute(&mut self, muted: bool) {
+        self.muted = muted;
+    }
+
+    fn push(&mut self, proto: Proto, name: &'static str, state: State) -> Tag {
+        let slot = Slot { proto, name, muted: self.muted, state };
         let ordinal = self.first.wrapping_add(self.queue.len() as u64) & ORDINAL_MASK;
         self.queue.push_back(slot);
         self.open += 1;
@@ -157,7 +187,7 @@ impl Slots {
                 self.parked_bytes -= state.bytes();
                 self.resolve(out, index, |writer| state.write(writer), proto);
             }
-            State::Local(_) | State::Ready(_) => {}
+            State::Local(_) | State::Job | State::Ready(_) => {}
         }
     }
 
@@ -179,7 +209,7 @@ impl Slots {
             return;
         };
         self.open -= 1;
-        self.resolve(out, index, |writer| admin::write_answer(writer, server, &query, answer), proto);
+        self.resolve(out, index, |writer| about::write_answer(writer, server, &query, answer), proto);
     }
 
     /// Bounded memory before all: a value that would pass the hard limit is not kept.
@@ -209,14 +239,19 @@ impl Slots {
         write: impl FnOnce(&mut Writer<'_>),
         proto: Proto,
     ) {
+        let muted = self.queue[index].muted;
         if index > 0 {
             let mut bytes = self.spare.pop().unwrap_or_default();
-            write(&mut Writer::new(&mut bytes, proto));
+            if !muted {
+                write(&mut Writer::new(&mut bytes, proto));
+            }
             self.parked_bytes += bytes.len();
             self.queue[index].state = State::Ready(bytes);
             return;
         }
-        write(&mut Writer::new(out, proto));
+        if !muted {
+            write(&mut Writer::new(out, proto));
+        }
         self.pop();
         while let Some(Slot { state: State::Ready(bytes), .. }) = self.queue.front_mut() {
             let mut bytes = core::mem::take(bytes);
@@ -292,44 +327,4 @@ impl ManyState {
             }
         }
     }
-}
-
-fn write_reply(writer: &mut Writer<'_>, shape: Shape, name: &'static str, reply: &Reply<&[u8]>) {
-    match (shape, *reply) {
-        (_, Reply::Error(kind)) => write_error(writer, kind, name),
-        (Shape::Ok, Reply::Done { .. }) => writer.simple("OK"),
-        (Shape::Ok, Reply::Skipped) => writer.nil(),
-        (Shape::Value | Shape::OldValue, Reply::Value { value, .. }) => writer.bulk(value),
-        (Shape::Value | Shape::OldValue, Reply::Nil) => writer.nil(),
-        (Shape::OneOrZero, Reply::Done { .. }) => writer.int(1),
-        (Shape::OneOrZero, Reply::Skipped) => writer.int(0),
-        (Shape::Int, Reply::Int(number)) => writer.int(number),
-        (Shape::Seconds, Reply::Int(ms)) => {
-            writer.int(if ms < 0 { ms } else { ms / 1000 + i64::from(ms % 1000 >= 500) });
-        }
-        (Shape::Length, Reply::Value { value, .. }) => writer.count(value.len()),
-        (Shape::Length, Reply::Nil) => writer.int(0),
-        (Shape::Type, Reply::Int(count)) => writer.simple(if count == 0 { "none" } else { "string" }),
-        // Not an answer to this question: nothing can be said about what happened.
-        _ => write_error(writer, ErrorKind::Unknown, name),
-    }
-}
-
-fn write_error(writer: &mut Writer<'_>, kind: ErrorKind, name: &'static str) {
-    writer.error(match kind {
-        ErrorKind::Unknown => {
-            "UNKNOWN the outcome is not known: the command may or may not have taken effect"
-        }
-        ErrorKind::NoLeader => {
-            "CLUSTERDOWN no leader is known for this key at the moment; nothing was executed"
-        }
-        ErrorKind::Busy => "BUSY too much is waiting; nothing was executed, retry later",
-        ErrorKind::SessionExpired => "ERR the session has expired; nothing was executed",
-        ErrorKind::SequenceClosed => "ERR the sequence number is closed; nothing was executed",
-        ErrorKind::NotAnInteger => "ERR value is not an integer or out of range",
-        ErrorKind::Overflow => "ERR increment or decrement would overflow",
-        ErrorKind::BadExpiry => return writer.error(&bad_expiry(name)),
-        ErrorKind::ReadFailed => "ERR the value could not be read back from the log or failed its checksum",
-        ErrorKind::Malformed => "ERR the request is malformed or over a limit",
-    });
 }

@@ -1,12 +1,14 @@
 //! The connection against a toy store: what is asked, what is answered, in which order, and what bytes cannot do to it.
 
+mod redis;
+
 use super::*;
 use crate::binary;
 use crate::binary::tests::{status, topology};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 use synod_types::{
-    Condition, ErrorKind, Expiry, Namespace, Reply, SessionId, SessionStamp, Slot, Version, WallMs,
+    Condition, ErrorKind, Expiry, Namespace, Op, Reply, SessionId, SessionStamp, Slot, Version, WallMs,
 };
 
 pub(crate) fn server() -> ServerConfig {
@@ -30,6 +32,8 @@ pub(crate) fn connect(server: ServerConfig) -> Connection {
 #[derive(Default)]
 pub(crate) struct Toy {
     pub(crate) values: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// When each key was last written.
+    versions: BTreeMap<Vec<u8>, Version>,
     slot: u64,
 }
 
@@ -39,8 +43,12 @@ impl Toy {
         self.slot += 1;
         let version = Version { slot: Slot::new(self.slot), position: 0 };
         let old = self.values.get(&key).cloned();
+        let held = self.versions.get(&key).copied().unwrap_or(version);
+        if command.op.is_write() {
+            self.versions.insert(key.clone(), version);
+        }
         match &command.op {
-            Op::Get => old.map_or(Reply::Nil, |value| Reply::Value { value, version }),
+            Op::Get => old.map_or(Reply::Nil, |value| Reply::Value { value, version: held }),
             Op::Exists => Reply::Int(i64::from(old.is_some())),
             Op::Ttl => Reply::Int(if old.is_some() { -1 } else { -2 }),
             Op::Set { value, condition, return_old, .. } => {
@@ -73,6 +81,7 @@ impl Toy {
             Op::SetExpiry(_) => Reply::Int(i64::from(old.is_some())),
             Op::DeleteIfVersion(_) => old.map_or(Reply::Int(0), |_| Reply::Skipped),
             Op::OpenSession => Reply::Session(SessionId::new(self.slot)),
+            _ => self.execute_more(command, old, held, version),
         }
     }
 }
@@ -80,9 +89,9 @@ impl Toy {
 fn answer_to(query: &LocalQuery) -> LocalAnswer {
     match query {
         LocalQuery::Info { .. } | LocalQuery::Status => LocalAnswer::Status(status()),
-        LocalQuery::DbSize => LocalAnswer::Int(42),
+        LocalQuery::Replicas { .. } => LocalAnswer::Int(1),
         LocalQuery::Topology => LocalAnswer::Topology(topology()),
-        LocalQuery::Time => LocalAnswer::Time { micros: 12_000_034 },
+        LocalQuery::Time | LocalQuery::LastSave => LocalAnswer::Time { micros: 12_000_034 },
     }
 }
 
@@ -181,7 +190,7 @@ fn every_command_on_keys_is_answered_as_redis_answers() {
         ("EXPIRE k 10\nSET k v\nEXPIRE k 10", ":0|+OK|:1|"),
         ("EXPIRE k x", "-ERR value is not an integer or out of range|"),
         ("EXPIRE k 9223372036854775807", "-ERR invalid expire time in 'expire' command|"),
-        ("EXPIRE k 1 NX", "-ERR Unsupported option NX|"),
+        ("EXPIRE k 1 FOO", "-ERR Unsupported option FOO|"),
         ("PERSIST k", ":0|"),
         ("TTL k\nSET k v\nTTL k\nPTTL k", ":-2|+OK|:-1|:-1|"),
         ("MSET a 1 b 2\nMGET a x b", "+OK|*3|$1|1|$-1|$1|2|"),
@@ -229,11 +238,11 @@ fn connection_and_server_commands_are_answered_as_redis_answers() {
         ("CONFIG GET append*", "*4|$11|appendfsync|$6|always|$10|appendonly|$3|yes|"),
         ("CONFIG GET nothing", "*0|"),
         ("CONFIG GET", "-ERR wrong number of arguments for 'config|get' command|"),
-        ("COMMAND COUNT", ":39|"),
+        ("COMMAND COUNT", ":74|"),
         ("COMMAND INFO nope", "*1|*-1|"),
         ("COMMAND FOO", "-ERR unknown subcommand 'FOO'. Try COMMAND HELP.|"),
         ("CLUSTER SLOTS", "-ERR This instance has cluster support disabled|"),
-        ("DBSIZE", ":42|"),
+        ("DBSIZE", ":0|"),
         ("TIME", "*2|$2|12|$2|34|"),
         ("HELLO 4", "-NOPROTO unsupported protocol version|"),
         ("HELLO x", "-ERR Protocol version is not an integer or out of range|"),

@@ -80,6 +80,22 @@ pub enum Action {
     Increment(i64),
     /// PEXPIRE (`From`) or PERSIST (`Clear`).
     Expire(Ttl),
+    /// GETDEL.
+    GetDelete,
+    /// GETEX with a span (`From`) or PERSIST (`Clear`).
+    GetExpire(Ttl),
+    /// SET IFEQ, or a write that wants the version which this value was seen in.
+    SetIf {
+        /// What must be there.
+        wanted: Datum,
+        /// The new value.
+        value: Datum,
+    },
+    /// DELEX IFEQ.
+    DeleteIf {
+        /// What must be there.
+        wanted: Datum,
+    },
 }
 
 /// What was answered.
@@ -171,6 +187,18 @@ pub fn execute(state: State, action: Action) -> (Answer, State) {
                 None => (Answer::Overflow, state),
             }
         }
+        Action::GetDelete => (value_answer(state), State::Absent),
+        Action::GetExpire(ttl) => (value_answer(state), execute(state, Action::Expire(ttl)).1),
+        Action::SetIf { wanted, value } => match state {
+            State::Present { value: there, .. } if there == wanted => {
+                (Answer::Done, State::Present { value, expires_from: None })
+            }
+            _ => (Answer::Skipped, state),
+        },
+        Action::DeleteIf { wanted } => match state {
+            State::Present { value, .. } if value == wanted => (Answer::Number(1), State::Absent),
+            _ => (Answer::Number(0), state),
+        },
         Action::Expire(ttl) => match state {
             State::Absent => (Answer::Number(0), state),
             State::Present { expires_from: None, .. } if ttl == Ttl::Clear => (Answer::Number(0), state),
@@ -241,6 +269,11 @@ impl fmt::Display for Action {
             Action::Increment(delta) => write!(f, "INCRBY {delta}"),
             Action::Expire(Ttl::From(from)) => write!(f, "EXPIRE from {}ms", from / 1_000_000),
             Action::Expire(_) => write!(f, "PERSIST"),
+            Action::GetDelete => write!(f, "GETDEL"),
+            Action::GetExpire(Ttl::From(from)) => write!(f, "GETEX from {}ms", from / 1_000_000),
+            Action::GetExpire(_) => write!(f, "GETEX PERSIST"),
+            Action::SetIf { wanted, value } => write!(f, "SET {value} IFEQ {wanted}"),
+            Action::DeleteIf { wanted } => write!(f, "DELEX IFEQ {wanted}"),
         }
     }
 }
@@ -268,6 +301,22 @@ mod tests {
         assert_eq!(execute(BLOB, set(When::Always, true)), (Answer::Value(Datum::Blob(1)), new));
         assert_eq!(execute(State::Absent, set(When::Absent, true)), (Answer::Nil, new));
         assert_eq!(execute(BLOB, set(When::Absent, true)), (Answer::Value(Datum::Blob(1)), BLOB));
+    }
+
+    #[test]
+    fn comparisons_do_what_holds_and_nothing_else() {
+        let (one, two) = (Datum::Blob(1), Datum::Blob(2));
+        let new = State::Present { value: two, expires_from: None };
+        assert_eq!(execute(BLOB, Action::SetIf { wanted: one, value: two }), (Answer::Done, new));
+        assert_eq!(execute(BLOB, Action::SetIf { wanted: two, value: two }), (Answer::Skipped, BLOB));
+        let absent = State::Absent;
+        assert_eq!(execute(absent, Action::SetIf { wanted: one, value: two }), (Answer::Skipped, absent));
+        assert_eq!(execute(BLOB, Action::DeleteIf { wanted: one }), (Answer::Number(1), absent));
+        assert_eq!(execute(BLOB, Action::DeleteIf { wanted: two }), (Answer::Number(0), BLOB));
+        assert_eq!(execute(BLOB, Action::GetDelete), (Answer::Value(one), absent));
+        let soon = State::Present { value: one, expires_from: Some(9) };
+        assert_eq!(execute(BLOB, Action::GetExpire(Ttl::From(9))), (Answer::Value(one), soon));
+        assert_eq!(execute(soon, Action::GetExpire(Ttl::Clear)), (Answer::Value(one), BLOB));
     }
 
     #[test]

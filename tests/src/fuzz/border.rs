@@ -97,7 +97,6 @@ impl Shell {
                 Some(Ask::Local { tag, query }) => {
                     self.asked.push(format!("{query:?}"));
                     let answer = match query {
-                        LocalQuery::DbSize => LocalAnswer::Int(5),
                         LocalQuery::Time => LocalAnswer::Time { micros: 1_700_000_000_000_000 },
                         _ => LocalAnswer::Unavailable("not here".into()),
                     };

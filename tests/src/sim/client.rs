@@ -22,9 +22,10 @@ use crate::check::model::{Action, Answer, Datum, Ttl, When};
 use crate::check::version::Versions;
 use crate::check::{Checked, Violation};
 use std::collections::BTreeMap;
+use synod_types::operand::{put_compared, version_bytes};
 use synod_types::{
-    Command, Condition, Consistency, ErrorKind, Expiry, GroupId, Namespace, Op, Reply, SessionId,
-    SessionStamp, Shared,
+    Command, Compare, Condition, Consistency, ErrorKind, Expiry, GroupId, Namespace, Op, Reply, SessionId,
+    SessionStamp, Shared, Version,
 };
 
 /// The longest span after which a key is to expire.
@@ -121,6 +122,10 @@ pub struct Clients {
     next_attempt: AttemptId,
     owner: BTreeMap<AttemptId, usize>,
     next_blob: u32,
+    /// Lengths of the blobs written, by name.
+    blob_lens: BTreeMap<u32, usize>,
+    /// What was last seen or written under a key, and in which version: what comparisons want.
+    seen: BTreeMap<u32, (Datum, Version)>,
     stopped: bool,
     /// Divides pauses.
     haste: u64,
@@ -157,6 +162,8 @@ impl Clients {
             next_attempt: 0,
             owner: BTreeMap::new(),
             next_blob: 0,
+            blob_lens: BTreeMap::new(),
+            seen: BTreeMap::new(),
             stopped: false,
             haste: 1,
             acknowledged: 0,
@@ -392,10 +399,14 @@ impl Clients {
         Ok(match reply {
             Reply::Done { version } => {
                 self.versions.on_written(group, *version, id)?;
-                if let Action::Set { value, .. } = action
-                    && self.versioned(key)
-                {
-                    self.versions.on_seen(key, value, *version)?;
+                if let Action::Set { value, .. } | Action::SetIf { value, .. } = action {
+                    if self.versioned(key) {
+                        self.versions.on_seen(key, value, *version)?;
+                    }
+                    self.seen.insert(key, (value, *version));
+                }
+                if let Action::SetIf { .. } = action {
+                    self.coverage.meet("a comparison held");
                 }
                 Answer::Done
             }
@@ -407,6 +418,7 @@ impl Clients {
                 if self.versioned(key) {
                     self.versions.on_seen(key, datum, *version)?;
                 }
+                self.seen.insert(key, (datum, *version));
                 Answer::Value(datum)
             }
             Reply::Nil => Answer::Nil,
@@ -543,14 +555,28 @@ impl Clients {
             Kind::Register => match self.rng.below(10) {
                 0 => Action::Delete,
                 1 => Action::Increment(1),
+                2 => Action::GetDelete,
+                3 => match self.seen.get(&key) {
+                    Some(&(wanted @ Datum::Blob(_), _)) => Action::DeleteIf { wanted },
+                    _ => Action::Delete,
+                },
+                4..=6 => match self.seen.get(&key) {
+                    Some(&(wanted @ Datum::Blob(_), _)) => {
+                        let value = self.fresh_blob();
+                        Action::SetIf { wanted, value }
+                    }
+                    _ => self.draw_set(Ttl::Clear, now),
+                },
                 _ => self.draw_set(Ttl::Clear, now),
             },
-            Kind::Expiring => match self.rng.below(10) {
+            Kind::Expiring => match self.rng.below(12) {
                 0 => Action::Delete,
                 1 => Action::Expire(Ttl::Clear),
                 2 => Action::Expire(self.draw_ttl(now)),
                 3 => self.draw_set(Ttl::Keep, now),
                 4 => self.draw_set(Ttl::Clear, now),
+                5 => Action::GetExpire(Ttl::Clear),
+                6 => Action::GetExpire(self.draw_ttl(now)),
                 _ => {
                     let ttl = self.draw_ttl(now);
                     self.draw_set(ttl, now)
@@ -596,10 +622,7 @@ impl Clients {
             Action::Get | Action::GetLate => Op::Get,
             Action::Exists => Op::Exists,
             Action::Set { value, when, ttl, return_old } => {
-                let bytes = match value {
-                    Datum::Number(number) => number.to_string().into_bytes(),
-                    Datum::Blob(name) => value::blob(name, self.draw_len()),
-                };
+                let bytes = self.bytes_of(value);
                 Op::Set {
                     value_crc: crc32c::crc32c(&bytes),
                     value: Shared::new(bytes),
@@ -615,6 +638,44 @@ impl Clients {
             Action::Delete => Op::Delete,
             Action::Increment(delta) => Op::IncrementBy(delta),
             Action::Expire(ttl) => Op::SetExpiry(self.expiry_of(ttl, now)),
+            Action::GetDelete => Op::GetDelete,
+            Action::GetExpire(ttl) => Op::GetExpire(self.expiry_of(ttl, now)),
+            Action::SetIf { wanted, value } => {
+                let bytes = self.bytes_of(value);
+                let (compare, wanted) = self.comparison(wanted);
+                let mut compared = Vec::new();
+                put_compared(&mut compared, &wanted, &bytes);
+                Op::SetIf {
+                    compared: Shared::new(compared),
+                    value_crc: crc32c::crc32c(&bytes),
+                    compare,
+                    expiry: Expiry::None,
+                    return_old: false,
+                }
+            }
+            Action::DeleteIf { wanted } => {
+                let (compare, wanted) = self.comparison(wanted);
+                Op::DeleteIf { wanted: Shared::new(wanted), compare }
+            }
+        }
+    }
+
+    fn bytes_of(&mut self, datum: Datum) -> Vec<u8> {
+        match datum {
+            Datum::Number(number) => number.to_string().into_bytes(),
+            Datum::Blob(name) => {
+                let drawn = self.draw_len();
+                value::blob(name, *self.blob_lens.entry(name).or_insert(drawn))
+            }
+        }
+    }
+
+    /// A blob is written once, so its bytes and the version it was seen in say the same: either may be asked for.
+    fn comparison(&mut self, wanted: Datum) -> (Compare, Vec<u8>) {
+        let seen = self.seen.values().find(|(datum, _)| *datum == wanted).map(|(_, version)| *version);
+        match seen {
+            Some(version) if self.rng.below(2) == 0 => (Compare::Version, version_bytes(version).to_vec()),
+            _ => (Compare::Equal, self.bytes_of(wanted)),
         }
     }
 

@@ -11,3 +11,4 @@ mod http;
 mod limits;
 mod load;
 mod redis;
+mod redis_oracle;

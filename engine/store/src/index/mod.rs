@@ -119,6 +119,29 @@ impl Index {
         value
     }
 
+    /// Removes every key. Records are named from 0 again.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.hasher.clone());
+    }
+
+    /// Keys in the order of their records, from record `from` on. A key keeps its record as long as it is there, so a walk
+    /// that goes on after the last record it saw misses no key that was there all along.
+    pub(crate) fn iter_from(
+        &self,
+        from: u32,
+    ) -> impl Iterator<Item = (RecordId, Option<(Namespace, &[u8])>)> {
+        (from..self.records.count()).map(|at| {
+            let record = &self.records[at];
+            let held = (!record.is_free()).then(|| (record.namespace, self.keys.get(record.key())));
+            (RecordId(at), held)
+        })
+    }
+
+    /// One more than the highest record ever used since the index was empty.
+    pub(crate) fn record_count(&self) -> u32 {
+        self.records.count()
+    }
+
     /// Sets or, with `None`, removes the expiry, which lies after applied time.
     pub(crate) fn set_expiry(&mut self, id: RecordId, expire_at: Option<WallMs>) {
         let timer = self.records[id.0].timer;

@@ -11,7 +11,7 @@ use synod_types::{Location, Namespace};
 pub(crate) enum Value {
     /// In the index itself.
     Inline { len: u8, bytes: [u8; INLINE_VALUE_BYTES_MAX] },
-    /// In the log, with perhaps a copy in a cell of the cache ([`NIL`] for none). The cell may have been given away: its
+    /// In the log, at a place that other keys may name too (COPY), with perhaps a copy in a cell of the cache ([`NIL`] for none). The cell may have been given away: its
     /// owner decides.
     Log { location: Location, crc: u32, cell: u32 },
     /// No key: a free record, and the next one.

@@ -6,3 +6,4 @@ mod edges;
 mod model;
 mod retries;
 mod rig;
+mod scans;

@@ -7,9 +7,10 @@ use crate::sessions::{REPLY_BYTES, SessionLimits};
 use alloc::{collections::BTreeMap, string::ToString, vec, vec::Vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use synod_types::operand::{pairs, put_compared, put_pair, split_compared, version_bytes};
 use synod_types::{
-    Command, Condition, ErrorKind, Expiry, Namespace, Op, Reply, SessionId, SessionStamp, Slot, Version,
-    WallMs,
+    Command, Compare, Condition, ErrorKind, Expiry, ExpiryTest, Namespace, Op, Reply, SessionId,
+    SessionStamp, Slot, Version, WallMs,
 };
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -88,7 +89,14 @@ impl Twin {
         if let Some(reply) = session.replies.get(&stamp.sequence) {
             return reply.clone();
         }
-        let old_len = if matches!(command.op, Op::Set { return_old: true, .. }) { old_len } else { 0 };
+        let returns_old = matches!(
+            command.op,
+            Op::Set { return_old: true, .. }
+                | Op::SetIf { return_old: true, .. }
+                | Op::GetDelete
+                | Op::GetExpire(_)
+        );
+        let old_len = if returns_old { old_len } else { 0 };
         if session.replies.len() == LIMITS.replies_max
             || bytes_of(&session.replies) + REPLY_BYTES + old_len as u64 > LIMITS.session_bytes_max
         {
@@ -189,8 +197,126 @@ impl Twin {
                     }
                 }
             }
-            Op::Get | Op::Exists | Op::Ttl | Op::OpenSession => Reply::Error(ErrorKind::Malformed),
+            Op::GetDelete => match self.keys.remove(&name) {
+                Some(key) => Reply::Value { value: key.value, version: key.version },
+                None => Reply::Nil,
+            },
+            Op::GetExpire(expiry) => {
+                let op = Op::SetExpiry(*expiry);
+                let changed = self.execute(&Command { op, ..command.clone() }, version);
+                match (changed, found) {
+                    (Reply::Error(kind), _) => Reply::Error(kind),
+                    (_, Some(key)) => Reply::Value { value: key.value, version: key.version },
+                    (_, None) => Reply::Nil,
+                }
+            }
+            Op::SetExpiryIf { expiry: Expiry::None | Expiry::Keep, .. } => Reply::Error(ErrorKind::Malformed),
+            Op::SetExpiryIf { expiry, .. } if bad(*expiry) => Reply::Error(ErrorKind::BadExpiry),
+            Op::SetExpiryIf { expiry, test } => {
+                let Some(key) = found else { return Reply::Int(0) };
+                let new = at(*expiry).flatten().unwrap_or(0);
+                let old = key.expire_at.unwrap_or(u64::MAX);
+                let holds = match test {
+                    ExpiryTest::Unset => key.expire_at.is_none(),
+                    ExpiryTest::Set => key.expire_at.is_some(),
+                    ExpiryTest::Later => new > old,
+                    ExpiryTest::Earlier => new < old,
+                    ExpiryTest::SetEarlier => key.expire_at.is_some() && new < old,
+                };
+                if !holds {
+                    return Reply::Int(0);
+                }
+                self.execute(&Command { op: Op::SetExpiry(*expiry), ..command.clone() }, version)
+            }
+            Op::SetIf { compared, compare, expiry, return_old, .. } => {
+                let (wanted, _, value) = split_compared(compared).expect("made well formed");
+                let holds = compares(found.as_ref(), wanted, *compare);
+                let value = value.to_vec();
+                // The rest is a SET that is done always or (on a key in its place) never.
+                let set = |condition| Op::Set {
+                    value: value.clone(),
+                    value_crc: 0,
+                    condition,
+                    expiry: *expiry,
+                    return_old: *return_old,
+                };
+                let never = if found.is_some() { Condition::IfAbsent } else { Condition::IfPresent };
+                let op = set(if holds { Condition::Always } else { never });
+                self.execute(&Command { op, ..command.clone() }, version)
+            }
+            Op::DeleteIf { wanted, compare } => {
+                let holds = found.is_some() && compares(found.as_ref(), wanted, *compare);
+                if holds {
+                    self.keys.remove(&name);
+                }
+                Reply::Int(i64::from(holds))
+            }
+            Op::SetMany { pairs: packed, condition, expiry } => {
+                if bad(*expiry) {
+                    return Reply::Error(ErrorKind::BadExpiry);
+                }
+                let at = |key: &[u8]| self.keys.get(&(command.namespace, key.to_vec()));
+                let refused = pairs(packed).any(|pair| match condition {
+                    Condition::Always => false,
+                    Condition::IfAbsent => at(pair.key).is_some(),
+                    Condition::IfPresent => at(pair.key).is_none(),
+                    Condition::IfVersion(wanted) => at(pair.key).is_none_or(|key| key.version != *wanted),
+                });
+                if refused {
+                    return Reply::Int(0);
+                }
+                for pair in pairs(packed) {
+                    let op = Op::Set {
+                        value: pair.value.to_vec(),
+                        value_crc: pair.value_crc,
+                        condition: Condition::Always,
+                        expiry: *expiry,
+                        return_old: false,
+                    };
+                    self.execute(&Command { key: pair.key.to_vec(), op, ..command.clone() }, version);
+                }
+                Reply::Int(1)
+            }
+            Op::Rename { target, replace } | Op::Copy { target, replace } => {
+                let renames = matches!(command.op, Op::Rename { .. });
+                let Some(key) = found else { return if renames { Reply::Nil } else { Reply::Int(0) } };
+                let other = (command.namespace, target.clone());
+                if self.keys.contains_key(&other) && !replace {
+                    return Reply::Int(0);
+                }
+                if other == name {
+                    return Reply::Int(i64::from(renames));
+                }
+                if renames {
+                    self.keys.remove(&name);
+                }
+                self.keys.insert(other, Key { version, ..key });
+                Reply::Int(1)
+            }
+            Op::Flush => {
+                self.keys.clear();
+                Reply::Done { version }
+            }
+            Op::Get
+            | Op::Exists
+            | Op::Ttl
+            | Op::ExpireTime
+            | Op::CountKeys
+            | Op::Scan { .. }
+            | Op::RandomKey { .. }
+            | Op::OpenSession => Reply::Error(ErrorKind::Malformed),
         }
+    }
+}
+
+fn compares(found: Option<&Key>, wanted: &[u8], compare: Compare) -> bool {
+    let digest = |key: &Key| xxhash_rust::xxh3::xxh3_64(&key.value).to_le_bytes();
+    match compare {
+        Compare::Equal => found.is_some_and(|key| key.value == wanted),
+        Compare::NotEqual => found.is_none_or(|key| key.value != wanted),
+        Compare::DigestEqual => found.is_some_and(|key| digest(key) == wanted),
+        Compare::DigestNotEqual => found.is_none_or(|key| digest(key) != wanted),
+        Compare::Version => found.is_some_and(|key| version_bytes(key.version) == wanted),
     }
 }
 
@@ -282,6 +408,21 @@ fn ops() -> impl Strategy<Value = Op<Seed>> {
         Condition::IfVersion(CURRENT),
         Condition::IfVersion(Version { slot: Slot::new(3), position: u32::MAX }),
     ]);
+    let conditions = condition.clone();
+    let tests = proptest::sample::select(vec![
+        ExpiryTest::Unset,
+        ExpiryTest::Set,
+        ExpiryTest::Later,
+        ExpiryTest::Earlier,
+        ExpiryTest::SetEarlier,
+    ]);
+    let compares = proptest::sample::select(vec![
+        Compare::Equal,
+        Compare::NotEqual,
+        Compare::DigestEqual,
+        Compare::DigestNotEqual,
+        Compare::Version,
+    ]);
     prop_oneof![
         8 => (seeds(), condition, expiries(), any::<bool>()).prop_map(|(value, condition, expiry, return_old)| {
             Op::Set { value, value_crc: 0, condition, expiry, return_old }
@@ -291,6 +432,19 @@ fn ops() -> impl Strategy<Value = Op<Seed>> {
         1 => Just(Op::DeleteIfVersion(Version { slot: Slot::new(u64::MAX), position: 1 })),
         3 => proptest::sample::select(vec![1, -1, 0, i64::MAX, i64::MIN]).prop_map(Op::IncrementBy),
         3 => expiries().prop_map(Op::SetExpiry),
+        2 => Just(Op::GetDelete),
+        2 => expiries().prop_map(Op::GetExpire),
+        3 => (expiries(), tests).prop_map(|(expiry, test)| Op::SetExpiryIf { expiry, test }),
+        6 => (seeds(), compares.clone(), expiries(), any::<bool>()).prop_map(|(compared, compare, expiry, return_old)| {
+            Op::SetIf { compared, value_crc: 0, compare, expiry, return_old }
+        }),
+        3 => (seeds(), compares).prop_map(|(wanted, compare)| Op::DeleteIf { wanted, compare }),
+        3 => (seeds(), conditions, expiries()).prop_map(|(pairs, condition, expiry)| {
+            Op::SetMany { pairs, condition, expiry }
+        }),
+        3 => (seeds(), any::<bool>()).prop_map(|(target, replace)| Op::Rename { target, replace }),
+        3 => (seeds(), any::<bool>()).prop_map(|(target, replace)| Op::Copy { target, replace }),
+        1 => Just(Op::Flush),
     ]
 }
 
@@ -313,8 +467,27 @@ fn name(key: u8) -> (Namespace, Vec<u8>) {
     (Namespace::new(u16::from(key / 3)), vec![b'k'; usize::from(key % 3) * 9])
 }
 
+/// What the key is compared with: as it is, two times of three, or close to it.
+fn wanted(held: Option<&Key>, compare: Compare, step: usize) -> Vec<u8> {
+    let mut bytes = match (held, compare) {
+        (None, _) => vec![7; 12],
+        (Some(key), Compare::Equal | Compare::NotEqual) => key.value.clone(),
+        (Some(key), Compare::DigestEqual | Compare::DigestNotEqual) => {
+            xxhash_rust::xxh3::xxh3_64(&key.value).to_le_bytes().to_vec()
+        }
+        (Some(key), Compare::Version) => version_bytes(key.version).to_vec(),
+    };
+    if step.is_multiple_of(3)
+        && let Some(byte) = bytes.last_mut()
+    {
+        *byte ^= 1;
+    }
+    bytes
+}
+
 /// Steps with their times made absolute and their sessions named.
-fn command_of(act: &Act, step: usize, now: u64, sessions: &[SessionId]) -> Option<Command<Vec<u8>>> {
+fn command_of(act: &Act, step: usize, twin: &Twin, sessions: &[SessionId]) -> Option<Command<Vec<u8>>> {
+    let now = twin.now;
     let Act::Command { key, op, session, sequence, lowest_open } = act else {
         return matches!(act, Act::Open).then(|| Command::plain(Vec::new(), Op::OpenSession));
     };
@@ -323,7 +496,33 @@ fn command_of(act: &Act, step: usize, now: u64, sessions: &[SessionId]) -> Optio
         Expiry::At(at) if at.0 < 1000 => Expiry::At(WallMs((now + at.0).saturating_sub(8))),
         other => other,
     };
+    let (namespace, key) = name(*key);
+    let held = twin.keys.get(&(namespace, key.clone()));
+    let wanted = |compare| wanted(held, compare, step);
     let op = match op.clone().map(|seed| seed.make(step)) {
+        Op::SetIf { compared: value, compare, expiry, return_old, .. } => {
+            let mut compared = Vec::new();
+            put_compared(&mut compared, &wanted(compare), &value);
+            let value_crc = crc32c::crc32c(&value);
+            Op::SetIf { compared, value_crc, compare, expiry: absolute(expiry), return_old }
+        }
+        Op::DeleteIf { compare, .. } => Op::DeleteIf { wanted: wanted(compare), compare },
+        Op::GetExpire(expiry) => Op::GetExpire(absolute(expiry)),
+        Op::SetExpiryIf { expiry, test } => Op::SetExpiryIf { expiry: absolute(expiry), test },
+        Op::SetMany { pairs: value, condition, expiry } => {
+            let mut pairs = Vec::new();
+            for other in 0..=step % 3 {
+                let key = name((step + other * 2) as u8 % 5).1;
+                put_pair(
+                    &mut pairs,
+                    if key.is_empty() { b"z".as_slice() } else { &key },
+                    &value[..value.len() / (other + 1)],
+                );
+            }
+            Op::SetMany { pairs, condition, expiry: absolute(expiry) }
+        }
+        Op::Rename { replace, .. } => Op::Rename { target: name(step as u8 % 5).1, replace },
+        Op::Copy { replace, .. } => Op::Copy { target: name(step as u8 % 5).1, replace },
         Op::Set { value, condition, expiry, return_old, .. } => Op::Set {
             value_crc: crc32c::crc32c(&value),
             value,
@@ -334,7 +533,6 @@ fn command_of(act: &Act, step: usize, now: u64, sessions: &[SessionId]) -> Optio
         Op::SetExpiry(expiry) => Op::SetExpiry(absolute(expiry)),
         other => other,
     };
-    let (namespace, key) = name(*key);
     let stamp = session.map_or(SessionStamp::default(), |at| SessionStamp {
         // Now and then a session that never was.
         session: if sessions.is_empty() { SessionId::new(5) } else { sessions[at.index(sessions.len())] },
@@ -383,7 +581,7 @@ proptest! {
                     }
                 }
                 Act::Command { .. } | Act::Open => {
-                    let mut command = command_of(act, step, twin.now, &sessions).expect("a command");
+                    let mut command = command_of(act, step, &twin, &sessions).expect("a command");
                     aim(&mut command, &twin);
                     for (at, replica) in replicas.iter_mut().enumerate() {
                         let keep = [step % 5 != 0, false, step % 2 == 0][at];

@@ -43,7 +43,7 @@ impl Rig {
 
     pub(super) fn run(&mut self, command: Command<Vec<u8>>) -> Reply<Vec<u8>> {
         let mut value_at = Location::default();
-        if let Op::Set { value, .. } = &command.op {
+        if let Some(value) = command.op.operand() {
             value_at = Location {
                 segment: SegmentId::new(1),
                 offset: self.log.len() as u32,
@@ -56,16 +56,7 @@ impl Rig {
             position: self.version.position,
             namespace: command.namespace,
             key: &command.key,
-            op: match &command.op {
-                Op::Set { value, value_crc, condition, expiry, return_old } => Op::Set {
-                    value: value.as_slice(),
-                    value_crc: *value_crc,
-                    condition: *condition,
-                    expiry: *expiry,
-                    return_old: *return_old,
-                },
-                other => other.clone().map(|_| &[][..]),
-            },
+            op: command.op.as_ref().map(Vec::as_slice),
             stamp: command.stamp,
             value_offset: 0,
         };

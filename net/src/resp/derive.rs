@@ -1,0 +1,255 @@
+//! Values made from the ones before: APPEND, SETRANGE, INCRBYFLOAT.
+//!
+//! The new value is made here, from a value just read, and written by a command that is done only if the key is still in
+//! the version that was read; else all begins anew. So the log carries whole values, every replica keeps what it is told,
+//! and no number is ever computed twice.
+
+use super::plan::Refusal;
+use std::borrow::Cow;
+use synod_types::limits::VALUE_BYTES_MAX;
+
+/// What is made of the old value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Derive {
+    /// APPEND: the bytes behind it.
+    Append(Vec<u8>),
+    /// SETRANGE: the bytes over it.
+    Overwrite {
+        /// Where they begin.
+        offset: usize,
+        /// What they are.
+        bytes: Vec<u8>,
+    },
+    /// INCRBYFLOAT: the sum.
+    Add(Float),
+}
+
+/// What came of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Derived {
+    /// The value to write, if there is anything to write.
+    pub value: Option<Vec<u8>>,
+    /// The length to answer with; without one the value itself is the answer.
+    pub length: Option<usize>,
+}
+
+const TOO_LONG: Refusal = Cow::Borrowed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+const NOT_A_FLOAT: Refusal = Cow::Borrowed("ERR value is not a valid float");
+
+impl Derive {
+    /// Makes the new value.
+    ///
+    /// # Errors
+    /// The error line to answer with; nothing is to be changed.
+    pub fn apply(&self, old: Option<&[u8]>) -> Result<Derived, Refusal> {
+        let before = old.unwrap_or_default();
+        match self {
+            Self::Append(bytes) => {
+                let value = [before, bytes].concat();
+                let length = Some(value.len());
+                // Nothing appended still makes an empty key.
+                let written = !bytes.is_empty() || old.is_none();
+                bounded(Derived { value: written.then_some(value), length })
+            }
+            Self::Overwrite { bytes, .. } if bytes.is_empty() => {
+                Ok(Derived { value: None, length: Some(before.len()) })
+            }
+            Self::Overwrite { offset, bytes } => {
+                let end = offset.checked_add(bytes.len()).filter(|end| *end <= VALUE_BYTES_MAX);
+                let end = end.ok_or(TOO_LONG)?;
+                let mut value = before.to_vec();
+                value.resize(value.len().max(end), 0);
+                value[*offset..end].copy_from_slice(bytes);
+                let length = Some(value.len());
+                bounded(Derived { value: Some(value), length })
+            }
+            Self::Add(delta) => {
+                let before =
+                    if old.is_some() { parse_float(before).ok_or(NOT_A_FLOAT)? } else { Float::ZERO };
+                let sum = before.add(*delta).ok_or("ERR increment would produce NaN or Infinity")?;
+                Ok(Derived { value: Some(sum.spell().into_bytes()), length: None })
+            }
+        }
+    }
+}
+
+fn bounded(derived: Derived) -> Result<Derived, Refusal> {
+    match &derived.value {
+        Some(value) if value.len() > VALUE_BYTES_MAX => Err(TOO_LONG),
+        _ => Ok(derived),
+    }
+}
+
+/// Decimal places that are kept: as many as Redis prints.
+const PLACES: u32 = 17;
+const SCALE: i128 = 10_i128.pow(PLACES);
+/// Past this, scaled sums are no longer certain to fit.
+const EXACT_MAX: i128 = i128::MAX / 4;
+
+/// A decimal number: exact where it fits 17 places and 38 digits, else the nearest double.
+///
+/// Redis adds in `long double` and prints 17 places, so it shows the noise of binary fractions from about five digits
+/// on; here what can be exact is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Float {
+    /// In units of 10^-17.
+    Exact(i128),
+    /// Anything else that is finite.
+    Near(f64),
+}
+
+impl Eq for Float {}
+
+impl Float {
+    const ZERO: Self = Self::Exact(0);
+
+    fn double(self) -> f64 {
+        match self {
+            Self::Exact(scaled) => scaled as f64 / SCALE as f64, // the nearest double is what is wanted
+            Self::Near(double) => double,
+        }
+    }
+
+    fn add(self, other: Self) -> Option<Self> {
+        if let (Self::Exact(a), Self::Exact(b)) = (self, other) {
+            let sum = a + b; // each at most a quarter of the range
+            if sum.abs() <= EXACT_MAX {
+                return Some(Self::Exact(sum));
+            }
+        }
+        let sum = self.double() + other.double();
+        sum.is_finite().then_some(Self::Near(sum))
+    }
+
+    /// Without an exponent, without trailing zeros, with at most 17 places.
+    fn spell(self) -> String {
+        let text = match self {
+            Self::Exact(scaled) => {
+                let (whole, part) =
+                    (scaled.unsigned_abs() / SCALE as u128, scaled.unsigned_abs() % SCALE as u128);
+                let sign = if scaled < 0 { "-" } else { "" };
+                format!("{sign}{whole}.{part:017}")
+            }
+            Self::Near(double) => format!("{double:.17}"),
+        };
+        let text = text.trim_end_matches('0').trim_end_matches('.');
+        if matches!(text, "-0" | "") { "0".to_owned() } else { text.to_owned() }
+    }
+}
+
+/// The number that `text` spells: digits with perhaps a sign, a point and an exponent. No blanks, no infinity, no NaN.
+pub fn parse_float(text: &[u8]) -> Option<Float> {
+    let text = str::from_utf8(text).ok().filter(|text| text.len() <= 256)?;
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E')) {
+        return None;
+    }
+    let double = text.parse::<f64>().ok().filter(|double| double.is_finite())?;
+    Some(exact(text).map_or(Float::Near(double), Float::Exact))
+}
+
+/// `text` in units of 10^-17, if that is exact. It is known to spell a number.
+fn exact(text: &str) -> Option<i128> {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let negative = mantissa.starts_with('-');
+    let mantissa = mantissa.trim_start_matches(['+', '-']);
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut digits = 0_i128;
+    for digit in whole.bytes().chain(part.bytes()) {
+        digits = digits.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
+    }
+    let places = i32::try_from(part.len()).ok()?.checked_sub(exponent)?;
+    let shift = i32::try_from(PLACES).ok()?.checked_sub(places)?;
+    let power = 10_i128.checked_pow(shift.unsigned_abs());
+    let scaled = match (shift >= 0, power) {
+        _ if digits == 0 => 0,
+        (true, power) => digits.checked_mul(power?)?,
+        (false, power) => {
+            let power = power?;
+            if digits % power != 0 {
+                return None;
+            }
+            digits / power
+        }
+    };
+    (scaled <= EXACT_MAX).then_some(if negative { -scaled } else { scaled })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn add(old: &str, delta: &str) -> Result<String, Refusal> {
+        let derive = Derive::Add(parse_float(delta.as_bytes()).expect("a number"));
+        let value = derive.apply(Some(old.as_bytes()))?.value.expect("written");
+        Ok(String::from_utf8(value).expect("digits"))
+    }
+
+    #[test]
+    fn sums_are_spelled_as_redis_spells_them() {
+        for (old, delta, want) in [
+            ("10.50", "0.1", "10.6"),
+            ("5.0e3", "2.0e2", "5200"),
+            ("3", "1.1", "4.1"),
+            ("0.1", "0.2", "0.3"),
+            ("1", "-1", "0"),
+            ("-1.5", "0.5", "-1"),
+            ("1e30", "1", "1000000000000000019884624838656"),
+            ("0", "1e-17", "0.00000000000000001"),
+            ("0", "1e-30", "0"),
+            ("+1.", ".5", "1.5"),
+            ("100", "0", "100"),
+        ] {
+            assert_eq!(add(old, delta).as_deref(), Ok(want), "{old} + {delta}");
+        }
+        assert_eq!(add("x", "1"), Err(NOT_A_FLOAT));
+        assert_eq!(add("", "1"), Err(NOT_A_FLOAT));
+        assert!(add("1.7e308", "1.7e308").is_err());
+        for bad in ["", " 1", "1 ", "inf", "nan", "1e400", "0x1", "1e", "-", ".", "e5"] {
+            assert_eq!(parse_float(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_appended_and_overwritten_within_the_limit() {
+        let append = |bytes: &[u8], old: Option<&[u8]>| Derive::Append(bytes.to_vec()).apply(old);
+        let made = |value: Option<&[u8]>, length| {
+            Ok(Derived { value: value.map(<[u8]>::to_vec), length: Some(length) })
+        };
+        assert_eq!(append(b"b", Some(b"a")), made(Some(b"ab"), 2));
+        assert_eq!(append(b"", None), made(Some(b""), 0));
+        assert_eq!(append(b"", Some(b"a")), made(None, 1));
+        assert_eq!(append(b"x", Some(&vec![0; VALUE_BYTES_MAX])), Err(TOO_LONG));
+        let over = |offset, bytes: &[u8], old: Option<&[u8]>| {
+            Derive::Overwrite { offset, bytes: bytes.to_vec() }.apply(old)
+        };
+        assert_eq!(over(2, b"X", Some(b"abcd")), made(Some(b"abXd"), 4));
+        assert_eq!(over(2, b"X", None), made(Some(b"\0\0X"), 3));
+        assert_eq!(over(3, b"XY", Some(b"abcd")), made(Some(b"abcXY"), 5));
+        assert_eq!(over(9, b"", Some(b"abcd")), made(None, 4));
+        assert_eq!(over(9, b"", None), made(None, 0));
+        assert_eq!(over(VALUE_BYTES_MAX, b"X", None), Err(TOO_LONG));
+        assert_eq!(over(usize::MAX, b"X", None), Err(TOO_LONG));
+    }
+
+    proptest! {
+        #[test]
+        fn decimals_add_exactly_and_read_back(a in -1_000_000_000_000_i64..1_000_000_000_000, b in -1_000_000_000_000_i64..1_000_000_000_000) {
+            let spell = |n: i64| format!("{}{}.{:04}", if n < 0 { "-" } else { "" }, n.abs() / 10_000, n.abs() % 10_000);
+            let sum = add(&spell(a), &spell(b)).expect("adds");
+            prop_assert_eq!(parse_float(sum.as_bytes()), parse_float(spell(a + b).as_bytes()));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[-+.e0-9x]{0,40}") {
+            if let Some(number) = parse_float(text.as_bytes()) {
+                let again = parse_float(number.spell().as_bytes()).expect("spelled as a number");
+                let (a, b) = (number.double(), again.double());
+                prop_assert!((a - b).abs() <= a.abs() * 1e-15 + 1e-17, "{} {}", a, b);
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Commands on several keys of one group, and on all keys.
+
+use super::*;
+use crate::resp::number::parse_i64;
+use synod_types::operand::put_pair;
+
+/// `RENAME key newkey`, `RENAMENX key newkey`
+pub(super) fn plan_rename<'a>(args: &Args<'a>, replace: bool) -> Result<Plan<'a>, Refusal> {
+    let (key, target) = (check_key(args.get(1))?, check_key(args.get(2))?.to_vec());
+    let shape = if replace { Shape::Renamed } else { Shape::RenamedOrNot };
+    Ok(Plan::Made { key, op: Op::Rename { target, replace }, shape })
+}
+
+/// `COPY source destination [DB 0] [REPLACE]`
+pub(super) fn plan_copy<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
+    let (key, target) = (check_key(args.get(1))?, check_key(args.get(2))?.to_vec());
+    let mut replace = false;
+    let mut options = args.iter_from(3);
+    while let Some(option) = options.next() {
+        if option.eq_ignore_ascii_case(b"REPLACE") {
+            replace = true;
+        } else if option.eq_ignore_ascii_case(b"DB") {
+            match parse_i64(options.next().ok_or(SYNTAX)?) {
+                Some(0) => {}
+                Some(_) => return Err("ERR DB index is out of range".into()),
+                None => return Err(NOT_AN_INTEGER),
+            }
+        } else {
+            return Err(SYNTAX);
+        }
+    }
+    if key == target.as_slice() {
+        return Err("ERR source and destination objects are the same".into());
+    }
+    Ok(Plan::Made { key, op: Op::Copy { target, replace }, shape: Shape::Int })
+}
+
+/// `MSETNX key value …`
+pub(super) fn plan_set_many_absent<'a>(spec: &Spec, args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
+    if args.len().is_multiple_of(2) {
+        return Err(wrong_arity(spec.name));
+    }
+    set_many(args, 1, args.len(), Condition::IfAbsent, Expiry::None)
+}
+
+/// `MSETEX numkeys key value … [NX | XX] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
+pub(super) fn plan_set_many_expiring<'a>(spec: &Spec, args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
+    let count =
+        parse_i64(args.get(1)).and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
+    let count = count.ok_or(Refusal::from("ERR invalid numkeys value"))?;
+    let end = count.checked_mul(2).and_then(|pairs| pairs.checked_add(2)).filter(|end| *end <= args.len());
+    let end = end.ok_or_else(|| wrong_arity(spec.name))?;
+    let (mut condition, mut times) = (Condition::Always, Times::default());
+    let mut options = args.iter_from(end);
+    while let Some(option) = options.next() {
+        if option.eq_ignore_ascii_case(b"NX") && condition != Condition::IfPresent {
+            condition = Condition::IfAbsent;
+        } else if option.eq_ignore_ascii_case(b"XX") && condition != Condition::IfAbsent {
+            condition = Condition::IfPresent;
+        } else if !times.keep(option)? && !times.take(option, &mut options)? {
+            return Err(SYNTAX);
+        }
+    }
+    set_many(args, 2, end, condition, times.expiry(spec.name)?)
+}
+
+fn set_many<'a>(
+    args: &Args<'a>,
+    first: usize,
+    end: usize,
+    condition: Condition,
+    expiry: Expiry,
+) -> Result<Plan<'a>, Refusal> {
+    let mut pairs = Vec::new();
+    for at in (first..end).step_by(2) {
+        put_pair(&mut pairs, check_key(args.get(at))?, check_value(args.get(at + 1))?);
+        if pairs.len() > VALUE_BYTES_MAX {
+            break; // refused just below
+        }
+    }
+    let op = Op::SetMany { pairs: check_operand(pairs)?, condition, expiry };
+    Ok(Plan::Made { key: args.get(first), op, shape: Shape::Int })
+}
+
+/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
+pub(super) fn plan_scan<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
+    let cursor = str::from_utf8(args.get(1)).ok().and_then(|text| text.parse::<u64>().ok());
+    let cursor = cursor.ok_or(Refusal::from("ERR invalid cursor"))?;
+    let (mut pattern, mut count, mut strings) = (None, 10, true);
+    let mut options = args.iter_from(2);
+    while let Some(option) = options.next() {
+        let argument = options.next().ok_or(SYNTAX)?;
+        if option.eq_ignore_ascii_case(b"MATCH") {
+            pattern = Some(argument.to_vec());
+        } else if option.eq_ignore_ascii_case(b"COUNT") {
+            let wanted = integer(argument)?;
+            count = u32::try_from(wanted.min(i64::from(u32::MAX)))
+                .ok()
+                .filter(|count| *count > 0)
+                .ok_or(SYNTAX)?;
+        } else if option.eq_ignore_ascii_case(b"TYPE") {
+            strings = argument.eq_ignore_ascii_case(b"string");
+        } else {
+            return Err(SYNTAX);
+        }
+    }
+    Ok(Plan::Job(Work::Scan { cursor, pattern, count, strings }))
+}
+
+/// `FLUSHALL [ASYNC | SYNC]`
+pub(super) fn plan_flush<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
+    let known = |word: &[u8]| word.eq_ignore_ascii_case(b"ASYNC") || word.eq_ignore_ascii_case(b"SYNC");
+    match args.len() {
+        1 => Ok(Plan::Job(Work::Flush)),
+        2 if known(args.get(1)) => Ok(Plan::Job(Work::Flush)),
+        _ => Err(SYNTAX),
+    }
+}

@@ -1,0 +1,314 @@
+//! Commands that take several asks, one after the other: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHALL over the groups; APPEND,
+//! SETRANGE and INCRBYFLOAT as a read and a write that is done only if nothing came between.
+//!
+//! While a job runs the connection parses nothing more, so what was sent after it is executed after it.
+
+use super::Tag;
+use super::shapes::error_text;
+use crate::resp::derive::{Derive, Derived};
+use crate::resp::glob;
+use crate::resp::plan::Work;
+use crate::resp::reply::Writer;
+use synod_types::operand::{SCAN_END, put_compared, scan_page, version_bytes};
+use synod_types::{Command, Compare, Condition, ErrorKind, Expiry, GroupId, Op, Reply, Shared, Version};
+
+/// How often a derived value is made anew when others write the key in between.
+const DERIVE_TRIES_MAX: u32 = 128;
+/// Keys that KEYS asks for at a time.
+const KEYS_PAGE: u32 = 1024;
+/// Groups that one SCAN looks into.
+const SCAN_GROUPS_MAX: u16 = 16;
+/// A scan's cursor: the group above, the group's own position (its upper 16 bits are 0) below.
+const POSITION_BITS: u32 = 48;
+
+/// A job of one connection.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) tag: Tag,
+    /// An ask is under way.
+    pub(super) asked: bool,
+    /// Data groups of the cluster; they are numbered from 1.
+    group_count: u16,
+    /// Bytes that may be gathered.
+    bytes_max: usize,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Derive {
+        key: Shared,
+        how: Derive,
+        tries: u32,
+        write: Option<(Op<Shared>, Derived)>,
+    },
+    Scan {
+        group: u16,
+        position: u64,
+        left: u16,
+        pattern: Option<Vec<u8>>,
+        count: u32,
+        strings: bool,
+        keys: Gathered,
+    },
+    Keys {
+        group: u16,
+        position: u64,
+        pattern: Vec<u8>,
+        keys: Gathered,
+    },
+    RandomKey {
+        group: u16,
+        left: u16,
+        draw: u64,
+    },
+    Count {
+        group: u16,
+        sum: i64,
+    },
+    Flush {
+        group: u16,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Gathered {
+    keys: Vec<Box<[u8]>>,
+    bytes: usize,
+}
+
+/// What a job came to.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Ok,
+    Int(i64),
+    Bulk(Vec<u8>),
+    Nil,
+    Keys(Vec<Box<[u8]>>),
+    Page { cursor: u64, keys: Vec<Box<[u8]>> },
+    Error(String),
+    Failed(ErrorKind),
+}
+
+impl Job {
+    /// `draw` chooses the key of RANDOMKEY.
+    pub(super) fn new(tag: Tag, work: Work, group_count: u16, bytes_max: usize, draw: u64) -> Self {
+        let count = group_count.max(1);
+        let kind = match work {
+            Work::Derive { key, how } => Kind::Derive { key: Shared::new(key), how, tries: 0, write: None },
+            Work::Scan { cursor, pattern, count: wanted, strings } => Kind::Scan {
+                // A cursor that was never given out may name any group: past the last one the scan is over.
+                group: u16::try_from(cursor >> POSITION_BITS)
+                    .map_or(u16::MAX, |group| group.saturating_add(1)),
+                position: cursor & ((1 << POSITION_BITS) - 1),
+                left: SCAN_GROUPS_MAX,
+                pattern,
+                count: wanted,
+                strings,
+                keys: Gathered::default(),
+            },
+            Work::Keys { pattern } => {
+                Kind::Keys { group: 1, position: 0, pattern, keys: Gathered::default() }
+            }
+            Work::RandomKey => {
+                let group = (draw >> 32) % u64::from(count) + 1;
+                Kind::RandomKey { group: group as u16, left: count, draw } // at most `count`
+            }
+            Work::Count => Kind::Count { group: 1, sum: 0 },
+            Work::Flush => Kind::Flush { group: 1 },
+        };
+        Self { tag, asked: false, group_count: count, bytes_max, kind }
+    }
+
+    /// Bytes it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Scan { keys, .. } | Kind::Keys { keys, .. } => keys.bytes,
+            Kind::Derive { write: Some((op, _)), .. } => 2 * op.operand().map_or(0, Shared::len),
+            _ => 0,
+        }
+    }
+
+    /// What is to be asked next, of which group; or, where there is nothing to ask, the answer.
+    pub(super) fn next(&mut self) -> Result<(Option<GroupId>, Command<Shared>), Answer> {
+        let of_group =
+            |group: u16, op| Ok((Some(GroupId::new(group)), Command::plain(Shared::new(Vec::new()), op)));
+        match &mut self.kind {
+            Kind::Derive { key, write, .. } => {
+                let op = write.as_ref().map_or(Op::Get, |(op, _)| op.clone());
+                Ok((None, Command::plain(key.clone(), op)))
+            }
+            Kind::Scan { group, .. } if *group > self.group_count => {
+                Err(Answer::Page { cursor: 0, keys: Vec::new() })
+            }
+            Kind::Scan { group, position, count, .. } => {
+                of_group(*group, Op::Scan { position: *position, count: *count })
+            }
+            Kind::Keys { group, position, .. } => {
+                of_group(*group, Op::Scan { position: *position, count: KEYS_PAGE })
+            }
+            Kind::RandomKey { group, draw, .. } => of_group(*group, Op::RandomKey { draw: *draw }),
+            Kind::Count { group, .. } => of_group(*group, Op::CountKeys),
+            Kind::Flush { group } => of_group(*group, Op::Flush),
+        }
+    }
+
+    /// Takes the reply to what was asked; the answer, if the job is over.
+    pub(super) fn take(&mut self, reply: Reply<&[u8]>) -> Option<Answer> {
+        self.asked = false;
+        if let Reply::Error(kind) = reply {
+            let in_part =
+                matches!(self.kind, Kind::Flush { group } if group > 1) && kind != ErrorKind::Unknown;
+            let error = "UNKNOWN some groups were flushed and some were not".to_owned();
+            return Some(if in_part { Answer::Error(error) } else { Answer::Failed(kind) });
+        }
+        match (&mut self.kind, reply) {
+            (Kind::Derive { how, tries, write, .. }, reply) => take_derive(how, tries, write, reply),
+            (Kind::Scan { .. } | Kind::Keys { .. }, Reply::Value { value, .. }) => self.take_page(value),
+            (Kind::RandomKey { .. }, Reply::Value { value, .. }) => Some(Answer::Bulk(value.to_vec())),
+            (Kind::RandomKey { group, left, .. }, Reply::Nil) => {
+                *left -= 1;
+                *group = *group % self.group_count + 1;
+                (*left == 0).then_some(Answer::Nil)
+            }
+            (Kind::Count { group, sum }, Reply::Int(count)) => {
+                *sum = sum.saturating_add(count);
+                *group += 1;
+                (*group > self.group_count).then_some(Answer::Int(*sum))
+            }
+            (Kind::Flush { group }, Reply::Done { .. }) => {
+                *group += 1;
+                (*group > self.group_count).then_some(Answer::Ok)
+            }
+            _ => Some(Answer::Failed(ErrorKind::Unknown)), // not an answer to this question
+        }
+    }
+
+    fn take_page(&mut self, page: &[u8]) -> Option<Answer> {
+        let Some((next, found)) = scan_page(page) else { return Some(Answer::Failed(ErrorKind::ReadFailed)) };
+        let group_count = self.group_count;
+        let step = |group: &mut u16, position: &mut u64| {
+            let ended = next == SCAN_END;
+            (*group, *position) = if ended { (*group + 1, 0) } else { (*group, next) };
+            ended
+        };
+        match &mut self.kind {
+            Kind::Keys { group, position, pattern, keys } => {
+                keys.gather(found.filter(|key| glob::fits_exactly(pattern, key)));
+                if keys.bytes > self.bytes_max {
+                    return Some(Answer::Error(format!(
+                        "ERR the answer is over {} bytes; use SCAN",
+                        self.bytes_max
+                    )));
+                }
+                step(group, position);
+                (*group > group_count).then(|| Answer::Keys(std::mem::take(&mut keys.keys)))
+            }
+            Kind::Scan { group, position, left, pattern, count, strings, keys } => {
+                let fits = |key: &&[u8]| {
+                    *strings && pattern.as_ref().is_none_or(|pattern| glob::fits_exactly(pattern, key))
+                };
+                let mut seen = 0_u32;
+                keys.gather(found.inspect(|_| seen += 1).filter(fits));
+                *count = count.saturating_sub(seen);
+                let ended = step(group, position);
+                *left -= 1;
+                if ended && *count > 0 && *left > 0 && *group <= group_count {
+                    return None; // few keys so far: the next group
+                }
+                let over = *group > group_count;
+                let cursor = if over { 0 } else { u64::from(*group - 1) << POSITION_BITS | *position };
+                Some(Answer::Page { cursor, keys: std::mem::take(&mut keys.keys) })
+            }
+            _ => Some(Answer::Failed(ErrorKind::Unknown)),
+        }
+    }
+}
+
+fn take_derive(
+    how: &Derive,
+    tries: &mut u32,
+    write: &mut Option<(Op<Shared>, Derived)>,
+    reply: Reply<&[u8]>,
+) -> Option<Answer> {
+    match (write.take(), reply) {
+        (None, reply @ (Reply::Nil | Reply::Value { .. })) => {
+            let old = if let Reply::Value { value, version } = reply { Some((value, version)) } else { None };
+            match how.apply(old.map(|(value, _)| value)) {
+                Err(error) => Some(Answer::Error(error.into_owned())),
+                Ok(derived) => match &derived.value {
+                    None => Some(answer_of(derived)),
+                    Some(value) => {
+                        *write = Some((write_of(old.map(|(_, version)| version), value), derived));
+                        None
+                    }
+                },
+            }
+        }
+        (Some((_, derived)), Reply::Done { .. }) => Some(answer_of(derived)),
+        // Somebody else wrote the key: from the start.
+        (Some(_), Reply::Skipped) => {
+            *tries += 1;
+            (*tries >= DERIVE_TRIES_MAX).then_some(Answer::Failed(ErrorKind::Busy))
+        }
+        _ => Some(Answer::Failed(ErrorKind::Unknown)),
+    }
+}
+
+/// Writes `value` if the key is still in this version, or still absent.
+fn write_of(version: Option<Version>, value: &[u8]) -> Op<Shared> {
+    let value_crc = crc32c::crc32c(value);
+    let Some(version) = version else {
+        let condition = Condition::IfAbsent;
+        let value = Shared::new(value.to_vec());
+        return Op::Set { value, value_crc, condition, expiry: Expiry::None, return_old: false };
+    };
+    let mut compared = Vec::with_capacity(value.len() + 16);
+    put_compared(&mut compared, &version_bytes(version), value);
+    Op::SetIf {
+        compared: Shared::new(compared),
+        value_crc,
+        compare: Compare::Version,
+        expiry: Expiry::Keep,
+        return_old: false,
+    }
+}
+
+fn answer_of(derived: Derived) -> Answer {
+    match derived.length {
+        Some(length) => Answer::Int(i64::try_from(length).unwrap_or(i64::MAX)),
+        None => Answer::Bulk(derived.value.unwrap_or_default()),
+    }
+}
+
+impl Gathered {
+    fn gather<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) {
+        for key in keys {
+            self.bytes += key.len() + size_of::<Box<[u8]>>();
+            self.keys.push(key.into());
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn write(&self, writer: &mut Writer<'_>, name: &'static str) {
+        let write_keys = |writer: &mut Writer<'_>, keys: &[Box<[u8]>]| {
+            writer.array(keys.len());
+            keys.iter().for_each(|key| writer.bulk(key));
+        };
+        match self {
+            Self::Ok => writer.simple("OK"),
+            Self::Int(number) => writer.int(*number),
+            Self::Bulk(bytes) => writer.bulk(bytes),
+            Self::Nil => writer.nil(),
+            Self::Keys(keys) => write_keys(writer, keys),
+            Self::Page { cursor, keys } => {
+                writer.array(2);
+                writer.bulk(cursor.to_string().as_bytes());
+                write_keys(writer, keys);
+            }
+            Self::Error(text) => writer.error(text),
+            Self::Failed(kind) => writer.error(&error_text(*kind, name)),
+        }
+    }
+}
