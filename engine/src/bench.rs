@@ -123,7 +123,7 @@ fn reserve_mib(load: &LoadOptions, cores: u16) -> u64 {
     let seconds = load.duration.as_secs() + load.warmup.as_secs() + 1;
     let writes = u64::from(load.keys) + rate * seconds;
     // Headers and padding of small batches.
-    let bytes = writes * (u64::from(load.value_size) + 512);
+    let bytes = writes * (load.value_size.mean().ceil() as u64 + 512);
     ((bytes >> 20) / u64::from(cores) + 128).min(RESERVE_MIB_MAX)
 }
 

@@ -24,14 +24,17 @@ mod fake;
 mod fleet;
 pub mod histogram;
 pub mod history;
+pub mod keys;
 pub mod ledger;
 pub mod options;
 pub mod random;
 pub mod report;
 mod run;
 pub mod schedule;
+pub mod sizes;
 pub mod value;
 pub mod workload;
+pub mod zipf;
 
 pub use error::LoadError;
 pub use fleet::Stop;

@@ -1,6 +1,8 @@
 //! What a run is told: one struct for the command line, for the library and for the report, which repeats it.
 
 use crate::error::LoadError;
+use crate::keys::KeysDist;
+use crate::sizes::ValueSizes;
 use crate::value;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -57,15 +59,18 @@ pub struct Options {
     /// Closed loop: the next request leaves when a reply comes, and no rate is offered
     #[arg(long)]
     pub closed: bool,
-    /// Bytes of a value
-    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
-    pub value_size: u32,
+    /// Bytes of a value: 4096, uniform:A:B, zipfian:A:B, or weights like 100:0.5,4096:0.5
+    #[arg(long, value_name = "SIZES", default_value = "4096")]
+    pub value_size: ValueSizes,
     /// Share of reads, 0 to 1, in one mixed phase; without it a phase of writes and then a phase of reads are run
     #[arg(long, value_name = "SHARE")]
     pub read_share: Option<f64>,
     /// Keys; every one is written once before the load begins
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     pub keys: u32,
+    /// How keys are drawn: uniform, zipfian[:theta], latest[:theta] or hotspot:FRACTION_KEYS:FRACTION_OPS
+    #[arg(long, value_name = "NAME", default_value = "uniform")]
+    pub keys_dist: KeysDist,
     /// What the name of every key begins with
     #[arg(long, value_name = "TEXT", default_value = "load:")]
     pub key_prefix: String,
@@ -115,9 +120,10 @@ impl Default for Options {
             connections: 32,
             inflight: 64,
             closed: false,
-            value_size: 4096,
+            value_size: ValueSizes::default(),
             read_share: None,
             keys: 100_000,
+            keys_dist: KeysDist::Uniform,
             key_prefix: "load:".to_owned(),
             sessions: Switch::On,
             no_audit: false,
@@ -175,7 +181,8 @@ impl Options {
             ));
         }
         let (least, most) = (value::HEADER_BYTES, limits::VALUE_BYTES_MAX);
-        if !(least..=most).contains(&(self.value_size as usize)) {
+        let sizes = &self.value_size;
+        if (sizes.least() as usize) < least || sizes.most() as usize > most {
             return refuse(format!(
                 "--value-size {} is outside {least}..={most} bytes; a value carries its key, sequence and checksum",
                 self.value_size
@@ -287,8 +294,10 @@ mod tests {
         refused(&|o| o.connections = 0, "--connections");
         refused(&|o| o.inflight = 0, "--inflight");
         refused(&|o| o.inflight = 1025, "--inflight");
-        refused(&|o| o.value_size = 39, "--value-size");
-        refused(&|o| o.value_size = (1 << 20) + 1, "--value-size");
+        refused(&|o| o.value_size = 39.into(), "--value-size");
+        refused(&|o| o.value_size = ((1 << 20) + 1).into(), "--value-size");
+        refused(&|o| o.value_size = ValueSizes::Uniform(39, 100), "--value-size");
+        refused(&|o| o.value_size = ValueSizes::Weights(vec![(50, 1.0), (2, 1.0)]), "--value-size");
         refused(&|o| o.read_share = Some(1.5), "--read-share");
         refused(&|o| o.read_share = Some(f64::NAN), "--read-share");
         refused(&|o| o.keys = 0, "--keys");

@@ -1,6 +1,7 @@
 //! What is asked: which keys there are and what they are called, which is drawn next, and whether it is read or written.
 //! Pure: one seed gives the whole sequence.
 
+use crate::keys::{KeysDist, Sampler};
 use crate::random::Random;
 use std::io::Write as _;
 use std::ops::Range;
@@ -43,29 +44,23 @@ pub enum Mix {
     ReadShare(f64),
 }
 
-/// How keys are drawn. Skewed distributions will be further variants.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Popularity {
-    /// Every key is as likely as every other.
-    Uniform,
-}
-
 /// The sequence of operations of one generator thread.
 #[derive(Clone, Debug)]
 pub struct Workload {
     random: Random,
     keys: Range<u32>,
-    popularity: Popularity,
+    sampler: Sampler,
 }
 
 impl Workload {
-    /// Operations on the keys of `keys`.
+    /// Operations on the keys of `keys`, drawn by `dist`.
     ///
     /// # Panics
     /// When there is no key.
-    pub fn new(keys: Range<u32>, popularity: Popularity, random: Random) -> Self {
+    pub fn new(keys: Range<u32>, dist: KeysDist, mut random: Random) -> Self {
         assert!(!keys.is_empty(), "a workload without keys");
-        Self { random, keys, popularity }
+        let sampler = Sampler::new(dist, keys.len() as u64, random.next_u64());
+        Self { random, keys, sampler }
     }
     /// The kind of the next operation.
     pub fn draw_kind(&mut self, mix: Mix) -> Kind {
@@ -77,10 +72,8 @@ impl Workload {
     }
     /// A key for the next operation; may be asked again when the key will not do.
     pub fn draw_key(&mut self) -> u32 {
-        match self.popularity {
-            // Below the number of keys, which has 32 bits.
-            Popularity::Uniform => self.keys.start + self.random.below(self.keys.len() as u64) as u32,
-        }
+        // Below the number of keys, which has 32 bits.
+        self.keys.start + self.sampler.draw(&mut self.random, self.keys.len() as u64) as u32
     }
     /// The keys.
     pub fn keys(&self) -> Range<u32> {
@@ -136,7 +129,7 @@ mod tests {
 
     #[test]
     fn uniform_keys_are_all_drawn_about_as_often() {
-        let mut workload = Workload::new(5..15, Popularity::Uniform, Random::new(1, 2));
+        let mut workload = Workload::new(5..15, KeysDist::Uniform, Random::new(1, 2));
         let mut count = [0_u32; 10];
         for _ in 0..50_000 {
             count[(workload.draw_key() - 5) as usize] += 1;
@@ -146,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_mix_has_its_share_of_reads() {
-        let mut workload = Workload::new(0..1, Popularity::Uniform, Random::new(1, 3));
+        let mut workload = Workload::new(0..1, KeysDist::Uniform, Random::new(1, 3));
         let reads = (0..100_000).filter(|_| workload.draw_kind(Mix::ReadShare(0.3)) == Kind::Read).count();
         assert!((29_000..31_000).contains(&reads), "{reads}");
         assert!((0..100).all(|_| workload.draw_kind(Mix::ReadShare(0.0)) == Kind::Write));

@@ -22,6 +22,9 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused(&["--target", "localhost:1", "--rate", "0"], "--rate");
     refused(&["--target", "localhost:1", "--rate", "many"], "--rate");
     refused(&["--target", "localhost:1", "--value-size", "8"], "--value-size");
+    refused(&["--target", "localhost:1", "--value-size", "uniform:8:100"], "40..=");
+    refused(&["--target", "localhost:1", "--value-size", "large"], "zipfian:A:B");
+    refused(&["--target", "localhost:1", "--keys-dist", "pareto"], "hotspot");
     refused(&["--target", "localhost:1", "--read-share", "2"], "--read-share");
     refused(&["--target", "localhost:1", "--duration", "soon"], "--duration");
     refused(&["--target", "localhost:1", "--sessions", "maybe"], "--sessions");

@@ -34,7 +34,7 @@ use crate::random::Random;
 use crate::report::Phase;
 use crate::schedule::Schedule;
 use crate::value::ValueWriter;
-use crate::workload::{KeyNames, Kind, Mix, Popularity, Workload};
+use crate::workload::{KeyNames, Kind, Mix, Workload};
 use link::{Link, State};
 use op::{OpId, OpTable};
 use route::Routes;
@@ -204,9 +204,9 @@ impl Driver {
             routes.learn(node.node, &topology, |_| true, now_ns);
         }
         Self {
-            workload: Workload::new(keys, Popularity::Uniform, Random::new(options.seed, u64::from(thread))),
+            workload: Workload::new(keys, options.keys_dist, Random::new(options.seed, u64::from(thread))),
             names,
-            values: ValueWriter::new(options.value_size as usize, run),
+            values: ValueWriter::new(&options.value_size, run),
             ledger,
             groups,
             to_open: sessions.missing(),

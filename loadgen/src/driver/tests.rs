@@ -31,7 +31,7 @@ fn options() -> Options {
         warmup: Duration::from_millis(200),
         connections: 6,
         inflight: 8,
-        value_size: 64,
+        value_size: 64.into(),
         keys: 500,
         timeout: Duration::from_secs(2),
         stall: Duration::from_millis(300),

@@ -17,7 +17,7 @@ fn options(servers: &FakeServers) -> Options {
         warmup: Duration::from_millis(100),
         connections: 6,
         inflight: 16,
-        value_size: 200,
+        value_size: 200.into(),
         keys: 300,
         timeout: Duration::from_secs(5),
         stall: Duration::from_secs(2),
