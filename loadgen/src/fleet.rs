@@ -259,7 +259,8 @@ impl Drop for Fleet<'_> {
 
 fn merge(phase: Phase, seconds: &[Second]) -> Progress {
     let mut latencies = Latencies::default();
-    seconds.iter().for_each(|second| latencies.add(&second.latencies));
+    let kinds = seconds.iter().flat_map(|second| &second.kinds);
+    kinds.filter_map(|kind| kind.latencies.as_deref()).for_each(|counted| latencies.add(counted));
     let sum = |count: fn(&Second) -> u64| seconds.iter().map(count).sum::<u64>();
     let span_ns = seconds.iter().map(|second| second.end_ns - second.start_ns).max().unwrap_or(0).max(1);
     let since_ns = seconds.iter().map(|second| second.end_ns - second.phase_start_ns).max().unwrap_or(0);

@@ -4,6 +4,7 @@ use crate::error::LoadError;
 use crate::keys::KeysDist;
 use crate::sizes::ValueSizes;
 use crate::value;
+use crate::workload::{Kind, Mix, Ycsb};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,12 +66,16 @@ pub struct Options {
     /// Share of reads, 0 to 1, in one mixed phase; without it a phase of writes and then a phase of reads are run
     #[arg(long, value_name = "SHARE")]
     pub read_share: Option<f64>,
+    /// A mix of YCSB by name, with the key distribution that belongs to it
+    #[arg(long, value_enum, conflicts_with = "read_share")]
+    pub workload: Option<Ycsb>,
     /// Keys; every one is written once before the load begins
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     pub keys: u32,
-    /// How keys are drawn: uniform, zipfian[:theta], latest[:theta] or hotspot:FRACTION_KEYS:FRACTION_OPS
-    #[arg(long, value_name = "NAME", default_value = "uniform")]
-    pub keys_dist: KeysDist,
+    /// How keys are drawn: uniform, zipfian[:theta], latest[:theta] or hotspot:FRACTION_KEYS:FRACTION_OPS;
+    /// without it uniform, or what the workload says
+    #[arg(long, value_name = "NAME")]
+    pub keys_dist: Option<KeysDist>,
     /// What the name of every key begins with
     #[arg(long, value_name = "TEXT", default_value = "load:")]
     pub key_prefix: String,
@@ -123,7 +128,8 @@ impl Default for Options {
             value_size: ValueSizes::default(),
             read_share: None,
             keys: 100_000,
-            keys_dist: KeysDist::Uniform,
+            workload: None,
+            keys_dist: None,
             key_prefix: "load:".to_owned(),
             sessions: Switch::On,
             no_audit: false,
@@ -152,6 +158,18 @@ pub const THREADS_MAX: u32 = 64;
 pub const PHASE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Options {
+    /// The mix of each measured phase, in order.
+    pub fn mixes(&self) -> Vec<Mix> {
+        match (self.workload, self.read_share) {
+            (Some(ycsb), _) => vec![Mix::Ycsb(ycsb)],
+            (None, Some(share)) => vec![Mix::ReadShare(share)],
+            (None, None) => vec![Mix::Only(Kind::Write), Mix::Only(Kind::Read)],
+        }
+    }
+    /// How keys are drawn.
+    pub fn keys_dist(&self) -> KeysDist {
+        self.keys_dist.unwrap_or_else(|| self.workload.map_or(KeysDist::Uniform, Ycsb::keys_dist))
+    }
     /// Whether a run with these options can be done; the error says in one sentence what to change.
     pub fn check(&self) -> Result<(), LoadError> {
         let refuse = |sentence: String| Err(LoadError::Options(sentence));
@@ -190,6 +208,9 @@ impl Options {
         }
         if self.read_share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return refuse("--read-share must lie between 0 and 1".into());
+        }
+        if self.read_share.is_some() && self.workload.is_some() {
+            return refuse("--read-share and --workload both name a mix: give one of them".into());
         }
         if !(1..=KEYS_MAX).contains(&self.keys) {
             return refuse(format!("--keys {} is outside 1..={KEYS_MAX}", self.keys));
@@ -300,6 +321,7 @@ mod tests {
         refused(&|o| o.value_size = ValueSizes::Weights(vec![(50, 1.0), (2, 1.0)]), "--value-size");
         refused(&|o| o.read_share = Some(1.5), "--read-share");
         refused(&|o| o.read_share = Some(f64::NAN), "--read-share");
+        refused(&|o| (o.read_share, o.workload) = (Some(0.5), Some(Ycsb::A)), "--workload");
         refused(&|o| o.keys = 0, "--keys");
         refused(&|o| o.keys = KEYS_MAX + 1, "--keys");
         refused(&|o| o.key_prefix = "k".repeat(129), "--key-prefix");

@@ -172,6 +172,9 @@ pub struct GeneratorReport {
     pub cpu_us_per_request: Option<f64>,
     /// Connections that were made anew.
     pub reconnects: u64,
+    /// Keys that were drawn and passed over because a write of the key was under way: at most one write of a key is. Where
+    /// they are many, the load was less skewed than was asked for.
+    pub keys_redrawn: u64,
     /// Requests that were sent again, each time counted.
     pub retries: u64,
     /// Replies that came after their request had been given up.
@@ -183,7 +186,7 @@ pub struct GeneratorReport {
 pub struct Report {
     /// Version of this layout: 1.
     pub schema: u32,
-    /// By operation, `write` and `read`; only those that were measured.
+    /// By operation, `write`, `read`, `insert` and `read_modify_write`; only those that were measured.
     pub operations: BTreeMap<String, OperationReport>,
     /// What the audit found; `null` when it was not asked for.
     pub audit: Option<AuditReport>,
@@ -224,7 +227,7 @@ impl Report {
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "{:<6} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
+            "{:<17} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
             "", "offered/s", "achieved/s", "p50", "p90", "p99", "p99.9", "max", "errors", "unknown", "verify"
         );
         // In the order of the phases, not of the alphabet.
@@ -232,7 +235,7 @@ impl Report {
         for (name, operation) in in_order {
             let _ = writeln!(
                 out,
-                "{:<6} {:>11.0} {:>11.0} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
+                "{:<17} {:>11.0} {:>11.0} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
                 name,
                 operation.offered_per_s,
                 operation.achieved_per_s,

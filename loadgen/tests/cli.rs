@@ -25,6 +25,8 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused(&["--target", "localhost:1", "--value-size", "uniform:8:100"], "40..=");
     refused(&["--target", "localhost:1", "--value-size", "large"], "zipfian:A:B");
     refused(&["--target", "localhost:1", "--keys-dist", "pareto"], "hotspot");
+    refused(&["--target", "localhost:1", "--workload", "e"], "--workload");
+    refused(&["--target", "localhost:1", "--workload", "a", "--read-share", "0.5"], "--read-share");
     refused(&["--target", "localhost:1", "--read-share", "2"], "--read-share");
     refused(&["--target", "localhost:1", "--duration", "soon"], "--duration");
     refused(&["--target", "localhost:1", "--sessions", "maybe"], "--sessions");
@@ -47,6 +49,8 @@ fn help_names_every_flag_and_is_no_error() {
         "--closed",
         "--value-size",
         "--read-share",
+        "--workload",
+        "--keys-dist",
         "--keys",
         "--sessions",
         "--no-audit",

@@ -8,8 +8,9 @@ use super::op::{Op, OpId, Spot, Stage, Work};
 use super::tally::End;
 use super::{Active, Driver};
 use crate::history::{Event, Outcome};
-use crate::ledger::{Fault, Seen, Violation};
+use crate::ledger::{Fault, Seen, Violation, WriteTicket};
 use crate::value::{self, Stamp};
+use crate::workload::Kind;
 use synod_net::ProtocolError;
 use synod_net::binary::{Failure, ResponseBody, ResponseBodyRef, ResponseRef};
 use synod_types::{ErrorKind, Reply, Version};
@@ -204,7 +205,7 @@ impl Driver {
     /// The write is over.
     pub(super) fn end_write(&mut self, id: OpId, fate: WriteFate, now_ns: u64) {
         let mut op = self.ops.remove(id).expect("an operation ends once");
-        let work = std::mem::replace(&mut op.work, Work::Read { ticket: None });
+        let work = std::mem::replace(&mut op.work, Work::Read { ticket: None, then: None });
         let Work::Write { ticket, place } = work else { panic!("a read ended as a write") };
         if let Some(place) = place {
             self.sessions.finish(op.group, place);
@@ -238,13 +239,17 @@ impl Driver {
         };
         self.record(event);
         let end = self.judge(told, end, op.stage);
-        self.close(&op, crate::workload::Kind::Write, end, now_ns);
+        if op.kind == Some(Kind::Insert) {
+            self.workload.inserted(op.key);
+        }
+        self.close(&op, end, now_ns);
     }
 
     /// The read is over.
     pub(super) fn end_read(&mut self, id: OpId, fate: ReadFate, now_ns: u64) {
-        let op = self.ops.remove(id).expect("an operation ends once");
-        let Work::Read { ticket } = op.work else { panic!("a write ended as a read") };
+        let mut op = self.ops.remove(id).expect("an operation ends once");
+        let work = std::mem::replace(&mut op.work, Work::Read { ticket: None, then: None });
+        let Work::Read { ticket, then } = work else { panic!("a write ended as a read") };
         let key = op.key;
         let mut event = self.event(&op, false, now_ns);
         let is_audit = op.stage == Stage::Audit;
@@ -279,7 +284,32 @@ impl Driver {
             }
         };
         self.record(event);
-        self.close(&op, crate::workload::Kind::Read, end, now_ns);
+        match (then, end) {
+            (None, _) => self.close(&op, end, now_ns),
+            (Some(ticket), End::Good { .. }) => self.write_after_read(op, ticket, now_ns),
+            (Some(ticket), _) => {
+                // It was never sent, so no read can have seen it.
+                let told = self.ledger.refuse(ticket);
+                let end = self.judge(told, end, op.stage);
+                self.close(&op, end, now_ns);
+            }
+        }
+    }
+
+    /// The second part of a read-modify-write: planned when the first was, under the same deadline.
+    fn write_after_read(&mut self, read: Op, ticket: WriteTicket, now_ns: u64) {
+        let work = Work::Write { ticket, place: None };
+        let op = Op {
+            work,
+            first_sent_ns: 0,
+            sent_ns: 0,
+            attempts: 0,
+            doubtful: false,
+            spot: Spot::Moving,
+            ..read
+        };
+        let id = self.ops.insert(op);
+        self.dispatch(id, now_ns);
     }
 
     /// What the ledger says outweighs how the operation seemed to end.
@@ -299,9 +329,10 @@ impl Driver {
         End::VerifyFailure
     }
 
-    fn close(&mut self, op: &Op, kind: crate::workload::Kind, end: End, now_ns: u64) {
+    fn close(&mut self, op: &Op, end: End, now_ns: u64) {
+        let kind = op.kind.expect("what is closed is part of the load");
         self.load_open -= 1;
-        self.second.count(end);
+        self.second.count(kind, end);
         if end == End::VerifyFailure && op.stage != Stage::Audit {
             self.tally.verify_failures += 1;
         }

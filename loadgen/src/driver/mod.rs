@@ -26,7 +26,7 @@ mod tally;
 mod tests;
 
 pub use route::{Endpoint, spread};
-pub use tally::{AuditTally, KindTally, Second, Tally};
+pub use tally::{AuditTally, KindSecond, KindTally, Second, Tally};
 
 use crate::ledger::Ledger;
 use crate::options::{Options, Switch};
@@ -184,7 +184,7 @@ impl Driver {
     /// A machine at rest; `ledger` holds the keys of this thread, and what was written to them before.
     pub fn new(setup: Setup, ledger: Ledger, now_ns: u64) -> Self {
         let Setup { options, thread, run, topology, endpoints, connections, with_history } = setup;
-        let keys = crate::workload::share_of_keys(options.keys, thread, options.threads);
+        let keys = ledger.range();
         let names = KeyNames::new(&options.key_prefix);
         let mut name = Vec::new();
         let group_of_key = |key| {
@@ -204,7 +204,7 @@ impl Driver {
             routes.learn(node.node, &topology, |_| true, now_ns);
         }
         Self {
-            workload: Workload::new(keys, options.keys_dist, Random::new(options.seed, u64::from(thread))),
+            workload: Workload::new(keys, options.keys_dist(), Random::new(options.seed, u64::from(thread))),
             names,
             values: ValueWriter::new(&options.value_size, run),
             ledger,
@@ -379,7 +379,7 @@ impl Driver {
             Active::Load { end_ns, .. } if now_ns >= *end_ns => Phase::Drain,
             Active::Load { mix: Mix::Only(Kind::Write), .. } => Phase::Write,
             Active::Load { mix: Mix::Only(Kind::Read), .. } => Phase::Read,
-            Active::Load { mix: Mix::ReadShare(_), .. } => Phase::Mixed,
+            Active::Load { mix: Mix::Only(_) | Mix::ReadShare(_) | Mix::Ycsb(_), .. } => Phase::Mixed,
         }
     }
 

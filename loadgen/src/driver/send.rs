@@ -179,14 +179,14 @@ impl Driver {
         let is_first = op.first_sent_ns == 0;
         if is_first {
             op.first_sent_ns = now_ns;
-            if op.stage == Stage::Measured {
+            if !std::mem::replace(&mut op.late_noted, true) && op.stage == Stage::Measured {
                 self.tally.late.record_ns(now_ns.saturating_sub(op.planned_ns));
             }
         }
         let out = &mut target.out;
         match &mut op.work {
             Work::OpenSession { .. } => binary::encode_open_session(out, id.to_wire(), op.group),
-            Work::Read { ticket } => {
+            Work::Read { ticket, .. } => {
                 *ticket = Some(self.ledger.begin_read(op.key));
                 self.names.write(&mut self.name, op.key);
                 let command = Command::plain(self.name.as_slice(), Action::Get);
@@ -267,11 +267,13 @@ impl Driver {
         {
             let op = Op {
                 work: Work::OpenSession { lane },
+                kind: None,
                 key: 0,
                 group,
                 stage: Stage::Preload,
                 planned_ns: now_ns,
                 deadline_ns: now_ns + ns(self.options.timeout),
+                late_noted: true,
                 first_sent_ns: 0,
                 sent_ns: 0,
                 attempts: 0,

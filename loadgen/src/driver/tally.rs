@@ -45,6 +45,28 @@ pub(super) enum End {
     VerifyFailure,
 }
 
+/// The operations of one kind in a second.
+#[derive(Clone, Debug, Default)]
+pub struct KindSecond {
+    /// Begun.
+    pub offered: u64,
+    /// Answered well.
+    pub achieved: u64,
+    /// Latencies of what was answered well; `None` when nothing was. Boxed and absent because most seconds know one kind.
+    pub latencies: Option<Box<Latencies>>,
+}
+
+impl KindSecond {
+    /// Adds what another thread counted in the same second.
+    pub fn add(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.achieved += other.achieved;
+        if let Some(latencies) = &other.latencies {
+            self.latencies.get_or_insert_default().add(latencies);
+        }
+    }
+}
+
 /// One second, or what there was of it.
 #[derive(Clone, Debug)]
 pub struct Second {
@@ -68,8 +90,8 @@ pub struct Second {
     pub verify_failures: u64,
     /// Open at the end.
     pub outstanding: u64,
-    /// Latencies of what was answered well.
-    pub latencies: Latencies,
+    /// By [`Kind::index`].
+    pub kinds: [KindSecond; Kind::COUNT],
 }
 
 impl Second {
@@ -85,14 +107,16 @@ impl Second {
             unknown: 0,
             verify_failures: 0,
             outstanding: 0,
-            latencies: Latencies::default(),
+            kinds: Default::default(),
         }
     }
-    pub(super) fn count(&mut self, end: End) {
+    pub(super) fn count(&mut self, kind: Kind, end: End) {
         match end {
             End::Good { latency_ns } => {
                 self.achieved += 1;
-                self.latencies.record_ns(latency_ns);
+                let counted = &mut self.kinds[kind.index()];
+                counted.achieved += 1;
+                counted.latencies.get_or_insert_default().record_ns(latency_ns);
             }
             End::Error => self.errors += 1,
             End::Unknown => self.unknown += 1,
@@ -129,9 +153,9 @@ impl AuditTally {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// The measured phases, by [`Kind::index`].
-    pub measured: [KindTally; 2],
+    pub measured: [KindTally; Kind::COUNT],
     /// Measured time in which operations of this kind were planned, by [`Kind::index`].
-    pub measured_ns: [u64; 2],
+    pub measured_ns: [u64; Kind::COUNT],
     /// Requests of warm-up and measured phases, whatever became of them.
     pub load_requests: u64,
     /// How late requests of the measured phases left.
@@ -144,6 +168,8 @@ pub struct Tally {
     pub findings: Vec<String>,
     /// The audit.
     pub audit: AuditTally,
+    /// Keys that were drawn and passed over, because a write of the key was under way.
+    pub keys_redrawn: u64,
     /// Requests sent again.
     pub retries: u64,
     /// Connections made anew.
@@ -188,6 +214,7 @@ impl Tally {
         ours.invented += theirs.invented;
         ours.corrupt += theirs.corrupt;
         ours.unread += theirs.unread;
+        self.keys_redrawn += other.keys_redrawn;
         self.retries += other.retries;
         self.reconnects += other.reconnects;
         self.replies_late += other.replies_late;

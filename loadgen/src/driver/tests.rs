@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::fake::{After, FakeCluster, Faults, ServerEnd};
+use crate::workload::Ycsb;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -229,7 +230,7 @@ fn a_sound_cluster_is_found_sound_and_every_planned_request_is_made() {
     assert_eq!(achieved, 2000);
     let in_time: u64 = tally.measured.iter().map(|kind| kind.achieved_in_time).sum();
     assert!((1990..=2010).contains(&in_time), "{in_time}");
-    assert_eq!(tally.measured_ns, [1000 * MS; 2]);
+    assert_eq!(tally.measured_ns, [1000 * MS, 1000 * MS, 0, 0]);
     assert_eq!(tally.verify_failures, 0, "{:?}", tally.findings);
     assert_eq!(tally.audit, AuditTally { keys: 500, ..AuditTally::default() });
     assert_eq!(tally.error_kinds, BTreeMap::new());
@@ -461,7 +462,7 @@ fn with_no_cluster_left_the_load_still_ends_and_the_ledger_is_truthful() {
 fn an_overloaded_open_loop_counts_from_the_planned_time() {
     // Two requests at a time, about 2 ms each: a thousand per second at most, of four thousand offered.
     let told = Options { rate: 4000, connections: 3, inflight: 1, ..options() };
-    for kind in Kind::ALL {
+    for kind in [Kind::Write, Kind::Read] {
         let (tally, _) = World::run(told.clone(), Faults::default(), 15, Mix::Only(kind));
         assert_sums(&tally);
         let counted = &tally.measured[kind.index()];
@@ -547,6 +548,42 @@ fn one_key_for_all_is_written_one_at_a_time_and_loses_nothing() {
     assert_eq!(tally.verify_failures, 0, "{:?}", tally.findings);
     assert!(ledger.acked() > 50);
     assert_eq!(tally.audit.keys, 1);
+}
+
+#[test]
+fn every_workload_and_every_size_is_audited() {
+    let sizes: crate::sizes::ValueSizes = "40:1,64:1,900:1".parse().expect("good");
+    for (workload, seed) in [(Ycsb::A, 1), (Ycsb::B, 2), (Ycsb::C, 3), (Ycsb::D, 4), (Ycsb::F, 5)] {
+        let told = Options { workload: Some(workload), value_size: sizes.clone(), ..options() };
+        let (tally, ledger) = World::run(told.clone(), Faults::default(), seed, Mix::Ycsb(workload));
+        assert_sums(&tally);
+        assert_eq!(tally.verify_failures, 0, "{:?}", tally.findings);
+        for kind in Kind::ALL {
+            let (share, counted) = (workload.share(kind), &tally.measured[kind.index()]);
+            assert!((counted.achieved as f64 / 2000.0 - share).abs() < 0.04, "{workload:?}: {counted:?}");
+            assert_eq!(tally.measured_ns[kind.index()] > 0, share > 0.0);
+        }
+        let inserted = u64::from(ledger.range().end) - 500;
+        assert!(inserted >= tally.measured[Kind::Insert.index()].achieved);
+        assert_eq!(tally.audit, AuditTally { keys: 500 + inserted, ..AuditTally::default() });
+        let (tally, _) = World::run(told, trouble(), seed + 10, Mix::Ycsb(workload));
+        assert_sums(&tally);
+        assert_eq!((tally.verify_failures, tally.audit.missing()), (0, 0), "{:?}", tally.findings);
+    }
+}
+
+#[test]
+fn a_read_modify_write_is_one_operation_with_the_latency_of_both_parts() {
+    let told = Options { workload: Some(Ycsb::F), ..options() };
+    let (tally, ledger) = World::run(told.clone(), Faults::default(), 31, Mix::Ycsb(Ycsb::F));
+    let [_, reads, _, both] = &tally.measured;
+    let (read_us, both_us) = (reads.latencies.quantile_us(0.5), both.latencies.quantile_us(0.5));
+    assert!(both_us * 10 > read_us * 16, "{read_us} us and {both_us} us");
+    assert!(ledger.acked() >= 500 + both.achieved);
+    assert!(tally.late.quantile_us(0.99) <= 1000, "only the first part is late or not");
+    let lost = Faults { lose_write: 20, ..Faults::default() };
+    let (tally, _) = World::run(told, lost, 32, Mix::Ycsb(Ycsb::F));
+    assert!(tally.audit.stale > 0, "its writes are audited: {:?}", tally.audit);
 }
 
 #[test]

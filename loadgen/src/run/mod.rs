@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::random::mix;
 use crate::report::{AuditReport, GeneratorReport, OperationReport, Progress, Report};
-use crate::workload::{Kind, Mix, share_of_keys};
+use crate::workload::{Kind, keys_of_thread};
 use std::time::Duration;
 
 /// A phase of load begins this long after it was ordered, so that all threads begin together.
@@ -114,9 +114,8 @@ fn perform(
     let cluster = Cluster::find(options)?;
     let before = cluster.statuses();
     let run = mix(options.seed ^ mix(monotonic_ns()) ^ mix(u64::from(std::process::id())));
-    let ledgers: Vec<_> = (0..options.threads)
-        .map(|thread| Ledger::new(share_of_keys(options.keys, thread, options.threads)))
-        .collect();
+    let ledgers: Vec<_> =
+        (0..options.threads).map(|thread| Ledger::new(keys_of_thread(options, thread))).collect();
     let mut fleet = Fleet::start(options, &cluster, run, ledgers, stop)?;
     let done = perform_parts(options, stop, with_audit, &mut fleet, progress);
     let (tally, ledgers) = fleet.end()?;
@@ -145,11 +144,7 @@ fn perform_parts(
     let bound = all_keys_bound(options);
     let until_ns = monotonic_ns() + nanos(bound);
     fleet.perform(Order::Preload { until_ns }, bound, progress)?;
-    let mixes = match options.read_share {
-        Some(share) => vec![Mix::ReadShare(share)],
-        None => vec![Mix::Only(Kind::Write), Mix::Only(Kind::Read)],
-    };
-    for mix in mixes {
+    for mix in options.mixes() {
         if stop.is_wanted() {
             break;
         }
@@ -203,6 +198,7 @@ fn report_of(options: &Options, tally: &Tally) -> Report {
                 .filter(|_| tally.load_requests > 0)
                 .map(|cpu_ns| cpu_ns as f64 / 1e3 / tally.load_requests as f64),
             reconnects: tally.reconnects,
+            keys_redrawn: tally.keys_redrawn,
             retries: tally.retries,
             replies_late: tally.replies_late,
         },
