@@ -103,6 +103,9 @@ pub struct Options {
     /// Write the report as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the latencies of each second and operation to this file, an HdrHistogram V2 interval log
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
     /// Write every operation to this file, one JSON object per line, for a linearizability checker
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
@@ -139,6 +142,7 @@ impl Default for Options {
             stall: Duration::from_secs(5),
             patience: Duration::from_secs(60),
             json: None,
+            hdr: None,
             history: None,
             data_dir: None,
             durability: None,

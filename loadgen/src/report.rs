@@ -2,6 +2,7 @@
 
 use crate::histogram::Latencies;
 use crate::options::Options;
+use crate::series::{self, Percentile, SecondReport};
 use crate::workload::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +29,10 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether its figures are in the table.
+    pub const fn is_measured(self) -> bool {
+        matches!(self, Self::Write | Self::Read | Self::Mixed)
+    }
     /// The word in tables and lines.
     pub const fn name(self) -> &'static str {
         match self {
@@ -93,6 +98,7 @@ impl Progress {
 
 /// What became of one kind of operation in the measured phases.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct OperationReport {
     /// Requests that were planned (closed loop: begun).
     pub offered: u64,
@@ -118,6 +124,10 @@ pub struct OperationReport {
     pub unknown: u64,
     /// Replies that contradict what was acknowledged, or whose bytes are not what was written.
     pub verify_failures: u64,
+    /// Latency by percentile.
+    pub percentiles: Vec<Percentile>,
+    /// The measured phase, second by second.
+    pub seconds: Vec<SecondReport>,
 }
 
 impl OperationReport {
@@ -128,6 +138,7 @@ impl OperationReport {
         self.p99_us = latencies.quantile_us(0.99);
         self.p999_us = latencies.quantile_us(0.999);
         self.max_us = latencies.max_us();
+        self.percentiles = series::percentiles(latencies);
     }
 }
 
@@ -161,6 +172,7 @@ impl AuditReport {
 
 /// How the generator itself did: figures of a generator that is late say little about its target.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct GeneratorReport {
     /// How long after its planned time a request left, median. Waiting for the cap on outstanding requests counts.
     pub late_p50_us: u64,
@@ -168,6 +180,14 @@ pub struct GeneratorReport {
     pub late_p99_us: u64,
     /// The same, longest.
     pub late_max_us: u64,
+    /// How late requests were taken from the schedule, 99th percentile, waiting for the target left out: the generator's own.
+    pub own_late_p99_us: u64,
+    /// Whether the generator was the bottleneck: see [`crate::saturation`].
+    pub saturated: bool,
+    /// Why, in words.
+    pub warning: Option<String>,
+    /// Processor time over the time that passed, of the busiest generator thread and phase, where the system tells.
+    pub cpu_share: Option<f64>,
     /// Processor time of the generator threads per measured request, where the system tells.
     pub cpu_us_per_request: Option<f64>,
     /// Connections that were made anew.
@@ -282,6 +302,9 @@ impl Report {
             generator.retries,
             generator.reconnects,
         );
+        if let Some(warning) = &generator.warning {
+            let _ = writeln!(out, "WARNING {warning}");
+        }
         let _ = writeln!(out, "{}; kernel {}; filesystem {}", self.cpu, self.kernel, self.filesystem);
         if !self.error_kinds.is_empty() {
             let kinds: Vec<_> =
@@ -351,6 +374,8 @@ mod tests {
             "errors",
             "unknown",
             "verify_failures",
+            "percentiles",
+            "seconds",
         ];
         expected.sort_unstable();
         assert_eq!(names(&json["operations"]["write"]), expected);
@@ -409,6 +434,9 @@ mod tests {
         bad.findings.push("key 7 is gone".into());
         assert!(bad.table().contains("audit   FAILED"));
         assert!(bad.table().contains("FOUND key 7 is gone"));
+        assert!(!bad.table().contains("WARNING"));
+        bad.generator.warning = Some("too slow".into());
+        assert!(bad.table().contains("WARNING too slow"));
     }
 
     #[test]

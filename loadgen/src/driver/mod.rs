@@ -26,7 +26,7 @@ mod tally;
 mod tests;
 
 pub use route::{Endpoint, spread};
-pub use tally::{AuditTally, KindSecond, KindTally, Second, Tally};
+pub use tally::{AuditTally, KindSecond, KindTally, Measured, Second, Tally};
 
 use crate::ledger::Ledger;
 use crate::options::{Options, Switch};
@@ -92,6 +92,8 @@ pub enum Order {
     Load {
         /// Of what.
         mix: Mix,
+        /// Requests per second of all threads together; without meaning in the closed loop.
+        rate_per_s: u64,
         /// When it begins.
         start_ns: u64,
         /// When the warm-up ends.
@@ -168,6 +170,8 @@ pub struct Driver {
     phase_start_ns: u64,
     second: Second,
     seconds: Vec<Second>,
+    /// Until then the schedule waited for the target, not for this thread.
+    blocked_until_ns: u64,
     /// What the schedule had planned when the second began.
     planned_before: u64,
     tally: Tally,
@@ -227,6 +231,7 @@ impl Driver {
             phase_start_ns: now_ns,
             second: Second::new(Phase::Preload, now_ns, now_ns),
             seconds: Vec::new(),
+            blocked_until_ns: 0,
             planned_before: 0,
             tally: Tally::default(),
             history: with_history.then(Vec::new),
@@ -247,9 +252,10 @@ impl Driver {
         self.active = match order {
             Order::Open { until_ns } => Active::Open { until_ns },
             Order::Preload { until_ns } => Active::Preload { until_ns, next: self.workload.keys().start },
-            Order::Load { mix, start_ns, measured_ns, end_ns } => {
+            Order::Load { mix, rate_per_s, start_ns, measured_ns, end_ns } => {
                 assert!(start_ns <= measured_ns && measured_ns < end_ns, "the parts of a phase are in order");
-                let schedule = self.schedule(start_ns, end_ns);
+                let schedule = self.schedule(rate_per_s, start_ns, end_ns);
+                self.blocked_until_ns = 0;
                 Active::Load { mix, measured_ns, end_ns, schedule, held: None }
             }
             Order::Audit { until_ns } => {
@@ -351,9 +357,15 @@ impl Driver {
     pub fn history(&mut self) -> Option<&mut Vec<u8>> {
         self.history.as_mut()
     }
-    /// Counts processor time of the thread in a phase of load.
-    pub fn count_cpu(&mut self, cpu_ns: u64) {
+    /// Counts processor time of the thread in a phase of load that took `wall_ns`.
+    pub fn count_cpu(&mut self, cpu_ns: u64, wall_ns: u64) {
         *self.tally.cpu_ns.get_or_insert(0) += cpu_ns;
+        let share = cpu_ns as f64 / wall_ns.max(1) as f64;
+        self.tally.cpu_share = Some(self.tally.cpu_share.map_or(share, |before| before.max(share)));
+    }
+    /// What was measured since the last call.
+    pub fn take_measured(&mut self) -> Measured {
+        self.tally.take_measured()
     }
     /// The end: what was counted, and the ledger.
     pub fn finish(self) -> (Tally, Ledger) {
@@ -406,7 +418,8 @@ impl Driver {
             self.planned_before = planned;
         }
         let trouble = ended.errors + ended.unknown + ended.verify_failures > 0;
-        if trouble || now_ns - ended.start_ns >= SECOND_LEAST_NS {
+        ended.is_long = trouble || now_ns - ended.start_ns >= SECOND_LEAST_NS;
+        if ended.is_long || ended.achieved > 0 {
             self.seconds.push(ended);
         }
     }

@@ -24,12 +24,12 @@ pub(super) fn ns(duration: Duration) -> u64 {
 }
 
 impl Driver {
-    pub(super) fn schedule(&self, start_ns: u64, end_ns: u64) -> Option<Schedule> {
-        let Options { closed, rate, arrivals, threads, seed, .. } = self.options;
+    pub(super) fn schedule(&self, rate_per_s: u64, start_ns: u64, end_ns: u64) -> Option<Schedule> {
+        let Options { closed, arrivals, threads, seed, .. } = self.options;
         let span = Span {
             start_ns,
             end_ns,
-            rate_per_s: rate,
+            rate_per_s,
             thread: u64::from(self.thread),
             threads: u64::from(threads),
         };
@@ -128,6 +128,10 @@ impl Driver {
         while self.load_open < OPEN_MAX {
             let next = held.take().or_else(|| {
                 let planned_ns = schedule.take_due(now_ns)?;
+                if load.stage_at(planned_ns) == Stage::Measured {
+                    let since_ns = planned_ns.max(self.blocked_until_ns);
+                    self.tally.own_late.record_ns(now_ns.saturating_sub(since_ns));
+                }
                 Some((planned_ns, self.workload.draw_kind(load.mix)))
             });
             let Some((planned_ns, kind)) = next else { break };
@@ -139,6 +143,9 @@ impl Driver {
                 *held = Some((planned_ns, kind));
                 break;
             }
+        }
+        if held.is_some() || self.load_open >= OPEN_MAX {
+            self.blocked_until_ns = now_ns;
         }
         schedule.is_done() && held.is_none() && self.load_open == 0
     }

@@ -72,6 +72,8 @@ impl KindSecond {
 pub struct Second {
     /// The part of the run.
     pub phase: Phase,
+    /// Whether it is long enough to be shown as a second; parts of seconds at the ends of a phase are not.
+    pub is_long: bool,
     /// When this part began.
     pub phase_start_ns: u64,
     /// When this second began.
@@ -98,6 +100,7 @@ impl Second {
     pub(super) fn new(phase: Phase, phase_start_ns: u64, start_ns: u64) -> Self {
         Self {
             phase,
+            is_long: false,
             phase_start_ns,
             start_ns,
             end_ns: start_ns,
@@ -156,6 +159,9 @@ pub struct Tally {
     pub measured: [KindTally; Kind::COUNT],
     /// Measured time in which operations of this kind were planned, by [`Kind::index`].
     pub measured_ns: [u64; Kind::COUNT],
+    /// How late requests of the measured phases were taken from the schedule, but for the time in which the target had so
+    /// much to answer that nothing was taken: the generator's own lateness.
+    pub own_late: Latencies,
     /// Requests of warm-up and measured phases, whatever became of them.
     pub load_requests: u64,
     /// How late requests of the measured phases left.
@@ -178,9 +184,68 @@ pub struct Tally {
     pub replies_late: u64,
     /// Processor time of the thread in warm-up and measured phases, where the system tells.
     pub cpu_ns: Option<u64>,
+    /// The same over the time that passed, of the busiest thread and phase.
+    pub cpu_share: Option<f64>,
+}
+
+/// What a phase of load measured, apart from the rest so that phases can be told apart.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// As in [`Tally`].
+    pub measured: [KindTally; Kind::COUNT],
+    /// As in [`Tally`].
+    pub measured_ns: [u64; Kind::COUNT],
+    /// As in [`Tally`].
+    pub late: Latencies,
+    /// As in [`Tally`].
+    pub own_late: Latencies,
+    /// As in [`Tally`].
+    pub cpu_share: Option<f64>,
+}
+
+impl Measured {
+    /// Adds what another thread measured at the same time.
+    pub fn join(&mut self, other: &Self) {
+        for index in 0..Kind::COUNT {
+            self.measured[index].add(&other.measured[index]);
+            self.measured_ns[index] = self.measured_ns[index].max(other.measured_ns[index]);
+        }
+        self.add_lateness(other);
+    }
+    /// Adds what another phase measured.
+    pub fn follow(&mut self, other: &Self) {
+        for index in 0..Kind::COUNT {
+            self.measured[index].add(&other.measured[index]);
+            self.measured_ns[index] += other.measured_ns[index];
+        }
+        self.add_lateness(other);
+    }
+
+    fn add_lateness(&mut self, other: &Self) {
+        self.late.add(&other.late);
+        self.own_late.add(&other.own_late);
+        self.cpu_share = larger(self.cpu_share, other.cpu_share);
+    }
+}
+
+fn larger(one: Option<f64>, two: Option<f64>) -> Option<f64> {
+    match (one, two) {
+        (Some(one), Some(two)) => Some(one.max(two)),
+        (one, two) => one.or(two),
+    }
 }
 
 impl Tally {
+    /// What was measured since the last call; it is counted here no more.
+    pub(super) fn take_measured(&mut self) -> Measured {
+        Measured {
+            measured: std::mem::take(&mut self.measured),
+            measured_ns: std::mem::take(&mut self.measured_ns),
+            late: std::mem::take(&mut self.late),
+            own_late: std::mem::take(&mut self.own_late),
+            cpu_share: self.cpu_share.take(),
+        }
+    }
     pub(super) fn measured_mut(&mut self, kind: Kind) -> &mut KindTally {
         &mut self.measured[kind.index()]
     }
@@ -201,6 +266,8 @@ impl Tally {
         }
         self.load_requests += other.load_requests;
         self.late.add(&other.late);
+        self.own_late.add(&other.own_late);
+        self.cpu_share = larger(self.cpu_share, other.cpu_share);
         for (name, count) in &other.error_kinds {
             *self.error_kinds.entry(name).or_default() += count;
         }

@@ -178,7 +178,8 @@ impl World {
     fn load(&self, mix: Mix, length_ms: u64) -> Order {
         let start_ns = self.now_ns + 5 * MS;
         let measured_ns = start_ns + 200 * MS;
-        Order::Load { mix, start_ns, measured_ns, end_ns: measured_ns + length_ms * MS }
+        let rate_per_s = self.driver.options.rate;
+        Order::Load { mix, rate_per_s, start_ns, measured_ns, end_ns: measured_ns + length_ms * MS }
     }
     fn audit(&mut self) {
         // Trouble is over when the audit is made, as it is when a cluster has healed.
@@ -236,6 +237,7 @@ fn a_sound_cluster_is_found_sound_and_every_planned_request_is_made() {
     assert_eq!(tally.error_kinds, BTreeMap::new());
     assert_eq!((tally.retries, tally.reconnects, tally.replies_late), (0, 0, 0));
     assert!(ledger.acked() > 1000);
+    assert!(tally.own_late.count() == 2000 && tally.own_late.max_us() <= 1000, "{}", tally.own_late.max_us());
     assert!(tally.late.max_us() <= 1000, "sent within a step of their time: {}", tally.late.max_us());
 }
 
@@ -470,7 +472,25 @@ fn an_overloaded_open_loop_counts_from_the_planned_time() {
         assert!(counted.achieved_in_time < 3000, "a rate is what came in time: {}", counted.achieved_in_time);
         assert!(counted.latencies.quantile_us(0.99) > 200_000, "waiting counts");
         assert!(tally.late.quantile_us(0.99) > 200_000, "and is shown as lateness");
+        assert!(tally.own_late.quantile_us(0.99) <= 1000, "but not as the generator's own");
     }
+}
+
+#[test]
+fn a_generator_that_gets_no_turns_says_so() {
+    let mut world = World::new(options(), Faults::default(), 33);
+    world.open();
+    world.preload();
+    let order = world.load(Mix::Only(Kind::Read), 1000);
+    world.perform_with(order, |world| {
+        if world.random.below(20) == 0 {
+            world.now_ns += 30 * MS;
+        }
+    });
+    let measured = world.driver.take_measured();
+    let late_us = measured.own_late.quantile_us(0.99);
+    assert!(crate::saturation::warning(late_us, None).is_some(), "{late_us}");
+    assert_eq!(world.driver.take_measured().own_late.count(), 0, "taken once");
 }
 
 #[test]
@@ -678,7 +698,10 @@ fn seconds_tell_the_phase_and_the_offered_rate() {
     world.driver.take_seconds();
     let order = world.load(Mix::Only(Kind::Write), 2500);
     world.perform(order);
-    let seconds = world.driver.take_seconds();
+    let mut seconds = world.driver.take_seconds();
+    let achieved: u64 = seconds.iter().map(|second| second.achieved).sum();
+    assert_eq!(achieved, 2700 * 2, "parts of seconds are told too, for the interval log");
+    seconds.retain(|second| second.is_long);
     let phases: Vec<_> = seconds.iter().map(|second| second.phase).collect();
     assert_eq!(
         phases,

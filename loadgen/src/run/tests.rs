@@ -64,6 +64,36 @@ fn a_whole_run_over_sockets_passes_and_reports() {
 }
 
 #[test]
+fn seconds_and_interval_log_tell_the_same_as_the_table() {
+    let servers = FakeServers::start(2, 4, 11);
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("run.hlog");
+    let told = Options {
+        duration: Duration::from_millis(2100),
+        warmup: Duration::ZERO,
+        hdr: Some(path.clone()),
+        workload: Some(crate::workload::Ycsb::F),
+        threads: 2,
+        ..options(&servers)
+    };
+    let report = quietly(&told);
+    assert_eq!(report.operations.keys().collect::<Vec<_>>(), ["read", "read_modify_write"]);
+    let log = std::fs::read_to_string(&path).expect("it was written");
+    for (name, operation) in &report.operations {
+        let seconds = &operation.seconds;
+        assert!(
+            seconds.len() >= 2 && seconds.windows(2).all(|pair| pair[0].at_s < pair[1].at_s),
+            "{seconds:?}"
+        );
+        assert!(seconds.iter().all(|second| second.achieved_per_s > 300.0 && second.p50_us <= second.p99_us));
+        assert_eq!(operation.percentiles.last().map(|point| point.us), Some(operation.max_us));
+        let lines = log.lines().filter(|line| line.starts_with(&format!("Tag={name},"))).count();
+        assert!(lines >= 2, "{log}");
+    }
+    assert!(report.generator.cpu_share.is_none_or(|share| share > 0.0 && share <= 1.1));
+}
+
+#[test]
 fn trouble_on_the_wire_loses_nothing_and_ends() {
     let servers = FakeServers::start(3, 4, 2);
     let told = Options { read_share: Some(0.5), ..options(&servers) };
