@@ -321,6 +321,7 @@ fn merge(phase: Phase, seconds: &[Second]) -> Progress {
         unknown: sum(|second| second.unknown),
         verify_failures: sum(|second| second.verify_failures),
         outstanding: sum(|second| second.outstanding),
+        note: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::error::LoadError;
 use crate::keys::KeysDist;
 use crate::sizes::ValueSizes;
+use crate::slo::Slo;
 use crate::value;
 use crate::workload::{Kind, Mix, Ycsb};
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,15 @@ pub struct Options {
     /// A mix of YCSB by name, with the key distribution that belongs to it
     #[arg(long, value_enum, conflicts_with = "read_share")]
     pub workload: Option<Ycsb>,
+    /// Search the highest rate that holds the objectives of --slo, beginning with --rate
+    #[arg(long, conflicts_with = "closed")]
+    pub find_max: bool,
+    /// What --find-max must hold: p50, p90, p99 or p999 with a limit, such as p99=10ms; several with commas
+    #[arg(long, value_name = "P=TIME[,…]", value_delimiter = ',')]
+    pub slo: Vec<Slo>,
+    /// Least length of one step of --find-max, after a warm-up of at most a second
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub step: Duration,
     /// Keys; every one is written once before the load begins
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     pub keys: u32,
@@ -131,6 +141,9 @@ impl Default for Options {
             value_size: ValueSizes::default(),
             read_share: None,
             keys: 100_000,
+            find_max: false,
+            slo: Vec::new(),
+            step: Duration::from_secs(5),
             workload: None,
             keys_dist: None,
             key_prefix: "load:".to_owned(),
@@ -188,6 +201,19 @@ impl Options {
         }
         if self.duration.is_zero() || self.duration > PHASE_MAX {
             return refuse("--duration must be longer than nothing and at most a day".into());
+        }
+        if self.find_max != !self.slo.is_empty() {
+            return refuse(
+                "--find-max and --slo go together: give for example --find-max --slo p99=10ms".into(),
+            );
+        }
+        if self.find_max && self.closed {
+            return refuse(
+                "--find-max offers rates, which --closed does not have: leave one of them out".into(),
+            );
+        }
+        if self.step < Duration::from_millis(100) || self.step > PHASE_MAX {
+            return refuse("--step must be at least 100ms and at most a day".into());
         }
         if self.warmup > PHASE_MAX {
             return refuse("--warmup must be at most a day".into());
@@ -251,10 +277,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(split);
     let unit_s = match unit {
         "" | "s" => 1.0,
+        "us" => 1e-6,
         "ms" => 1e-3,
         "m" => 60.0,
         "h" => 3600.0,
-        _ => return Err(format!("unit {unit:?} is not one of ms, s, m, h")),
+        _ => return Err(format!("unit {unit:?} is not one of us, ms, s, m, h")),
     };
     let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a time such as 15s or 500ms"))?;
     Duration::try_from_secs_f64(number * unit_s).map_err(|_| format!("{text:?} is too long"))
@@ -292,6 +319,7 @@ mod tests {
         assert_eq!(parse_duration("15"), Ok(Duration::from_secs(15)));
         assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("250us"), Ok(Duration::from_micros(250)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         for bad in ["", "s", "1d", "1.2.3", "-1", "1e9", "99999999999999999999h"] {
             assert!(parse_duration(bad).is_err(), "{bad:?} was taken");
@@ -326,6 +354,11 @@ mod tests {
         refused(&|o| o.read_share = Some(1.5), "--read-share");
         refused(&|o| o.read_share = Some(f64::NAN), "--read-share");
         refused(&|o| (o.read_share, o.workload) = (Some(0.5), Some(Ycsb::A)), "--workload");
+        refused(&|o| o.find_max = true, "--slo");
+        refused(&|o| o.slo = vec!["p99=1ms".parse().expect("good")], "--find-max");
+        let slo = || vec!["p99=1ms".parse().expect("good")];
+        refused(&|o| (o.find_max, o.slo, o.closed) = (true, slo(), true), "--closed");
+        refused(&|o| o.step = Duration::ZERO, "--step");
         refused(&|o| o.keys = 0, "--keys");
         refused(&|o| o.keys = KEYS_MAX + 1, "--keys");
         refused(&|o| o.key_prefix = "k".repeat(129), "--key-prefix");

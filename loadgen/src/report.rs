@@ -2,6 +2,7 @@
 
 use crate::histogram::Latencies;
 use crate::options::Options;
+use crate::search::SearchReport;
 use crate::series::{self, Percentile, SecondReport};
 use crate::workload::Kind;
 use serde::{Deserialize, Serialize};
@@ -70,11 +71,33 @@ pub struct Progress {
     pub verify_failures: u64,
     /// Requests begun and not answered at its end.
     pub outstanding: u64,
+    /// Not a second but a remark, such as what a step of a search found: then the figures are 0.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 impl Progress {
+    /// A remark.
+    pub(crate) fn note(phase: Phase, note: String) -> Self {
+        Self {
+            phase,
+            elapsed_s: 0.0,
+            offered_per_s: 0.0,
+            achieved_per_s: 0.0,
+            p50_us: 0,
+            p99_us: 0,
+            errors: 0,
+            unknown: 0,
+            verify_failures: 0,
+            outstanding: 0,
+            note: Some(note),
+        }
+    }
     /// The line that a person reads.
     pub fn line(&self) -> String {
+        if let Some(note) = &self.note {
+            return note.clone();
+        }
         let mut line = format!(
             "{:<8}{:>5.0}s  offered {:>8.0}/s  achieved {:>8.0}/s  p50 {:>9}  p99 {:>9}  errors {}",
             self.phase.name(),
@@ -208,6 +231,9 @@ pub struct Report {
     pub schema: u32,
     /// By operation, `write`, `read`, `insert` and `read_modify_write`; only those that were measured.
     pub operations: BTreeMap<String, OperationReport>,
+    /// What the searches of `--find-max` found; then `operations` are those of the best steps.
+    #[serde(default)]
+    pub find_max: Vec<SearchReport>,
     /// What the audit found; `null` when it was not asked for.
     pub audit: Option<AuditReport>,
     /// Leader changes during the run over all groups; `null` when no node could be asked.
@@ -272,6 +298,10 @@ impl Report {
                     operation.verify_failures.to_string()
                 },
             );
+        }
+        for search in &self.find_max {
+            let objectives: Vec<_> = self.options.slo.iter().map(ToString::to_string).collect();
+            let _ = writeln!(out, "{}", search.line(&objectives.join(" ")));
         }
         let _ = match &self.audit {
             None => writeln!(out, "audit   not asked for"),
@@ -386,6 +416,7 @@ mod tests {
         let mut expected = vec![
             "schema",
             "operations",
+            "find_max",
             "audit",
             "leader_changes",
             "cpu",
@@ -452,6 +483,7 @@ mod tests {
             unknown: 0,
             verify_failures: 0,
             outstanding: 9,
+            note: None,
         };
         assert_eq!(
             quiet.line(),

@@ -35,6 +35,8 @@ pub(crate) struct Faults {
     pub(crate) forget_sessions: u64,
     /// No answer, connection kept.
     pub(crate) swallow: u64,
+    /// Every piece of a stream is answered this much later; on real sockets only.
+    pub(crate) delay_ms: u64,
     // ---------------------------------------------------------------------------------------------------------------
     /// A write is acknowledged and not executed.
     pub(crate) lose_write: u64,

@@ -1,11 +1,12 @@
 //! A run from end to end: find the cluster, preload, load, audit, report.
 
+mod find;
 #[cfg(test)]
 mod tests;
 
 use crate::clock::monotonic_ns;
 use crate::control::{self, Cluster};
-use crate::driver::{Measured, Order, Tally};
+use crate::driver::{Order, Tally};
 use crate::environment;
 use crate::error::LoadError;
 use crate::fleet::{Fleet, Stop, nanos};
@@ -14,9 +15,8 @@ use crate::options::Options;
 use crate::random::mix;
 use crate::report::{AuditReport, GeneratorReport, OperationReport, Progress, Report};
 use crate::saturation;
-use crate::series::SecondReport;
 use crate::workload::{Kind, keys_of_thread};
-use std::collections::BTreeMap;
+use find::Found;
 use std::time::Duration;
 
 /// A phase of load begins this long after it was ordered, so that all threads begin together.
@@ -123,10 +123,11 @@ fn perform(
     let done = perform_parts(options, stop, with_audit, &mut fleet, progress);
     let seconds = fleet.series().take();
     let (tally, ledgers) = fleet.end()?;
-    let measured = done?;
+    let mut found = done?;
+    found.seconds.extend(seconds);
     let after = cluster.statuses();
     let evidence = Evidence { run, ledgers };
-    let mut report = report_of(options, &tally, &measured, seconds);
+    let mut report = report_of(options, &tally, found);
     report.leader_changes = control::leader_changes(&before, &after);
     report.durability = options.durability.clone().unwrap_or_else(|| control::durability(&after));
     if with_audit {
@@ -143,13 +144,15 @@ fn perform_parts(
     with_audit: bool,
     fleet: &mut Fleet<'_>,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Measured, LoadError> {
+) -> Result<Found, LoadError> {
     perform_open(options, fleet, progress)?;
-    let mut measured = Measured::default();
     let bound = all_keys_bound(options);
     let until_ns = monotonic_ns() + nanos(bound);
     fleet.perform(Order::Preload { until_ns }, bound, progress)?;
-    for mix in options.mixes() {
+    let mut found =
+        if options.find_max { find::perform(options, stop, fleet, progress)? } else { Found::default() };
+    let mixes = if options.find_max { Vec::new() } else { options.mixes() };
+    for mix in mixes {
         if stop.is_wanted() {
             break;
         }
@@ -158,12 +161,12 @@ fn perform_parts(
         let end_ns = measured_ns + nanos(options.duration);
         let bound = HEAD_START + options.warmup + options.duration;
         let order = Order::Load { mix, rate_per_s: options.rate, start_ns, measured_ns, end_ns };
-        measured.follow(&fleet.perform(order, bound, progress)?);
+        found.measured.follow(&fleet.perform(order, bound, progress)?);
     }
     if with_audit {
         perform_audit(options, fleet, progress)?;
     }
-    Ok(measured)
+    Ok(found)
 }
 
 fn perform_open(
@@ -190,12 +193,8 @@ fn all_keys_bound(options: &Options) -> Duration {
     options.patience + Duration::from_millis(u64::from(options.keys))
 }
 
-fn report_of(
-    options: &Options,
-    tally: &Tally,
-    measured: &Measured,
-    mut seconds: BTreeMap<&'static str, Vec<SecondReport>>,
-) -> Report {
+fn report_of(options: &Options, tally: &Tally, found: Found) -> Report {
+    let Found { measured, mut seconds, searches } = found;
     let own_late_p99_us = measured.own_late.quantile_us(0.99);
     let warning = saturation::warning(own_late_p99_us, measured.cpu_share);
     let mut report = Report {
@@ -222,6 +221,7 @@ fn report_of(
             retries: tally.retries,
             replies_late: tally.replies_late,
         },
+        find_max: searches,
         options: options.clone(),
         ..Report::default()
     };

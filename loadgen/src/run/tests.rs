@@ -64,6 +64,39 @@ fn a_whole_run_over_sockets_passes_and_reports() {
 }
 
 #[test]
+fn find_max_ends_below_what_the_cluster_can_do() {
+    // One request at a time over one connection, each answered after 2 ms: 500 per second are what it can do.
+    let servers = FakeServers::start(1, 1, 12);
+    servers.set_faults(Faults { delay_ms: 2, ..Faults::default() });
+    let told = Options {
+        find_max: true,
+        slo: vec!["p99=40ms".parse().expect("good")],
+        step: Duration::from_millis(700),
+        rate: 150,
+        connections: 1,
+        inflight: 1,
+        keys: 20,
+        read_share: Some(0.5),
+        ..options(&servers)
+    };
+    let mut notes = Vec::new();
+    let report =
+        run(&told, &mut |progress| notes.extend(progress.note.clone())).expect("the run can be done");
+    let [search] = &report.find_max[..] else { panic!("one mix, one search: {:?}", report.find_max) };
+    let rate = search.rate_per_s.expect("some rate holds");
+    assert!(rate < 520, "{:?}", search.steps);
+    assert_eq!(notes.len(), search.steps.len());
+    assert!(search.steps.iter().any(|step| !step.held && !step.why.is_empty()));
+    assert!(report.table().contains("is the highest rate that holds p99=40ms"), "{}", report.table());
+    let offered: f64 = report.operations.values().map(|operation| operation.offered_per_s).sum();
+    assert!(
+        (offered / rate as f64 - 1.0).abs() < 0.05,
+        "the table is that of the best step: {offered} {rate}"
+    );
+    assert!(report.passed(), "{:?}", report.findings);
+}
+
+#[test]
 fn seconds_and_interval_log_tell_the_same_as_the_table() {
     let servers = FakeServers::start(2, 4, 11);
     let dir = tempfile::tempdir().expect("a temporary directory");
