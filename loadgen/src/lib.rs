@@ -43,7 +43,7 @@ pub mod zipf;
 
 pub use error::LoadError;
 pub use fleet::Stop;
-pub use options::{Arrivals, Options, Switch, parse_duration};
+pub use options::{Arrivals, Options, Protocol, Switch, parse_duration};
 pub use report::{AuditReport, GeneratorReport, OperationReport, Phase, Progress, Report};
 pub use run::{Evidence, audit, load, run, run_until};
 pub use series::{Percentile, SecondReport};

@@ -33,6 +33,17 @@ pub enum Arrivals {
     Poisson,
 }
 
+/// What the target speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// The binary protocol of Synod: sessions, versions, and requests that go to their leader.
+    #[default]
+    Binary,
+    /// RESP, as Redis speaks it: GET and SET, pipelined.
+    Resp,
+}
+
 /// Everything a run is told. `Options::default()` is what `synod bench` runs, but for the targets.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
@@ -40,6 +51,9 @@ pub struct Options {
     /// Nodes of a running cluster, host:port, one or more; the rest of the cluster is learned from them
     #[arg(long, value_name = "HOST:PORT[,…]", value_delimiter = ',')]
     pub target: Vec<String>,
+    /// What the target speaks; with resp any server that knows GET and SET, and every target holds all keys
+    #[arg(long, value_enum, default_value = "binary")]
+    pub protocol: Protocol,
     /// Requests per second that are planned in the open loop
     #[arg(long, value_name = "PER_S", default_value_t = 20_000)]
     pub rate: u64,
@@ -131,6 +145,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             target: Vec::new(),
+            protocol: Protocol::Binary,
             rate: 20_000,
             arrivals: Arrivals::Constant,
             duration: Duration::from_secs(15),

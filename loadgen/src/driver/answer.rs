@@ -9,6 +9,7 @@ use super::tally::End;
 use super::{Active, Driver};
 use crate::history::{Event, Outcome};
 use crate::ledger::{Fault, Seen, Violation, WriteTicket};
+use crate::options::Protocol;
 use crate::value::{self, Stamp};
 use crate::workload::Kind;
 use synod_net::ProtocolError;
@@ -43,6 +44,9 @@ impl Driver {
         if !self.is_open(link) {
             return;
         }
+        if self.options.protocol == Protocol::Resp {
+            return self.on_resp_bytes(link, bytes, now_ns);
+        }
         let mut decoder = std::mem::take(&mut self.links[link].decoder);
         decoder.feed(bytes);
         loop {
@@ -72,21 +76,30 @@ impl Driver {
         if !self.ops.was_issued(id) {
             return self.lose(link, "answer to no request", now_ns);
         }
-        match self.ops.get_mut(id) {
-            Some(op) if op.spot == Spot::Sent(link) => op.spot = Spot::Moving,
-            // It was given up meanwhile and counted so; the answer only makes room.
-            _ if self.links[link].note_answered_late(now_ns) => {
-                self.tally.replies_late += 1;
-                return;
-            }
-            _ => return self.lose(link, "answered twice", now_ns),
-        }
-        self.links[link].note_answered(now_ns);
+        let Some(id) = self.take_answered(link, id, now_ns) else { return };
         match response.body {
             ResponseBodyRef::Reply(reply, _) => self.on_reply(id, reply, now_ns),
             ResponseBodyRef::Other(ResponseBody::Failed(failure), _) => self.on_failure(id, failure, now_ns),
             ResponseBodyRef::Other(..) => self.on_absurd(id, now_ns),
         }
+    }
+
+    /// An answer to `id` came: the operation, unless it was given up meanwhile or was never this link's.
+    pub(super) fn take_answered(&mut self, link: usize, id: OpId, now_ns: u64) -> Option<OpId> {
+        match self.ops.get_mut(id) {
+            Some(op) if op.spot == Spot::Sent(link) => op.spot = Spot::Moving,
+            // It was given up meanwhile and counted so; the answer only makes room.
+            _ if self.links[link].note_answered_late(now_ns) => {
+                self.tally.replies_late += 1;
+                return None;
+            }
+            _ => {
+                self.lose(link, "answered twice", now_ns);
+                return None;
+            }
+        }
+        self.links[link].note_answered(now_ns);
+        Some(id)
     }
 
     fn on_control(&mut self, link: usize, body: ResponseBodyRef<'_>, now_ns: u64) {
@@ -122,7 +135,7 @@ impl Driver {
         }
     }
 
-    fn judge_value(&self, key: u32, bytes: &[u8], version: Version) -> ReadFate {
+    pub(super) fn judge_value(&self, key: u32, bytes: &[u8], version: Version) -> ReadFate {
         match value::verify(bytes) {
             Err(error) => ReadFate::Corrupt(error.to_string()),
             Ok(Stamp { run, .. }) if run != self.values.run() => ReadFate::Saw(Seen::Foreign),
@@ -133,7 +146,7 @@ impl Driver {
         }
     }
 
-    fn on_error(&mut self, id: OpId, kind: ErrorKind, now_ns: u64) {
+    pub(super) fn on_error(&mut self, id: OpId, kind: ErrorKind, now_ns: u64) {
         let name = error_name(kind);
         let op = self.ops.get_mut(id).expect("found just before");
         let patient = op.stage.waits_out_busy();
@@ -193,7 +206,7 @@ impl Driver {
         }
     }
 
-    fn on_absurd(&mut self, id: OpId, now_ns: u64) {
+    pub(super) fn on_absurd(&mut self, id: OpId, now_ns: u64) {
         let name = "answer of the wrong kind";
         match self.ops.get(id).expect("found just before").work {
             Work::Write { .. } => self.end_write(id, WriteFate::Absurd(name), now_ns),
@@ -368,7 +381,10 @@ impl Driver {
         }
     }
 
-    fn record(&mut self, event: Event) {
+    fn record(&mut self, mut event: Event) {
+        if self.options.protocol == Protocol::Resp {
+            event.version = None;
+        }
         // What never left was never invoked.
         if event.invoke_ns > 0
             && let Some(history) = &mut self.history

@@ -18,6 +18,7 @@ mod answer;
 mod link;
 mod op;
 mod plan;
+mod resp;
 mod route;
 mod send;
 mod session;
@@ -28,8 +29,8 @@ mod tests;
 pub use route::{Endpoint, spread};
 pub use tally::{AuditTally, KindSecond, KindTally, Measured, Second, Tally};
 
-use crate::ledger::Ledger;
-use crate::options::{Options, Switch};
+use crate::ledger::{Ledger, Seen};
+use crate::options::{Options, Protocol, Switch};
 use crate::random::Random;
 use crate::report::Phase;
 use crate::schedule::Schedule;
@@ -187,7 +188,11 @@ pub struct Driver {
 impl Driver {
     /// A machine at rest; `ledger` holds the keys of this thread, and what was written to them before.
     pub fn new(setup: Setup, ledger: Ledger, now_ns: u64) -> Self {
-        let Setup { options, thread, run, topology, endpoints, connections, with_history } = setup;
+        let Setup { mut options, thread, run, topology, endpoints, connections, with_history } = setup;
+        if options.protocol == Protocol::Resp {
+            // It has none.
+            options.sessions = Switch::Off;
+        }
         let keys = ledger.range();
         let names = KeyNames::new(&options.key_prefix);
         let mut name = Vec::new();
@@ -322,6 +327,9 @@ impl Driver {
         self.tally.reconnects += u64::from(reconnected);
         let state = &mut self.links[link];
         state.state = State::Probing;
+        if self.options.protocol == Protocol::Resp {
+            return self.greet_resp(link, now_ns);
+        }
         state.out.extend_from_slice(&binary::PREAMBLE);
         self.ask_topology_on(link, now_ns);
     }

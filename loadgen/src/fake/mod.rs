@@ -1,6 +1,9 @@
 //! A cluster for tests: registers in a map behind the real protocol, with faults to order. One log, several names.
 
+mod resp;
 mod server;
+
+pub(crate) use resp::{FakeResp, RespFaults};
 
 pub(crate) use server::FakeServers;
 

@@ -1,8 +1,8 @@
 //! Whole runs over real sockets, against a cluster of threads.
 
 use super::*;
-use crate::fake::{FakeServers, Faults};
-use crate::options::Switch;
+use crate::fake::{FakeResp, FakeServers, Faults, RespFaults};
+use crate::options::{Protocol, Switch};
 use crate::report::Phase;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -61,6 +61,68 @@ fn a_whole_run_over_sockets_passes_and_reports() {
     assert_eq!(servers.cluster().forwarded, 0, "every request goes straight to its leader");
     let json: Report = serde_json::from_str(&report.json()).expect("what was written");
     assert_eq!(json.options, told);
+}
+
+fn resp_options(server: &FakeResp) -> Options {
+    Options {
+        target: vec![server.target()],
+        protocol: Protocol::Resp,
+        rate: 1000,
+        duration: Duration::from_millis(600),
+        warmup: Duration::from_millis(100),
+        connections: 4,
+        inflight: 16,
+        value_size: "40:1,300:1,5000:1".parse().expect("good"),
+        keys: 200,
+        timeout: Duration::from_secs(5),
+        patience: Duration::from_secs(10),
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_server_that_speaks_resp_is_loaded_and_audited() {
+    let server = FakeResp::start(RespFaults::default());
+    for workload in [None, Some(crate::workload::Ycsb::D), Some(crate::workload::Ycsb::F)] {
+        let report = quietly(&Options { workload, ..resp_options(&server) });
+        assert!(report.passed(), "{:?}", report.findings);
+        assert!(report.operations.values().all(|operation| operation.achieved == operation.offered));
+        let audit = report.audit.as_ref().expect("asked for");
+        assert!(audit.keys >= 200 && audit.missing == 0 && audit.acked > 200);
+        assert_eq!((report.leader_changes, report.durability.as_str()), (None, "unknown"));
+    }
+    assert!(server.key_count() > 200, "workload d inserts");
+}
+
+#[test]
+fn a_resp_server_that_loses_or_spoils_is_found_out() {
+    for (faults, word) in [
+        (RespFaults { lose_write: 20, ..RespFaults::default() }, "overwritten before"),
+        (RespFaults { corrupt_read: 50, ..RespFaults::default() }, "holds a value"),
+    ] {
+        let server = FakeResp::start(faults);
+        let report = run(&resp_options(&server), &mut |progress| {
+            server.set_trouble(progress.phase.is_measured());
+        });
+        server.set_trouble(true);
+        let again = quietly(&Options { read_share: Some(0.5), ..resp_options(&server) });
+        assert!(report.is_ok() && !again.passed(), "{:?}", again.findings);
+        assert!(again.findings.iter().any(|finding| finding.contains(word)), "{:?}", again.findings);
+    }
+}
+
+#[test]
+fn trouble_with_a_resp_server_leaves_writes_unknown_and_accuses_nobody() {
+    let faults = RespFaults { break_connection: 97, refuse: 31, obscure: 41, ..RespFaults::default() };
+    let server = FakeResp::start(faults);
+    server.set_trouble(true);
+    let report = quietly(&Options { read_share: Some(0.3), ..resp_options(&server) });
+    assert_eq!(report.verify_failures, 0, "{:?}", report.findings);
+    assert_eq!(report.audit.as_ref().map(|audit| audit.missing), Some(0), "{:?}", report.findings);
+    let writes = &report.operations["write"];
+    assert!(writes.unknown > 0 && writes.errors > 0, "{writes:?}");
+    assert!(report.error_kinds.contains_key("error reply OOM"), "{:?}", report.error_kinds);
+    assert!(report.generator.reconnects > 0);
 }
 
 #[test]
