@@ -98,7 +98,7 @@ fn check_load(load: &LoadOptions) -> Result<(), Refusal> {
         options.target.push("127.0.0.1:1".to_owned());
     }
     options.check().map_err(|error| Refusal::Usage(error.to_string()))?;
-    for file in load.json.iter().chain(&load.history).chain(&load.hdr) {
+    for file in load.json.iter().chain(&load.history).chain(&load.hdr).chain(&load.html) {
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
         if dir.is_some_and(|dir| !dir.is_dir()) || file.is_dir() {
             return Err(Refusal::Usage(format!(
@@ -209,10 +209,7 @@ fn load(
 /// Prints the report and says whether it is a good one.
 fn judge(report: &Report, options: &LoadOptions) -> Result<(), RunError> {
     println!("\n{}", report.table());
-    if let Some(path) = &options.json {
-        std::fs::write(path, report.json())
-            .map_err(|error| RunError::Failed(format!("cannot write {}: {error}", path.display())))?;
-    }
+    report.write_files(options).map_err(|error| RunError::Failed(format!("cannot write {error}")))?;
     let faults = faults(report);
     if faults.is_empty() { Ok(()) } else { Err(RunError::Failed(faults.join(", "))) }
 }

@@ -15,6 +15,7 @@
 
 mod client;
 pub mod clock;
+pub mod compare;
 mod control;
 pub mod driver;
 pub mod environment;
@@ -25,6 +26,7 @@ mod fleet;
 mod hdr;
 pub mod histogram;
 pub mod history;
+pub mod html;
 pub mod keys;
 pub mod ledger;
 pub mod options;

@@ -127,6 +127,9 @@ pub struct Options {
     /// Write the report as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the report as one HTML page with plots to this file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Write the latencies of each second and operation to this file, an HdrHistogram V2 interval log
     #[arg(long, value_name = "FILE")]
     pub hdr: Option<PathBuf>,
@@ -170,6 +173,7 @@ impl Default for Options {
             stall: Duration::from_secs(5),
             patience: Duration::from_secs(60),
             json: None,
+            html: None,
             hdr: None,
             history: None,
             data_dir: None,

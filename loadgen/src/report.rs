@@ -1,6 +1,8 @@
 //! What a run found: the line of each second, the table, the JSON file.
 
+use crate::error::LoadError;
 use crate::histogram::Latencies;
+use crate::html;
 use crate::options::Options;
 use crate::search::SearchReport;
 use crate::series::{self, Percentile, SecondReport};
@@ -8,6 +10,7 @@ use crate::workload::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 /// The part of a run that is under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -345,6 +348,20 @@ impl Report {
             let _ = writeln!(out, "FOUND {finding}");
         }
         out
+    }
+
+    /// Writes the files that the options ask for: JSON and HTML.
+    ///
+    /// # Errors
+    /// [`LoadError::File`] with the first that could not be written.
+    pub fn write_files(&self, options: &Options) -> Result<(), LoadError> {
+        let write = |path: &Option<PathBuf>, text: &dyn Fn() -> String| match path {
+            None => Ok(()),
+            Some(path) => std::fs::write(path, text())
+                .map_err(|source| LoadError::File { what: format!("report {}", path.display()), source }),
+        };
+        write(&options.json, &|| self.json())?;
+        write(&options.html, &|| html::page(self))
     }
 
     /// The JSON file.

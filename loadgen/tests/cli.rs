@@ -64,6 +64,8 @@ fn help_names_every_flag_and_is_no_error() {
         "--json",
         "--history",
         "--hdr",
+        "--html",
+        "--protocol",
         "--find-max",
         "--slo",
         "--step",
@@ -71,6 +73,37 @@ fn help_names_every_flag_and_is_no_error() {
     for flag in flags {
         assert!(said.contains(flag), "{flag} is missing");
     }
+}
+
+#[test]
+fn reports_are_compared_and_limits_are_exit_statuses() {
+    use synod_loadgen::{OperationReport, Report, SecondReport};
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let write = |name: &str, p99_us: u64| {
+        let second = |at: u32| SecondReport {
+            at_s: f64::from(at),
+            achieved_per_s: 100.0,
+            offered_per_s: 100.0,
+            p50_us: 50,
+            p99_us: p99_us + u64::from(at % 5),
+        };
+        let mut report = Report::default();
+        let seconds = (1..=20).map(second).collect();
+        report.operations.insert("write".into(), OperationReport { seconds, ..OperationReport::default() });
+        let path = dir.path().join(name);
+        std::fs::write(&path, report.json()).expect("a file can be written");
+        path.display().to_string()
+    };
+    let (a, b) = (write("a.json", 1000), write("b.json", 1500));
+    let output = loadgen(&["compare", &a, &b]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("b is higher") && said.contains("no difference shown"), "{said}");
+    assert_eq!(loadgen(&["compare", &a, &b, "--fail-above", "1.4"]).status.code(), Some(1));
+    assert_eq!(loadgen(&["compare", &a, &b, "--fail-above", "1.6"]).status.code(), Some(0));
+    refused(&["compare", &a, &b, "--fail-above", "-1"], "--fail-above");
+    refused(&["compare", &a, "/nonexistent.json"], "/nonexistent.json");
+    refused(&["compare", &a], "<B>");
 }
 
 #[test]
