@@ -14,8 +14,10 @@ use std::fmt::Write as _;
 const RESAMPLES: usize = 2000;
 /// Fewer seconds than this say nothing about how much seconds differ.
 const SECONDS_LEAST: usize = 5;
+/// A name with its unit, and where the figure is found.
+type Metric = (&'static str, fn(&SecondReport) -> f64);
 /// What is compared, of each operation.
-const METRICS: [(&str, fn(&SecondReport) -> f64); 3] = [
+const METRICS: [Metric; 3] = [
     ("achieved/s", |second| second.achieved_per_s),
     ("p50 us", |second| second.p50_us as f64),
     ("p99 us", |second| second.p99_us as f64),

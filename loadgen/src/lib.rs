@@ -10,6 +10,10 @@
 //!                  ledger (what a key may hold) · histogram · history ─▶ report
 //! ```
 //!
+//! What is asked: `workload` (mixes), `keys` and `zipf` (which key), `sizes` (how large), over the binary protocol or RESP. What comes
+//! out: `report` (table, JSON), `html`, `hdr` (interval log), `series` (seconds), `saturation` (was it the generator?). `search` and
+//! `slo` find the highest rate that holds an objective; `compare` tells two reports apart from noise. docs/loadgen.md is for users.
+//!
 //! Everything but `client/` and the threads in `fleet` is pure: bytes and times in, bytes and verdicts out. Glommio is
 //! named in `client/` only.
 

@@ -221,7 +221,7 @@ impl Options {
         if self.duration.is_zero() || self.duration > PHASE_MAX {
             return refuse("--duration must be longer than nothing and at most a day".into());
         }
-        if self.find_max != !self.slo.is_empty() {
+        if self.find_max == self.slo.is_empty() {
             return refuse(
                 "--find-max and --slo go together: give for example --find-max --slo p99=10ms".into(),
             );

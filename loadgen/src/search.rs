@@ -144,17 +144,11 @@ mod tests {
         assert_eq!(tried, [1000, 2000, 4000, 8000, 6000, 5000, 5500, 5250]);
         assert_eq!(search.best(), Some(5250));
         let (search, tried) = found(1000, 300);
-        assert_eq!(tried, [1000, 500, 250, 375, 312, 281, 296, 288][..tried.len()]);
-        assert!(search.best().is_some_and(|rate| rate <= 300 && rate >= 285));
-        assert_eq!(found(8, 0), (found(8, 0).0, vec![8, 4, 2, 1]));
-        assert_eq!(found(8, 0).0.best(), None);
+        assert_eq!(tried, [1000, 500, 250, 375, 312, 281, 296, 304]);
+        assert_eq!(search.best(), Some(296));
+        let (search, tried) = found(8, 0);
+        assert_eq!((tried, search.best()), (vec![8, 4, 2, 1], None));
         assert_eq!(found(1_000_000, u64::MAX).0.best(), Some(RATE_MAX));
-    }
-
-    impl PartialEq for RateSearch {
-        fn eq(&self, other: &Self) -> bool {
-            (self.held, self.failed) == (other.held, other.failed)
-        }
     }
 
     proptest! {

@@ -101,7 +101,7 @@ fn reports_are_compared_and_limits_are_exit_statuses() {
     assert!(said.contains("b is higher") && said.contains("no difference shown"), "{said}");
     assert_eq!(loadgen(&["compare", &a, &b, "--fail-above", "1.4"]).status.code(), Some(1));
     assert_eq!(loadgen(&["compare", &a, &b, "--fail-above", "1.6"]).status.code(), Some(0));
-    refused(&["compare", &a, &b, "--fail-above", "-1"], "--fail-above");
+    refused(&["compare", &a, &b, "--fail-above", "0"], "--fail-above");
     refused(&["compare", &a, "/nonexistent.json"], "/nonexistent.json");
     refused(&["compare", &a], "<B>");
 }

@@ -241,7 +241,7 @@ impl Driver {
                 // The write is reserved before the read, so that nothing else is written between the two.
                 let Some(ticket) = self.ledger.begin_write(key) else { return false };
                 let work = Work::Read { ticket: None, then: Some(ticket) };
-                self.begin_op(work, kind, key, stage, planned_ns, deadline_ns, now_ns);
+                self.begin_op(work, kind, key, Plan { stage, planned_ns, deadline_ns }, now_ns);
                 true
             }
             Kind::Read => {
@@ -263,25 +263,17 @@ impl Driver {
     ) -> bool {
         let Some(ticket) = self.ledger.begin_write(key) else { return false };
         let work = Work::Write { ticket, place: None };
-        self.begin_op(work, kind, key, stage, planned_ns, deadline_ns, now_ns);
+        self.begin_op(work, kind, key, Plan { stage, planned_ns, deadline_ns }, now_ns);
         true
     }
 
     fn begin_read(&mut self, key: u32, stage: Stage, planned_ns: u64, deadline_ns: u64, now_ns: u64) {
         let work = Work::Read { ticket: None, then: None };
-        self.begin_op(work, Kind::Read, key, stage, planned_ns, deadline_ns, now_ns);
+        self.begin_op(work, Kind::Read, key, Plan { stage, planned_ns, deadline_ns }, now_ns);
     }
 
-    fn begin_op(
-        &mut self,
-        work: Work,
-        kind: Kind,
-        key: u32,
-        stage: Stage,
-        planned_ns: u64,
-        deadline_ns: u64,
-        now_ns: u64,
-    ) {
+    fn begin_op(&mut self, work: Work, kind: Kind, key: u32, plan: Plan, now_ns: u64) {
+        let Plan { stage, planned_ns, deadline_ns } = plan;
         let group = self.group_of_key(key);
         let op = Op {
             work,
@@ -325,6 +317,14 @@ impl Driver {
         }
         self.tally.count_error("not sent in time");
     }
+}
+
+/// What is told to an operation when it begins.
+#[derive(Clone, Copy)]
+struct Plan {
+    stage: Stage,
+    planned_ns: u64,
+    deadline_ns: u64,
 }
 
 /// The times of a phase of load.

@@ -84,7 +84,7 @@ fn serve(shared: &Shared, stream: TcpStream) {
         let reply = match parts[0].as_slice() {
             b"PING" => b"+PONG\r\n".to_vec(),
             _ if hit(shared.faults.break_connection) => {
-                if count % 2 == 0 && is_write {
+                if count.is_multiple_of(2) && is_write {
                     keys.insert(parts[1].clone(), parts[2].clone());
                 }
                 break;

@@ -207,7 +207,7 @@ mod tests {
         for report in [sample(), Report::default()] {
             let page = page(&report);
             assert_balanced(&page);
-            for word in ["http:", "https:", "src=", "href=", "<script", "@import", "url(", "NaN", "inf"] {
+            for word in ["http:", "https:", "src=", "href=", "<script", "@import", "url("] {
                 assert!(!page.contains(word), "{word} is in the page");
             }
         }
@@ -215,6 +215,8 @@ mod tests {
         let lines: Vec<_> =
             page.split("points=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or("")).collect();
         assert_eq!(lines.len(), 2 + 2 * 4, "percentiles of two operations, four lines over time for each");
+        let numbers = lines.iter().flat_map(|line| line.split([' ', ','])).map(str::parse::<f64>);
+        assert!(numbers.into_iter().all(|number| number.is_ok_and(f64::is_finite)));
         assert_eq!(lines[2].split(' ').count(), 7, "a point for each second");
     }
 
