@@ -98,7 +98,7 @@ fn check_load(load: &LoadOptions) -> Result<(), Refusal> {
         options.target.push("127.0.0.1:1".to_owned());
     }
     options.check().map_err(|error| Refusal::Usage(error.to_string()))?;
-    for file in load.json.iter().chain(&load.history) {
+    for file in load.json.iter().chain(&load.history).chain(&load.hdr).chain(&load.html) {
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
         if dir.is_some_and(|dir| !dir.is_dir()) || file.is_dir() {
             return Err(Refusal::Usage(format!(
@@ -120,10 +120,12 @@ const RESERVE_MIB_MAX: u64 = 4096;
 /// What one core's log will hold of this load: every node logs every write.
 fn reserve_mib(load: &LoadOptions, cores: u16) -> u64 {
     let rate = if load.closed { CLOSED_PER_S } else { load.rate };
-    let seconds = load.duration.as_secs() + load.warmup.as_secs() + 1;
+    // A search does not know its rates before: what a step or three of them write; later ones take recycled segments.
+    let length = if load.find_max { load.step * 3 } else { load.duration };
+    let seconds = length.as_secs() + load.warmup.as_secs() + 1;
     let writes = u64::from(load.keys) + rate * seconds;
     // Headers and padding of small batches.
-    let bytes = writes * (u64::from(load.value_size) + 512);
+    let bytes = writes * (load.value_size.mean().ceil() as u64 + 512);
     ((bytes >> 20) / u64::from(cores) + 128).min(RESERVE_MIB_MAX)
 }
 
@@ -207,10 +209,7 @@ fn load(
 /// Prints the report and says whether it is a good one.
 fn judge(report: &Report, options: &LoadOptions) -> Result<(), RunError> {
     println!("\n{}", report.table());
-    if let Some(path) = &options.json {
-        std::fs::write(path, report.json())
-            .map_err(|error| RunError::Failed(format!("cannot write {}: {error}", path.display())))?;
-    }
+    report.write_files(options).map_err(|error| RunError::Failed(format!("cannot write {error}")))?;
     let faults = faults(report);
     if faults.is_empty() { Ok(()) } else { Err(RunError::Failed(faults.join(", "))) }
 }

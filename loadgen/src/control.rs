@@ -3,7 +3,7 @@
 
 use crate::driver::Endpoint;
 use crate::error::LoadError;
-use crate::options::Options;
+use crate::options::{Options, Protocol};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -33,7 +33,11 @@ impl Cluster {
     pub(crate) fn find(options: &Options) -> Result<Self, LoadError> {
         let end = Instant::now() + options.patience;
         loop {
-            let problem = match Self::look(&options.target) {
+            let seen = match options.protocol {
+                Protocol::Binary => Self::look(&options.target),
+                Protocol::Resp => Self::look_resp(&options.target),
+            };
+            let problem = match seen {
                 Ok(cluster) => return Ok(cluster),
                 Err(problem) => problem,
             };
@@ -54,6 +58,17 @@ impl Cluster {
             }
         }
         Err(problems.join("; "))
+    }
+
+    /// Servers that speak RESP: every target must answer, for each is an endpoint of its own.
+    fn look_resp(targets: &[String]) -> Result<Self, String> {
+        let mut endpoints = Vec::new();
+        for (target, node) in targets.iter().zip(1..) {
+            let addr = ping(target).map_err(|problem| format!("{target}: {problem}"))?;
+            endpoints.push(Endpoint { node: NodeId::new(node), core: None, addr });
+        }
+        let topology = Topology { group_count: 1, ..Topology::default() };
+        Ok(Self { topology, endpoints, nodes: Vec::new() })
     }
 
     fn look_at(target: &str) -> Result<Self, String> {
@@ -123,6 +138,35 @@ fn endpoints_of(node: &TopologyNode, told_by: IpAddr) -> Result<Vec<Endpoint>, S
             Ok(Endpoint { node: node.node, core: Some(CoreId::new(core)), addr: resolve(port)? })
         })
         .collect()
+}
+
+/// The address of `target` if it answers PING.
+fn ping(target: &str) -> Result<SocketAddr, String> {
+    let text = |error: std::io::Error| error.to_string();
+    let mut problem = "the name has no address".to_owned();
+    for addr in target.to_socket_addrs().map_err(text)? {
+        let answer = TcpStream::connect_timeout(&addr, ASK_TIMEOUT).and_then(|mut stream| {
+            stream.set_read_timeout(Some(ASK_TIMEOUT))?;
+            stream.set_write_timeout(Some(ASK_TIMEOUT))?;
+            stream.write_all(b"*1\r\n$4\r\nPING\r\n")?;
+            let mut answer = Vec::new();
+            // A line; a server that says more than fits one is not asked further.
+            while !answer.ends_with(b"\n") && answer.len() < 512 {
+                let mut byte = [0];
+                stream.read_exact(&mut byte)?;
+                answer.push(byte[0]);
+            }
+            Ok(answer)
+        });
+        match answer {
+            Ok(answer) if answer == b"+PONG\r\n" => return Ok(addr),
+            Ok(answer) => {
+                problem = format!("it answered {:?} to PING", String::from_utf8_lossy(&answer).trim())
+            }
+            Err(error) => problem = error.to_string(),
+        }
+    }
+    Err(problem)
 }
 
 /// Asks one question on a connection of its own.

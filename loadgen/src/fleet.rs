@@ -3,12 +3,15 @@
 use crate::client::{self, Running, Worker};
 use crate::clock::monotonic_ns;
 use crate::control::Cluster;
-use crate::driver::{Driver, Endpoint, Order, Second, Setup, Tally, spread};
+use crate::driver::{Driver, Endpoint, KindSecond, Measured, Order, Second, Setup, Tally, spread};
 use crate::error::LoadError;
+use crate::hdr::HdrLog;
 use crate::histogram::Latencies;
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::report::{Phase, Progress};
+use crate::series::{Moment, Series};
+use crate::workload::Kind;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write as _;
@@ -87,7 +90,7 @@ pub(crate) enum News {
     /// A second is over.
     Second { thread: u32, second: Box<Second> },
     /// An order is done, or could not be.
-    Done { thread: u32, number: u64, failure: Option<String> },
+    Done { thread: u32, number: u64, failure: Option<String>, measured: Box<Measured> },
     /// The thread has ended.
     Ended { thread: u32, result: Box<(Tally, Ledger)> },
 }
@@ -102,6 +105,8 @@ pub(crate) struct Fleet<'a> {
     seconds: Vec<VecDeque<Second>>,
     number: u64,
     history: Option<HistoryFile>,
+    hdr: Option<HdrLog>,
+    series: Series,
 }
 
 impl<'a> Fleet<'a> {
@@ -114,6 +119,7 @@ impl<'a> Fleet<'a> {
         stop: &Stop,
     ) -> Result<Self, LoadError> {
         let history = options.history.as_deref().map(HistoryFile::open).transpose()?;
+        let hdr = options.hdr.as_deref().map(|path| HdrLog::create(path, monotonic_ns())).transpose()?;
         let orders = Arc::new(Orders::new(stop.clone()));
         let (sender, news) = mpsc::channel();
         let threads = ledgers.len();
@@ -126,6 +132,8 @@ impl<'a> Fleet<'a> {
             seconds: (0..threads).map(|_| VecDeque::new()).collect(),
             number: 0,
             history,
+            hdr,
+            series: Series::default(),
         };
         for (thread, ledger) in (0_u32..).zip(ledgers) {
             let setup = Setup {
@@ -150,13 +158,14 @@ impl<'a> Fleet<'a> {
         Ok(fleet)
     }
 
-    /// Has all threads do `order` and waits for them; `bound` is how long they may take beside the requests' own time.
+    /// Has all threads do `order` and waits for them, and returns what they measured; `bound` is how long they may take beside the requests' own time.
     pub(crate) fn perform(
         &mut self,
         order: Order,
         bound: Duration,
         progress: &mut dyn FnMut(&Progress),
-    ) -> Result<(), LoadError> {
+    ) -> Result<Measured, LoadError> {
+        let mut all = Measured::default();
         self.number += 1;
         self.orders.give(self.number, Command::Do(order));
         let limit_ns = monotonic_ns() + nanos(bound + self.options.timeout + GRACE);
@@ -167,7 +176,8 @@ impl<'a> Fleet<'a> {
                 Some(News::Second { thread, second }) => {
                     self.seconds[thread as usize].push_back(*second);
                 }
-                Some(News::Done { thread, number, failure }) => {
+                Some(News::Done { thread, number, failure, measured }) => {
+                    all.join(&measured);
                     assert!(number == self.number, "thread {thread} did an order that was not given");
                     failures.extend(failure);
                     open -= 1;
@@ -181,9 +191,14 @@ impl<'a> Fleet<'a> {
         }
         self.show_seconds(true, progress);
         match failures.into_iter().next() {
-            None => Ok(()),
+            None => Ok(all),
             Some(failure) => Err(LoadError::Cluster(failure)),
         }
+    }
+
+    /// The seconds since the last call.
+    pub(crate) fn series(&mut self) -> &mut Series {
+        &mut self.series
     }
 
     /// Ends all threads; what they counted, and their ledgers.
@@ -201,6 +216,9 @@ impl<'a> Fleet<'a> {
         }
         if let Some(history) = self.history.take() {
             history.close()?;
+        }
+        if let Some(hdr) = self.hdr.take() {
+            hdr.close()?;
         }
         let mut tally = Tally::default();
         let mut ledgers = Vec::new();
@@ -245,7 +263,14 @@ impl<'a> Fleet<'a> {
                 .iter_mut()
                 .filter_map(|queue| queue.pop_front_if(|second| second.phase == phase))
                 .collect();
-            progress(&merge(phase, &together));
+            let moment = moment_of(phase, &together);
+            self.series.add(&moment);
+            if let Some(hdr) = &mut self.hdr {
+                hdr.add(&moment);
+            }
+            if moment.is_long {
+                progress(&merge(phase, &together));
+            }
         }
     }
 }
@@ -257,9 +282,30 @@ impl Drop for Fleet<'_> {
     }
 }
 
+fn moment_of(phase: Phase, seconds: &[Second]) -> Moment {
+    let mut kinds: [KindSecond; Kind::COUNT] = Default::default();
+    for second in seconds {
+        kinds.iter_mut().zip(&second.kinds).for_each(|(all, one)| all.add(one));
+    }
+    // `seconds` holds one at least.
+    let time = |least: bool, of: fn(&Second) -> u64| {
+        let times = seconds.iter().map(of);
+        if least { times.min() } else { times.max() }.unwrap_or(0)
+    };
+    Moment {
+        phase,
+        phase_start_ns: time(true, |second| second.phase_start_ns),
+        start_ns: time(true, |second| second.start_ns),
+        end_ns: time(false, |second| second.end_ns),
+        is_long: seconds.iter().any(|second| second.is_long),
+        kinds,
+    }
+}
+
 fn merge(phase: Phase, seconds: &[Second]) -> Progress {
     let mut latencies = Latencies::default();
-    seconds.iter().for_each(|second| latencies.add(&second.latencies));
+    let kinds = seconds.iter().flat_map(|second| &second.kinds);
+    kinds.filter_map(|kind| kind.latencies.as_deref()).for_each(|counted| latencies.add(counted));
     let sum = |count: fn(&Second) -> u64| seconds.iter().map(count).sum::<u64>();
     let span_ns = seconds.iter().map(|second| second.end_ns - second.start_ns).max().unwrap_or(0).max(1);
     let since_ns = seconds.iter().map(|second| second.end_ns - second.phase_start_ns).max().unwrap_or(0);
@@ -275,6 +321,7 @@ fn merge(phase: Phase, seconds: &[Second]) -> Progress {
         unknown: sum(|second| second.unknown),
         verify_failures: sum(|second| second.verify_failures),
         outstanding: sum(|second| second.outstanding),
+        note: None,
     }
 }
 

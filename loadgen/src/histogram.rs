@@ -39,6 +39,10 @@ impl Latencies {
     pub fn max_us(&self) -> u64 {
         self.max_us
     }
+    /// The histogram itself, for those who write it down.
+    pub(crate) fn counts(&self) -> &Histogram<u64> {
+        &self.counts
+    }
     /// Adds what `other` counted.
     pub fn add(&mut self, other: &Self) {
         let added = self.counts.add(&other.counts);

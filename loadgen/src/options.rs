@@ -1,7 +1,11 @@
 //! What a run is told: one struct for the command line, for the library and for the report, which repeats it.
 
 use crate::error::LoadError;
+use crate::keys::KeysDist;
+use crate::sizes::ValueSizes;
+use crate::slo::Slo;
 use crate::value;
+use crate::workload::{Kind, Mix, Ycsb};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +33,17 @@ pub enum Arrivals {
     Poisson,
 }
 
+/// What the target speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// The binary protocol of Synod: sessions, versions, and requests that go to their leader.
+    #[default]
+    Binary,
+    /// RESP, as Redis speaks it: GET and SET, pipelined.
+    Resp,
+}
+
 /// Everything a run is told. `Options::default()` is what `synod bench` runs, but for the targets.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
@@ -36,6 +51,9 @@ pub struct Options {
     /// Nodes of a running cluster, host:port, one or more; the rest of the cluster is learned from them
     #[arg(long, value_name = "HOST:PORT[,…]", value_delimiter = ',')]
     pub target: Vec<String>,
+    /// What the target speaks; with resp any server that knows GET and SET, and every target holds all keys
+    #[arg(long, value_enum, default_value = "binary")]
+    pub protocol: Protocol,
     /// Requests per second that are planned in the open loop
     #[arg(long, value_name = "PER_S", default_value_t = 20_000)]
     pub rate: u64,
@@ -57,15 +75,31 @@ pub struct Options {
     /// Closed loop: the next request leaves when a reply comes, and no rate is offered
     #[arg(long)]
     pub closed: bool,
-    /// Bytes of a value
-    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
-    pub value_size: u32,
+    /// Bytes of a value: 4096, uniform:A:B, zipfian:A:B, or weights like 100:0.5,4096:0.5
+    #[arg(long, value_name = "SIZES", default_value = "4096")]
+    pub value_size: ValueSizes,
     /// Share of reads, 0 to 1, in one mixed phase; without it a phase of writes and then a phase of reads are run
     #[arg(long, value_name = "SHARE")]
     pub read_share: Option<f64>,
+    /// A mix of YCSB by name, with the key distribution that belongs to it
+    #[arg(long, value_enum, conflicts_with = "read_share")]
+    pub workload: Option<Ycsb>,
+    /// Search the highest rate that holds the objectives of --slo, beginning with --rate
+    #[arg(long, conflicts_with = "closed")]
+    pub find_max: bool,
+    /// What --find-max must hold: p50, p90, p99 or p999 with a limit, such as p99=10ms; several with commas
+    #[arg(long, value_name = "P=TIME[,…]", value_delimiter = ',')]
+    pub slo: Vec<Slo>,
+    /// Least length of one step of --find-max, after a warm-up of at most a second
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub step: Duration,
     /// Keys; every one is written once before the load begins
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     pub keys: u32,
+    /// How keys are drawn: uniform, zipfian[:theta], latest[:theta] or hotspot:FRACTION_KEYS:FRACTION_OPS;
+    /// without it uniform, or what the workload says
+    #[arg(long, value_name = "NAME")]
+    pub keys_dist: Option<KeysDist>,
     /// What the name of every key begins with
     #[arg(long, value_name = "TEXT", default_value = "load:")]
     pub key_prefix: String,
@@ -93,6 +127,12 @@ pub struct Options {
     /// Write the report as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the report as one HTML page with plots to this file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write the latencies of each second and operation to this file, an HdrHistogram V2 interval log
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
     /// Write every operation to this file, one JSON object per line, for a linearizability checker
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
@@ -108,6 +148,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             target: Vec::new(),
+            protocol: Protocol::Binary,
             rate: 20_000,
             arrivals: Arrivals::Constant,
             duration: Duration::from_secs(15),
@@ -115,9 +156,14 @@ impl Default for Options {
             connections: 32,
             inflight: 64,
             closed: false,
-            value_size: 4096,
+            value_size: ValueSizes::default(),
             read_share: None,
             keys: 100_000,
+            find_max: false,
+            slo: Vec::new(),
+            step: Duration::from_secs(5),
+            workload: None,
+            keys_dist: None,
             key_prefix: "load:".to_owned(),
             sessions: Switch::On,
             no_audit: false,
@@ -127,6 +173,8 @@ impl Default for Options {
             stall: Duration::from_secs(5),
             patience: Duration::from_secs(60),
             json: None,
+            html: None,
+            hdr: None,
             history: None,
             data_dir: None,
             durability: None,
@@ -146,6 +194,18 @@ pub const THREADS_MAX: u32 = 64;
 pub const PHASE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Options {
+    /// The mix of each measured phase, in order.
+    pub fn mixes(&self) -> Vec<Mix> {
+        match (self.workload, self.read_share) {
+            (Some(ycsb), _) => vec![Mix::Ycsb(ycsb)],
+            (None, Some(share)) => vec![Mix::ReadShare(share)],
+            (None, None) => vec![Mix::Only(Kind::Write), Mix::Only(Kind::Read)],
+        }
+    }
+    /// How keys are drawn.
+    pub fn keys_dist(&self) -> KeysDist {
+        self.keys_dist.unwrap_or_else(|| self.workload.map_or(KeysDist::Uniform, Ycsb::keys_dist))
+    }
     /// Whether a run with these options can be done; the error says in one sentence what to change.
     pub fn check(&self) -> Result<(), LoadError> {
         let refuse = |sentence: String| Err(LoadError::Options(sentence));
@@ -161,6 +221,19 @@ impl Options {
         if self.duration.is_zero() || self.duration > PHASE_MAX {
             return refuse("--duration must be longer than nothing and at most a day".into());
         }
+        if self.find_max == self.slo.is_empty() {
+            return refuse(
+                "--find-max and --slo go together: give for example --find-max --slo p99=10ms".into(),
+            );
+        }
+        if self.find_max && self.closed {
+            return refuse(
+                "--find-max offers rates, which --closed does not have: leave one of them out".into(),
+            );
+        }
+        if self.step < Duration::from_millis(100) || self.step > PHASE_MAX {
+            return refuse("--step must be at least 100ms and at most a day".into());
+        }
         if self.warmup > PHASE_MAX {
             return refuse("--warmup must be at most a day".into());
         }
@@ -175,7 +248,8 @@ impl Options {
             ));
         }
         let (least, most) = (value::HEADER_BYTES, limits::VALUE_BYTES_MAX);
-        if !(least..=most).contains(&(self.value_size as usize)) {
+        let sizes = &self.value_size;
+        if (sizes.least() as usize) < least || sizes.most() as usize > most {
             return refuse(format!(
                 "--value-size {} is outside {least}..={most} bytes; a value carries its key, sequence and checksum",
                 self.value_size
@@ -183,6 +257,9 @@ impl Options {
         }
         if self.read_share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return refuse("--read-share must lie between 0 and 1".into());
+        }
+        if self.read_share.is_some() && self.workload.is_some() {
+            return refuse("--read-share and --workload both name a mix: give one of them".into());
         }
         if !(1..=KEYS_MAX).contains(&self.keys) {
             return refuse(format!("--keys {} is outside 1..={KEYS_MAX}", self.keys));
@@ -219,10 +296,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(split);
     let unit_s = match unit {
         "" | "s" => 1.0,
+        "us" => 1e-6,
         "ms" => 1e-3,
         "m" => 60.0,
         "h" => 3600.0,
-        _ => return Err(format!("unit {unit:?} is not one of ms, s, m, h")),
+        _ => return Err(format!("unit {unit:?} is not one of us, ms, s, m, h")),
     };
     let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a time such as 15s or 500ms"))?;
     Duration::try_from_secs_f64(number * unit_s).map_err(|_| format!("{text:?} is too long"))
@@ -260,6 +338,7 @@ mod tests {
         assert_eq!(parse_duration("15"), Ok(Duration::from_secs(15)));
         assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("250us"), Ok(Duration::from_micros(250)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         for bad in ["", "s", "1d", "1.2.3", "-1", "1e9", "99999999999999999999h"] {
             assert!(parse_duration(bad).is_err(), "{bad:?} was taken");
@@ -287,10 +366,18 @@ mod tests {
         refused(&|o| o.connections = 0, "--connections");
         refused(&|o| o.inflight = 0, "--inflight");
         refused(&|o| o.inflight = 1025, "--inflight");
-        refused(&|o| o.value_size = 39, "--value-size");
-        refused(&|o| o.value_size = (1 << 20) + 1, "--value-size");
+        refused(&|o| o.value_size = 39.into(), "--value-size");
+        refused(&|o| o.value_size = ((1 << 20) + 1).into(), "--value-size");
+        refused(&|o| o.value_size = ValueSizes::Uniform(39, 100), "--value-size");
+        refused(&|o| o.value_size = ValueSizes::Weights(vec![(50, 1.0), (2, 1.0)]), "--value-size");
         refused(&|o| o.read_share = Some(1.5), "--read-share");
         refused(&|o| o.read_share = Some(f64::NAN), "--read-share");
+        refused(&|o| (o.read_share, o.workload) = (Some(0.5), Some(Ycsb::A)), "--workload");
+        refused(&|o| o.find_max = true, "--slo");
+        refused(&|o| o.slo = vec!["p99=1ms".parse().expect("good")], "--find-max");
+        let slo = || vec!["p99=1ms".parse().expect("good")];
+        refused(&|o| (o.find_max, o.slo, o.closed) = (true, slo(), true), "--closed");
+        refused(&|o| o.step = Duration::ZERO, "--step");
         refused(&|o| o.keys = 0, "--keys");
         refused(&|o| o.keys = KEYS_MAX + 1, "--keys");
         refused(&|o| o.key_prefix = "k".repeat(129), "--key-prefix");

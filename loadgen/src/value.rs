@@ -14,6 +14,7 @@
 //! comparison, anywhere else by the checksum.
 
 use crate::random::{Random, mix};
+use crate::sizes::{SizeSampler, ValueSizes};
 
 /// Bytes of the fixed header, and so the least size of a value.
 pub const HEADER_BYTES: usize = 40;
@@ -50,29 +51,28 @@ pub enum ValueError {
     Checksum,
 }
 
-/// Writes values of one size.
+/// Writes values. The size of one is given by its run, key and sequence, so a value that is sent again is the same value.
 #[derive(Debug)]
 pub struct ValueWriter {
     table: Vec<u8>,
-    size: usize,
+    sizes: SizeSampler,
     run: u64,
 }
 
 impl ValueWriter {
-    /// A writer of values of `size` bytes in the name of `run`.
+    /// A writer of values of these sizes in the name of `run`.
     ///
     /// # Panics
-    /// When `size` is below [`HEADER_BYTES`] or does not fit 32 bits; [`crate::Options::check`] refuses both.
-    pub fn new(size: usize, run: u64) -> Self {
-        assert!(size >= HEADER_BYTES, "a value must hold its header");
-        assert!(u32::try_from(size).is_ok(), "the header's length field has 32 bits");
+    /// When a size may be below [`HEADER_BYTES`]; [`crate::Options::check`] refuses that.
+    pub fn new(sizes: &ValueSizes, run: u64) -> Self {
+        assert!(sizes.least() as usize >= HEADER_BYTES, "a value must hold its header");
         let mut random = Random::new(0x5eed, 0);
-        let mut table = vec![0; size - HEADER_BYTES + TABLE_WINDOWS];
+        let mut table = vec![0; sizes.most() as usize - HEADER_BYTES + TABLE_WINDOWS];
         for chunk in table.chunks_mut(8) {
             let drawn = random.next_u64().to_le_bytes();
             chunk.copy_from_slice(&drawn[..chunk.len()]);
         }
-        Self { table, size, run }
+        Self { table, sizes: SizeSampler::new(sizes), run }
     }
     /// The run in whose name values are written.
     pub fn run(&self) -> u64 {
@@ -80,17 +80,20 @@ impl ValueWriter {
     }
     /// Replaces `out` by the value of write `sequence` of `key`; returns the CRC32C of all of it, as a SET carries it.
     pub fn write(&self, out: &mut Vec<u8>, key: u64, sequence: u64) -> u32 {
+        let drawn = mix(key ^ mix(sequence ^ mix(self.run)));
+        // 53 bits make an exact fraction; turned on, so that size and filler do not go together.
+        let size = self.sizes.size((mix(drawn) >> 11) as f64 / (1_u64 << 53) as f64);
         out.clear();
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&self.run.to_le_bytes());
         out.extend_from_slice(&key.to_le_bytes());
         out.extend_from_slice(&sequence.to_le_bytes());
-        out.extend_from_slice(&(self.size as u32).to_le_bytes()); // asserted in `new`
+        out.extend_from_slice(&size.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
-        let window = (mix(key ^ mix(sequence ^ mix(self.run))) % TABLE_WINDOWS as u64) as usize; // below a small constant
-        out.extend_from_slice(&self.table[window..window + self.size - HEADER_BYTES]);
-        assert_eq!(out.len(), self.size, "a value of the wrong size was written");
+        let window = (drawn % TABLE_WINDOWS as u64) as usize; // below a small constant
+        out.extend_from_slice(&self.table[window..window + size as usize - HEADER_BYTES]);
+        assert_eq!(out.len(), size as usize, "a value of the wrong size was written");
         let crc = crc32c::crc32c(&out[CHECKED_FROM..]);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
         crc32c::crc32c(out)
@@ -135,11 +138,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_verified(size in 40_usize..6000, run: u64, key: u64, sequence: u64) {
-            let writer = ValueWriter::new(size, run);
+        fn what_is_written_is_verified(size in 40_u32..6000, run: u64, key: u64, sequence: u64) {
+            let writer = ValueWriter::new(&size.into(), run);
             let mut bytes = vec![1, 2, 3];
             let crc = writer.write(&mut bytes, key, sequence);
-            prop_assert_eq!(bytes.len(), size);
+            prop_assert_eq!(bytes.len(), size as usize);
             prop_assert_eq!(crc, crc32c::crc32c(&bytes));
             prop_assert_eq!(verify(&bytes), Ok(Stamp { run, key, sequence }));
         }
@@ -154,7 +157,7 @@ mod tests {
     fn every_flipped_bit_and_every_cut_is_found() {
         for size in [HEADER_BYTES, HEADER_BYTES + 1, 300] {
             let mut bytes = Vec::new();
-            ValueWriter::new(size, 77).write(&mut bytes, 5, 9);
+            ValueWriter::new(&(size as u32).into(), 77).write(&mut bytes, 5, 9);
             for bit in 0..size * 8 {
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 assert!(verify(&bytes).is_err(), "bit {bit} of {size} bytes flipped unnoticed");
@@ -169,8 +172,22 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_written_again_has_the_size_it_had() {
+        let writer = ValueWriter::new(&ValueSizes::Uniform(40, 4000), 77);
+        let (mut one, mut two, mut lengths) = (Vec::new(), Vec::new(), std::collections::BTreeSet::new());
+        for sequence in 1..100 {
+            let crc = writer.write(&mut one, 5, sequence);
+            assert_eq!(crc, writer.write(&mut two, 5, sequence));
+            assert_eq!(one, two);
+            assert_eq!(verify(&one), Ok(Stamp { run: 77, key: 5, sequence }));
+            lengths.insert(one.len());
+        }
+        assert!(lengths.len() > 80, "different writes have different sizes");
+    }
+
+    #[test]
     fn different_writes_have_different_filler() {
-        let writer = ValueWriter::new(300, 77);
+        let writer = ValueWriter::new(&300.into(), 77);
         let (mut one, mut two) = (Vec::new(), Vec::new());
         writer.write(&mut one, 5, 9);
         writer.write(&mut two, 5, 10);

@@ -1,7 +1,12 @@
-//! What is asked: which keys there are and what they are called, which is drawn next, and whether it is read or written.
+//! What is asked: which keys there are and what they are called, which is drawn next, and what is done with it.
 //! Pure: one seed gives the whole sequence.
 
+use crate::keys::{KeysDist, Sampler};
+use crate::options::{KEYS_MAX, Options};
 use crate::random::Random;
+use crate::zipf::THETA_USUAL;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::ops::Range;
 
@@ -12,17 +17,25 @@ pub enum Kind {
     Write,
     /// Reads a key.
     Read,
+    /// Writes a key that was never written.
+    Insert,
+    /// Reads a key and then writes it: one operation, one latency.
+    ReadModifyWrite,
 }
 
 impl Kind {
-    /// Both, in the order in which they index arrays.
-    pub const ALL: [Self; 2] = [Self::Write, Self::Read];
+    /// How many there are.
+    pub const COUNT: usize = 4;
+    /// All, in the order in which they index arrays.
+    pub const ALL: [Self; Self::COUNT] = [Self::Write, Self::Read, Self::Insert, Self::ReadModifyWrite];
 
     /// The word in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Write => "write",
             Self::Read => "read",
+            Self::Insert => "insert",
+            Self::ReadModifyWrite => "read_modify_write",
         }
     }
     /// Its place in [`Kind::ALL`].
@@ -30,6 +43,8 @@ impl Kind {
         match self {
             Self::Write => 0,
             Self::Read => 1,
+            Self::Insert => 2,
+            Self::ReadModifyWrite => 3,
         }
     }
 }
@@ -41,13 +56,62 @@ pub enum Mix {
     Only(Kind),
     /// This share of reads, the rest writes.
     ReadShare(f64),
+    /// A mix of YCSB.
+    Ycsb(Ycsb),
 }
 
-/// How keys are drawn. Skewed distributions will be further variants.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Popularity {
-    /// Every key is as likely as every other.
-    Uniform,
+impl Mix {
+    /// The share of one kind, 0 to 1.
+    pub fn share(self, kind: Kind) -> f64 {
+        match (self, kind) {
+            (Self::Only(only), kind) => f64::from(u8::from(only == kind)),
+            (Self::ReadShare(reads), Kind::Read) => reads,
+            (Self::ReadShare(reads), Kind::Write) => 1.0 - reads,
+            (Self::ReadShare(_), Kind::Insert | Kind::ReadModifyWrite) => 0.0,
+            (Self::Ycsb(ycsb), kind) => ycsb.share(kind),
+        }
+    }
+    /// Whether a phase of this mix measures the kind, be its share 0: a mixed phase always shows reads and writes.
+    pub fn measures(self, kind: Kind) -> bool {
+        matches!((self, kind), (Self::ReadShare(_), Kind::Read | Kind::Write)) || self.share(kind) > 0.0
+    }
+}
+
+/// The core workloads of YCSB (Cooper et al., "Benchmarking cloud serving systems with YCSB", SoCC 2010, table 2, and F of
+/// the same suite). E scans ranges, which this store does not know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Ycsb {
+    /// Half reads, half writes, zipfian keys.
+    A,
+    /// 95 % reads, 5 % writes, zipfian keys.
+    B,
+    /// Reads only, zipfian keys.
+    C,
+    /// 95 % reads, 5 % inserts, the latest keys most.
+    D,
+    /// Half reads, half read-modify-writes, zipfian keys.
+    F,
+}
+
+impl Ycsb {
+    /// The share of one kind, 0 to 1.
+    pub const fn share(self, kind: Kind) -> f64 {
+        match (self, kind) {
+            (Self::A, Kind::Read | Kind::Write) | (Self::F, Kind::Read | Kind::ReadModifyWrite) => 0.5,
+            (Self::B | Self::D, Kind::Read) => 0.95,
+            (Self::B, Kind::Write) | (Self::D, Kind::Insert) => 0.05,
+            (Self::C, Kind::Read) => 1.0,
+            _ => 0.0,
+        }
+    }
+    /// How its keys are drawn, unless something else is asked for.
+    pub const fn keys_dist(self) -> KeysDist {
+        match self {
+            Self::A | Self::B | Self::C | Self::F => KeysDist::Zipfian { theta: THETA_USUAL },
+            Self::D => KeysDist::Latest { theta: THETA_USUAL },
+        }
+    }
 }
 
 /// The sequence of operations of one generator thread.
@@ -55,32 +119,56 @@ pub enum Popularity {
 pub struct Workload {
     random: Random,
     keys: Range<u32>,
-    popularity: Popularity,
+    sampler: Sampler,
+    /// Keys whose insert is under way: they are not drawn, nor is any that was added after them.
+    inserting: BTreeSet<u32>,
 }
 
 impl Workload {
-    /// Operations on the keys of `keys`.
+    /// Operations on the keys of `keys`, drawn by `dist`.
     ///
     /// # Panics
     /// When there is no key.
-    pub fn new(keys: Range<u32>, popularity: Popularity, random: Random) -> Self {
+    pub fn new(keys: Range<u32>, dist: KeysDist, mut random: Random) -> Self {
         assert!(!keys.is_empty(), "a workload without keys");
-        Self { random, keys, popularity }
+        let sampler = Sampler::new(dist, keys.len() as u64, random.next_u64());
+        Self { random, keys, sampler, inserting: BTreeSet::new() }
     }
     /// The kind of the next operation.
     pub fn draw_kind(&mut self, mix: Mix) -> Kind {
         match mix {
             Mix::Only(kind) => kind,
-            Mix::ReadShare(share) if self.random.unit() < share => Kind::Read,
-            Mix::ReadShare(_) => Kind::Write,
+            Mix::ReadShare(_) | Mix::Ycsb(_) => {
+                let mut left = self.random.unit();
+                let drawn = [Kind::Read, Kind::Insert, Kind::ReadModifyWrite].into_iter().find(|&kind| {
+                    left -= mix.share(kind);
+                    left < 0.0
+                });
+                // The sum of the shares is 1 but for rounding: what is left are writes, if the mix has any.
+                let rest = if mix.measures(Kind::Write) { Kind::Write } else { Kind::Read };
+                drawn.unwrap_or(rest)
+            }
         }
     }
     /// A key for the next operation; may be asked again when the key will not do.
     pub fn draw_key(&mut self) -> u32 {
-        match self.popularity {
-            // Below the number of keys, which has 32 bits.
-            Popularity::Uniform => self.keys.start + self.random.below(self.keys.len() as u64) as u32,
+        // Below the number of keys, which has 32 bits.
+        let settled = self.inserting.first().unwrap_or(&self.keys.end) - self.keys.start;
+        self.keys.start + self.sampler.draw(&mut self.random, u64::from(settled)) as u32
+    }
+    /// A key that was never drawn; `None` when there are `most` already. It is drawn from when it is [`Workload::inserted`].
+    pub fn insert(&mut self, most: u32) -> Option<u32> {
+        let key = self.keys.end;
+        if self.keys.len() >= most as usize || key == u32::MAX {
+            return None;
         }
+        self.keys.end += 1;
+        self.inserting.insert(key);
+        Some(key)
+    }
+    /// The insert of the key is over, well or not.
+    pub fn inserted(&mut self, key: u32) {
+        self.inserting.remove(&key);
     }
     /// The keys.
     pub fn keys(&self) -> Range<u32> {
@@ -93,6 +181,22 @@ pub fn share_of_keys(keys: u32, thread: u32, threads: u32) -> Range<u32> {
     assert!(thread < threads, "a thread outside the threads");
     let border = |thread: u32| (u64::from(keys) * u64::from(thread) / u64::from(threads)) as u32; // at most `keys`
     border(thread)..border(thread + 1)
+}
+
+/// The keys that one thread begins with. Where keys are inserted, the threads' keys lie far apart, so that each thread can
+/// add to its own.
+pub fn keys_of_thread(options: &Options, thread: u32) -> Range<u32> {
+    let share = share_of_keys(options.keys, thread, options.threads);
+    if options.mixes().iter().any(|mix| mix.share(Kind::Insert) > 0.0) {
+        let start = u32::MAX / options.threads * thread;
+        return start..start + (share.end - share.start);
+    }
+    share
+}
+
+/// The most keys that one thread may have after all inserts.
+pub fn keys_of_thread_max(options: &Options) -> u32 {
+    KEYS_MAX / options.threads
 }
 
 /// What the keys are called: a prefix and ten digits.
@@ -136,7 +240,7 @@ mod tests {
 
     #[test]
     fn uniform_keys_are_all_drawn_about_as_often() {
-        let mut workload = Workload::new(5..15, Popularity::Uniform, Random::new(1, 2));
+        let mut workload = Workload::new(5..15, KeysDist::Uniform, Random::new(1, 2));
         let mut count = [0_u32; 10];
         for _ in 0..50_000 {
             count[(workload.draw_key() - 5) as usize] += 1;
@@ -146,12 +250,56 @@ mod tests {
 
     #[test]
     fn the_mix_has_its_share_of_reads() {
-        let mut workload = Workload::new(0..1, Popularity::Uniform, Random::new(1, 3));
+        let mut workload = Workload::new(0..1, KeysDist::Uniform, Random::new(1, 3));
         let reads = (0..100_000).filter(|_| workload.draw_kind(Mix::ReadShare(0.3)) == Kind::Read).count();
         assert!((29_000..31_000).contains(&reads), "{reads}");
         assert!((0..100).all(|_| workload.draw_kind(Mix::ReadShare(0.0)) == Kind::Write));
         assert!((0..100).all(|_| workload.draw_kind(Mix::ReadShare(1.0)) == Kind::Read));
         assert_eq!(workload.draw_kind(Mix::Only(Kind::Read)), Kind::Read);
+    }
+
+    #[test]
+    fn the_workloads_of_ycsb_have_their_shares() {
+        let table = [
+            (Ycsb::A, [0.5, 0.5, 0.0, 0.0]),
+            (Ycsb::B, [0.05, 0.95, 0.0, 0.0]),
+            (Ycsb::C, [0.0, 1.0, 0.0, 0.0]),
+            (Ycsb::D, [0.0, 0.95, 0.05, 0.0]),
+            (Ycsb::F, [0.0, 0.5, 0.0, 0.5]),
+        ];
+        for (ycsb, shares) in table {
+            let mut workload = Workload::new(0..10, ycsb.keys_dist(), Random::new(1, 4));
+            let mut counts = [0_u32; Kind::COUNT];
+            (0..100_000).for_each(|_| counts[workload.draw_kind(Mix::Ycsb(ycsb)).index()] += 1);
+            for (count, share) in counts.iter().zip(shares) {
+                let difference = (f64::from(*count) / 1e5 - share).abs();
+                assert!(difference < if share == 0.0 { 1e-9 } else { 0.01 }, "{ycsb:?}: {counts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_inserted_key_is_drawn_once_its_insert_is_over() {
+        let mut workload = Workload::new(5..8, KeysDist::Latest { theta: 0.9 }, Random::new(1, 5));
+        let (one, two) = (workload.insert(5), workload.insert(5));
+        assert_eq!((one, two, workload.insert(5)), (Some(8), Some(9), None));
+        assert!((0..1000).all(|_| workload.draw_key() < 8));
+        workload.inserted(9);
+        assert!((0..1000).all(|_| workload.draw_key() < 8), "not before the one that was inserted earlier");
+        workload.inserted(8);
+        let drawn: BTreeSet<_> = (0..1000).map(|_| workload.draw_key()).collect();
+        assert_eq!(drawn, (5..10).collect());
+    }
+
+    #[test]
+    fn threads_that_insert_do_not_meet() {
+        let options = Options { keys: 10, threads: 3, workload: Some(Ycsb::D), ..Options::default() };
+        let ranges: Vec<_> = (0..3).map(|thread| keys_of_thread(&options, thread)).collect();
+        assert_eq!(ranges.iter().map(Range::len).collect::<Vec<_>>(), [3, 3, 4]);
+        assert!(ranges[1].start - ranges[0].end > keys_of_thread_max(&options));
+        assert!(ranges[2].start - ranges[1].end > keys_of_thread_max(&options));
+        let options = Options { workload: Some(Ycsb::A), ..options };
+        assert_eq!(keys_of_thread(&options, 1), 3..6);
     }
 
     #[test]

@@ -22,6 +22,13 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused(&["--target", "localhost:1", "--rate", "0"], "--rate");
     refused(&["--target", "localhost:1", "--rate", "many"], "--rate");
     refused(&["--target", "localhost:1", "--value-size", "8"], "--value-size");
+    refused(&["--target", "localhost:1", "--value-size", "uniform:8:100"], "40..=");
+    refused(&["--target", "localhost:1", "--value-size", "large"], "zipfian:A:B");
+    refused(&["--target", "localhost:1", "--keys-dist", "pareto"], "hotspot");
+    refused(&["--target", "localhost:1", "--workload", "e"], "--workload");
+    refused(&["--target", "localhost:1", "--workload", "a", "--read-share", "0.5"], "--read-share");
+    refused(&["--target", "localhost:1", "--find-max"], "--slo");
+    refused(&["--target", "localhost:1", "--find-max", "--slo", "p98=1ms"], "p999");
     refused(&["--target", "localhost:1", "--read-share", "2"], "--read-share");
     refused(&["--target", "localhost:1", "--duration", "soon"], "--duration");
     refused(&["--target", "localhost:1", "--sessions", "maybe"], "--sessions");
@@ -44,6 +51,8 @@ fn help_names_every_flag_and_is_no_error() {
         "--closed",
         "--value-size",
         "--read-share",
+        "--workload",
+        "--keys-dist",
         "--keys",
         "--sessions",
         "--no-audit",
@@ -54,10 +63,47 @@ fn help_names_every_flag_and_is_no_error() {
         "--patience",
         "--json",
         "--history",
+        "--hdr",
+        "--html",
+        "--protocol",
+        "--find-max",
+        "--slo",
+        "--step",
     ];
     for flag in flags {
         assert!(said.contains(flag), "{flag} is missing");
     }
+}
+
+#[test]
+fn reports_are_compared_and_limits_are_exit_statuses() {
+    use synod_loadgen::{OperationReport, Report, SecondReport};
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let write = |name: &str, p99_us: u64| {
+        let second = |at: u32| SecondReport {
+            at_s: f64::from(at),
+            achieved_per_s: 100.0,
+            offered_per_s: 100.0,
+            p50_us: 50,
+            p99_us: p99_us + u64::from(at % 5),
+        };
+        let mut report = Report::default();
+        let seconds = (1..=20).map(second).collect();
+        report.operations.insert("write".into(), OperationReport { seconds, ..OperationReport::default() });
+        let path = dir.path().join(name);
+        std::fs::write(&path, report.json()).expect("a file can be written");
+        path.display().to_string()
+    };
+    let (a, b) = (write("a.json", 1000), write("b.json", 1500));
+    let output = loadgen(&["compare", &a, &b]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("b is higher") && said.contains("no difference shown"), "{said}");
+    assert_eq!(loadgen(&["compare", &a, &b, "--fail-above", "1.4"]).status.code(), Some(1));
+    assert_eq!(loadgen(&["compare", &a, &b, "--fail-above", "1.6"]).status.code(), Some(0));
+    refused(&["compare", &a, &b, "--fail-above", "0"], "--fail-above");
+    refused(&["compare", &a, "/nonexistent.json"], "/nonexistent.json");
+    refused(&["compare", &a], "<B>");
 }
 
 #[test]

@@ -132,7 +132,8 @@ struct Shell {
     order_seen: u64,
     order_open: bool,
     stop_seen: bool,
-    cpu_before_ns: Option<u64>,
+    /// Processor time, and the clock, when a phase of load began.
+    cpu_before_ns: Option<(u64, u64)>,
     waker: Option<Waker>,
     scratch: Vec<u8>,
 }
@@ -276,7 +277,7 @@ impl Shell {
             Command::End => return Poll::Ready(()),
             Command::Do(order) => {
                 if matches!(order, Order::Load { .. }) {
-                    self.cpu_before_ns = thread_cpu_ns();
+                    self.cpu_before_ns = thread_cpu_ns().map(|cpu_ns| (cpu_ns, now_ns));
                 }
                 self.order_open = true;
                 driver.begin(order, now_ns);
@@ -297,11 +298,12 @@ impl Shell {
         }
         if self.order_open && driver.is_done() {
             self.order_open = false;
-            if let (Some(before), Some(after)) = (self.cpu_before_ns.take(), thread_cpu_ns()) {
-                driver.count_cpu(after.saturating_sub(before));
+            if let (Some((cpu_ns, then_ns)), Some(after_ns)) = (self.cpu_before_ns.take(), thread_cpu_ns()) {
+                driver.count_cpu(after_ns.saturating_sub(cpu_ns), monotonic_ns().saturating_sub(then_ns));
             }
             let failure = driver.failure().map(str::to_owned);
-            let _ = self.news.send(News::Done { thread, number: self.order_seen, failure });
+            let measured = Box::new(driver.take_measured());
+            let _ = self.news.send(News::Done { thread, number: self.order_seen, failure, measured });
         }
     }
 

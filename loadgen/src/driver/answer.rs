@@ -8,8 +8,10 @@ use super::op::{Op, OpId, Spot, Stage, Work};
 use super::tally::End;
 use super::{Active, Driver};
 use crate::history::{Event, Outcome};
-use crate::ledger::{Fault, Seen, Violation};
+use crate::ledger::{Fault, Seen, Violation, WriteTicket};
+use crate::options::Protocol;
 use crate::value::{self, Stamp};
+use crate::workload::Kind;
 use synod_net::ProtocolError;
 use synod_net::binary::{Failure, ResponseBody, ResponseBodyRef, ResponseRef};
 use synod_types::{ErrorKind, Reply, Version};
@@ -42,6 +44,9 @@ impl Driver {
         if !self.is_open(link) {
             return;
         }
+        if self.options.protocol == Protocol::Resp {
+            return self.on_resp_bytes(link, bytes, now_ns);
+        }
         let mut decoder = std::mem::take(&mut self.links[link].decoder);
         decoder.feed(bytes);
         loop {
@@ -71,21 +76,30 @@ impl Driver {
         if !self.ops.was_issued(id) {
             return self.lose(link, "answer to no request", now_ns);
         }
-        match self.ops.get_mut(id) {
-            Some(op) if op.spot == Spot::Sent(link) => op.spot = Spot::Moving,
-            // It was given up meanwhile and counted so; the answer only makes room.
-            _ if self.links[link].note_answered_late(now_ns) => {
-                self.tally.replies_late += 1;
-                return;
-            }
-            _ => return self.lose(link, "answered twice", now_ns),
-        }
-        self.links[link].note_answered(now_ns);
+        let Some(id) = self.take_answered(link, id, now_ns) else { return };
         match response.body {
             ResponseBodyRef::Reply(reply, _) => self.on_reply(id, reply, now_ns),
             ResponseBodyRef::Other(ResponseBody::Failed(failure), _) => self.on_failure(id, failure, now_ns),
             ResponseBodyRef::Other(..) => self.on_absurd(id, now_ns),
         }
+    }
+
+    /// An answer to `id` came: the operation, unless it was given up meanwhile or was never this link's.
+    pub(super) fn take_answered(&mut self, link: usize, id: OpId, now_ns: u64) -> Option<OpId> {
+        match self.ops.get_mut(id) {
+            Some(op) if op.spot == Spot::Sent(link) => op.spot = Spot::Moving,
+            // It was given up meanwhile and counted so; the answer only makes room.
+            _ if self.links[link].note_answered_late(now_ns) => {
+                self.tally.replies_late += 1;
+                return None;
+            }
+            _ => {
+                self.lose(link, "answered twice", now_ns);
+                return None;
+            }
+        }
+        self.links[link].note_answered(now_ns);
+        Some(id)
     }
 
     fn on_control(&mut self, link: usize, body: ResponseBodyRef<'_>, now_ns: u64) {
@@ -121,7 +135,7 @@ impl Driver {
         }
     }
 
-    fn judge_value(&self, key: u32, bytes: &[u8], version: Version) -> ReadFate {
+    pub(super) fn judge_value(&self, key: u32, bytes: &[u8], version: Version) -> ReadFate {
         match value::verify(bytes) {
             Err(error) => ReadFate::Corrupt(error.to_string()),
             Ok(Stamp { run, .. }) if run != self.values.run() => ReadFate::Saw(Seen::Foreign),
@@ -132,7 +146,7 @@ impl Driver {
         }
     }
 
-    fn on_error(&mut self, id: OpId, kind: ErrorKind, now_ns: u64) {
+    pub(super) fn on_error(&mut self, id: OpId, kind: ErrorKind, now_ns: u64) {
         let name = error_name(kind);
         let op = self.ops.get_mut(id).expect("found just before");
         let patient = op.stage.waits_out_busy();
@@ -192,7 +206,7 @@ impl Driver {
         }
     }
 
-    fn on_absurd(&mut self, id: OpId, now_ns: u64) {
+    pub(super) fn on_absurd(&mut self, id: OpId, now_ns: u64) {
         let name = "answer of the wrong kind";
         match self.ops.get(id).expect("found just before").work {
             Work::Write { .. } => self.end_write(id, WriteFate::Absurd(name), now_ns),
@@ -204,7 +218,7 @@ impl Driver {
     /// The write is over.
     pub(super) fn end_write(&mut self, id: OpId, fate: WriteFate, now_ns: u64) {
         let mut op = self.ops.remove(id).expect("an operation ends once");
-        let work = std::mem::replace(&mut op.work, Work::Read { ticket: None });
+        let work = std::mem::replace(&mut op.work, Work::Read { ticket: None, then: None });
         let Work::Write { ticket, place } = work else { panic!("a read ended as a write") };
         if let Some(place) = place {
             self.sessions.finish(op.group, place);
@@ -238,13 +252,17 @@ impl Driver {
         };
         self.record(event);
         let end = self.judge(told, end, op.stage);
-        self.close(&op, crate::workload::Kind::Write, end, now_ns);
+        if op.kind == Some(Kind::Insert) {
+            self.workload.inserted(op.key);
+        }
+        self.close(&op, end, now_ns);
     }
 
     /// The read is over.
     pub(super) fn end_read(&mut self, id: OpId, fate: ReadFate, now_ns: u64) {
-        let op = self.ops.remove(id).expect("an operation ends once");
-        let Work::Read { ticket } = op.work else { panic!("a write ended as a read") };
+        let mut op = self.ops.remove(id).expect("an operation ends once");
+        let work = std::mem::replace(&mut op.work, Work::Read { ticket: None, then: None });
+        let Work::Read { ticket, then } = work else { panic!("a write ended as a read") };
         let key = op.key;
         let mut event = self.event(&op, false, now_ns);
         let is_audit = op.stage == Stage::Audit;
@@ -279,7 +297,32 @@ impl Driver {
             }
         };
         self.record(event);
-        self.close(&op, crate::workload::Kind::Read, end, now_ns);
+        match (then, end) {
+            (None, _) => self.close(&op, end, now_ns),
+            (Some(ticket), End::Good { .. }) => self.write_after_read(op, ticket, now_ns),
+            (Some(ticket), _) => {
+                // It was never sent, so no read can have seen it.
+                let told = self.ledger.refuse(ticket);
+                let end = self.judge(told, end, op.stage);
+                self.close(&op, end, now_ns);
+            }
+        }
+    }
+
+    /// The second part of a read-modify-write: planned when the first was, under the same deadline.
+    fn write_after_read(&mut self, read: Op, ticket: WriteTicket, now_ns: u64) {
+        let work = Work::Write { ticket, place: None };
+        let op = Op {
+            work,
+            first_sent_ns: 0,
+            sent_ns: 0,
+            attempts: 0,
+            doubtful: false,
+            spot: Spot::Moving,
+            ..read
+        };
+        let id = self.ops.insert(op);
+        self.dispatch(id, now_ns);
     }
 
     /// What the ledger says outweighs how the operation seemed to end.
@@ -299,9 +342,10 @@ impl Driver {
         End::VerifyFailure
     }
 
-    fn close(&mut self, op: &Op, kind: crate::workload::Kind, end: End, now_ns: u64) {
+    fn close(&mut self, op: &Op, end: End, now_ns: u64) {
+        let kind = op.kind.expect("what is closed is part of the load");
         self.load_open -= 1;
-        self.second.count(end);
+        self.second.count(kind, end);
         if end == End::VerifyFailure && op.stage != Stage::Audit {
             self.tally.verify_failures += 1;
         }
@@ -337,7 +381,10 @@ impl Driver {
         }
     }
 
-    fn record(&mut self, event: Event) {
+    fn record(&mut self, mut event: Event) {
+        if self.options.protocol == Protocol::Resp {
+            event.version = None;
+        }
         // What never left was never invoked.
         if event.invoke_ns > 0
             && let Some(history) = &mut self.history

@@ -1,5 +1,7 @@
 //! One connection as the driver sees it: whether it is up, what it owes, when it is tried again.
 
+use super::resp::RespReader;
+use std::collections::VecDeque;
 use std::time::Duration;
 use synod_net::binary::ResponseDecoder;
 
@@ -26,6 +28,10 @@ pub(super) struct Link {
     pub(super) endpoint: usize,
     pub(super) state: State,
     pub(super) decoder: ResponseDecoder,
+    /// In the place of `decoder` where RESP is spoken.
+    pub(super) reader: RespReader,
+    /// What was asked over RESP and not answered, in order, as ids.
+    pub(super) asked: VecDeque<u64>,
     /// To be sent.
     pub(super) out: Vec<u8>,
     /// Operations sent and not answered, given up or not: the other side has them all.
@@ -48,6 +54,8 @@ impl Link {
             endpoint,
             state: State::Down { until_ns: 0 },
             decoder: ResponseDecoder::new(),
+            reader: RespReader::default(),
+            asked: VecDeque::new(),
             out: Vec::new(),
             outstanding: 0,
             given_up: 0,
@@ -114,6 +122,8 @@ impl Link {
         self.backoff = (self.backoff * 2).min(BACKOFF_LAST);
         self.state = State::Down { until_ns: now_ns.saturating_add(pause_ns) };
         self.decoder = ResponseDecoder::new();
+        self.reader = RespReader::default();
+        self.asked.clear();
         self.out.clear();
         self.outstanding = 0;
         self.given_up = 0;

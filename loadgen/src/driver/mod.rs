@@ -18,6 +18,7 @@ mod answer;
 mod link;
 mod op;
 mod plan;
+mod resp;
 mod route;
 mod send;
 mod session;
@@ -26,15 +27,15 @@ mod tally;
 mod tests;
 
 pub use route::{Endpoint, spread};
-pub use tally::{AuditTally, KindTally, Second, Tally};
+pub use tally::{AuditTally, KindSecond, KindTally, Measured, Second, Tally};
 
-use crate::ledger::Ledger;
-use crate::options::{Options, Switch};
+use crate::ledger::{Ledger, Seen};
+use crate::options::{Options, Protocol, Switch};
 use crate::random::Random;
 use crate::report::Phase;
 use crate::schedule::Schedule;
 use crate::value::ValueWriter;
-use crate::workload::{KeyNames, Kind, Mix, Popularity, Workload};
+use crate::workload::{KeyNames, Kind, Mix, Workload};
 use link::{Link, State};
 use op::{OpId, OpTable};
 use route::Routes;
@@ -92,6 +93,8 @@ pub enum Order {
     Load {
         /// Of what.
         mix: Mix,
+        /// Requests per second of all threads together; without meaning in the closed loop.
+        rate_per_s: u64,
         /// When it begins.
         start_ns: u64,
         /// When the warm-up ends.
@@ -170,6 +173,8 @@ pub struct Driver {
     phase_start_ns: u64,
     second: Second,
     seconds: Vec<Second>,
+    /// Until then the schedule waited for the target, not for this thread.
+    blocked_until_ns: u64,
     /// What the schedule had planned when the second began.
     planned_before: u64,
     tally: Tally,
@@ -185,8 +190,12 @@ pub struct Driver {
 impl Driver {
     /// A machine at rest; `ledger` holds the keys of this thread, and what was written to them before.
     pub fn new(setup: Setup, ledger: Ledger, now_ns: u64) -> Self {
-        let Setup { options, thread, run, topology, endpoints, connections, with_history } = setup;
-        let keys = crate::workload::share_of_keys(options.keys, thread, options.threads);
+        let Setup { mut options, thread, run, topology, endpoints, connections, with_history } = setup;
+        if options.protocol == Protocol::Resp {
+            // It has none.
+            options.sessions = Switch::Off;
+        }
+        let keys = ledger.range();
         let names = KeyNames::new(&options.key_prefix);
         let mut name = Vec::new();
         let group_of_key = |key| {
@@ -206,9 +215,9 @@ impl Driver {
             routes.learn(node.node, &topology, |_| true, now_ns);
         }
         Self {
-            workload: Workload::new(keys, Popularity::Uniform, Random::new(options.seed, u64::from(thread))),
+            workload: Workload::new(keys, options.keys_dist(), Random::new(options.seed, u64::from(thread))),
             names,
-            values: ValueWriter::new(options.value_size as usize, run),
+            values: ValueWriter::new(&options.value_size, run),
             ledger,
             groups,
             to_open: sessions.missing(),
@@ -230,6 +239,7 @@ impl Driver {
             phase_start_ns: now_ns,
             second: Second::new(Phase::Preload, now_ns, now_ns),
             seconds: Vec::new(),
+            blocked_until_ns: 0,
             planned_before: 0,
             tally: Tally::default(),
             history: with_history.then(Vec::new),
@@ -250,9 +260,10 @@ impl Driver {
         self.active = match order {
             Order::Open { until_ns } => Active::Open { until_ns },
             Order::Preload { until_ns } => Active::Preload { until_ns, next: self.workload.keys().start },
-            Order::Load { mix, start_ns, measured_ns, end_ns } => {
+            Order::Load { mix, rate_per_s, start_ns, measured_ns, end_ns } => {
                 assert!(start_ns <= measured_ns && measured_ns < end_ns, "the parts of a phase are in order");
-                let schedule = self.schedule(start_ns, end_ns);
+                let schedule = self.schedule(rate_per_s, start_ns, end_ns);
+                self.blocked_until_ns = 0;
                 Active::Load { mix, measured_ns, end_ns, schedule, held: None }
             }
             Order::Audit { until_ns } => {
@@ -319,6 +330,9 @@ impl Driver {
         self.tally.reconnects += u64::from(reconnected);
         let state = &mut self.links[link];
         state.state = State::Probing;
+        if self.options.protocol == Protocol::Resp {
+            return self.greet_resp(link, now_ns);
+        }
         state.out.extend_from_slice(&binary::PREAMBLE);
         self.ask_topology_on(link, now_ns);
     }
@@ -354,9 +368,15 @@ impl Driver {
     pub fn history(&mut self) -> Option<&mut Vec<u8>> {
         self.history.as_mut()
     }
-    /// Counts processor time of the thread in a phase of load.
-    pub fn count_cpu(&mut self, cpu_ns: u64) {
+    /// Counts processor time of the thread in a phase of load that took `wall_ns`.
+    pub fn count_cpu(&mut self, cpu_ns: u64, wall_ns: u64) {
         *self.tally.cpu_ns.get_or_insert(0) += cpu_ns;
+        let share = cpu_ns as f64 / wall_ns.max(1) as f64;
+        self.tally.cpu_share = Some(self.tally.cpu_share.map_or(share, |before| before.max(share)));
+    }
+    /// What was measured since the last call.
+    pub fn take_measured(&mut self) -> Measured {
+        self.tally.take_measured()
     }
     /// The end: what was counted, and the ledger.
     pub fn finish(self) -> (Tally, Ledger) {
@@ -389,7 +409,7 @@ impl Driver {
             Active::Load { end_ns, .. } if now_ns >= *end_ns => Phase::Drain,
             Active::Load { mix: Mix::Only(Kind::Write), .. } => Phase::Write,
             Active::Load { mix: Mix::Only(Kind::Read), .. } => Phase::Read,
-            Active::Load { mix: Mix::ReadShare(_), .. } => Phase::Mixed,
+            Active::Load { mix: Mix::Only(_) | Mix::ReadShare(_) | Mix::Ycsb(_), .. } => Phase::Mixed,
         }
     }
 
@@ -416,7 +436,8 @@ impl Driver {
             self.planned_before = planned;
         }
         let trouble = ended.errors + ended.unknown + ended.verify_failures > 0;
-        if trouble || now_ns - ended.start_ns >= SECOND_LEAST_NS {
+        ended.is_long = trouble || now_ns - ended.start_ns >= SECOND_LEAST_NS;
+        if ended.is_long || ended.achieved > 0 {
             self.seconds.push(ended);
         }
     }

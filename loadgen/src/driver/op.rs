@@ -54,9 +54,18 @@ pub(super) struct Place {
 /// What an operation does, and the receipts that are needed to finish it.
 #[derive(Debug)]
 pub(super) enum Work {
-    Write { ticket: WriteTicket, place: Option<Place> },
-    Read { ticket: Option<ReadTicket> },
-    OpenSession { lane: u32 },
+    Write {
+        ticket: WriteTicket,
+        place: Option<Place>,
+    },
+    /// With the write of the same key that follows a good answer.
+    Read {
+        ticket: Option<ReadTicket>,
+        then: Option<WriteTicket>,
+    },
+    OpenSession {
+        lane: u32,
+    },
 }
 
 /// Where an operation is.
@@ -80,12 +89,16 @@ pub(super) enum Spot {
 #[derive(Debug)]
 pub(super) struct Op {
     pub(super) work: Work,
+    /// What it counts as; `None` for what is not part of the load.
+    pub(super) kind: Option<Kind>,
     pub(super) key: u32,
     pub(super) group: GroupId,
     pub(super) stage: Stage,
     pub(super) planned_ns: u64,
     pub(super) deadline_ns: u64,
-    /// 0 until it was sent.
+    /// How late it left was counted.
+    pub(super) late_noted: bool,
+    /// 0 until it was sent; of a read-modify-write, until the part that is under way was.
     pub(super) first_sent_ns: u64,
     /// The last time; 0 until it was sent.
     pub(super) sent_ns: u64,
@@ -93,17 +106,6 @@ pub(super) struct Op {
     /// An earlier send may have been executed, or may still be: only an answer to a later one settles it.
     pub(super) doubtful: bool,
     pub(super) spot: Spot,
-}
-
-impl Op {
-    /// Read or write; `None` for what is not part of the load.
-    pub(super) fn kind(&self) -> Option<Kind> {
-        match self.work {
-            Work::Write { .. } => Some(Kind::Write),
-            Work::Read { .. } => Some(Kind::Read),
-            Work::OpenSession { .. } => None,
-        }
-    }
 }
 
 /// All open operations. Memory is bounded by the most that were ever open at once.
@@ -164,12 +166,14 @@ mod tests {
 
     fn op(key: u32) -> Op {
         Op {
-            work: Work::Read { ticket: None },
+            work: Work::Read { ticket: None, then: None },
+            kind: Some(Kind::Read),
             key,
             group: GroupId::new(1),
             stage: Stage::Measured,
             planned_ns: 0,
             deadline_ns: 0,
+            late_noted: false,
             first_sent_ns: 0,
             sent_ns: 0,
             attempts: 0,

@@ -7,8 +7,9 @@ use super::{Active, Driver, OPEN_MAX};
 use crate::options::Options;
 use crate::random::Random;
 use crate::schedule::{Schedule, Span};
-use crate::workload::{Kind, Mix};
+use crate::workload::{Kind, Mix, keys_of_thread_max};
 use std::time::Duration;
+use synod_types::{bucket_of, group_of};
 
 /// Draws before it is concluded that no key will do at the moment.
 const KEY_DRAWS: u32 = 64;
@@ -23,12 +24,12 @@ pub(super) fn ns(duration: Duration) -> u64 {
 }
 
 impl Driver {
-    pub(super) fn schedule(&self, start_ns: u64, end_ns: u64) -> Option<Schedule> {
-        let Options { closed, rate, arrivals, threads, seed, .. } = self.options;
+    pub(super) fn schedule(&self, rate_per_s: u64, start_ns: u64, end_ns: u64) -> Option<Schedule> {
+        let Options { closed, arrivals, threads, seed, .. } = self.options;
         let span = Span {
             start_ns,
             end_ns,
-            rate_per_s: rate,
+            rate_per_s,
             thread: u64::from(self.thread),
             threads: u64::from(threads),
         };
@@ -60,12 +61,8 @@ impl Driver {
             self.end_second(now_ns);
             if let Active::Load { mix, measured_ns, end_ns, .. } = self.active {
                 for kind in Kind::ALL {
-                    let is_measured = match mix {
-                        Mix::Only(only) => only == kind,
-                        Mix::ReadShare(_) => true,
-                    };
                     self.tally.measured_ns[kind.index()] +=
-                        if is_measured { end_ns - measured_ns } else { 0 };
+                        if mix.measures(kind) { end_ns - measured_ns } else { 0 };
                 }
             }
             self.active = Active::Idle;
@@ -101,7 +98,7 @@ impl Driver {
         let room = self.outstanding_max().min(SWEEP_OPEN_MAX);
         while *next < end && self.load_open < room {
             let deadline_ns = now_ns + ns(self.options.timeout);
-            let begun = self.begin_write(*next, Stage::Preload, now_ns, deadline_ns, now_ns);
+            let begun = self.begin_write(Kind::Write, *next, Stage::Preload, now_ns, deadline_ns, now_ns);
             assert!(begun, "a key that was never written has no write in flight");
             *next += 1;
         }
@@ -131,6 +128,10 @@ impl Driver {
         while self.load_open < OPEN_MAX {
             let next = held.take().or_else(|| {
                 let planned_ns = schedule.take_due(now_ns)?;
+                if load.stage_at(planned_ns) == Stage::Measured {
+                    let since_ns = planned_ns.max(self.blocked_until_ns);
+                    self.tally.own_late.record_ns(now_ns.saturating_sub(since_ns));
+                }
                 Some((planned_ns, self.workload.draw_kind(load.mix)))
             });
             let Some((planned_ns, kind)) = next else { break };
@@ -142,6 +143,9 @@ impl Driver {
                 *held = Some((planned_ns, kind));
                 break;
             }
+        }
+        if held.is_some() || self.load_open >= OPEN_MAX {
+            self.blocked_until_ns = now_ns;
         }
         schedule.is_done() && held.is_none() && self.load_open == 0
     }
@@ -172,6 +176,9 @@ impl Driver {
     fn begin_on_link(&mut self, link: usize, kind: Kind, stage: Stage, now_ns: u64) -> bool {
         let endpoint = self.links[link].endpoint;
         let deadline_ns = now_ns + ns(self.options.timeout);
+        if kind == Kind::Insert && self.begin_insert(stage, now_ns, deadline_ns, now_ns) {
+            return true;
+        }
         for _ in 0..KEY_DRAWS {
             let key = self.workload.draw_key();
             let leader = self.routes.leader_endpoint(self.group_of_key(key));
@@ -182,6 +189,7 @@ impl Driver {
             if self.begin_one(kind, key, stage, now_ns, deadline_ns, now_ns) {
                 return true;
             }
+            self.tally.keys_redrawn += 1;
         }
         false
     }
@@ -194,10 +202,28 @@ impl Driver {
         deadline_ns: u64,
         now_ns: u64,
     ) -> bool {
-        (0..KEY_DRAWS).any(|_| {
+        if kind == Kind::Insert && self.begin_insert(stage, planned_ns, deadline_ns, now_ns) {
+            return true;
+        }
+        for _ in 0..KEY_DRAWS {
             let key = self.workload.draw_key();
-            self.begin_one(kind, key, stage, planned_ns, deadline_ns, now_ns)
-        })
+            if self.begin_one(kind, key, stage, planned_ns, deadline_ns, now_ns) {
+                return true;
+            }
+            self.tally.keys_redrawn += 1;
+        }
+        false
+    }
+
+    /// Begins the insert of a new key unless there are as many as there may be; then an old one is written instead.
+    fn begin_insert(&mut self, stage: Stage, planned_ns: u64, deadline_ns: u64, now_ns: u64) -> bool {
+        let Some(key) = self.workload.insert(keys_of_thread_max(&self.options)) else { return false };
+        self.ledger.grow();
+        self.names.write(&mut self.name, key);
+        self.groups.push(group_of(bucket_of(&self.name), self.routes.group_count()));
+        let begun = self.begin_write(Kind::Insert, key, stage, planned_ns, deadline_ns, now_ns);
+        assert!(begun, "a new key has no write in flight");
+        true
     }
 
     fn begin_one(
@@ -210,7 +236,16 @@ impl Driver {
         now_ns: u64,
     ) -> bool {
         match kind {
-            Kind::Write => self.begin_write(key, stage, planned_ns, deadline_ns, now_ns),
+            Kind::Write | Kind::Insert => {
+                self.begin_write(Kind::Write, key, stage, planned_ns, deadline_ns, now_ns)
+            }
+            Kind::ReadModifyWrite => {
+                // The write is reserved before the read, so that nothing else is written between the two.
+                let Some(ticket) = self.ledger.begin_write(key) else { return false };
+                let work = Work::Read { ticket: None, then: Some(ticket) };
+                self.begin_op(work, kind, key, Plan { stage, planned_ns, deadline_ns }, now_ns);
+                true
+            }
             Kind::Read => {
                 self.begin_read(key, stage, planned_ns, deadline_ns, now_ns);
                 true
@@ -221,6 +256,7 @@ impl Driver {
     /// Begins a write unless one of the key is in flight: see [`crate::ledger`] for why there is one at a time.
     fn begin_write(
         &mut self,
+        kind: Kind,
         key: u32,
         stage: Stage,
         planned_ns: u64,
@@ -229,40 +265,34 @@ impl Driver {
     ) -> bool {
         let Some(ticket) = self.ledger.begin_write(key) else { return false };
         let work = Work::Write { ticket, place: None };
-        self.begin_op(work, key, stage, planned_ns, deadline_ns, now_ns);
+        self.begin_op(work, kind, key, Plan { stage, planned_ns, deadline_ns }, now_ns);
         true
     }
 
     fn begin_read(&mut self, key: u32, stage: Stage, planned_ns: u64, deadline_ns: u64, now_ns: u64) {
-        self.begin_op(Work::Read { ticket: None }, key, stage, planned_ns, deadline_ns, now_ns);
+        let work = Work::Read { ticket: None, then: None };
+        self.begin_op(work, Kind::Read, key, Plan { stage, planned_ns, deadline_ns }, now_ns);
     }
 
-    fn begin_op(
-        &mut self,
-        work: Work,
-        key: u32,
-        stage: Stage,
-        planned_ns: u64,
-        deadline_ns: u64,
-        now_ns: u64,
-    ) {
+    fn begin_op(&mut self, work: Work, kind: Kind, key: u32, plan: Plan, now_ns: u64) {
+        let Plan { stage, planned_ns, deadline_ns } = plan;
         let group = self.group_of_key(key);
         let op = Op {
             work,
+            kind: Some(kind),
             key,
             group,
             stage,
             planned_ns,
             deadline_ns,
+            late_noted: false,
             first_sent_ns: 0,
             sent_ns: 0,
             attempts: 0,
             doubtful: false,
             spot: Spot::Moving,
         };
-        if let Some(kind) = op.kind() {
-            self.count_offered(kind, stage);
-        }
+        self.count_offered(kind, stage);
         self.load_open += 1;
         let id = self.ops.insert(op);
         self.dispatch(id, now_ns);
@@ -271,6 +301,7 @@ impl Driver {
     fn count_offered(&mut self, kind: Kind, stage: Stage) {
         // In the open loop the second's figure comes from the schedule instead.
         self.second.offered += 1;
+        self.second.kinds[kind.index()].offered += 1;
         if stage == Stage::Measured {
             self.tally.measured_mut(kind).offered += 1;
         }
@@ -282,12 +313,20 @@ impl Driver {
     /// A planned request whose time was over before it could be sent.
     fn count_unsent(&mut self, kind: Kind, stage: Stage) {
         self.count_offered(kind, stage);
-        self.second.count(End::Error);
+        self.second.count(kind, End::Error);
         if stage == Stage::Measured {
             self.tally.measured_mut(kind).errors += 1;
         }
         self.tally.count_error("not sent in time");
     }
+}
+
+/// What is told to an operation when it begins.
+#[derive(Clone, Copy)]
+struct Plan {
+    stage: Stage,
+    planned_ns: u64,
+    deadline_ns: u64,
 }
 
 /// The times of a phase of load.

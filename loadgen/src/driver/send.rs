@@ -5,8 +5,9 @@ use super::answer::{ReadFate, WriteFate};
 use super::link::State;
 use super::op::{Op, OpId, Spot, Stage, Work};
 use super::plan::ns;
+use super::resp;
 use super::{Driver, TOPOLOGY_NS, TOPOLOGY_URGENT_NS};
-use crate::options::Switch;
+use crate::options::{Protocol, Switch};
 use synod_net::binary;
 use synod_types::{Command, Condition, Consistency, Expiry, GroupId, NodeId, Op as Action, SessionStamp};
 
@@ -179,22 +180,32 @@ impl Driver {
         let is_first = op.first_sent_ns == 0;
         if is_first {
             op.first_sent_ns = now_ns;
-            if op.stage == Stage::Measured {
+            if !std::mem::replace(&mut op.late_noted, true) && op.stage == Stage::Measured {
                 self.tally.late.record_ns(now_ns.saturating_sub(op.planned_ns));
             }
         }
         let out = &mut target.out;
+        let is_resp = self.options.protocol == Protocol::Resp;
+        if is_resp {
+            target.asked.push_back(id.to_wire());
+        }
         match &mut op.work {
             Work::OpenSession { .. } => binary::encode_open_session(out, id.to_wire(), op.group),
-            Work::Read { ticket } => {
+            Work::Read { ticket, .. } => {
                 *ticket = Some(self.ledger.begin_read(op.key));
                 self.names.write(&mut self.name, op.key);
+                if is_resp {
+                    return resp::encode(out, &[b"GET", &self.name]);
+                }
                 let command = Command::plain(self.name.as_slice(), Action::Get);
                 binary::encode_request(out, id.to_wire(), Consistency::Linearizable, &command);
             }
             Work::Write { ticket, place } => {
                 self.names.write(&mut self.name, op.key);
                 let value_crc = self.values.write(&mut self.value, u64::from(op.key), ticket.sequence());
+                if is_resp {
+                    return resp::encode(out, &[b"SET", &self.name, &self.value]);
+                }
                 let action = Action::Set {
                     value: self.value.as_slice(),
                     value_crc,
@@ -267,11 +278,13 @@ impl Driver {
         {
             let op = Op {
                 work: Work::OpenSession { lane },
+                kind: None,
                 key: 0,
                 group,
                 stage: Stage::Preload,
                 planned_ns: now_ns,
                 deadline_ns: now_ns + ns(self.options.timeout),
+                late_noted: true,
                 first_sent_ns: 0,
                 sent_ns: 0,
                 attempts: 0,
@@ -285,6 +298,9 @@ impl Driver {
 
     /// Asks every node who leads, now and then, and soon when something went wrong.
     pub(super) fn ask_topology(&mut self, now_ns: u64) {
+        if self.options.protocol == Protocol::Resp {
+            return;
+        }
         let urgent = self.topology_urgent && now_ns >= self.topology_asked_ns + TOPOLOGY_URGENT_NS;
         if now_ns < self.next_topology_ns && !urgent {
             return;

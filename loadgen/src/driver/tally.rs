@@ -45,11 +45,35 @@ pub(super) enum End {
     VerifyFailure,
 }
 
+/// The operations of one kind in a second.
+#[derive(Clone, Debug, Default)]
+pub struct KindSecond {
+    /// Begun.
+    pub offered: u64,
+    /// Answered well.
+    pub achieved: u64,
+    /// Latencies of what was answered well; `None` when nothing was. Boxed and absent because most seconds know one kind.
+    pub latencies: Option<Box<Latencies>>,
+}
+
+impl KindSecond {
+    /// Adds what another thread counted in the same second.
+    pub fn add(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.achieved += other.achieved;
+        if let Some(latencies) = &other.latencies {
+            self.latencies.get_or_insert_default().add(latencies);
+        }
+    }
+}
+
 /// One second, or what there was of it.
 #[derive(Clone, Debug)]
 pub struct Second {
     /// The part of the run.
     pub phase: Phase,
+    /// Whether it is long enough to be shown as a second; parts of seconds at the ends of a phase are not.
+    pub is_long: bool,
     /// When this part began.
     pub phase_start_ns: u64,
     /// When this second began.
@@ -68,14 +92,15 @@ pub struct Second {
     pub verify_failures: u64,
     /// Open at the end.
     pub outstanding: u64,
-    /// Latencies of what was answered well.
-    pub latencies: Latencies,
+    /// By [`Kind::index`].
+    pub kinds: [KindSecond; Kind::COUNT],
 }
 
 impl Second {
     pub(super) fn new(phase: Phase, phase_start_ns: u64, start_ns: u64) -> Self {
         Self {
             phase,
+            is_long: false,
             phase_start_ns,
             start_ns,
             end_ns: start_ns,
@@ -85,14 +110,16 @@ impl Second {
             unknown: 0,
             verify_failures: 0,
             outstanding: 0,
-            latencies: Latencies::default(),
+            kinds: Default::default(),
         }
     }
-    pub(super) fn count(&mut self, end: End) {
+    pub(super) fn count(&mut self, kind: Kind, end: End) {
         match end {
             End::Good { latency_ns } => {
                 self.achieved += 1;
-                self.latencies.record_ns(latency_ns);
+                let counted = &mut self.kinds[kind.index()];
+                counted.achieved += 1;
+                counted.latencies.get_or_insert_default().record_ns(latency_ns);
             }
             End::Error => self.errors += 1,
             End::Unknown => self.unknown += 1,
@@ -129,9 +156,12 @@ impl AuditTally {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// The measured phases, by [`Kind::index`].
-    pub measured: [KindTally; 2],
+    pub measured: [KindTally; Kind::COUNT],
     /// Measured time in which operations of this kind were planned, by [`Kind::index`].
-    pub measured_ns: [u64; 2],
+    pub measured_ns: [u64; Kind::COUNT],
+    /// How late requests of the measured phases were taken from the schedule, but for the time in which the target had so
+    /// much to answer that nothing was taken: the generator's own lateness.
+    pub own_late: Latencies,
     /// Requests of warm-up and measured phases, whatever became of them.
     pub load_requests: u64,
     /// How late requests of the measured phases left.
@@ -144,6 +174,8 @@ pub struct Tally {
     pub findings: Vec<String>,
     /// The audit.
     pub audit: AuditTally,
+    /// Keys that were drawn and passed over, because a write of the key was under way.
+    pub keys_redrawn: u64,
     /// Requests sent again.
     pub retries: u64,
     /// Connections made anew.
@@ -152,9 +184,68 @@ pub struct Tally {
     pub replies_late: u64,
     /// Processor time of the thread in warm-up and measured phases, where the system tells.
     pub cpu_ns: Option<u64>,
+    /// The same over the time that passed, of the busiest thread and phase.
+    pub cpu_share: Option<f64>,
+}
+
+/// What a phase of load measured, apart from the rest so that phases can be told apart.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// As in [`Tally`].
+    pub measured: [KindTally; Kind::COUNT],
+    /// As in [`Tally`].
+    pub measured_ns: [u64; Kind::COUNT],
+    /// As in [`Tally`].
+    pub late: Latencies,
+    /// As in [`Tally`].
+    pub own_late: Latencies,
+    /// As in [`Tally`].
+    pub cpu_share: Option<f64>,
+}
+
+impl Measured {
+    /// Adds what another thread measured at the same time.
+    pub fn join(&mut self, other: &Self) {
+        for index in 0..Kind::COUNT {
+            self.measured[index].add(&other.measured[index]);
+            self.measured_ns[index] = self.measured_ns[index].max(other.measured_ns[index]);
+        }
+        self.add_lateness(other);
+    }
+    /// Adds what another phase measured.
+    pub fn follow(&mut self, other: &Self) {
+        for index in 0..Kind::COUNT {
+            self.measured[index].add(&other.measured[index]);
+            self.measured_ns[index] += other.measured_ns[index];
+        }
+        self.add_lateness(other);
+    }
+
+    fn add_lateness(&mut self, other: &Self) {
+        self.late.add(&other.late);
+        self.own_late.add(&other.own_late);
+        self.cpu_share = larger(self.cpu_share, other.cpu_share);
+    }
+}
+
+fn larger(one: Option<f64>, two: Option<f64>) -> Option<f64> {
+    match (one, two) {
+        (Some(one), Some(two)) => Some(one.max(two)),
+        (one, two) => one.or(two),
+    }
 }
 
 impl Tally {
+    /// What was measured since the last call; it is counted here no more.
+    pub(super) fn take_measured(&mut self) -> Measured {
+        Measured {
+            measured: std::mem::take(&mut self.measured),
+            measured_ns: std::mem::take(&mut self.measured_ns),
+            late: std::mem::take(&mut self.late),
+            own_late: std::mem::take(&mut self.own_late),
+            cpu_share: self.cpu_share.take(),
+        }
+    }
     pub(super) fn measured_mut(&mut self, kind: Kind) -> &mut KindTally {
         &mut self.measured[kind.index()]
     }
@@ -175,6 +266,8 @@ impl Tally {
         }
         self.load_requests += other.load_requests;
         self.late.add(&other.late);
+        self.own_late.add(&other.own_late);
+        self.cpu_share = larger(self.cpu_share, other.cpu_share);
         for (name, count) in &other.error_kinds {
             *self.error_kinds.entry(name).or_default() += count;
         }
@@ -188,6 +281,7 @@ impl Tally {
         ours.invented += theirs.invented;
         ours.corrupt += theirs.corrupt;
         ours.unread += theirs.unread;
+        self.keys_redrawn += other.keys_redrawn;
         self.retries += other.retries;
         self.reconnects += other.reconnects;
         self.replies_late += other.replies_late;

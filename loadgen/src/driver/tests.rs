@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::fake::{After, FakeCluster, Faults, ServerEnd};
+use crate::workload::Ycsb;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,7 +32,7 @@ fn options() -> Options {
         warmup: Duration::from_millis(200),
         connections: 6,
         inflight: 8,
-        value_size: 64,
+        value_size: 64.into(),
         keys: 500,
         timeout: Duration::from_secs(2),
         stall: Duration::from_millis(300),
@@ -177,7 +178,8 @@ impl World {
     fn load(&self, mix: Mix, length_ms: u64) -> Order {
         let start_ns = self.now_ns + 5 * MS;
         let measured_ns = start_ns + 200 * MS;
-        Order::Load { mix, start_ns, measured_ns, end_ns: measured_ns + length_ms * MS }
+        let rate_per_s = self.driver.options.rate;
+        Order::Load { mix, rate_per_s, start_ns, measured_ns, end_ns: measured_ns + length_ms * MS }
     }
     fn audit(&mut self) {
         // Trouble is over when the audit is made, as it is when a cluster has healed.
@@ -229,12 +231,13 @@ fn a_sound_cluster_is_found_sound_and_every_planned_request_is_made() {
     assert_eq!(achieved, 2000);
     let in_time: u64 = tally.measured.iter().map(|kind| kind.achieved_in_time).sum();
     assert!((1990..=2010).contains(&in_time), "{in_time}");
-    assert_eq!(tally.measured_ns, [1000 * MS; 2]);
+    assert_eq!(tally.measured_ns, [1000 * MS, 1000 * MS, 0, 0]);
     assert_eq!(tally.verify_failures, 0, "{:?}", tally.findings);
     assert_eq!(tally.audit, AuditTally { keys: 500, ..AuditTally::default() });
     assert_eq!(tally.error_kinds, BTreeMap::new());
     assert_eq!((tally.retries, tally.reconnects, tally.replies_late), (0, 0, 0));
     assert!(ledger.acked() > 1000);
+    assert!(tally.own_late.count() == 2000 && tally.own_late.max_us() <= 1000, "{}", tally.own_late.max_us());
     assert!(tally.late.max_us() <= 1000, "sent within a step of their time: {}", tally.late.max_us());
 }
 
@@ -461,7 +464,7 @@ fn with_no_cluster_left_the_load_still_ends_and_the_ledger_is_truthful() {
 fn an_overloaded_open_loop_counts_from_the_planned_time() {
     // Two requests at a time, about 2 ms each: a thousand per second at most, of four thousand offered.
     let told = Options { rate: 4000, connections: 3, inflight: 1, ..options() };
-    for kind in Kind::ALL {
+    for kind in [Kind::Write, Kind::Read] {
         let (tally, _) = World::run(told.clone(), Faults::default(), 15, Mix::Only(kind));
         assert_sums(&tally);
         let counted = &tally.measured[kind.index()];
@@ -469,7 +472,25 @@ fn an_overloaded_open_loop_counts_from_the_planned_time() {
         assert!(counted.achieved_in_time < 3000, "a rate is what came in time: {}", counted.achieved_in_time);
         assert!(counted.latencies.quantile_us(0.99) > 200_000, "waiting counts");
         assert!(tally.late.quantile_us(0.99) > 200_000, "and is shown as lateness");
+        assert!(tally.own_late.quantile_us(0.99) <= 1000, "but not as the generator's own");
     }
+}
+
+#[test]
+fn a_generator_that_gets_no_turns_says_so() {
+    let mut world = World::new(options(), Faults::default(), 33);
+    world.open();
+    world.preload();
+    let order = world.load(Mix::Only(Kind::Read), 1000);
+    world.perform_with(order, |world| {
+        if world.random.below(20) == 0 {
+            world.now_ns += 30 * MS;
+        }
+    });
+    let measured = world.driver.take_measured();
+    let late_us = measured.own_late.quantile_us(0.99);
+    assert!(crate::saturation::warning(late_us, None).is_some(), "{late_us}");
+    assert_eq!(world.driver.take_measured().own_late.count(), 0, "taken once");
 }
 
 #[test]
@@ -547,6 +568,42 @@ fn one_key_for_all_is_written_one_at_a_time_and_loses_nothing() {
     assert_eq!(tally.verify_failures, 0, "{:?}", tally.findings);
     assert!(ledger.acked() > 50);
     assert_eq!(tally.audit.keys, 1);
+}
+
+#[test]
+fn every_workload_and_every_size_is_audited() {
+    let sizes: crate::sizes::ValueSizes = "40:1,64:1,900:1".parse().expect("good");
+    for (workload, seed) in [(Ycsb::A, 1), (Ycsb::B, 2), (Ycsb::C, 3), (Ycsb::D, 4), (Ycsb::F, 5)] {
+        let told = Options { workload: Some(workload), value_size: sizes.clone(), ..options() };
+        let (tally, ledger) = World::run(told.clone(), Faults::default(), seed, Mix::Ycsb(workload));
+        assert_sums(&tally);
+        assert_eq!(tally.verify_failures, 0, "{:?}", tally.findings);
+        for kind in Kind::ALL {
+            let (share, counted) = (workload.share(kind), &tally.measured[kind.index()]);
+            assert!((counted.achieved as f64 / 2000.0 - share).abs() < 0.04, "{workload:?}: {counted:?}");
+            assert_eq!(tally.measured_ns[kind.index()] > 0, share > 0.0);
+        }
+        let inserted = u64::from(ledger.range().end) - 500;
+        assert!(inserted >= tally.measured[Kind::Insert.index()].achieved);
+        assert_eq!(tally.audit, AuditTally { keys: 500 + inserted, ..AuditTally::default() });
+        let (tally, _) = World::run(told, trouble(), seed + 10, Mix::Ycsb(workload));
+        assert_sums(&tally);
+        assert_eq!((tally.verify_failures, tally.audit.missing()), (0, 0), "{:?}", tally.findings);
+    }
+}
+
+#[test]
+fn a_read_modify_write_is_one_operation_with_the_latency_of_both_parts() {
+    let told = Options { workload: Some(Ycsb::F), ..options() };
+    let (tally, ledger) = World::run(told.clone(), Faults::default(), 31, Mix::Ycsb(Ycsb::F));
+    let [_, reads, _, both] = &tally.measured;
+    let (read_us, both_us) = (reads.latencies.quantile_us(0.5), both.latencies.quantile_us(0.5));
+    assert!(both_us * 10 > read_us * 16, "{read_us} us and {both_us} us");
+    assert!(ledger.acked() >= 500 + both.achieved);
+    assert!(tally.late.quantile_us(0.99) <= 1000, "only the first part is late or not");
+    let lost = Faults { lose_write: 20, ..Faults::default() };
+    let (tally, _) = World::run(told, lost, 32, Mix::Ycsb(Ycsb::F));
+    assert!(tally.audit.stale > 0, "its writes are audited: {:?}", tally.audit);
 }
 
 #[test]
@@ -641,7 +698,10 @@ fn seconds_tell_the_phase_and_the_offered_rate() {
     world.driver.take_seconds();
     let order = world.load(Mix::Only(Kind::Write), 2500);
     world.perform(order);
-    let seconds = world.driver.take_seconds();
+    let mut seconds = world.driver.take_seconds();
+    let achieved: u64 = seconds.iter().map(|second| second.achieved).sum();
+    assert_eq!(achieved, 2700 * 2, "parts of seconds are told too, for the interval log");
+    seconds.retain(|second| second.is_long);
     let phases: Vec<_> = seconds.iter().map(|second| second.phase).collect();
     assert_eq!(
         phases,

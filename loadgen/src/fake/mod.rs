@@ -1,6 +1,9 @@
 //! A cluster for tests: registers in a map behind the real protocol, with faults to order. One log, several names.
 
+mod resp;
 mod server;
+
+pub(crate) use resp::{FakeResp, RespFaults};
 
 pub(crate) use server::FakeServers;
 
@@ -35,6 +38,8 @@ pub(crate) struct Faults {
     pub(crate) forget_sessions: u64,
     /// No answer, connection kept.
     pub(crate) swallow: u64,
+    /// Every piece of a stream is answered this much later; on real sockets only.
+    pub(crate) delay_ms: u64,
     // ---------------------------------------------------------------------------------------------------------------
     /// A write is acknowledged and not executed.
     pub(crate) lose_write: u64,

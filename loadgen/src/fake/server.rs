@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// A fake cluster that listens until it is dropped.
 pub(crate) struct FakeServers {
@@ -100,6 +101,10 @@ fn serve(shared: &Shared, node: u16, mut stream: TcpStream) {
     let (mut end, mut buffer, mut out) = (ServerEnd::default(), vec![0; 64 << 10], Vec::new());
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
         out.clear();
+        let delay = Duration::from_millis(lock(&shared.cluster).faults.delay_ms);
+        if !delay.is_zero() {
+            std::thread::sleep(delay);
+        }
         let after = end.feed(&mut lock(&shared.cluster), node, &buffer[..count], &mut out);
         if stream.write_all(&out).is_err() || after == After::Break {
             break;

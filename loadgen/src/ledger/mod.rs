@@ -187,6 +187,19 @@ impl Ledger {
         }
     }
 
+    /// The keys.
+    pub fn range(&self) -> Range<u32> {
+        self.first_key..self.first_key + self.keys.len() as u32 // as many as fit a range of 32 bits
+    }
+    /// One more key at the end of the range; nothing was written yet.
+    ///
+    /// # Panics
+    /// When the range would pass the last key there is.
+    pub fn grow(&mut self) {
+        assert!(self.range().end < u32::MAX, "no key is left to be added");
+        self.keys.push(Key::default());
+    }
+
     /// Begins the next write of `key`, unless one is in flight.
     pub fn begin_write(&mut self, key: u32) -> Option<WriteTicket> {
         let begun = self.tick();

@@ -1,5 +1,6 @@
 //! A run from end to end: find the cluster, preload, load, audit, report.
 
+mod find;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,9 @@ use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::random::mix;
 use crate::report::{AuditReport, GeneratorReport, OperationReport, Progress, Report};
-use crate::workload::{Kind, Mix, share_of_keys};
+use crate::saturation;
+use crate::workload::{Kind, keys_of_thread};
+use find::Found;
 use std::time::Duration;
 
 /// A phase of load begins this long after it was ordered, so that all threads begin together.
@@ -114,16 +117,17 @@ fn perform(
     let cluster = Cluster::find(options)?;
     let before = cluster.statuses();
     let run = mix(options.seed ^ mix(monotonic_ns()) ^ mix(u64::from(std::process::id())));
-    let ledgers: Vec<_> = (0..options.threads)
-        .map(|thread| Ledger::new(share_of_keys(options.keys, thread, options.threads)))
-        .collect();
+    let ledgers: Vec<_> =
+        (0..options.threads).map(|thread| Ledger::new(keys_of_thread(options, thread))).collect();
     let mut fleet = Fleet::start(options, &cluster, run, ledgers, stop)?;
     let done = perform_parts(options, stop, with_audit, &mut fleet, progress);
+    let seconds = fleet.series().take();
     let (tally, ledgers) = fleet.end()?;
-    done?;
+    let mut found = done?;
+    found.seconds.extend(seconds);
     let after = cluster.statuses();
     let evidence = Evidence { run, ledgers };
-    let mut report = report_of(options, &tally);
+    let mut report = report_of(options, &tally, found);
     report.leader_changes = control::leader_changes(&before, &after);
     report.durability = options.durability.clone().unwrap_or_else(|| control::durability(&after));
     if with_audit {
@@ -140,15 +144,14 @@ fn perform_parts(
     with_audit: bool,
     fleet: &mut Fleet<'_>,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<(), LoadError> {
+) -> Result<Found, LoadError> {
     perform_open(options, fleet, progress)?;
     let bound = all_keys_bound(options);
     let until_ns = monotonic_ns() + nanos(bound);
     fleet.perform(Order::Preload { until_ns }, bound, progress)?;
-    let mixes = match options.read_share {
-        Some(share) => vec![Mix::ReadShare(share)],
-        None => vec![Mix::Only(Kind::Write), Mix::Only(Kind::Read)],
-    };
+    let mut found =
+        if options.find_max { find::perform(options, stop, fleet, progress)? } else { Found::default() };
+    let mixes = if options.find_max { Vec::new() } else { options.mixes() };
     for mix in mixes {
         if stop.is_wanted() {
             break;
@@ -157,9 +160,13 @@ fn perform_parts(
         let measured_ns = start_ns + nanos(options.warmup);
         let end_ns = measured_ns + nanos(options.duration);
         let bound = HEAD_START + options.warmup + options.duration;
-        fleet.perform(Order::Load { mix, start_ns, measured_ns, end_ns }, bound, progress)?;
+        let order = Order::Load { mix, rate_per_s: options.rate, start_ns, measured_ns, end_ns };
+        found.measured.follow(&fleet.perform(order, bound, progress)?);
     }
-    if with_audit { perform_audit(options, fleet, progress) } else { Ok(()) }
+    if with_audit {
+        perform_audit(options, fleet, progress)?;
+    }
+    Ok(found)
 }
 
 fn perform_open(
@@ -168,7 +175,7 @@ fn perform_open(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(), LoadError> {
     let until_ns = monotonic_ns() + nanos(options.patience);
-    fleet.perform(Order::Open { until_ns }, options.patience, progress)
+    fleet.perform(Order::Open { until_ns }, options.patience, progress).map(drop)
 }
 
 fn perform_audit(
@@ -178,7 +185,7 @@ fn perform_audit(
 ) -> Result<(), LoadError> {
     let bound = all_keys_bound(options);
     let until_ns = monotonic_ns() + nanos(bound);
-    fleet.perform(Order::Audit { until_ns }, bound, progress)
+    fleet.perform(Order::Audit { until_ns }, bound, progress).map(drop)
 }
 
 /// How long going through all keys may take: patience, and a thousand keys per second at the least.
@@ -186,7 +193,10 @@ fn all_keys_bound(options: &Options) -> Duration {
     options.patience + Duration::from_millis(u64::from(options.keys))
 }
 
-fn report_of(options: &Options, tally: &Tally) -> Report {
+fn report_of(options: &Options, tally: &Tally, found: Found) -> Report {
+    let Found { measured, mut seconds, searches } = found;
+    let own_late_p99_us = measured.own_late.quantile_us(0.99);
+    let warning = saturation::warning(own_late_p99_us, measured.cpu_share);
     let mut report = Report {
         schema: 1,
         cpu: environment::cpu(),
@@ -195,23 +205,29 @@ fn report_of(options: &Options, tally: &Tally) -> Report {
         verify_failures: tally.verify_failures,
         findings: tally.findings.clone(),
         generator: GeneratorReport {
-            late_p50_us: tally.late.quantile_us(0.5),
-            late_p99_us: tally.late.quantile_us(0.99),
-            late_max_us: tally.late.max_us(),
+            late_p50_us: measured.late.quantile_us(0.5),
+            late_p99_us: measured.late.quantile_us(0.99),
+            late_max_us: measured.late.max_us(),
+            own_late_p99_us,
+            saturated: warning.is_some(),
+            warning,
+            cpu_share: measured.cpu_share,
             cpu_us_per_request: tally
                 .cpu_ns
                 .filter(|_| tally.load_requests > 0)
                 .map(|cpu_ns| cpu_ns as f64 / 1e3 / tally.load_requests as f64),
             reconnects: tally.reconnects,
+            keys_redrawn: tally.keys_redrawn,
             retries: tally.retries,
             replies_late: tally.replies_late,
         },
+        find_max: searches,
         options: options.clone(),
         ..Report::default()
     };
     report.error_kinds = tally.error_kinds.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
     for kind in Kind::ALL {
-        let (counted, span_ns) = (&tally.measured[kind.index()], tally.measured_ns[kind.index()]);
+        let (counted, span_ns) = (&measured.measured[kind.index()], measured.measured_ns[kind.index()]);
         if span_ns == 0 {
             continue;
         }
@@ -227,6 +243,7 @@ fn report_of(options: &Options, tally: &Tally) -> Report {
             ..OperationReport::default()
         };
         operation.set_latencies(&counted.latencies);
+        operation.seconds = seconds.remove(kind.name()).unwrap_or_default();
         report.operations.insert(kind.name().to_owned(), operation);
     }
     report

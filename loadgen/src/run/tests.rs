@@ -1,8 +1,8 @@
 //! Whole runs over real sockets, against a cluster of threads.
 
 use super::*;
-use crate::fake::{FakeServers, Faults};
-use crate::options::Switch;
+use crate::fake::{FakeResp, FakeServers, Faults, RespFaults};
+use crate::options::{Protocol, Switch};
 use crate::report::Phase;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -17,7 +17,7 @@ fn options(servers: &FakeServers) -> Options {
         warmup: Duration::from_millis(100),
         connections: 6,
         inflight: 16,
-        value_size: 200,
+        value_size: 200.into(),
         keys: 300,
         timeout: Duration::from_secs(5),
         stall: Duration::from_secs(2),
@@ -61,6 +61,131 @@ fn a_whole_run_over_sockets_passes_and_reports() {
     assert_eq!(servers.cluster().forwarded, 0, "every request goes straight to its leader");
     let json: Report = serde_json::from_str(&report.json()).expect("what was written");
     assert_eq!(json.options, told);
+}
+
+fn resp_options(server: &FakeResp) -> Options {
+    Options {
+        target: vec![server.target()],
+        protocol: Protocol::Resp,
+        rate: 1000,
+        duration: Duration::from_millis(600),
+        warmup: Duration::from_millis(100),
+        connections: 4,
+        inflight: 16,
+        value_size: "40:1,300:1,5000:1".parse().expect("good"),
+        keys: 200,
+        timeout: Duration::from_secs(5),
+        patience: Duration::from_secs(10),
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_server_that_speaks_resp_is_loaded_and_audited() {
+    let server = FakeResp::start(RespFaults::default());
+    for workload in [None, Some(crate::workload::Ycsb::D), Some(crate::workload::Ycsb::F)] {
+        let report = quietly(&Options { workload, ..resp_options(&server) });
+        assert!(report.passed(), "{:?}", report.findings);
+        assert!(report.operations.values().all(|operation| operation.achieved == operation.offered));
+        let audit = report.audit.as_ref().expect("asked for");
+        assert!(audit.keys >= 200 && audit.missing == 0 && audit.acked > 200);
+        assert_eq!((report.leader_changes, report.durability.as_str()), (None, "unknown"));
+    }
+    assert!(server.key_count() > 200, "workload d inserts");
+}
+
+#[test]
+fn a_resp_server_that_loses_or_spoils_is_found_out() {
+    for (faults, word) in [
+        (RespFaults { lose_write: 20, ..RespFaults::default() }, "overwritten before"),
+        (RespFaults { corrupt_read: 50, ..RespFaults::default() }, "holds a value"),
+    ] {
+        let server = FakeResp::start(faults);
+        let report = run(&resp_options(&server), &mut |progress| {
+            server.set_trouble(progress.phase.is_measured());
+        });
+        server.set_trouble(true);
+        let again = quietly(&Options { read_share: Some(0.5), ..resp_options(&server) });
+        assert!(report.is_ok() && !again.passed(), "{:?}", again.findings);
+        assert!(again.findings.iter().any(|finding| finding.contains(word)), "{:?}", again.findings);
+    }
+}
+
+#[test]
+fn trouble_with_a_resp_server_leaves_writes_unknown_and_accuses_nobody() {
+    let faults = RespFaults { break_connection: 97, refuse: 31, obscure: 41, ..RespFaults::default() };
+    let server = FakeResp::start(faults);
+    server.set_trouble(true);
+    let report = quietly(&Options { read_share: Some(0.3), ..resp_options(&server) });
+    assert_eq!(report.verify_failures, 0, "{:?}", report.findings);
+    assert_eq!(report.audit.as_ref().map(|audit| audit.missing), Some(0), "{:?}", report.findings);
+    let writes = &report.operations["write"];
+    assert!(writes.unknown > 0 && writes.errors > 0, "{writes:?}");
+    assert!(report.error_kinds.contains_key("error reply OOM"), "{:?}", report.error_kinds);
+    assert!(report.generator.reconnects > 0);
+}
+
+#[test]
+fn find_max_ends_below_what_the_cluster_can_do() {
+    // One request at a time over one connection, each answered after 2 ms: 500 per second are what it can do.
+    let servers = FakeServers::start(1, 1, 12);
+    servers.set_faults(Faults { delay_ms: 2, ..Faults::default() });
+    let told = Options {
+        find_max: true,
+        slo: vec!["p99=40ms".parse().expect("good")],
+        step: Duration::from_millis(700),
+        rate: 150,
+        connections: 1,
+        inflight: 1,
+        keys: 20,
+        read_share: Some(0.5),
+        ..options(&servers)
+    };
+    let mut notes = Vec::new();
+    let report =
+        run(&told, &mut |progress| notes.extend(progress.note.clone())).expect("the run can be done");
+    let [search] = &report.find_max[..] else { panic!("one mix, one search: {:?}", report.find_max) };
+    let rate = search.rate_per_s.expect("some rate holds");
+    assert!(rate < 520, "{:?}", search.steps);
+    assert_eq!(notes.len(), search.steps.len());
+    assert!(search.steps.iter().any(|step| !step.held && !step.why.is_empty()));
+    assert!(report.table().contains("is the highest rate that holds p99=40ms"), "{}", report.table());
+    let offered: f64 = report.operations.values().map(|operation| operation.offered_per_s).sum();
+    assert!(
+        (offered / rate as f64 - 1.0).abs() < 0.05,
+        "the table is that of the best step: {offered} {rate}"
+    );
+    assert!(report.passed(), "{:?}", report.findings);
+}
+
+#[test]
+fn seconds_and_interval_log_tell_the_same_as_the_table() {
+    let servers = FakeServers::start(2, 4, 11);
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("run.hlog");
+    let told = Options {
+        duration: Duration::from_millis(2100),
+        warmup: Duration::ZERO,
+        hdr: Some(path.clone()),
+        workload: Some(crate::workload::Ycsb::F),
+        threads: 2,
+        ..options(&servers)
+    };
+    let report = quietly(&told);
+    assert_eq!(report.operations.keys().collect::<Vec<_>>(), ["read", "read_modify_write"]);
+    let log = std::fs::read_to_string(&path).expect("it was written");
+    for (name, operation) in &report.operations {
+        let seconds = &operation.seconds;
+        assert!(
+            seconds.len() >= 2 && seconds.windows(2).all(|pair| pair[0].at_s < pair[1].at_s),
+            "{seconds:?}"
+        );
+        assert!(seconds.iter().all(|second| second.achieved_per_s > 300.0 && second.p50_us <= second.p99_us));
+        assert_eq!(operation.percentiles.last().map(|point| point.us), Some(operation.max_us));
+        let lines = log.lines().filter(|line| line.starts_with(&format!("Tag={name},"))).count();
+        assert!(lines >= 2, "{log}");
+    }
+    assert!(report.generator.cpu_share.is_none_or(|share| share > 0.0 && share <= 1.1));
 }
 
 #[test]

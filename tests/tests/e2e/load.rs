@@ -46,7 +46,7 @@ pub fn options(nodes: &mut Nodes, duration: Duration) -> Options {
         warmup: Duration::from_millis(500),
         connections: 6,
         inflight: 32,
-        value_size: 512,
+        value_size: 512.into(),
         read_share: Some(0.4),
         keys: 400,
         history: Some(nodes.dir().join("history.jsonl")),

@@ -1,11 +1,19 @@
 //! What a run found: the line of each second, the table, the JSON file.
 
+#[cfg(test)]
+mod tests;
+
+use crate::error::LoadError;
 use crate::histogram::Latencies;
+use crate::html;
 use crate::options::Options;
+use crate::search::SearchReport;
+use crate::series::{self, Percentile, SecondReport};
 use crate::workload::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 /// The part of a run that is under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -28,6 +36,10 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether its figures are in the table.
+    pub const fn is_measured(self) -> bool {
+        matches!(self, Self::Write | Self::Read | Self::Mixed)
+    }
     /// The word in tables and lines.
     pub const fn name(self) -> &'static str {
         match self {
@@ -65,11 +77,33 @@ pub struct Progress {
     pub verify_failures: u64,
     /// Requests begun and not answered at its end.
     pub outstanding: u64,
+    /// Not a second but a remark, such as what a step of a search found: then the figures are 0.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 impl Progress {
+    /// A remark.
+    pub(crate) fn note(phase: Phase, note: String) -> Self {
+        Self {
+            phase,
+            elapsed_s: 0.0,
+            offered_per_s: 0.0,
+            achieved_per_s: 0.0,
+            p50_us: 0,
+            p99_us: 0,
+            errors: 0,
+            unknown: 0,
+            verify_failures: 0,
+            outstanding: 0,
+            note: Some(note),
+        }
+    }
     /// The line that a person reads.
     pub fn line(&self) -> String {
+        if let Some(note) = &self.note {
+            return note.clone();
+        }
         let mut line = format!(
             "{:<8}{:>5.0}s  offered {:>8.0}/s  achieved {:>8.0}/s  p50 {:>9}  p99 {:>9}  errors {}",
             self.phase.name(),
@@ -93,6 +127,7 @@ impl Progress {
 
 /// What became of one kind of operation in the measured phases.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct OperationReport {
     /// Requests that were planned (closed loop: begun).
     pub offered: u64,
@@ -118,6 +153,10 @@ pub struct OperationReport {
     pub unknown: u64,
     /// Replies that contradict what was acknowledged, or whose bytes are not what was written.
     pub verify_failures: u64,
+    /// Latency by percentile.
+    pub percentiles: Vec<Percentile>,
+    /// The measured phase, second by second.
+    pub seconds: Vec<SecondReport>,
 }
 
 impl OperationReport {
@@ -128,6 +167,7 @@ impl OperationReport {
         self.p99_us = latencies.quantile_us(0.99);
         self.p999_us = latencies.quantile_us(0.999);
         self.max_us = latencies.max_us();
+        self.percentiles = series::percentiles(latencies);
     }
 }
 
@@ -161,6 +201,7 @@ impl AuditReport {
 
 /// How the generator itself did: figures of a generator that is late say little about its target.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct GeneratorReport {
     /// How long after its planned time a request left, median. Waiting for the cap on outstanding requests counts.
     pub late_p50_us: u64,
@@ -168,10 +209,21 @@ pub struct GeneratorReport {
     pub late_p99_us: u64,
     /// The same, longest.
     pub late_max_us: u64,
+    /// How late requests were taken from the schedule, 99th percentile, waiting for the target left out: the generator's own.
+    pub own_late_p99_us: u64,
+    /// Whether the generator was the bottleneck: see [`crate::saturation`].
+    pub saturated: bool,
+    /// Why, in words.
+    pub warning: Option<String>,
+    /// Processor time over the time that passed, of the busiest generator thread and phase, where the system tells.
+    pub cpu_share: Option<f64>,
     /// Processor time of the generator threads per measured request, where the system tells.
     pub cpu_us_per_request: Option<f64>,
     /// Connections that were made anew.
     pub reconnects: u64,
+    /// Keys that were drawn and passed over because a write of the key was under way: at most one write of a key is. Where
+    /// they are many, the load was less skewed than was asked for.
+    pub keys_redrawn: u64,
     /// Requests that were sent again, each time counted.
     pub retries: u64,
     /// Replies that came after their request had been given up.
@@ -183,8 +235,11 @@ pub struct GeneratorReport {
 pub struct Report {
     /// Version of this layout: 1.
     pub schema: u32,
-    /// By operation, `write` and `read`; only those that were measured.
+    /// By operation, `write`, `read`, `insert` and `read_modify_write`; only those that were measured.
     pub operations: BTreeMap<String, OperationReport>,
+    /// What the searches of `--find-max` found; then `operations` are those of the best steps.
+    #[serde(default)]
+    pub find_max: Vec<SearchReport>,
     /// What the audit found; `null` when it was not asked for.
     pub audit: Option<AuditReport>,
     /// Leader changes during the run over all groups; `null` when no node could be asked.
@@ -224,7 +279,7 @@ impl Report {
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "{:<6} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
+            "{:<17} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
             "", "offered/s", "achieved/s", "p50", "p90", "p99", "p99.9", "max", "errors", "unknown", "verify"
         );
         // In the order of the phases, not of the alphabet.
@@ -232,7 +287,7 @@ impl Report {
         for (name, operation) in in_order {
             let _ = writeln!(
                 out,
-                "{:<6} {:>11.0} {:>11.0} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
+                "{:<17} {:>11.0} {:>11.0} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
                 name,
                 operation.offered_per_s,
                 operation.achieved_per_s,
@@ -249,6 +304,10 @@ impl Report {
                     operation.verify_failures.to_string()
                 },
             );
+        }
+        for search in &self.find_max {
+            let objectives: Vec<_> = self.options.slo.iter().map(ToString::to_string).collect();
+            let _ = writeln!(out, "{}", search.line(&objectives.join(" ")));
         }
         let _ = match &self.audit {
             None => writeln!(out, "audit   not asked for"),
@@ -279,6 +338,9 @@ impl Report {
             generator.retries,
             generator.reconnects,
         );
+        if let Some(warning) = &generator.warning {
+            let _ = writeln!(out, "WARNING {warning}");
+        }
         let _ = writeln!(out, "{}; kernel {}; filesystem {}", self.cpu, self.kernel, self.filesystem);
         if !self.error_kinds.is_empty() {
             let kinds: Vec<_> =
@@ -289,6 +351,20 @@ impl Report {
             let _ = writeln!(out, "FOUND {finding}");
         }
         out
+    }
+
+    /// Writes the files that the options ask for: JSON and HTML.
+    ///
+    /// # Errors
+    /// [`LoadError::File`] with the first that could not be written.
+    pub fn write_files(&self, options: &Options) -> Result<(), LoadError> {
+        let write = |path: &Option<PathBuf>, text: &dyn Fn() -> String| match path {
+            None => Ok(()),
+            Some(path) => std::fs::write(path, text())
+                .map_err(|source| LoadError::File { what: format!("report {}", path.display()), source }),
+        };
+        write(&options.json, &|| self.json())?;
+        write(&options.html, &|| html::page(self))
     }
 
     /// The JSON file.
@@ -305,128 +381,5 @@ fn milliseconds(us: u64) -> String {
         0..10_000 => format!("{}.{:03} ms", us / 1000, us % 1000),
         10_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
         _ => format!("{:.2} s", us as f64 / 1e6),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::Value;
-
-    fn sample() -> Report {
-        let mut write = OperationReport { offered: 300_000, achieved: 300_000, ..OperationReport::default() };
-        let mut latencies = Latencies::default();
-        (1..=1000).for_each(|us| latencies.record_ns(us * 1000));
-        write.set_latencies(&latencies);
-        Report {
-            schema: 1,
-            operations: BTreeMap::from([("write".to_owned(), write)]),
-            audit: Some(AuditReport { keys: 3, acked: 4, ..AuditReport::default() }),
-            leader_changes: Some(0),
-            cpu: "a processor x 2".into(),
-            kernel: "6.18".into(),
-            filesystem: "ext4".into(),
-            durability: "sync".into(),
-            ..Report::default()
-        }
-    }
-
-    #[test]
-    fn the_json_fields_have_the_promised_names() {
-        let json: Value = serde_json::from_str(&sample().json()).expect("valid JSON");
-        let names = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
-        let mut expected = vec![
-            "offered",
-            "achieved",
-            "offered_per_s",
-            "achieved_per_s",
-            "p50_us",
-            "p90_us",
-            "p99_us",
-            "p999_us",
-            "max_us",
-            "errors",
-            "unknown",
-            "verify_failures",
-        ];
-        expected.sort_unstable();
-        assert_eq!(names(&json["operations"]["write"]), expected);
-        let mut expected =
-            vec!["keys", "acked", "missing", "absent", "stale", "invented", "corrupt", "unread"];
-        expected.sort_unstable();
-        assert_eq!(names(&json["audit"]), expected);
-        let mut expected = vec![
-            "schema",
-            "operations",
-            "audit",
-            "leader_changes",
-            "cpu",
-            "kernel",
-            "filesystem",
-            "durability",
-            "error_kinds",
-            "verify_failures",
-            "findings",
-            "generator",
-            "options",
-        ];
-        expected.sort_unstable();
-        assert_eq!(names(&json), expected);
-        assert_eq!(json["audit"]["missing"], 0);
-        assert_eq!(json["leader_changes"], 0);
-        assert_eq!(json["operations"]["write"]["p999_us"], 999);
-        assert_eq!(json["operations"]["write"]["max_us"], 1000);
-        assert_eq!(serde_json::from_value::<Report>(json).expect("what was written"), sample());
-    }
-
-    #[test]
-    fn a_run_passes_only_when_nothing_is_wrong() {
-        assert!(sample().passed());
-        let fails = |change: &dyn Fn(&mut Report)| {
-            let mut report = sample();
-            change(&mut report);
-            assert!(!report.passed());
-        };
-        fails(&|report| report.verify_failures = 1);
-        fails(&|report| report.audit.as_mut().expect("there").missing = 1);
-        fails(&|report| report.audit.as_mut().expect("there").unread = 1);
-        let unaudited = Report { audit: None, ..sample() };
-        assert!(unaudited.passed());
-    }
-
-    #[test]
-    fn the_table_says_it_plainly() {
-        let text = sample().table();
-        assert!(
-            text.contains("audit   passed: 3 keys read back, 4 acknowledged writes, 0 missing"),
-            "{text}"
-        );
-        let mut bad = sample();
-        bad.audit = Some(AuditReport { missing: 2, absent: 2, ..AuditReport::default() });
-        bad.findings.push("key 7 is gone".into());
-        assert!(bad.table().contains("audit   FAILED"));
-        assert!(bad.table().contains("FOUND key 7 is gone"));
-    }
-
-    #[test]
-    fn a_progress_line_names_trouble_only_when_there_is_some() {
-        let quiet = Progress {
-            phase: Phase::Write,
-            elapsed_s: 3.0,
-            offered_per_s: 20_000.0,
-            achieved_per_s: 19_999.0,
-            p50_us: 412,
-            p99_us: 12_345,
-            errors: 0,
-            unknown: 0,
-            verify_failures: 0,
-            outstanding: 9,
-        };
-        assert_eq!(
-            quiet.line(),
-            "write       3s  offered    20000/s  achieved    19999/s  p50  0.412 ms  p99   12.3 ms  errors 0"
-        );
-        let loud = Progress { unknown: 2, verify_failures: 1, ..quiet };
-        assert!(loud.line().ends_with("errors 0  unknown 2  VERIFY FAILURES 1"));
     }
 }

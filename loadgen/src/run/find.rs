@@ -1,0 +1,192 @@
+//! The search for the highest rate, step by step on a cluster that stays as it is: what a step is, and whether it held.
+
+use super::{HEAD_START, nanos};
+use crate::clock::monotonic_ns;
+use crate::driver::{Measured, Order};
+use crate::error::LoadError;
+use crate::fleet::{Fleet, Stop};
+use crate::options::Options;
+use crate::report::{Phase, Progress};
+use crate::saturation;
+use crate::search::{RateSearch, SearchReport, StepReport};
+use crate::series::SecondReport;
+use crate::slo::Slo;
+use crate::workload::{Kind, Mix};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A step offers its load this long before it measures.
+const STEP_WARMUP_MAX: Duration = Duration::from_secs(1);
+/// A slow rate does not lengthen a step beyond this.
+const STEP_MAX: Duration = Duration::from_secs(60);
+/// Less than this share of the offered rate achieved, and the step has failed.
+const ACHIEVED_LEAST: f64 = 0.99;
+
+/// What all searches of a run found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Of the best steps.
+    pub(super) measured: Measured,
+    pub(super) seconds: BTreeMap<&'static str, Vec<SecondReport>>,
+    pub(super) searches: Vec<SearchReport>,
+}
+
+/// Searches the highest rate of each mix.
+pub(super) fn perform(
+    options: &Options,
+    stop: &Stop,
+    fleet: &mut Fleet<'_>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Found, LoadError> {
+    let mut found = Found::default();
+    for mix in options.mixes() {
+        let mut search = RateSearch::new(options.rate);
+        let mut report = SearchReport { phase: phase_of(mix).name().to_owned(), ..SearchReport::default() };
+        let mut best = None;
+        while let Some(rate) = search.next_rate()
+            && !stop.is_wanted()
+        {
+            let measured = perform_step(options, mix, rate, fleet, progress)?;
+            let seconds = fleet.series().take();
+            if stop.is_wanted() {
+                // It was cut short and says nothing.
+                break;
+            }
+            let step = judge(&measured, mix, rate, &options.slo);
+            search.tell(rate, step.held);
+            progress(&Progress::note(phase_of(mix), step.line()));
+            if step.held {
+                best = Some((measured, seconds));
+            }
+            report.steps.push(step);
+        }
+        report.rate_per_s = search.best();
+        let failed = report.steps.iter().filter(|step| !step.held).min_by_key(|step| step.rate_per_s);
+        report.limited_by_generator = failed.is_some_and(|step| step.saturated);
+        if let Some((measured, seconds)) = best {
+            found.measured.follow(&measured);
+            found.seconds.extend(seconds);
+        }
+        found.searches.push(report);
+    }
+    Ok(found)
+}
+
+fn perform_step(
+    options: &Options,
+    mix: Mix,
+    rate_per_s: u64,
+    fleet: &mut Fleet<'_>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Measured, LoadError> {
+    let (warmup, length) = (options.warmup.min(STEP_WARMUP_MAX), step_length(options, mix, rate_per_s));
+    let start_ns = monotonic_ns() + nanos(HEAD_START);
+    let measured_ns = start_ns + nanos(warmup);
+    let end_ns = measured_ns + nanos(length);
+    let order = Order::Load { mix, rate_per_s, start_ns, measured_ns, end_ns };
+    fleet.perform(order, HEAD_START + warmup + length, progress)
+}
+
+/// At least what is asked for, and so long that the percentile of the rarest operation can be told.
+fn step_length(options: &Options, mix: Mix, rate_per_s: u64) -> Duration {
+    let requests = options.slo.iter().map(|slo| slo.requests_least()).max().unwrap_or(0) as f64;
+    let shares = Kind::ALL.iter().map(|&kind| mix.share(kind)).filter(|share| *share > 0.0);
+    let needed_s = requests / (rate_per_s as f64 * shares.fold(1.0, f64::min));
+    let needed = Duration::try_from_secs_f64(needed_s).unwrap_or(STEP_MAX);
+    options.step.max(needed.min(STEP_MAX))
+}
+
+fn phase_of(mix: Mix) -> Phase {
+    match mix {
+        Mix::Only(Kind::Write) => Phase::Write,
+        Mix::Only(Kind::Read) => Phase::Read,
+        Mix::Only(_) | Mix::ReadShare(_) | Mix::Ycsb(_) => Phase::Mixed,
+    }
+}
+
+/// Whether a step held: every operation its objectives, no error, and what was offered was achieved.
+fn judge(measured: &Measured, mix: Mix, rate_per_s: u64, slos: &[Slo]) -> StepReport {
+    let kinds = Kind::ALL.into_iter().filter(|&kind| mix.share(kind) > 0.0);
+    let counted: Vec<_> = kinds.map(|kind| (kind, &measured.measured[kind.index()])).collect();
+    let span_s = measured.measured_ns.iter().max().map_or(0.0, |&ns| ns as f64 / 1e9).max(1e-9);
+    let achieved: u64 = counted.iter().map(|(_, tally)| tally.achieved_in_time).sum();
+    let offered: u64 = counted.iter().map(|(_, tally)| tally.offered).sum();
+    let errors = counted.iter().map(|(_, tally)| tally.errors + tally.unknown + tally.verify_failures).sum();
+    let slowest =
+        |quantile| counted.iter().map(|(_, tally)| tally.latencies.quantile_us(quantile)).max().unwrap_or(0);
+    let mut why = Vec::new();
+    for (kind, tally) in &counted {
+        for slo in slos {
+            if let Some(us) = slo.missed_by(&tally.latencies) {
+                why.push(format!("{} {} {:.3} ms > {slo}", kind.name(), slo.name(), us as f64 / 1e3));
+            }
+        }
+    }
+    if errors > 0 {
+        why.push(format!("{errors} errors"));
+    }
+    if offered == 0 {
+        why.push("nothing was offered".into());
+    } else if (achieved as f64) < ACHIEVED_LEAST * offered as f64 {
+        why.push(format!("achieved {:.1} % of the offered", achieved as f64 / offered as f64 * 100.0));
+    }
+    StepReport {
+        rate_per_s,
+        achieved_per_s: achieved as f64 / span_s,
+        seconds: span_s,
+        p50_us: slowest(0.5),
+        p99_us: slowest(0.99),
+        p999_us: slowest(0.999),
+        errors,
+        held: why.is_empty(),
+        why,
+        saturated: saturation::warning(measured.own_late.quantile_us(0.99), measured.cpu_share).is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Measured {
+        let mut measured = Measured::default();
+        for kind in [Kind::Read, Kind::Write] {
+            let tally = &mut measured.measured[kind.index()];
+            (tally.offered, tally.achieved, tally.achieved_in_time) = (1000, 1000, 1000);
+            (1..=1000).for_each(|us| tally.latencies.record_ns(us * 1000));
+            measured.measured_ns[kind.index()] = 2_000_000_000;
+        }
+        measured
+    }
+
+    #[test]
+    fn a_step_fails_for_each_reason_and_says_which() {
+        let slo: Vec<Slo> = vec!["p99=990us".parse().expect("good")];
+        let mix = Mix::ReadShare(0.5);
+        let step = judge(&good(), mix, 1000, &slo);
+        assert!(step.held, "{step:?}");
+        assert_eq!((step.achieved_per_s, step.seconds, step.p99_us), (1000.0, 2.0, 990));
+        let fails = |change: &dyn Fn(&mut Measured), word: &str| {
+            let mut measured = good();
+            change(&mut measured);
+            let step = judge(&measured, mix, 1000, &slo);
+            assert!(!step.held && step.why.join(" ").contains(word), "{word}: {step:?}");
+        };
+        fails(&|m| (0..50).for_each(|_| m.measured[1].latencies.record_ns(9_000_000)), "read p99");
+        fails(&|m| m.measured[0].errors = 1, "1 errors");
+        fails(&|m| m.measured[0].unknown = 2, "2 errors");
+        fails(&|m| m.measured[0].achieved_in_time = 970, "98.5 %");
+        let empty = judge(&Measured::default(), mix, 1000, &slo);
+        assert!(!empty.held, "nothing is no success");
+    }
+
+    #[test]
+    fn a_step_is_long_enough_for_its_percentile() {
+        let told = |text: &str| Options { slo: vec![text.parse().expect("good")], ..Options::default() };
+        let length_s = |text, mix, rate| step_length(&told(text), mix, rate).as_secs_f64();
+        assert_eq!(length_s("p99=1ms", Mix::Only(Kind::Write), 1000), 5.0);
+        assert!((length_s("p999=1ms", Mix::Only(Kind::Write), 1000) - 10.0).abs() < 1e-3);
+        assert!((length_s("p99=1ms", Mix::ReadShare(0.95), 1000) - 20.0).abs() < 1e-3);
+        assert_eq!(length_s("p999=1ms", Mix::Only(Kind::Write), 1), 60.0);
+    }
+}
