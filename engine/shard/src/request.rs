@@ -55,10 +55,7 @@ pub(crate) enum ReadUse<P> {
 
 /// Bytes a command counts for while it waits.
 pub(crate) fn cost<P: AsRef<[u8]>>(command: &Command<P>) -> usize {
-    let value = match &command.op {
-        Op::Set { value, .. } => value.as_ref().len(),
-        _ => 0,
-    };
+    let value = command.op.value().map_or(0, |value| value.as_ref().len());
     // What the queue entry itself takes; keeps tiny commands from being free.
     command.key.as_ref().len() + value + 128
 }

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use synod_net::server::{Ask, Connection, ConnectionConfig, Tag};
-use synod_types::{Now, Reply, bucket_of, group_of};
+use synod_types::{Bucket, Now, Reply, bucket_of, group_of};
 
 /// Read at once from a client.
 const READ_BYTES: usize = 64 << 10;
@@ -99,6 +99,16 @@ impl Clients {
                 self.dirty.push(connection);
             }
         }
+    }
+
+    /// Tells the client where to ask, if its connection lets itself be told.
+    pub fn redirect(&mut self, connection: u64, tag: Tag, bucket: Bucket, host: &str, port: u16) -> bool {
+        let Some(client) = self.connections.get_mut(&connection) else { return false };
+        let taken = client.protocol.redirect(tag, bucket, host, port);
+        if taken {
+            client.open_writes.retain(|(open, _)| *open != tag);
+        }
+        taken
     }
 
     fn mark(&mut self, connection: u64) {
@@ -263,7 +273,11 @@ impl Core {
         match ask {
             Ask::Command { tag, group, consistency, command } => {
                 let groups = self.node().setup.facts().group_count;
-                let group = group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), groups));
+                let bucket = bucket_of(command.key.as_ref());
+                let group = group.unwrap_or_else(|| group_of(bucket, groups));
+                if self.redirect(connection, tag, bucket, group) {
+                    return;
+                }
                 self.command(connection, tag, group, consistency, command, now);
             }
             Ask::Local { tag, query } => {

@@ -22,6 +22,7 @@ mod mailbox;
 mod notify;
 mod peer;
 mod replay;
+mod routes;
 mod snapshot;
 mod stream;
 mod ticker;

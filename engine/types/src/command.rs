@@ -96,12 +96,40 @@ pub enum Op<V> {
     SetExpiry(Expiry),
     /// Open a session in this group; the key is empty. Replies with its id.
     OpenSession,
+    /// Act on the key if its value is exactly this one, compared and done in one step: how the owner of a lock gives it back
+    /// or keeps it. Replies 1 when it was done; 0 without the key, with another value or with nothing to do.
+    IfEqual {
+        /// The value the key must have.
+        value: V,
+        /// What is done then.
+        then: Then,
+    },
+}
+
+/// What [`Op::IfEqual`] does to a key whose value is the expected one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub enum Then {
+    /// Remove it.
+    Delete,
+    /// It expires this many milliseconds after the slot's time stamp.
+    ExpireAfter(u64),
+    /// The same, but only for a key that expires: one that does not stays as it is.
+    RenewFor(u64),
+    /// A key that expires does so this many milliseconds later than it would have.
+    ExtendBy(u64),
 }
 
 impl<V> Op<V> {
     /// Whether this goes through the log.
     pub fn is_write(&self) -> bool {
         !matches!(self, Op::Get | Op::Exists | Op::Ttl)
+    }
+    /// The value that travels with it: one to write or one to compare with.
+    pub fn value(&self) -> Option<&V> {
+        match self {
+            Op::Set { value, .. } | Op::IfEqual { value, .. } => Some(value),
+            _ => None,
+        }
     }
     /// The same with the value, if there is one, replaced.
     pub fn map<W>(self, convert: impl FnOnce(V) -> W) -> Op<W> {
@@ -116,6 +144,7 @@ impl<V> Op<V> {
             Op::IncrementBy(delta) => Op::IncrementBy(delta),
             Op::SetExpiry(expiry) => Op::SetExpiry(expiry),
             Op::OpenSession => Op::OpenSession,
+            Op::IfEqual { value, then } => Op::IfEqual { value: convert(value), then },
         }
     }
 }

@@ -70,7 +70,7 @@ impl EntryBuilder {
         let position = self.commands.len() as u32; // bounded by BATCH_COMMANDS_MAX
         let span = |bytes: &[u8]| Span { len: bytes.len() as u32 }; // bounded by VALUE_BYTES_MAX
         self.body.extend_from_slice(command.key.as_ref());
-        if let Op::Set { value, .. } = &command.op {
+        if let Some(value) = command.op.value() {
             assert!(value.as_ref().len() <= limits::VALUE_BYTES_MAX, "value over the limit");
             self.body.extend_from_slice(value.as_ref());
         }
@@ -92,6 +92,7 @@ impl EntryBuilder {
                 Op::IncrementBy(delta) => Op::IncrementBy(*delta),
                 Op::SetExpiry(expiry) => Op::SetExpiry(*expiry),
                 Op::OpenSession => Op::OpenSession,
+                Op::IfEqual { value, then } => Op::IfEqual { value: span(value.as_ref()), then: *then },
             },
             stamp: command.stamp,
         });
@@ -132,11 +133,7 @@ impl EntryBuilder {
 }
 
 fn command_bytes<B: AsRef<[u8]>>(command: &Command<B>) -> usize {
-    let value = match &command.op {
-        Op::Set { value, .. } => value.as_ref().len(),
-        _ => 0,
-    };
-    command.key.as_ref().len() + value
+    command.key.as_ref().len() + command.op.value().map_or(0, |value| value.as_ref().len())
 }
 
 /// Bytes that were checked to be an entry. Only [`Entry::check`] makes one, so holding it is the proof.
@@ -204,9 +201,7 @@ impl<P: AsRef<[u8]>> Entry<P> {
             at += key.len();
             let value_offset = at as u32; // within ENTRY_BYTES_MAX
             let op = command.op.map(|span| take(span.len));
-            if let Op::Set { value, .. } = op {
-                at += value.len();
-            }
+            at += op.value().map_or(0, |value| value.len());
             CommandRef {
                 position: position as u32,
                 namespace: command.namespace,
@@ -258,7 +253,7 @@ fn check(bytes: &[u8]) -> Result<(), EntryError> {
         let command = deserialize(archived);
         let key = command.key.len as usize;
         let value = match command.op {
-            Op::Set { value, .. } => value.len as usize,
+            Op::Set { value, .. } | Op::IfEqual { value, .. } => value.len as usize,
             Op::Get | Op::Exists | Op::Ttl => return Err(EntryError::Archive),
             _ => 0,
         };

@@ -26,7 +26,7 @@ pub mod shared;
 pub mod time;
 
 pub use command::{
-    Command, Condition, Consistency, ErrorKind, Expiry, Op, Reply, SessionStamp, Span, Version,
+    Command, Condition, Consistency, ErrorKind, Expiry, Op, Reply, SessionStamp, Span, Then, Version,
 };
 pub use config::{GroupConfig, Members};
 pub use entry::{CommandRef, Entry, EntryBuilder, EntryError};

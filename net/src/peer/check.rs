@@ -96,6 +96,7 @@ fn borrow_command<P: AsRef<[u8]>>(command: &Command<P>) -> Command<&[u8]> {
             Op::IncrementBy(delta) => Op::IncrementBy(*delta),
             Op::SetExpiry(expiry) => Op::SetExpiry(*expiry),
             Op::OpenSession => Op::OpenSession,
+            Op::IfEqual { value, then } => Op::IfEqual { value: value.as_ref(), then: *then },
         },
         stamp: command.stamp,
     }
@@ -131,9 +132,7 @@ pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(),
         PeerMessage::BeatReplies(replies) => count(replies.len(), BEATS_MAX)?,
         PeerMessage::Forward { command, .. } => {
             add(&command.key);
-            if let Op::Set { value, .. } = &command.op {
-                add(value);
-            }
+            command.op.value().into_iter().for_each(&mut add);
         }
         PeerMessage::ForwardReply { reply, .. } => {
             if let Reply::Value { value, .. } = reply {
@@ -170,7 +169,9 @@ fn check_command(command: &Command<Shared>) -> Result<(), ProtocolError> {
         return Err(ProtocolError::Limit);
     }
     match &command.op {
-        Op::Set { value, .. } if value.len() > VALUE_BYTES_MAX => Err(ProtocolError::Limit),
+        Op::Set { value, .. } | Op::IfEqual { value, .. } if value.len() > VALUE_BYTES_MAX => {
+            Err(ProtocolError::Limit)
+        }
         Op::SetExpiry(Expiry::Keep) => Err(ProtocolError::Body),
         _ => Ok(()),
     }

@@ -3,11 +3,13 @@
 /// What a command is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
+    /// ASKING: the next command is executed here.
+    Asking,
     /// AUTH.
     Auth,
     /// CLIENT.
     Client,
-    /// CLUSTER: says that it is off.
+    /// CLUSTER.
     Cluster,
     /// COMMAND.
     Command,
@@ -23,6 +25,10 @@ pub enum Verb {
     Del,
     /// ECHO.
     Echo,
+    /// EVAL.
+    Eval,
+    /// EVALSHA.
+    EvalSha,
     /// EXISTS and TOUCH.
     Exists,
     /// EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT.
@@ -56,8 +62,12 @@ pub enum Verb {
     PTtl,
     /// QUIT.
     Quit,
+    /// READONLY (true) and READWRITE.
+    ReadOnly(bool),
     /// RESET.
     Reset,
+    /// SCRIPT.
+    Script,
     /// SELECT.
     Select,
     /// SET.
@@ -107,6 +117,7 @@ impl Spec {
 const READ: &[&str] = &["readonly", "fast"];
 const WRITE: &[&str] = &["write", "denyoom"];
 const REMOVE: &[&str] = &["write", "fast"];
+const SCRIPT: &[&str] = &["noscript", "write", "movablekeys"];
 const CONNECTION: &[&str] = &["noscript", "loading", "stale", "fast"];
 const OPEN: &[&str] = &["noscript", "loading", "stale", "fast", "no_auth", "allow_busy"];
 const ADMIN: &[&str] = &["admin", "noscript", "loading", "stale"];
@@ -131,9 +142,17 @@ const fn expire(absolute: bool, milliseconds: bool) -> Verb {
 
 /// All commands, ascending by name.
 pub const SPECS: &[Spec] = &[
+    spec("asking", Verb::Asking, 1, CONNECTION, NONE, "Has the next command executed here, not redirected."),
     spec("auth", Verb::Auth, -2, OPEN, NONE, "Authenticates the connection."),
     spec("client", Verb::Client, -2, CONNECTION, NONE, "Names and describes the connection."),
-    spec("cluster", Verb::Cluster, -2, CONNECTION, NONE, "Answers that cluster mode is off."),
+    spec(
+        "cluster",
+        Verb::Cluster,
+        -2,
+        CONNECTION,
+        NONE,
+        "Tells which core of which node serves which slots.",
+    ),
     spec("command", Verb::Command, -1, CONNECTION, NONE, "Describes the commands."),
     spec("config", Verb::Config, -2, ADMIN, NONE, "Shows configuration parameters."),
     spec("dbsize", Verb::DbSize, 1, READ, NONE, "Counts the keys."),
@@ -141,6 +160,8 @@ pub const SPECS: &[Spec] = &[
     spec("decrby", Verb::DecrBy, 3, WRITE, ONE, "Subtracts from the integer value of a key."),
     spec("del", Verb::Del, -2, REMOVE, ALL, "Removes keys, each on its own."),
     spec("echo", Verb::Echo, 2, CONNECTION, NONE, "Returns the given string."),
+    spec("eval", Verb::Eval, -3, SCRIPT, NONE, "Executes a lock script that the server knows by its text."),
+    spec("evalsha", Verb::EvalSha, -3, SCRIPT, NONE, "Executes a lock script that the server knows."),
     spec("exists", Verb::Exists, -2, READ, ALL, "Counts which of the keys exist."),
     spec("expire", expire(false, false), -3, REMOVE, ONE, "Sets the expiry of a key in seconds."),
     spec(
@@ -180,7 +201,10 @@ pub const SPECS: &[Spec] = &[
     ),
     spec("pttl", Verb::PTtl, 2, READ, ONE, "Returns the milliseconds a key has left."),
     spec("quit", Verb::Quit, -1, OPEN, NONE, "Closes the connection."),
+    spec("readonly", Verb::ReadOnly(true), 1, CONNECTION, NONE, "Has reads executed here, not redirected."),
+    spec("readwrite", Verb::ReadOnly(false), 1, CONNECTION, NONE, "Undoes READONLY."),
     spec("reset", Verb::Reset, 1, OPEN, NONE, "Puts the connection back to its first state."),
+    spec("script", Verb::Script, -2, CONNECTION, NONE, "Tells which lock scripts the server knows."),
     spec("select", Verb::Select, 2, CONNECTION, NONE, "Accepts database 0, the only one."),
     spec("set", Verb::Set, -3, WRITE, ONE, "Sets the value of a key; OK means durable on a quorum."),
     spec(

@@ -9,7 +9,7 @@
 //! Contract with the shell:
 //! - after `received`, `received_end`, `reply`, `answer` and whenever part of `out` was sent, call `next` until it gives
 //!   `None`: what was held back by a full connection comes out then;
-//! - each `Ask::Command` is answered by one `reply`, each `Ask::Local` by one `answer`, in any order; RESP's own order is
+//! - each `Ask::Command` is answered by one `reply` (or by a `redirect` that was taken), each `Ask::Local` by one `answer`, in any order; RESP's own order is
 //!   kept in here;
 //! - send what is in `out` (swap it with an empty buffer); read the socket only while `wants_read`;
 //! - once `closing`, send what is in `out` and close.
@@ -19,6 +19,9 @@
 
 mod admin;
 mod binary;
+mod cluster;
+#[cfg(test)]
+mod cluster_tests;
 mod connection;
 mod info;
 mod resp;
@@ -28,8 +31,9 @@ pub(crate) mod tests;
 
 use crate::binary::{NodeStatus, ServerInfo, Topology};
 use std::rc::Rc;
-use synod_types::{Command, Consistency, GroupId, Op, Shared};
+use synod_types::{Command, Consistency, CoreId, GroupId, Shared};
 
+pub use cluster::ClusterQuery;
 pub use connection::Connection;
 
 /// Names an open ask of one connection; the shell keeps it beside its own request id.
@@ -84,6 +88,8 @@ pub enum LocalQuery {
     DbSize,
     /// Who leads what: answer with `Topology`.
     Topology,
+    /// CLUSTER: answer with `Topology`; it is rendered in here.
+    Cluster(ClusterQuery),
     /// How the node is: answer with `Status`.
     Status,
     /// The wall clock: answer with `Time`.
@@ -97,7 +103,7 @@ pub enum LocalAnswer {
     Text(String),
     /// To `DbSize`.
     Int(i64),
-    /// To `Topology`.
+    /// To `Topology` and `Cluster`.
     Topology(Topology),
     /// To `Status` and `Info`.
     Status(NodeStatus),
@@ -117,6 +123,8 @@ pub struct ServerConfig {
     pub info: ServerInfo,
     /// The port INFO and HELLO name.
     pub port: u16,
+    /// The core that serves the connection.
+    pub core: CoreId,
     /// The password clients must give; `None` lets everybody in.
     pub password: Option<Vec<u8>>,
     /// Further CONFIG GET parameters and their values, besides the built-in ones.
@@ -174,10 +182,7 @@ fn password_fits(wanted: Option<&[u8]>, given: &[u8]) -> bool {
 
 /// The command with key and value in one allocation of its own.
 fn own(command: &Command<&[u8]>) -> Command<Shared> {
-    let value = match command.op {
-        Op::Set { value, .. } => value,
-        _ => &[],
-    };
+    let value = command.op.value().copied().unwrap_or_default();
     let mut bytes = Vec::with_capacity(command.key.len() + value.len());
     bytes.extend_from_slice(command.key);
     bytes.extend_from_slice(value);

@@ -11,7 +11,7 @@ use super::{Limits, LocalAnswer, LocalQuery, ServerConfig, Tag};
 use crate::resp::plan::{Many, Shape, bad_expiry};
 use crate::resp::reply::{Proto, Writer};
 use std::collections::VecDeque;
-use synod_types::{ErrorKind, Reply};
+use synod_types::{Bucket, ErrorKind, Reply};
 
 /// Low bits of a tag: which part of a command on many keys.
 const PART_BITS: u32 = 24;
@@ -31,7 +31,15 @@ struct Slot {
     proto: Proto,
     /// The command's name, for errors that quote it.
     name: &'static str,
+    /// Whether the client may be sent elsewhere instead of being answered.
+    may_redirect: bool,
     state: State,
+}
+
+impl Slot {
+    fn new(proto: Proto, name: &'static str, state: State) -> Self {
+        Self { proto, name, may_redirect: false, state }
+    }
 }
 
 #[derive(Debug)]
@@ -90,22 +98,49 @@ impl Slots {
         let mut bytes = self.spare.pop().unwrap_or_default();
         write(&mut Writer::new(&mut bytes, proto));
         self.parked_bytes += bytes.len();
-        self.queue.push_back(Slot { proto, name: "", state: State::Ready(bytes) });
+        self.queue.push_back(Slot::new(proto, "", State::Ready(bytes)));
     }
     /// Opens a slot for one command.
     pub(super) fn open_one(&mut self, proto: Proto, name: &'static str, shape: Shape) -> Tag {
-        self.push(Slot { proto, name, state: State::One(shape) })
+        self.push(Slot::new(proto, name, State::One(shape)))
+    }
+    /// Lets the reply to the one command `tag` be a redirection.
+    pub(super) fn let_redirect(&mut self, tag: Tag) {
+        if let Some(index) = self.index_of(tag) {
+            self.queue[index].may_redirect = true;
+        }
+    }
+    /// Answers a command with where its key is served, if that is allowed.
+    pub(super) fn redirect(
+        &mut self,
+        out: &mut Vec<u8>,
+        tag: Tag,
+        bucket: Bucket,
+        host: &str,
+        port: u16,
+    ) -> bool {
+        let Some(index) = self.index_of(tag) else { return false };
+        let slot = &self.queue[index];
+        let (true, State::One(_), Some(open)) = (slot.may_redirect, &slot.state, self.open.checked_sub(1))
+        else {
+            return false;
+        };
+        self.open = open;
+        let proto = slot.proto;
+        let text = format!("MOVED {} {host}:{port}", bucket.get());
+        self.resolve(out, index, |writer| writer.error(&text), proto);
+        true
     }
     /// Opens a slot for something the shell knows.
     pub(super) fn open_local(&mut self, proto: Proto, query: LocalQuery) -> Tag {
-        self.push(Slot { proto, name: "", state: State::Local(query) })
+        self.push(Slot::new(proto, "", State::Local(query)))
     }
     /// Opens a slot for `count` commands; they are asked one by one with [`Slots::part`].
     pub(super) fn open_many(&mut self, proto: Proto, name: &'static str, many: Many, count: usize) -> Tag {
         assert!(count > 0 && count <= PARTS_MAX, "parts of a command");
         let values = if many == Many::Get { (0..count).map(|_| None).collect() } else { Vec::new() };
         let state = ManyState { many, missing: count, sum: 0, values, executed: false, error: None };
-        let tag = self.push(Slot { proto, name, state: State::Many(Box::new(state)) });
+        let tag = self.push(Slot::new(proto, name, State::Many(Box::new(state))));
         self.open -= 1; // its parts are counted as they are asked
         tag
     }

@@ -8,7 +8,8 @@ use alloc::{collections::BTreeMap, string::ToString, vec, vec::Vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use synod_types::{
-    Command, Condition, ErrorKind, Expiry, Namespace, Op, Reply, SessionId, SessionStamp, Version, WallMs,
+    Command, Condition, ErrorKind, Expiry, Namespace, Op, Reply, SessionId, SessionStamp, Then, Version,
+    WallMs,
 };
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -160,6 +161,26 @@ impl Twin {
                 self.keys.insert(name, Key { value: sum.to_string().into_bytes(), version, expire_at });
                 Reply::Int(sum)
             }
+            Op::IfEqual { value, then } => {
+                let Some(key) = found.filter(|key| key.value == *value) else {
+                    return Reply::Int(0);
+                };
+                let expire_at = match then {
+                    Then::Delete => Some(self.now),
+                    Then::RenewFor(_) | Then::ExtendBy(_) if key.expire_at.is_none() => return Reply::Int(0),
+                    Then::ExpireAfter(ms) | Then::RenewFor(ms) => self.now.checked_add(*ms),
+                    Then::ExtendBy(ms) => key.expire_at.and_then(|at| at.checked_add(*ms)),
+                };
+                match expire_at.filter(|&at| at <= i64::MAX as u64) {
+                    None => return Reply::Error(ErrorKind::BadExpiry),
+                    Some(at) if at <= self.now => drop(self.keys.remove(&name)),
+                    Some(at) => {
+                        let key = Key { value: key.value, version, expire_at: Some(at) };
+                        self.keys.insert(name, key);
+                    }
+                }
+                Reply::Int(1)
+            }
             Op::SetExpiry(Expiry::Keep) => Reply::Error(ErrorKind::Malformed),
             Op::SetExpiry(expiry) => {
                 if bad(*expiry) {
@@ -261,6 +282,17 @@ fn ops() -> impl Strategy<Value = Op<Seed>> {
         2 => Just(Op::Delete),
         3 => proptest::sample::select(vec![1, -1, 0, i64::MAX, i64::MIN]).prop_map(Op::IncrementBy),
         3 => expiries().prop_map(Op::SetExpiry),
+        4 => (seeds(), thens()).prop_map(|(value, then)| Op::IfEqual { value, then }),
+    ]
+}
+
+fn thens() -> impl Strategy<Value = Then> {
+    let span = || prop_oneof![4 => 0..30_u64, 1 => Just(i64::MAX as u64), 1 => Just(u64::MAX)];
+    prop_oneof![
+        Just(Then::Delete),
+        span().prop_map(Then::ExpireAfter),
+        span().prop_map(Then::RenewFor),
+        span().prop_map(Then::ExtendBy),
     ]
 }
 

@@ -64,6 +64,7 @@ impl Rig {
                     expiry: *expiry,
                     return_old: *return_old,
                 },
+                Op::IfEqual { value, then } => Op::IfEqual { value: value.as_slice(), then: *then },
                 other => other.clone().map(|_| &[][..]),
             },
             stamp: command.stamp,
