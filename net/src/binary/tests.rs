@@ -34,6 +34,8 @@ fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
         Just(Op::Delete),
         any::<i64>().prop_map(Op::IncrementBy),
         expiries().prop_map(Op::SetExpiry),
+        (prop::collection::vec(any::<u8>(), 0..300), thens())
+            .prop_map(|(value, then)| Op::IfEqual { value, then }),
         (
             prop::collection::vec(any::<u8>(), 0..300),
             conditions,
@@ -47,6 +49,15 @@ fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
                 expiry,
                 return_old,
             }),
+    ]
+}
+
+fn thens() -> impl Strategy<Value = Then> {
+    prop_oneof![
+        Just(Then::Delete),
+        any::<u64>().prop_map(Then::ExpireAfter),
+        any::<u64>().prop_map(Then::RenewFor),
+        any::<u64>().prop_map(Then::ExtendBy),
     ]
 }
 

@@ -55,7 +55,7 @@ fn redis_cli_pipe_stat_and_latency() {
     let figures: Vec<f64> = latency.split_whitespace().map(|word| word.parse().expect("a number")).collect();
     assert!(figures.len() == 4 && figures[3] > 10.0, "min, max, average, samples: {latency}");
 
-    let mut stat = cli(&target).args(["--stat", "-i", "0.1"]).stdout(Stdio::piped()).spawn().expect("runs");
+    let mut stat = cli(&target).args(["--stat", "-i", "0.05"]).stdout(Stdio::piped()).spawn().expect("runs");
     let lines = BufReader::new(stat.stdout.take().expect("piped")).lines();
     let lines: Vec<String> = lines.map_while(Result::ok).take(6).collect();
     let _ = stat.kill();
