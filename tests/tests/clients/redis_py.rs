@@ -16,7 +16,8 @@ fn plain_and_cluster_clients_lose_nothing_where_nodes_forward() {
     let Some(python) = install::redis_py() else { return };
     let mut nodes = Nodes::start("redis-py-proxy");
     let targets = targets(&mut nodes);
-    let scripts = ["plain", "asyncio", "cluster", "asyncio-cluster"].map(|mode| start(&python, mode, &targets));
+    let scripts =
+        ["plain", "asyncio", "cluster", "asyncio-cluster"].map(|mode| start(&python, mode, &targets));
     survive_a_killed_leader(&mut nodes, scripts.into());
 }
 

@@ -67,7 +67,8 @@ fn ask<C: Connect, T: redis::FromRedisValue>(
 }
 
 fn work<C: Connect>(prefix: &str, mut connect: C, stopped: &AtomicBool, account: &Mutex<Account>) {
-    let tell = |change: &dyn Fn(&mut Account)| change(&mut account.lock().unwrap_or_else(PoisonError::into_inner));
+    let tell =
+        |change: &dyn Fn(&mut Account)| change(&mut account.lock().unwrap_or_else(PoisonError::into_inner));
     let failed = |error: redis::RedisError| {
         tell(&|account| *account.errors.entry(error.to_string()).or_default() += 1);
         std::thread::sleep(Duration::from_millis(20));

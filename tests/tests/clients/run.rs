@@ -15,8 +15,15 @@ const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to read everything back.
 const END_LIMIT: Duration = Duration::from_secs(120);
 /// What an error a client sees must not be: any of these means that it was not understood or answered wrongly.
-const SHAMES: [&str; 7] =
-    ["unknown command", "unknown subcommand", "syntax", "wrong number", "Protocol Error", "ParserError", "not available"];
+const SHAMES: [&str; 7] = [
+    "unknown command",
+    "unknown subcommand",
+    "syntax",
+    "wrong number",
+    "Protocol Error",
+    "ParserError",
+    "not available",
+];
 
 /// What a script has said so far.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +83,8 @@ enum Place {
 impl Script {
     /// Starts `command`; `name` is the prefix of its keys.
     pub fn start(name: &str, command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let account = Arc::new(Mutex::new(Account::default()));
         let taken = Arc::clone(&account);
