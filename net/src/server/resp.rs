@@ -215,7 +215,7 @@ impl Session {
         match plan::plan(spec, args) {
             Some(Ok(Plan::One { key, op, shape })) => {
                 let tag = self.slots.open_one(self.proto, spec.name, shape);
-                if !asking && !(self.read_only && !op.is_write()) {
+                if !asking && (!self.read_only || op.is_write()) {
                     self.slots.let_redirect(tag);
                 }
                 let command = own(&Command::plain(key, op));
