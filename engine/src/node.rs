@@ -2,8 +2,8 @@
 //!
 //! Between the command line and the runtime. Holds no socket, no executor; of the disk it holds only the locked directory.
 
-use crate::config::Durability;
 use crate::config::facts::ClusterFacts;
+use crate::config::{Durability, Redirect};
 use crate::identity::{DataDir, Identity, PeerBook, Pins};
 use crate::refusal::Refusal;
 use crate::stop::Stop;
@@ -39,6 +39,10 @@ impl Member {
         // Checked in the configuration: the last core's port is a port.
         (self.core_port_base != 0).then(|| self.core_port_base + core.get())
     }
+    /// The port by which clients reach one core most directly: its own, or the shared one where it has none or no neighbour.
+    pub fn client_port_of(&self, core: CoreId) -> u16 {
+        if self.cores == 1 { self.client_port } else { self.core_port(core).unwrap_or(self.client_port) }
+    }
     /// The peer port of one core.
     pub fn peer_port(&self, core: CoreId) -> u16 {
         assert!(core.get() < self.cores, "no such core");
@@ -68,6 +72,8 @@ pub struct NodeOptions {
     pub timing: Timing,
     /// When a write counts as done.
     pub durability: Durability,
+    /// Whether Redis clients are sent to a key's leader or served through this node.
+    pub redirect: Redirect,
     /// Slab cache of one core, bytes.
     pub cache_bytes: usize,
     /// A log segment, bytes.

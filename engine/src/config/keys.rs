@@ -93,6 +93,8 @@ keys! {
         "Core j listens for its peers on this plus j";
     DURABILITY = "node.durability", "durability", Node, "sync",
         "When a write counts as durable: sync, once it is flushed";
+    REDIRECT = "node.redirect", "redirect", Node, "proxy",
+        "A Redis client's command for a key led elsewhere: proxy forwards it, moved answers MOVED";
     CACHE_MIB = "node.cache_mib", "cache-mib", Node, "256",
         "Value cache of one core";
     SEGMENT_MIB = "node.segment_mib", "segment-mib", Node, "64",

@@ -50,6 +50,16 @@ pub enum Durability {
     Sync,
 }
 
+/// What becomes of a Redis client's command when another node or core leads the key's group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Redirect {
+    /// It is forwarded: every client may connect anywhere.
+    #[default]
+    Proxy,
+    /// The client is told where to go: for Redis Cluster clients, which then go there by themselves.
+    Moved,
+}
+
 impl fmt::Display for Durability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sync")
@@ -91,6 +101,7 @@ pub struct OwnPorts {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Tuning {
     durability: Durability,
+    redirect: Redirect,
     cache_mib: u64,
     segment_mib: u64,
     reserve_mib: u64,
@@ -260,6 +271,7 @@ impl Config {
                 skew_max_ms: tuning.skew_max_ms,
             },
             durability: tuning.durability,
+            redirect: tuning.redirect,
             // All of these are bounded by their ranges far below the width of a usize.
             cache_bytes: (tuning.cache_mib << 20) as usize,
             segment_bytes: tuning.segment_mib << 20,
@@ -321,6 +333,7 @@ impl Tuning {
         let heartbeat_ms = number(&keys::HEARTBEAT_MS, HEARTBEAT_MS_MIN, SPAN_MS_MAX, 50)?;
         let tuning = Self {
             durability: Durability::Sync,
+            redirect: Redirect::Proxy,
             cache_mib: number(&keys::CACHE_MIB, 1, CACHE_MIB_MAX, 256)?.value,
             segment_mib: number(&keys::SEGMENT_MIB, SEGMENT_MIB_MIN, SEGMENT_MIB_MAX, 64)?.value,
             reserve_mib: number(&keys::RESERVE_MIB, 0, RESERVE_MIB_MAX, 128)?.value,
@@ -335,7 +348,12 @@ impl Tuning {
             pipeline_slots: number(&keys::PIPELINE_SLOTS, 1, PIPELINE_SLOTS_MAX, 8)?.value,
         };
         let durability = taken.take(&keys::DURABILITY, values::durability)?;
-        Ok(Self { durability: durability.map_or(Durability::Sync, |said| said.value), ..tuning })
+        let redirect = taken.take(&keys::REDIRECT, values::redirect)?;
+        Ok(Self {
+            durability: durability.map_or(Durability::Sync, |said| said.value),
+            redirect: redirect.map_or(Redirect::Proxy, |said| said.value),
+            ..tuning
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::facts::KeyHash;
 use super::keys::Key;
 use super::raw::{RawValue, Said};
-use super::{Durability, limits};
+use super::{Durability, Redirect, limits};
 use crate::identity::Pins;
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
@@ -112,6 +112,17 @@ pub(super) fn durability(raw: RawValue) -> Result<Durability, String> {
             "durability '{mode}' is not available yet; use sync, which acknowledges only what is flushed"
         )),
         other => Err(format!("'{other}' is no durability; use sync")),
+    }
+}
+
+pub(super) fn redirect(raw: RawValue) -> Result<Redirect, String> {
+    match text(raw)?.as_str() {
+        "proxy" => Ok(Redirect::Proxy),
+        "moved" => Ok(Redirect::Moved),
+        other => Err(format!(
+            "'{other}' is no redirect; use proxy, which serves any key at any node, or moved, which sends Redis Cluster \
+             clients to the key's leader"
+        )),
     }
 }
 

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use synod_net::server::{Ask, Connection, ConnectionConfig, Tag};
 use synod_shard::Histogram;
-use synod_types::{Mono, Now, Reply, bucket_of, group_of};
+use synod_types::{Bucket, Mono, Now, Reply, bucket_of, group_of};
 
 /// Read at once from a client.
 const READ_BYTES: usize = 64 << 10;
@@ -116,6 +116,16 @@ impl Clients {
                 self.dirty.push(connection);
             }
         }
+    }
+
+    /// Tells the client where to ask, if its connection lets itself be told.
+    pub fn redirect(&mut self, connection: u64, tag: Tag, bucket: Bucket, host: &str, port: u16) -> bool {
+        let Some(client) = self.connections.get_mut(&connection) else { return false };
+        let taken = client.protocol.redirect(tag, bucket, host, port);
+        if taken {
+            client.open_writes.retain(|(open, _)| *open != tag);
+        }
+        taken
     }
 
     fn close(&mut self, connection: u64) {
@@ -336,7 +346,11 @@ impl Core {
         match ask {
             Ask::Command { tag, group, consistency, command } => {
                 let groups = self.node().setup.facts().group_count;
-                let group = group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), groups));
+                let bucket = bucket_of(command.key.as_ref());
+                let group = group.unwrap_or_else(|| group_of(bucket, groups));
+                if self.redirect(connection, tag, bucket, group) {
+                    return;
+                }
                 let requester = Requester::Connection { connection, tag };
                 self.command(requester, group, consistency, command, now);
             }

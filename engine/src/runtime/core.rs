@@ -9,6 +9,7 @@ use crate::runtime::mailbox::{Mail, Outboxes};
 use crate::runtime::notify::Notify;
 use crate::runtime::peer::Links;
 use crate::runtime::replay::{self, Opened};
+use crate::runtime::routes::Routes;
 use crate::runtime::snapshot::CorePage;
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ pub(crate) struct Core {
     pub server: Rc<ServerConfig>,
     page_at: Mono,
     mark_at: Mono,
+    /// Where clients are sent.
+    pub routes: Routes,
 }
 
 /// The handle tasks hold.
@@ -118,6 +121,7 @@ impl Core {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             port: setup.own().client_port,
+            core: me,
             ..ServerConfig::default()
         });
         let core = Self {
@@ -129,6 +133,7 @@ impl Core {
             server,
             page_at: Mono::ZERO,
             mark_at: Mono::ZERO,
+            routes: Routes::default(),
         };
         Ok(Running { core: Rc::new(RefCell::new(core)), turn, node, me })
     }
@@ -262,6 +267,7 @@ impl Core {
             output_bytes: self.io.clients.output_bytes,
         };
         self.node.board.write(usize::from(self.me.get()), page);
+        self.refresh_routes();
     }
 
     /// The board with this core's own page as of now.
@@ -365,6 +371,14 @@ impl Core {
     /// The node this core belongs to.
     pub fn node(&self) -> &Node {
         &self.node
+    }
+    /// Which core this is.
+    pub fn me(&self) -> CoreId {
+        self.me
+    }
+    /// Whether one of this core's own groups is served by it at this moment.
+    pub fn leads(&self, group: GroupId) -> bool {
+        self.shard.status().any(|status| status.group == group && status.serving)
     }
 }
 

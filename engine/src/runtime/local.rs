@@ -26,7 +26,7 @@ impl Core {
                 let pages = self.board();
                 LocalAnswer::Status(self.node_status(&pages))
             }
-            LocalQuery::Topology => {
+            LocalQuery::Topology | LocalQuery::Cluster(_) => {
                 let pages = self.board();
                 LocalAnswer::Topology(self.topology(&pages))
             }

@@ -25,6 +25,7 @@ mod notify;
 mod pages;
 mod peer;
 mod replay;
+mod routes;
 mod snapshot;
 mod stream;
 mod ticker;

@@ -402,8 +402,8 @@ fn blame_flags(refusal: Refusal) -> Refusal {
 
 /// A setting as a flag has it, as a file has it.
 fn toml_literal(name: &str, value: &str) -> String {
-    use keys::{CLUSTER_ID, CLUSTER_NAME, DATA_DIR, DURABILITY, HASH, LISTEN, PINS};
-    let is_text = [&CLUSTER_ID, &CLUSTER_NAME, &DATA_DIR, &DURABILITY, &HASH, &LISTEN]
+    use keys::{CLUSTER_ID, CLUSTER_NAME, DATA_DIR, DURABILITY, HASH, LISTEN, PINS, REDIRECT};
+    let is_text = [&CLUSTER_ID, &CLUSTER_NAME, &DATA_DIR, &DURABILITY, &HASH, &LISTEN, &REDIRECT]
         .iter()
         .any(|key| key.name == name);
     match () {

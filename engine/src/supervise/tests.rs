@@ -13,6 +13,7 @@ fn spec(nodes: u16, cores: u16, ports: Ports) -> ClusterSpec {
         settings: Flags::from([
             ("cluster.groups", "4".to_owned()),
             ("node.pins", "none".to_owned()),
+            ("node.redirect", "moved".to_owned()),
             ("timing.heartbeat_ms", "20".to_owned()),
         ]),
         fresh: false,

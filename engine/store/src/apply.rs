@@ -23,7 +23,7 @@ mod many;
 mod single;
 
 /// Past this an expiry is no time: what is left of it must fit the signed reply of TTL, as in Redis.
-const EXPIRE_AT_MAX: u64 = i64::MAX as u64; // lossless
+pub(crate) const EXPIRE_AT_MAX: u64 = i64::MAX as u64; // lossless
 
 /// What came of a command; `()` stands for the bytes left in `Turn::old_value`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,6 +148,7 @@ impl Turn<'_> {
             }),
             Op::IncrementBy(delta) => Outcome::Reply(self.execute_increment(command, found, delta)),
             Op::SetExpiry(expiry) => Outcome::Reply(self.execute_set_expiry(found, expiry)),
+            Op::IfEqual { value, then } => self.execute_if_equal(found, value, then),
             Op::GetDelete => self.execute_get_delete(found),
             Op::GetExpire(expiry) => self.execute_get_expire(found, expiry),
             Op::SetExpiryIf { expiry, test } => {
@@ -276,7 +277,7 @@ impl Turn<'_> {
     }
 
     /// Copies the key's value into `old_value`, or says what to read.
-    fn take_old(&mut self, id: RecordId) -> Outcome {
+    pub(crate) fn take_old(&mut self, id: RecordId) -> Outcome {
         let owner = Owner { record: id.0, group: self.group_at };
         let record = self.group.index.record(id);
         match &record.value {

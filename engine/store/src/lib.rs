@@ -23,6 +23,7 @@ mod apply;
 mod chunks;
 mod digest;
 mod group;
+mod if_equal;
 mod index;
 mod list;
 mod number;

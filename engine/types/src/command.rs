@@ -205,6 +205,27 @@ pub enum Op<V> {
     },
     /// Remove every key of the group, in all namespaces; the key is empty.
     Flush,
+    /// Act on the key if its value is exactly this one, compared and done in one step: how the owner of a lock gives it back
+    /// or keeps it. Replies 1 when it was done; 0 without the key, with another value or with nothing to do.
+    IfEqual {
+        /// The value the key must have.
+        value: V,
+        /// What is done then.
+        then: Then,
+    },
+}
+
+/// What [`Op::IfEqual`] does to a key whose value is the expected one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub enum Then {
+    /// Remove it.
+    Delete,
+    /// It expires this many milliseconds after the slot's time stamp.
+    ExpireAfter(u64),
+    /// The same, but only for a key that expires: one that does not stays as it is.
+    RenewFor(u64),
+    /// A key that expires does so this many milliseconds later than it would have.
+    ExtendBy(u64),
 }
 
 impl<V> Op<V> {
@@ -233,7 +254,8 @@ impl<V> Op<V> {
             | Op::DeleteIf { wanted: operand, .. }
             | Op::SetMany { pairs: operand, .. }
             | Op::Rename { target: operand, .. }
-            | Op::Copy { target: operand, .. } => Some(operand),
+            | Op::Copy { target: operand, .. }
+            | Op::IfEqual { value: operand, .. } => Some(operand),
             _ => None,
         }
     }
@@ -276,6 +298,7 @@ impl<V> Op<V> {
             Op::Rename { target, replace } => Op::Rename { target, replace: *replace },
             Op::Copy { target, replace } => Op::Copy { target, replace: *replace },
             Op::Flush => Op::Flush,
+            Op::IfEqual { value, then } => Op::IfEqual { value, then: *then },
         }
     }
     /// The same with the operand, if there is one, replaced.
@@ -309,6 +332,7 @@ impl<V> Op<V> {
             Op::Rename { target, replace } => Op::Rename { target: convert(target), replace },
             Op::Copy { target, replace } => Op::Copy { target: convert(target), replace },
             Op::Flush => Op::Flush,
+            Op::IfEqual { value, then } => Op::IfEqual { value: convert(value), then },
         }
     }
 }

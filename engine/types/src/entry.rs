@@ -311,7 +311,8 @@ mod tests {
     #[test]
     fn commands_come_back_in_order_with_their_bytes_where_they_say() {
         let mut builder = EntryBuilder::new();
-        let batch = [set(b"a", b"one"), Command::plain(b"b".to_vec(), Op::Delete), set(b"", b"")];
+        let compare = Op::IfEqual { value: b"token".to_vec(), then: crate::command::Then::ExtendBy(9) };
+        let batch = [set(b"a", b"one"), Command::plain(b"b".to_vec(), compare), set(b"", b"x")];
         for command in &batch {
             builder.push(command.clone());
         }

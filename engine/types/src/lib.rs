@@ -28,7 +28,7 @@ pub mod time;
 
 pub use command::{
     Command, Compare, Condition, Consistency, ErrorKind, Expiry, ExpiryTest, Op, Reply, SessionStamp, Span,
-    Version,
+    Then, Version,
 };
 pub use config::{GroupConfig, Members};
 pub use entry::{CommandRef, Entry, EntryBuilder, EntryError};

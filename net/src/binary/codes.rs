@@ -14,6 +14,7 @@ pub(crate) mod kind {
     pub(crate) const SET_EXPIRY: u8 = 0x13;
     pub(crate) const OPEN_SESSION: u8 = 0x14;
     pub(crate) const DELETE_IF: u8 = 0x1F;
+    pub(crate) const IF_EQUAL: u8 = 0x18;
     pub(crate) const HELLO: u8 = 0x20;
     pub(crate) const AUTH: u8 = 0x21;
     pub(crate) const TOPOLOGY: u8 = 0x22;

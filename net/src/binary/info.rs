@@ -127,6 +127,17 @@ pub struct GroupState {
     pub leader_changes: u64,
 }
 
+impl TopologyNode {
+    /// Whether clients can choose among its cores by port. A node with one core has one client port that counts.
+    pub fn has_core_ports(&self) -> bool {
+        self.core_port_base != 0 && self.core_count > 1
+    }
+    /// The port by which clients reach `core` most directly.
+    pub fn port_of(&self, core: CoreId) -> u16 {
+        if self.has_core_ports() { self.core_port_base.saturating_add(core.get()) } else { self.port }
+    }
+}
+
 impl Topology {
     /// The node called `node`, if it is known.
     pub fn node(&self, node: NodeId) -> Option<&TopologyNode> {

@@ -20,7 +20,7 @@ use crate::error::ProtocolError;
 use crate::wire::{Put, Reader};
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::{
-    Command, Condition, Consistency, Expiry, GroupId, Namespace, Op, SessionId, SessionStamp, WallMs,
+    Command, Condition, Consistency, Expiry, GroupId, Namespace, Op, SessionId, SessionStamp, Then, WallMs,
 };
 
 const FLAG_QUORUM: u8 = 0x01;
@@ -104,6 +104,7 @@ pub fn encode_request(
             Op::SetExpiry(_) => kind::SET_EXPIRY,
             Op::OpenSession => kind::OPEN_SESSION,
             Op::DeleteIfVersion(_) => kind::DELETE_IF,
+            Op::IfEqual { .. } => kind::IF_EQUAL,
             _ => panic!("an operation that only RESP has"),
         },
         flags: if consistency == Consistency::Quorum { FLAG_QUORUM } else { 0 }
@@ -157,6 +158,13 @@ pub fn encode_request(
             out.put_u64(expiry_value);
             out.put(key);
         }
+        Op::IfEqual { value, then } => {
+            let (then_kind, milliseconds) = then_fields(*then);
+            out.put_u64(u64::from(then_kind));
+            out.put_u64(milliseconds);
+            out.put(key);
+            out.put(value.as_ref());
+        }
         // What does not travel was refused above.
         _ => out.put(key),
     }
@@ -167,7 +175,15 @@ pub fn encode_request(
 pub fn is_binary<V>(op: &Op<V>) -> bool {
     matches!(
         op,
-        Op::Get | Op::Exists | Op::Ttl | Op::Set { .. } | Op::Delete | Op::IncrementBy(_) | Op::SetExpiry(_)
+        Op::Get
+            | Op::Exists
+            | Op::Ttl
+            | Op::Set { .. }
+            | Op::Delete
+            | Op::IncrementBy(_)
+            | Op::SetExpiry(_)
+            | Op::DeleteIfVersion(_)
+            | Op::IfEqual { .. }
     )
 }
 
@@ -317,6 +333,12 @@ fn decode_command<'a>(header: Header, body: &mut Reader<'a>) -> Result<Decoded<'
             let expiry = expiry_of(kind, body.u64()?)?;
             (body.take(key_len)?, Op::SetExpiry(expiry))
         }
+        kind::IF_EQUAL => {
+            let kind = body.u8()?;
+            body.zeros(7)?;
+            let then = then_of(kind, body.u64()?)?;
+            (body.take(key_len)?, Op::IfEqual { value: body.rest(), then })
+        }
         _ => return Err(ProtocolError::Kind),
     };
     body.end()?;
@@ -357,6 +379,25 @@ fn decode_set<'a>(key_len: usize, body: &mut Reader<'a>) -> Result<(&'a [u8], Op
     Ok((key, Op::Set { value, value_crc, condition, expiry, return_old }))
 }
 
+fn then_fields(then: Then) -> (u8, u64) {
+    match then {
+        Then::Delete => (0, 0),
+        Then::ExpireAfter(milliseconds) => (1, milliseconds),
+        Then::RenewFor(milliseconds) => (2, milliseconds),
+        Then::ExtendBy(milliseconds) => (3, milliseconds),
+    }
+}
+
+fn then_of(kind: u8, milliseconds: u64) -> Result<Then, ProtocolError> {
+    Ok(match (kind, milliseconds) {
+        (0, 0) => Then::Delete,
+        (1, _) => Then::ExpireAfter(milliseconds),
+        (2, _) => Then::RenewFor(milliseconds),
+        (3, _) => Then::ExtendBy(milliseconds),
+        _ => return Err(ProtocolError::Kind),
+    })
+}
+
 fn limit_problem(key: &[u8], op: &Op<&[u8]>) -> Option<&'static str> {
     if key.is_empty() {
         return Some("the key is empty");
@@ -365,7 +406,9 @@ fn limit_problem(key: &[u8], op: &Op<&[u8]>) -> Option<&'static str> {
         return Some("the key is over 16384 bytes");
     }
     match op {
-        Op::Set { value, .. } if value.len() > VALUE_BYTES_MAX => Some("the value is over 1048576 bytes"),
+        Op::Set { value, .. } | Op::IfEqual { value, .. } if value.len() > VALUE_BYTES_MAX => {
+            Some("the value is over 1048576 bytes")
+        }
         Op::SetExpiry(Expiry::Keep) => Some("an expiry cannot be set to 'keep'"),
         _ => None,
     }

@@ -41,6 +41,8 @@ fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
         versions.prop_map(Op::DeleteIfVersion),
         any::<i64>().prop_map(Op::IncrementBy),
         expiries().prop_map(Op::SetExpiry),
+        (prop::collection::vec(any::<u8>(), 0..300), thens())
+            .prop_map(|(value, then)| Op::IfEqual { value, then }),
         (
             prop::collection::vec(any::<u8>(), 0..300),
             conditions,
@@ -54,6 +56,15 @@ fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
                 expiry,
                 return_old,
             }),
+    ]
+}
+
+fn thens() -> impl Strategy<Value = Then> {
+    prop_oneof![
+        Just(Then::Delete),
+        any::<u64>().prop_map(Then::ExpireAfter),
+        any::<u64>().prop_map(Then::RenewFor),
+        any::<u64>().prop_map(Then::ExtendBy),
     ]
 }
 

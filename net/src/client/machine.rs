@@ -122,7 +122,7 @@ impl Core {
     pub fn command(&mut self, now: Nanos, consistency: Consistency, mut command: Command<Vec<u8>>) -> u64 {
         let fits = !command.key.is_empty()
             && command.key.len() <= KEY_BYTES_MAX
-            && !matches!(&command.op, Op::Set { value, .. } if value.len() > VALUE_BYTES_MAX)
+            && command.op.operand().is_none_or(|operand| operand.len() <= VALUE_BYTES_MAX)
             && binary::is_binary(&command.op);
         if !fits {
             let operation = self.take_id();

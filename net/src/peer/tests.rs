@@ -39,6 +39,8 @@ fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
         Just(Op::Delete),
         any::<i64>().prop_map(Op::IncrementBy),
         any::<u64>().prop_map(|at| Op::SetExpiry(Expiry::At(WallMs(at)))),
+        (prop::collection::vec(any::<u8>(), 0..80), any::<u64>())
+            .prop_map(|(value, ms)| Op::IfEqual { value, then: Then::ExtendBy(ms) }),
         prop::collection::vec(any::<u8>(), 0..99).prop_map(|value| set(&value)),
     ]
 }

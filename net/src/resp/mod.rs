@@ -9,4 +9,5 @@ pub mod number;
 pub mod parser;
 pub mod plan;
 pub mod reply;
+pub mod scripts;
 pub mod spec;

@@ -3,6 +3,7 @@
 use super::derive::Derive;
 use super::number::parse_i64;
 use super::parser::Args;
+use super::scripts::{self, Script};
 use super::spec::{Spec, Verb};
 use std::borrow::Cow;
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -177,6 +178,14 @@ pub fn plan<'a>(spec: &Spec, args: &Args<'a>) -> Option<Result<Plan<'a>, Refusal
             None => Err(Cow::Borrowed("ERR decrement would overflow")),
         }),
         Verb::Expire { absolute, milliseconds } => plan_expire(spec, args, absolute, milliseconds),
+        Verb::Eval => match scripts::by_text(args.get(1)) {
+            Some((script, _)) => plan_script(script, args),
+            None => Err(Cow::Borrowed(scripts::NO_ENGINE)),
+        },
+        Verb::EvalSha => match scripts::by_digest(args.get(1)) {
+            Some(script) => plan_script(script, args),
+            None => Err(Cow::Borrowed(scripts::NO_SCRIPT)),
+        },
         Verb::Persist => one(Op::SetExpiry(Expiry::None), Shape::Int),
         Verb::Ttl => one(Op::Ttl, Shape::Seconds),
         Verb::PTtl => one(Op::Ttl, Shape::Int),
@@ -212,6 +221,12 @@ pub fn plan<'a>(spec: &Spec, args: &Args<'a>) -> Option<Result<Plan<'a>, Refusal
         Verb::Flush => several::plan_flush(args),
         _ => return None,
     })
+}
+
+fn plan_script<'a>(script: Script, args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
+    let (key, value, then) = scripts::call(script, args)?;
+    let (key, value) = (check_key(key)?, check_value(value)?);
+    Ok(Plan::One { key, op: Op::IfEqual { value, then }, shape: Shape::Int })
 }
 
 /// The part of a command on many keys that starts at argument `index`; its limits were checked by [`plan`].

@@ -7,11 +7,13 @@ pub use table::SPECS;
 /// What a command is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
+    /// ASKING: the next command is executed here.
+    Asking,
     /// AUTH.
     Auth,
     /// CLIENT.
     Client,
-    /// CLUSTER: says that it is off.
+    /// CLUSTER.
     Cluster,
     /// COMMAND.
     Command,
@@ -27,6 +29,10 @@ pub enum Verb {
     Del,
     /// ECHO.
     Echo,
+    /// EVAL.
+    Eval,
+    /// EVALSHA.
+    EvalSha,
     /// EXISTS and TOUCH.
     Exists,
     /// EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT.
@@ -60,8 +66,12 @@ pub enum Verb {
     PTtl,
     /// QUIT.
     Quit,
+    /// READONLY (true) and READWRITE.
+    ReadOnly(bool),
     /// RESET.
     Reset,
+    /// SCRIPT.
+    Script,
     /// SELECT.
     Select,
     /// SET.

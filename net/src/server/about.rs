@@ -2,7 +2,7 @@
 //! thing.
 
 use super::resp::Session;
-use super::{LocalAnswer, LocalQuery, ServerConfig, info};
+use super::{LocalAnswer, LocalQuery, ServerConfig, cluster, info};
 use crate::resp::number::parse_i64;
 use crate::resp::parser::Args;
 use crate::resp::plan::lossy;
@@ -30,6 +30,9 @@ pub(super) fn write_answer(
             writer.array(2);
             writer.int(1);
             writer.int(*count);
+        }
+        (LocalQuery::Cluster(query), LocalAnswer::Topology(topology)) => {
+            cluster::write(writer, server, query, topology);
         }
         (LocalQuery::LastSave, LocalAnswer::Time { micros }) => {
             writer.int((micros / 1_000_000).cast_signed());

@@ -9,6 +9,7 @@ use crate::resp::number::parse_i64;
 use crate::resp::parser::Args;
 use crate::resp::plan::{lossy, wrong_arity};
 use crate::resp::reply::{Proto, Writer};
+use crate::resp::scripts;
 use crate::resp::spec::{Spec, Verb};
 
 /// The version of Redis whose commands and texts are followed; some clients choose features by it.
@@ -35,10 +36,8 @@ impl Session {
             Verb::Client => self.client(config, out, args),
             Verb::Command => self.command(out, args),
             Verb::Config => self.config(config, out, args),
-            Verb::Cluster => {
-                self.write(out, |writer| writer.error("ERR This instance has cluster support disabled"));
-            }
             Verb::Reset => {
+                self.forget_redirects();
                 self.proto = Proto::Resp2;
                 self.name.clear();
                 self.replies = Replies::On;
@@ -174,6 +173,27 @@ impl Session {
         }
     }
 
+    /// SCRIPT LOAD, EXISTS and FLUSH: the known scripts are always there, and nothing else can be.
+    pub(super) fn script(&mut self, out: &mut Vec<u8>, args: &Args<'_>) {
+        let sub = args.get(1).to_ascii_lowercase();
+        match (sub.as_slice(), args.len()) {
+            (b"load", 3) => self.write(out, |writer| match scripts::by_text(args.get(2)) {
+                Some((_, digest)) => writer.bulk(digest.as_bytes()),
+                None => writer.error(scripts::NO_ENGINE),
+            }),
+            (b"exists", 3..) => self.write(out, |writer| {
+                writer.array(args.len() - 2);
+                args.iter_from(2).for_each(|digest| writer.int(scripts::by_digest(digest).is_some().into()));
+            }),
+            (b"flush", 2 | 3) => self.write(out, |writer| writer.simple("OK")),
+            (b"load" | b"exists" | b"flush", _) => {
+                let error = wrong_arity(&format!("script|{}", String::from_utf8_lossy(&sub)));
+                self.write(out, |writer| writer.error(&error));
+            }
+            _ => self.unknown_subcommand(out, "SCRIPT", args),
+        }
+    }
+
     pub(super) fn unknown_subcommand(&mut self, out: &mut Vec<u8>, name: &str, args: &Args<'_>) {
         let error = format!("ERR unknown subcommand '{}'. Try {name} HELP.", lossy(args.get(1)));
         self.write(out, |writer| writer.error(&error));
@@ -190,7 +210,7 @@ fn write_hello(writer: &mut Writer<'_>, config: &ConnectionConfig, proto: Proto)
     writer.int(if proto == Proto::Resp3 { 3 } else { 2 });
     writer.bulk(b"id");
     writer.int(config.id.cast_signed());
-    for (name, text) in [("mode", "standalone"), ("role", "master")] {
+    for (name, text) in [("mode", "cluster"), ("role", "master")] {
         writer.bulk(name.as_bytes());
         writer.bulk(text.as_bytes());
     }
@@ -219,7 +239,7 @@ fn parameters(server: &ServerConfig) -> Vec<(&str, String)> {
     let mut all = vec![
         ("appendfsync", "always".to_owned()),
         ("appendonly", "yes".to_owned()),
-        ("cluster-enabled", "no".to_owned()),
+        ("cluster-enabled", "yes".to_owned()),
         ("databases", "1".to_owned()),
         ("maxmemory", "0".to_owned()),
         ("maxmemory-policy", "noeviction".to_owned()),

@@ -5,7 +5,7 @@ use super::resp::RespFace;
 use super::{Ask, ConnectionConfig, LocalAnswer, Tag};
 use crate::binary::{self, Failure, PREAMBLE};
 use crate::http;
-use synod_types::Reply;
+use synod_types::{Bucket, Reply};
 
 /// An input buffer that grew beyond this is given back once it is empty.
 const INPUT_KEPT_BYTES: usize = 256 << 10;
@@ -100,6 +100,16 @@ impl Connection {
             Face::Undecided | Face::Http => {}
             Face::Binary(face) => face.reply(limits, &mut self.out, tag, reply),
             Face::Resp(face) => face.reply(limits, &mut self.out, tag, reply),
+        }
+    }
+
+    /// Answers an `Ask::Command` with where its key is served, if the client may be told so: `-MOVED`. False where it may not
+    /// be, and the command is to be executed all the same: the binary protocol knows no such answer, parts of a command on
+    /// many keys do not move, and ASKING and READONLY ask for it.
+    pub fn redirect(&mut self, tag: Tag, bucket: Bucket, host: &str, port: u16) -> bool {
+        match &mut self.face {
+            Face::Undecided | Face::Http | Face::Binary(_) => false,
+            Face::Resp(face) => face.redirect(&mut self.out, tag, bucket, host, port),
         }
     }
 

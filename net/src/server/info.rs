@@ -65,7 +65,7 @@ fn fields(text: &mut String, server: &ServerConfig, status: &NodeStatus, section
     match section {
         "server" => {
             field(text, "redis_version", REDIS_VERSION);
-            field(text, "redis_mode", "standalone");
+            field(text, "redis_mode", "cluster");
             field(text, "synod_version", &status.version);
             field(text, "run_id", format_args!("{}{:08x}", status.incarnation, status.node.get()));
             field(text, "tcp_port", server.port);
@@ -106,7 +106,7 @@ fn fields(text: &mut String, server: &ServerConfig, status: &NodeStatus, section
             field(text, "connected_slaves", 0);
             field(text, "master_repl_offset", 0);
         }
-        "cluster" => field(text, "cluster_enabled", 0),
+        "cluster" => field(text, "cluster_enabled", 1),
         "keyspace" if keys > 0 => field(text, "db0", format_args!("keys={keys},expires=0,avg_ttl=0")),
         _ => {}
     }

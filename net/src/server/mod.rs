@@ -9,7 +9,7 @@
 //! Contract with the shell:
 //! - after `received`, `received_end`, `reply`, `answer` and whenever part of `out` was sent, call `next` until it gives
 //!   `None`: what was held back by a full connection comes out then;
-//! - each `Ask::Command` is answered by one `reply`, each `Ask::Local` by one `answer`, in any order; RESP's own order is
+//! - each `Ask::Command` is answered by one `reply` (or by a `redirect` that was taken), each `Ask::Local` by one `answer`, in any order; RESP's own order is
 //!   kept in here;
 //! - send what is in `out` (swap it with an empty buffer); read the socket only while `wants_read`;
 //! - once `closing`, send what is in `out` and close.
@@ -21,6 +21,9 @@ mod about;
 mod admin;
 mod binary;
 mod client_commands;
+mod cluster;
+#[cfg(test)]
+mod cluster_tests;
 mod commands;
 mod connection;
 mod info;
@@ -33,8 +36,9 @@ pub(crate) mod tests;
 
 use crate::binary::{NodeStatus, ServerInfo, Topology};
 use std::rc::Rc;
-use synod_types::{Command, Consistency, GroupId, Shared};
+use synod_types::{Command, Consistency, CoreId, GroupId, Shared};
 
+pub use cluster::ClusterQuery;
 pub use connection::Connection;
 
 /// Names an open ask of one connection; the shell keeps it beside its own request id.
@@ -94,6 +98,8 @@ pub enum LocalQuery {
     LastSave,
     /// Who leads what: answer with `Topology`.
     Topology,
+    /// CLUSTER: answer with `Topology`; it is rendered in here.
+    Cluster(ClusterQuery),
     /// How the node is: answer with `Status`.
     Status,
     /// The wall clock: answer with `Time`.
@@ -107,7 +113,7 @@ pub enum LocalAnswer {
     Text(String),
     /// To `Replicas`.
     Int(i64),
-    /// To `Topology`.
+    /// To `Topology` and `Cluster`.
     Topology(Topology),
     /// To `Status` and `Info`.
     Status(NodeStatus),
@@ -127,6 +133,8 @@ pub struct ServerConfig {
     pub info: ServerInfo,
     /// The port INFO and HELLO name.
     pub port: u16,
+    /// The core that serves the connection.
+    pub core: CoreId,
     /// The password clients must give; `None` lets everybody in.
     pub password: Option<Vec<u8>>,
     /// Further CONFIG GET parameters and their values, besides the built-in ones.

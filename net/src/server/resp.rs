@@ -1,5 +1,6 @@
 //! RESP on a connection: arguments become asks or, where no shard is needed, replies.
 
+use super::cluster::{self, Parsed};
 use super::job::Job;
 use super::slots::{PARTS_MAX, Slots};
 use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
@@ -8,7 +9,7 @@ use crate::resp::plan::{self, Many, Plan, part_op};
 use crate::resp::reply::{Proto, Writer};
 use crate::resp::spec::{self, Spec, Verb};
 use synod_types::limits::VALUE_BYTES_MAX;
-use synod_types::{Command, Consistency, Op, Reply, Shared, bucket_of, group_of};
+use synod_types::{Bucket, Command, Consistency, Op, Reply, Shared, bucket_of, group_of};
 
 /// Whatever the configuration says: offsets within a command are `u32`.
 const COMMAND_BYTES_CEILING: usize = 1 << 30;
@@ -32,6 +33,10 @@ pub(super) struct Session {
     pub(super) over: bool,
     /// What CLIENT REPLY asked for.
     pub(super) replies: Replies,
+    /// The command before was ASKING: the next one is executed here, whoever leads its group.
+    asking: bool,
+    /// After READONLY: reads are executed here, whoever leads their group.
+    read_only: bool,
     slots: Slots,
     parts: Option<Parts>,
     job: Option<Box<Job>>,
@@ -76,6 +81,8 @@ impl RespFace {
             library_version: String::new(),
             over: false,
             replies: Replies::On,
+            asking: false,
+            read_only: false,
             slots: Slots::default(),
             parts: None,
             job: None,
@@ -170,6 +177,17 @@ impl RespFace {
         }
     }
 
+    pub(super) fn redirect(
+        &mut self,
+        out: &mut Vec<u8>,
+        tag: Tag,
+        bucket: Bucket,
+        host: &str,
+        port: u16,
+    ) -> bool {
+        self.session.slots.redirect(out, tag, bucket, host, port)
+    }
+
     pub(super) fn answer(
         &mut self,
         server: &ServerConfig,
@@ -254,9 +272,13 @@ impl Session {
             self.write(out, |writer| writer.error("NOAUTH Authentication required."));
             return None;
         }
+        let asking = core::mem::take(&mut self.asking);
         match plan::plan(spec, args) {
             Some(Ok(Plan::One { key, op, shape })) => {
                 let tag = self.slots.open_one(self.proto, spec.name, shape);
+                if !asking && (!self.read_only || op.is_write()) {
+                    self.slots.let_redirect(tag);
+                }
                 let command = own(&Command::plain(key, op));
                 Some(Ask::Command { tag, group: None, consistency: Consistency::default(), command })
             }
@@ -292,6 +314,12 @@ impl Session {
                 Some(Ask::Local { tag, query })
             }
         }
+    }
+
+    /// Forgets what ASKING and READONLY asked for.
+    pub(super) fn forget_redirects(&mut self) {
+        self.asking = false;
+        self.read_only = false;
     }
 
     fn open_parts(&mut self, spec: &'static Spec, many: Many, args: &Args<'_>) {
@@ -331,6 +359,21 @@ impl Session {
                 2 => self.write(out, |writer| writer.bulk(args.get(1))),
                 _ => self.write(out, |writer| writer.error(&plan::wrong_arity(spec.name))),
             },
+            Verb::Cluster => match cluster::parse(config, args) {
+                Parsed::Ask(query) => return Some(LocalQuery::Cluster(query)),
+                Parsed::KeySlot(slot) => self.write(out, |writer| writer.int(i64::from(slot))),
+                Parsed::Refused(error) => self.write(out, |writer| writer.error(&error)),
+                Parsed::Unknown => self.unknown_subcommand(out, "CLUSTER", args),
+            },
+            Verb::Asking => {
+                self.asking = true;
+                self.write(out, |writer| writer.simple("OK"));
+            }
+            Verb::ReadOnly(read_only) => {
+                self.read_only = read_only;
+                self.write(out, |writer| writer.simple("OK"));
+            }
+            Verb::Script => self.script(out, args),
             Verb::Echo => self.write(out, |writer| writer.bulk(args.get(1))),
             Verb::Select => self.select(out, args),
             Verb::Quit => {

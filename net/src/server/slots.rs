@@ -11,7 +11,7 @@ use super::{Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, about};
 use crate::resp::plan::{Many, Shape};
 use crate::resp::reply::{Proto, Writer};
 use std::collections::VecDeque;
-use synod_types::{ErrorKind, Reply};
+use synod_types::{Bucket, ErrorKind, Reply};
 
 /// Low bits of a tag: which part of a command on many keys.
 const PART_BITS: u32 = 24;
@@ -33,6 +33,8 @@ struct Slot {
     name: &'static str,
     /// CLIENT REPLY OFF or SKIP: nothing is written.
     muted: bool,
+    /// Whether the client may be sent elsewhere instead of being answered.
+    may_redirect: bool,
     state: State,
 }
 
@@ -98,11 +100,44 @@ impl Slots {
         let mut bytes = self.spare.pop().unwrap_or_default();
         write(&mut Writer::new(&mut bytes, proto));
         self.parked_bytes += bytes.len();
-        self.queue.push_back(Slot { proto, name: "", muted: false, state: State::Ready(bytes) });
+        self.queue.push_back(Slot {
+            proto,
+            name: "",
+            muted: false,
+            may_redirect: false,
+            state: State::Ready(bytes),
+        });
     }
     /// Opens a slot for one command.
     pub(super) fn open_one(&mut self, proto: Proto, name: &'static str, shape: Shape) -> Tag {
         self.push(proto, name, State::One(shape))
+    }
+    /// Lets the reply to the one command `tag` be a redirection.
+    pub(super) fn let_redirect(&mut self, tag: Tag) {
+        if let Some(index) = self.index_of(tag) {
+            self.queue[index].may_redirect = true;
+        }
+    }
+    /// Answers a command with where its key is served, if that is allowed.
+    pub(super) fn redirect(
+        &mut self,
+        out: &mut Vec<u8>,
+        tag: Tag,
+        bucket: Bucket,
+        host: &str,
+        port: u16,
+    ) -> bool {
+        let Some(index) = self.index_of(tag) else { return false };
+        let slot = &self.queue[index];
+        let (true, State::One(_), Some(open)) = (slot.may_redirect, &slot.state, self.open.checked_sub(1))
+        else {
+            return false;
+        };
+        self.open = open;
+        let proto = slot.proto;
+        let text = format!("MOVED {} {host}:{port}", bucket.get());
+        self.resolve(out, index, |writer| writer.error(&text), proto);
+        true
     }
     /// Opens a slot for something the shell knows.
     pub(super) fn open_local(&mut self, proto: Proto, query: LocalQuery) -> Tag {
@@ -145,7 +180,7 @@ impl Slots {
     }
 
     fn push(&mut self, proto: Proto, name: &'static str, state: State) -> Tag {
-        let slot = Slot { proto, name, muted: self.muted, state };
+        let slot = Slot { proto, name, muted: self.muted, may_redirect: false, state };
         let ordinal = self.first.wrapping_add(self.queue.len() as u64) & ORDINAL_MASK;
         self.queue.push_back(slot);
         self.open += 1;

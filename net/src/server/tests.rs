@@ -81,6 +81,13 @@ impl Toy {
             Op::SetExpiry(_) => Reply::Int(i64::from(old.is_some())),
             Op::DeleteIfVersion(_) => old.map_or(Reply::Int(0), |_| Reply::Skipped),
             Op::OpenSession => Reply::Session(SessionId::new(self.slot)),
+            Op::IfEqual { value, then } => {
+                let is_equal = old.as_deref() == Some(value.as_ref());
+                if is_equal && *then == synod_types::Then::Delete {
+                    self.values.remove(&key);
+                }
+                Reply::Int(is_equal.into())
+            }
             _ => self.execute_more(command, old, held, version),
         }
     }
@@ -90,7 +97,7 @@ fn answer_to(query: &LocalQuery) -> LocalAnswer {
     match query {
         LocalQuery::Info { .. } | LocalQuery::Status => LocalAnswer::Status(status()),
         LocalQuery::Replicas { .. } => LocalAnswer::Int(1),
-        LocalQuery::Topology => LocalAnswer::Topology(topology()),
+        LocalQuery::Topology | LocalQuery::Cluster(_) => LocalAnswer::Topology(topology()),
         LocalQuery::Time | LocalQuery::LastSave => LocalAnswer::Time { micros: 12_000_034 },
     }
 }
@@ -238,10 +245,9 @@ fn connection_and_server_commands_are_answered_as_redis_answers() {
         ("CONFIG GET append*", "*4|$11|appendfsync|$6|always|$10|appendonly|$3|yes|"),
         ("CONFIG GET nothing", "*0|"),
         ("CONFIG GET", "-ERR wrong number of arguments for 'config|get' command|"),
-        ("COMMAND COUNT", ":74|"),
+        ("COMMAND COUNT", ":80|"),
         ("COMMAND INFO nope", "*1|*-1|"),
         ("COMMAND FOO", "-ERR unknown subcommand 'FOO'. Try COMMAND HELP.|"),
-        ("CLUSTER SLOTS", "-ERR This instance has cluster support disabled|"),
         ("DBSIZE", ":0|"),
         ("TIME", "*2|$2|12|$2|34|"),
         ("HELLO 4", "-NOPROTO unsupported protocol version|"),
@@ -259,7 +265,7 @@ fn hello_3_changes_nils_maps_and_texts_from_the_next_reply_on() {
     let said = say("GET k\nHELLO 3 SETNAME me\nGET k\nCONFIG GET save\nCLIENT GETNAME\nHELLO 2\nGET k");
     let hello = |proto, mark, count| {
         format!(
-            "{mark}{count}|$6|server|$5|synod|$7|version|$5|7.2.0|$5|proto|:{proto}|$2|id|:7|$4|mode|$10|standalone|\
+            "{mark}{count}|$6|server|$5|synod|$7|version|$5|7.2.0|$5|proto|:{proto}|$2|id|:7|$4|mode|$7|cluster|\
              $4|role|$6|master|$7|modules|*0|"
         )
     };

@@ -77,6 +77,11 @@ impl Nodes {
 
     /// Three nodes of so many cores each.
     pub fn with_cores(name: &str, cores: u16) -> Self {
+        Self::with(name, cores, &[])
+    }
+
+    /// The same with further settings, by key name.
+    pub fn with(name: &str, cores: u16, settings: &[(&'static str, &str)]) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = build_dir().join(format!("e2e-{name}-{}", std::process::id()));
         let spec = ClusterSpec {
@@ -86,7 +91,7 @@ impl Nodes {
             cores,
             ports: Ports::Free,
             cpus: Vec::new(),
-            settings: Flags::default(),
+            settings: settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect::<Flags>(),
             fresh: true,
             echo: false,
             logs: true,

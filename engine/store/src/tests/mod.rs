@@ -3,6 +3,7 @@
 mod cold;
 mod digests;
 mod edges;
+mod locks;
 mod model;
 mod retries;
 mod rig;

@@ -10,7 +10,7 @@ use proptest::sample::Index;
 use synod_types::operand::{pairs, put_compared, put_pair, split_compared, version_bytes};
 use synod_types::{
     Command, Compare, Condition, ErrorKind, Expiry, ExpiryTest, Namespace, Op, Reply, SessionId,
-    SessionStamp, Slot, Version, WallMs,
+    SessionStamp, Slot, Then, Version, WallMs,
 };
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -177,6 +177,26 @@ impl Twin {
                 let expire_at = found.and_then(|key| key.expire_at);
                 self.keys.insert(name, Key { value: sum.to_string().into_bytes(), version, expire_at });
                 Reply::Int(sum)
+            }
+            Op::IfEqual { value, then } => {
+                let Some(key) = found.filter(|key| key.value == *value) else {
+                    return Reply::Int(0);
+                };
+                let expire_at = match then {
+                    Then::Delete => Some(self.now),
+                    Then::RenewFor(_) | Then::ExtendBy(_) if key.expire_at.is_none() => return Reply::Int(0),
+                    Then::ExpireAfter(ms) | Then::RenewFor(ms) => self.now.checked_add(*ms),
+                    Then::ExtendBy(ms) => key.expire_at.and_then(|at| at.checked_add(*ms)),
+                };
+                match expire_at.filter(|&at| at <= i64::MAX as u64) {
+                    None => return Reply::Error(ErrorKind::BadExpiry),
+                    Some(at) if at <= self.now => drop(self.keys.remove(&name)),
+                    Some(at) => {
+                        let key = Key { value: key.value, version, expire_at: Some(at) };
+                        self.keys.insert(name, key);
+                    }
+                }
+                Reply::Int(1)
             }
             Op::SetExpiry(Expiry::Keep) => Reply::Error(ErrorKind::Malformed),
             Op::SetExpiry(expiry) => {
@@ -445,6 +465,17 @@ fn ops() -> impl Strategy<Value = Op<Seed>> {
         3 => (seeds(), any::<bool>()).prop_map(|(target, replace)| Op::Rename { target, replace }),
         3 => (seeds(), any::<bool>()).prop_map(|(target, replace)| Op::Copy { target, replace }),
         1 => Just(Op::Flush),
+        4 => (seeds(), thens()).prop_map(|(value, then)| Op::IfEqual { value, then }),
+    ]
+}
+
+fn thens() -> impl Strategy<Value = Then> {
+    let span = || prop_oneof![4 => 0..30_u64, 1 => Just(i64::MAX as u64), 1 => Just(u64::MAX)];
+    prop_oneof![
+        Just(Then::Delete),
+        span().prop_map(Then::ExpireAfter),
+        span().prop_map(Then::RenewFor),
+        span().prop_map(Then::ExtendBy),
     ]
 }
 

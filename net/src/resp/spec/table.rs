@@ -5,6 +5,7 @@ use super::{Spec, Verb};
 const READ: &[&str] = &["readonly", "fast"];
 const WRITE: &[&str] = &["write", "denyoom"];
 const REMOVE: &[&str] = &["write", "fast"];
+const SCRIPT: &[&str] = &["noscript", "write", "movablekeys"];
 const CONNECTION: &[&str] = &["noscript", "loading", "stale", "fast"];
 const OPEN: &[&str] = &["noscript", "loading", "stale", "fast", "no_auth", "allow_busy"];
 const ADMIN: &[&str] = &["admin", "noscript", "loading", "stale"];
@@ -32,9 +33,17 @@ const fn expire(absolute: bool, milliseconds: bool) -> Verb {
 pub const SPECS: &[Spec] = &[
     spec("acl", Verb::Acl, -2, ADMIN, NONE, "Describes the one user."),
     spec("append", Verb::Append, 3, WRITE, ONE, "Appends to a value."),
+    spec("asking", Verb::Asking, 1, CONNECTION, NONE, "Has the next command executed here, not redirected."),
     spec("auth", Verb::Auth, -2, OPEN, NONE, "Authenticates the connection."),
     spec("client", Verb::Client, -2, CONNECTION, NONE, "Names and describes the connection."),
-    spec("cluster", Verb::Cluster, -2, CONNECTION, NONE, "Answers that cluster mode is off."),
+    spec(
+        "cluster",
+        Verb::Cluster,
+        -2,
+        CONNECTION,
+        NONE,
+        "Tells which core of which node serves which slots.",
+    ),
     spec("command", Verb::Command, -1, CONNECTION, NONE, "Describes the commands."),
     spec("config", Verb::Config, -2, ADMIN, NONE, "Shows configuration parameters."),
     spec("copy", Verb::Copy, -3, WRITE, (1, 2, 1), "Copies a key to another of its group."),
@@ -47,6 +56,8 @@ pub const SPECS: &[Spec] = &[
     spec("delifeq", Verb::DelIfEq, 3, REMOVE, ONE, "Removes a key if it has the given value."),
     spec("digest", Verb::Digest, 2, READ, ONE, "Returns the XXH3 of a value in hexadecimal digits."),
     spec("echo", Verb::Echo, 2, CONNECTION, NONE, "Returns the given string."),
+    spec("eval", Verb::Eval, -3, SCRIPT, NONE, "Executes a lock script that the server knows by its text."),
+    spec("evalsha", Verb::EvalSha, -3, SCRIPT, NONE, "Executes a lock script that the server knows."),
     spec("exists", Verb::Exists, -2, READ, ALL, "Counts which of the keys exist."),
     spec("expire", expire(false, false), -3, REMOVE, ONE, "Sets the expiry of a key in seconds."),
     spec(
@@ -125,6 +136,8 @@ pub const SPECS: &[Spec] = &[
     spec("pttl", Verb::PTtl, 2, READ, ONE, "Returns the milliseconds a key has left."),
     spec("quit", Verb::Quit, -1, OPEN, NONE, "Closes the connection."),
     spec("randomkey", Verb::RandomKey, 1, READ, NONE, "Returns some key."),
+    spec("readonly", Verb::ReadOnly(true), 1, CONNECTION, NONE, "Has reads executed here, not redirected."),
+    spec("readwrite", Verb::ReadOnly(false), 1, CONNECTION, NONE, "Undoes READONLY."),
     spec("rename", Verb::Rename { replace: true }, 3, WRITE, (1, 2, 1), "Renames a key within its group."),
     spec(
         "renamenx",
@@ -137,6 +150,7 @@ pub const SPECS: &[Spec] = &[
     spec("reset", Verb::Reset, 1, OPEN, NONE, "Puts the connection back to its first state."),
     spec("role", Verb::Role, 1, CONNECTION, NONE, "Answers that any node takes writes."),
     spec("scan", Verb::Scan, -2, READ, NONE, "Walks the keys in bounded steps."),
+    spec("script", Verb::Script, -2, CONNECTION, NONE, "Tells which lock scripts the server knows."),
     spec("select", Verb::Select, 2, CONNECTION, NONE, "Accepts database 0, the only one."),
     spec("set", Verb::Set, -3, WRITE, ONE, "Sets the value of a key; OK means durable on a quorum."),
     spec(

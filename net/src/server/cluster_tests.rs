@@ -1,0 +1,203 @@
+//! CLUSTER, redirections and the lock scripts, byte by byte.
+
+use super::tests::{Toy, connect, server};
+use super::*;
+use crate::binary::{TopologyGroup, TopologyNode};
+use synod_types::{Bucket, ClusterId, NodeId, Op, Reply, Then};
+
+fn node(id: u16, cores: u16, core_port_base: u16) -> TopologyNode {
+    let host = format!("10.0.0.{id}");
+    TopologyNode { node: NodeId::new(id), host, port: 6378 + id, core_port_base, core_count: cores }
+}
+
+fn topology(nodes: Vec<TopologyNode>, leaders: &[(u16, u16)]) -> Topology {
+    let group = |(index, &(leader, core)): (usize, &(u16, u16))| TopologyGroup {
+        group: GroupId::new(index as u16 + 1),
+        leader: (leader > 0).then(|| NodeId::new(leader)),
+        core: CoreId::new(core),
+    };
+    Topology {
+        cluster: ClusterId::new(0xABCD),
+        epoch: 1,
+        group_count: leaders.len() as u16,
+        nodes,
+        groups: leaders.iter().enumerate().map(group).collect(),
+    }
+}
+
+/// Three nodes of one core each; the last of four groups has no leader.
+fn three() -> Topology {
+    topology((1..=3).map(|id| node(id, 1, 0)).collect(), &[(1, 0), (1, 0), (3, 0), (0, 0)])
+}
+
+fn member(id: u16, core: u16) -> Connection {
+    let mut server = server();
+    server.info.node = NodeId::new(id);
+    server.core = CoreId::new(core);
+    connect(server)
+}
+
+/// What is sent for inline commands, one per line, with `|` for line ends.
+fn said(connection: &mut Connection, topology: &Topology, lines: &str) -> String {
+    let mut toy = Toy::default();
+    connection.received(format!("{}\r\n", lines.replace('\n', "\r\n")).as_bytes());
+    while let Some(ask) = connection.next() {
+        match ask {
+            Ask::Command { tag, command, .. } => connection.reply(tag, toy.execute(&command).borrow()),
+            Ask::Local { tag, .. } => connection.answer(tag, LocalAnswer::Topology(topology.clone())),
+            Ask::Close => {}
+        }
+    }
+    String::from_utf8(core::mem::take(connection.out())).expect("ASCII").replace("\r\n", "|")
+}
+
+fn id(node: u16, core: u16) -> String {
+    format!("{node:04x}{core:04x}0000000000000000000000000000abcd")
+}
+
+#[test]
+fn slots_are_always_covered_and_neighbours_are_one_range() {
+    let said = said(&mut member(2, 0), &three(), "CLUSTER SLOTS");
+    let range = |first: u16, last: u16, node: u16| {
+        format!("*3|:{first}|:{last}|*4|$8|10.0.0.{node}|:{}|$40|{}|*0|", 6378 + node, id(node, 0))
+    };
+    // What has no leader is the answering node's.
+    let want = format!("*3|{}{}{}", range(0, 8191, 1), range(8192, 12287, 3), range(12288, 16383, 2));
+    assert_eq!(said, want);
+}
+
+#[test]
+fn every_core_with_a_port_of_its_own_is_a_master() {
+    let topology = topology(vec![node(1, 2, 7000), node(2, 2, 0)], &[(1, 0), (1, 1), (2, 0), (2, 1)]);
+    let said = said(&mut member(1, 1), &topology, "CLUSTER NODES\nCLUSTER MYID");
+    let (text, my_id) = said.split_once("|").and_then(|(_, rest)| rest.split_once('|')).expect("two replies");
+    let want = [
+        format!("{} 10.0.0.1:7000@0 master - 0 0 1 connected 0-4095\n", id(1, 0)),
+        format!("{} 10.0.0.1:7001@0 myself,master - 0 0 1 connected 4096-8191\n", id(1, 1)),
+        format!("{} 10.0.0.2:6380@0 master - 0 0 2 connected 8192-16383\n", id(2, 0)),
+    ];
+    assert_eq!(text, want.concat());
+    assert_eq!(my_id, format!("$40|{}|", id(1, 1)));
+}
+
+#[test]
+fn shards_are_maps_in_resp3_and_flat_in_resp2() {
+    let topology = topology(vec![node(1, 1, 0)], &[(1, 0)]);
+    let rest = format!(
+        "$2|id|$40|{}|$2|ip|$8|10.0.0.1|$8|endpoint|$8|10.0.0.1|$4|port|:6379|$18|replication-offset|:0|$4|role|$6|master|\
+         $6|health|$6|online|",
+        id(1, 0)
+    );
+    let two = said(&mut member(1, 0), &topology, "CLUSTER SHARDS");
+    assert_eq!(two, format!("*1|*4|$5|slots|*2|:0|:16383|$5|nodes|*1|*14|{rest}"));
+    let three = said(&mut member(1, 0), &topology, "HELLO 3\nCLUSTER SHARDS");
+    assert!(three.ends_with(&format!("*1|%2|$5|slots|*2|:0|:16383|$5|nodes|*1|%7|{rest}")), "{three}");
+}
+
+#[test]
+fn info_fails_while_a_group_has_no_leader() {
+    let text = said(&mut member(1, 0), &three(), "CLUSTER INFO");
+    for part in
+        ["cluster_state:fail|", "cluster_slots_ok:12288|", "cluster_slots_fail:4096|", "cluster_size:2|"]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let whole = topology(vec![node(1, 1, 0)], &[(1, 0)]);
+    assert!(said(&mut member(1, 0), &whole, "CLUSTER INFO").contains("cluster_state:ok|"));
+}
+
+#[test]
+fn a_node_that_listens_everywhere_names_the_address_the_client_came_to() {
+    let mut everywhere = node(1, 1, 0);
+    everywhere.host = "0.0.0.0".into();
+    let topology = topology(vec![everywhere], &[(1, 0)]);
+    let text = said(&mut member(1, 0), &topology, "CLUSTER SLOTS");
+    assert!(text.contains("$8|10.0.0.2|:6379|"), "{text}");
+}
+
+#[test]
+fn what_needs_no_topology_is_answered_at_once() {
+    for (line, want) in [
+        ("CLUSTER KEYSLOT foo", ":12182|"),
+        ("cluster keyslot {foo}bar", ":12182|"),
+        ("CLUSTER KEYSLOT", "-ERR wrong number of arguments for 'cluster|keyslot' command|"),
+        ("CLUSTER SLOTS x", "-ERR wrong number of arguments for 'cluster|slots' command|"),
+        ("CLUSTER MEET a 1", "-ERR unknown subcommand 'MEET'. Try CLUSTER HELP.|"),
+        ("CLUSTER COUNTKEYSINSLOT 16384", "-ERR Invalid or out of range slot|"),
+        ("CLUSTER COUNTKEYSINSLOT 1", "-ERR CLUSTER countkeysinslot is not supported|"),
+        ("READONLY\nREADWRITE\nASKING", "+OK|+OK|+OK|"),
+    ] {
+        assert_eq!(said(&mut member(1, 0), &three(), line), want, "{line}");
+    }
+}
+
+/// What the next ask of `lines` is answered when the shell tries to redirect every command.
+fn redirected(lines: &str) -> String {
+    let mut connection = member(1, 0);
+    connection.received(lines.replace('\n', "\r\n").as_bytes());
+    connection.received(b"\r\n");
+    while let Some(ask) = connection.next() {
+        if let Ask::Command { tag, .. } = ask
+            && !connection.redirect(tag, Bucket::new(5), "10.0.0.3", 6381)
+        {
+            connection.reply(tag, Reply::Int(1));
+        }
+    }
+    String::from_utf8(core::mem::take(connection.out())).expect("ASCII").replace("\r\n", "|")
+}
+
+#[test]
+fn moved_keeps_its_turn_and_spares_asking_and_readonly() {
+    for (lines, want) in [
+        ("EXISTS k", "-MOVED 5 10.0.0.3:6381|"),
+        ("EXISTS k\nPING\nDEL k", "-MOVED 5 10.0.0.3:6381|+PONG|-MOVED 5 10.0.0.3:6381|"),
+        ("ASKING\nDEL k\nDEL k", "+OK|:1|-MOVED 5 10.0.0.3:6381|"),
+        ("ASKING\nPING\nDEL k", "+OK|+PONG|-MOVED 5 10.0.0.3:6381|"),
+        ("READONLY\nEXISTS k\nDEL k", "+OK|:1|-MOVED 5 10.0.0.3:6381|"),
+        ("READONLY\nREADWRITE\nEXISTS k", "+OK|+OK|-MOVED 5 10.0.0.3:6381|"),
+        ("READONLY\nRESET\nEXISTS k", "+OK|+RESET|-MOVED 5 10.0.0.3:6381|"),
+        // Parts are forwarded: a command on many keys has no one place to go to.
+        ("EXISTS a b", ":2|"),
+    ] {
+        assert_eq!(redirected(lines), want, "{lines}");
+    }
+}
+
+#[test]
+fn lock_scripts_are_one_command_each() {
+    const RELEASE: &str = "c3f8721cbb97f72bc19e972846bd7aaf91901658";
+    const EXTEND: &str = "a4e8783852e6b949f9ef3a97212805108459a890";
+    const REACQUIRE: &str = "1cac51482acf5858da00f6d685d68f886cd6b6b2";
+    for (line, want) in [
+        (format!("EVALSHA {RELEASE} 1 lock token"), Then::Delete),
+        (format!("EVALSHA {EXTEND} 1 lock token 500 0"), Then::ExtendBy(500)),
+        (format!("EVALSHA {EXTEND} 1 lock token 500 1"), Then::RenewFor(500)),
+        (format!("EVALSHA {REACQUIRE} 1 lock token 500"), Then::ExpireAfter(500)),
+    ] {
+        let mut connection = member(1, 0);
+        connection.received(format!("{line}\r\n").as_bytes());
+        let Some(Ask::Command { command, .. }) = connection.next() else { panic!("{line} asks nothing") };
+        assert_eq!(command.key.as_ref(), b"lock");
+        let Op::IfEqual { value, then } = command.op else { panic!("{:?}", command.op) };
+        assert_eq!((value.as_ref(), then), (&b"token"[..], want));
+    }
+    for (line, want) in [
+        ("EVALSHA 0000 1 k v".to_owned(), "-NOSCRIPT No matching script. Please use EVAL.|"),
+        (format!("EVALSHA {RELEASE} 2 k l v"), "-ERR this script takes one key and 1 arguments|"),
+        (format!("EVALSHA {REACQUIRE} 1 k v 0"), "-ERR '0' is no number of milliseconds|"),
+        (
+            "EVAL \"return 1\" 0".to_owned(),
+            "-ERR this server runs no Lua; of scripts it knows only the published ones of redis-py's Lock|",
+        ),
+        (format!("SCRIPT EXISTS {RELEASE} 00 {EXTEND}"), "*3|:1|:0|:1|"),
+        ("SCRIPT FLUSH".to_owned(), "+OK|"),
+        (
+            format!(
+                "SET lock token\nEVALSHA {RELEASE} 1 lock tokem\nEVALSHA {RELEASE} 1 lock token\nGET lock"
+            ),
+            "+OK|:0|:1|$-1|",
+        ),
+    ] {
+        assert_eq!(said(&mut member(1, 0), &three(), &line), want, "{line}");
+    }
+}

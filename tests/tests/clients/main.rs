@@ -1,0 +1,17 @@
+//! The Redis clients people use, installed from their registries and run against real nodes, with a leader killed under them.
+//!
+//! Each test installs its client, at a pinned version, below the build directory (kept between runs) and runs a small script
+//! from `tests/fixtures/clients` that writes keys and says which writes were acknowledged. The test kills the leader of most
+//! groups and brings it back, has the script read everything back, and then looks for itself. Where a client cannot be
+//! installed, the last line of the test's output says `NOT CHECKED` and why.
+
+// Shared with the end-to-end tests, which use all of it.
+#[allow(dead_code)]
+#[path = "../e2e/cluster.rs"]
+mod cluster;
+mod install;
+mod ioredis;
+mod redis_py;
+mod redis_rs;
+mod run;
+mod tools;

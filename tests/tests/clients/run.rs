@@ -1,0 +1,202 @@
+//! Scripts at work while a leader is killed, and the account they give of it.
+
+use crate::cluster::Nodes;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use synod_net::client::Client;
+
+/// How long a script may take for the next acknowledged writes, a failover and its own back-off included.
+const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take to read everything back.
+const END_LIMIT: Duration = Duration::from_secs(120);
+/// What an error a client sees must not be: any of these means that it was not understood or answered wrongly.
+const SHAMES: [&str; 7] = [
+    "unknown command",
+    "unknown subcommand",
+    "syntax",
+    "wrong number",
+    "Protocol Error",
+    "ParserError",
+    "not available",
+];
+
+/// What a script has said so far.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// Numbers of acknowledged writes.
+    pub acked: BTreeSet<u64>,
+    /// What it read back, by number.
+    pub read: BTreeMap<u64, Option<String>>,
+    /// Reads that did not see a write acknowledged before.
+    pub stale: Vec<u64>,
+    /// What failed, and how often.
+    pub errors: BTreeMap<String, u64>,
+    /// It came to its end.
+    pub done: bool,
+}
+
+impl Account {
+    fn take(&mut self, line: &str) {
+        let Ok(said) = serde_json::from_str::<Value>(line) else {
+            *self.errors.entry(format!("Protocol Error: no JSON: {line}")).or_default() += 1;
+            return;
+        };
+        if let Some(number) = said["ack"].as_u64() {
+            assert!(self.acked.insert(number), "acknowledged twice: {number}");
+        } else if let Some(number) = said["read"].as_u64() {
+            self.read.insert(number, said["value"].as_str().map(str::to_owned));
+        } else if let Some(number) = said["stale"].as_u64() {
+            self.stale.push(number);
+        } else if let Some(error) = said["error"].as_str() {
+            *self.errors.entry(error.to_owned()).or_default() += 1;
+        } else if said["done"].as_bool() == Some(true) {
+            self.done = true;
+        }
+    }
+}
+
+/// What the script writes under `number`.
+pub fn value_of(number: u64) -> String {
+    format!("value-{number}")
+}
+
+/// A client at work.
+pub struct Script {
+    name: String,
+    place: Place,
+    account: Arc<Mutex<Account>>,
+}
+
+/// Where a client is at work.
+enum Place {
+    /// In a process of its own; a line on its input stops it.
+    Process(Child),
+    /// In a thread; the flag stops it.
+    Thread(Arc<AtomicBool>),
+}
+
+impl Script {
+    /// Starts `command`; `name` is the prefix of its keys.
+    pub fn start(name: &str, command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the client starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let account = Arc::new(Mutex::new(Account::default()));
+        let taken = Arc::clone(&account);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                taken.lock().unwrap_or_else(PoisonError::into_inner).take(&line);
+            }
+        });
+        Self { name: name.to_owned(), place: Place::Process(child), account }
+    }
+
+    /// Starts `work` in a thread. It writes until the flag is up, then reads everything back.
+    pub fn spawn(name: &str, work: impl FnOnce(&AtomicBool, &Mutex<Account>) + Send + 'static) -> Self {
+        let (flag, account) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Account::default())));
+        let (stopped, told) = (Arc::clone(&flag), Arc::clone(&account));
+        std::thread::spawn(move || work(&stopped, &told));
+        Self { name: name.to_owned(), place: Place::Thread(flag), account }
+    }
+
+    fn stop(&mut self) {
+        match &mut self.place {
+            Place::Process(child) => {
+                child.stdin.as_mut().expect("piped").write_all(b"stop\n").expect("it listens");
+            }
+            Place::Thread(flag) => flag.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// What it has said so far.
+    pub fn account(&self) -> Account {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn wait_until(&self, limit: Duration, what: &str, reached: impl Fn(&Account) -> bool) {
+        let until = Instant::now() + limit;
+        while !reached(&self.account()) {
+            let account = self.account();
+            assert!(
+                Instant::now() < until,
+                "{}: {what} not within {limit:?}: {} writes, {} read back, errors {:?}",
+                self.name,
+                account.acked.len(),
+                account.read.len(),
+                account.errors
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        match &mut self.place {
+            Place::Process(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Place::Thread(flag) => flag.store(true, Ordering::Relaxed),
+        }
+    }
+}
+
+/// The node that leads the most groups.
+fn busiest(nodes: &mut Nodes) -> usize {
+    let mut client = Client::connect(&nodes.targets()).expect("connects");
+    let mut led = |index: usize| {
+        let status = client.status_of(nodes.node(index)).expect("the node answers");
+        status.groups.iter().filter(|group| group.serving).count()
+    };
+    (0..3).max_by_key(|&index| led(index)).expect("three nodes")
+}
+
+/// `host:port` of every node, the one that will be killed first: a client that knows one node at a time is connected to it.
+pub fn targets(nodes: &mut Nodes) -> Vec<String> {
+    let mut targets = nodes.targets();
+    targets.rotate_left(busiest(nodes));
+    targets
+}
+
+/// Kills the node that leads the most groups under the scripts, brings it back, and checks what they say. Every script must
+/// have written on in each phase.
+pub fn survive_a_killed_leader(nodes: &mut Nodes, mut scripts: Vec<Script>) {
+    let more = |scripts: &[Script], what: &str| {
+        let before: Vec<usize> = scripts.iter().map(|script| script.account().acked.len()).collect();
+        for (script, before) in scripts.iter().zip(before) {
+            script.wait_until(PROGRESS_LIMIT, what, |account| account.acked.len() >= before + 150);
+        }
+    };
+    more(&scripts, "writes at all");
+    let victim = busiest(nodes);
+    nodes.get().kill(victim).expect("killed");
+    more(&scripts, "writes after a leader was killed");
+    nodes.get().restart(victim).expect("restarted");
+    nodes.get().wait_node_ready(victim, Duration::from_secs(30)).expect("serves again");
+    more(&scripts, "writes after it came back");
+    let mut client = Client::connect(&nodes.targets()).expect("connects");
+    for script in &mut scripts {
+        script.stop();
+        script.wait_until(END_LIMIT, "an end", |account| account.done);
+        let account = script.account();
+        eprintln!("{}: {} writes, errors {:?}", script.name, account.acked.len(), account.errors);
+        assert!(account.stale.is_empty(), "{}: stale reads of {:?}", script.name, account.stale);
+        for error in account.errors.keys() {
+            assert!(!SHAMES.iter().any(|shame| error.contains(shame)), "{}: {error}", script.name);
+        }
+        for number in &account.acked {
+            let want = value_of(*number);
+            let read = account.read.get(number);
+            assert_eq!(read, Some(&Some(want.clone())), "{}: write {number} is lost to it", script.name);
+            let key = format!("{}:{number}", script.name);
+            let found = client.get(key.as_bytes()).expect("a read");
+            assert_eq!(found.as_deref(), Some(want.as_bytes()), "{}: write {number} is lost", script.name);
+        }
+    }
+}
