@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use synod::config::Flags;
 use synod::supervise::{Cluster, ClusterSpec, Maker, Ports};
+use synod_net::client::Client;
 use synod_types::NodeId;
 
 /// One test at a time: a cluster, its load and its faults take the whole machine.
@@ -112,6 +113,26 @@ impl Nodes {
 
     pub fn node(&mut self, index: usize) -> NodeId {
         self.get().members()[index].id
+    }
+
+    /// Waits until every data group has a leader that serves: right after the start writes are held for the first election,
+    /// and what is proposed while leaders change is unknown.
+    pub fn wait_led(&mut self) {
+        let targets = self.targets();
+        let nodes: Vec<_> = (0..targets.len()).map(|index| self.node(index)).collect();
+        let started = Instant::now();
+        loop {
+            let mut client = Client::connect(&targets).expect("the nodes take clients");
+            let led = nodes.iter().filter_map(|&node| client.status_of(node).ok());
+            let served: usize =
+                led.map(|status| status.groups.iter().filter(|group| group.serving).count()).sum();
+            let groups = usize::from(client.topology().map_or(u16::MAX, |topology| topology.group_count));
+            if served >= groups {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "{served} of {groups} groups have a leader");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub fn dir(&self) -> &Path {

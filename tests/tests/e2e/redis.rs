@@ -65,6 +65,7 @@ fn redis_benchmark_at_any_node() {
         return;
     }
     let mut nodes = Nodes::start("redis-benchmark");
+    nodes.wait_led();
     for target in nodes.targets() {
         let output = Command::new("redis-benchmark")
             .args(["-p", port(&target), "-t", "ping_inline,ping_mbulk,set,get,incr"])
