@@ -96,7 +96,7 @@ pub struct Options {
     /// Keys; every one is written once before the load begins
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     pub keys: u32,
-    /// How keys are drawn: uniform, zipfian[:theta], latest[:theta] or hotspot:FRACTION_KEYS:FRACTION_OPS;
+    /// How keys are drawn: uniform, zipfian or zipfian:THETA, latest or latest:THETA, hotspot:FRACTION_KEYS:FRACTION_OPS;
     /// without it uniform, or what the workload says
     #[arg(long, value_name = "NAME")]
     pub keys_dist: Option<KeysDist>,

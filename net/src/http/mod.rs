@@ -1,4 +1,4 @@
-//! HTTP as a pure mapping: a request's head to a [`Route`], a [`Reply`] to a response.
+//! HTTP as a pure mapping: a request's head to a [`Route`], a `Reply` to a response.
 //!
 //! ```text
 //!  head ─▶ route() ─▶ Route::Key(plan) ─▶ body into an Upload ─▶ plan.command() ─▶ (engine) ─▶ plan.respond(reply)
