@@ -21,6 +21,7 @@ mod error;
 #[cfg(test)]
 mod examples;
 pub mod http;
+mod inbox;
 pub mod peer;
 pub mod resp;
 pub mod server;

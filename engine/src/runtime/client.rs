@@ -10,6 +10,7 @@ use crate::runtime::http;
 use crate::runtime::io::Requester;
 use crate::runtime::notify::Notify;
 use crate::runtime::stream::{self, Stream};
+use bytes::BytesMut;
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpListener;
 use std::collections::BTreeMap;
@@ -20,8 +21,6 @@ use synod_net::server::{Ask, Connection, ConnectionConfig, Tag};
 use synod_shard::Histogram;
 use synod_types::{Bucket, Mono, Now, Reply, bucket_of, group_of};
 
-/// Read at once from a client.
-const READ_BYTES: usize = 64 << 10;
 /// A write buffer larger than this is given back after use.
 const KEEP_BYTES: usize = 1 << 20;
 
@@ -236,19 +235,21 @@ async fn read_loop<S: Stream>(
     reader: &mut stream::Reader<S>,
     wake: Rc<Notify>,
 ) {
-    let mut buffer = vec![0; READ_BYTES];
     loop {
-        while !running.with_quiet(|core| core.wants_read(connection)) {
-            wake.notified().await;
-        }
-        match reader.read(&mut buffer).await {
+        let mut room = loop {
+            match running.with_quiet(|core| core.room_to_read(connection)) {
+                Some(room) => break room,
+                None => wake.notified().await,
+            }
+        };
+        match reader.read(&mut room).await {
             // An end or a broken socket: what is still owed goes out if it can, then the writer ends the connection.
             Ok(0) | Err(_) => {
                 running.with(|core| core.client_gone(connection));
                 std::future::pending::<()>().await;
             }
             Ok(count) => {
-                if running.with(|core| core.received(connection, &buffer[..count])) {
+                if running.with(|core| core.received(connection, room, count)) {
                     return;
                 }
             }
@@ -302,18 +303,18 @@ async fn write_loop<S: Stream>(
 }
 
 impl Core {
-    fn wants_read(&mut self, connection: u64) -> bool {
-        self.io.clients.connections.get_mut(&connection).is_some_and(|client| {
-            client.is_paused = !client.protocol.wants_read();
-            !client.is_paused
-        })
+    /// Where to read to, if the connection wants anything.
+    fn room_to_read(&mut self, connection: u64) -> Option<BytesMut> {
+        let client = self.io.clients.connections.get_mut(&connection)?;
+        client.is_paused = !client.protocol.wants_read();
+        (!client.is_paused).then(|| client.protocol.lend())
     }
 
     /// Whether the stream turns out to be HTTP's, and so not this module's.
-    fn received(&mut self, connection: u64, bytes: &[u8]) -> bool {
-        self.io.clients.input_bytes += bytes.len() as u64;
+    fn received(&mut self, connection: u64, room: BytesMut, count: usize) -> bool {
+        self.io.clients.input_bytes += count as u64;
         if let Some(client) = self.io.clients.connections.get_mut(&connection) {
-            client.protocol.received(bytes);
+            client.protocol.put(room, count);
         }
         self.go_on(connection);
         self.io.clients.connections.get(&connection).is_some_and(|client| client.protocol.speaks_http())

@@ -27,8 +27,6 @@ use synod_types::{GroupMessage, Incarnation, NodeId, PeerMessage, Shared};
 const LINK_BULK_BYTES_MAX: usize = 32 << 20;
 /// Beyond this even small messages are dropped.
 const LINK_BYTES_MAX: usize = 40 << 20;
-/// Read at once from a peer.
-const READ_BYTES: usize = 256 << 10;
 const CONNECT_LIMIT: Duration = Duration::from_millis(500);
 const HANDSHAKE_LIMIT: Duration = Duration::from_millis(2000);
 const RETRY_FIRST: Duration = Duration::from_millis(10);
@@ -217,16 +215,16 @@ async fn receive<S: Stream>(running: &Running, mut stream: S) -> Result<(), Stri
     within(HANDSHAKE_LIMIT, "the welcome", write_all(&mut stream, &answer)).await?;
     let from = theirs.node;
     let mut decoder = Decoder::new();
-    let mut buffer = vec![0; READ_BYTES];
     loop {
-        let count = match stream.read(&mut buffer).await {
+        let mut room = decoder.lend();
+        let count = match stream.read(&mut room).await {
             Ok(0) => return Ok(()),
             Ok(count) => count,
             // A peer that was killed resets its links; that is no news to anybody but the election.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(()),
             Err(error) => return Err(format!("{from}: {error}")),
         };
-        decoder.feed(&buffer[..count]);
+        decoder.put(room, count);
         running.with(|core| -> Result<(), String> {
             let now = clock::now();
             loop {

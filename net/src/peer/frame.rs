@@ -12,9 +12,10 @@
 use super::check;
 use super::handshake::PEER_VERSION;
 use crate::error::ProtocolError;
+use crate::inbox::Inbox;
 use crate::wire::{Put, Reader, set_u32_at, u32_at};
+use bytes::BytesMut;
 use rkyv::rancor::Failure;
-use std::collections::VecDeque;
 use synod_types::limits::PEER_FRAME_BYTES_MAX;
 use synod_types::message::PeerMessageMeta;
 use synod_types::{PeerMessage, Shared, Span};
@@ -22,6 +23,8 @@ use synod_types::{PeerMessage, Shared, Span};
 /// Bytes of a frame's header.
 pub const FRAME_HEADER_BYTES: usize = 24;
 const LENGTH_MAX: usize = FRAME_HEADER_BYTES + PEER_FRAME_BYTES_MAX;
+/// Read at once from a peer.
+const CHUNK_BYTES_MAX: usize = 256 << 10;
 const CHECKED_FROM: usize = 8;
 const META_LENGTH_AT: usize = 12;
 const BODY_LENGTH_AT: usize = 16;
@@ -62,15 +65,18 @@ pub fn encode<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>) {
     set_u32_at(out, at + 4, crc);
 }
 
-/// Turns the bytes of a link into messages: each byte is copied once, from what is fed into its frame's own allocation,
-/// and payloads are slices of that.
-#[derive(Debug, Default)]
+/// Turns the bytes of a link into messages. What is read into [`Decoder::lend`]'s room is not copied: payloads are slices
+/// of it.
+#[derive(Debug)]
 pub struct Decoder {
-    /// The frame being gathered; its capacity is taken when its length is known and checked.
-    partial: Vec<u8>,
-    /// Whole frames not yet taken.
-    ready: VecDeque<Vec<u8>>,
+    inbox: Inbox,
     failed: Option<ProtocolError>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { inbox: Inbox::new(CHUNK_BYTES_MAX), failed: None }
+    }
 }
 
 impl Decoder {
@@ -79,67 +85,69 @@ impl Decoder {
         Self::default()
     }
 
-    /// Takes bytes as they come. Call [`Decoder::next`] until it gives nothing before feeding more: then at most one
-    /// partial frame is held besides the bytes fed last.
-    pub fn feed(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && self.failed.is_none() {
-            // The length first, then all of the frame in one allocation.
-            let wanted = match self.partial.first_chunk::<4>() {
-                None => 4,
-                Some(length) => u32::from_le_bytes(*length) as usize,
-            };
-            let (head, tail) = bytes.split_at(bytes.len().min(wanted - self.partial.len()));
-            self.partial.extend_from_slice(head);
-            bytes = tail;
-            if self.partial.len() < wanted {
-                return;
-            }
-            if wanted > 4 {
-                self.ready.push_back(core::mem::take(&mut self.partial));
-                continue;
-            }
-            let len = u32_at(&self.partial, 0) as usize;
-            if (FRAME_HEADER_BYTES..=LENGTH_MAX).contains(&len) {
-                self.partial.reserve_exact(len - 4);
-            } else {
-                self.failed = Some(ProtocolError::Length);
-                self.partial = Vec::new();
-            }
+    /// Room to read into, never empty; to be given back by [`Decoder::put`]. A frame that has begun finds room as a whole.
+    pub fn lend(&mut self) -> BytesMut {
+        self.inbox.lend(self.frame_length().unwrap_or(0))
+    }
+
+    /// Gives room back whose first `count` bytes were read. Call [`Decoder::next`] until it gives nothing before reading
+    /// more: then at most one partial frame is held.
+    ///
+    /// # Panics
+    /// When the room is not that long.
+    pub fn put(&mut self, room: BytesMut, count: usize) {
+        self.inbox.put(room, count);
+    }
+
+    /// Takes bytes that were received elsewhere, at the price of a copy.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.failed.is_none() {
+            self.inbox.copy(bytes);
         }
     }
 
-    /// The next message, if all of it was fed. Its payloads share the frame's allocation and are checked entries, keys
-    /// and values within the limits. Messages before a broken frame are still given.
+    /// The length of the first frame, if that is known and within bounds.
+    fn frame_length(&self) -> Option<usize> {
+        let length = u32::from_le_bytes(*self.inbox.held().first_chunk::<4>()?) as usize;
+        (FRAME_HEADER_BYTES..=LENGTH_MAX).contains(&length).then_some(length)
+    }
+
+    /// The next message, if all of it was received. Its payloads share the memory it was read into and are checked entries,
+    /// keys and values within the limits. Messages before a broken frame are still given.
     ///
     /// # Errors
     /// [`ProtocolError`], from then on for ever: the link is to be closed.
     // Not an iterator: it goes on after it gave nothing.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<PeerMessage<Shared>>, ProtocolError> {
-        let Some(frame) = self.ready.pop_front() else {
-            return self.failed.map_or(Ok(None), Err);
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let result = match self.frame_length() {
+            None if self.inbox.held().len() < 4 => return Ok(None),
+            None => Err(ProtocolError::Length),
+            Some(length) if self.inbox.held().len() < length => return Ok(None),
+            Some(length) => decode(self.inbox.take(length)).map(Some),
         };
-        decode(frame).map(Some).inspect_err(|&error| {
+        result.inspect_err(|&error| {
             self.failed = Some(error);
-            self.partial = Vec::new();
-            self.ready = VecDeque::new();
+            self.inbox.clear();
         })
     }
 }
 
-fn decode(frame: Vec<u8>) -> Result<PeerMessage<Shared>, ProtocolError> {
-    let meta = decode_meta(&frame)?;
-    let body_len = u32_at(&frame, BODY_LENGTH_AT) as usize;
+fn decode(frame: Shared) -> Result<PeerMessage<Shared>, ProtocolError> {
+    let meta = decode_meta(frame.as_ref())?;
+    let body_len = u32_at(frame.as_ref(), BODY_LENGTH_AT) as usize;
     let body_at = frame.len() - body_len;
     check::check_spans(&meta, body_len)?;
-    let shared = Shared::new(frame);
     let mut at = body_at;
     let message = meta.map(|span: Span| {
         let start = at;
         at += span.len as usize;
-        shared.slice(start, span.len as usize)
+        frame.slice(start, span.len as usize)
     });
-    assert!(at == shared.len(), "checked spans do not cover the body");
+    assert!(at == frame.len(), "checked spans do not cover the body");
     check::check_payloads(&message)?;
     Ok(message)
 }

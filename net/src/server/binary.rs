@@ -3,6 +3,7 @@
 
 use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
 use crate::binary::{self, Decoded, Failure, Request};
+use std::ops::Range;
 use synod_types::{Command, Consistency, ErrorKind, GroupId, Op, Reply, Shared};
 
 /// State of a connection that speaks binary.
@@ -10,11 +11,13 @@ use synod_types::{Command, Consistency, ErrorKind, GroupId, Op, Reply, Shared};
 pub(super) struct BinaryFace {
     authenticated: bool,
     open: usize,
+    /// Where in the input the operand of the last command lies, which the connection puts in.
+    pub(super) lent: Option<Range<usize>>,
 }
 
 impl BinaryFace {
     pub(super) fn new(server: &ServerConfig) -> Self {
-        Self { authenticated: server.password.is_none(), open: 0 }
+        Self { authenticated: server.password.is_none(), open: 0, lent: None }
     }
 
     pub(super) fn open(&self) -> usize {
@@ -53,7 +56,7 @@ impl BinaryFace {
                     binary::encode_reply(out, id, &Reply::<&[u8]>::Error(ErrorKind::Malformed), text);
                 }
                 Decoded::Request(request) => {
-                    if let Some(ask) = self.dispatch(config, id, request, out, draining) {
+                    if let Some(ask) = self.dispatch(config, id, request, input, out, draining) {
                         self.open += 1;
                         return (Some(ask), used);
                     }
@@ -68,6 +71,7 @@ impl BinaryFace {
         config: &ConnectionConfig,
         id: u64,
         request: Request<'_>,
+        input: &[u8],
         out: &mut Vec<u8>,
         draining: &mut bool,
     ) -> Option<Ask> {
@@ -88,7 +92,8 @@ impl BinaryFace {
         let tag = Tag(id);
         match request {
             Request::Command { consistency, command } => {
-                Some(Ask::Command { tag, group: None, consistency, command: own(&command) })
+                let command = own(&command, input, &mut self.lent);
+                Some(Ask::Command { tag, group: None, consistency, command })
             }
             Request::OpenSession { group } => self.open_session(config, tag, group, out),
             Request::Topology => Some(Ask::Local { tag, query: LocalQuery::Topology }),

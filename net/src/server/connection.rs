@@ -5,10 +5,12 @@ use super::resp::RespFace;
 use super::{Ask, ConnectionConfig, LocalAnswer, Tag};
 use crate::binary::{self, Failure, PREAMBLE};
 use crate::http;
-use synod_types::{Bucket, Reply};
+use crate::inbox::Inbox;
+use bytes::BytesMut;
+use synod_types::{Bucket, Command, Reply, Shared};
 
-/// An input buffer that grew beyond this is given back once it is empty.
-const INPUT_KEPT_BYTES: usize = 256 << 10;
+/// Read at once from a client, and kept while a long value of it is open.
+const INPUT_CHUNK_BYTES_MAX: usize = 64 << 10;
 /// A first line longer than this is no HTTP request line worth waiting for. The longest key, percent-encoded, fits.
 const HTTP_LINE_BYTES_MAX: usize = 3 * synod_types::limits::KEY_BYTES_MAX + (4 << 10);
 
@@ -30,9 +32,8 @@ enum Face {
 pub struct Connection {
     config: ConnectionConfig,
     face: Face,
-    /// Bytes received; those before `at` are parsed.
-    input: Vec<u8>,
-    at: usize,
+    /// Bytes received and not parsed.
+    input: Inbox,
     /// Bytes to send.
     out: Vec<u8>,
     /// The client will send no more.
@@ -50,8 +51,7 @@ impl Connection {
         Self {
             config,
             face: Face::Undecided,
-            input: Vec::new(),
-            at: 0,
+            input: Inbox::new(INPUT_CHUNK_BYTES_MAX),
             out: Vec::new(),
             ended: false,
             draining: false,
@@ -60,13 +60,27 @@ impl Connection {
         }
     }
 
-    /// Takes bytes as they come from the socket.
-    pub fn received(&mut self, bytes: &[u8]) {
-        if self.draining {
-            return;
+    /// Room to read into from the socket, never empty; to be given back by [`Connection::put`]. Large values are not copied
+    /// out of it.
+    pub fn lend(&mut self) -> BytesMut {
+        self.input.lend(0)
+    }
+
+    /// Gives room back whose first `count` bytes were read.
+    ///
+    /// # Panics
+    /// When the room is not that long.
+    pub fn put(&mut self, room: BytesMut, count: usize) {
+        if !self.draining {
+            self.input.put(room, count);
         }
-        self.compact();
-        self.input.extend_from_slice(bytes);
+    }
+
+    /// Takes bytes that were received elsewhere, at the price of a copy.
+    pub fn received(&mut self, bytes: &[u8]) {
+        if !self.draining {
+            self.input.copy(bytes);
+        }
     }
 
     /// The client has shut down its sending side: what it sent is still executed and answered, then the connection ends.
@@ -82,9 +96,8 @@ impl Connection {
         if ask.is_some() {
             return ask;
         }
-        if self.draining && self.at > 0 {
-            self.input = Vec::new(); // never looked at again
-            self.at = 0;
+        if self.draining {
+            self.input.clear(); // never looked at again
         }
         if self.closing() && !self.close_told {
             self.close_told = true;
@@ -141,7 +154,9 @@ impl Connection {
     /// All bytes received, once [`Connection::speaks_http`].
     pub fn take_input(&mut self) -> Vec<u8> {
         debug_assert!(self.speaks_http(), "input taken from a protocol that is spoken in here");
-        core::mem::take(&mut self.input)
+        let input = self.input.held().to_vec();
+        self.input.clear();
+        input
     }
 
     /// Whether all is answered and the connection is to be closed once `out` is sent.
@@ -176,14 +191,28 @@ impl Connection {
         if matches!(self.face, Face::Undecided) && !self.draining {
             self.sniff();
         }
-        let input = &self.input[self.at..];
+        let input = self.input.held();
         let (ask, used) = match &mut self.face {
             Face::Undecided | Face::Http => (None, 0),
             Face::Binary(face) => face.parse(&self.config, input, &mut self.out, &mut self.draining),
             Face::Resp(face) => face.parse(&self.config, input, &mut self.out, &mut self.draining),
         };
-        self.at += used;
-        assert!(self.at <= self.input.len(), "more was parsed than there is");
+        assert!(used <= input.len(), "more was parsed than there is");
+        let lent = match &mut self.face {
+            Face::Undecided | Face::Http => None,
+            Face::Binary(face) => face.lent.take(),
+            Face::Resp(face) => face.take_lent(),
+        };
+        let ask = match (ask, lent) {
+            (Some(ask), Some(operand)) => {
+                let parsed = self.input.take(used);
+                Some(with_operand(ask, parsed.slice(operand.start, operand.len())))
+            }
+            (ask, _) => {
+                self.input.skip(used);
+                ask
+            }
+        };
         if ask.is_none() && self.ended && !self.is_full() {
             self.draining = true; // what is left is no whole request
         }
@@ -192,7 +221,7 @@ impl Connection {
 
     /// Decides by the first bytes which protocol is spoken.
     fn sniff(&mut self) {
-        let input = &self.input[self.at..];
+        let input = self.input.held();
         let Some(&first) = input.first() else { return };
         if first != PREAMBLE[0] {
             match looks_like_http(input, self.searched) {
@@ -203,10 +232,11 @@ impl Connection {
             return;
         }
         let Some(preamble) = input.first_chunk::<8>() else { return };
-        self.at += preamble.len();
+        let preamble = *preamble;
+        self.input.skip(preamble.len());
         if preamble[..6] != PREAMBLE[..6] {
             self.fail(Failure::Protocol, "the connection opens with neither RESP nor the preamble");
-        } else if *preamble != PREAMBLE {
+        } else if preamble != PREAMBLE {
             self.fail(Failure::Version, "this server speaks version 1 of the binary protocol");
         } else {
             self.face = Face::Binary(BinaryFace::new(&self.config.server));
@@ -217,14 +247,17 @@ impl Connection {
         binary::encode_failure(&mut self.out, 0, failure, text);
         self.draining = true;
     }
+}
 
-    /// Forgets parsed bytes. What is left is at most a partial request when the shell asks until nothing comes.
-    fn compact(&mut self) {
-        self.input.drain(..self.at);
-        self.at = 0;
-        if self.input.is_empty() && self.input.capacity() > INPUT_KEPT_BYTES {
-            self.input.shrink_to(INPUT_KEPT_BYTES);
+/// The ask with the operand that was left in the input.
+fn with_operand(ask: Ask, operand: Shared) -> Ask {
+    match ask {
+        Ask::Command { tag, group, consistency, command } => {
+            let Command { namespace, key, op, stamp } = command;
+            let op = op.map(|_| operand.clone());
+            Ask::Command { tag, group, consistency, command: Command { namespace, key, op, stamp } }
         }
+        other => other,
     }
 }
 

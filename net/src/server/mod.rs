@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Contract with the shell:
-//! - after `received`, `received_end`, `reply`, `answer` and whenever part of `out` was sent, call `next` until it gives
+//! - read from the socket into the room that `lend` gives, and give it back with `put` (or hand bytes to `received`);
+//! - after `put`, `received`, `received_end`, `reply`, `answer` and whenever part of `out` was sent, call `next` until it gives
 //!   `None`: what was held back by a full connection comes out then;
 //! - each `Ask::Command` is answered by one `reply` (or by a `redirect` that was taken), each `Ask::Local` by one `answer`, in any order; RESP's own order is
 //!   kept in here;
@@ -35,6 +36,7 @@ mod slots;
 pub(crate) mod tests;
 
 use crate::binary::{NodeStatus, ServerInfo, Topology};
+use std::ops::Range;
 use std::rc::Rc;
 use synod_types::{Command, Consistency, CoreId, GroupId, Shared};
 
@@ -190,17 +192,30 @@ pub(crate) fn password_fits(wanted: Option<&[u8]>, given: &[u8]) -> bool {
     wanted.len() == given.len() && difference == 0
 }
 
-/// The command with key and operand in one allocation of its own.
-fn own(command: &Command<&[u8]>) -> Command<Shared> {
+/// Operands from this length on are not copied out of the input.
+const LEND_BYTES_MIN: usize = 2 << 10;
+
+/// The command with key and operand in memory of its own. A long operand that lies in `input` is left out; where it lies is noted
+/// in `lent`, for the connection to put it in without a copy.
+fn own(command: &Command<&[u8]>, input: &[u8], lent: &mut Option<Range<usize>>) -> Command<Shared> {
     let operand = command.op.operand().copied().unwrap_or(&[]);
-    let mut bytes = Vec::with_capacity(command.key.len() + operand.len());
-    bytes.extend_from_slice(command.key);
-    bytes.extend_from_slice(operand);
-    let shared = Shared::new(bytes);
-    Command {
-        namespace: command.namespace,
-        key: shared.slice(0, command.key.len()),
-        op: command.op.map(|value| shared.slice(command.key.len(), value.len())),
-        stamp: command.stamp,
-    }
+    *lent = place_in(input, operand).filter(|_| operand.len() >= LEND_BYTES_MIN);
+    let (key, operand) = if lent.is_some() || operand.is_empty() {
+        (Shared::new(command.key.to_vec()), Shared::default())
+    } else {
+        let mut bytes = Vec::with_capacity(command.key.len() + operand.len());
+        bytes.extend_from_slice(command.key);
+        bytes.extend_from_slice(operand);
+        let both = Shared::new(bytes);
+        (both.slice(0, command.key.len()), both.slice(command.key.len(), operand.len()))
+    };
+    let op = command.op.map(|_| operand.clone());
+    Command { namespace: command.namespace, key, op, stamp: command.stamp }
+}
+
+/// Where `part` lies in `whole`, if it does.
+fn place_in(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+    let end = start.checked_add(part.len())?;
+    (end <= whole.len()).then_some(start..end)
 }

@@ -8,6 +8,7 @@ use crate::resp::parser::{Args, Caps, Parser, Step};
 use crate::resp::plan::{self, Many, Plan, part_op};
 use crate::resp::reply::{Proto, Writer};
 use crate::resp::spec::{self, Spec, Verb};
+use std::ops::Range;
 use synod_types::limits::VALUE_BYTES_MAX;
 use synod_types::{Bucket, Command, Consistency, Op, Reply, Shared, bucket_of, group_of};
 
@@ -35,6 +36,8 @@ pub(super) struct Session {
     pub(super) replies: Replies,
     /// The command before was ASKING: the next one is executed here, whoever leads its group.
     asking: bool,
+    /// Where in the input the operand of the last command lies, which the connection puts in.
+    lent: Option<Range<usize>>,
     /// After READONLY: reads are executed here, whoever leads their group.
     read_only: bool,
     slots: Slots,
@@ -82,6 +85,7 @@ impl RespFace {
             over: false,
             replies: Replies::On,
             asking: false,
+            lent: None,
             read_only: false,
             slots: Slots::default(),
             parts: None,
@@ -89,6 +93,11 @@ impl RespFace {
             jobs: 0,
         };
         Self { parser: Parser::new(), session }
+    }
+
+    /// Where in the input the operand of the last command lies, if it is left to the connection.
+    pub(super) fn take_lent(&mut self) -> Option<Range<usize>> {
+        self.session.lent.take()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -143,7 +152,7 @@ impl RespFace {
                 }
                 Step::Command { used: more, args } => {
                     used += more;
-                    session.execute(config, out, &args)
+                    session.execute(config, input, out, &args)
                 }
                 Step::Refused { used: more, error } => {
                     used += more;
@@ -255,7 +264,13 @@ impl Session {
     }
 
     /// Executes a command as far as it can be done here.
-    fn execute(&mut self, config: &ConnectionConfig, out: &mut Vec<u8>, args: &Args<'_>) -> Option<Ask> {
+    fn execute(
+        &mut self,
+        config: &ConnectionConfig,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        args: &Args<'_>,
+    ) -> Option<Ask> {
         self.slots.mute(self.replies != Replies::On);
         if self.replies == Replies::Skip {
             self.replies = Replies::On;
@@ -279,7 +294,7 @@ impl Session {
                 if !asking && (!self.read_only || op.is_write()) {
                     self.slots.let_redirect(tag);
                 }
-                let command = own(&Command::plain(key, op));
+                let command = own(&Command::plain(key, op), input, &mut self.lent);
                 Some(Ask::Command { tag, group: None, consistency: Consistency::default(), command })
             }
             Some(Ok(Plan::Many(many))) => {
@@ -292,7 +307,8 @@ impl Session {
                     return None;
                 }
                 let tag = self.slots.open_one(self.proto, spec.name, shape);
-                let command = own(&Command::plain(key, op.as_ref().map(Vec::as_slice)));
+                let command =
+                    own(&Command::plain(key, op.as_ref().map(Vec::as_slice)), input, &mut self.lent);
                 Some(Ask::Command { tag, group: None, consistency: Consistency::default(), command })
             }
             Some(Ok(Plan::Job(work))) => {

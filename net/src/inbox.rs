@@ -1,0 +1,201 @@
+//! What a socket is read into, so that requests and frames can be taken out of it without a copy.
+//!
+//! ```text
+//!   ├── taken: slices, shared ──┤── held: received, not taken ──┤── room: to read into ──┤   one chunk
+//! ```
+//! A chunk that has too little room left is replaced: what is held moves to the new one, slices keep the old one alive. It is
+//! used again when nobody does. Chunks grow while reads fill their room, so a quiet connection costs little.
+
+use bytes::BytesMut;
+use synod_types::Shared;
+
+/// The first chunk.
+const CHUNK_BYTES_MIN: usize = 8 << 10;
+/// What is taken in pieces shorter than this is copied: a short piece must not keep a whole chunk.
+const SHARE_BYTES_MIN: usize = 2 << 10;
+/// A chunk with less than this part of it as room is replaced.
+const ROOM_SHARE: usize = 4;
+
+/// Bytes received and the room for more.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    held: BytesMut,
+    /// Directly behind `held` in memory, except after bytes were put in that were not read into it.
+    room: BytesMut,
+    chunk: usize,
+    chunk_max: usize,
+}
+
+impl Inbox {
+    /// An inbox whose chunks grow to `chunk_max`, and beyond it only for a single request that is longer.
+    pub(crate) fn new(chunk_max: usize) -> Self {
+        Self { held: BytesMut::new(), room: BytesMut::new(), chunk: CHUNK_BYTES_MIN, chunk_max }
+    }
+
+    /// What was received and not taken.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// Memory under its control: chunks that live on in slices are not counted.
+    pub(crate) fn capacity(&self) -> usize {
+        self.held.capacity() + self.room.capacity()
+    }
+
+    /// Room to read into, and all of what is held and `wanted` bytes long in the end in one piece. To be given back by
+    /// [`Inbox::put`]; whoever does not loses nothing but the memory.
+    pub(crate) fn lend(&mut self, wanted: usize) -> BytesMut {
+        let wanted = wanted.max(self.held.len());
+        if self.room.len() < self.chunk / ROOM_SHARE || self.held.len() + self.room.len() < wanted {
+            self.renew(wanted);
+        }
+        core::mem::take(&mut self.room)
+    }
+
+    /// Gives room back whose first `count` bytes were read.
+    pub(crate) fn put(&mut self, mut room: BytesMut, count: usize) {
+        if count == room.len() {
+            self.chunk = (2 * self.chunk).min(self.chunk_max);
+        }
+        let received = room.split_to(count);
+        // No copy where the two are neighbours.
+        self.held.unsplit(received);
+        self.room = room;
+    }
+
+    /// Takes bytes that were received elsewhere, at the price of a copy.
+    pub(crate) fn copy(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let mut room = self.lend(0);
+            let (now, later) = bytes.split_at(bytes.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.put(room, now.len());
+            bytes = later;
+        }
+    }
+
+    /// The first `count` bytes held, shared if they are many.
+    pub(crate) fn take(&mut self, count: usize) -> Shared {
+        if count < SHARE_BYTES_MIN {
+            let bytes = self.held[..count].to_vec();
+            self.skip(count);
+            return Shared::new(bytes);
+        }
+        self.held.split_to(count).freeze().into()
+    }
+
+    /// Forgets the first `count` bytes held.
+    pub(crate) fn skip(&mut self, count: usize) {
+        drop(self.held.split_to(count));
+    }
+
+    /// Forgets everything and gives the memory back.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.chunk_max);
+    }
+
+    fn renew(&mut self, wanted: usize) {
+        // A request that comes in many pieces is moved a few times only.
+        let size = self.chunk.max(wanted + wanted / 2).max(2 * self.held.len());
+        if self.held.is_empty() {
+            self.held = BytesMut::new();
+            self.room.clear();
+            if self.room.try_reclaim(size) {
+                self.room.resize(size, 0);
+                return;
+            }
+        }
+        let mut fresh = BytesMut::zeroed(size);
+        fresh[..self.held.len()].copy_from_slice(&self.held);
+        self.held = fresh.split_to(self.held.len());
+        self.room = fresh;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAX: usize = 64 << 10;
+
+    #[test]
+    fn a_chunk_is_used_again_once_nobody_holds_a_slice_of_it() {
+        let mut inbox = Inbox::new(MAX);
+        let room = inbox.lend(0);
+        let at = room.as_ptr() as usize;
+        let count = room.len() - 1;
+        inbox.put(room, count);
+        let slice = inbox.take(count);
+        let other = inbox.lend(0);
+        assert_ne!(other.as_ptr() as usize, at, "the slice is still there");
+        inbox.put(other, 0);
+        drop(slice);
+        let mut inbox = Inbox::new(MAX);
+        let room = inbox.lend(0);
+        let at = room.as_ptr() as usize;
+        let count = room.len() - 1;
+        inbox.put(room, count);
+        drop(inbox.take(count));
+        assert_eq!(inbox.lend(0).as_ptr() as usize, at);
+    }
+
+    #[test]
+    fn a_request_of_known_length_lies_in_one_piece() {
+        let mut inbox = Inbox::new(MAX);
+        inbox.copy(&[7; 100]);
+        let room = inbox.lend(1 << 20);
+        assert!(room.len() >= (1 << 20) - 100);
+        inbox.put(room, 5);
+        assert_eq!(inbox.held().len(), 105);
+        assert_eq!(inbox.held()[..100], [7; 100]);
+    }
+
+    proptest! {
+        /// Against a plain list of bytes; slices taken earlier never change.
+        #[test]
+        fn bytes_come_out_as_they_went_in(
+            steps in proptest::collection::vec((0_u8..4, 0_usize..40_000), 1..60),
+        ) {
+            let (mut inbox, mut model, mut next) = (Inbox::new(MAX), Vec::new(), 0_u8);
+            let mut slices: Vec<(Shared, Vec<u8>)> = Vec::new();
+            for (kind, amount) in steps {
+                let mut fill = |bytes: &mut [u8]| {
+                    for byte in bytes {
+                        next = next.wrapping_add(1);
+                        *byte = next;
+                    }
+                };
+                match kind {
+                    0 => {
+                        let mut bytes = vec![0; amount];
+                        fill(&mut bytes);
+                        inbox.copy(&bytes);
+                        model.extend_from_slice(&bytes);
+                    }
+                    1 => {
+                        let mut room = inbox.lend(amount);
+                        let count = amount.min(room.len());
+                        fill(&mut room[..count]);
+                        model.extend_from_slice(&room[..count]);
+                        inbox.put(room, count);
+                    }
+                    2 => {
+                        let count = amount.min(model.len());
+                        let bytes = model.drain(..count).collect();
+                        slices.push((inbox.take(count), bytes));
+                    }
+                    _ => {
+                        let count = amount.min(model.len());
+                        model.drain(..count);
+                        inbox.skip(count);
+                    }
+                }
+                prop_assert_eq!(inbox.held(), &model[..]);
+                for (slice, bytes) in &slices {
+                    prop_assert_eq!(slice.as_ref(), &bytes[..]);
+                }
+            }
+        }
+    }
+}
