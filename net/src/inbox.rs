@@ -7,6 +7,7 @@
 //! used again when nobody does. Chunks grow while reads fill their room, so a quiet connection costs little.
 
 use bytes::BytesMut;
+use std::collections::VecDeque;
 use synod_types::Shared;
 
 /// The first chunk.
@@ -22,14 +23,31 @@ pub(crate) struct Inbox {
     held: BytesMut,
     /// Directly behind `held` in memory, except after bytes were put in that were not read into it.
     room: BytesMut,
+    /// Empty handles of former chunks, the oldest first.
+    retired: VecDeque<BytesMut>,
     chunk: usize,
-    chunk_max: usize,
+    limits: InboxLimits,
+}
+
+/// How much memory an inbox takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InboxLimits {
+    /// Chunks grow to this, and beyond it only for a single request that is longer.
+    pub(crate) chunk_bytes: usize,
+    /// Former chunks that are kept until nobody holds a slice of them, to be used again.
+    pub(crate) retired: usize,
 }
 
 impl Inbox {
-    /// An inbox whose chunks grow to `chunk_max`, and beyond it only for a single request that is longer.
-    pub(crate) fn new(chunk_max: usize) -> Self {
-        Self { held: BytesMut::new(), room: BytesMut::new(), chunk: CHUNK_BYTES_MIN, chunk_max }
+    /// An empty inbox, which takes memory when it is first read into.
+    pub(crate) fn new(limits: InboxLimits) -> Self {
+        Self {
+            held: BytesMut::new(),
+            room: BytesMut::new(),
+            retired: VecDeque::new(),
+            chunk: CHUNK_BYTES_MIN,
+            limits,
+        }
     }
 
     /// What was received and not taken.
@@ -55,7 +73,7 @@ impl Inbox {
     /// Gives room back whose first `count` bytes were read.
     pub(crate) fn put(&mut self, mut room: BytesMut, count: usize) {
         if count == room.len() {
-            self.chunk = (2 * self.chunk).min(self.chunk_max);
+            self.chunk = (2 * self.chunk).min(self.limits.chunk_bytes);
         }
         let received = room.split_to(count);
         // No copy where the two are neighbours.
@@ -91,25 +109,47 @@ impl Inbox {
 
     /// Forgets everything and gives the memory back.
     pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.chunk_max);
+        *self = Self::new(self.limits);
     }
 
     fn renew(&mut self, wanted: usize) {
         // A request that comes in many pieces is moved a few times only.
         let size = self.chunk.max(wanted + wanted / 2).max(2 * self.held.len());
+        let mut old = core::mem::take(&mut self.room);
+        old.clear();
         if self.held.is_empty() {
-            self.held = BytesMut::new();
-            self.room.clear();
-            if self.room.try_reclaim(size) {
-                self.room.resize(size, 0);
-                return;
-            }
+            self.held = BytesMut::new(); // it may be what keeps the chunk
         }
-        let mut fresh = BytesMut::zeroed(size);
+        let mut fresh = match reuse(&mut old, size) {
+            Some(fresh) => fresh,
+            None => {
+                let again = self.retired.iter_mut().find_map(|chunk| reuse(chunk, size));
+                self.retired.retain(|chunk| chunk.capacity() > 0 || !chunk.is_empty());
+                self.retired.push_back(old);
+                if self.retired.len() > self.limits.retired {
+                    self.retired.pop_front();
+                }
+                again.unwrap_or_else(|| BytesMut::zeroed(size))
+            }
+        };
         fresh[..self.held.len()].copy_from_slice(&self.held);
         self.held = fresh.split_to(self.held.len());
         self.room = fresh;
     }
+}
+
+/// All of a former chunk, if nobody else holds any of it and it is long enough.
+#[allow(unsafe_code)]
+fn reuse(chunk: &mut BytesMut, size: usize) -> Option<BytesMut> {
+    debug_assert!(chunk.is_empty());
+    if !chunk.try_reclaim(size) {
+        return None;
+    }
+    let mut chunk = core::mem::take(chunk);
+    // SAFETY: every chunk was zeroed over its whole length when it was made and was only ever overwritten since, and
+    // `try_reclaim` gives the same memory again, never other: all `size` bytes are initialised, and within the capacity.
+    unsafe { chunk.set_len(size) };
+    Some(chunk)
 }
 
 #[cfg(test)]
@@ -117,7 +157,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const MAX: usize = 64 << 10;
+    const MAX: InboxLimits = InboxLimits { chunk_bytes: 64 << 10, retired: 2 };
 
     #[test]
     fn a_chunk_is_used_again_once_nobody_holds_a_slice_of_it() {

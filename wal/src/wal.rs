@@ -44,6 +44,11 @@ pub struct Backlog {
     pub waits_for_segment: bool,
 }
 
+/// Room of a block while nothing is known of the load.
+const BLOCK_BYTES_FIRST: u32 = 64 << 10;
+/// So many blocks in a row that fill a quarter of their room or less make the next ones smaller.
+const ROOMY_MAX: u32 = 64;
+
 /// One core's log.
 pub struct Wal<D: Disk> {
     disk: D,
@@ -65,6 +70,9 @@ pub struct Wal<D: Disk> {
     /// The highest watermark that is itself on disk.
     marked_sequence: u64,
     ram_bytes: usize,
+    /// Room of the next block, and how many blocks in a row could have done with half of it.
+    block_bytes: u32,
+    roomy: u32,
     reads: BTreeMap<OpId, Read>,
     reads_done: VecDeque<(u64, Result<Vec<u8>, ReadError>)>,
     read_next: u64,
@@ -124,6 +132,7 @@ impl<D: Disk> Wal<D> {
         let recovered = recover(&mut disk, &options, visit)?;
         let continues = recovered.continues;
         let segments = Segments::new(&options, &recovered);
+        let block_bytes = BLOCK_BYTES_FIRST.min(options.block_bytes_max);
         let mut wal = Self {
             disk,
             options,
@@ -140,6 +149,8 @@ impl<D: Disk> Wal<D> {
             // The header of the fresh segment names the last block that counts.
             marked_sequence: continues.sequence,
             ram_bytes: 0,
+            block_bytes,
+            roomy: 0,
             reads: BTreeMap::new(),
             reads_done: VecDeque::new(),
             read_next: 1,
@@ -373,7 +384,7 @@ impl<D: Disk> Wal<D> {
     /// Closes the open block, if any, and opens one with room for `need` bytes of frames.
     fn open_block(&mut self, need: u32) -> Result<(), AppendError> {
         let single = align_page(u64::from(BLOCK_HEADER_BYTES) + u64::from(need)) as u32;
-        let wanted = single.max(self.options.block_bytes_max);
+        let wanted = single.max(self.block_bytes);
         // A log that holds nothing takes any record: the bound is on what gathers, not on one record.
         if self.ram_bytes > 0 && self.ram_bytes + wanted as usize > self.options.ram_bytes_max {
             return Err(AppendError::Full { held: self.ram_bytes });
@@ -413,6 +424,7 @@ impl<D: Disk> Wal<D> {
         assert!(len <= open.capacity, "a block is a multiple of pages");
         open.buf.as_mut()[open.used as usize..len as usize].fill(0);
         D::trim(&mut open.buf, len as usize);
+        self.adapt(len);
         self.segments.take(open.segment, open.offset, len);
         let header = BlockHeader {
             core: self.options.core,
@@ -435,6 +447,25 @@ impl<D: Disk> Wal<D> {
             last: self.appended,
             state: HeldState::Queued,
         });
+    }
+
+    /// Blocks have room for about twice what gathers while the disk is busy: buffers much larger than their blocks would be cold
+    /// memory every time.
+    fn adapt(&mut self, len: u32) {
+        let max = self.options.block_bytes_max;
+        if len > self.block_bytes / 4 * 3 {
+            self.block_bytes = self.block_bytes.saturating_mul(2).min(max);
+            self.roomy = 0;
+        } else if len > self.block_bytes / 4 {
+            self.roomy = 0;
+        } else {
+            self.roomy += 1;
+            if self.roomy >= ROOMY_MAX {
+                let half = align_page(u64::from(self.block_bytes / 2)) as u32;
+                self.block_bytes = half.max(BLOCK_BYTES_FIRST.min(max));
+                self.roomy = 0;
+            }
+        }
     }
 
     fn submit_block(&mut self) {

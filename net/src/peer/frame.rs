@@ -12,7 +12,7 @@
 use super::check;
 use super::handshake::PEER_VERSION;
 use crate::error::ProtocolError;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, InboxLimits};
 use crate::wire::{Put, Reader, set_u32_at, u32_at};
 use bytes::BytesMut;
 use rkyv::rancor::Failure;
@@ -23,8 +23,8 @@ use synod_types::{PeerMessage, Shared, Span};
 /// Bytes of a frame's header.
 pub const FRAME_HEADER_BYTES: usize = 24;
 const LENGTH_MAX: usize = FRAME_HEADER_BYTES + PEER_FRAME_BYTES_MAX;
-/// Read at once from a peer.
-const CHUNK_BYTES_MAX: usize = 256 << 10;
+/// A chunk is read at once from a peer. Entries stay in theirs until they are chosen and applied, some milliseconds.
+const INPUT: InboxLimits = InboxLimits { chunk_bytes: 256 << 10, retired: 4 };
 const CHECKED_FROM: usize = 8;
 const META_LENGTH_AT: usize = 12;
 const BODY_LENGTH_AT: usize = 16;
@@ -75,7 +75,7 @@ pub struct Decoder {
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { inbox: Inbox::new(CHUNK_BYTES_MAX), failed: None }
+        Self { inbox: Inbox::new(INPUT), failed: None }
     }
 }
 

@@ -5,12 +5,12 @@ use super::resp::RespFace;
 use super::{Ask, ConnectionConfig, LocalAnswer, Tag};
 use crate::binary::{self, Failure, PREAMBLE};
 use crate::http;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, InboxLimits};
 use bytes::BytesMut;
 use synod_types::{Bucket, Command, Reply, Shared};
 
-/// Read at once from a client, and kept while a long value of it is open.
-const INPUT_CHUNK_BYTES_MAX: usize = 64 << 10;
+/// A chunk is read at once from a client, and kept while a long value in it is open.
+const INPUT: InboxLimits = InboxLimits { chunk_bytes: 64 << 10, retired: 1 };
 /// A first line longer than this is no HTTP request line worth waiting for. The longest key, percent-encoded, fits.
 const HTTP_LINE_BYTES_MAX: usize = 3 * synod_types::limits::KEY_BYTES_MAX + (4 << 10);
 
@@ -51,7 +51,7 @@ impl Connection {
         Self {
             config,
             face: Face::Undecided,
-            input: Inbox::new(INPUT_CHUNK_BYTES_MAX),
+            input: Inbox::new(INPUT),
             out: Vec::new(),
             ended: false,
             draining: false,
