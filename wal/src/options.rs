@@ -38,6 +38,9 @@ pub struct WalOptions {
     pub record_bytes_max: u32,
     /// Block writes in flight at once.
     pub writes_in_flight: usize,
+    /// While so many are, a block that is not full gathers on instead of being written: more writes at once would be smaller
+    /// ones, and each costs a flush of the disk.
+    pub small_writes_in_flight: usize,
     /// Bound on block buffers held for the disk; beyond it `append` answers `Full`.
     pub ram_bytes_max: usize,
     /// Segments kept ready beyond the one in use.
@@ -59,6 +62,7 @@ impl WalOptions {
             block_bytes_max: 256 << 10,
             record_bytes_max: (RECORD_HEAD_BYTES + ENTRY_BYTES_MAX) as u32,
             writes_in_flight: 4,
+            small_writes_in_flight: 1,
             ram_bytes_max: 16 << 20,
             segments_ahead: 2,
             replay_from: None,
@@ -95,6 +99,7 @@ impl WalOptions {
                 "segment_bytes cannot hold the longest block",
             ),
             (self.writes_in_flight >= 1, "writes_in_flight is 0"),
+            (self.small_writes_in_flight >= 1, "small_writes_in_flight is 0"),
             (self.writes_in_flight <= WRITES_IN_FLIGHT_MAX, "writes_in_flight is above 16"),
             (self.segments_ahead >= 1, "segments_ahead is 0"),
             (

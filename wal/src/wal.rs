@@ -183,8 +183,9 @@ impl<D: Disk> Wal<D> {
         Ok(Appended { lsn: self.appended, location })
     }
 
-    /// Starts as many writes as may be in flight. Called when the turn's records are all in: while every write slot is busy,
-    /// records go on gathering in the open block (group commit clocked by the disk itself).
+    /// Starts what may be started: every full block there is a write slot for, and the open block if hardly anything is in flight. Called
+    /// when the turn's records are all in: while the disk is busy, records go on gathering in the open block (group commit
+    /// clocked by the disk itself).
     ///
     /// # Errors
     /// When the log has failed.
@@ -194,7 +195,12 @@ impl<D: Disk> Wal<D> {
         while self.in_flight < self.options.writes_in_flight && self.submitted < WRITES_IN_FLIGHT_MAX {
             if self.submitted == self.held.len() {
                 match &self.open {
-                    Some(open) if self.segments.is_ready(open.segment) => self.close_block(),
+                    Some(open)
+                        if self.in_flight < self.options.small_writes_in_flight
+                            && self.segments.is_ready(open.segment) =>
+                    {
+                        self.close_block();
+                    }
                     _ => break,
                 }
             }

@@ -26,6 +26,7 @@ fn options() -> WalOptions {
     let mut options = WalOptions::new(CoreId::new(0), [7; 32]).with_segments(64 << 10, 8 << 10);
     options.record_bytes_max = 20 << 10;
     options.writes_in_flight = 2;
+    options.small_writes_in_flight = 2;
     options
 }
 

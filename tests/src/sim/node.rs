@@ -416,6 +416,7 @@ fn wal_options(params: &Params, place: Place) -> WalOptions {
     let mut options = WalOptions::new(CoreId::new(place.core), tag)
         .with_segments(params.limits.segment_bytes, params.limits.block_bytes_max);
     options.writes_in_flight = params.limits.writes_in_flight;
+    options.small_writes_in_flight = params.limits.small_writes_in_flight;
     options.ram_bytes_max = LOG_RAM_BYTES;
     options
 }

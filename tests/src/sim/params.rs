@@ -91,6 +91,8 @@ pub struct Limits {
     pub block_bytes_max: u32,
     /// Log writes in flight.
     pub writes_in_flight: usize,
+    /// Of those, blocks that are not full.
+    pub small_writes_in_flight: usize,
 }
 
 /// How the network behaves when nothing is cut.
@@ -187,6 +189,7 @@ impl Params {
             segment_bytes: *rng.pick(&[512 << 10, 1 << 20, 4 << 20]),
             block_bytes_max: *rng.pick(&[4 << 10, 16 << 10, 64 << 10]),
             writes_in_flight: rng.between(1, 4) as usize,
+            small_writes_in_flight: Rng::named(options.seed, "small writes").between(1, 4) as usize,
         };
         let net = derive_net(rng);
         let disk = DiskParams {

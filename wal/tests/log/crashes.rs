@@ -29,6 +29,7 @@ impl Story {
         options.block_bytes_max = [4 << 10, 16 << 10, 64 << 10][random.below(3) as usize];
         options.record_bytes_max = [2 << 10, 40 << 10, 100 << 10][random.below(3) as usize];
         options.writes_in_flight = 1 + random.below(8) as usize;
+        options.small_writes_in_flight = 1 + random.below(8) as usize;
         options.segments_ahead = 1 + random.below(2) as usize;
         options.ram_bytes_max = 300 << 10;
         let slow = 1 + random.below(1_000_000);
@@ -170,6 +171,7 @@ fn with_a_hole(more: usize) -> MemImage {
     let image = MemImage::new(MemOptions::default(), 5);
     let mut options = small();
     options.writes_in_flight = 8;
+    options.small_writes_in_flight = 8;
     let (mut wal, _, _) = open(image.disk(), options).expect("open");
     image.complete_all();
     wal.poll().expect("poll");

@@ -3,10 +3,14 @@
 use crate::rig::{append, open, record, small};
 use synod_types::Lsn;
 use synod_wal::mem::{Fault, MemDisk, MemImage, MemOptions, Pending};
-use synod_wal::{AppendError, ReadError, Wal};
+use synod_wal::{AppendError, ReadError, Wal, WalOptions};
 
 fn ready(image: &MemImage) -> Wal<MemDisk> {
-    let (mut wal, _, _) = open(image.disk(), small()).expect("open");
+    ready_with(image, small())
+}
+
+fn ready_with(image: &MemImage, options: WalOptions) -> Wal<MemDisk> {
+    let (mut wal, _, _) = open(image.disk(), options).expect("open");
     image.complete_all();
     assert_eq!(wal.poll(), Ok(None));
     // The segments ahead.
@@ -48,6 +52,31 @@ fn a_failed_or_short_write_ends_the_log_for_good() {
         }
         assert!(image.pending().iter().all(|pending| !matches!(pending, Pending::Write { .. })), "no retry");
     }
+}
+
+#[test]
+fn only_full_blocks_are_written_beside_another_one() {
+    let image = mem();
+    let mut options = small();
+    options.small_writes_in_flight = 1;
+    let mut wal = ready_with(&image, options);
+    append(&mut wal, b"at once");
+    wal.submit().expect("submit");
+    assert_eq!(wal.backlog().in_flight, 1);
+    append(&mut wal, b"gathers");
+    wal.submit().expect("submit");
+    assert_eq!(wal.backlog().in_flight, 1, "one small write at a time");
+    for index in 0..3 {
+        append(&mut wal, &record(index, 12 << 10));
+    }
+    wal.submit().expect("submit");
+    assert_eq!((wal.backlog().in_flight, wal.backlog().block_count), (3, 4), "full blocks do not wait");
+    image.complete(0);
+    image.complete(0);
+    image.complete(0);
+    assert_eq!(wal.poll(), Ok(Some(Lsn::new(4))));
+    wal.submit().expect("submit");
+    assert_eq!((wal.backlog().in_flight, wal.backlog().block_count), (1, 1), "nothing is left behind");
 }
 
 #[test]
