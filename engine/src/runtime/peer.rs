@@ -15,6 +15,7 @@ use crate::runtime::stream::{self, Stream};
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpListener;
 use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,16 @@ const RETRY_MAX: Duration = Duration::from_millis(200);
 pub(crate) struct Links {
     links: Vec<Link>,
     unreachable: Vec<NodeId>,
+    /// The entry encoded last: all peers get the same frame, which is made and checksummed once.
+    last: Option<Encoded>,
+}
+
+/// Where a frame lies that the next link may need too.
+#[derive(Debug)]
+struct Encoded {
+    link: usize,
+    frame: Range<usize>,
+    message: PeerMessage<Shared>,
 }
 
 #[derive(Debug)]
@@ -60,12 +71,13 @@ impl Links {
                 wake: Rc::new(Notify::default()),
             })
             .collect();
-        Self { links, unreachable: Vec::new() }
+        Self { links, unreachable: Vec::new(), last: None }
     }
 
     /// Encodes a message into its link's buffer, or drops it: links may lose messages.
     pub fn send(&mut self, to: NodeId, message: &PeerMessage<Shared>) {
-        let Some(link) = self.links.iter_mut().find(|link| link.node == to) else { return };
+        let Some(at) = self.links.iter().position(|link| link.node == to) else { return };
+        let link = &mut self.links[at];
         if !link.connected {
             // A forwarded request would wait for an answer in vain.
             if matches!(message, PeerMessage::Forward { .. }) && !self.unreachable.contains(&to) {
@@ -81,8 +93,37 @@ impl Links {
         if link.buffer.len() > limit {
             return;
         }
-        wire::encode(&mut link.buffer, message);
         link.dirty = true;
+        if !matches!(message, PeerMessage::Group { message: GroupMessage::Accept { .. }, .. }) {
+            wire::encode(&mut link.buffer, message);
+            return;
+        }
+        if let Some(last) = &self.last
+            && last.link != at
+            && is_same(&last.message, message)
+        {
+            let (from, to) = two(&mut self.links, last.link, at);
+            to.buffer.extend_from_slice(&from.buffer[last.frame.clone()]);
+            return;
+        }
+        let start = link.buffer.len();
+        wire::encode(&mut link.buffer, message);
+        self.last = Some(Encoded { link: at, frame: start..link.buffer.len(), message: message.clone() });
+    }
+
+    /// What has gathered for a peer, in exchange for an empty buffer.
+    fn take(&mut self, node: NodeId, empty: &mut Vec<u8>) {
+        self.last = None;
+        std::mem::swap(&mut self.link(node).buffer, empty);
+    }
+
+    /// The link to a peer begins, or ends: what has gathered is lost.
+    fn reset(&mut self, node: NodeId, connected: bool) -> Rc<Notify> {
+        self.last = None;
+        let link = self.link(node);
+        link.connected = connected;
+        link.buffer = Vec::new();
+        Rc::clone(&link.wake)
     }
 
     /// A peer that a request was meant for and that has no link.
@@ -92,6 +133,7 @@ impl Links {
 
     /// Wakes the writers of links that have something to send.
     pub fn flush(&mut self) {
+        self.last = None;
         for link in &mut self.links {
             if std::mem::take(&mut link.dirty) {
                 link.wake.notify();
@@ -101,6 +143,36 @@ impl Links {
 
     fn link(&mut self, node: NodeId) -> &mut Link {
         self.links.iter_mut().find(|link| link.node == node).expect("a link per peer, made at start")
+    }
+}
+
+/// Whether two messages are one entry for two peers.
+fn is_same(one: &PeerMessage<Shared>, other: &PeerMessage<Shared>) -> bool {
+    use GroupMessage::Accept;
+    let (
+        PeerMessage::Group {
+            group: group_1,
+            message: Accept { ballot: b_1, slot: s_1, chosen: c_1, payload: p_1 },
+        },
+        PeerMessage::Group {
+            group: group_2,
+            message: Accept { ballot: b_2, slot: s_2, chosen: c_2, payload: p_2 },
+        },
+    ) = (one, other)
+    else {
+        return false;
+    };
+    // The same bytes in memory: no need to compare them.
+    (group_1, b_1, s_1, c_1) == (group_2, b_2, s_2, c_2) && std::ptr::eq(p_1.as_ref(), p_2.as_ref())
+}
+
+fn two(links: &mut [Link], from: usize, to: usize) -> (&Link, &mut Link) {
+    if from < to {
+        let (head, tail) = links.split_at_mut(to);
+        (&head[from], &mut tail[0])
+    } else {
+        let (head, tail) = links.split_at_mut(from);
+        (&tail[0], &mut head[to])
     }
 }
 
@@ -249,9 +321,7 @@ async fn dial(running: Running, member: Member) {
                 last_said.set(None);
                 serve_link(&running, member.id, stream).await;
                 running.with(|core| {
-                    let link = core.io.links.link(member.id);
-                    link.connected = false;
-                    link.buffer = Vec::new();
+                    core.io.links.reset(member.id, false);
                     core.link_lost(member.id);
                 });
             }
@@ -310,12 +380,7 @@ async fn establish(running: &Running, member: &Member) -> Result<glommio::net::T
 
 /// Sends what gathers until the link breaks.
 async fn serve_link<S: Stream>(running: &Running, node: NodeId, stream: S) {
-    let wake = running.with(|core| {
-        let link = core.io.links.link(node);
-        link.connected = true;
-        link.buffer.clear();
-        Rc::clone(&link.wake)
-    });
+    let wake = running.with(|core| core.io.links.reset(node, true));
     let (mut reader, mut writer) = stream::split(stream);
     // The peer says nothing on this connection; a read that ends is how its death is noticed.
     let watch = async {
@@ -327,7 +392,7 @@ async fn serve_link<S: Stream>(running: &Running, node: NodeId, stream: S) {
         loop {
             wake.notified().await;
             loop {
-                running.with_quiet(|core| std::mem::swap(&mut core.io.links.link(node).buffer, &mut buffer));
+                running.with_quiet(|core| core.io.links.take(node, &mut buffer));
                 if buffer.is_empty() {
                     break;
                 }
@@ -343,4 +408,56 @@ async fn serve_link<S: Stream>(running: &Running, node: NodeId, stream: S) {
         }
     };
     futures_lite::future::or(watch, send).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use synod_types::{Ballot, EntryBuilder, GroupId, Slot, WallMs};
+
+    fn accept(slot: u64, payload: &Shared) -> PeerMessage<Shared> {
+        let ballot = Ballot::new(3, NodeId::new(1));
+        let (slot, chosen, payload) = (Slot::new(slot), Slot::new(1), payload.clone());
+        PeerMessage::Group {
+            group: GroupId::new(2),
+            message: GroupMessage::Accept { ballot, slot, chosen, payload },
+        }
+    }
+
+    fn frames(bytes: &[u8]) -> Vec<PeerMessage<Shared>> {
+        let mut decoder = Decoder::new();
+        decoder.feed(bytes);
+        std::iter::from_fn(|| decoder.next().expect("whole frames")).collect()
+    }
+
+    #[test]
+    fn each_peer_gets_the_messages_meant_for_it() {
+        let [a, b] = [2, 3].map(NodeId::new);
+        let mut links = Links::new([a, b].into_iter());
+        links.reset(a, true);
+        links.reset(b, true);
+        let entry = || Shared::new(EntryBuilder::<Vec<u8>>::new().finish(WallMs(7)));
+        let (one, two) = (entry(), entry());
+        assert_eq!(one, two, "equal bytes in different places");
+        let (mut to_a, mut to_b) = (Vec::new(), Vec::new());
+        let mut send = |links: &mut Links, to: NodeId, message: PeerMessage<Shared>| {
+            links.send(to, &message);
+            if to == a { to_a.push(message) } else { to_b.push(message) }
+        };
+        send(&mut links, a, accept(1, &one));
+        send(&mut links, b, accept(1, &one));
+        send(&mut links, b, accept(2, &two));
+        send(&mut links, b, PeerMessage::Beats(Vec::new()));
+        send(&mut links, a, accept(2, &two));
+        send(&mut links, a, accept(3, &two));
+        let mut sent = Vec::new();
+        links.take(a, &mut sent);
+        assert_eq!(frames(&sent), to_a);
+        // The frame that b could copy from is gone; it is made anew.
+        links.send(b, &accept(3, &two));
+        to_b.push(accept(3, &two));
+        sent.clear();
+        links.take(b, &mut sent);
+        assert_eq!(frames(&sent), to_b);
+    }
 }
