@@ -12,8 +12,8 @@
 mod ticker;
 
 use crate::clock::monotonic_ns;
-use crate::environment::thread_cpu_ns;
 use crate::driver::{Driver, Order};
+use crate::environment::thread_cpu_ns;
 use crate::error::LoadError;
 use crate::fleet::{Command, News, Orders};
 use futures_lite::future::poll_fn;
