@@ -34,7 +34,7 @@ impl Test {
 }
 
 /// What the tool found in one test.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct ToolFigures {
     /// Requests per second.
     pub rps: f64,
@@ -149,28 +149,17 @@ fn parse(text: &str, test: Test) -> Result<ToolFigures, &'static str> {
     #[derive(Deserialize)]
     struct Row {
         test: String,
-        #[serde(flatten)]
-        figures: Figures,
-    }
-    // Everything is quoted, so the numbers arrive as text.
-    #[derive(Deserialize)]
-    struct Figures {
-        rps: String,
-        p50_latency_ms: String,
-        p99_latency_ms: String,
+        rps: f64,
+        p50_latency_ms: f64,
+        p99_latency_ms: f64,
     }
     let lines: Vec<&str> =
         text.split(['\n', '\r']).map(str::trim).filter(|line| line.starts_with('"')).collect();
     let table = lines.join("\n");
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(table.as_bytes());
-    let row = reader.deserialize::<Row>().filter_map(Result::ok).find(|row| row.test == test.name());
-    let Figures { rps, p50_latency_ms, p99_latency_ms } = row.ok_or("it printed no figures")?.figures;
-    let number = |text: &str| text.parse::<f64>().map_err(|_| "it printed something else than figures");
-    Ok(ToolFigures {
-        rps: number(&rps)?,
-        p50_latency_ms: number(&p50_latency_ms)?,
-        p99_latency_ms: number(&p99_latency_ms)?,
-    })
+    let mut rows = csv::Reader::from_reader(table.as_bytes());
+    let row = rows.deserialize::<Row>().filter_map(Result::ok).find(|row| row.test == test.name());
+    let Row { rps, p50_latency_ms, p99_latency_ms, .. } = row.ok_or("it printed no figures")?;
+    Ok(ToolFigures { rps, p50_latency_ms, p99_latency_ms })
 }
 
 #[cfg(test)]
