@@ -43,7 +43,7 @@ pub fn bench(options: &BenchOptions) -> Result<(), RunError> {
         Stop::on_signals().map_err(|error| RunError::Failed(format!("cannot take signals: {error}")))?;
     if !options.load.target.is_empty() {
         println!("synod bench: loading {}; {}", options.load.target.join(" "), preflight::describe_machine());
-        return judge(&load(options.load.clone(), &stop, || None)?, &options.load);
+        return judge(&load(options.load.clone(), &stop, show, || None)?, &options.load);
     }
 
     let (mut cluster, heading) = start(options)?;
@@ -63,12 +63,7 @@ fn loaded(cluster: &mut Cluster, options: &BenchOptions, stop: &Stop) -> Result<
     cluster.wait_ready(READY_LIMIT)?;
     let target = cluster.addresses().iter().map(ToString::to_string).collect();
     let load_options = LoadOptions { target, data_dir: Some(options.dir.clone()), ..options.load.clone() };
-    let report = load(load_options, stop, || {
-        (0..cluster.len()).find_map(|index| {
-            let how = cluster.ended_how(index)?;
-            Some(format!("node {} ended during the run ({how})", cluster.members()[index].id))
-        })
-    })?;
+    let report = load(load_options, stop, show, || cluster.death())?;
     judge(&report, &options.load)
 }
 
@@ -130,6 +125,22 @@ fn reserve_mib(load: &LoadOptions, cores: u16) -> u64 {
 }
 
 fn start(options: &BenchOptions) -> Result<(Cluster, String), RunError> {
+    let spec = cluster_spec(options, own_binary()?);
+    let filesystem =
+        preflight::filesystem(&options.dir).map_or_else(|error| error.to_string(), |fs| fs.to_string());
+    let heading = format!(
+        "synod bench: {} nodes x {} cores{}; {}; {} on {filesystem}",
+        spec.nodes,
+        spec.cores,
+        if spec.cpus.is_empty() { ", not pinned" } else { ", pinned" },
+        preflight::describe_machine(),
+        options.dir.display(),
+    );
+    Ok((Cluster::start(&options.dir, Maker::Bench, &spec)?, heading))
+}
+
+/// The cluster that a bench with these options loads, made of `binary`.
+pub fn cluster_spec(options: &BenchOptions, binary: PathBuf) -> ClusterSpec {
     let cpus = preflight::allowed_cpus();
     let per_node = cpus.len() / usize::from(options.nodes.max(1));
     // No machine has 65536 CPUs for each of its nodes; the configuration says what is too many.
@@ -139,8 +150,8 @@ fn start(options: &BenchOptions) -> Result<(Cluster, String), RunError> {
     // The log space of the whole run is written by format, as it would be on a node that recycles segments in its steady
     // state; else the run would measure the writing of zeros beside its own.
     settings.entry(RESERVE).or_insert_with(|| reserve_mib(&options.load, cores).to_string());
-    let spec = ClusterSpec {
-        binary: own_binary()?,
+    ClusterSpec {
+        binary,
         name: "bench".to_owned(),
         nodes: options.nodes,
         cores,
@@ -151,17 +162,7 @@ fn start(options: &BenchOptions) -> Result<(Cluster, String), RunError> {
         fresh: true,
         echo: false,
         logs: true,
-    };
-    let filesystem =
-        preflight::filesystem(&options.dir).map_or_else(|error| error.to_string(), |fs| fs.to_string());
-    let heading = format!(
-        "synod bench: {} nodes x {cores} cores{}; {}; {} on {filesystem}",
-        options.nodes,
-        if spec.cpus.is_empty() { ", not pinned" } else { ", pinned" },
-        preflight::describe_machine(),
-        options.dir.display(),
-    );
-    Ok((Cluster::start(&options.dir, Maker::Bench, &spec)?, heading))
+    }
 }
 
 enum News {
@@ -169,10 +170,18 @@ enum News {
     Done(Box<Result<Report, LoadError>>),
 }
 
-/// Runs the load on a thread of its own, so that this one can heed ctrl-c and `trouble` while it prints the lines.
-fn load(
+fn show(progress: &Progress) {
+    println!("{}", progress.line());
+}
+
+/// Runs the load on a thread of its own, so that this one can heed ctrl-c and `trouble` while it shows the progress.
+///
+/// # Errors
+/// [`RunError`] when the load could not be done, or was broken off because of a signal or of `trouble`.
+pub fn load(
     options: LoadOptions,
     stop: &Stop,
+    show: impl Fn(&Progress),
     mut trouble: impl FnMut() -> Option<String>,
 ) -> Result<Report, RunError> {
     let (news, inbox) = mpsc::channel();
@@ -185,7 +194,7 @@ fn load(
     });
     loop {
         match inbox.recv_timeout(LOOK_INTERVAL) {
-            Ok(News::Second(progress)) => println!("{}", progress.line()),
+            Ok(News::Second(progress)) => show(&progress),
             Ok(News::Done(result)) => {
                 return (*result).map_err(|error| match error {
                     LoadError::Options(sentence) => RunError::Refused(Refusal::Usage(sentence)),
@@ -214,7 +223,8 @@ fn judge(report: &Report, options: &LoadOptions) -> Result<(), RunError> {
     if faults.is_empty() { Ok(()) } else { Err(RunError::Failed(faults.join(", "))) }
 }
 
-fn faults(report: &Report) -> Vec<String> {
+/// What makes a report a bad one, in words; none if all is well.
+pub fn faults(report: &Report) -> Vec<String> {
     let sum = |count: fn(&synod_loadgen::OperationReport) -> u64| report.operations.values().map(count).sum();
     let audit = report.audit.clone().unwrap_or_default();
     let counts: [(u64, &str); 5] = [

@@ -25,6 +25,12 @@ pub fn filesystem(dir: &Path) -> String {
     filesystem_of(&mounts, &real).unwrap_or("unknown").to_owned()
 }
 
+/// Processor time of this thread, where the system tells.
+pub fn thread_cpu_ns() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok()
+}
+
 fn cpu_model(cpuinfo: &str) -> Option<&str> {
     cpuinfo.lines().find_map(|line| {
         let (name, model) = line.split_once(':')?;

@@ -225,7 +225,10 @@ type SpawnJob = (Command, mpsc::SyncSender<io::Result<Child>>);
 /// Spawns `command` so that the kernel kills it when this process dies, however that happens.
 ///
 /// The kernel ties the child to the *thread* that made it, so one thread that never ends makes them all.
-fn spawn_bound_to_us(command: Command) -> io::Result<Child> {
+///
+/// # Errors
+/// As of [`Command::spawn`]; also when the child cannot be bound.
+pub fn spawn_bound_to_us(command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<mpsc::Sender<SpawnJob>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
         let (jobs, inbox) = mpsc::channel::<SpawnJob>();

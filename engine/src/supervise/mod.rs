@@ -8,6 +8,7 @@ mod child;
 mod ports;
 mod workdir;
 
+pub use child::spawn_bound_to_us;
 pub use ports::PortBlock;
 pub use workdir::{Maker, Workdir, check as check_workdir, made_by};
 
@@ -182,6 +183,13 @@ impl Cluster {
     /// [`Cluster::ended`] in words.
     pub fn ended_how(&mut self, index: usize) -> Option<String> {
         self.ended(index).map(describe_exit)
+    }
+    /// A sentence about the first node that has ended, if one has.
+    pub fn death(&mut self) -> Option<String> {
+        (0..self.len()).find_map(|index| {
+            let how = self.ended_how(index)?;
+            Some(format!("node {} ended during the run ({how})", self.members[index].id))
+        })
     }
     /// The last lines of a node, indented.
     pub fn tail(&self, index: usize) -> String {

@@ -21,10 +21,12 @@ pub enum Maker {
     Bench,
     /// An end-to-end test.
     Test,
+    /// `bench-harness`, which also keeps servers other than ours in such directories: deleted at the end.
+    Harness,
 }
 
 impl Maker {
-    const ALL: [Self; 3] = [Self::Dev, Self::Bench, Self::Test];
+    const ALL: [Self; 4] = [Self::Dev, Self::Bench, Self::Test, Self::Harness];
 
     /// The command, as the marker and sentences name it.
     pub const fn name(self) -> &'static str {
@@ -32,6 +34,7 @@ impl Maker {
             Self::Dev => "synod dev",
             Self::Bench => "synod bench",
             Self::Test => "a test",
+            Self::Harness => "bench-harness",
         }
     }
 }

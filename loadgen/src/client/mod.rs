@@ -13,6 +13,7 @@ mod ticker;
 
 use crate::clock::monotonic_ns;
 use crate::driver::{Driver, Order};
+use crate::environment::thread_cpu_ns;
 use crate::error::LoadError;
 use crate::fleet::{Command, News, Orders};
 use futures_lite::future::poll_fn;
@@ -317,10 +318,4 @@ impl Shell {
             let _ = writer.send(std::mem::take(history));
         }
     }
-}
-
-/// Processor time of this thread, where the system tells.
-fn thread_cpu_ns() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ').next()?.parse().ok()
 }

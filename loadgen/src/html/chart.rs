@@ -30,7 +30,7 @@ impl Axis {
         let step = steps.into_iter().find(|step| step * 6.0 >= most).unwrap_or(10.0 * power);
         let count = (most / step).ceil() as u32; // six at most
         let ticks = (0..=count).map(|tick| f64::from(tick) * step);
-        let digits = if step < 1.0 { 2 } else { 0 };
+        let digits = if step < 1.0 { -step.log10().floor() as usize } else { 0 }; // small: the step is above 0
         let ticks = ticks.map(|value| (value, format!("{value:.digits$}"))).collect();
         Self { label, least: 0.0, most: f64::from(count) * step, ticks }
     }
@@ -70,9 +70,19 @@ impl Axis {
     }
 }
 
+/// Whether a line shows what was asked for or what was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stroke {
+    /// Found.
+    Solid,
+    /// Asked for: dashed and on top, so that a line that lies upon it stays visible.
+    Dashed,
+}
+
 /// A named line.
 pub(super) struct Line {
     pub(super) name: String,
+    pub(super) stroke: Stroke,
     pub(super) points: Vec<(f64, f64)>,
 }
 
@@ -111,20 +121,25 @@ pub(super) fn svg(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
     let _ = writeln!(
         out,
         "<text class=\"tick\" x=\"{right}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
-         <text class=\"tick\" x=\"4\" y=\"{:.1}\">{}</text>",
+         <text class=\"tick\" x=\"4\" y=\"18\">{}</text>",
         HEIGHT - 8.0,
         escape(x.label),
-        TOP - 4.0,
         escape(y.label)
     );
-    for (index, line) in lines.iter().enumerate() {
+    let mut drawn: Vec<_> = lines.iter().enumerate().collect();
+    drawn.sort_by_key(|(_, line)| line.stroke == Stroke::Dashed);
+    for (index, line) in drawn {
         let colour = COLOURS[index % COLOURS.len()];
         let points: Vec<_> =
             line.points.iter().map(|&(x, y)| format!("{:.1},{:.1}", place_x(x), place_y(y))).collect();
-        let at = 230.0 + 150.0 * index as f64; // few lines
+        let at = 260.0 + 150.0 * index as f64; // few lines
+        let dashes = match line.stroke {
+            Stroke::Solid => "",
+            Stroke::Dashed => " stroke-dasharray=\"6 6\"",
+        };
         let _ = writeln!(
             out,
-            "<polyline stroke=\"{colour}\" points=\"{}\"></polyline>\
+            "<polyline stroke=\"{colour}\"{dashes} points=\"{}\"></polyline>\
              <text x=\"{at}\" y=\"18\" fill=\"{colour}\">{}</text>",
             points.join(" "),
             escape(&line.name)
@@ -143,6 +158,8 @@ mod tests {
         let axis = Axis::linear("", 23_400.0);
         assert_eq!((axis.most, axis.ticks.len(), axis.ticks[1].1.as_str()), (25_000.0, 6, "5000"));
         assert_eq!(Axis::linear("", 0.0).ticks.len(), 6);
+        assert_eq!(Axis::linear("", 2.9).ticks[1].1, "0.5");
+        assert_eq!(Axis::linear("", 0.1).ticks[1].1, "0.02");
         assert!(Axis::linear("", f64::NAN).most > 0.0);
         let axis = Axis::latency("", 150.0, 23_000.0);
         let texts: Vec<_> = axis.ticks.iter().map(|(_, text)| text.as_str()).collect();
@@ -156,7 +173,7 @@ mod tests {
     fn points_lie_where_they_belong_and_never_outside() {
         let (x, y) = (Axis::linear("x", 10.0), Axis::linear("y", 10.0));
         let points = vec![(0.0, 0.0), (10.0, 10.0), (5.0, 99.0)];
-        let text = svg("t", &x, &y, &[Line { name: "one".into(), points }]);
+        let text = svg("t", &x, &y, &[Line { name: "one".into(), stroke: Stroke::Solid, points }]);
         assert!(text.contains("points=\"80.0,274.0 840.0,34.0 460.0,34.0\""), "{text}");
     }
 }

@@ -5,7 +5,7 @@ mod chart;
 
 use crate::report::{OperationReport, Report};
 use crate::series::SecondReport;
-use chart::{Axis, Line, svg};
+use chart::{Axis, Line, Stroke, svg};
 use std::fmt::Write as _;
 
 const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2em auto;max-width:900px;padding:0 1em;color:#222;\
@@ -13,7 +13,8 @@ background:#fff}h1{font-size:1.5em}h2{font-size:1.1em;margin-top:2em}table{borde
 th,td{padding:.2em .6em;text-align:right;border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}\
 svg{width:100%;height:auto;font-size:12px}.grid{stroke:#ddd}.tick{fill:#666}.title{font-weight:600}\
 polyline{fill:none;stroke-width:1.6}.warning{background:#fff3cd;padding:.6em 1em;border-left:4px solid #e0a800}\
-.bad{background:#f8d7da;padding:.6em 1em;border-left:4px solid #c82333}pre{white-space:pre-wrap;word-break:break-word}";
+.bad{background:#f8d7da;padding:.6em 1em;border-left:4px solid #c82333}pre{font-size:12px;white-space:pre-wrap;\
+overflow-wrap:anywhere}";
 
 /// The page.
 pub fn page(report: &Report) -> String {
@@ -100,7 +101,11 @@ fn percentile_chart(report: &Report) -> String {
         .map(|(name, operation)| {
             let point =
                 |point: &crate::series::Percentile| (place(point.percentile).min(most), log_us(point.us));
-            Line { name: name.clone(), points: operation.percentiles.iter().map(point).collect() }
+            Line {
+                name: name.clone(),
+                stroke: Stroke::Solid,
+                points: operation.percentiles.iter().map(point).collect(),
+            }
         })
         .collect();
     let all_us = || {
@@ -111,13 +116,14 @@ fn percentile_chart(report: &Report) -> String {
 }
 
 fn throughput_chart(operation: &OperationReport) -> String {
-    let line = |name: &str, of: fn(&SecondReport) -> f64| Line {
+    let line = |name: &str, stroke, of: fn(&SecondReport) -> f64| Line {
         name: name.to_owned(),
+        stroke,
         points: operation.seconds.iter().map(|second| (second.at_s, of(second))).collect(),
     };
     let lines = [
-        line("offered/s", |second| second.offered_per_s),
-        line("achieved/s", |second| second.achieved_per_s),
+        line("offered/s", Stroke::Dashed, |second| second.offered_per_s),
+        line("achieved/s", Stroke::Solid, |second| second.achieved_per_s),
     ];
     let most = lines.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
     svg("throughput", &time_axis(operation), &Axis::linear("requests/s", most), &lines)
@@ -128,6 +134,7 @@ fn latency_chart(operation: &OperationReport) -> String {
     let told = || operation.seconds.iter().filter(|second| second.p99_us > 0);
     let line = |name: &str, of: fn(&SecondReport) -> u64| Line {
         name: name.to_owned(),
+        stroke: Stroke::Solid,
         points: told().map(|second| (second.at_s, log_us(of(second)))).collect(),
     };
     let lines = [line("p50", |second| second.p50_us), line("p99", |second| second.p99_us)];

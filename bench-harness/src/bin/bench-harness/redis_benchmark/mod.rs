@@ -1,0 +1,193 @@
+//! `bench-harness redis-benchmark`: the tool that Redis comes with, against three nodes of Synod and against Redis, in
+//! alternation.
+
+mod report;
+mod tool;
+
+use crate::servers::{NodesSpec, Persistence, Servers, Tools, settle_disks, version};
+use report::{Contestant, Measured, Table};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use synod::node::RunError;
+use synod::refusal::Refusal;
+use synod::stop::Stop;
+use synod_loadgen::{Options as LoadOptions, parse_duration};
+use tool::Test;
+
+/// Nodes of the Synod cluster.
+const NODES: u16 = 3;
+/// The log space reserved for one second of the closed loop covers this many requests; see `synod bench`.
+const RESERVED_PER_S: u64 = 60_000;
+
+/// What is asked for.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RedisBenchmarkOptions {
+    /// How often each server is measured
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Requests per pipeline; each depth is a row
+    #[arg(long, value_name = "COUNT[,…]", value_delimiter = ',', default_values_t = [1, 16])]
+    pipeline: Vec<u32>,
+    /// Parallel connections
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    clients: u32,
+    /// Bytes of a value
+    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
+    value_size: u32,
+    /// Keys are drawn from so many
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    key_space: u32,
+    /// Writes of each measurement
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    writes: u32,
+    /// Reads of each measurement
+    #[arg(long, value_name = "COUNT", default_value_t = 200_000)]
+    reads: u32,
+    /// A measurement that takes longer has failed
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
+    limit: Duration,
+    /// The redis-benchmark tool
+    #[arg(long, value_name = "FILE", default_value = "redis-benchmark")]
+    redis_benchmark: PathBuf,
+    /// Write everything as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    tools: Tools,
+}
+
+impl RedisBenchmarkOptions {
+    /// Where the data of the servers is.
+    pub fn dir(&self) -> &Path {
+        &self.tools.dir
+    }
+
+    fn heading(&self) -> String {
+        format!(
+            "redis-benchmark -d {} -r {} -c {}, {} writes and {} reads each; {}",
+            self.value_size,
+            self.key_space,
+            self.clients,
+            self.writes,
+            self.reads,
+            crate::describe_machine(&self.tools.dir),
+        )
+    }
+
+    /// All writes first, so that reads of every depth find the same share of the keys.
+    fn tests(&self) -> Vec<(Test, u32)> {
+        let of = |test| self.pipeline.iter().map(move |&depth| (test, depth));
+        of(Test::Set).chain(of(Test::Get)).collect()
+    }
+
+    /// The log space of all writes of one start.
+    fn spec(&self) -> NodesSpec {
+        let writes = u64::from(self.writes) * self.pipeline.len() as u64;
+        let load = LoadOptions {
+            closed: true,
+            value_size: self.value_size.into(),
+            keys: 0,
+            warmup: Duration::ZERO,
+            duration: Duration::from_secs(writes / RESERVED_PER_S),
+            ..LoadOptions::default()
+        };
+        NodesSpec { nodes: NODES, load }
+    }
+}
+
+/// Runs the comparison; an error is also one in which something failed.
+pub fn redis_benchmark(options: &RedisBenchmarkOptions, stop: &Stop) -> Result<(), RunError> {
+    options.tools.synod().map_err(Refusal::Usage)?;
+    if options.pipeline.is_empty()
+        || options.pipeline.contains(&0)
+        || options.writes == 0
+        || options.reads == 0
+    {
+        return Err(Refusal::Usage("--pipeline, --writes and --reads must be at least 1".to_owned()).into());
+    }
+    let tool = version(&options.redis_benchmark, "--version").ok_or_else(|| {
+        Refusal::Usage(format!(
+            "{} is not installed (apt package redis-tools)",
+            options.redis_benchmark.display()
+        ))
+    })?;
+    let server = version(&options.tools.redis_server, "--version");
+    println!("{tool}: {}", options.heading());
+
+    let mut table = Table::new(options.heading(), server.is_none());
+    let count = Contestant::ALL.len();
+    for round in 0..options.rounds as usize {
+        for place in 0..count {
+            let contestant = Contestant::ALL[(round + place) % count];
+            if contestant == Contestant::Redis && server.is_none() {
+                continue;
+            }
+            println!("round {} of {}: {}", round + 1, options.rounds, contestant.name());
+            if let Err(error) = visit(options, contestant, round, &mut table, stop) {
+                if stop.requested() {
+                    return Err(error);
+                }
+                println!("  FAILED: {error}");
+                table.failed(format!("{} in round {}: {error}", contestant.name(), round + 1));
+            }
+        }
+    }
+    println!("\n{}", table.text());
+    if let Some(path) = &options.json {
+        crate::write_json(path, &table.json())?;
+    }
+    let failures = table.failures();
+    if failures.is_empty() { Ok(()) } else { Err(RunError::Failed(failures.join("\n"))) }
+}
+
+/// Starts a server, runs every test against it, ends it.
+fn visit(
+    options: &RedisBenchmarkOptions,
+    contestant: Contestant,
+    round: usize,
+    table: &mut Table,
+    stop: &Stop,
+) -> Result<(), RunError> {
+    let mut servers = match contestant {
+        Contestant::Redis => Servers::redis(&options.tools, Persistence::Always),
+        Contestant::SynodOneNode | Contestant::SynodCluster => {
+            Servers::synod(&options.tools, &options.spec())
+        }
+    }?;
+    settle_disks();
+    let target = servers.targets().remove(0);
+    for (test, depth) in options.tests() {
+        let run = tool::Run {
+            program: &options.redis_benchmark,
+            target: &target,
+            cluster: contestant == Contestant::SynodCluster,
+            test,
+            depth,
+            clients: options.clients,
+            value_size: options.value_size,
+            key_space: options.key_space,
+            requests: match test {
+                Test::Set => options.writes,
+                Test::Get => options.reads,
+            },
+            limit: options.limit,
+        };
+        match run.perform(stop, || servers.death()) {
+            Ok(figures) => {
+                println!(
+                    "  {} -P {depth}: {:.0}/s, p99 {} ms",
+                    test.name(),
+                    figures.rps,
+                    figures.p99_latency_ms
+                );
+                table.add(Measured { contestant, test, depth, round, figures });
+            }
+            Err(RunError::Failed(why)) if !stop.requested() => {
+                let tails = servers.tails();
+                return Err(RunError::Failed(format!("{why}; the servers' last lines:\n{tails}")));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    servers.end()
+}

@@ -1,0 +1,103 @@
+//! A Synod cluster, made as `synod bench` makes it.
+
+use super::{PAUSE, READY_LIMIT};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use synod::bench::{BenchOptions, cluster_spec};
+use synod::config::Flags;
+use synod::node::RunError;
+use synod::supervise::{Cluster, Maker};
+use synod_loadgen::Options as LoadOptions;
+use synod_net::client::Client;
+
+/// What cluster is wanted.
+#[derive(Clone, Debug)]
+pub struct NodesSpec {
+    /// Number of nodes.
+    pub nodes: u16,
+    /// The load that its log space is reserved for.
+    pub load: LoadOptions,
+}
+
+/// A running cluster. Dropping it ends the nodes and deletes their data.
+pub struct Nodes {
+    cluster: Option<Cluster>,
+}
+
+impl Nodes {
+    /// Starts it and waits until every group has a leader.
+    pub fn start(binary: PathBuf, dir: &Path, spec: &NodesSpec) -> Result<Self, RunError> {
+        let options = BenchOptions {
+            dir: dir.to_owned(),
+            nodes: spec.nodes,
+            cores: None,
+            keep: false,
+            settings: Flags::new(),
+            load: spec.load.clone(),
+        };
+        let cluster = Cluster::start(dir, Maker::Harness, &cluster_spec(&options, binary))?;
+        let mut nodes = Self { cluster: Some(cluster) };
+        nodes.get().wait_ready(READY_LIMIT)?;
+        nodes.wait_led()?;
+        Ok(nodes)
+    }
+
+    fn get(&mut self) -> &mut Cluster {
+        self.cluster.as_mut().expect("held until the end")
+    }
+
+    /// Waits until every group has a leader that serves: right after the start writes are held for the first election.
+    fn wait_led(&mut self) -> Result<(), RunError> {
+        let deadline = Instant::now() + READY_LIMIT;
+        let targets = self.targets();
+        let ids: Vec<_> = self.get().members().iter().map(|member| member.id).collect();
+        let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
+        loop {
+            let mut client = Client::connect(&targets).map_err(|error| failed(&error))?;
+            let statuses = ids.iter().filter_map(|&id| client.status_of(id).ok());
+            let led: usize =
+                statuses.map(|status| status.groups.iter().filter(|group| group.serving).count()).sum();
+            let groups = client.topology().map_err(|error| failed(&error))?.group_count;
+            if led >= usize::from(groups) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(failed(&format!("only {led} of {groups} groups have a leader")));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// `host:port` of every node.
+    pub fn targets(&self) -> Vec<String> {
+        let addresses = self.cluster.as_ref().map(Cluster::addresses).unwrap_or_default();
+        addresses.iter().map(ToString::to_string).collect()
+    }
+    /// A sentence about the first node that has ended, if one has.
+    pub fn death(&mut self) -> Option<String> {
+        self.get().death()
+    }
+    /// The last lines of every node.
+    pub fn tails(&self) -> String {
+        self.cluster.as_ref().map(Cluster::tails).unwrap_or_default()
+    }
+    /// Ends the nodes and deletes their data; an error also when one did not end as it should.
+    pub fn end(mut self) -> Result<(), RunError> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<(), RunError> {
+        let Some(cluster) = self.cluster.take() else { return Ok(()) };
+        let (workdir, ended) = cluster.shutdown();
+        workdir.remove()?;
+        ended
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            eprintln!("bench-harness: {error}");
+        }
+    }
+}
