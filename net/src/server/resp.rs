@@ -5,7 +5,7 @@ use super::job::Job;
 use super::slots::{PARTS_MAX, Slots};
 use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
 use crate::resp::parser::{Args, Caps, Parser, Step};
-use crate::resp::plan::{self, Many, Plan, part_op};
+use crate::resp::plan::{self, Many, Plan, Work, part_op};
 use crate::resp::reply::{Proto, Writer};
 use crate::resp::spec::{self, Spec, Verb};
 use synod_types::limits::VALUE_BYTES_MAX;
@@ -296,12 +296,7 @@ impl Session {
                 Some(Ask::Command { tag, group: None, consistency: Consistency::default(), command })
             }
             Some(Ok(Plan::Job(work))) => {
-                let tag = self.slots.open_job(self.proto, spec.name);
-                self.jobs += 1;
-                let draw = scatter(config.id.rotate_left(32) ^ self.jobs);
-                let bytes_max = config.server.limits.out_bytes_hard;
-                self.job =
-                    Some(Box::new(Job::new(tag, work, config.server.info.group_count, bytes_max, draw)));
+                self.begin_job(config, spec, work);
                 None
             }
             Some(Err(error)) => {
@@ -320,6 +315,16 @@ impl Session {
     pub(super) fn forget_redirects(&mut self) {
         self.asking = false;
         self.read_only = false;
+    }
+
+    /// From here on nothing is parsed until the job is done.
+    fn begin_job(&mut self, config: &ConnectionConfig, spec: &'static Spec, work: Work) {
+        assert!(self.job.is_none(), "one job at a time");
+        let tag = self.slots.open_job(self.proto, spec.name);
+        self.jobs += 1;
+        let draw = scatter(config.id.rotate_left(32) ^ self.jobs);
+        let bytes_max = config.server.limits.out_bytes_hard;
+        self.job = Some(Box::new(Job::new(tag, work, config.server.info.group_count, bytes_max, draw)));
     }
 
     fn open_parts(&mut self, spec: &'static Spec, many: Many, args: &Args<'_>) {
@@ -362,6 +367,7 @@ impl Session {
             Verb::Cluster => match cluster::parse(config, args) {
                 Parsed::Ask(query) => return Some(LocalQuery::Cluster(query)),
                 Parsed::KeySlot(slot) => self.write(out, |writer| writer.int(i64::from(slot))),
+                Parsed::Work(work) => self.begin_job(config, spec, work),
                 Parsed::Refused(error) => self.write(out, |writer| writer.error(&error)),
                 Parsed::Unknown => self.unknown_subcommand(out, "CLUSTER", args),
             },
