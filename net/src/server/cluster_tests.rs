@@ -236,6 +236,16 @@ fn moved_keeps_its_turn_and_spares_asking_and_readonly() {
         ("READONLY\nRESET\nEXISTS k", "+OK|+RESET|-MOVED 5 10.0.0.3:6381|"),
         // Parts are forwarded: a command on many keys has no one place to go to.
         ("EXISTS a b", ":2|"),
+        // Operands put together here, a second key, a value that is derived: all go where their key is led.
+        ("SET k v IFEQ w", "-MOVED 5 10.0.0.3:6381|"),
+        ("DELEX k IFEQ w\nPING", "-MOVED 5 10.0.0.3:6381|+PONG|"),
+        ("RENAME {a}1 {a}2\nMSETNX {a}1 x {a}2 y", "-MOVED 5 10.0.0.3:6381|-MOVED 5 10.0.0.3:6381|"),
+        ("RENAME a b", "-CROSSSLOT Keys in request don't hash to the same slot|"),
+        ("ASKING\nCOPY {a}1 {a}2\nCOPY {a}1 {a}2", "+OK|:1|-MOVED 5 10.0.0.3:6381|"),
+        ("READONLY\nSET k v IFEQ w", "+OK|-MOVED 5 10.0.0.3:6381|"),
+        ("APPEND k v\nINCRBYFLOAT k 1\nPING", "-MOVED 5 10.0.0.3:6381|-MOVED 5 10.0.0.3:6381|+PONG|"),
+        // No key, no place to go to.
+        ("DBSIZE", ":4|"),
     ] {
         assert_eq!(redirected(lines), want, "{lines}");
     }
