@@ -68,10 +68,14 @@ impl Bench {
     fn ended(&mut self) -> Option<(ExitStatus, String)> {
         let status = self.child.try_wait().expect("it is ours")?;
         let said: Vec<String> = self.said.drain(..).map(|said| said.join().expect("text")).collect();
-        let lines = || said.iter().flat_map(|said| said.split(['\r', '\n'])).filter(|line| !line.is_empty());
-        let mut words: Vec<&str> = lines().filter(|line| is_complaint(line)).collect();
+        let lines: Vec<&str> = said
+            .iter()
+            .flat_map(|said| said.split(['\r', '\n']))
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        let mut words: Vec<&str> = lines.iter().copied().filter(|line| is_complaint(line)).collect();
         if words.is_empty() {
-            words.extend(lines().last());
+            words.extend(lines.last());
         }
         Some((status, words.join("; ")))
     }

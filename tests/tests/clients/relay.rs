@@ -15,6 +15,8 @@ use synod_net::resp::parser::{Caps, Parser, Step};
 type Bytes = Vec<u8>;
 /// Requests of one connection that are not answered yet, and when each was passed on.
 type Open = Mutex<VecDeque<(Instant, Vec<Bytes>)>>;
+/// A connection that may have ended: where it goes to, and what is open.
+type Known = (String, Weak<Open>);
 
 /// What was written under one key by SET.
 #[derive(Debug, Default)]
@@ -123,7 +125,7 @@ pub struct Relays {
     places: BTreeMap<String, String>,
     ledger: Arc<Mutex<Ledger>>,
     /// Connections that last, by the address they go to.
-    connections: Arc<Mutex<Vec<(String, Weak<Open>)>>>,
+    connections: Arc<Mutex<Vec<Known>>>,
 }
 
 impl Relays {
@@ -145,7 +147,7 @@ impl Relays {
                     // A node that is gone: the tool sees its connection closed.
                     let Ok(server) = TcpStream::connect(&target) else { continue };
                     let open = Arc::new(Open::default());
-                    let known: (String, Weak<Open>) = (target.clone(), Arc::downgrade(&open));
+                    let known: Known = (target.clone(), Arc::downgrade(&open));
                     connections.lock().unwrap_or_else(PoisonError::into_inner).push(known);
                     relay(client, server, &places, &open, &ledger);
                 }

@@ -16,7 +16,7 @@ const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 const END_LIMIT: Duration = Duration::from_secs(120);
 /// What an error a client sees may say, in lower case: the server's own words for "not now" and "perhaps", and what becomes of
 /// a connection whose other end is gone.
-const KNOWN: [&str; 25] = [
+const KNOWN: [&str; 26] = [
     // The server's.
     "unknown the outcome is not known",
     "\"unknown\": the outcome is not known", // as redis-rs quotes it
@@ -42,6 +42,7 @@ const KNOWN: [&str; 25] = [
     // The client's, when it found nobody to ask.
     "redis cluster cannot be connected",
     "failed to fetch cluster configuration",
+    "failed to update cluster slots configuration: could not find node", // which led nothing when it looked
     "could not fetch server config",
     "could not fetch node config",
     "failed to refresh slots cache",
