@@ -2,12 +2,12 @@
 
 use crate::cluster::Nodes;
 use crate::relay::Relays;
-use crate::run::{busiest, expect_known, targets_from, through_a_failover};
+use crate::run::{Patience, busiest, expect_known, targets_from, through_a_failover};
 use crate::tools::{is_spread, missing, output, port};
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use synod_net::client::Client;
 use synod_types::CoreId;
 
@@ -121,11 +121,11 @@ impl<'a> Stubborn<'a> {
 
     /// Waits for more acknowledged writes.
     fn go_on(&mut self, what: &str) {
-        let (before, until) = (self.relays.ledger().acked, Instant::now() + LIMIT);
+        let (before, mut patience) = (self.relays.ledger().acked, Patience::of(LIMIT));
         while self.relays.ledger().acked < before + MORE {
             let acked = self.relays.ledger().acked - before;
             assert!(
-                Instant::now() < until,
+                patience.wait(),
                 "{what}: {acked} in {LIMIT:?}, stopped by {:?}, not answered {:?}",
                 self.stops,
                 self.relays.owed()
@@ -137,7 +137,6 @@ impl<'a> Stubborn<'a> {
                 self.targets.rotate_left(1);
                 self.bench = Bench::start(self.relays.of(&self.targets[0]), self.arguments);
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }

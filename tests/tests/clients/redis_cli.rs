@@ -3,8 +3,8 @@
 use crate::cluster::Nodes;
 use crate::relay::Relays;
 use crate::run::{
-    Script, busiest, expect_known, survive_a_killed_leader, targets, targets_from, through_a_failover,
-    value_of,
+    Patience, Script, busiest, expect_known, survive_a_killed_leader, targets, targets_from,
+    through_a_failover, value_of,
 };
 use crate::tools::{cli, is_spread, missing, output};
 use crate::worker::{Store, Turns, work};
@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use synod_net::client::Client;
 
 /// Keys written with `--pipe`.
@@ -153,7 +153,7 @@ fn redis_cli_scan_and_bigkeys_see_every_key_and_its_size() {
     let victim = busiest(&mut nodes);
     let survivor = targets_from(&mut nodes, victim).remove(1);
     nodes.get().kill(victim).expect("killed");
-    let until = Instant::now() + LIMIT;
+    let mut patience = Patience::of(LIMIT);
     for arguments in [&["--scan"][..], &["--bigkeys"]] {
         loop {
             let told = cli(&survivor).args(arguments).output().expect("runs");
@@ -169,7 +169,7 @@ fn redis_cli_scan_and_bigkeys_see_every_key_and_its_size() {
                 break;
             }
             expect_known("redis-cli", &format!("{text}{complaint}"));
-            assert!(Instant::now() < until, "{arguments:?} does not come through: {text}{complaint}");
+            assert!(patience.wait(), "{arguments:?} does not come through: {text}{complaint}");
         }
     }
 }
@@ -202,14 +202,13 @@ impl Stat {
 
     /// Waits for more lines than can have been under way, and gives them.
     fn wait_more(&self, what: &str) -> Vec<String> {
-        let (before, until) = (self.lines().len(), Instant::now() + LIMIT);
+        let (before, mut patience) = (self.lines().len(), Patience::of(LIMIT));
         loop {
             let lines = self.lines();
             if lines.len() >= before + 120 {
                 return lines[before..].to_vec();
             }
-            assert!(Instant::now() < until, "{what}: nothing more after {before} lines, {:?}", lines.last());
-            std::thread::sleep(Duration::from_millis(20));
+            assert!(patience.wait(), "{what}: nothing more after {before} lines, {:?}", lines.last());
         }
     }
 }
@@ -287,9 +286,9 @@ fn redis_cli_pipe_counts_its_errors_and_loses_nothing_when_a_leader_is_killed() 
         &mut nodes,
         |_| victim,
         |what| {
-            let (before, until) = (relays.ledger().acked, Instant::now() + LIMIT);
+            let (before, mut patience) = (relays.ledger().acked, Patience::of(LIMIT));
             while relays.ledger().acked < before + 1000 {
-                assert!(Instant::now() < until, "{what}: {} acknowledged", relays.ledger().acked);
+                assert!(patience.wait(), "{what}: {} acknowledged", relays.ledger().acked);
                 assert!(pipe.try_wait().expect("it is ours").is_none(), "{what}: its connection was not cut");
                 std::thread::sleep(Duration::from_millis(20));
             }

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use synod_net::client::Client;
 
 /// How long a script may take for the next acknowledged writes, a failover and its own back-off included.
@@ -57,6 +57,25 @@ const SHAMES: [&str; 7] = [
     "ParserError",
     "not available",
 ];
+
+/// How long something may take, counted in looks at it and not by the clock: while this process and the nodes are suspended, or
+/// starved together, it does not run out.
+pub struct Patience(u32);
+
+impl Patience {
+    const LOOK: Duration = Duration::from_millis(20);
+
+    /// So much of it.
+    pub fn of(limit: Duration) -> Self {
+        Self((limit.as_millis() / Self::LOOK.as_millis()) as u32) // minutes
+    }
+    /// Waits until the next look; false when there was none left.
+    pub fn wait(&mut self) -> bool {
+        std::thread::sleep(Self::LOOK);
+        self.0 = self.0.saturating_sub(1);
+        self.0 > 0
+    }
+}
 
 /// What a script has said so far.
 #[derive(Clone, Debug, Default)]
@@ -170,18 +189,17 @@ impl Script {
 
     /// Waits until `reached` holds of what it has said.
     pub fn wait_until(&self, limit: Duration, what: &str, reached: impl Fn(&Account) -> bool) {
-        let until = Instant::now() + limit;
+        let mut patience = Patience::of(limit);
         while !reached(&self.account()) {
             let account = self.account();
             assert!(
-                Instant::now() < until,
+                patience.wait(),
                 "{}: {what} not within {limit:?}: {} writes, {} read back, errors {:?}",
                 self.name,
                 account.acked.len(),
                 account.read.len(),
                 account.errors
             );
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
@@ -236,7 +254,7 @@ pub fn through_a_failover(
     nodes.get().kill(victim).expect("killed");
     go_on("after a leader was killed");
     nodes.get().restart(victim).expect("restarted");
-    nodes.get().wait_node_ready(victim, Duration::from_secs(30)).expect("serves again");
+    nodes.get().wait_node_ready(victim, Duration::from_secs(120)).expect("serves again");
     go_on("after it came back");
 }
 
