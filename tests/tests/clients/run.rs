@@ -16,7 +16,7 @@ const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 const END_LIMIT: Duration = Duration::from_secs(120);
 /// What an error a client sees may say, in lower case: the server's own words for "not now" and "perhaps", and what becomes of
 /// a connection whose other end is gone.
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 27] = [
     // The server's.
     "unknown the outcome is not known",
     "\"unknown\": the outcome is not known", // as redis-rs quotes it
@@ -29,6 +29,7 @@ const KNOWN: [&str; 26] = [
     // The connection's.
     "refused",
     "couldn't connect to server",
+    "connect call failed", // asyncio
     "connection reset",
     "broken pipe",
     "connection is closed",
