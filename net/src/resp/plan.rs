@@ -7,7 +7,7 @@ use super::scripts::{self, Script};
 use super::spec::{Spec, Verb};
 use std::borrow::Cow;
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use synod_types::{Condition, Expiry, Op, WallMs};
+use synod_types::{Bucket, Condition, Expiry, Op, WallMs};
 
 mod several;
 mod single;
@@ -95,6 +95,13 @@ pub enum Work {
     RandomKey,
     /// DBSIZE.
     Count,
+    /// CLUSTER COUNTKEYSINSLOT, GETKEYSINSLOT.
+    Slot {
+        /// The slot.
+        bucket: Bucket,
+        /// At most so many keys are wanted; without a number, how many there are.
+        keys_max: Option<u64>,
+    },
     /// FLUSHALL, FLUSHDB.
     Flush,
 }

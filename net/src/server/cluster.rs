@@ -9,13 +9,13 @@ use super::{ConnectionConfig, ServerConfig};
 use crate::binary::{Topology, TopologyNode};
 use crate::resp::number::parse_i64;
 use crate::resp::parser::Args;
-use crate::resp::plan::wrong_arity;
+use crate::resp::plan::{Refusal, Work, wrong_arity};
 use crate::resp::reply::Writer;
 use core::fmt::Write;
 use core::ops::RangeInclusive;
 use std::net::{IpAddr, SocketAddr};
 use synod_types::limits::BUCKET_COUNT;
-use synod_types::{ClusterId, CoreId, NodeId, bucket_of};
+use synod_types::{Bucket, ClusterId, CoreId, NodeId, bucket_of};
 
 /// Stands in CLUSTER NODES for the port of a bus that does not exist.
 const NO_BUS_PORT: u16 = 0;
@@ -44,8 +44,10 @@ pub(super) enum Parsed {
     Ask(ClusterQuery),
     /// The bucket of a key.
     KeySlot(u16),
+    /// The keys of a bucket are to be looked through.
+    Work(Work),
     /// An error line.
-    Refused(String),
+    Refused(Refusal),
     /// No such subcommand.
     Unknown,
 }
@@ -69,7 +71,7 @@ pub(super) fn parse(config: &ConnectionConfig, args: &Args<'_>) -> Parsed {
         _ => return Parsed::Unknown,
     };
     if args.len() != wanted {
-        return Parsed::Refused(wrong_arity(&format!("cluster|{}", String::from_utf8_lossy(&sub))).into());
+        return Parsed::Refused(wrong_arity(&format!("cluster|{}", String::from_utf8_lossy(&sub))));
     }
     if let Some((_, ask)) = asks.iter().find(|(known, _)| *known == sub) {
         let reached_at =
@@ -79,10 +81,34 @@ pub(super) fn parse(config: &ConnectionConfig, args: &Args<'_>) -> Parsed {
     if sub == b"keyslot" {
         return Parsed::KeySlot(bucket_of(args.get(2)).get());
     }
-    Parsed::Refused(match parse_i64(args.get(2)) {
-        Some(0..16384) => format!("ERR CLUSTER {} is not supported", String::from_utf8_lossy(&sub)),
-        _ => "ERR Invalid or out of range slot".into(),
-    })
+    let of_slot = match args.len() {
+        3 => count_of_slot(args.get(2)),
+        _ => keys_of_slot(args.get(2), args.get(3)),
+    };
+    of_slot.map_or_else(Parsed::Refused, Parsed::Work)
+}
+
+/// `CLUSTER COUNTKEYSINSLOT slot`
+fn count_of_slot(slot: &[u8]) -> Result<Work, Refusal> {
+    let bucket = bucket(integer(slot)?).ok_or("ERR Invalid slot")?;
+    Ok(Work::Slot { bucket, keys_max: None })
+}
+
+/// `CLUSTER GETKEYSINSLOT slot count`
+fn keys_of_slot(slot: &[u8], count: &[u8]) -> Result<Work, Refusal> {
+    let (slot, count) = (integer(slot)?, integer(count)?);
+    match (bucket(slot), u64::try_from(count)) {
+        (Some(bucket), Ok(count)) => Ok(Work::Slot { bucket, keys_max: Some(count) }),
+        _ => Err("ERR Invalid slot or number of keys".into()),
+    }
+}
+
+fn integer(text: &[u8]) -> Result<i64, Refusal> {
+    parse_i64(text).ok_or(Refusal::Borrowed("ERR value is not an integer or out of range"))
+}
+
+fn bucket(slot: i64) -> Option<Bucket> {
+    u16::try_from(slot).ok().filter(|slot| *slot < BUCKET_COUNT).map(Bucket::new)
 }
 
 /// One address: a core, or a node whose cores have no port of their own.

@@ -3,6 +3,7 @@
 use super::tests::{Toy, connect, server};
 use super::*;
 use crate::binary::{TopologyGroup, TopologyNode};
+use synod_types::operand::{SCAN_END, put_scan_key, set_scan_next, start_scan_page};
 use synod_types::{Bucket, ClusterId, NodeId, Op, Reply, Then};
 
 fn node(id: u16, cores: u16, core_port_base: u16) -> TopologyNode {
@@ -123,8 +124,6 @@ fn what_needs_no_topology_is_answered_at_once() {
         ("CLUSTER KEYSLOT", "-ERR wrong number of arguments for 'cluster|keyslot' command|"),
         ("CLUSTER SLOTS x", "-ERR wrong number of arguments for 'cluster|slots' command|"),
         ("CLUSTER MEET a 1", "-ERR unknown subcommand 'MEET'. Try CLUSTER HELP.|"),
-        ("CLUSTER COUNTKEYSINSLOT 16384", "-ERR Invalid or out of range slot|"),
-        ("CLUSTER COUNTKEYSINSLOT 1", "-ERR CLUSTER countkeysinslot is not supported|"),
         ("READONLY\nREADWRITE\nASKING", "+OK|+OK|+OK|"),
     ] {
         assert_eq!(said(&mut member(1, 0), &three(), line), want, "{line}");
@@ -147,6 +146,85 @@ fn redirected(lines: &str) -> String {
 }
 
 #[test]
+fn the_keys_of_a_slot_are_counted_and_named() {
+    // {a} and {b} lie in slots 15495 and 3300.
+    let keys = "MSET {a}1 x {b}1 x {a}2 x {a}3 x\n";
+    for (lines, want) in [
+        ("CLUSTER COUNTKEYSINSLOT 15495", ":3|"),
+        ("CLUSTER COUNTKEYSINSLOT 3300", ":1|"),
+        ("CLUSTER COUNTKEYSINSLOT 3301", ":0|"),
+        ("CLUSTER GETKEYSINSLOT 15495 2", "*2|$4|{a}1|$4|{a}2|"),
+        ("CLUSTER GETKEYSINSLOT 15495 9223372036854775807", "*3|$4|{a}1|$4|{a}2|$4|{a}3|"),
+        ("CLUSTER GETKEYSINSLOT 15495 0", "*0|"),
+        ("CLUSTER GETKEYSINSLOT 0 5", "*0|"),
+        // What was sent after it is answered after it.
+        ("cluster countkeysinslot 15495\nDEL {a}1\ncluster countkeysinslot 15495", ":3|:1|:2|"),
+        ("CLUSTER COUNTKEYSINSLOT 16384", "-ERR Invalid slot|"),
+        ("CLUSTER COUNTKEYSINSLOT -1", "-ERR Invalid slot|"),
+        ("CLUSTER COUNTKEYSINSLOT x", "-ERR value is not an integer or out of range|"),
+        ("CLUSTER COUNTKEYSINSLOT", "-ERR wrong number of arguments for 'cluster|countkeysinslot' command|"),
+        ("CLUSTER GETKEYSINSLOT 16384 1", "-ERR Invalid slot or number of keys|"),
+        ("CLUSTER GETKEYSINSLOT 1 -1", "-ERR Invalid slot or number of keys|"),
+        ("CLUSTER GETKEYSINSLOT 1 x", "-ERR value is not an integer or out of range|"),
+        ("CLUSTER GETKEYSINSLOT 1", "-ERR wrong number of arguments for 'cluster|getkeysinslot' command|"),
+    ] {
+        assert_eq!(
+            said(&mut member(1, 0), &three(), &format!("{keys}{lines}")),
+            format!("+OK|{want}"),
+            "{lines}"
+        );
+    }
+}
+
+/// A page of a scan with these keys.
+fn page(next: u64, keys: &[&str]) -> Vec<u8> {
+    let mut page = Vec::new();
+    start_scan_page(&mut page);
+    keys.iter().for_each(|key| put_scan_key(&mut page, key.as_bytes()));
+    set_scan_next(&mut page, next);
+    page
+}
+
+/// What a question about slot 15495 (of `{a}`) is answered when the leader of its group changes between two pages.
+fn with_pages(question: &str, pages: &[Vec<u8>]) -> String {
+    let mut server = server();
+    server.limits.out_bytes_hard = 200;
+    let mut connection = connect(server);
+    connection.received(format!("{question}\r\n").as_bytes());
+    let mut pages = pages.iter();
+    let mut position = 0;
+    while let Some(ask) = connection.next() {
+        let Ask::Command { tag, group: Some(group), command, .. } = ask else { panic!("{ask:?}") };
+        assert_eq!(group, GroupId::new(4), "the last of four groups holds the slot");
+        let Op::Scan { position: from, .. } = command.op else { panic!("{:?}", command.op) };
+        assert_eq!(from, position, "it goes on where the page before ended");
+        let page = pages.next().expect("no more than these pages are asked for");
+        position = u64::from_le_bytes(*page.first_chunk().expect("a position"));
+        connection.reply(tag, Reply::Value { value: page, version: synod_types::Version::default() });
+    }
+    assert_eq!(pages.len(), 0, "all pages are asked for");
+    String::from_utf8(core::mem::take(connection.out())).expect("ASCII").replace("\r\n", "|")
+}
+
+#[test]
+fn a_slot_looked_through_under_two_leaders_shows_no_key_twice() {
+    let pages = [
+        page(1 << 32 | 2, &["{a}1", "{b}1", "{a}2"]),
+        page(2 << 32 | 2, &["{a}2", "{a}1"]), // another replica's numbers: from the start
+        page(SCAN_END, &["{b}1", "{a}3"]),
+    ];
+    assert_eq!(with_pages("CLUSTER COUNTKEYSINSLOT 15495", &pages), ":3|");
+    let all = with_pages("CLUSTER GETKEYSINSLOT 15495 10", &pages);
+    assert_eq!(all, "*3|$4|{a}1|$4|{a}2|$4|{a}3|");
+    let enough = with_pages("CLUSTER GETKEYSINSLOT 15495 2", &pages[..1]);
+    assert_eq!(enough, "*2|$4|{a}1|$4|{a}2|");
+    let many: Vec<String> = (0..40).map(|number| format!("{{a}}{number}")).collect();
+    let many = [page(SCAN_END, &many.iter().map(String::as_str).collect::<Vec<_>>())];
+    let refused = with_pages("CLUSTER COUNTKEYSINSLOT 15495", &many);
+    assert_eq!(refused, "-ERR the slot holds more keys than fit into 200 bytes|");
+}
+
+#[test]
 fn moved_keeps_its_turn_and_spares_asking_and_readonly() {
     for (lines, want) in [
         ("EXISTS k", "-MOVED 5 10.0.0.3:6381|"),
@@ -158,6 +236,16 @@ fn moved_keeps_its_turn_and_spares_asking_and_readonly() {
         ("READONLY\nRESET\nEXISTS k", "+OK|+RESET|-MOVED 5 10.0.0.3:6381|"),
         // Parts are forwarded: a command on many keys has no one place to go to.
         ("EXISTS a b", ":2|"),
+        // Operands put together here, a second key, a value that is derived: all go where their key is led.
+        ("SET k v IFEQ w", "-MOVED 5 10.0.0.3:6381|"),
+        ("DELEX k IFEQ w\nPING", "-MOVED 5 10.0.0.3:6381|+PONG|"),
+        ("RENAME {a}1 {a}2\nMSETNX {a}1 x {a}2 y", "-MOVED 5 10.0.0.3:6381|-MOVED 5 10.0.0.3:6381|"),
+        ("RENAME a b", "-CROSSSLOT Keys in request don't hash to the same slot|"),
+        ("ASKING\nCOPY {a}1 {a}2\nCOPY {a}1 {a}2", "+OK|:1|-MOVED 5 10.0.0.3:6381|"),
+        ("READONLY\nSET k v IFEQ w", "+OK|-MOVED 5 10.0.0.3:6381|"),
+        ("APPEND k v\nINCRBYFLOAT k 1\nPING", "-MOVED 5 10.0.0.3:6381|-MOVED 5 10.0.0.3:6381|+PONG|"),
+        // No key, no place to go to.
+        ("DBSIZE", ":4|"),
     ] {
         assert_eq!(redirected(lines), want, "{lines}");
     }

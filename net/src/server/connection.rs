@@ -118,7 +118,7 @@ impl Connection {
 
     /// Answers an `Ask::Command` with where its key is served, if the client may be told so: `-MOVED`. False where it may not
     /// be, and the command is to be executed all the same: the binary protocol knows no such answer, parts of a command on
-    /// many keys do not move, and ASKING and READONLY ask for it.
+    /// many keys and commands without a key do not move, and ASKING and READONLY ask for it.
     pub fn redirect(&mut self, tag: Tag, bucket: Bucket, host: &str, port: u16) -> bool {
         match &mut self.face {
             Face::Undecided | Face::Http | Face::Binary(_) => false,

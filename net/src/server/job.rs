@@ -1,5 +1,6 @@
-//! Commands that take several asks, one after the other: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHALL over the groups; APPEND,
-//! SETRANGE and INCRBYFLOAT as a read and a write that is done only if nothing came between.
+//! Commands that take several asks, one after the other: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHALL over the groups; CLUSTER
+//! COUNTKEYSINSLOT and GETKEYSINSLOT through one group; APPEND, SETRANGE and INCRBYFLOAT as a read and a write that is done
+//! only if nothing came between.
 //!
 //! While a job runs the connection parses nothing more, so what was sent after it is executed after it.
 
@@ -9,12 +10,17 @@ use crate::resp::derive::{Derive, Derived};
 use crate::resp::glob;
 use crate::resp::plan::Work;
 use crate::resp::reply::Writer;
+use std::collections::HashSet;
 use synod_types::operand::{SCAN_END, put_compared, scan_page, version_bytes};
-use synod_types::{Command, Compare, Condition, ErrorKind, Expiry, GroupId, Op, Reply, Shared, Version};
+use synod_types::{
+    Bucket, Command, Compare, Condition, ErrorKind, Expiry, GroupId, Op, Reply, Shared, Version, bucket_of,
+    group_of,
+};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// How often a derived value is made anew when others write the key in between.
 const DERIVE_TRIES_MAX: u32 = 128;
-/// Keys that KEYS asks for at a time.
+/// Keys that KEYS, and looking through a slot, ask for at a time.
 const KEYS_PAGE: u32 = 1024;
 /// Groups that one SCAN looks into.
 const SCAN_GROUPS_MAX: u16 = 16;
@@ -69,6 +75,14 @@ enum Kind {
     Flush {
         group: u16,
     },
+    Slot {
+        bucket: Bucket,
+        position: u64,
+        keys_max: Option<u64>,
+        keys: Gathered,
+        /// Digests of the keys found: a scan that a new leader begins anew shows keys twice.
+        seen: HashSet<u64>,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +130,9 @@ impl Job {
             }
             Work::Count => Kind::Count { group: 1, sum: 0 },
             Work::Flush => Kind::Flush { group: 1 },
+            Work::Slot { bucket, keys_max } => {
+                Kind::Slot { bucket, position: 0, keys_max, keys: Gathered::default(), seen: HashSet::new() }
+            }
         };
         Self { tag, asked: false, group_count: count, bytes_max, kind }
     }
@@ -124,6 +141,7 @@ impl Job {
     pub(super) fn held_bytes(&self) -> usize {
         match &self.kind {
             Kind::Scan { keys, .. } | Kind::Keys { keys, .. } => keys.bytes,
+            Kind::Slot { keys, seen, .. } => slot_bytes(keys, seen),
             Kind::Derive { write: Some((op, _)), .. } => 2 * op.operand().map_or(0, Shared::len),
             _ => 0,
         }
@@ -150,6 +168,11 @@ impl Job {
             Kind::RandomKey { group, draw, .. } => of_group(*group, Op::RandomKey { draw: *draw }),
             Kind::Count { group, .. } => of_group(*group, Op::CountKeys),
             Kind::Flush { group } => of_group(*group, Op::Flush),
+            Kind::Slot { keys_max: Some(0), .. } => Err(Answer::Keys(Vec::new())),
+            Kind::Slot { bucket, position, .. } => of_group(
+                group_of(*bucket, self.group_count).get(),
+                Op::Scan { position: *position, count: KEYS_PAGE },
+            ),
         }
     }
 
@@ -164,7 +187,9 @@ impl Job {
         }
         match (&mut self.kind, reply) {
             (Kind::Derive { how, tries, write, .. }, reply) => take_derive(how, tries, write, reply),
-            (Kind::Scan { .. } | Kind::Keys { .. }, Reply::Value { value, .. }) => self.take_page(value),
+            (Kind::Scan { .. } | Kind::Keys { .. } | Kind::Slot { .. }, Reply::Value { value, .. }) => {
+                self.take_page(value)
+            }
             (Kind::RandomKey { .. }, Reply::Value { value, .. }) => Some(Answer::Bulk(value.to_vec())),
             (Kind::RandomKey { group, left, .. }, Reply::Nil) => {
                 *left -= 1;
@@ -220,9 +245,34 @@ impl Job {
                 let cursor = if over { 0 } else { u64::from(*group - 1) << POSITION_BITS | *position };
                 Some(Answer::Page { cursor, keys: std::mem::take(&mut keys.keys) })
             }
+            Kind::Slot { bucket, position, keys_max, keys, seen } => {
+                let wanted = keys_max.unwrap_or(u64::MAX);
+                for key in found.filter(|key| bucket_of(key) == *bucket) {
+                    if (seen.len() as u64) < wanted && seen.insert(xxh3_64(key)) && keys_max.is_some() {
+                        keys.gather(core::iter::once(key));
+                    }
+                }
+                if slot_bytes(keys, seen) > self.bytes_max {
+                    return Some(Answer::Error(format!(
+                        "ERR the slot holds more keys than fit into {} bytes",
+                        self.bytes_max
+                    )));
+                }
+                *position = next;
+                let found = seen.len() as u64;
+                (next == SCAN_END || found >= wanted).then(|| match keys_max {
+                    Some(_) => Answer::Keys(std::mem::take(&mut keys.keys)),
+                    None => Answer::Int(i64::try_from(found).unwrap_or(i64::MAX)),
+                })
+            }
             _ => Some(Answer::Failed(ErrorKind::Unknown)),
         }
     }
+}
+
+/// Bytes held while a slot is looked through.
+fn slot_bytes(keys: &Gathered, seen: &HashSet<u64>) -> usize {
+    keys.bytes + 2 * size_of::<u64>() * seen.len()
 }
 
 fn take_derive(

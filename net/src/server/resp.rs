@@ -5,7 +5,7 @@ use super::job::Job;
 use super::slots::{PARTS_MAX, Slots};
 use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
 use crate::resp::parser::{Args, Caps, Parser, Step};
-use crate::resp::plan::{self, Many, Plan, part_op};
+use crate::resp::plan::{self, Many, Plan, Work, part_op};
 use crate::resp::reply::{Proto, Writer};
 use crate::resp::spec::{self, Spec, Verb};
 use std::ops::Range;
@@ -194,7 +194,12 @@ impl RespFace {
         host: &str,
         port: u16,
     ) -> bool {
-        self.session.slots.redirect(out, tag, bucket, host, port)
+        let taken = self.session.slots.redirect(out, tag, bucket, host, port);
+        // What a job does to a key it does in its last step: up to then nothing has happened.
+        if taken && self.session.job.as_ref().is_some_and(|job| job.tag == tag) {
+            self.session.job = None;
+        }
+        taken
     }
 
     pub(super) fn answer(
@@ -291,7 +296,7 @@ impl Session {
         match plan::plan(spec, args) {
             Some(Ok(Plan::One { key, op, shape })) => {
                 let tag = self.slots.open_one(self.proto, spec.name, shape);
-                if !asking && (!self.read_only || op.is_write()) {
+                if self.may_redirect(asking, op.is_write()) {
                     self.slots.let_redirect(tag);
                 }
                 let command = own(&Command::plain(key, op), input, &mut self.lent);
@@ -307,17 +312,19 @@ impl Session {
                     return None;
                 }
                 let tag = self.slots.open_one(self.proto, spec.name, shape);
+                if self.may_redirect(asking, op.is_write()) {
+                    self.slots.let_redirect(tag);
+                }
                 let command =
                     own(&Command::plain(key, op.as_ref().map(Vec::as_slice)), input, &mut self.lent);
                 Some(Ask::Command { tag, group: None, consistency: Consistency::default(), command })
             }
             Some(Ok(Plan::Job(work))) => {
-                let tag = self.slots.open_job(self.proto, spec.name);
-                self.jobs += 1;
-                let draw = scatter(config.id.rotate_left(32) ^ self.jobs);
-                let bytes_max = config.server.limits.out_bytes_hard;
-                self.job =
-                    Some(Box::new(Job::new(tag, work, config.server.info.group_count, bytes_max, draw)));
+                let has_key = matches!(work, Work::Derive { .. });
+                let tag = self.begin_job(config, spec, work);
+                if has_key && self.may_redirect(asking, true) {
+                    self.slots.let_redirect(tag);
+                }
                 None
             }
             Some(Err(error)) => {
@@ -336,6 +343,22 @@ impl Session {
     pub(super) fn forget_redirects(&mut self) {
         self.asking = false;
         self.read_only = false;
+    }
+
+    /// From here on nothing is parsed until the job is done.
+    fn begin_job(&mut self, config: &ConnectionConfig, spec: &'static Spec, work: Work) -> Tag {
+        assert!(self.job.is_none(), "one job at a time");
+        let tag = self.slots.open_job(self.proto, spec.name);
+        self.jobs += 1;
+        let draw = scatter(config.id.rotate_left(32) ^ self.jobs);
+        let bytes_max = config.server.limits.out_bytes_hard;
+        self.job = Some(Box::new(Job::new(tag, work, config.server.info.group_count, bytes_max, draw)));
+        tag
+    }
+
+    /// Whether the client of a command on a key may be sent to the key's leader instead of being served.
+    fn may_redirect(&self, asking: bool, is_write: bool) -> bool {
+        !asking && (!self.read_only || is_write)
     }
 
     fn open_parts(&mut self, spec: &'static Spec, many: Many, args: &Args<'_>) {
@@ -378,6 +401,7 @@ impl Session {
             Verb::Cluster => match cluster::parse(config, args) {
                 Parsed::Ask(query) => return Some(LocalQuery::Cluster(query)),
                 Parsed::KeySlot(slot) => self.write(out, |writer| writer.int(i64::from(slot))),
+                Parsed::Work(work) => drop(self.begin_job(config, spec, work)),
                 Parsed::Refused(error) => self.write(out, |writer| writer.error(&error)),
                 Parsed::Unknown => self.unknown_subcommand(out, "CLUSTER", args),
             },

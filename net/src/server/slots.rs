@@ -112,7 +112,7 @@ impl Slots {
     pub(super) fn open_one(&mut self, proto: Proto, name: &'static str, shape: Shape) -> Tag {
         self.push(proto, name, State::One(shape))
     }
-    /// Lets the reply to the one command `tag` be a redirection.
+    /// Lets the reply to the one command, or to the job, `tag` be a redirection.
     pub(super) fn let_redirect(&mut self, tag: Tag) {
         if let Some(index) = self.index_of(tag) {
             self.queue[index].may_redirect = true;
@@ -129,7 +129,8 @@ impl Slots {
     ) -> bool {
         let Some(index) = self.index_of(tag) else { return false };
         let slot = &self.queue[index];
-        let (true, State::One(_), Some(open)) = (slot.may_redirect, &slot.state, self.open.checked_sub(1))
+        let (true, State::One(_) | State::Job, Some(open)) =
+            (slot.may_redirect, &slot.state, self.open.checked_sub(1))
         else {
             return false;
         };

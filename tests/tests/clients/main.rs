@@ -9,9 +9,14 @@
 #[allow(dead_code)]
 #[path = "../e2e/cluster.rs"]
 mod cluster;
+mod curl;
 mod install;
 mod ioredis;
+mod redis_benchmark;
+mod redis_cli;
 mod redis_py;
 mod redis_rs;
+mod relay;
 mod run;
 mod tools;
+mod worker;

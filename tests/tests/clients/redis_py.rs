@@ -2,9 +2,11 @@
 
 use crate::cluster::Nodes;
 use crate::install;
-use crate::run::{Script, survive_a_killed_leader, targets};
+use crate::run::{Script, busiest, finish, survive_a_killed_leader, targets, through_a_failover, wait_more};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
+use synod_net::client::Client;
 
 fn start(python: &Path, mode: &str, targets: &[String]) -> Script {
     let mut command = Command::new(python);
@@ -47,5 +49,63 @@ fn its_lock_keeps_its_promises_without_a_script_engine() {
             "{mode}: {text}{}",
             String::from_utf8_lossy(&output.stderr)
         );
+    }
+}
+
+/// Scripts about the Lock, one with a plain and one with a cluster client.
+fn start_locks(python: &Path, script: &str, targets: &[String]) -> Vec<Script> {
+    let start = |mode| {
+        let mut command = Command::new(python);
+        Script::start(mode, command.arg(install::script(script)).args([mode, mode]).args(targets))
+    };
+    ["plain", "cluster"].map(start).into()
+}
+
+#[test]
+fn its_lock_excludes_while_a_leader_is_killed() {
+    let Some(python) = install::redis_py() else { return };
+    let mut nodes = Nodes::start("redis-py-lock-killed");
+    let targets = targets(&mut nodes);
+    let mut scripts = start_locks(&python, "redis_py_lock_killed.py", &targets);
+    through_a_failover(&mut nodes, busiest, |what| wait_more(&scripts, 30, what));
+    let mut client = Client::connect(&nodes.targets()).expect("connects");
+    for script in &mut scripts {
+        let account = finish(script);
+        let counter = client.get(format!("{}:counter", script.name()).as_bytes()).expect("a read");
+        let counter: u64 =
+            String::from_utf8(counter.expect("written")).expect("text").parse().expect("a number");
+        let last = account.acked.last().copied().unwrap_or_default();
+        // Whoever took a lock settled what it wrote; only a lock that ran out leaves a number that nobody was told.
+        let lapsed = account
+            .errors
+            .iter()
+            .filter(|(error, _)| error.contains("timed out before"))
+            .map(|(_, count)| *count);
+        let lapsed: u64 = lapsed.sum();
+        assert!(counter >= last, "{}: acknowledged at {last}, found at {counter}", script.name());
+        assert!(
+            counter <= account.acked.len() as u64 + lapsed,
+            "{}: {counter} of {}",
+            script.name(),
+            account.acked.len()
+        );
+    }
+}
+
+#[test]
+fn its_lock_outlives_the_node_of_its_holder() {
+    let Some(python) = install::redis_py() else { return };
+    let mut nodes = Nodes::start("redis-py-lock-holder");
+    let victim = busiest(&mut nodes);
+    let targets = targets(&mut nodes);
+    let mut scripts = start_locks(&python, "redis_py_lock_holder.py", &targets);
+    for script in &scripts {
+        script
+            .wait_until(Duration::from_secs(60), "a lock that is held", |account| !account.acked.is_empty());
+    }
+    nodes.get().kill(victim).expect("killed");
+    for script in &mut scripts {
+        let errors = finish(script).errors;
+        assert!(script.name() != "plain" || !errors.is_empty(), "its node is dead: {errors:?}");
     }
 }

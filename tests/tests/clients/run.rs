@@ -7,13 +7,47 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use synod_net::client::Client;
 
 /// How long a script may take for the next acknowledged writes, a failover and its own back-off included.
 const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to read everything back.
 const END_LIMIT: Duration = Duration::from_secs(120);
+/// What an error a client sees may say, in lower case: the server's own words for "not now" and "perhaps", and what becomes of
+/// a connection whose other end is gone.
+const KNOWN: [&str; 27] = [
+    // The server's.
+    "unknown the outcome is not known",
+    "\"unknown\": the outcome is not known", // as redis-rs quotes it
+    "http 504 unknown:",
+    "http 503 no_leader:",
+    "http 503 busy:",
+    "clusterdown",
+    "busy too much is waiting",
+    "tryagain",
+    // The connection's.
+    "refused",
+    "couldn't connect to server",
+    "connect call failed", // asyncio
+    "connection reset",
+    "broken pipe",
+    "connection is closed",
+    "connection closed",
+    "closed the connection",
+    "closed by server",
+    "empty reply from server",
+    "unexpected end of file",
+    "timed out",
+    "timeout",
+    // The client's, when it found nobody to ask.
+    "redis cluster cannot be connected",
+    "failed to fetch cluster configuration",
+    "failed to update cluster slots configuration: could not find node", // which led nothing when it looked
+    "could not fetch server config",
+    "could not fetch node config",
+    "failed to refresh slots cache",
+];
 /// What an error a client sees must not be: any of these means that it was not understood or answered wrongly.
 const SHAMES: [&str; 7] = [
     "unknown command",
@@ -25,11 +59,32 @@ const SHAMES: [&str; 7] = [
     "not available",
 ];
 
+/// How long something may take, counted in looks at it and not by the clock: while this process and the nodes are suspended, or
+/// starved together, it does not run out.
+pub struct Patience(u32);
+
+impl Patience {
+    const LOOK: Duration = Duration::from_millis(20);
+
+    /// So much of it.
+    pub fn of(limit: Duration) -> Self {
+        Self((limit.as_millis() / Self::LOOK.as_millis()) as u32) // minutes
+    }
+    /// Waits until the next look; false when there was none left.
+    pub fn wait(&mut self) -> bool {
+        std::thread::sleep(Self::LOOK);
+        self.0 = self.0.saturating_sub(1);
+        self.0 > 0
+    }
+}
+
 /// What a script has said so far.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     /// Numbers of acknowledged writes.
     pub acked: BTreeSet<u64>,
+    /// Numbers acknowledged more than once: no writer does that, and no two workers that take turns by a lock.
+    pub twice: Vec<u64>,
     /// What it read back, by number.
     pub read: BTreeMap<u64, Option<String>>,
     /// Reads that did not see a write acknowledged before.
@@ -47,7 +102,9 @@ impl Account {
             return;
         };
         if let Some(number) = said["ack"].as_u64() {
-            assert!(self.acked.insert(number), "acknowledged twice: {number}");
+            if !self.acked.insert(number) {
+                self.twice.push(number);
+            }
         } else if let Some(number) = said["read"].as_u64() {
             self.read.insert(number, said["value"].as_str().map(str::to_owned));
         } else if let Some(number) = said["stale"].as_u64() {
@@ -58,6 +115,14 @@ impl Account {
             self.done = true;
         }
     }
+}
+
+/// Wants `error`, which `who` saw while nodes came and went, to be one of those that are to be expected then.
+pub fn expect_known(who: &str, error: &str) {
+    let lower = error.to_lowercase();
+    assert!(KNOWN.iter().any(|known| lower.contains(known)), "{who}: an error of no known kind: {error:?}");
+    let shame = SHAMES.iter().find(|shame| lower.contains(&shame.to_lowercase()));
+    assert!(shame.is_none(), "{who}: {error:?}");
 }
 
 /// What the script writes under `number`.
@@ -104,6 +169,11 @@ impl Script {
         Self { name: name.to_owned(), place: Place::Thread(flag), account }
     }
 
+    /// The prefix of its keys.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     fn stop(&mut self) {
         match &mut self.place {
             Place::Process(child) => {
@@ -118,19 +188,19 @@ impl Script {
         self.account.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn wait_until(&self, limit: Duration, what: &str, reached: impl Fn(&Account) -> bool) {
-        let until = Instant::now() + limit;
+    /// Waits until `reached` holds of what it has said.
+    pub fn wait_until(&self, limit: Duration, what: &str, reached: impl Fn(&Account) -> bool) {
+        let mut patience = Patience::of(limit);
         while !reached(&self.account()) {
             let account = self.account();
             assert!(
-                Instant::now() < until,
+                patience.wait(),
                 "{}: {what} not within {limit:?}: {} writes, {} read back, errors {:?}",
                 self.name,
                 account.acked.len(),
                 account.read.len(),
                 account.errors
             );
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
@@ -147,49 +217,77 @@ impl Drop for Script {
     }
 }
 
-/// The node that leads the most groups.
-fn busiest(nodes: &mut Nodes) -> usize {
-    let mut client = Client::connect(&nodes.targets()).expect("connects");
-    let mut led = |index: usize| {
-        let status = client.status_of(nodes.node(index)).expect("the node answers");
-        status.groups.iter().filter(|group| group.serving).count()
-    };
-    (0..3).max_by_key(|&index| led(index)).expect("three nodes")
+/// The groups that a node leads.
+fn led(client: &mut Client, nodes: &mut Nodes, index: usize) -> usize {
+    let status = client.status_of(nodes.node(index)).expect("the node answers");
+    status.groups.iter().filter(|group| group.serving).count()
 }
 
-/// `host:port` of every node, the one that will be killed first: a client that knows one node at a time is connected to it.
-pub fn targets(nodes: &mut Nodes) -> Vec<String> {
+/// The node that leads the most groups.
+pub fn busiest(nodes: &mut Nodes) -> usize {
+    let mut client = Client::connect(&nodes.targets()).expect("connects");
+    (0..3).max_by_key(|&index| led(&mut client, nodes, index)).expect("three nodes")
+}
+
+/// `host:port` of every node, `first` before the others.
+pub fn targets_from(nodes: &mut Nodes, first: usize) -> Vec<String> {
     let mut targets = nodes.targets();
-    targets.rotate_left(busiest(nodes));
+    targets.rotate_left(first);
     targets
+}
+
+/// `host:port` of every node, the one that leads most first: a client that knows one node at a time is connected to it.
+pub fn targets(nodes: &mut Nodes) -> Vec<String> {
+    let first = busiest(nodes);
+    targets_from(nodes, first)
+}
+
+/// Has a leader killed and brought back; `go_on` is called in each phase and returns once there was work done in it.
+pub fn through_a_failover(
+    nodes: &mut Nodes,
+    victim: impl FnOnce(&mut Nodes) -> usize,
+    mut go_on: impl FnMut(&str),
+) {
+    go_on("at all");
+    let victim = victim(nodes);
+    let mut client = Client::connect(&nodes.targets()).expect("connects");
+    assert!(led(&mut client, nodes, victim) > 0, "no leader is killed with node {victim}");
+    nodes.get().kill(victim).expect("killed");
+    go_on("after a leader was killed");
+    nodes.get().restart(victim).expect("restarted");
+    nodes.get().wait_node_ready(victim, Duration::from_secs(120)).expect("serves again");
+    go_on("after it came back");
+}
+
+/// Waits until each script has so many more acknowledged writes.
+pub fn wait_more(scripts: &[Script], count: usize, when: &str) {
+    let before: Vec<usize> = scripts.iter().map(|script| script.account().acked.len()).collect();
+    for (script, before) in scripts.iter().zip(before) {
+        script.wait_until(PROGRESS_LIMIT, &format!("writes {when}"), |account| {
+            account.acked.len() >= before + count
+        });
+    }
+}
+
+/// Stops the script and waits for its end. It must have seen no stale read and no error of an unknown kind.
+pub fn finish(script: &mut Script) -> Account {
+    script.stop();
+    script.wait_until(END_LIMIT, "an end", |account| account.done);
+    let account = script.account();
+    eprintln!("{}: {} writes, errors {:?}", script.name, account.acked.len(), account.errors);
+    assert!(account.stale.is_empty(), "{}: stale reads of {:?}", script.name, account.stale);
+    assert!(account.twice.is_empty(), "{}: acknowledged twice: {:?}", script.name, account.twice);
+    account.errors.keys().for_each(|error| expect_known(&script.name, error));
+    account
 }
 
 /// Kills the node that leads the most groups under the scripts, brings it back, and checks what they say. Every script must
 /// have written on in each phase.
 pub fn survive_a_killed_leader(nodes: &mut Nodes, mut scripts: Vec<Script>) {
-    let more = |scripts: &[Script], what: &str| {
-        let before: Vec<usize> = scripts.iter().map(|script| script.account().acked.len()).collect();
-        for (script, before) in scripts.iter().zip(before) {
-            script.wait_until(PROGRESS_LIMIT, what, |account| account.acked.len() >= before + 150);
-        }
-    };
-    more(&scripts, "writes at all");
-    let victim = busiest(nodes);
-    nodes.get().kill(victim).expect("killed");
-    more(&scripts, "writes after a leader was killed");
-    nodes.get().restart(victim).expect("restarted");
-    nodes.get().wait_node_ready(victim, Duration::from_secs(30)).expect("serves again");
-    more(&scripts, "writes after it came back");
+    through_a_failover(nodes, busiest, |what| wait_more(&scripts, 150, what));
     let mut client = Client::connect(&nodes.targets()).expect("connects");
     for script in &mut scripts {
-        script.stop();
-        script.wait_until(END_LIMIT, "an end", |account| account.done);
-        let account = script.account();
-        eprintln!("{}: {} writes, errors {:?}", script.name, account.acked.len(), account.errors);
-        assert!(account.stale.is_empty(), "{}: stale reads of {:?}", script.name, account.stale);
-        for error in account.errors.keys() {
-            assert!(!SHAMES.iter().any(|shame| error.contains(shame)), "{}: {error}", script.name);
-        }
+        let account = finish(script);
         for number in &account.acked {
             let want = value_of(*number);
             let read = account.read.get(number);

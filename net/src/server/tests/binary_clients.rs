@@ -1,0 +1,94 @@
+//! The binary protocol on the same port.
+
+use super::*;
+
+fn responses(sent: &[u8]) -> Vec<binary::Response> {
+    let mut decoder = binary::ResponseDecoder::new();
+    decoder.feed(sent);
+    let mut all = Vec::new();
+    while let Some(response) = decoder.next().expect("sound") {
+        all.push(response);
+    }
+    all
+}
+
+#[test]
+fn binary_requests_become_asks_and_replies_come_in_any_order() {
+    let mut bytes = binary::PREAMBLE.to_vec();
+    let mut command = Command::plain(b"key".to_vec(), binary::tests::set(b"value"));
+    command.namespace = Namespace::new(2);
+    command.stamp = SessionStamp { session: SessionId::new(5), sequence: 2, lowest_open: 1 };
+    binary::encode_request(&mut bytes, 11, Consistency::Linearizable, &command);
+    let read = Command::plain(b"key".to_vec(), Op::Get);
+    binary::encode_request(&mut bytes, 12, Consistency::Quorum, &read);
+    binary::encode_open_session(&mut bytes, 13, GroupId::new(4));
+    binary::encode_open_session(&mut bytes, 14, GroupId::new(5));
+    binary::encode_open_session(&mut bytes, 15, GroupId::SYSTEM);
+    binary::encode_topology(&mut bytes, 16);
+    binary::encode_ping(&mut bytes, 17);
+    let mut connection = connect(server());
+    connection.received(&bytes);
+    let asks: Vec<Ask> = core::iter::from_fn(|| connection.next()).collect();
+    assert_eq!(asks.len(), 4);
+    assert_eq!(
+        responses(&core::mem::take(connection.out())).iter().map(|r| r.id).collect::<Vec<_>>(),
+        [14, 15, 17]
+    );
+    let Ask::Command { tag: tag_set, group: None, command: got, .. } = &asks[0] else { panic!("{asks:?}") };
+    assert_eq!(got.clone().map(|bytes| bytes.as_ref().to_vec()), command);
+    let Ask::Command { tag: tag_get, consistency: Consistency::Quorum, .. } = asks[1] else {
+        panic!("{asks:?}")
+    };
+    let Ask::Command { tag: tag_open, group: Some(group), .. } = asks[2] else { panic!("{asks:?}") };
+    assert_eq!(group, GroupId::new(4));
+    let Ask::Local { tag: tag_topology, query: LocalQuery::Topology } = asks[3] else { panic!("{asks:?}") };
+    let version = Version { slot: Slot::new(9), position: 1 };
+    connection.answer(tag_topology, LocalAnswer::Topology(topology()));
+    connection.reply(tag_get, Reply::Value { value: b"value", version });
+    connection.reply(tag_open, Reply::Session(SessionId::new(77)));
+    connection.reply(*tag_set, Reply::Error(ErrorKind::NoLeader));
+    let got: Vec<_> = responses(connection.out()).into_iter().map(|r| (r.id, r.body)).collect();
+    let want = [
+        (16, binary::ResponseBody::Topology(topology())),
+        (12, binary::ResponseBody::Reply(Reply::Value { value: b"value".to_vec(), version })),
+        (13, binary::ResponseBody::Reply(Reply::Session(SessionId::new(77)))),
+        (11, binary::ResponseBody::Reply(Reply::Error(ErrorKind::NoLeader))),
+    ];
+    assert_eq!(got, want);
+}
+
+#[test]
+fn binary_nonsense_gets_a_failure_and_the_end() {
+    let mut connection = connect(server());
+    connection.received(&[&binary::PREAMBLE[..], &[9, 0, 0, 0]].concat());
+    assert_eq!(connection.next(), Some(Ask::Close));
+    let answers = responses(connection.out());
+    assert_eq!(answers[0].body, binary::ResponseBody::Failed(binary::Failure::Protocol));
+    let mut newer = connect(server());
+    let mut preamble = binary::PREAMBLE;
+    preamble[6] = 2;
+    newer.received(&preamble);
+    assert_eq!(newer.next(), Some(Ask::Close));
+    assert_eq!(responses(newer.out())[0].body, binary::ResponseBody::Failed(binary::Failure::Version));
+}
+
+#[test]
+fn binary_clients_need_the_password_too() {
+    let mut connection = connect(ServerConfig { password: Some(b"pw".to_vec()), ..server() });
+    let mut bytes = binary::PREAMBLE.to_vec();
+    binary::encode_status(&mut bytes, 1);
+    binary::encode_auth(&mut bytes, 2, b"pw");
+    binary::encode_status(&mut bytes, 3);
+    binary::encode_auth(&mut bytes, 4, b"wrong");
+    binary::encode_status(&mut bytes, 5);
+    let (_, sent) = converse(&mut connection, &mut Toy::default(), &bytes, core::iter::empty());
+    let got: Vec<_> = responses(&sent).into_iter().map(|r| (r.id, r.body)).collect();
+    let want = [
+        (1, binary::ResponseBody::Failed(binary::Failure::AuthRequired)),
+        (2, binary::ResponseBody::Ok),
+        (3, binary::ResponseBody::Status(status())),
+        (4, binary::ResponseBody::Failed(binary::Failure::AuthFailed)),
+    ];
+    assert_eq!(got, want);
+    assert!(connection.closing());
+}

@@ -1,0 +1,219 @@
+//! redis-benchmark, plain and `--cluster`.
+
+use crate::cluster::Nodes;
+use crate::relay::Relays;
+use crate::run::{Patience, busiest, expect_known, targets_from, through_a_failover};
+use crate::tools::{is_spread, missing, output, port};
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use synod_net::client::Client;
+use synod_types::CoreId;
+
+/// How long it may take to write on.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Acknowledged writes in each phase.
+const MORE: usize = 3000;
+
+#[test]
+fn redis_benchmark_cluster() {
+    if missing("redis-benchmark", "redis-tools") || missing("redis-cli", "redis-tools") {
+        return;
+    }
+    for (name, cores, redirect) in [("bench-proxy", 1, "proxy"), ("bench-moved", 2, "moved")] {
+        let mut nodes = Nodes::with(name, cores, &[("node.redirect", redirect)]);
+        let target = nodes.targets().remove(0);
+        if !is_spread(&target) {
+            // It calls a cluster of one master invalid.
+            eprintln!("NOT CHECKED: redis-benchmark --cluster: all groups happen to be led by one node");
+            return;
+        }
+        let text = output(
+            Command::new("redis-benchmark")
+                .args(["-p", port(&target), "--cluster", "-t", "set,get,incr", "-d", "512"])
+                .args(["-c", "24", "-P", "4", "-n", "3000", "-r", "1000", "-q"]),
+        );
+        assert!(text.contains(" master nodes"), "{text}");
+        for test in ["SET", "GET", "INCR"] {
+            assert!(text.contains(&format!("{test}: ")), "{test} did not finish: {text}");
+        }
+        assert!(!text.to_lowercase().contains("error"), "{text}");
+    }
+}
+
+/// The tool, told to go on for ever, and what it says.
+struct Bench {
+    child: Child,
+    said: Vec<JoinHandle<String>>,
+}
+
+impl Bench {
+    fn start(target: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new("redis-benchmark")
+            .args(["-p", port(target), "-t", "set,incr", "-d", "64", "-r", "200"])
+            .args(["-c", "8", "-P", "4", "-n", "2000", "-l", "-q"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("runs");
+        let out = read_all(child.stdout.take().expect("piped"));
+        let complaints = read_all(child.stderr.take().expect("piped"));
+        Self { child, said: vec![out, complaints] }
+    }
+
+    /// How it ended and its last words, if it has.
+    fn ended(&mut self) -> Option<(ExitStatus, String)> {
+        let status = self.child.try_wait().expect("it is ours")?;
+        let said: Vec<String> = self.said.drain(..).map(|said| said.join().expect("text")).collect();
+        let lines: Vec<&str> = said
+            .iter()
+            .flat_map(|said| said.split(['\r', '\n']))
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        let mut words: Vec<&str> = lines.iter().copied().filter(|line| is_complaint(line)).collect();
+        if words.is_empty() {
+            words.extend(lines.last());
+        }
+        Some((status, words.join("; ")))
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Whether it says that something failed. What it warns of (a leader moved, a master has no slots) is no failure.
+fn is_complaint(line: &str) -> bool {
+    let lower = line.to_lowercase();
+    ["error", "could not", "failed"].iter().any(|word| lower.contains(word))
+}
+
+/// A tool that is started again whenever it stops, which it does at the first error reply and at the first lost connection.
+struct Stubborn<'a> {
+    relays: &'a Relays,
+    /// Where it connects, in turn.
+    targets: Vec<String>,
+    arguments: &'a [&'a str],
+    bench: Bench,
+    /// Why it stopped, each time.
+    stops: Vec<String>,
+}
+
+impl<'a> Stubborn<'a> {
+    fn start(relays: &'a Relays, targets: Vec<String>, arguments: &'a [&'a str]) -> Self {
+        let bench = Bench::start(relays.of(&targets[0]), arguments);
+        Self { relays, targets, arguments, bench, stops: Vec::new() }
+    }
+
+    /// Waits for more acknowledged writes.
+    fn go_on(&mut self, what: &str) {
+        let (before, mut patience) = (self.relays.ledger().acked, Patience::of(LIMIT));
+        while self.relays.ledger().acked < before + MORE {
+            let acked = self.relays.ledger().acked - before;
+            assert!(
+                patience.wait(),
+                "{what}: {acked} in {LIMIT:?}, stopped by {:?}, not answered {:?}",
+                self.stops,
+                self.relays.owed()
+            );
+            if let Some((status, words)) = self.bench.ended() {
+                assert!(status.code() == Some(1), "{status}, and not because of an error: {words}");
+                words.split("; ").for_each(|words| expect_known("redis-benchmark", words));
+                self.stops.push(words);
+                self.targets.rotate_left(1);
+                self.bench = Bench::start(self.relays.of(&self.targets[0]), self.arguments);
+            }
+        }
+    }
+}
+
+/// Runs the tool through a failover; everything acknowledged must be there after it.
+fn survives(
+    nodes: &mut Nodes,
+    victim: usize,
+    relays: &Relays,
+    targets: Vec<String>,
+    arguments: &[&str],
+) -> Vec<String> {
+    let mut tool = Stubborn::start(relays, targets, arguments);
+    through_a_failover(nodes, |_| victim, |what| tool.go_on(what));
+    let stops = std::mem::take(&mut tool.stops);
+    drop(tool);
+    let mut client = Client::connect(&nodes.targets()).expect("connects");
+    let ledger = relays.ledger();
+    let (acked, moved, errors) = (ledger.acked, ledger.moved, &ledger.errors);
+    eprintln!(
+        "{arguments:?}: {acked} acknowledged, {moved} redirected, errors {errors:?}, stopped by {stops:?}"
+    );
+    ledger.audit(&mut client);
+    stops
+}
+
+#[test]
+fn redis_benchmark_loses_nothing_when_the_leader_behind_its_node_is_killed() {
+    if missing("redis-benchmark", "redis-tools") {
+        return;
+    }
+    let mut nodes = Nodes::start("bench-killed");
+    nodes.wait_led();
+    let victim = busiest(&mut nodes);
+    let survivors = targets_from(&mut nodes, victim).split_off(1);
+    let relays = Relays::start(&survivors);
+    survives(&mut nodes, victim, &relays, survivors, &[]);
+}
+
+#[test]
+fn redis_benchmark_says_that_its_own_node_was_killed() {
+    if missing("redis-benchmark", "redis-tools") {
+        return;
+    }
+    let mut nodes = Nodes::start("bench-own-node");
+    nodes.wait_led();
+    let victim = busiest(&mut nodes);
+    let targets = targets_from(&mut nodes, victim);
+    let relays = Relays::start(&targets);
+    let stops = survives(&mut nodes, victim, &relays, targets, &[]);
+    assert!(!stops.is_empty(), "its connections were cut");
+}
+
+#[test]
+fn redis_benchmark_cluster_loses_nothing_when_a_leader_is_killed() {
+    if missing("redis-benchmark", "redis-tools") || missing("redis-cli", "redis-tools") {
+        return;
+    }
+    for (name, cores, redirect) in [("bench-proxy-killed", 1, "proxy"), ("bench-moved-killed", 2, "moved")] {
+        let mut nodes = Nodes::with(name, cores, &[("node.redirect", redirect)]);
+        nodes.wait_led();
+        let victim = busiest(&mut nodes);
+        let targets = targets_from(&mut nodes, victim);
+        if !is_spread(&targets[0]) {
+            // It calls a cluster of one master invalid.
+            eprintln!("NOT CHECKED: redis-benchmark --cluster: all groups happen to be led by one node");
+            return;
+        }
+        let topology = Client::connect(&targets).expect("connects").topology().expect("told");
+        let mut places = targets.clone();
+        for node in topology.nodes.iter().filter(|node| node.has_core_ports()) {
+            places.extend(
+                (0..node.core_count).map(|core| format!("{}:{}", node.host, node.port_of(CoreId::new(core)))),
+            );
+        }
+        let relays = Relays::start(&places);
+        let stops = survives(&mut nodes, victim, &relays, targets, &["--cluster"]);
+        assert!(!stops.is_empty(), "the connections to a master were cut");
+    }
+}
