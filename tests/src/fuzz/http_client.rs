@@ -45,24 +45,32 @@ const CODES: [(u16, &[&str]); 10] = [
     (504, &["unknown"]),
 ];
 
-/// Reads all that was sent and compares it with what was meant.
-pub(super) fn check_answers(exchanges: &[Exchange], sent: &[u8]) {
+/// Reads all that was sent and compares it with what was meant. It `may_break_off` where hyper gives a connection up: after a
+/// request that is none, what the client has not taken by then is dropped.
+pub(super) fn check_answers(exchanges: &[Exchange], sent: &[u8], may_break_off: bool) {
     let mut rest = sent;
     for (number, exchange) in exchanges.iter().enumerate() {
         assert!(exchange.status != 0, "request {number} has no answer: {exchange:?}");
-        let head = next_head(&mut rest, exchange.expects)
-            .unwrap_or_else(|| panic!("the answer of request {number} was not sent: {exchange:?}"));
-        check(exchange, &head, &mut rest);
+        let head = next_head(&mut rest, exchange.expects);
+        if !head.is_some_and(|head| check(exchange, &head, &mut rest)) {
+            assert!(may_break_off, "the answer of request {number} was not sent: {exchange:?}");
+            return;
+        }
     }
     let told = exchanges.iter().any(|exchange| exchange.expects);
     if let Some(head) = next_head(&mut rest, told) {
         assert!(BROKEN.contains(&head.status), "an answer to no request: {head:?}");
         assert_eq!(head.field("content-length"), Some("0"));
     }
-    assert!(rest.is_empty(), "bytes that are no answer: {:?}", String::from_utf8_lossy(rest));
+    assert!(
+        rest.is_empty() || may_break_off,
+        "bytes that are no answer: {:?}",
+        String::from_utf8_lossy(rest)
+    );
 }
 
-fn check(exchange: &Exchange, head: &Head, rest: &mut &[u8]) {
+/// Takes a body and compares the answer; false where the body is not whole.
+fn check(exchange: &Exchange, head: &Head, rest: &mut &[u8]) -> bool {
     let &Exchange { is_head, status, ref body, .. } = exchange;
     assert!(STATUSES.contains(&status), "a status that no document names: {exchange:?}");
     assert_eq!(head.status, status, "{exchange:?}");
@@ -76,7 +84,7 @@ fn check(exchange: &Exchange, head: &Head, rest: &mut &[u8]) {
         assert_eq!(announced, Some(body.len()), "{exchange:?}");
     }
     if !is_bare {
-        let (got, after) = rest.split_at_checked(body.len()).expect("the body is whole");
+        let Some((got, after)) = rest.split_at_checked(body.len()) else { return false };
         assert_eq!(got, body, "{exchange:?}");
         *rest = after;
     }
@@ -96,6 +104,7 @@ fn check(exchange: &Exchange, head: &Head, rest: &mut &[u8]) {
         assert!(code.as_str().is_some_and(|code| codes.contains(&code)), "{status} {code}");
         assert!(message.as_str().is_some_and(|message| !message.is_empty()));
     }
+    true
 }
 
 #[derive(Debug)]
@@ -110,10 +119,10 @@ impl Head {
     }
 }
 
-/// The next head that is not one that says to go on, which `may_go_on` allows.
+/// The next whole head that is not one that says to go on, which `may_go_on` allows.
 fn next_head(rest: &mut &[u8], may_go_on: bool) -> Option<Head> {
     while !rest.is_empty() {
-        let end = rest.windows(4).position(|four| four == b"\r\n\r\n").expect("a head has an end");
+        let end = rest.windows(4).position(|four| four == b"\r\n\r\n")?;
         let text = str::from_utf8(&rest[..end]).expect("heads are ASCII");
         *rest = &rest[end + 4..];
         let mut lines = text.split("\r\n");
