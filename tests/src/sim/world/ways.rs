@@ -13,7 +13,7 @@ impl World {
         let core_count = usize::from(self.params.core_count);
         for (to, message) in out.messages {
             let to_index = usize::from(to.get()) - 1;
-            let (way, broken) = self.net.send(leaves_at, (from, to_index, usize::from(place.core)), &message);
+            let (way, broken) = self.net.send(leaves_at, (from, to_index, usize::from(place.core)));
             if let Some(broken) = broken {
                 self.tell_broken(from, to_index, usize::from(place.core), broken);
             }
