@@ -380,3 +380,6 @@ impl Core {
         client.protocol.closing()
     }
 }
+
+#[cfg(test)]
+mod tests;
