@@ -42,6 +42,18 @@ const WANTED: &[&str] = &[
     "Forward",
     "two leaders, one of the past",
     "not an integer",
+    "a comparison held",
+    "a group was flushed",
+    "a key was renamed",
+    "a key was copied",
+    "several keys were written at once",
+    "several keys were not written",
+    "a version was deleted",
+    "an expiry was set on a condition",
+    "an equal value was deleted",
+    "an equal value was made to expire",
+    "an equal value was renewed",
+    "an equal value was extended",
 ];
 
 /// Runs `seeds` on two threads; reports of failures are returned in the order of seeds.

@@ -34,7 +34,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use group::Group;
 use replicate::{Coalesced, Written};
-use request::{Forwarded, ReadUse};
+use request::{Forwarded, ReadUse, Taken};
 use synod_paxos as paxos;
 use synod_store::{Store, StoreConfig};
 use synod_types::{GroupId, Location, Lsn, Mono, Now, Payload, PeerMessage, RecordHead, Slot};
@@ -61,6 +61,8 @@ pub struct Shard<P> {
     next_token: u64,
     forwards: BTreeMap<u64, Forwarded<P>>,
     next_forward: u64,
+    /// Forwards taken of late, by peer.
+    taken: BTreeMap<synod_types::NodeId, Taken>,
     /// The last reading of the clock: time never goes back.
     last: Mono,
     stats: CoreStats,
@@ -101,6 +103,7 @@ impl<P: Payload> Shard<P> {
             forwards: BTreeMap::new(),
             // Not from 1: a late answer to a former life of this core must fit no request of this one.
             next_forward: forward_base,
+            taken: BTreeMap::new(),
             last: Mono::ZERO,
             stats: CoreStats::default(),
         }

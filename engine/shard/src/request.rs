@@ -43,6 +43,19 @@ pub(crate) struct Forwarded<P> {
     arrived: Mono,
 }
 
+/// The numbers of a peer's last forwards, so that one which arrives twice is executed once. A link does not double what it
+/// carries, and if one does, then soon after: the numbers of one peer rise one by one, so each has its place.
+#[derive(Debug)]
+pub(crate) struct Taken([u64; TAKEN_COUNT]);
+
+impl Taken {
+    /// Takes note of a number; false if it is known.
+    fn note(&mut self, number: u64) -> bool {
+        let place = &mut self.0[(number % TAKEN_COUNT as u64) as usize];
+        core::mem::replace(place, number) != number
+    }
+}
+
 /// What a read of the log is for.
 #[derive(Debug)]
 pub(crate) enum ReadUse<P> {
@@ -105,6 +118,10 @@ impl<P: Payload> Shard<P> {
         out: &mut impl Sink<P>,
     ) {
         let origin = Origin::Peer(from, id);
+        // No number is 0: it stands for none.
+        if !self.taken.entry(from).or_insert(Taken([0; TAKEN_COUNT])).note(id) {
+            return; // the first one is answered
+        }
         match self.index_of(group).filter(|_| group != GroupId::SYSTEM) {
             Some(index) => self.route(index, origin, consistency, command, now.mono, now, out),
             None => push_error(origin, ErrorKind::Malformed, out),
@@ -448,6 +465,8 @@ impl<P: Payload> Shard<P> {
 
 /// Requests of one core that may be under way to leaders elsewhere.
 const FORWARDS_MAX: usize = 65_536;
+/// Forwards of one peer that are remembered.
+const TAKEN_COUNT: usize = 256;
 /// Reads of one group that may wait for a confirmation.
 const CONFIRMING_MAX: usize = 65_536;
 /// Forwards looked at per tick for a patience that ended.

@@ -381,3 +381,6 @@ impl Core {
         client.protocol.closing()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,14 @@ pub use exposition::Exposition;
 pub use plan::{KeyPlan, Page, Route, route};
 pub use upload::{Oversize, Upload};
 
+/// Longest head the server is to take; the longest key, percent-encoded, and its headers fit. Longer ones are answered 431.
+pub const HEAD_BYTES_MAX: usize = 80 << 10;
+/// Headers of one request; with more it is answered 431.
+pub const HEADERS_MAX: usize = 64;
+/// Of a body that is not wanted or too long, this much is to be read and dropped, so that a client which only sends still sees
+/// the answer.
+pub const DRAIN_BYTES_MAX: usize = 8 << 20;
+
 /// What a request line looks like when it is HTTP's: how a connection's first bytes are told from inline commands.
 pub(crate) const METHODS: [&[u8]; 7] =
     [b"GET ", b"HEAD ", b"PUT ", b"POST ", b"PATCH ", b"DELETE ", b"OPTIONS "];

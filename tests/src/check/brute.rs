@@ -1,7 +1,8 @@
 //! The slow, dumb twin of [`super::wgl`]: tries every order of every choice of unknown operations. For tiny histories.
 
+use super::family::{Family, successors};
 use super::history::{Fate, Operation};
-use super::model::{Instant, State, successors};
+use super::model::Instant;
 
 /// Whether some order of the answered operations and of any of the unknown ones explains every answer.
 ///
@@ -10,10 +11,10 @@ use super::model::{Instant, State, successors};
 pub fn linearizable(operations: &[Operation]) -> bool {
     assert!(operations.len() <= 10, "the brute-force checker is for tiny histories");
     let kept: Vec<_> = operations.iter().filter(|op| op.fate != Fate::Refused).copied().collect();
-    explain(&kept, &mut vec![false; kept.len()], State::Absent)
+    explain(&kept, &mut vec![false; kept.len()], Family::ABSENT)
 }
 
-fn explain(operations: &[Operation], used: &mut [bool], state: State) -> bool {
+fn explain(operations: &[Operation], used: &mut [bool], state: Family) -> bool {
     let answered_left =
         operations.iter().zip(&*used).any(|(op, &used)| !used && matches!(op.fate, Fate::Answered { .. }));
     if !answered_left {
@@ -29,7 +30,7 @@ fn explain(operations: &[Operation], used: &mut [bool], state: State) -> bool {
             _ => (None, Instant::MAX),
         };
         let mut after = Vec::new();
-        successors(state, op.action, answer, ends_at, &mut after);
+        successors(state, op.member, op.action, answer, ends_at, &mut after);
         used[index] = true;
         for state in after {
             if explain(operations, used, state) {

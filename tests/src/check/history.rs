@@ -36,14 +36,29 @@ pub enum Fate {
 pub struct Operation {
     /// Who asked.
     pub client: u32,
-    /// Which key.
+    /// The group of the key, for what is of a whole group.
+    pub group: u16,
+    /// Which key, or which family of keys.
     pub key: u32,
+    /// Which of the family.
+    pub member: u8,
     /// What.
     pub action: Action,
     /// When it was asked first.
     pub called: Stamp,
     /// What came of it.
     pub fate: Fate,
+}
+
+/// What an operation is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Subject {
+    /// The group.
+    pub group: u16,
+    /// The key, or its family.
+    pub key: u32,
+    /// Which of the family.
+    pub member: u8,
 }
 
 /// Names an operation of a [`History`].
@@ -62,10 +77,15 @@ impl History {
     pub fn new() -> Self {
         Self::default()
     }
-    /// A client asks; until told otherwise the outcome is unknown.
+    /// A client asks for something of a key that is linked to no other; until told otherwise the outcome is unknown.
     pub fn call(&mut self, client: u32, key: u32, action: Action, at: Instant) -> OperationId {
+        self.call_member(client, Subject { group: 0, key, member: 0 }, action, at)
+    }
+    /// The same of one key of a family, or of a whole group.
+    pub fn call_member(&mut self, client: u32, subject: Subject, action: Action, at: Instant) -> OperationId {
         let called = self.stamp(at);
-        self.operations.push(Operation { client, key, action, called, fate: Fate::Unknown });
+        let Subject { group, key, member } = subject;
+        self.operations.push(Operation { client, group, key, member, action, called, fate: Fate::Unknown });
         OperationId(self.operations.len() - 1)
     }
     /// The answer came.
@@ -95,11 +115,18 @@ impl History {
     pub fn answered_count(&self) -> usize {
         self.operations.iter().filter(|op| matches!(op.fate, Fate::Answered { .. })).count()
     }
-    /// The operations of every key, keys ascending.
+    /// The operations of every key, keys ascending. What is of a whole group is of every key of it.
     pub fn by_key(&self) -> Vec<(u32, Vec<Operation>)> {
         let mut keys = std::collections::BTreeMap::<u32, Vec<Operation>>::new();
-        for op in &self.operations {
-            keys.entry(op.key).or_default().push(*op);
+        let (of_groups, of_keys): (Vec<Operation>, Vec<Operation>) =
+            self.operations.iter().copied().partition(|op: &Operation| op.action == Action::Flush);
+        for op in of_keys {
+            keys.entry(op.key).or_default().push(op);
+        }
+        for operations in keys.values_mut() {
+            let group = operations[0].group;
+            operations.extend(of_groups.iter().copied().filter(|op| op.group == group));
+            operations.sort_by_key(|op| op.called);
         }
         keys.into_iter().collect()
     }
@@ -120,7 +147,8 @@ impl History {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let us = |stamp: Stamp| stamp.at / 1000;
-        write!(f, "client {} key {} {} [{}us", self.client, self.key, self.action, us(self.called))?;
+        let Operation { client, key, member, action, .. } = self;
+        write!(f, "client {client} key {key}.{member} {action} [{}us", us(self.called))?;
         match self.fate {
             Fate::Unknown => write!(f, ", …] unknown"),
             Fate::Answered { stamp, answer } => write!(f, ", {}us] = {answer:?}", us(stamp)),

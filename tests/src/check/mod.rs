@@ -7,6 +7,7 @@ pub mod agreement;
 pub mod brute;
 pub mod coverage;
 pub mod durable;
+pub mod family;
 pub mod history;
 pub mod lease;
 pub mod model;

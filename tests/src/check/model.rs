@@ -1,4 +1,5 @@
-//! The sequential model of one key: what each command answers and leaves behind when nothing else happens meanwhile.
+//! The sequential model of one key: what each command answers and leaves behind when nothing else happens meanwhile. What
+//! commands on several keys do is in [`super::family`].
 //!
 //! May not: share code with `synod-store`. It is the store's dumb twin, written from the command's documentation, and it is
 //! nondeterministic in one point only: a key with an expiry may be gone once that expiry can have come.
@@ -54,7 +55,23 @@ pub enum When {
     Present,
 }
 
-/// One command on one key.
+/// What IFEQUAL does to a key that has the value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Then {
+    /// Removes it.
+    Delete,
+    /// It may be gone from this instant on.
+    ExpireFrom(Instant),
+    /// The same, if it was to expire anyway.
+    RenewFrom(Instant),
+    /// If it was to expire, it does so this many nanoseconds later.
+    ExtendBy(u64),
+}
+
+/// How many keys a command can name: see [`super::family`].
+pub const MEMBER_COUNT: usize = 3;
+
+/// One command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
     /// GET.
@@ -96,6 +113,62 @@ pub enum Action {
         /// What must be there.
         wanted: Datum,
     },
+    /// SET IFNE.
+    SetUnless {
+        /// What must not be there.
+        unwanted: Datum,
+        /// The new value.
+        value: Datum,
+    },
+    /// A delete that wants the version which this value was seen in.
+    DeleteVersion {
+        /// What must be there.
+        wanted: Datum,
+    },
+    /// Acts if the value is this one.
+    IfEqual {
+        /// What must be there.
+        wanted: Datum,
+        /// What is done then.
+        then: Then,
+    },
+    /// PEXPIRE NX (`only_if_set` false) or XX.
+    ExpireIf {
+        /// The expiry.
+        ttl: Ttl,
+        /// Whether there must be an expiry, or must not.
+        only_if_set: bool,
+    },
+    /// PTTL or PEXPIRETIME; times that are left count as 0.
+    Ttl {
+        /// PEXPIRETIME.
+        absolute: bool,
+    },
+    /// The key takes another member's name.
+    Rename {
+        /// The other member.
+        target: u8,
+        /// Even if it is taken.
+        replace: bool,
+    },
+    /// The key is copied to another member.
+    Copy {
+        /// The other member.
+        target: u8,
+        /// Even if it is there.
+        replace: bool,
+    },
+    /// Several members are written, or none.
+    SetMany {
+        /// The new values.
+        values: [Option<Datum>; MEMBER_COUNT],
+        /// What must hold for every one of them.
+        when: When,
+        /// What becomes of their expiry.
+        ttl: Ttl,
+    },
+    /// Every key of the group is removed.
+    Flush,
 }
 
 /// What was answered.
@@ -120,38 +193,14 @@ pub enum Answer {
 impl Action {
     /// Whether the command can change the key.
     pub fn is_write(self) -> bool {
-        !matches!(self, Action::Get | Action::GetLate | Action::Exists)
+        !matches!(self, Action::Get | Action::GetLate | Action::Exists | Action::Ttl { .. })
     }
 }
 
-/// Every state that `action` may leave behind when it finds `state` and answers `answer` (any answer, where that is `None`),
-/// pushed to `out`. `ends_at` is the last instant at which the action can have taken effect.
-pub fn successors(
-    state: State,
-    action: Action,
-    answer: Option<Answer>,
-    ends_at: Instant,
-    out: &mut Vec<State>,
-) {
-    let mut consider = |before: State| {
-        let (given, after) = execute(before, action);
-        if answer.is_none_or(|wanted| wanted == given) && !out.contains(&after) {
-            out.push(after);
-        }
-    };
-    let State::Present { expires_from: Some(from), .. } = state else {
-        consider(state);
-        return;
-    };
-    if action != Action::GetLate {
-        consider(state);
-    }
-    if from <= ends_at {
-        consider(State::Absent);
-    }
-}
-
-/// What `action` answers on `state`, and the state after it. No time passes.
+/// What `action`, which is of one key, answers on `state`, and the state after it. No time passes.
+///
+/// # Panics
+/// When it is of several keys.
 pub fn execute(state: State, action: Action) -> (Answer, State) {
     match action {
         Action::Get | Action::GetLate => (value_answer(state), state),
@@ -199,6 +248,36 @@ pub fn execute(state: State, action: Action) -> (Answer, State) {
             State::Present { value, .. } if value == wanted => (Answer::Number(1), State::Absent),
             _ => (Answer::Number(0), state),
         },
+        Action::SetUnless { unwanted, value } => match state {
+            State::Present { value: there, .. } if there == unwanted => (Answer::Skipped, state),
+            _ => (Answer::Done, State::Present { value, expires_from: None }),
+        },
+        Action::DeleteVersion { wanted } => match state {
+            State::Absent => (Answer::Number(0), state),
+            State::Present { value, .. } if value == wanted => (Answer::Number(1), State::Absent),
+            State::Present { .. } => (Answer::Skipped, state),
+        },
+        Action::IfEqual { wanted, then } => match state {
+            State::Present { value, expires_from } if value == wanted => act(value, expires_from, then),
+            _ => (Answer::Number(0), state),
+        },
+        Action::ExpireIf { ttl, only_if_set } => match state {
+            State::Present { expires_from, .. } if expires_from.is_some() == only_if_set => {
+                execute(state, Action::Expire(ttl))
+            }
+            _ => (Answer::Number(0), state),
+        },
+        Action::Ttl { .. } => {
+            let left = match state {
+                State::Absent => -2,
+                State::Present { expires_from: None, .. } => -1,
+                State::Present { .. } => 0,
+            };
+            (Answer::Number(left), state)
+        }
+        Action::Rename { .. } | Action::Copy { .. } | Action::SetMany { .. } | Action::Flush => {
+            unreachable!("{action} is not of one key")
+        }
         Action::Expire(ttl) => match state {
             State::Absent => (Answer::Number(0), state),
             State::Present { expires_from: None, .. } if ttl == Ttl::Clear => (Answer::Number(0), state),
@@ -209,6 +288,19 @@ pub fn execute(state: State, action: Action) -> (Answer, State) {
     }
 }
 
+/// What becomes of a key that has the value.
+fn act(value: Datum, expires_from: Option<Instant>, then: Then) -> (Answer, State) {
+    let after = |expires_from| (Answer::Number(1), State::Present { value, expires_from });
+    match (then, expires_from) {
+        (Then::Delete, _) => (Answer::Number(1), State::Absent),
+        (Then::ExpireFrom(instant), _) | (Then::RenewFrom(instant), Some(_)) => after(Some(instant)),
+        (Then::ExtendBy(span), Some(from)) => after(Some(from + span)),
+        (Then::RenewFrom(_) | Then::ExtendBy(_), None) => {
+            (Answer::Number(0), State::Present { value, expires_from })
+        }
+    }
+}
+
 fn value_answer(state: State) -> Answer {
     match state {
         State::Absent => Answer::Nil,
@@ -216,7 +308,7 @@ fn value_answer(state: State) -> Answer {
     }
 }
 
-fn expiry_after(state: State, ttl: Ttl) -> Option<Instant> {
+pub(super) fn expiry_after(state: State, ttl: Ttl) -> Option<Instant> {
     match (ttl, state) {
         (Ttl::Clear, _) | (Ttl::Keep, State::Absent) => None,
         (Ttl::Keep, State::Present { expires_from, .. }) => expires_from,
@@ -274,6 +366,17 @@ impl fmt::Display for Action {
             Action::GetExpire(_) => write!(f, "GETEX PERSIST"),
             Action::SetIf { wanted, value } => write!(f, "SET {value} IFEQ {wanted}"),
             Action::DeleteIf { wanted } => write!(f, "DELEX IFEQ {wanted}"),
+            Action::SetUnless { unwanted, value } => write!(f, "SET {value} IFNE {unwanted}"),
+            Action::DeleteVersion { wanted } => write!(f, "DEL if at the version of {wanted}"),
+            Action::IfEqual { wanted, then } => write!(f, "IFEQUAL {wanted} {then:?}"),
+            Action::ExpireIf { ttl, only_if_set } => {
+                write!(f, "PEXPIRE {ttl:?} {}", if *only_if_set { "XX" } else { "NX" })
+            }
+            Action::Ttl { absolute } => write!(f, "{}", if *absolute { "PEXPIRETIME" } else { "PTTL" }),
+            Action::Rename { target, replace } => write!(f, "RENAME to {target}, replace {replace}"),
+            Action::Copy { target, replace } => write!(f, "COPY to {target}, replace {replace}"),
+            Action::SetMany { values, when, ttl } => write!(f, "MSET {values:?} {when:?} {ttl:?}"),
+            Action::Flush => write!(f, "FLUSH"),
         }
     }
 }
@@ -328,23 +431,35 @@ mod tests {
     }
 
     #[test]
-    fn an_expiring_key_is_there_or_gone_but_not_gone_too_early() {
-        let state = State::Present { value: Datum::Blob(1), expires_from: Some(100) };
-        let mut out = Vec::new();
-        successors(state, Action::Get, Some(Answer::Nil), 99, &mut out);
-        assert_eq!(out, []);
-        successors(state, Action::Get, Some(Answer::Nil), 100, &mut out);
-        assert_eq!(out, [State::Absent]);
-        out.clear();
-        successors(state, Action::Get, Some(Answer::Value(Datum::Blob(1))), 500, &mut out);
-        assert_eq!(out, [state]);
-        out.clear();
-        successors(state, Action::Delete, None, 500, &mut out);
-        assert_eq!(out, [State::Absent]);
-        out.clear();
-        successors(state, Action::GetLate, Some(Answer::Value(Datum::Blob(1))), 500, &mut out);
-        assert_eq!(out, []);
-        successors(state, Action::GetLate, Some(Answer::Nil), 500, &mut out);
-        assert_eq!(out, [State::Absent]);
+    fn what_wants_a_value_a_version_or_an_expiry_does_nothing_without() {
+        let (one, two) = (Datum::Blob(1), Datum::Blob(2));
+        let soon = State::Present { value: one, expires_from: Some(9) };
+        let later = |from| State::Present { value: one, expires_from: Some(from) };
+        let act = |wanted, then| Action::IfEqual { wanted, then };
+        for (state, action, number, after) in [
+            (BLOB, act(one, Then::Delete), 1, State::Absent),
+            (BLOB, act(two, Then::Delete), 0, BLOB),
+            (State::Absent, act(one, Then::Delete), 0, State::Absent),
+            (BLOB, act(one, Then::ExpireFrom(9)), 1, soon),
+            (BLOB, act(one, Then::RenewFrom(9)), 0, BLOB),
+            (soon, act(one, Then::RenewFrom(20)), 1, later(20)),
+            (BLOB, act(one, Then::ExtendBy(9)), 0, BLOB),
+            (soon, act(one, Then::ExtendBy(9)), 1, later(18)),
+            (BLOB, Action::ExpireIf { ttl: Ttl::From(9), only_if_set: false }, 1, soon),
+            (BLOB, Action::ExpireIf { ttl: Ttl::From(9), only_if_set: true }, 0, BLOB),
+            (soon, Action::ExpireIf { ttl: Ttl::From(12), only_if_set: true }, 1, later(12)),
+            (soon, Action::Ttl { absolute: false }, 0, soon),
+            (BLOB, Action::Ttl { absolute: true }, -1, BLOB),
+            (State::Absent, Action::Ttl { absolute: true }, -2, State::Absent),
+            (BLOB, Action::DeleteVersion { wanted: one }, 1, State::Absent),
+            (State::Absent, Action::DeleteVersion { wanted: one }, 0, State::Absent),
+        ] {
+            assert_eq!(execute(state, action), (Answer::Number(number), after), "{action} on {state}");
+        }
+        assert_eq!(execute(BLOB, Action::DeleteVersion { wanted: two }), (Answer::Skipped, BLOB));
+        let unless = |unwanted| Action::SetUnless { unwanted, value: two };
+        let new = State::Present { value: two, expires_from: None };
+        assert_eq!(execute(soon, unless(one)), (Answer::Skipped, soon));
+        assert_eq!(execute(State::Absent, unless(one)), (Answer::Done, new));
     }
 }

@@ -1,4 +1,4 @@
-//! Linearizability of one key (Herlihy & Wing 1990), after Wing & Gong 1993 with Lowe's just-in-time order and memoisation
+//! Linearizability of one key, or of one family of keys that commands link (Herlihy & Wing 1990), after Wing & Gong 1993 with Lowe's just-in-time order and memoisation
 //! (Lowe 2017, "Testing for linearizability").
 //!
 //! The history is walked once. A *configuration* is (state of the key, which of the open operations have already taken
@@ -19,8 +19,9 @@
 //! * of several equal operations without an answer, the earliest is used first: they are interchangeable from then on.
 
 use super::Violation;
+use super::family::{Family, successors};
 use super::history::{Fate, Operation};
-use super::model::{Action, Answer, Instant, State, successors};
+use super::model::{Action, Answer, Instant};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -102,6 +103,7 @@ fn events(operations: &[Operation]) -> Vec<Event> {
 #[derive(Clone, Copy)]
 struct Open {
     index: usize,
+    member: u8,
     action: Action,
     answer: Option<Answer>,
     ends_at: Instant,
@@ -112,13 +114,13 @@ type Antichain = Vec<u64>;
 
 #[derive(Default)]
 struct Configurations {
-    sets: BTreeMap<(State, u64), Antichain>,
+    sets: BTreeMap<(Family, u64), Antichain>,
     count: usize,
 }
 
 impl Configurations {
     /// Adds a configuration unless one that decides as much is known; says whether it was added.
-    fn insert(&mut self, state: State, answered_done: u64, unanswered_done: u64) -> bool {
+    fn insert(&mut self, state: Family, answered_done: u64, unanswered_done: u64) -> bool {
         let chain = self.sets.entry((state, answered_done)).or_default();
         if chain.iter().any(|&known| known & !unanswered_done == 0) {
             return false;
@@ -129,7 +131,7 @@ impl Configurations {
         self.count = self.count + chain.len() - before;
         true
     }
-    fn iter(&self) -> impl Iterator<Item = (State, u64, u64)> {
+    fn iter(&self) -> impl Iterator<Item = (Family, u64, u64)> {
         self.sets.iter().flat_map(|(&(state, answered), chain)| {
             chain.iter().map(move |&unanswered| (state, answered, unanswered))
         })
@@ -146,7 +148,7 @@ struct Walk {
 impl Walk {
     fn new() -> Self {
         let mut configurations = Configurations::default();
-        configurations.insert(State::Absent, 0, 0);
+        configurations.insert(Family::ABSENT, 0, 0);
         Self { open: [None; OPEN_COUNT_MAX], unanswered: 0, configurations }
     }
 
@@ -161,7 +163,7 @@ impl Walk {
                 (None, Instant::MAX)
             }
         };
-        self.open[bit] = Some(Open { index, action: op.action, answer, ends_at });
+        self.open[bit] = Some(Open { index, member: op.member, action: op.action, answer, ends_at });
         Ok(())
     }
 
@@ -188,7 +190,7 @@ impl Walk {
             for candidate in 0..OPEN_COUNT_MAX {
                 let Some(open) = self.candidate(candidate, answered | unanswered) else { continue };
                 next.clear();
-                successors(state, open.action, open.answer, open.ends_at, &mut next);
+                successors(state, open.member, open.action, open.answer, open.ends_at, &mut next);
                 let done = 1_u64 << candidate;
                 for &after in &next {
                     if candidate == bit {
@@ -227,7 +229,8 @@ impl Walk {
             let twin_unused = (0..candidate).any(|earlier| {
                 self.unanswered & (1 << earlier) != 0
                     && done & (1 << earlier) == 0
-                    && self.open[earlier].is_some_and(|twin| twin.action == open.action)
+                    && self.open[earlier]
+                        .is_some_and(|twin| (twin.member, twin.action) == (open.member, open.action))
             });
             if twin_unused {
                 return None;

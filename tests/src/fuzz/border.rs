@@ -20,7 +20,7 @@ fn limits() -> Limits {
     }
 }
 
-fn connect() -> Connection {
+pub(super) fn connect() -> Connection {
     let info = ServerInfo { group_count: 4, version: "0.0.0".into(), ..ServerInfo::default() };
     let server = ServerConfig { info, port: 6379, limits: limits(), ..ServerConfig::default() };
     Connection::new(ConnectionConfig {
@@ -36,7 +36,9 @@ struct Shell {
     connection: Connection,
     /// What was asked, in order, without the names of asks.
     asked: Vec<String>,
-    open: VecDeque<Tag>,
+    /// With how many were asked before: that decides the reply, so that one which leads to further asks is the same however
+    /// the bytes were cut.
+    open: VecDeque<(Tag, u64)>,
     answered: u64,
     /// What was sent.
     sent: usize,
@@ -90,8 +92,9 @@ impl Shell {
             self.connection.out().clear();
             match self.connection.next() {
                 Some(Ask::Command { tag, group, consistency, command }) => {
-                    self.asked.push(format!("{group:?} {consistency:?} {command:?}"));
-                    self.open.push_back(tag);
+                    let told = command.map(|bytes| (bytes.len(), crc32c::crc32c(bytes.as_ref())));
+                    self.asked.push(format!("{group:?} {consistency:?} {told:?}"));
+                    self.open.push_back((tag, self.asked.len() as u64));
                     assert!(self.open.len() <= limits().open_asks_max + limits().arguments_max);
                 }
                 Some(Ask::Local { tag, query }) => {
@@ -114,10 +117,10 @@ impl Shell {
     fn answer_one(&mut self) {
         // Now from one end and now from the other: replies come in any order.
         let tag = if self.answered.is_multiple_of(3) { self.open.pop_back() } else { self.open.pop_front() };
-        let Some(tag) = tag else { return };
+        let Some((tag, number)) = tag else { return };
         self.answered += 1;
-        let version = Version { slot: Slot::new(self.answered), position: 0 };
-        let reply: Reply<&[u8]> = match self.answered % 7 {
+        let version = Version { slot: Slot::new(number), position: 0 };
+        let reply: Reply<&[u8]> = match number % 7 {
             0 => Reply::Nil,
             1 => Reply::Value { value: b"a value of some length", version },
             2 => Reply::Int(-3),

@@ -5,9 +5,12 @@
 //! what only shows at a boundary.
 
 mod border;
+mod http;
+mod http_client;
 mod log;
 
 pub use border::{binary_client, peer, server};
+pub use http::http;
 pub use log::{entry, recovery};
 
 /// A target by its name in `tests/fuzz` and of its corpus directory.
@@ -16,6 +19,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All of them.
 pub const TARGETS: &[Target] = &[
     ("resp", |data| server(&[], data)),
+    ("http", http),
     ("binary", |data| server(&synod_net::binary::PREAMBLE, data)),
     ("binary_client", binary_client),
     ("peer", peer),

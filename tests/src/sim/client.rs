@@ -15,20 +15,20 @@ use super::keys::{Keys, Kind};
 use super::params::Params;
 use super::queue::{Instant, MS, US};
 use super::rng::Rng;
-use super::value;
 use crate::check::coverage::Coverage;
 use crate::check::history::{History, OperationId};
-use crate::check::model::{Action, Answer, Datum, Ttl, When};
+use crate::check::model::{Action, Datum, MEMBER_COUNT};
 use crate::check::version::Versions;
 use crate::check::{Checked, Violation};
 use std::collections::BTreeMap;
-use synod_types::operand::{put_compared, version_bytes};
 use synod_types::{
-    Command, Compare, Condition, Consistency, ErrorKind, Expiry, GroupId, Namespace, Op, Reply, SessionId,
-    SessionStamp, Shared, Version,
+    Command, Consistency, ErrorKind, GroupId, Namespace, Op, Reply, SessionId, SessionStamp, Shared, Version,
 };
 
-/// The longest span after which a key is to expire.
+mod answer;
+mod draw;
+
+/// The longest span after which a key is to expire, and for how long that may be put off.
 pub const EXPIRY_SPAN_MAX: u64 = 5_000 * MS;
 
 /// Names one attempt of one operation; never used twice.
@@ -126,6 +126,10 @@ pub struct Clients {
     blob_lens: BTreeMap<u32, usize>,
     /// What was last seen or written under a key, and in which version: what comparisons want.
     seen: BTreeMap<u32, (Datum, Version)>,
+    /// By how much the expiry of a key may have been put off in all.
+    put_off: BTreeMap<u32, u64>,
+    /// Flushes of a group that were not answered.
+    unknown_flushes: BTreeMap<GroupId, u32>,
     stopped: bool,
     /// Divides pauses.
     haste: u64,
@@ -164,6 +168,8 @@ impl Clients {
             next_blob: 0,
             blob_lens: BTreeMap::new(),
             seen: BTreeMap::new(),
+            put_off: BTreeMap::new(),
+            unknown_flushes: BTreeMap::new(),
             stopped: false,
             haste: 1,
             acknowledged: 0,
@@ -237,7 +243,10 @@ impl Clients {
                 self.clients[client].home = self.rng.index(usize::from(self.params.node_count));
             }
         }
-        let key = *self.rng.pick(self.keys.live());
+        let mut key = *self.rng.pick(self.keys.live());
+        if self.keys.get(key).kind == Kind::Family {
+            key += self.rng.below(MEMBER_COUNT as u64) as u32;
+        }
         let action = self.draw_action(key, now);
         self.begin(client, key, action, now, out);
     }
@@ -352,10 +361,25 @@ impl Clients {
                 self.history.refuse(id);
             } else if action.is_write() {
                 self.coverage.meet("write unknown for ever");
-                self.keys.on_unknown(key);
+                self.on_unknown(key, action);
             }
         }
         self.rest(client, out);
+    }
+
+    fn on_unknown(&mut self, key: u32, action: Action) {
+        if action != Action::Flush {
+            self.keys.on_unknown(key);
+            return;
+        }
+        // It stays open for every key of the group.
+        let group = self.keys.get(key).group;
+        *self.unknown_flushes.entry(group).or_default() += 1;
+        for key in self.keys.live().to_vec() {
+            if self.keys.get(key).group == group {
+                self.keys.on_unknown(key);
+            }
+        }
     }
 
     fn on_answer(
@@ -388,77 +412,6 @@ impl Clients {
         Ok(())
     }
 
-    fn answer_of(
-        &mut self,
-        key: u32,
-        id: OperationId,
-        group: GroupId,
-        action: Action,
-        reply: &Reply<Vec<u8>>,
-    ) -> Result<Answer, Violation> {
-        Ok(match reply {
-            Reply::Done { version } => {
-                self.versions.on_written(group, *version, id)?;
-                if let Action::Set { value, .. } | Action::SetIf { value, .. } = action {
-                    if self.versioned(key) {
-                        self.versions.on_seen(key, value, *version)?;
-                    }
-                    self.seen.insert(key, (value, *version));
-                }
-                if let Action::SetIf { .. } = action {
-                    self.coverage.meet("a comparison held");
-                }
-                Answer::Done
-            }
-            Reply::Skipped => Answer::Skipped,
-            Reply::Value { value, version } => {
-                let datum = value::parse(value).map_err(|why| {
-                    Violation::new("corrupt-value", format!("key {key} of {group} at {version:?}: {why}"))
-                })?;
-                if self.versioned(key) {
-                    self.versions.on_seen(key, datum, *version)?;
-                }
-                self.seen.insert(key, (datum, *version));
-                Answer::Value(datum)
-            }
-            Reply::Nil => Answer::Nil,
-            Reply::Int(number) => Answer::Number(*number),
-            Reply::Error(ErrorKind::NotAnInteger) => Answer::NotAnInteger,
-            Reply::Error(ErrorKind::Overflow) => Answer::Overflow,
-            Reply::Session(_) | Reply::Error(_) => {
-                return Err(Violation::new("wrong-answer", format!("{action} was answered {reply:?}")));
-            }
-        })
-    }
-
-    /// Whether a value of the key keeps the version it was written at: setting an expiry writes the key anew.
-    fn versioned(&self, key: u32) -> bool {
-        self.keys.get(key).kind != Kind::Expiring
-    }
-
-    /// Exactly once (DESIGN §4 rule 12): whatever attempts of one stamped write are answered, the answer is the same.
-    fn check_stamped(&mut self, attempt: AttemptId, reply: &Reply<Vec<u8>>) -> Checked {
-        let Some(&(group, stamp)) = self.stamp_of.get(&attempt) else { return Ok(()) };
-        match reply {
-            // The write may be settled and its number closed by the time a straggling attempt is executed.
-            Reply::Error(ErrorKind::NotAnInteger | ErrorKind::Overflow) => {}
-            Reply::Error(_) => return Ok(()),
-            _ => {}
-        }
-        if self.stamped.contains_key(&(group, stamp.session, stamp.sequence)) {
-            self.coverage.meet("stamped write answered again");
-        }
-        let known =
-            self.stamped.entry((group, stamp.session, stamp.sequence)).or_insert_with(|| reply.clone());
-        if known == reply {
-            return Ok(());
-        }
-        Err(Violation::new(
-            "exactly-once",
-            format!("{group} {stamp:?} was answered {known:?} and then {reply:?}"),
-        ))
-    }
-
     fn begin(&mut self, client: usize, key: u32, action: Action, now: Instant, out: &mut Vec<Want>) {
         let group = self.keys.get(key).group;
         let stamped = self.clients[client].uses_sessions && action.is_write();
@@ -476,11 +429,11 @@ impl Clients {
             let lag = self.rng.below(4).min(sequence - 1);
             stamp = SessionStamp { session: session.id, sequence, lowest_open: sequence - lag };
         }
-        let op = self.op_of(action, now);
-        let name = self.keys.get(key).name.clone();
+        let op = self.op_of(key, action, now);
+        let name = self.name_of(key, action);
         let command = Command { namespace: Namespace::default(), key: Shared::new(name), op, stamp };
         self.keys.on_operation(key);
-        let id = self.history.call(client as u32, key, action, now);
+        let id = self.history.call_member(client as u32, self.keys.subject(key), action, now);
         self.start(client, Job::Operation { id, key, action }, group, command, give_up_at, out);
     }
 
@@ -538,153 +491,5 @@ impl Clients {
             self.rng.exponential(self.params.load.pause_mean / self.haste)
         };
         out.push(Want::Wake { after });
-    }
-
-    fn draw_action(&mut self, key: u32, now: Instant) -> Action {
-        let kind = self.keys.get(key).kind;
-        if self.rng.below(100) < self.params.load.read_percent {
-            return if self.rng.below(6) == 0 { Action::Exists } else { Action::Get };
-        }
-        match kind {
-            Kind::Counter => match self.rng.below(20) {
-                0 => Action::Delete,
-                1 => self.draw_set(Ttl::Clear, now),
-                2 => Action::Increment(-3),
-                _ => Action::Increment(1),
-            },
-            Kind::Register => match self.rng.below(10) {
-                0 => Action::Delete,
-                1 => Action::Increment(1),
-                2 => Action::GetDelete,
-                3 => match self.seen.get(&key) {
-                    Some(&(wanted @ Datum::Blob(_), _)) => Action::DeleteIf { wanted },
-                    _ => Action::Delete,
-                },
-                4..=6 => match self.seen.get(&key) {
-                    Some(&(wanted @ Datum::Blob(_), _)) => {
-                        let value = self.fresh_blob();
-                        Action::SetIf { wanted, value }
-                    }
-                    _ => self.draw_set(Ttl::Clear, now),
-                },
-                _ => self.draw_set(Ttl::Clear, now),
-            },
-            Kind::Expiring => match self.rng.below(12) {
-                0 => Action::Delete,
-                1 => Action::Expire(Ttl::Clear),
-                2 => Action::Expire(self.draw_ttl(now)),
-                3 => self.draw_set(Ttl::Keep, now),
-                4 => self.draw_set(Ttl::Clear, now),
-                5 => Action::GetExpire(Ttl::Clear),
-                6 => Action::GetExpire(self.draw_ttl(now)),
-                _ => {
-                    let ttl = self.draw_ttl(now);
-                    self.draw_set(ttl, now)
-                }
-            },
-        }
-    }
-
-    fn draw_set(&mut self, ttl: Ttl, _now: Instant) -> Action {
-        let value = if self.rng.below(12) == 0 {
-            Datum::Number(self.rng.below(1000) as i64)
-        } else {
-            self.fresh_blob()
-        };
-        let when = match self.rng.below(8) {
-            0 | 1 => When::Absent,
-            2 => When::Present,
-            _ => When::Always,
-        };
-        Action::Set { value, when, ttl, return_old: self.rng.below(6) == 0 }
-    }
-
-    /// A span of 20 ms to 2 s, as the earliest instant at which the key may be gone (see [`Self::expiry_of`]).
-    fn draw_ttl(&mut self, now: Instant) -> Ttl {
-        let span = (20 * MS + self.rng.exponential(400 * MS) / MS * MS).min(EXPIRY_SPAN_MAX);
-        Ttl::From((now + span).saturating_sub(self.params.expiry_slack()))
-    }
-
-    /// The way back: the span that was asked for.
-    fn expiry_of(&self, ttl: Ttl, now: Instant) -> Expiry {
-        match ttl {
-            Ttl::Clear => Expiry::None,
-            Ttl::Keep => Expiry::Keep,
-            Ttl::From(from) => {
-                let span = (from + self.params.expiry_slack()).saturating_sub(now) / MS;
-                Expiry::After(span.max(1))
-            }
-        }
-    }
-
-    fn op_of(&mut self, action: Action, now: Instant) -> Op<Shared> {
-        match action {
-            Action::Get | Action::GetLate => Op::Get,
-            Action::Exists => Op::Exists,
-            Action::Set { value, when, ttl, return_old } => {
-                let bytes = self.bytes_of(value);
-                Op::Set {
-                    value_crc: crc32c::crc32c(&bytes),
-                    value: Shared::new(bytes),
-                    condition: match when {
-                        When::Always => Condition::Always,
-                        When::Absent => Condition::IfAbsent,
-                        When::Present => Condition::IfPresent,
-                    },
-                    expiry: self.expiry_of(ttl, now),
-                    return_old,
-                }
-            }
-            Action::Delete => Op::Delete,
-            Action::Increment(delta) => Op::IncrementBy(delta),
-            Action::Expire(ttl) => Op::SetExpiry(self.expiry_of(ttl, now)),
-            Action::GetDelete => Op::GetDelete,
-            Action::GetExpire(ttl) => Op::GetExpire(self.expiry_of(ttl, now)),
-            Action::SetIf { wanted, value } => {
-                let bytes = self.bytes_of(value);
-                let (compare, wanted) = self.comparison(wanted);
-                let mut compared = Vec::new();
-                put_compared(&mut compared, &wanted, &bytes);
-                Op::SetIf {
-                    compared: Shared::new(compared),
-                    value_crc: crc32c::crc32c(&bytes),
-                    compare,
-                    expiry: Expiry::None,
-                    return_old: false,
-                }
-            }
-            Action::DeleteIf { wanted } => {
-                let (compare, wanted) = self.comparison(wanted);
-                Op::DeleteIf { wanted: Shared::new(wanted), compare }
-            }
-        }
-    }
-
-    fn bytes_of(&mut self, datum: Datum) -> Vec<u8> {
-        match datum {
-            Datum::Number(number) => number.to_string().into_bytes(),
-            Datum::Blob(name) => {
-                let drawn = self.draw_len();
-                value::blob(name, *self.blob_lens.entry(name).or_insert(drawn))
-            }
-        }
-    }
-
-    /// A blob is written once, so its bytes and the version it was seen in say the same: either may be asked for.
-    fn comparison(&mut self, wanted: Datum) -> (Compare, Vec<u8>) {
-        let seen = self.seen.values().find(|(datum, _)| *datum == wanted).map(|(_, version)| *version);
-        match seen {
-            Some(version) if self.rng.below(2) == 0 => (Compare::Version, version_bytes(version).to_vec()),
-            _ => (Compare::Equal, self.bytes_of(wanted)),
-        }
-    }
-
-    fn draw_len(&mut self) -> usize {
-        let load = self.params.load;
-        if load.large_value_bytes_max > 0 && self.rng.below(100) == 0 {
-            return self.rng.between(8_000, load.large_value_bytes_max) as usize;
-        }
-        // Most values are short enough to live in the index; the rest is read back from the log sooner or later.
-        if self.rng.below(5) < 2 { 0 } else { self.rng.below(load.value_bytes_max) as usize }
     }
 }

@@ -1,6 +1,8 @@
-//! The keys clients fight over: few, of three kinds, in every group. A key that has gathered too many unknown writes is left
+//! The keys clients fight over: few, of four kinds, in every group. A key that has gathered too many unknown writes is left
 //! for a new one (a new *generation*), so that the linearizability checker stays fast.
 
+use crate::check::history::Subject;
+use crate::check::model::MEMBER_COUNT;
 use synod_types::{GroupId, bucket_of, group_of};
 
 /// Unknown writes a key may gather before it is left.
@@ -17,6 +19,8 @@ pub enum Kind {
     Counter,
     /// SET with short expiries, PEXPIRE, PERSIST.
     Expiring,
+    /// One of a few keys that RENAME, COPY and MSET link.
+    Family,
 }
 
 /// One key.
@@ -28,6 +32,8 @@ pub struct Key {
     pub group: GroupId,
     /// Its kind.
     pub kind: Kind,
+    /// The first of its family: itself, unless it is of that kind.
+    pub first: u32,
     unknown_count: u32,
     operation_count: u32,
     place: usize,
@@ -48,8 +54,10 @@ impl Keys {
     pub fn new(group_count: u16, per_kind: u32) -> Self {
         let mut keys = Self { keys: Vec::new(), live: Vec::new(), next_name: 0, group_count };
         for group in 1..=group_count {
-            for kind in [Kind::Register, Kind::Counter, Kind::Expiring] {
-                for _ in 0..per_kind {
+            for kind in [Kind::Register, Kind::Counter, Kind::Expiring, Kind::Family] {
+                // A family is several keys already.
+                let count = if kind == Kind::Family { per_kind.div_ceil(2) } else { per_kind };
+                for _ in 0..count {
                     let place = keys.live.len();
                     let key = keys.make(GroupId::new(group), kind, place);
                     keys.live.push(key);
@@ -58,9 +66,14 @@ impl Keys {
         }
         keys
     }
-    /// The keys in use.
+    /// The keys in use; of a family the first.
     pub fn live(&self) -> &[u32] {
         &self.live
+    }
+    /// What an operation on `key` is about, to the checker.
+    pub fn subject(&self, key: u32) -> Subject {
+        let Key { group, first, .. } = self.keys[key as usize];
+        Subject { group: group.get(), key: first, member: (key - first) as u8 } // below MEMBER_COUNT
     }
     /// How many keys there ever were: their numbers are `0..count`.
     pub fn count(&self) -> u32 {
@@ -76,6 +89,7 @@ impl Keys {
     }
     /// An operation on `key` begins.
     pub fn on_operation(&mut self, key: u32) {
+        let key = self.keys[key as usize].first;
         let entry = &mut self.keys[key as usize];
         entry.operation_count += 1;
         if entry.operation_count >= OPERATIONS_MAX {
@@ -84,6 +98,7 @@ impl Keys {
     }
     /// A write of `key` ended without an answer.
     pub fn on_unknown(&mut self, key: u32) {
+        let key = self.keys[key as usize].first;
         let entry = &mut self.keys[key as usize];
         entry.unknown_count += 1;
         if entry.unknown_count >= UNKNOWN_MAX {
@@ -99,12 +114,21 @@ impl Keys {
     }
 
     fn make(&mut self, group: GroupId, kind: Kind, place: usize) -> u32 {
+        let first = self.count();
+        let count = if kind == Kind::Family { MEMBER_COUNT } else { 1 };
+        for _ in 0..count {
+            let name = self.name(group);
+            self.keys.push(Key { name, group, kind, first, unknown_count: 0, operation_count: 0, place });
+        }
+        first
+    }
+
+    fn name(&mut self, group: GroupId) -> Vec<u8> {
         loop {
             self.next_name += 1;
             let name = format!("k{}", self.next_name).into_bytes();
             if group_of(bucket_of(&name), self.group_count) == group {
-                self.keys.push(Key { name, group, kind, unknown_count: 0, operation_count: 0, place });
-                return self.count() - 1;
+                return name;
             }
         }
     }
@@ -117,10 +141,15 @@ mod tests {
     #[test]
     fn every_group_has_every_kind_and_a_key_with_unknown_writes_is_left() {
         let mut keys = Keys::new(4, 2);
-        assert_eq!(keys.live().len(), 24);
+        assert_eq!(keys.live().len(), 28);
         for &key in keys.live() {
             assert_eq!(group_of(bucket_of(&keys.get(key).name), 4), keys.get(key).group);
         }
+        let family = *keys.live().iter().find(|&&key| keys.get(key).kind == Kind::Family).expect("one");
+        let last = family + MEMBER_COUNT as u32 - 1;
+        assert_eq!(keys.subject(last).key, family);
+        assert_eq!(usize::from(keys.subject(last).member), MEMBER_COUNT - 1);
+        assert_eq!(keys.get(last).group, keys.get(family).group);
         let first = keys.live()[0];
         for _ in 0..UNKNOWN_MAX {
             keys.on_unknown(first);

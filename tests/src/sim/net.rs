@@ -7,7 +7,6 @@
 use super::params::NetParams;
 use super::queue::{Instant, MS};
 use super::rng::Rng;
-use synod_types::PeerMessage;
 
 /// One message's way: when it arrives (twice when duplicated; never when lost) and in which session of its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,12 +100,7 @@ impl Network {
     }
 
     /// Sends a message. If the link turns out to be broken, the ends are to be told as well.
-    pub fn send<P>(
-        &mut self,
-        now: Instant,
-        (from, to, core): (usize, usize, usize),
-        message: &PeerMessage<P>,
-    ) -> (Way, Option<Broken>) {
+    pub fn send(&mut self, now: Instant, (from, to, core): (usize, usize, usize)) -> (Way, Option<Broken>) {
         let index = self.link_index(from, to, core);
         let mut broken = None;
         let lost = Way { arrivals: [None, None], session: 0 };
@@ -131,9 +125,7 @@ impl Network {
             first = first.max(*last + 1);
             *last = first;
         }
-        // A forwarded request is executed once per delivery; links are sessions that do not double what they carry.
-        let doubles = !matches!(message, PeerMessage::Forward { .. } | PeerMessage::ForwardReply { .. });
-        let second = (doubles && self.params.duplicate_ppm > 0 && self.rng.chance(self.params.duplicate_ppm))
+        let second = (self.params.duplicate_ppm > 0 && self.rng.chance(self.params.duplicate_ppm))
             .then(|| now + self.delay() + self.delay());
         (Way { arrivals: [Some(first), second], session }, broken)
     }
@@ -179,23 +171,21 @@ mod tests {
         ordered: true,
         flap_ppm: 0,
     };
-    const MESSAGE: PeerMessage<()> = PeerMessage::Beats(Vec::new());
-
     #[test]
     fn an_ordered_link_keeps_order_and_a_cut_ends_its_session() {
         let mut net = Network::new(CALM, 1, 3, 1);
         let mut last = 0;
         for now in 0..200 {
-            let (way, _) = net.send(now, (0, 1, 0), &MESSAGE);
+            let (way, _) = net.send(now, (0, 1, 0));
             let arrival = way.arrivals[0].expect("nothing is lost");
             assert!(arrival > last && arrival >= now + 10);
             last = arrival;
         }
         net.cut(0, 1, true);
-        assert_eq!(net.send(300, (0, 1, 0), &MESSAGE).0.arrivals, [None, None]);
-        assert!(net.send(300, (1, 0, 0), &MESSAGE).0.arrivals[0].is_some(), "the other way is open");
+        assert_eq!(net.send(300, (0, 1, 0)).0.arrivals, [None, None]);
+        assert!(net.send(300, (1, 0, 0)).0.arrivals[0].is_some(), "the other way is open");
         net.cut(0, 1, false);
-        let (way, broken) = net.send(400, (0, 1, 0), &MESSAGE);
+        let (way, broken) = net.send(400, (0, 1, 0));
         assert_eq!(way.session, net.session(0, 1, 0));
         assert!(broken.is_none(), "the message the other way noticed it first");
         assert_eq!(net.session(1, 0, 0), 1);
@@ -205,7 +195,7 @@ mod tests {
     fn loss_and_duplication_come_about_as_often_as_asked() {
         let params = NetParams { loss_ppm: 100_000, duplicate_ppm: 100_000, ordered: false, ..CALM };
         let mut net = Network::new(params, 1, 3, 1);
-        let ways: Vec<_> = (0..10_000).map(|now| net.send(now, (0, 1, 0), &MESSAGE).0).collect();
+        let ways: Vec<_> = (0..10_000).map(|now| net.send(now, (0, 1, 0)).0).collect();
         let lost = ways.iter().filter(|way| way.arrivals[0].is_none()).count();
         let twice = ways.iter().filter(|way| way.arrivals[1].is_some()).count();
         assert!((900..1100).contains(&lost) && (800..1000).contains(&twice), "{lost} {twice}");

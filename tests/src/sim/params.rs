@@ -163,6 +163,8 @@ pub struct LoadParams {
     pub read_percent: u64,
     /// Requests of a session sent to a second node as well, percent.
     pub hedge_percent: u64,
+    /// One write in so many empties a group instead; 0 for none.
+    pub flush_one_in: u64,
 }
 
 impl Params {
@@ -203,7 +205,9 @@ impl Params {
             drift_ppm_max: if rng.coin() { drift_ppm_allowed(&timing) } else { 0 },
             wall_ms_max: *rng.pick(&[0, 5, 200, 2000]),
         };
-        let load = derive_load(rng, node_count);
+        let mut load = derive_load(rng, node_count);
+        let flushes = &mut Rng::named(options.seed, "flush");
+        load.flush_one_in = if flushes.coin() { flushes.between(100, 400) } else { 0 };
         let faults = derive_faults(rng);
         let fault_interval = rng.between(150, 4000) * MS;
         Self {
@@ -282,6 +286,7 @@ fn derive_load(rng: &mut Rng, node_count: u16) -> LoadParams {
         large_value_bytes_max: *rng.pick(&[0, 0, 20_000, 100_000]),
         read_percent: rng.between(15, 70),
         hedge_percent: if rng.below(3) == 0 { rng.between(1, 20) } else { 0 },
+        flush_one_in: 0,
     }
 }
 

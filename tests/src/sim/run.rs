@@ -150,8 +150,8 @@ fn play(world: &mut World) -> Checked {
     converge(world)?;
 
     phase(world, "read back");
-    // A leader's clock can be behind the one that set an expiry by all that clocks may differ.
-    let expired_at = world.now() + EXPIRY_SPAN_MAX + 2 * world.params().expiry_slack() + SECOND;
+    // A leader's clock can be behind the one that set an expiry by all that clocks may differ, and one may have been put off.
+    let expired_at = world.now() + 2 * EXPIRY_SPAN_MAX + 2 * world.params().expiry_slack() + SECOND;
     world.run_until(expired_at)?;
     read_back(world)?;
     wgl::check_all(&world.clients.history.by_key())

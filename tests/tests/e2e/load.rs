@@ -164,7 +164,15 @@ fn linearizable(lines: &[Line]) {
             _ => Fate::Unknown,
         };
         let called = called[index].expect("every operation was called");
-        keys.entry(line.key).or_default().push(Operation { client: 0, key: line.key, action, called, fate });
+        keys.entry(line.key).or_default().push(Operation {
+            client: 0,
+            group: 0,
+            key: line.key,
+            member: 0,
+            action,
+            called,
+            fate,
+        });
     }
     let mut keys: Vec<_> = keys.into_iter().collect();
     for (_, operations) in &mut keys {

@@ -2,7 +2,7 @@
 
 use super::lab::*;
 use crate::Input;
-use alloc::vec::Vec;
+use alloc::{format, string::String, vec::Vec};
 use synod_types::{ErrorKind, Expiry, NodeId, PeerMessage, Reply, RequestId, Slot};
 
 /// P-12f: a forwarder that restarts must not take the answer to a request of its former life for the answer to a new one:
@@ -38,6 +38,34 @@ fn a_forwarded_request_is_not_forwarded_again() {
     let answers = lab.take(|packet| matches!(packet.message, PeerMessage::ForwardReply { .. }));
     let refusal = Reply::Error(ErrorKind::NoLeader);
     assert_eq!(answers[0].message, PeerMessage::ForwardReply { id: 9, reply: refusal });
+}
+
+/// P-12g: a forward that arrives twice is executed once, also with others between.
+#[test]
+fn a_forward_that_arrives_twice_is_executed_once() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    lab.run_ms(100);
+    let consistency = synod_types::Consistency::Linearizable;
+    let forward = |id, key: &str| {
+        let command = synod_types::Command::plain(key.into(), synod_types::Op::IncrementBy(1));
+        let message = PeerMessage::Forward { id, group: G1, consistency, command };
+        Input::Peer { from: NodeId::new(2), message }
+    };
+    for id in 1000..1050 {
+        lab.step(1, forward(id, &format!("k{id}")));
+    }
+    lab.step(1, forward(1000, "k1000"));
+    lab.step(1, forward(1049, "k1049"));
+    // Another peer's number is another request.
+    let Input::Peer { message, .. } = forward(1000, "k1000") else { unreachable!() };
+    lab.step(1, Input::Peer { from: NodeId::new(3), message });
+    lab.settle();
+    let count = |lab: &mut Lab, key: &str| match lab.ask(1, get(key)) {
+        Reply::Value { value, .. } => String::from_utf8_lossy(&value).into_owned(),
+        other => panic!("{key}: {other:?}"),
+    };
+    assert_eq!(count(&mut lab, "k1049"), "1");
+    assert_eq!(count(&mut lab, "k1000"), "2");
 }
 
 /// P-14b: overload is an answer, and what was refused is not executed.

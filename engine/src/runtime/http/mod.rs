@@ -27,7 +27,7 @@ use hyper::service::service_fn;
 use std::convert::Infallible;
 use std::time::Duration;
 use stream::HttpStream;
-use synod_net::http::{Failure, KeyPlan, Route, Upload};
+use synod_net::http::{DRAIN_BYTES_MAX, Failure, HEAD_BYTES_MAX, HEADERS_MAX, KeyPlan, Route, Upload};
 use synod_types::{bucket_of, group_of};
 
 pub(crate) use waiters::Waiters;
@@ -36,12 +36,6 @@ pub(crate) use waiters::Waiters;
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// A request's body must be whole this long after its head.
 const BODY_LIMIT: Duration = Duration::from_secs(60);
-/// Longest head; the longest key, percent-encoded, and its headers fit.
-const HEAD_BYTES_MAX: usize = 80 << 10;
-/// Headers of one request.
-const HEADERS_MAX: usize = 64;
-/// Of a body that is not wanted or too long, this much is read and dropped, so that a client which only sends still sees the answer.
-const DRAIN_BYTES_MAX: usize = 8 << 20;
 
 /// Serves one connection to its end; `first` was read from it already.
 pub(crate) async fn serve<S: Stream>(

@@ -162,6 +162,33 @@ fn too_many_open_operations_are_undecided_not_acquitted() {
     assert!(matches!(check_key(history.operations()), Verdict::Undecided(_)));
 }
 
+#[test]
+fn a_flush_is_of_every_key_of_its_group_and_one_that_may_come_late_too() {
+    use super::super::history::Subject;
+    let build = |flushed: Option<Answer>, read: Answer, other: Answer| {
+        let mut history = History::new();
+        let subject = |group, key| Subject { group, key, member: 0 };
+        for (group, key) in [(1, 4), (2, 5)] {
+            let id = history.call_member(1, subject(group, key), set(key), 0);
+            history.answer(id, Answer::Done, 1);
+        }
+        let flush = history.call_member(2, subject(1, 9), Action::Flush, 2);
+        if let Some(answer) = flushed {
+            history.answer(flush, answer, 3);
+        }
+        for (group, key, answer) in [(1, 4, read), (2, 5, other)] {
+            let id = history.call_member(1, subject(group, key), Action::Get, 4);
+            history.answer(id, answer, 5);
+        }
+        check_all(&history.by_key()).is_ok()
+    };
+    assert!(build(Some(Answer::Done), Answer::Nil, got(5)));
+    assert!(!build(Some(Answer::Done), got(4), got(5)));
+    assert!(!build(Some(Answer::Done), Answer::Nil, Answer::Nil));
+    assert!(build(None, Answer::Nil, got(5)));
+    assert!(build(None, got(4), got(5)));
+}
+
 fn any_action() -> impl Strategy<Value = Action> {
     let value = prop_oneof![(0_u32..3).prop_map(Datum::Blob), (0_i64..2).prop_map(Datum::Number)];
     let when = prop_oneof![Just(When::Always), Just(When::Absent), Just(When::Present)];
@@ -175,6 +202,13 @@ fn any_action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Delete),
         2 => (1_i64..3).prop_map(Action::Increment),
         1 => prop_oneof![Just(Ttl::Clear), (0_u64..10).prop_map(Ttl::From)].prop_map(Action::Expire),
+        1 => (0_u8..3, any::<bool>()).prop_map(|(target, replace)| Action::Rename { target, replace }),
+        1 => (0_u8..3, any::<bool>()).prop_map(|(target, replace)| Action::Copy { target, replace }),
+        1 => (0_u32..3, ttl()).prop_map(|(name, ttl)| {
+            let values = [Some(Datum::Blob(name)), Some(Datum::Blob(name + 1)), None];
+            Action::SetMany { values, when: When::Absent, ttl }
+        }),
+        1 => Just(Action::Flush),
     ]
 }
 
@@ -194,7 +228,7 @@ fn any_answer() -> impl Strategy<Value = Answer> {
 /// its window, and some answers are then replaced, so that about half the histories are linearizable.
 fn any_history() -> impl Strategy<Value = Vec<Operation>> {
     let operation = (
-        any_action(),
+        (prop_oneof![4 => Just(0_u8), 1 => Just(1), 1 => Just(2)], any_action()),
         0_u64..20,
         0_u64..10,
         0_u8..10,
@@ -206,9 +240,9 @@ fn any_history() -> impl Strategy<Value = Vec<Operation>> {
         // Where in its window each operation takes effect.
         order.sort_by_key(|&i| drawn[i].1 * 256 + drawn[i].2 * u64::from(drawn[i].4));
         let mut answers = vec![Answer::Nil; drawn.len()];
-        let mut state = State::Absent;
+        let mut state = Family::ABSENT;
         for index in order {
-            let (answer, after) = crate::check::model::execute(state, drawn[index].0);
+            let (answer, after) = super::super::family::execute(state, drawn[index].0.0, drawn[index].0.1);
             // An unknown operation (fate 0) did not happen, in every other case.
             if drawn[index].3 != 0 {
                 state = after;
@@ -219,7 +253,7 @@ fn any_history() -> impl Strategy<Value = Vec<Operation>> {
         drawn
             .iter()
             .enumerate()
-            .map(|(index, &(action, start, len, fate, ..))| {
+            .map(|(index, &((member, action), start, len, fate, ..))| {
                 let called = Stamp { order: start * 100 + index as u64, at: start };
                 let end = Stamp { order: (start + len) * 100 + 50 + index as u64, at: start + len };
                 let fate = match fate {
@@ -227,7 +261,7 @@ fn any_history() -> impl Strategy<Value = Vec<Operation>> {
                     2 if index % 2 == 0 => Fate::Refused,
                     _ => Fate::Answered { stamp: end, answer: answers[index] },
                 };
-                Operation { client: index as u32, key: 0, action, called, fate }
+                Operation { client: index as u32, group: 0, key: 0, member, action, called, fate }
             })
             .collect()
     })
