@@ -64,6 +64,11 @@ pub enum Input<P> {
         /// The peer.
         node: NodeId,
     },
+    /// A forwarded request was not sent, for want of a link or of room on it: nobody has it.
+    Unsent {
+        /// The number of its `PeerMessage::Forward`.
+        forward: u64,
+    },
     /// Time passed. Given about every 5 ms.
     Tick,
     /// The turn's inputs are all in: what has gathered is proposed and coalesced messages are pushed.

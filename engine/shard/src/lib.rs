@@ -155,6 +155,7 @@ impl<P: Payload> Shard<P> {
             Input::Durable { lsn } => self.on_durable(lsn, now, out),
             Input::ReadDone { token, result } => self.on_read_done(token, result, now, out),
             Input::LinkLost { node } => self.on_link_lost(node, now, out),
+            Input::Unsent { forward } => self.on_unsent(forward, now, out),
             Input::Tick => self.on_tick(now, out),
             Input::TurnEnd => self.on_turn_end(now, out),
         }

@@ -433,6 +433,13 @@ impl<P: Payload> Shard<P> {
         }
     }
 
+    /// A request that never left is certainly not executed: it waits for a leader that can be reached.
+    pub(crate) fn on_unsent(&mut self, number: u64, now: Now, out: &mut impl Sink<P>) {
+        if let Some(forwarded) = self.forwards.remove(&number) {
+            self.reroute(forwarded, now, out);
+        }
+    }
+
     pub(crate) fn expire_forwards(&mut self, now: Now, out: &mut impl Sink<P>) {
         let patience = self.config.timing.patience;
         // Numbers rise with time, so the oldest come first; rerouted ones keep their arrival, hence the bounded look-ahead.

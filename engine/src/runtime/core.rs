@@ -191,15 +191,15 @@ impl Core {
         self.settle(now);
     }
 
-    /// Tells the shard what its effects led to at once: places of records, reads from memory, links that are not there.
+    /// Tells the shard what its effects led to at once: places of records, reads from memory, forwards that could not be sent.
     fn settle(&mut self, now: Now) {
         loop {
             if let Some((lsn, payload_at)) = self.io.appended.pop_front() {
                 self.shard.step(Input::Appended { lsn, payload_at }, now, &mut self.io);
             } else if let Some((token, bytes)) = self.io.read_now.pop_front() {
                 self.shard.step(Input::ReadDone { token, result: Ok(bytes) }, now, &mut self.io);
-            } else if let Some(node) = self.io.links.take_unreachable() {
-                self.shard.step(Input::LinkLost { node }, now, &mut self.io);
+            } else if let Some(forward) = self.io.links.take_unsent() {
+                self.shard.step(Input::Unsent { forward }, now, &mut self.io);
             } else {
                 return;
             }

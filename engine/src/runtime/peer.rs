@@ -37,7 +37,7 @@ const RETRY_MAX: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Links {
     links: Vec<Link>,
-    unreachable: Vec<NodeId>,
+    unsent: Vec<u64>,
     /// The entry encoded last: all peers get the same frame, which is made and checksummed once.
     last: Option<Encoded>,
 }
@@ -71,26 +71,23 @@ impl Links {
                 wake: Rc::new(Notify::default()),
             })
             .collect();
-        Self { links, unreachable: Vec::new(), last: None }
+        Self { links, unsent: Vec::new(), last: None }
     }
 
     /// Encodes a message into its link's buffer, or drops it: links may lose messages.
     pub fn send(&mut self, to: NodeId, message: &PeerMessage<Shared>) {
         let Some(at) = self.links.iter().position(|link| link.node == to) else { return };
         let link = &mut self.links[at];
-        if !link.connected {
-            // A forwarded request would wait for an answer in vain.
-            if matches!(message, PeerMessage::Forward { .. }) && !self.unreachable.contains(&to) {
-                self.unreachable.push(to);
-            }
-            return;
-        }
         let bulk = matches!(
             message,
             PeerMessage::Group { message: GroupMessage::Accept { .. } | GroupMessage::Learn { .. }, .. }
         );
         let limit = if bulk { LINK_BULK_BYTES_MAX } else { LINK_BYTES_MAX };
-        if link.buffer.len() > limit {
+        if !link.connected || link.buffer.len() > limit {
+            // A forwarded request would wait for an answer in vain.
+            if let PeerMessage::Forward { id, .. } = message {
+                self.unsent.push(*id);
+            }
             return;
         }
         link.dirty = true;
@@ -126,9 +123,9 @@ impl Links {
         Rc::clone(&link.wake)
     }
 
-    /// A peer that a request was meant for and that has no link.
-    pub fn take_unreachable(&mut self) -> Option<NodeId> {
-        self.unreachable.pop()
+    /// The number of a forwarded request that was dropped.
+    pub fn take_unsent(&mut self) -> Option<u64> {
+        self.unsent.pop()
     }
 
     /// Wakes the writers of links that have something to send.

@@ -41,6 +41,8 @@ pub enum Incoming {
     Peer(NodeId, PeerMessage<Shared>),
     /// The link to a peer broke.
     LinkLost(NodeId),
+    /// A forward did not leave.
+    Unsent(u64),
     /// A client's request.
     Request(AttemptId, GroupId, Consistency, Command<Shared>),
     /// Time passed.
@@ -230,6 +232,7 @@ impl Core {
                 observer.note(Note::LinkLost { at: self.place, peer: node });
                 Input::LinkLost { node }
             }
+            Incoming::Unsent(forward) => Input::Unsent { forward },
             Incoming::Request(attempt, group, consistency, command) => {
                 self.next_request += 1;
                 let id = RequestId::new(self.next_request);

@@ -70,6 +70,8 @@ pub(super) struct Core {
 pub(super) struct Lab {
     pub cores: BTreeMap<u16, Core>,
     pub wires: Vec<Packet>,
+    /// Forwards for which there was no link, by sender.
+    unsent: Vec<(u16, u64)>,
     pub cut: BTreeSet<(u16, u16)>,
     pub config: Setup,
     time: u64,
@@ -129,6 +131,7 @@ impl Lab {
         let mut lab = Self {
             cores: BTreeMap::new(),
             wires: Vec::new(),
+            unsent: Vec::new(),
             cut: BTreeSet::new(),
             time: Nanos::from_ms(1_000).0,
             starts: 0,
@@ -244,6 +247,8 @@ impl Lab {
         assert_ne!(from, to, "a message to oneself");
         if !self.cut.contains(&(from, to)) {
             self.wires.push(Packet { from, to, message });
+        } else if let PeerMessage::Forward { id: forward, .. } = message {
+            self.unsent.push((from, forward));
         }
     }
 
@@ -399,6 +404,9 @@ impl Lab {
     /// Turns end, messages arrive, writes and reads complete until nothing moves; time stands still.
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
+            for (id, forward) in core::mem::take(&mut self.unsent) {
+                self.step(id, Input::Unsent { forward });
+            }
             for id in self.ids() {
                 self.turn_end(id);
                 if !self.held_disks.contains(&id) {
@@ -412,7 +420,7 @@ impl Lab {
                 let core = &self.cores[id];
                 self.held_disks.contains(id) || core.shard.is_none() || core.durable == core.log.len()
             });
-            if self.wires.is_empty() && idle {
+            if self.wires.is_empty() && self.unsent.is_empty() && idle {
                 return;
             }
             while !self.wires.is_empty() {

@@ -124,6 +124,22 @@ fn what_was_handed_over_is_unknown_and_what_was_not_is_refused() {
     assert_eq!(lab.reply(kept), Some(&Reply::Error(ErrorKind::NoLeader)));
 }
 
+/// P-12b: what never left for the leader, because there is no link, is certainly not executed and finds the next one.
+#[test]
+fn what_could_not_be_sent_waits_for_a_leader_that_can_be_reached() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    lab.run_ms(100);
+    lab.crash(1);
+    lab.cut_between(1, 2);
+    let request = lab.request(2, set("a", "1"));
+    assert_eq!(lab.forwards(), [""; 0], "the leader it knows cannot be reached");
+    lab.settle();
+    assert_eq!(lab.reply(request), None);
+    lab.until_leader();
+    lab.run_ms(100);
+    assert!(matches!(lab.reply(request), Some(Reply::Done { .. })), "{:?}", lab.reply(request));
+}
+
 /// A GET whose bytes cannot be read back says so.
 #[test]
 fn a_failed_read_is_an_error() {

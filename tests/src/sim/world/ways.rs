@@ -2,9 +2,10 @@
 
 use super::{Event, Node, World};
 use crate::sim::net::Broken;
-use crate::sim::node::Outbox;
+use crate::sim::node::{Incoming, Outbox};
 use crate::sim::queue::{Instant, US};
 use crate::sim::trace::{Gist, Note, reply_word};
+use synod_types::{PeerMessage, Shared};
 
 impl World {
     pub(super) fn route(&mut self, core: usize, out: Outbox, leaves_at: Instant) {
@@ -22,6 +23,7 @@ impl World {
             let Some(first) = first else {
                 self.observer.coverage.meet("message lost");
                 self.observer.note(Note::Lose { at: place, to, what: Gist::of(&message).word() });
+                self.tell_unsent(core, &message);
                 continue;
             };
             if let Some(second) = second {
@@ -37,6 +39,18 @@ impl World {
             self.observer.note(Note::Answer { at: place, attempt, reply: reply_word(&reply) });
             let at = leaves_at + self.client_delay();
             self.queue.at(at, Event::Answer { attempt, reply: Box::new(reply) });
+        }
+    }
+
+    /// Of a forward that was lost its sender sometimes knows that it never left, as it does where there is no link.
+    fn tell_unsent(&mut self, core: usize, message: &PeerMessage<Shared>) {
+        let PeerMessage::Forward { id, .. } = message else { return };
+        if self.rng.coin()
+            && let Some(running) = self.slots[core].running.as_mut()
+        {
+            self.observer.coverage.meet("forward unsent");
+            running.take(Incoming::Unsent(*id));
+            self.schedule_turn(core);
         }
     }
 
