@@ -139,15 +139,20 @@ impl Clients {
         }
     }
 
-    /// Has a connection's tasks woken at the turn's end if there is something for them to do; whether there is.
-    fn mark_if_due(&mut self, connection: u64) -> bool {
-        let Some(client) = self.connections.get_mut(&connection) else { return false };
-        let resumes = client.is_paused && client.protocol.wants_read();
-        let due = resumes || client.protocol.closing() || !client.protocol.out().is_empty();
-        if due && !std::mem::replace(&mut client.dirty, true) {
-            self.dirty.push(connection);
+    /// Has a connection's writer look at once if there is something to send, instead of at the turn's end. Called by the
+    /// connection's own task, which is polled on to the writer.
+    fn wake_if_due(&mut self, connection: u64) {
+        let Some(client) = self.connections.get_mut(&connection) else { return };
+        if client.protocol.closing() || !client.protocol.out().is_empty() {
+            client.write.set();
         }
-        due
+        if client.is_paused && client.protocol.wants_read() {
+            client.read.notify();
+        }
+        if self.dirty.last() == Some(&connection) {
+            self.dirty.pop();
+            client.dirty = false;
+        }
     }
 
     /// Wakes the tasks of every connection that changed this turn.
@@ -245,11 +250,17 @@ async fn read_loop<S: Stream>(
         match reader.read(&mut room).await {
             // An end or a broken socket: what is still owed goes out if it can, then the writer ends the connection.
             Ok(0) | Err(_) => {
-                running.with(|core| core.client_gone(connection));
+                if running.with_quiet(|core| core.client_gone(connection)) {
+                    running.wake();
+                }
                 std::future::pending::<()>().await;
             }
             Ok(count) => {
-                if running.with(|core| core.received(connection, room, count)) {
+                let (turn, http) = running.with_quiet(|core| core.received(connection, room, count));
+                if turn {
+                    running.wake();
+                }
+                if http {
                     return;
                 }
             }
@@ -276,12 +287,12 @@ async fn write_loop<S: Stream>(
             if buffer.capacity() > KEEP_BYTES {
                 buffer = Vec::new();
             }
-            // Room was made: what waited in the input may go on. Mostly nothing did, and then nobody needs a turn.
-            let goes_on = running.with_quiet(|core| {
+            // Room was made: what waited in the input may go on.
+            let turn = running.with_quiet(|core| {
                 core.io.clients.sent(connection);
                 core.go_on(connection)
             });
-            if goes_on {
+            if turn {
                 running.wake();
             }
             gone_on = true;
@@ -293,8 +304,10 @@ async fn write_loop<S: Stream>(
             return;
         }
         // A reply that made no output may be what the next step of a command, or a read held back, waited for.
-        if !std::mem::replace(&mut gone_on, true) && running.with_quiet(|core| core.go_on(connection)) {
-            running.wake();
+        if !std::mem::replace(&mut gone_on, true) {
+            if running.with_quiet(|core| core.go_on(connection)) {
+                running.wake();
+            }
             continue;
         }
         wake.notified().await;
@@ -310,14 +323,15 @@ impl Core {
         (!client.is_paused).then(|| client.protocol.lend())
     }
 
-    /// Whether the stream turns out to be HTTP's, and so not this module's.
-    fn received(&mut self, connection: u64, room: BytesMut, count: usize) -> bool {
+    /// Whether a turn is due, and whether the stream turns out to be HTTP's, and so not this module's.
+    fn received(&mut self, connection: u64, room: BytesMut, count: usize) -> (bool, bool) {
         self.io.clients.input_bytes += count as u64;
         if let Some(client) = self.io.clients.connections.get_mut(&connection) {
             client.protocol.put(room, count);
         }
-        self.go_on(connection);
-        self.io.clients.connections.get(&connection).is_some_and(|client| client.protocol.speaks_http())
+        let turn = self.go_on(connection);
+        let client = self.io.clients.connections.get(&connection);
+        (turn, client.is_some_and(|client| client.protocol.speaks_http()))
     }
 
     /// What an HTTP client has sent so far; nothing where another protocol is spoken.
@@ -326,10 +340,11 @@ impl Core {
         client.protocol.speaks_http().then(|| client.protocol.take_input())
     }
 
-    /// Puts everything the connection asks for now into the core; whether there was anything.
+    /// Puts everything the connection asks for now into the core; whether a turn is due for it. What is answered at once, as
+    /// reads mostly are, needs none.
     fn go_on(&mut self, connection: u64) -> bool {
         let now = clock::now();
-        let mut any = false;
+        let mut turn = false;
         while let Some(client) = self.io.clients.connections.get_mut(&connection) {
             let Some(ask) = client.held.take().or_else(|| client.protocol.next()) else { break };
             if client.must_wait(&ask) {
@@ -337,10 +352,13 @@ impl Core {
                 client.held = Some(ask);
                 break;
             }
+            let answered = self.io.commands;
+            let is_command = matches!(ask, Ask::Command { .. });
             self.ask(connection, ask, now);
-            any = true;
+            turn |= is_command && self.io.commands == answered;
         }
-        self.io.clients.mark_if_due(connection) || any
+        self.io.clients.wake_if_due(connection);
+        turn || !self.io.clients.dirty.is_empty()
     }
 
     fn ask(&mut self, connection: u64, ask: Ask, now: Now) {
@@ -366,11 +384,11 @@ impl Core {
         }
     }
 
-    fn client_gone(&mut self, connection: u64) {
+    fn client_gone(&mut self, connection: u64) -> bool {
         if let Some(client) = self.io.clients.connections.get_mut(&connection) {
             client.protocol.received_end();
         }
-        self.go_on(connection);
+        self.go_on(connection)
     }
 
     /// Swaps the output out; true once the connection is to be closed after it.

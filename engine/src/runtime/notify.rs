@@ -22,6 +22,11 @@ impl Notify {
         }
     }
 
+    /// The same for the waiter's own task, which is going to be polled to its end anyway.
+    pub fn set(&self) {
+        self.set.set(true);
+    }
+
     /// Waits for a wake-up and takes it.
     pub async fn notified(&self) {
         poll_fn(|context| {
