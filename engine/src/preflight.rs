@@ -66,6 +66,14 @@ fn memlock() -> Result<(), Refusal> {
     Err(Refusal::MemlockTooSmall { found_kib: found >> 10, need_kib: MEMLOCK_BYTES_MIN >> 10 })
 }
 
+/// Has the kernel give this process memory in pages of 4 KiB instead of 2 MiB. A cache that fills would pay for clearing 2 MiB at
+/// a time in the middle of a turn (docs/performance.md). A kernel that refuses leaves things as they are: slower, not wrong.
+pub fn small_pages() {
+    let zero: libc::c_ulong = 0;
+    // SAFETY: this option takes numbers only.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1 as libc::c_ulong, zero, zero, zero) };
+}
+
 /// Raises the soft limit as far as it goes and returns it. A limit that cannot be read or raised is reported as it is.
 fn raise_to_hard(resource: libc::c_int) -> u64 {
     let resource = resource as libc::__rlimit_resource_t;

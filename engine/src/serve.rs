@@ -71,6 +71,7 @@ pub fn serve(config: &Config) -> Result<(), RunError> {
     let stop =
         Stop::on_signals().map_err(|error| RunError::Failed(format!("cannot take signals: {error}")))?;
     let setup = prepare(config, stop)?;
+    preflight::small_pages();
     crate::runtime::run(setup)
 }
 
