@@ -115,7 +115,9 @@ fn serve(site: Site, pieces: VecDeque<Vec<u8>>, room: usize) -> Vec<Exchange> {
         assert!(moves, "the connection waits and nobody will wake it");
     };
     let out = line.out.borrow();
-    check_answers(&site.exchanges.borrow(), &out, gave_up && room != usize::MAX);
+    // Of a request that asks for an upgrade and whose body ends early hyper drops the answer too.
+    let may_break_off = site.upgrades.get() || (gave_up && room != usize::MAX);
+    check_answers(&site.exchanges.borrow(), &out, may_break_off);
     site.exchanges.take()
 }
 
@@ -128,6 +130,7 @@ async fn handle(
     line.ahead.set(0);
     let (head, body) = request.into_parts();
     let expects = head.headers.contains_key("expect");
+    site.upgrades.set(site.upgrades.get() || head.headers.contains_key("upgrade"));
     let number = site.open(head.method.as_str() == "HEAD", expects);
     let skips = !body.is_end_stream() && !expects;
     let response = match route(&head, site.password) {
@@ -203,6 +206,8 @@ struct Site {
     exchanges: RefCell<Vec<Exchange>>,
     places: RefCell<VecDeque<Rc<Place>>>,
     answered_bytes: Cell<usize>,
+    /// Whether a request asked for another protocol.
+    upgrades: Cell<bool>,
 }
 
 #[derive(Default)]
