@@ -38,8 +38,8 @@ pub struct WalOptions {
     pub record_bytes_max: u32,
     /// Block writes in flight at once.
     pub writes_in_flight: usize,
-    /// While so many are, a block that is not full gathers on instead of being written: more writes at once would be smaller
-    /// ones, and each costs a flush of the disk.
+    /// While so many are, a block that is not full gathers on instead of being written. Fewer make larger writes and fewer
+    /// flushes, but a write that the disk takes long for then keeps more waiting (docs/performance.md).
     pub small_writes_in_flight: usize,
     /// Bound on block buffers held for the disk; beyond it `append` answers `Full`.
     pub ram_bytes_max: usize,
@@ -62,7 +62,7 @@ impl WalOptions {
             block_bytes_max: 256 << 10,
             record_bytes_max: (RECORD_HEAD_BYTES + ENTRY_BYTES_MAX) as u32,
             writes_in_flight: 4,
-            small_writes_in_flight: 1,
+            small_writes_in_flight: 4,
             ram_bytes_max: 16 << 20,
             segments_ahead: 2,
             replay_from: None,
