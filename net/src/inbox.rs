@@ -123,8 +123,12 @@ impl Inbox {
         let mut fresh = match reuse(&mut old, size) {
             Some(fresh) => fresh,
             None => {
-                let again = self.retired.iter_mut().find_map(|chunk| reuse(chunk, size));
-                self.retired.retain(|chunk| chunk.capacity() > 0 || !chunk.is_empty());
+                let found = (0..self.retired.len())
+                    .find_map(|at| reuse(&mut self.retired[at], size).map(|chunk| (at, chunk)));
+                let again = found.map(|(at, chunk)| {
+                    self.retired.remove(at);
+                    chunk
+                });
                 self.retired.push_back(old);
                 if self.retired.len() > self.limits.retired {
                     self.retired.pop_front();
@@ -139,16 +143,13 @@ impl Inbox {
 }
 
 /// All of a former chunk, if nobody else holds any of it and it is long enough.
-#[allow(unsafe_code)]
 fn reuse(chunk: &mut BytesMut, size: usize) -> Option<BytesMut> {
     debug_assert!(chunk.is_empty());
     if !chunk.try_reclaim(size) {
         return None;
     }
     let mut chunk = core::mem::take(chunk);
-    // SAFETY: every chunk was zeroed over its whole length when it was made and was only ever overwritten since, and
-    // `try_reclaim` gives the same memory again, never other: all `size` bytes are initialised, and within the capacity.
-    unsafe { chunk.set_len(size) };
+    chunk.resize(size, 0);
     Some(chunk)
 }
 

@@ -13,7 +13,7 @@
 //!
 //! Every decoder trusts nothing: lengths are capped before memory is taken, checksums are checked before fields are read,
 //! and what is malformed becomes a clear error, never a panic. docs/wire-format.md is the description for implementers.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod binary;
 pub mod client;
