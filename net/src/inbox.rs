@@ -6,7 +6,8 @@
 //! A chunk that has too little room left is replaced: what is held moves to the new one, slices keep the old one alive. It is
 //! used again when nobody does. Chunks grow while reads fill their room, so a quiet connection costs little.
 
-use bytes::BytesMut;
+use crate::memory::{Filled, Former, Room};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use synod_types::Shared;
 
@@ -20,11 +21,11 @@ const ROOM_SHARE: usize = 4;
 /// Bytes received and the room for more.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    held: BytesMut,
-    /// Directly behind `held` in memory, except after bytes were put in that were not read into it.
-    room: BytesMut,
-    /// Empty handles of former chunks, the oldest first.
-    retired: VecDeque<BytesMut>,
+    held: Filled,
+    /// Directly behind `held` in memory, unless nothing is held.
+    room: Room,
+    /// Former chunks, the oldest first.
+    retired: VecDeque<Former>,
     chunk: usize,
     limits: InboxLimits,
 }
@@ -42,8 +43,8 @@ impl Inbox {
     /// An empty inbox, which takes memory when it is first read into.
     pub(crate) fn new(limits: InboxLimits) -> Self {
         Self {
-            held: BytesMut::new(),
-            room: BytesMut::new(),
+            held: Filled::default(),
+            room: Room::default(),
             retired: VecDeque::new(),
             chunk: CHUNK_BYTES_MIN,
             limits,
@@ -57,12 +58,12 @@ impl Inbox {
 
     /// Memory under its control: chunks that live on in slices are not counted.
     pub(crate) fn capacity(&self) -> usize {
-        self.held.capacity() + self.room.capacity()
+        self.held.len() + self.room.len()
     }
 
     /// Room to read into, and all of what is held and `wanted` bytes long in the end in one piece. To be given back by
     /// [`Inbox::put`]; whoever does not loses nothing but the memory.
-    pub(crate) fn lend(&mut self, wanted: usize) -> BytesMut {
+    pub(crate) fn lend(&mut self, wanted: usize) -> Room {
         let wanted = wanted.max(self.held.len());
         if self.room.len() < self.chunk / ROOM_SHARE || self.held.len() + self.room.len() < wanted {
             self.renew(wanted);
@@ -71,13 +72,14 @@ impl Inbox {
     }
 
     /// Gives room back whose first `count` bytes were read.
-    pub(crate) fn put(&mut self, mut room: BytesMut, count: usize) {
+    ///
+    /// # Panics
+    /// When the room is not that long, or not the one that was lent last.
+    pub(crate) fn put(&mut self, mut room: Room, count: usize) {
         if count == room.len() {
             self.chunk = (2 * self.chunk).min(self.limits.chunk_bytes);
         }
-        let received = room.split_to(count);
-        // No copy where the two are neighbours.
-        self.held.unsplit(received);
+        self.held.join(room.fill(count)).expect("the room that was lent last lies behind what is held");
         self.room = room;
     }
 
@@ -99,7 +101,7 @@ impl Inbox {
             self.skip(count);
             return Shared::new(bytes);
         }
-        self.held.split_to(count).freeze().into()
+        Bytes::from(self.held.split_to(count)).into()
     }
 
     /// Forgets the first `count` bytes held.
@@ -115,42 +117,26 @@ impl Inbox {
     fn renew(&mut self, wanted: usize) {
         // A request that comes in many pieces is moved a few times only.
         let size = self.chunk.max(wanted + wanted / 2).max(2 * self.held.len());
-        let mut old = core::mem::take(&mut self.room);
-        old.clear();
         if self.held.is_empty() {
-            self.held = BytesMut::new(); // it may be what keeps the chunk
+            self.held = Filled::default(); // it may be what keeps the chunk
         }
-        let mut fresh = match reuse(&mut old, size) {
-            Some(fresh) => fresh,
-            None => {
-                let found = (0..self.retired.len())
-                    .find_map(|at| reuse(&mut self.retired[at], size).map(|chunk| (at, chunk)));
-                let again = found.map(|(at, chunk)| {
-                    self.retired.remove(at);
-                    chunk
-                });
-                self.retired.push_back(old);
-                if self.retired.len() > self.limits.retired {
-                    self.retired.pop_front();
-                }
-                again.unwrap_or_else(|| BytesMut::zeroed(size))
-            }
-        };
+        self.retired.extend(core::mem::take(&mut self.room).retire());
+        // The latest first: it is still in the processor's caches.
+        let again = (0..self.retired.len())
+            .rev()
+            .find_map(|at| self.retired[at].reclaim(size).map(|room| (at, room)))
+            .map(|(at, room)| {
+                self.retired.remove(at);
+                room
+            });
+        if self.retired.len() > self.limits.retired {
+            self.retired.pop_front();
+        }
+        let mut fresh = again.unwrap_or_else(|| Room::new(size));
         fresh[..self.held.len()].copy_from_slice(&self.held);
-        self.held = fresh.split_to(self.held.len());
+        self.held = fresh.fill(self.held.len());
         self.room = fresh;
     }
-}
-
-/// All of a former chunk, if nobody else holds any of it and it is long enough.
-fn reuse(chunk: &mut BytesMut, size: usize) -> Option<BytesMut> {
-    debug_assert!(chunk.is_empty());
-    if !chunk.try_reclaim(size) {
-        return None;
-    }
-    let mut chunk = core::mem::take(chunk);
-    chunk.resize(size, 0);
-    Some(chunk)
 }
 
 #[cfg(test)]

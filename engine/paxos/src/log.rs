@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use synod_types::{Ballot, Location, Payload, Slot};
 
 /// Payload bytes of applied slots kept in memory per group, for followers that are a little behind.
-const RECENT_BYTES_MAX: usize = 512 << 10;
+const RECENT_BYTES_MAX: usize = 64 << 10;
 
 /// A slot whose payload is, or may be, in memory.
 #[derive(Debug, Clone)]

@@ -4,8 +4,9 @@ use crate::api::{Effect, Sink};
 use crate::group::Parked;
 use crate::request::{ReadUse, push_reply};
 use crate::{ReadFailed, Shard};
+use alloc::vec::Vec;
 use synod_store::{Applied, CacheHint};
-use synod_types::{Entry, Location, Mono, Now, Payload, Slot, Version};
+use synod_types::{CommandRef, Entry, Location, Mono, Now, Payload, Slot, Version};
 
 impl<P: Payload> Shard<P> {
     /// Applies every chosen entry whose place in the log is known, up to one that needs a cold value.
@@ -68,7 +69,11 @@ impl<P: Payload> Shard<P> {
         if first == 0 {
             self.store.begin_slot(group, entry.ts());
         }
-        for command in entry.commands().skip(first as usize) {
+        let commands: Vec<CommandRef<'_>> = entry.commands().skip(first as usize).collect();
+        if commands.len() > 1 {
+            self.store.warm(group, &commands);
+        }
+        for command in commands {
             let version = Version { slot, position: command.position };
             let value_len = command.op.operand().map_or(0, |operand| operand.len() as u32); // within VALUE_BYTES_MAX
             let value_at = at.part(command.value_offset, value_len);

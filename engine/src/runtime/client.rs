@@ -10,13 +10,13 @@ use crate::runtime::http;
 use crate::runtime::io::Requester;
 use crate::runtime::notify::Notify;
 use crate::runtime::stream::{self, Stream};
-use bytes::BytesMut;
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpListener;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+use synod_net::Room;
 use synod_net::server::{Ask, Connection, ConnectionConfig, Tag};
 use synod_shard::Histogram;
 use synod_types::{Bucket, Mono, Now, Reply, bucket_of, group_of};
@@ -317,14 +317,14 @@ async fn write_loop<S: Stream>(
 
 impl Core {
     /// Where to read to, if the connection wants anything.
-    fn room_to_read(&mut self, connection: u64) -> Option<BytesMut> {
+    fn room_to_read(&mut self, connection: u64) -> Option<Room> {
         let client = self.io.clients.connections.get_mut(&connection)?;
         client.is_paused = !client.protocol.wants_read();
         (!client.is_paused).then(|| client.protocol.lend())
     }
 
     /// Whether a turn is due, and whether the stream turns out to be HTTP's, and so not this module's.
-    fn received(&mut self, connection: u64, room: BytesMut, count: usize) -> (bool, bool) {
+    fn received(&mut self, connection: u64, room: Room, count: usize) -> (bool, bool) {
         self.io.clients.input_bytes += count as u64;
         if let Some(client) = self.io.clients.connections.get_mut(&connection) {
             client.protocol.put(room, count);

@@ -27,6 +27,8 @@ pub struct Store {
     scan_tag: u16,
     /// The old value of the last reply, if it has one.
     old_value: Vec<u8>,
+    /// Scratch of [`Store::warm`].
+    warmed: Vec<u32>,
 }
 
 impl Store {
@@ -54,7 +56,7 @@ impl Store {
         }
         let scan_tag = (crate::digest::mix(config.hash_seed) >> 48) as u16 | 1; // 0 is nobody's
         let slab = Slab::new(config.cache_bytes);
-        Self { groups, places, slab, scan_tag, old_value: Vec::new() }
+        Self { groups, places, slab, scan_tag, old_value: Vec::new(), warmed: Vec::new() }
     }
 
     /// A slot begins: the group's applied time becomes `max(applied time, ts)`. It never goes back and is equal on every
@@ -62,6 +64,14 @@ impl Store {
     pub fn begin_slot(&mut self, group: GroupId, ts: WallMs) {
         let group = self.group_mut(group);
         group.applied_ts = group.applied_ts.max(ts);
+    }
+
+    /// Brings what the index knows of the keys of `commands` into the processor's caches, for [`Store::apply`] to find it
+    /// there. Changes nothing that can be observed.
+    pub fn warm(&mut self, group: GroupId, commands: &[CommandRef<'_>]) {
+        let group = &self.groups[usize::from(self.place(group))];
+        let keys = commands.iter().map(|command| (command.namespace, command.key));
+        group.index.warm(keys, &mut self.warmed);
     }
 
     /// Applies one command of the slot that was begun.

@@ -13,8 +13,8 @@ use super::check;
 use super::handshake::PEER_VERSION;
 use crate::error::ProtocolError;
 use crate::inbox::{Inbox, InboxLimits};
+use crate::memory::Room;
 use crate::wire::{Put, Reader, set_u32_at, u32_at};
-use bytes::BytesMut;
 use rkyv::rancor::Failure;
 use synod_types::limits::PEER_FRAME_BYTES_MAX;
 use synod_types::message::PeerMessageMeta;
@@ -24,7 +24,7 @@ use synod_types::{PeerMessage, Shared, Span};
 pub const FRAME_HEADER_BYTES: usize = 24;
 const LENGTH_MAX: usize = FRAME_HEADER_BYTES + PEER_FRAME_BYTES_MAX;
 /// A chunk is read at once from a peer. Entries stay in theirs until they are chosen and applied, some milliseconds.
-const INPUT: InboxLimits = InboxLimits { chunk_bytes: 256 << 10, retired: 4 };
+const INPUT: InboxLimits = InboxLimits { chunk_bytes: 256 << 10, retired: 8 };
 const CHECKED_FROM: usize = 8;
 const META_LENGTH_AT: usize = 12;
 const BODY_LENGTH_AT: usize = 16;
@@ -86,7 +86,7 @@ impl Decoder {
     }
 
     /// Room to read into, never empty; to be given back by [`Decoder::put`]. A frame that has begun finds room as a whole.
-    pub fn lend(&mut self) -> BytesMut {
+    pub fn lend(&mut self) -> Room {
         self.inbox.lend(self.frame_length().unwrap_or(0))
     }
 
@@ -95,7 +95,7 @@ impl Decoder {
     ///
     /// # Panics
     /// When the room is not that long.
-    pub fn put(&mut self, room: BytesMut, count: usize) {
+    pub fn put(&mut self, room: Room, count: usize) {
         self.inbox.put(room, count);
     }
 

@@ -6,7 +6,7 @@ use super::{Ask, ConnectionConfig, LocalAnswer, Tag};
 use crate::binary::{self, Failure, PREAMBLE};
 use crate::http;
 use crate::inbox::{Inbox, InboxLimits};
-use bytes::BytesMut;
+use crate::memory::Room;
 use synod_types::{Bucket, Command, Reply, Shared};
 
 /// A chunk is read at once from a client, and kept while a long value in it is open.
@@ -62,7 +62,7 @@ impl Connection {
 
     /// Room to read into from the socket, never empty; to be given back by [`Connection::put`]. Large values are not copied
     /// out of it.
-    pub fn lend(&mut self) -> BytesMut {
+    pub fn lend(&mut self) -> Room {
         self.input.lend(0)
     }
 
@@ -70,7 +70,7 @@ impl Connection {
     ///
     /// # Panics
     /// When the room is not that long.
-    pub fn put(&mut self, room: BytesMut, count: usize) {
+    pub fn put(&mut self, room: Room, count: usize) {
         if !self.draining {
             self.input.put(room, count);
         }
