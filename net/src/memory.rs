@@ -110,7 +110,9 @@ impl DerefMut for Room {
         let Some(block) = &self.block else { return &mut [] };
         // SAFETY: as in `deref`, and the token is borrowed exclusively.
         // WHY: see the module.
-        unsafe { core::slice::from_raw_parts_mut(block.start.as_ptr().add(self.range.start), self.range.len()) }
+        unsafe {
+            core::slice::from_raw_parts_mut(block.start.as_ptr().add(self.range.start), self.range.len())
+        }
     }
 }
 

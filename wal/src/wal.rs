@@ -18,6 +18,7 @@ use crate::recover::{RecordView, RecoveryReport, recover};
 use crate::segments::Segments;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use synod_types::checksum::combine;
 use synod_types::{Location, Lsn, SegmentId};
 
 /// A record has its number and its place.
@@ -165,6 +166,15 @@ impl<D: Disk> Wal<D> {
     /// # Errors
     /// [`AppendError`]; the log is then as before.
     pub fn append(&mut self, parts: &[&[u8]]) -> Result<Appended, AppendError> {
+        self.append_summed(parts, None)
+    }
+
+    /// As [`Wal::append`], where the CRC32C of the last part may be known and is not computed again. Were it wrong, the record
+    /// would be taken for damaged when it is read again.
+    ///
+    /// # Errors
+    /// [`AppendError`]; the log is then as before.
+    pub fn append_summed(&mut self, parts: &[&[u8]], last_crc: Option<u32>) -> Result<Appended, AppendError> {
         self.check()?;
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let max = self.options.record_bytes_max;
@@ -178,7 +188,7 @@ impl<D: Disk> Wal<D> {
             self.open_block(need)?;
         }
         let Some(open) = self.open.as_mut() else { unreachable!("a block was just opened") };
-        let location = open.push(parts, len);
+        let location = open.push(parts, last_crc, len);
         self.appended = self.appended.next();
         Ok(Appended { lsn: self.appended, location })
     }
@@ -564,16 +574,19 @@ impl<D: Disk> Wal<D> {
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> OpenBlock<B> {
     /// Copies a record in, frame first; the caller has checked that there is room.
-    fn push(&mut self, parts: &[&[u8]], len: u32) -> Location {
+    fn push(&mut self, parts: &[&[u8]], last_crc: Option<u32>, len: u32) -> Location {
         let body = self.used + FRAME_BYTES;
         let end = frame_end(u64::from(self.used), u64::from(len)) as u32;
         assert!(end <= self.capacity, "no room for the record");
         let block = self.buf.as_mut();
         let mut at = body as usize;
         let mut crc = self.key.start();
-        for part in parts {
+        for (index, part) in parts.iter().enumerate() {
             block[at..at + part.len()].copy_from_slice(part);
-            crc = crc32c::crc32c_append(crc, part);
+            crc = match last_crc {
+                Some(known) if index + 1 == parts.len() => combine(crc, known, part.len()),
+                _ => crc32c::crc32c_append(crc, part),
+            };
             at += part.len();
         }
         debug_assert_eq!(at, (body + len) as usize);

@@ -158,7 +158,7 @@ impl<P: Payload> Shard<P> {
                 origins.push(Some(next.origin));
             }
             let ts = group.paxos.leader_clock(now.mono).unwrap_or(WallMs::ZERO);
-            let payload = P::from(group.builder.finish(ts));
+            let payload = P::from(group.builder.finish(ts)).sealed();
             group.stats.batch_commands.record(origins.len() as u64);
             group.proposed.push_back(Proposed { slot, origins, at: now.mono });
             self.drive(index, paxos::Input::Propose { payload }, now, out);

@@ -161,8 +161,9 @@ impl Sink<Shared> for Io {
         match effect {
             Effect::Append { lsn, head, payload, then } => {
                 let head = head.encode();
+                let crc = payload.as_ref().and_then(Shared::crc);
                 let payload: &[u8] = payload.as_ref().map_or(&[], AsRef::as_ref);
-                let appended = match self.wal.append(&[&head, payload]) {
+                let appended = match self.wal.append_summed(&[&head, payload], crc) {
                     Ok(appended) => appended,
                     // The machine has taken this record as written; there is no way back from here but a restart.
                     Err(error) => fatal(&format!("the log takes no more records: {error}")),

@@ -104,7 +104,7 @@ impl Links {
             return;
         }
         let start = link.buffer.len();
-        wire::encode(&mut link.buffer, message);
+        wire::encode_shared(&mut link.buffer, message);
         self.last = Some(Encoded { link: at, frame: start..link.buffer.len(), message: message.clone() });
     }
 

@@ -177,6 +177,17 @@ impl Sessions {
         id
     }
 
+    /// Looks at where [`Sessions::judge`] and [`Sessions::remember`] will look for each of `stamps`, as `Index::warm` does
+    /// for keys. Changes nothing.
+    pub(crate) fn warm(&self, stamps: impl Iterator<Item = SessionStamp>, scratch: &mut Vec<u32>) {
+        scratch.clear();
+        scratch.extend(stamps.filter_map(|stamp| self.by_id.get(&stamp.session).copied()));
+        let step = |sum: usize, &at: &u32| sum ^ self.nodes[at as usize].replies.len();
+        core::hint::black_box(scratch.iter().fold(0, step));
+        let newest = |at: u32| self.nodes[at as usize].replies.back().map_or(0, |reply| reply.sequence);
+        core::hint::black_box(scratch.iter().fold(0, |sum, &at| sum ^ newest(at)));
+    }
+
     /// What to do with a command; changes nothing. `value_len` is the length of the value its reply will hold.
     pub(crate) fn judge(&self, stamp: &SessionStamp, value_len: usize) -> Verdict {
         if stamp.session == SessionId::NONE {

@@ -8,7 +8,7 @@ use crate::sessions::{SESSION_LIMITS, SessionLimits};
 use crate::slab::{Owner, Slab};
 use alloc::vec::Vec;
 use synod_types::limits::{GROUP_COUNT_MAX, INLINE_VALUE_BYTES_MAX};
-use synod_types::{CommandRef, GroupId, Location, Namespace, Version, WallMs};
+use synod_types::{CommandRef, GroupId, Location, Namespace, SessionId, Version, WallMs};
 
 /// Stands for "not on this core".
 const ABSENT: u16 = u16::MAX;
@@ -66,12 +66,15 @@ impl Store {
         group.applied_ts = group.applied_ts.max(ts);
     }
 
-    /// Brings what the index knows of the keys of `commands` into the processor's caches, for [`Store::apply`] to find it
-    /// there. Changes nothing that can be observed.
+    /// Brings what the store knows of the keys and sessions of `commands` into the processor's caches, for [`Store::apply`]
+    /// to find it there. Changes nothing that can be observed.
     pub fn warm(&mut self, group: GroupId, commands: &[CommandRef<'_>]) {
         let group = &self.groups[usize::from(self.place(group))];
         let keys = commands.iter().map(|command| (command.namespace, command.key));
         group.index.warm(keys, &mut self.warmed);
+        let sessions =
+            commands.iter().map(|command| command.stamp).filter(|stamp| stamp.session != SessionId::NONE);
+        group.sessions.warm(sessions, &mut self.warmed);
     }
 
     /// Applies one command of the slot that was begun.

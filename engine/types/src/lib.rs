@@ -15,6 +15,7 @@
 
 extern crate alloc;
 
+pub mod checksum;
 pub mod command;
 pub mod config;
 pub mod entry;

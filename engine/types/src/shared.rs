@@ -8,14 +8,34 @@ use bytes::Bytes;
 use core::fmt;
 use core::marker::PhantomData;
 
+/// Checksums of shorter bytes are computed again where they are needed; that is no slower.
+const SEALED_FROM: usize = 2 << 10;
+
 /// What a payload must be able to do inside the machines: be passed around cheaply, be read, be made from encoded bytes.
-pub trait Payload: Clone + AsRef<[u8]> + From<Vec<u8>> + fmt::Debug {}
-impl<T: Clone + AsRef<[u8]> + From<Vec<u8>> + fmt::Debug> Payload for T {}
+pub trait Payload: Clone + AsRef<[u8]> + From<Vec<u8>> + fmt::Debug {
+    /// The same bytes, about to be written to a log and sent to several peers: whatever is worth computing once.
+    #[must_use]
+    fn sealed(self) -> Self {
+        self
+    }
+}
+impl Payload for Vec<u8> {}
+impl Payload for Shared {
+    fn sealed(self) -> Self {
+        if self.len() < SEALED_FROM {
+            return self;
+        }
+        let crc = crc32c::crc32c(self.as_ref());
+        self.with_crc(crc)
+    }
+}
 
 /// A cheap-to-clone slice of an immutable buffer.
 #[derive(Clone, Default)]
 pub struct Shared {
     bytes: Bytes,
+    /// CRC32C of the bytes, if somebody had to compute it already.
+    crc: Option<u32>,
     /// Keeps it on its core.
     core: PhantomData<Rc<()>>,
 }
@@ -33,6 +53,17 @@ impl Shared {
     pub fn slice(&self, start: usize, len: usize) -> Self {
         assert!(start.checked_add(len).is_some_and(|end| end <= self.len()), "slice outside its buffer");
         self.bytes.slice(start..start + len).into()
+    }
+    /// CRC32C of the bytes, if it is known.
+    pub fn crc(&self) -> Option<u32> {
+        self.crc
+    }
+    /// The same bytes, whose CRC32C is known from now on.
+    #[must_use]
+    pub fn with_crc(mut self, crc: u32) -> Self {
+        debug_assert!(crc == crc32c::crc32c(self.as_ref()), "another checksum than the bytes have");
+        self.crc = Some(crc);
+        self
     }
     /// Length in bytes.
     pub fn len(&self) -> usize {
@@ -56,7 +87,7 @@ impl From<Vec<u8>> for Shared {
 }
 impl From<Bytes> for Shared {
     fn from(bytes: Bytes) -> Self {
-        Self { bytes, core: PhantomData }
+        Self { bytes, crc: None, core: PhantomData }
     }
 }
 impl PartialEq for Shared {

@@ -16,6 +16,7 @@ use crate::inbox::{Inbox, InboxLimits};
 use crate::memory::Room;
 use crate::wire::{Put, Reader, set_u32_at, u32_at};
 use rkyv::rancor::Failure;
+use synod_types::checksum::combine;
 use synod_types::limits::PEER_FRAME_BYTES_MAX;
 use synod_types::message::PeerMessageMeta;
 use synod_types::{PeerMessage, Shared, Span};
@@ -29,12 +30,31 @@ const CHECKED_FROM: usize = 8;
 const META_LENGTH_AT: usize = 12;
 const BODY_LENGTH_AT: usize = 16;
 const KIND_MESSAGE: u16 = 1;
+/// The checksum of a body this long is kept for those who need it again.
+const COMBINED_FROM: usize = 2 << 10;
 
 /// Appends the frame of `message`.
 ///
 /// # Panics
 /// When the message is over `PEER_FRAME_BYTES_MAX`: the machines close promises and learns long before.
 pub fn encode<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>) {
+    encode_summed(out, message, None);
+}
+
+/// As [`encode`], without computing the checksum of a single payload again that knows its own.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_shared(out: &mut Vec<u8>, message: &PeerMessage<Shared>) {
+    let (mut count, mut crc) = (0, None);
+    drop(message.clone().map(|payload: Shared| {
+        count += 1;
+        crc = payload.crc();
+    }));
+    encode_summed(out, message, crc.filter(|_| count == 1));
+}
+
+fn encode_summed<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, body_crc: Option<u32>) {
     let borrowed = check::borrow(message);
     let mut body_len = 0_usize;
     let meta: PeerMessageMeta = borrowed.clone().map(|bytes: &[u8]| {
@@ -60,7 +80,11 @@ pub fn encode<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>) {
     assert!(len == FRAME_HEADER_BYTES + meta_len + body_len);
     set_u32_at(out, at + META_LENGTH_AT, meta_len as u32); // both bounded by PEER_FRAME_BYTES_MAX
     set_u32_at(out, at + BODY_LENGTH_AT, body_len as u32);
-    let crc = crc32c::crc32c(&out[at + CHECKED_FROM..]);
+    let (head, body) = out[at + CHECKED_FROM..].split_at(len - CHECKED_FROM - body_len);
+    let crc = match body_crc {
+        Some(known) => combine(crc32c::crc32c(head), known, body_len),
+        None => crc32c::crc32c_append(crc32c::crc32c(head), body),
+    };
     set_u32_at(out, at, len as u32);
     set_u32_at(out, at + 4, crc);
 }
@@ -137,25 +161,43 @@ impl Decoder {
 }
 
 fn decode(frame: Shared) -> Result<PeerMessage<Shared>, ProtocolError> {
-    let meta = decode_meta(frame.as_ref())?;
     let body_len = u32_at(frame.as_ref(), BODY_LENGTH_AT) as usize;
+    let body_crc = check_frame(frame.as_ref(), body_len)?;
+    let meta = decode_meta(frame.as_ref())?;
     let body_at = frame.len() - body_len;
     check::check_spans(&meta, body_len)?;
     let mut at = body_at;
     let message = meta.map(|span: Span| {
         let start = at;
         at += span.len as usize;
-        frame.slice(start, span.len as usize)
+        let payload = frame.slice(start, span.len as usize);
+        match body_crc {
+            Some(crc) if payload.len() == body_len => payload.with_crc(crc),
+            _ => payload,
+        }
     });
     assert!(at == frame.len(), "checked spans do not cover the body");
     check::check_payloads(&message)?;
     Ok(message)
 }
 
+/// Checks the checksum of a frame; the one of its body beside it, where that is worth knowing.
+fn check_frame(frame: &[u8], body_len: usize) -> Result<Option<u32>, ProtocolError> {
+    let checked = &frame[CHECKED_FROM..];
+    // The length is not to be trusted yet; at worst the wrong part is taken for the body.
+    let head_len = checked.len().checked_sub(body_len).filter(|_| body_len >= COMBINED_FROM);
+    let (crc, body_crc) = match head_len {
+        Some(head_len) => {
+            let (head, body) = checked.split_at(head_len);
+            let body_crc = crc32c::crc32c(body);
+            (combine(crc32c::crc32c(head), body_crc, body_len), Some(body_crc))
+        }
+        None => (crc32c::crc32c(checked), None),
+    };
+    if crc == u32_at(frame, 4) { Ok(body_crc) } else { Err(ProtocolError::Checksum) }
+}
+
 fn decode_meta(frame: &[u8]) -> Result<PeerMessageMeta, ProtocolError> {
-    if crc32c::crc32c(&frame[CHECKED_FROM..]) != u32_at(frame, 4) {
-        return Err(ProtocolError::Checksum);
-    }
     let mut header = Reader::new(&frame[CHECKED_FROM..FRAME_HEADER_BYTES]);
     if header.u16()? != PEER_VERSION {
         return Err(ProtocolError::Version);

@@ -373,3 +373,33 @@ fn a_handshake_is_judged_by_every_fact() {
         assert_eq!(here.judge(&theirs, known), Err(refusal));
     }
 }
+
+#[test]
+fn a_payload_that_knows_its_checksum_makes_the_same_frame_and_knows_it_again_at_the_other_end() {
+    for len in [0, 100, 4 << 10, 100 << 10] {
+        let payload = Shared::new(entry(&vec![7; len])).sealed();
+        let accept = |payload| PeerMessage::Group {
+            group: GroupId::new(3),
+            message: GroupMessage::Accept {
+                ballot: Ballot::new(2, NodeId::new(1)),
+                slot: Slot::new(5),
+                chosen: Slot::new(4),
+                payload,
+            },
+        };
+        let (mut plain, mut summed) = (Vec::new(), Vec::new());
+        encode(&mut plain, &accept(payload.clone()));
+        encode_shared(&mut summed, &accept(payload.clone()));
+        assert_eq!(plain, summed);
+        let mut decoder = Decoder::new();
+        decoder.feed(&summed);
+        let Ok(Some(PeerMessage::Group { message: GroupMessage::Accept { payload: received, .. }, .. })) =
+            decoder.next()
+        else {
+            panic!("one accept of {len} bytes")
+        };
+        assert_eq!(received, payload);
+        assert_eq!(received.crc(), payload.crc());
+        assert_eq!(received.crc().is_some(), len >= 4 << 10);
+    }
+}

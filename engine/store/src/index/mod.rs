@@ -71,11 +71,7 @@ impl Index {
 
     /// Looks at where [`Index::find`] will look for each of `keys`, one step for all before the next step: the processor waits
     /// for several cache misses at a time, where finding one key after the other waits for each. Changes nothing.
-    pub(crate) fn warm<'a>(
-        &self,
-        keys: impl Iterator<Item = (Namespace, &'a [u8])>,
-        scratch: &mut Vec<u32>,
-    ) {
+    pub(crate) fn warm<'a>(&self, keys: impl Iterator<Item = (Namespace, &'a [u8])>, scratch: &mut Vec<u32>) {
         scratch.clear();
         scratch.extend(keys.filter_map(|(namespace, key)| {
             let hash = self.hash(namespace, key);
