@@ -16,6 +16,7 @@
 mod client;
 mod clock;
 mod core;
+mod gather;
 mod http;
 mod io;
 mod local;

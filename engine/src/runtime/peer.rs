@@ -10,12 +10,12 @@
 use crate::node::{Member, RunError};
 use crate::runtime::clock;
 use crate::runtime::core::Running;
+use crate::runtime::gather::Gather;
 use crate::runtime::notify::Notify;
 use crate::runtime::stream::{self, Stream};
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpListener;
 use std::cell::Cell;
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,8 @@ use synod_types::{GroupMessage, Incarnation, NodeId, PeerMessage, Shared};
 const LINK_BULK_BYTES_MAX: usize = 32 << 20;
 /// Beyond this even small messages are dropped.
 const LINK_BYTES_MAX: usize = 40 << 20;
+/// Memory a link keeps for what it encodes.
+const OUTBOX_BYTES_KEPT: usize = 1 << 20;
 const CONNECT_LIMIT: Duration = Duration::from_millis(500);
 const HANDSHAKE_LIMIT: Duration = Duration::from_millis(2000);
 const RETRY_FIRST: Duration = Duration::from_millis(10);
@@ -38,23 +40,13 @@ const RETRY_MAX: Duration = Duration::from_millis(200);
 pub(crate) struct Links {
     links: Vec<Link>,
     unsent: Vec<u64>,
-    /// The entry encoded last: all peers get the same frame, which is made and checksummed once.
-    last: Option<Encoded>,
-}
-
-/// Where a frame lies that the next link may need too.
-#[derive(Debug)]
-struct Encoded {
-    link: usize,
-    frame: Range<usize>,
-    message: PeerMessage<Shared>,
 }
 
 #[derive(Debug)]
 struct Link {
     node: NodeId,
     connected: bool,
-    buffer: Vec<u8>,
+    outbox: Gather,
     dirty: bool,
     wake: Rc<Notify>,
 }
@@ -66,24 +58,22 @@ impl Links {
             .map(|node| Link {
                 node,
                 connected: false,
-                buffer: Vec::new(),
+                outbox: Gather::default(),
                 dirty: false,
                 wake: Rc::new(Notify::default()),
             })
             .collect();
-        Self { links, unsent: Vec::new(), last: None }
+        Self { links, unsent: Vec::new() }
     }
 
     /// Encodes a message into its link's buffer, or drops it: links may lose messages.
     pub fn send(&mut self, to: NodeId, message: &PeerMessage<Shared>) {
         let Some(at) = self.links.iter().position(|link| link.node == to) else { return };
         let link = &mut self.links[at];
-        let bulk = matches!(
-            message,
-            PeerMessage::Group { message: GroupMessage::Accept { .. } | GroupMessage::Learn { .. }, .. }
-        );
-        let limit = if bulk { LINK_BULK_BYTES_MAX } else { LINK_BYTES_MAX };
-        if !link.connected || link.buffer.len() > limit {
+        let is_accept = matches!(message, PeerMessage::Group { message: GroupMessage::Accept { .. }, .. });
+        let is_learn = matches!(message, PeerMessage::Group { message: GroupMessage::Learn { .. }, .. });
+        let limit = if is_accept || is_learn { LINK_BULK_BYTES_MAX } else { LINK_BYTES_MAX };
+        if !link.connected || link.outbox.len() > limit {
             // A forwarded request would wait for an answer in vain.
             if let PeerMessage::Forward { id, .. } = message {
                 self.unsent.push(*id);
@@ -91,35 +81,23 @@ impl Links {
             return;
         }
         link.dirty = true;
-        if !matches!(message, PeerMessage::Group { message: GroupMessage::Accept { .. }, .. }) {
-            wire::encode(&mut link.buffer, message);
-            return;
+        if !is_accept {
+            wire::encode(link.outbox.bytes(), message);
+        } else if let Some(entry) = wire::encode_head(link.outbox.bytes(), message) {
+            link.outbox.push(entry);
         }
-        if let Some(last) = &self.last
-            && last.link != at
-            && is_same(&last.message, message)
-        {
-            let (from, to) = two(&mut self.links, last.link, at);
-            to.buffer.extend_from_slice(&from.buffer[last.frame.clone()]);
-            return;
-        }
-        let start = link.buffer.len();
-        wire::encode_shared(&mut link.buffer, message);
-        self.last = Some(Encoded { link: at, frame: start..link.buffer.len(), message: message.clone() });
     }
 
     /// What has gathered for a peer, in exchange for an empty buffer.
-    fn take(&mut self, node: NodeId, empty: &mut Vec<u8>) {
-        self.last = None;
-        std::mem::swap(&mut self.link(node).buffer, empty);
+    fn take(&mut self, node: NodeId, empty: &mut Gather) {
+        std::mem::swap(&mut self.link(node).outbox, empty);
     }
 
     /// The link to a peer begins, or ends: what has gathered is lost.
     fn reset(&mut self, node: NodeId, connected: bool) -> Rc<Notify> {
-        self.last = None;
         let link = self.link(node);
         link.connected = connected;
-        link.buffer = Vec::new();
+        link.outbox = Gather::default();
         Rc::clone(&link.wake)
     }
 
@@ -130,7 +108,6 @@ impl Links {
 
     /// Wakes the writers of links that have something to send.
     pub fn flush(&mut self) {
-        self.last = None;
         for link in &mut self.links {
             if std::mem::take(&mut link.dirty) {
                 link.wake.notify();
@@ -140,36 +117,6 @@ impl Links {
 
     fn link(&mut self, node: NodeId) -> &mut Link {
         self.links.iter_mut().find(|link| link.node == node).expect("a link per peer, made at start")
-    }
-}
-
-/// Whether two messages are one entry for two peers.
-fn is_same(one: &PeerMessage<Shared>, other: &PeerMessage<Shared>) -> bool {
-    use GroupMessage::Accept;
-    let (
-        PeerMessage::Group {
-            group: group_1,
-            message: Accept { ballot: b_1, slot: s_1, chosen: c_1, payload: p_1 },
-        },
-        PeerMessage::Group {
-            group: group_2,
-            message: Accept { ballot: b_2, slot: s_2, chosen: c_2, payload: p_2 },
-        },
-    ) = (one, other)
-    else {
-        return false;
-    };
-    // The same bytes in memory: no need to compare them.
-    (group_1, b_1, s_1, c_1) == (group_2, b_2, s_2, c_2) && std::ptr::eq(p_1.as_ref(), p_2.as_ref())
-}
-
-fn two(links: &mut [Link], from: usize, to: usize) -> (&Link, &mut Link) {
-    if from < to {
-        let (head, tail) = links.split_at_mut(to);
-        (&head[from], &mut tail[0])
-    } else {
-        let (head, tail) = links.split_at_mut(from);
-        (&tail[0], &mut head[to])
     }
 }
 
@@ -378,6 +325,7 @@ async fn establish(running: &Running, member: &Member) -> Result<glommio::net::T
 /// Sends what gathers until the link breaks.
 async fn serve_link<S: Stream>(running: &Running, node: NodeId, stream: S) {
     let wake = running.with(|core| core.io.links.reset(node, true));
+    let socket = stream.plain_socket();
     let (mut reader, mut writer) = stream::split(stream);
     // The peer says nothing on this connection; a read that ends is how its death is noticed.
     let watch = async {
@@ -385,22 +333,19 @@ async fn serve_link<S: Stream>(running: &Running, node: NodeId, stream: S) {
         let _ = reader.read(&mut byte).await; // data, end or error: either way the link is of no more use
     };
     let send = async {
-        let mut buffer = Vec::new();
+        let mut outbox = Gather::default();
         loop {
             wake.notified().await;
             loop {
-                running.with_quiet(|core| core.io.links.take(node, &mut buffer));
-                if buffer.is_empty() {
+                running.with_quiet(|core| core.io.links.take(node, &mut outbox));
+                if outbox.len() == 0 {
                     break;
                 }
-                if writer.write_all(&buffer).await.is_err() {
+                if outbox.write(&mut writer, socket).await.is_err() {
                     return;
                 }
-                buffer.clear();
                 // One burst must not pin its memory for ever.
-                if buffer.capacity() > LINK_BULK_BYTES_MAX / 4 {
-                    buffer = Vec::new();
-                }
+                outbox.clear(OUTBOX_BYTES_KEPT);
             }
         }
     };
@@ -410,7 +355,7 @@ async fn serve_link<S: Stream>(running: &Running, node: NodeId, stream: S) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use synod_types::{Ballot, EntryBuilder, GroupId, Slot, WallMs};
+    use synod_types::{Ballot, Command, Condition, EntryBuilder, Expiry, GroupId, Op, Payload, Slot, WallMs};
 
     fn accept(slot: u64, payload: &Shared) -> PeerMessage<Shared> {
         let ballot = Ballot::new(3, NodeId::new(1));
@@ -421,10 +366,24 @@ mod tests {
         }
     }
 
-    fn frames(bytes: &[u8]) -> Vec<PeerMessage<Shared>> {
+    fn frames(outbox: &Gather) -> Vec<PeerMessage<Shared>> {
         let mut decoder = Decoder::new();
-        decoder.feed(bytes);
+        outbox.pieces().for_each(|piece| decoder.feed(piece));
         std::iter::from_fn(|| decoder.next().expect("whole frames")).collect()
+    }
+
+    fn entry(value: &[u8]) -> Shared {
+        let mut builder = EntryBuilder::<Vec<u8>>::new();
+        let value_crc = crc32c::crc32c(value);
+        let op = Op::Set {
+            value: value.to_vec(),
+            value_crc,
+            condition: Condition::Always,
+            expiry: Expiry::None,
+            return_old: false,
+        };
+        builder.push(Command::plain(b"key".to_vec(), op));
+        Shared::new(builder.finish(WallMs(7))).sealed()
     }
 
     #[test]
@@ -433,28 +392,26 @@ mod tests {
         let mut links = Links::new([a, b].into_iter());
         links.reset(a, true);
         links.reset(b, true);
-        let entry = || Shared::new(EntryBuilder::<Vec<u8>>::new().finish(WallMs(7)));
-        let (one, two) = (entry(), entry());
-        assert_eq!(one, two, "equal bytes in different places");
+        let (short, long) = (entry(b"short"), entry(&[7; 5000]));
         let (mut to_a, mut to_b) = (Vec::new(), Vec::new());
         let mut send = |links: &mut Links, to: NodeId, message: PeerMessage<Shared>| {
             links.send(to, &message);
             if to == a { to_a.push(message) } else { to_b.push(message) }
         };
-        send(&mut links, a, accept(1, &one));
-        send(&mut links, b, accept(1, &one));
-        send(&mut links, b, accept(2, &two));
+        send(&mut links, a, accept(1, &short));
+        send(&mut links, b, accept(1, &short));
+        send(&mut links, b, accept(2, &long));
         send(&mut links, b, PeerMessage::Beats(Vec::new()));
-        send(&mut links, a, accept(2, &two));
-        send(&mut links, a, accept(3, &two));
-        let mut sent = Vec::new();
-        links.take(a, &mut sent);
-        assert_eq!(frames(&sent), to_a);
-        // The frame that b could copy from is gone; it is made anew.
-        links.send(b, &accept(3, &two));
-        to_b.push(accept(3, &two));
-        sent.clear();
-        links.take(b, &mut sent);
-        assert_eq!(frames(&sent), to_b);
+        send(&mut links, a, accept(2, &long));
+        send(&mut links, a, accept(3, &long));
+        for (node, expected) in [(a, to_a), (b, to_b)] {
+            let mut sent = Gather::default();
+            links.take(node, &mut sent);
+            assert_eq!(frames(&sent), expected);
+            assert!(sent.pieces().any(|piece| std::ptr::eq(piece, long.as_ref())), "an entry was copied");
+            links.take(node, &mut sent);
+            links.take(node, &mut sent);
+            assert_eq!(frames(&sent), expected, "what was taken is given back in exchange");
+        }
     }
 }

@@ -3,11 +3,20 @@
 use futures_lite::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use glommio::net::TcpStream;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 /// A two-way byte stream of this executor.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {}
-impl Stream for TcpStream {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// The socket that takes the very bytes written to this stream; none where they are changed on the way. Good for as long
+    /// as the stream, or a half of it, lives.
+    fn plain_socket(&self) -> Option<RawFd>;
+}
+impl Stream for TcpStream {
+    fn plain_socket(&self) -> Option<RawFd> {
+        Some(self.as_raw_fd())
+    }
+}
 
 /// The reading end.
 pub(crate) type Reader<S> = ReadHalf<S>;

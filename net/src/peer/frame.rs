@@ -38,23 +38,26 @@ const COMBINED_FROM: usize = 2 << 10;
 /// # Panics
 /// When the message is over `PEER_FRAME_BYTES_MAX`: the machines close promises and learns long before.
 pub fn encode<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>) {
-    encode_summed(out, message, None);
+    encode_parts(out, message, None);
 }
 
-/// As [`encode`], without computing the checksum of a single payload again that knows its own.
+/// As [`encode`], but for a single payload that knows its checksum: that one is given back, to be sent right behind.
 ///
 /// # Panics
 /// As [`encode`].
-pub fn encode_shared(out: &mut Vec<u8>, message: &PeerMessage<Shared>) {
-    let (mut count, mut crc) = (0, None);
+pub fn encode_head(out: &mut Vec<u8>, message: &PeerMessage<Shared>) -> Option<Shared> {
+    let (mut count, mut single) = (0, None);
     drop(message.clone().map(|payload: Shared| {
         count += 1;
-        crc = payload.crc();
+        single = Some(payload);
     }));
-    encode_summed(out, message, crc.filter(|_| count == 1));
+    let single = single.filter(|payload| count == 1 && payload.crc().is_some());
+    encode_parts(out, message, single.as_ref().and_then(Shared::crc));
+    single
 }
 
-fn encode_summed<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, body_crc: Option<u32>) {
+/// With `body_crc` without the body.
+fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, body_crc: Option<u32>) {
     let borrowed = check::borrow(message);
     let mut body_len = 0_usize;
     let meta: PeerMessageMeta = borrowed.clone().map(|bytes: &[u8]| {
@@ -74,17 +77,15 @@ fn encode_summed<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, bo
     *out = written;
     let meta_len = out.len() - at - FRAME_HEADER_BYTES;
     assert!(meta_len + body_len <= PEER_FRAME_BYTES_MAX, "peer message over the frame limit");
-    out.reserve(body_len);
-    drop(borrowed.map(|bytes: &[u8]| out.put(bytes)));
-    let len = out.len() - at;
-    assert!(len == FRAME_HEADER_BYTES + meta_len + body_len);
+    if body_crc.is_none() {
+        out.reserve(body_len);
+        drop(borrowed.map(|bytes: &[u8]| out.put(bytes)));
+    }
+    let len = FRAME_HEADER_BYTES + meta_len + body_len;
     set_u32_at(out, at + META_LENGTH_AT, meta_len as u32); // both bounded by PEER_FRAME_BYTES_MAX
     set_u32_at(out, at + BODY_LENGTH_AT, body_len as u32);
-    let (head, body) = out[at + CHECKED_FROM..].split_at(len - CHECKED_FROM - body_len);
-    let crc = match body_crc {
-        Some(known) => combine(crc32c::crc32c(head), known, body_len),
-        None => crc32c::crc32c_append(crc32c::crc32c(head), body),
-    };
+    let here = crc32c::crc32c(&out[at + CHECKED_FROM..]);
+    let crc = body_crc.map_or(here, |body| combine(here, body, body_len));
     set_u32_at(out, at, len as u32);
     set_u32_at(out, at + 4, crc);
 }

@@ -9,7 +9,7 @@ mod handshake;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{Decoder, FRAME_HEADER_BYTES, encode, encode_shared};
+pub use frame::{Decoder, FRAME_HEADER_BYTES, encode, encode_head};
 pub use handshake::{
     HANDSHAKE_BYTES, Handshake, HandshakeFrame, Known, PEER_VERSION, Refusal, decode_handshake, encode_hello,
     encode_refusal, encode_welcome,
