@@ -34,7 +34,7 @@ pub fn combine(a: u32, b: u32, b_len: usize) -> u32 {
 const fn times(table: &[[u32; 16]; NIBBLES], value: u32) -> u32 {
     let (mut product, mut nibble) = (0, 0);
     while nibble < NIBBLES {
-        product ^= table[nibble][(value >> (4 * nibble) & 15) as usize];
+        product ^= table[nibble][((value >> (4 * nibble)) & 15) as usize];
         nibble += 1;
     }
     product
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn parts_of_every_length_around_a_power_of_two_combine() {
-        let bytes: alloc::vec::Vec<u8> = (0..70_000_u32).map(|at| (at * 31 >> 3) as u8).collect();
+        let bytes: alloc::vec::Vec<u8> = (0..70_000_u32).map(|at| ((at * 31) >> 3) as u8).collect();
         for at in [0, 1, 2, 7, 8, 4095, 4096, 65_535, 65_536, 69_999, 70_000] {
             let (a, b) = bytes.split_at(bytes.len() - at);
             assert_eq!(combine(crc32c(a), crc32c(b), b.len()), crc32c(&bytes), "{at} bytes behind");
