@@ -72,7 +72,7 @@ impl Gather {
             };
             let count = match sent {
                 Some(count) => count,
-                // There is no room now: this waits for some.
+                // There is no room now, or a signal came: this waits for some.
                 None => writer.write(first).await?,
             };
             if count == 0 {
@@ -167,6 +167,12 @@ mod tests {
         futures_lite::future::block_on(gather.write(&mut writer, Some(socket))).expect("sent");
         drop(writer);
         assert_eq!(reader.join().expect("received"), plain);
-        assert!(send(socket, &[IoSlice::new(b"x")]).is_err(), "a closed socket takes nothing");
+    }
+
+    #[test]
+    fn a_socket_that_nobody_reads_any_more_is_an_error() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        drop(theirs);
+        assert!(send(ours.as_raw_fd(), &[IoSlice::new(b"x")]).is_err());
     }
 }
