@@ -40,6 +40,8 @@ const WANTED: &[&str] = &[
     "Nack",
     "Learn",
     "Forward",
+    "ReadIndex",
+    "ReadIndexReply",
     "two leaders, one of the past",
     "not an integer",
     "a comparison held",

@@ -64,6 +64,15 @@ pub enum Input<P> {
         /// The answer.
         reply: BeatReply,
     },
+    /// A leader said, in answer to a question, how far it knows what is chosen.
+    Watermark {
+        /// Who.
+        from: NodeId,
+        /// The ballot it leads in.
+        ballot: Ballot,
+        /// Its chosen watermark.
+        chosen: Slot,
+    },
     /// Propose an entry. Only to a leader ([`crate::Paxos::can_propose`]).
     Propose {
         /// The entry.

@@ -178,6 +178,14 @@ impl<P: Payload> Paxos<P> {
             Input::Message { from, message } => self.on_message(from, message, now, out),
             Input::Beat { from, beat } => self.on_beat(from, beat, now, out),
             Input::BeatReply { from, reply } => self.on_beat_reply(from, reply),
+            Input::Watermark { from, ballot, chosen } => {
+                // Who leads or is about to has its own account of what is chosen.
+                let follows = matches!(self.role, State::Follower) && ballot >= self.promised;
+                if follows && self.bit_of(from).is_some() && ballot.node() == from {
+                    self.on_watermark(ballot, chosen);
+                    self.pull_if_behind(from, now, out);
+                }
+            }
             Input::Propose { payload } => self.on_propose(payload, out),
             Input::Located { slot, ballot, at } => self.log.locate(slot, ballot, at),
             Input::Durable { receipt } => self.on_durable(receipt, now, out),

@@ -64,9 +64,9 @@ pub enum Input<P> {
         /// The peer.
         node: NodeId,
     },
-    /// A forwarded request was not sent, for want of a link or of room on it: nobody has it.
+    /// A forwarded request, or a question for a read, was not sent, for want of a link or of room on it: nobody has it.
     Unsent {
-        /// The number of its `PeerMessage::Forward`.
+        /// The number of its `PeerMessage::Forward` or `PeerMessage::ReadIndex`.
         forward: u64,
     },
     /// Time passed. Given about every 5 ms.

@@ -1,5 +1,6 @@
 //! One group on this core: its Paxos replica and what waits for it.
 
+use crate::ask::Lagging;
 use crate::request::{Origin, Waiting};
 use crate::stats::GroupStats;
 use alloc::collections::VecDeque;
@@ -23,6 +24,8 @@ pub(crate) struct Group<P> {
     pub proposed: VecDeque<Proposed>,
     /// Reads that wait for a confirmation of leadership.
     pub confirming: VecDeque<Confirming<P>>,
+    /// Reads to be answered here once more is applied.
+    pub lagging: VecDeque<Lagging<P>>,
     /// Requests that wait for a leader.
     pub waiting: VecDeque<Waiting<P>>,
     /// Apply stands still until a cold value was read.
@@ -55,6 +58,8 @@ pub(crate) struct Pending<P> {
 #[derive(Debug)]
 pub(crate) struct Confirming<P> {
     pub ticket: Mono,
+    /// What was chosen when the read came: not before it is applied. A follower may have answered from it already.
+    pub point: Slot,
     pub origin: Origin,
     pub consistency: Consistency,
     pub command: Command<P>,
@@ -81,6 +86,7 @@ impl<P: Payload> Group<P> {
             pending_bytes: 0,
             proposed: VecDeque::new(),
             confirming: VecDeque::new(),
+            lagging: VecDeque::new(),
             waiting: VecDeque::new(),
             parked: None,
             read_backs: 0,

@@ -1,7 +1,7 @@
 //! `synod-shard`: one core as one pure machine — its Paxos groups, their store, client sessions, batching and forwarding.
 //!
 //! ```text
-//!   Request ─┐ route: lead? ── no ─▶ forward to the leader, or wait for one
+//!   Request ─┐ route: lead? ── no ─▶ forward to the leader, or wait for one; a GET asks it for a point and reads here
 //!            │            └─ read ─▶ lease or ReadIndex ─▶ store lookup ─▶ Reply (or Read, then Reply)
 //!            │            └─ write ▶ pending ─ TurnEnd ─▶ one entry ─▶ Paxos ─▶ Append, Send
 //!   Durable ─┤ own votes, promises                                      │
@@ -16,6 +16,7 @@ extern crate alloc;
 
 mod api;
 mod apply;
+mod ask;
 mod group;
 mod replicate;
 mod request;
@@ -32,6 +33,7 @@ pub use synod_types::{GroupConfig, Members};
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use ask::Asking;
 use group::Group;
 use replicate::{Coalesced, Written};
 use request::{Forwarded, ReadUse, Taken};
@@ -61,6 +63,8 @@ pub struct Shard<P> {
     next_token: u64,
     forwards: BTreeMap<u64, Forwarded<P>>,
     next_forward: u64,
+    /// Reads that wait for a leader's word, by leader.
+    asking: Vec<Asking<P>>,
     /// Forwards taken of late, by peer.
     taken: BTreeMap<synod_types::NodeId, Taken>,
     /// The last reading of the clock: time never goes back.
@@ -103,6 +107,7 @@ impl<P: Payload> Shard<P> {
             forwards: BTreeMap::new(),
             // Not from 1: a late answer to a former life of this core must fit no request of this one.
             next_forward: forward_base,
+            asking: Vec::new(),
             taken: BTreeMap::new(),
             last: Mono::ZERO,
             stats: CoreStats::default(),
@@ -192,6 +197,10 @@ impl<P: Payload> Shard<P> {
                 self.on_forward(from, id, group, consistency, command, now, out);
             }
             PeerMessage::ForwardReply { id, reply } => self.on_forward_reply(from, id, reply, now, out),
+            PeerMessage::ReadIndex { id, groups } => self.on_read_index(from, id, &groups, now, out),
+            PeerMessage::ReadIndexReply { id, points } => {
+                self.on_read_index_reply(from, id, points, now, out);
+            }
         }
     }
 
@@ -201,8 +210,10 @@ impl<P: Payload> Shard<P> {
             self.drive(index, paxos::Input::Tick { stalled }, now, out);
             self.keep_time(index, now, out);
             self.retry_waiting(index, now, out);
+            self.expire_lagging(index, now, out);
         }
         self.expire_forwards(now, out);
+        self.expire_asks(now, out);
     }
 
     fn on_turn_end(&mut self, now: Now, out: &mut impl Sink<P>) {
@@ -212,6 +223,7 @@ impl<P: Payload> Shard<P> {
             group.paxos.beat_if_wanted(now, &mut self.effects);
             self.flush_effects(index, now, out);
         }
+        self.flush_asks(now, out);
         self.flush_coalesced(out);
     }
 

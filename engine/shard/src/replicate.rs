@@ -45,6 +45,7 @@ impl<P: Payload> Shard<P> {
         self.apply_ready(index, now, out);
         self.notice_leadership(index, now, out);
         self.serve_confirmed(index, now, out);
+        self.serve_lagging(index, now, out);
     }
 
     pub(crate) fn flush_effects(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {

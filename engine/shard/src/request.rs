@@ -4,6 +4,7 @@
 //! was proposed, or handed to a leader that fell silent, only `Unknown` is the truth (P-12).
 
 use crate::api::{Effect, ReadFailed, ReadToken, Sink};
+use crate::ask::Read;
 use crate::group::{Confirming, Pending};
 use crate::stats::RequestKind;
 use crate::{GroupId, Shard};
@@ -128,9 +129,37 @@ impl<P: Payload> Shard<P> {
         }
     }
 
-    /// Decides who executes a request: this replica if it leads, the leader if one is known, else nobody yet.
+    /// Decides who executes a request: this replica if it leads, or if the leader's word is enough for it; the leader if one is
+    /// known; else nobody yet.
     #[expect(clippy::too_many_arguments, reason = "a request and where it stands")]
     fn route(
+        &mut self,
+        index: usize,
+        origin: Origin,
+        consistency: Consistency,
+        command: Command<P>,
+        arrived: Mono,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
+        if let Origin::Client(id) = origin
+            && let group = &self.groups[index]
+            && group.led.is_none()
+            && let Some(leader) = group.paxos.leader_hint()
+            && self.is_answered_here(group.id, &command, consistency)
+        {
+            let read = Read { id, index, command, arrived };
+            if let Err(read) = self.gather_read(leader, read) {
+                push_error(Origin::Client(read.id), ErrorKind::Busy, out);
+            }
+            return;
+        }
+        self.route_to_leader(index, origin, consistency, command, arrived, now, out);
+    }
+
+    /// The same for what only the leader can answer.
+    #[expect(clippy::too_many_arguments, reason = "a request and where it stands")]
+    pub(crate) fn route_to_leader(
         &mut self,
         index: usize,
         origin: Origin,
@@ -222,7 +251,9 @@ impl<P: Payload> Shard<P> {
     ) {
         let group = &mut self.groups[index];
         let under_lease = consistency == Consistency::Linearizable && group.paxos.lease_valid(now.mono);
-        if under_lease && group.paxos.serving() && group.confirming.is_empty() {
+        let point = group.paxos.chosen();
+        let has_applied = group.paxos.applied_slot() >= point;
+        if under_lease && has_applied && group.paxos.serving() && group.confirming.is_empty() {
             self.read(index, origin, command, now, out);
             return;
         }
@@ -234,7 +265,7 @@ impl<P: Payload> Shard<P> {
             push_error(origin, ErrorKind::NoLeader, out);
             return;
         };
-        group.confirming.push_back(Confirming { ticket, origin, consistency, command, arrived });
+        group.confirming.push_back(Confirming { ticket, point, origin, consistency, command, arrived });
         self.serve_confirmed(index, now, out);
     }
 
@@ -243,7 +274,8 @@ impl<P: Payload> Shard<P> {
         while let Some(first) = self.groups[index].confirming.front() {
             let paxos = &self.groups[index].paxos;
             let by_lease = first.consistency == Consistency::Linearizable && paxos.lease_valid(now.mono);
-            if !paxos.serving() || !(by_lease || paxos.ticket_valid(first.ticket, now.mono)) {
+            let is_fresh = paxos.serving() && paxos.applied_slot() >= first.point;
+            if !is_fresh || !(by_lease || paxos.ticket_valid(first.ticket, now.mono)) {
                 return;
             }
             let Some(first) = self.groups[index].confirming.pop_front() else { return };
@@ -252,7 +284,14 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Reads applied state. Who calls has made sure that it is fresh enough.
-    fn read(&mut self, index: usize, origin: Origin, command: Command<P>, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn read(
+        &mut self,
+        index: usize,
+        origin: Origin,
+        command: Command<P>,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
         let group = self.groups[index].id;
         let key = command.key.as_ref();
         match command.op {
@@ -407,6 +446,10 @@ impl<P: Payload> Shard<P> {
         if matches!(reply, Reply::Error(ErrorKind::NoLeader)) {
             self.reroute(forwarded, now, out);
         } else {
+            if let (Op::Get, Reply::Value { value, version }) = (&forwarded.command.op, &reply) {
+                let Command { namespace, key, .. } = &forwarded.command;
+                self.store.admit_spare(forwarded.group, *namespace, key.as_ref(), *version, value.as_ref());
+            }
             push_reply(Origin::Client(forwarded.id), reply.borrow(), out);
         }
     }
@@ -422,6 +465,16 @@ impl<P: Payload> Shard<P> {
         }
     }
 
+    /// The same for a read that a leader was asked about in vain.
+    pub(crate) fn reroute_read(&mut self, read: Read<P>, now: Now, out: &mut impl Sink<P>) {
+        let Read { id, index, command, arrived } = read;
+        if now.mono.since(arrived) < self.config.timing.patience {
+            self.wait_for_leader(index, id, Consistency::Linearizable, command, arrived, out);
+        } else {
+            push_error(Origin::Client(id), ErrorKind::NoLeader, out);
+        }
+    }
+
     pub(crate) fn on_link_lost(&mut self, node: NodeId, now: Now, out: &mut impl Sink<P>) {
         for index in 0..self.groups.len() {
             self.drive(index, crate::paxos::Input::LinkLost { node }, now, out);
@@ -431,6 +484,7 @@ impl<P: Payload> Shard<P> {
         for number in lost {
             self.give_up(number, now, out);
         }
+        self.asks_lost(node, now, out);
     }
 
     /// A request that never left is certainly not executed: it waits for a leader that can be reached.
@@ -438,6 +492,7 @@ impl<P: Payload> Shard<P> {
         if let Some(forwarded) = self.forwards.remove(&number) {
             self.reroute(forwarded, now, out);
         }
+        self.ask_unsent(number, now, out);
     }
 
     pub(crate) fn expire_forwards(&mut self, now: Now, out: &mut impl Sink<P>) {

@@ -110,6 +110,8 @@ pub struct CoreStats {
     pub flush_bytes: Histogram,
     /// Records that became durable at once.
     pub flush_records: Histogram,
+    /// Linearizable reads answered here though another replica leads.
+    pub follower_reads: u64,
 }
 
 #[cfg(test)]

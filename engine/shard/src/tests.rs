@@ -6,5 +6,6 @@
 mod lab;
 
 mod applying;
+mod asking;
 mod requests;
 mod schedules;

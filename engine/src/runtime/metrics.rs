@@ -80,6 +80,8 @@ fn of_requests(out: &mut Exposition, pages: &[CorePage]) {
     }
     out.counter("synod_replies_total", "Commands answered.");
     per_core(out, pages, |page| page.commands);
+    out.counter("synod_follower_reads_total", "Linearizable reads answered by a replica that did not lead.");
+    per_core(out, pages, |page| page.core_stats.follower_reads);
     out.counter("synod_errors_total", "Commands answered by an error.");
     for (core, page) in pages.iter().enumerate() {
         for (kind, name) in ERRORS {

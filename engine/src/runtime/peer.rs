@@ -74,8 +74,8 @@ impl Links {
         let is_learn = matches!(message, PeerMessage::Group { message: GroupMessage::Learn { .. }, .. });
         let limit = if is_accept || is_learn { LINK_BULK_BYTES_MAX } else { LINK_BYTES_MAX };
         if !link.connected || link.outbox.len() > limit {
-            // A forwarded request would wait for an answer in vain.
-            if let PeerMessage::Forward { id, .. } = message {
+            // A forwarded request, or a question, would wait for an answer in vain.
+            if let PeerMessage::Forward { id, .. } | PeerMessage::ReadIndex { id, .. } = message {
                 self.unsent.push(*id);
             }
             return;

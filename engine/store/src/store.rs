@@ -211,6 +211,40 @@ impl Store {
         }
     }
 
+    /// [`Store::admit`] for a value that somebody else sent: only if nothing must be evicted for it, and only if the bytes are
+    /// what this replica has in its log.
+    pub fn admit_spare(
+        &mut self,
+        group: GroupId,
+        namespace: Namespace,
+        key: &[u8],
+        version: Version,
+        value: &[u8],
+    ) -> bool {
+        let expected = {
+            let group = self.group(group);
+            let found = group.find_live(namespace, key).map(|id| &group.index.record(id).value);
+            let Some(Value::Log { crc, .. }) = found else { return false };
+            *crc
+        };
+        self.slab.has_room(value.len())
+            && crc32c::crc32c(value) == expected
+            && self.admit(group, namespace, key, version, value)
+    }
+
+    /// Whether [`Store::lookup`] would need nothing from the disk. Not a use.
+    pub fn is_at_hand(&self, group: GroupId, namespace: Namespace, key: &[u8]) -> bool {
+        let group_at = self.place(group);
+        let group = &self.groups[usize::from(group_at)];
+        let Some(id) = group.find_live(namespace, key) else {
+            return true;
+        };
+        match &group.index.record(id).value {
+            Value::Log { cell, .. } => self.slab.is_owner(*cell, Owner { record: id.0, group: group_at }),
+            _ => true,
+        }
+    }
+
     /// A time not later than the earliest expiry indexed, `None` without any. At or below applied time exactly while
     /// [`Store::expire`] has work to do; call that, not for a tick slot, then.
     pub fn next_expiry(&self, group: GroupId) -> Option<WallMs> {

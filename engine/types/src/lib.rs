@@ -37,7 +37,7 @@ pub use ids::{
     Ballot, Bucket, ClusterId, CoreId, GroupId, Incarnation, Location, Lsn, Namespace, NodeId, RequestId,
     SegmentId, SessionId, Slot, bucket_of, group_of,
 };
-pub use message::{Beat, BeatReply, GroupMessage, Learned, PeerMessage, Reported};
+pub use message::{Beat, BeatReply, GroupMessage, Learned, PeerMessage, ReadPoint, Reported};
 pub use record::{RecordHead, RecordKind};
 pub use shared::{Payload, Shared};
 pub use time::{Mono, Nanos, Now, WallMs};

@@ -141,6 +141,18 @@ pub struct BeatReply {
     pub chosen: Slot,
 }
 
+/// What a leader vouches for in a `ReadIndexReply`: whoever has applied the group up to `chosen` has every write that was
+/// acknowledged before the question came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct ReadPoint {
+    /// The group.
+    pub group: GroupId,
+    /// The ballot the leader leads in.
+    pub ballot: Ballot,
+    /// Its chosen watermark.
+    pub chosen: Slot,
+}
+
 /// Everything that crosses a peer link.
 #[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
 pub enum PeerMessage<P> {
@@ -172,6 +184,20 @@ pub enum PeerMessage<P> {
         id: u64,
         /// The answer.
         reply: Reply<P>,
+    },
+    /// "Up to where must I have applied these groups to read in them?" One question for all reads that gathered.
+    ReadIndex {
+        /// The sender's number for the question; echoed.
+        id: u64,
+        /// The groups, ascending.
+        groups: Vec<GroupId>,
+    },
+    /// The answer.
+    ReadIndexReply {
+        /// The number echoed.
+        id: u64,
+        /// One for each group that the sender leads under a lease; of the others it can say nothing at the moment.
+        points: Vec<ReadPoint>,
     },
 }
 
@@ -225,6 +251,8 @@ impl<P> PeerMessage<P> {
             Self::ForwardReply { id, reply } => {
                 PeerMessage::ForwardReply { id, reply: reply.map(&mut convert) }
             }
+            Self::ReadIndex { id, groups } => PeerMessage::ReadIndex { id, groups },
+            Self::ReadIndexReply { id, points } => PeerMessage::ReadIndexReply { id, points },
         }
     }
 }

@@ -7,7 +7,7 @@ use synod_types::limits::{
 use synod_types::message::PeerMessageMeta;
 use synod_types::{Command, Entry, GroupMessage, Learned, PeerMessage, Reply, Reported, Shared, Span};
 
-/// Heartbeats in one message: one per group a core can hold, the system group included.
+/// Heartbeats in one message, and groups asked for: one per group a core can hold, the system group included.
 const BEATS_MAX: usize = GROUP_COUNT_MAX as usize + 1;
 /// Slots in one part of a promise: an acceptor holds no more above its chosen prefix.
 const REPORTED_MAX: usize = ACCEPT_AHEAD_SLOTS_MAX as usize;
@@ -30,6 +30,10 @@ pub(super) fn borrow<P: AsRef<[u8]>>(message: &PeerMessage<P>) -> PeerMessage<&[
         },
         PeerMessage::ForwardReply { id, reply } => {
             PeerMessage::ForwardReply { id: *id, reply: reply.borrow() }
+        }
+        PeerMessage::ReadIndex { id, groups } => PeerMessage::ReadIndex { id: *id, groups: groups.clone() },
+        PeerMessage::ReadIndexReply { id, points } => {
+            PeerMessage::ReadIndexReply { id: *id, points: points.clone() }
         }
     }
 }
@@ -112,6 +116,8 @@ pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(),
         },
         PeerMessage::Beats(beats) => count(beats.len(), BEATS_MAX)?,
         PeerMessage::BeatReplies(replies) => count(replies.len(), BEATS_MAX)?,
+        PeerMessage::ReadIndex { groups, .. } => count(groups.len(), BEATS_MAX)?,
+        PeerMessage::ReadIndexReply { points, .. } => count(points.len(), BEATS_MAX)?,
         PeerMessage::Forward { command, .. } => {
             add(&command.key);
             if let Some(operand) = command.op.operand() {

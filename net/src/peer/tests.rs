@@ -120,6 +120,15 @@ fn messages() -> impl Strategy<Value = PeerMessage<Vec<u8>>> {
             PeerMessage::ForwardReply { id, reply: Reply::Value { value, version: Version::default() } }
         }),
         any::<u64>().prop_map(|id| PeerMessage::ForwardReply { id, reply: Reply::Error(ErrorKind::Unknown) }),
+        (any::<u64>(), prop::collection::vec(any::<u16>().prop_map(GroupId::new), 0..20))
+            .prop_map(|(id, groups)| PeerMessage::ReadIndex { id, groups }),
+        (any::<u64>(), prop::collection::vec((any::<u16>(), ballots(), slots()), 0..20)).prop_map(
+            |(id, list)| {
+                let point =
+                    |(group, ballot, chosen)| ReadPoint { group: GroupId::new(group), ballot, chosen };
+                PeerMessage::ReadIndexReply { id, points: list.into_iter().map(point).collect() }
+            }
+        ),
     ]
 }
 
@@ -313,7 +322,7 @@ fn what_came_before_a_broken_frame_is_still_given() {
 #[test]
 fn another_version_is_named_as_such() {
     let mut frame = frame_of(&accept(entry(b"v")));
-    frame[8] = 2;
+    frame[8] = PEER_VERSION.to_le_bytes()[0] + 1;
     repair(&mut frame);
     assert_eq!(decode_all(&frame, core::iter::empty()), Err(ProtocolError::Version));
 }

@@ -103,6 +103,15 @@ impl Gist {
             }
             PeerMessage::Forward { id, group, .. } => gist("Forward", *group, Ballot::ZERO, Slot::ZERO, *id),
             PeerMessage::ForwardReply { id, .. } => gist("ForwardReply", none, Ballot::ZERO, Slot::ZERO, *id),
+            PeerMessage::ReadIndex { id, groups } => {
+                gist("ReadIndex", groups.first().copied().unwrap_or(none), Ballot::ZERO, Slot::ZERO, *id)
+            }
+            PeerMessage::ReadIndexReply { id, points } => {
+                let (group, ballot, chosen) = points
+                    .first()
+                    .map_or((none, Ballot::ZERO, Slot::ZERO), |p| (p.group, p.ballot, p.chosen));
+                gist("ReadIndexReply", group, ballot, chosen, *id)
+            }
             PeerMessage::Group { group, message } => {
                 let (kind, ballot, slot, count) = group_gist(message);
                 gist(kind, *group, ballot, slot, count)

@@ -528,6 +528,7 @@ fn trace_input(input: &Input<Bytes>) -> Option<String> {
         Input::Beat { from, beat } => format!("<~ {from}: {}", describe::beat(beat)),
         Input::BeatReply { from, reply } => format!("<~ {from}: {}", describe::beat_reply(reply)),
         Input::Propose { payload } => format!("proposes {}", describe::payload(payload)),
+        Input::Watermark { from, ballot, chosen } => format!("<~ {from}: {chosen} is chosen, says {ballot}"),
         Input::Located { .. } | Input::Durable { .. } => return None,
         Input::Tick { stalled: true } => "tick (stalled)".into(),
         Input::Tick { stalled: false } => "tick".into(),

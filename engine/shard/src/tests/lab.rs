@@ -247,7 +247,9 @@ impl Lab {
         assert_ne!(from, to, "a message to oneself");
         if !self.cut.contains(&(from, to)) {
             self.wires.push(Packet { from, to, message });
-        } else if let PeerMessage::Forward { id: forward, .. } = message {
+        } else if let PeerMessage::Forward { id: forward, .. } | PeerMessage::ReadIndex { id: forward, .. } =
+            message
+        {
             self.unsent.push((from, forward));
         }
     }

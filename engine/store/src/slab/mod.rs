@@ -181,6 +181,14 @@ impl Slab {
         cell
     }
 
+    /// Whether a copy of so many bytes finds a place that nothing must be evicted for.
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        class::of(&self.classes, len).is_some_and(|class| {
+            let class = &self.classes[class];
+            !class.free.is_empty() || self.bytes + class.page_cost(self.page_bytes) <= self.bytes_max
+        })
+    }
+
     /// Keeps a copy of `owner`'s new value instead of the one in `cell`, if that is still its. In place where it fits: a
     /// copy that is overwritten is in use, and stays as recent as one that is read.
     pub(crate) fn replace(&mut self, cell: u32, owner: Owner, crc: u32, value: &[u8]) -> u32 {

@@ -99,6 +99,34 @@ fn a_read_value_is_admitted_for_exactly_the_version_it_was_read_of() {
 }
 
 #[test]
+fn what_another_replica_sent_is_admitted_if_it_is_the_value_and_nothing_is_evicted_for_it() {
+    let mut rig = Rig::new();
+    rig.keep = CacheHint::Skip;
+    rig.at(1).set("k", &LONG);
+    let version = rig.version;
+    let admit = |rig: &mut Rig, version, value: &[u8]| rig.store.admit_spare(GROUP, NS, b"k", version, value);
+    assert!(!rig.store.is_at_hand(GROUP, NS, b"k") && rig.store.is_at_hand(GROUP, NS, b"none"));
+    assert!(!admit(&mut rig, Version { position: 99, ..version }, &LONG));
+    assert!(!admit(&mut rig, version, &[8; 100]), "other bytes than the log has");
+    assert!(!rig.store.admit_spare(GROUP, NS, b"none", version, &LONG));
+    assert!(admit(&mut rig, version, &LONG));
+    assert!(rig.store.is_at_hand(GROUP, NS, b"k"));
+    assert_eq!(rig.get("k"), Some(LONG.to_vec()));
+    rig.keep = CacheHint::Keep;
+    let mut filled = 0;
+    while rig.store.cache_stats().evictions == 0 {
+        rig.set(&alloc::format!("fill {filled}"), &LONG);
+        filled += 1;
+    }
+    rig.keep = CacheHint::Skip;
+    rig.set("late", &LONG);
+    let (version, evictions) = (rig.version, rig.store.cache_stats().evictions);
+    assert!(!rig.store.admit_spare(GROUP, NS, b"late", version, &LONG), "the cache is full");
+    assert_eq!(rig.store.cache_stats().evictions, evictions);
+    rig.store.invariants();
+}
+
+#[test]
 fn an_expired_key_is_not_admitted() {
     let mut rig = Rig::new();
     rig.keep = CacheHint::Skip;

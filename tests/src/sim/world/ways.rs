@@ -44,7 +44,7 @@ impl World {
 
     /// Of a forward that was lost its sender sometimes knows that it never left, as it does where there is no link.
     fn tell_unsent(&mut self, core: usize, message: &PeerMessage<Shared>) {
-        let PeerMessage::Forward { id, .. } = message else { return };
+        let (PeerMessage::Forward { id, .. } | PeerMessage::ReadIndex { id, .. }) = message else { return };
         if self.rng.coin()
             && let Some(running) = self.slots[core].running.as_mut()
         {
