@@ -81,10 +81,12 @@ impl Links {
             return;
         }
         link.dirty = true;
-        if !is_accept {
+        let is_bulk =
+            is_accept || matches!(message, PeerMessage::Forward { .. } | PeerMessage::ForwardReply { .. });
+        if !is_bulk {
             wire::encode(link.outbox.bytes(), message);
-        } else if let Some(entry) = wire::encode_head(link.outbox.bytes(), message) {
-            link.outbox.push(entry);
+        } else if let Some(payload) = wire::encode_head(link.outbox.bytes(), message) {
+            link.outbox.push(payload);
         }
     }
 

@@ -30,7 +30,7 @@ const CHECKED_FROM: usize = 8;
 const META_LENGTH_AT: usize = 12;
 const BODY_LENGTH_AT: usize = 16;
 const KIND_MESSAGE: u16 = 1;
-/// The checksum of a body this long is kept for those who need it again.
+/// A payload this long is not copied into its frame, and the checksum of such a body is kept for those who need it again.
 const COMBINED_FROM: usize = 2 << 10;
 
 /// Appends the frame of `message`.
@@ -41,28 +41,26 @@ pub fn encode<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>) {
     encode_parts(out, message, None);
 }
 
-/// As [`encode`], but for a single payload that knows its checksum: that one is given back, to be sent right behind.
+/// As [`encode`], but for the last payload if that is long: it is given back, to be sent right behind.
 ///
 /// # Panics
 /// As [`encode`].
 pub fn encode_head(out: &mut Vec<u8>, message: &PeerMessage<Shared>) -> Option<Shared> {
-    let (mut count, mut single) = (0, None);
-    drop(message.clone().map(|payload: Shared| {
-        count += 1;
-        single = Some(payload);
-    }));
-    let single = single.filter(|payload| count == 1 && payload.crc().is_some());
-    encode_parts(out, message, single.as_ref().and_then(Shared::crc));
-    single
+    let mut last = None;
+    drop(message.clone().map(|payload: Shared| last = Some(payload)));
+    let tail = last.filter(|payload| payload.len() >= COMBINED_FROM);
+    encode_parts(out, message, tail.as_ref());
+    tail
 }
 
-/// With `body_crc` without the body.
-fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, body_crc: Option<u32>) {
+/// With `tail`, the last payload, without its bytes.
+fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, tail: Option<&Shared>) {
     let borrowed = check::borrow(message);
-    let mut body_len = 0_usize;
+    let (mut body_len, mut count) = (0_usize, 0_usize);
     let meta: PeerMessageMeta = borrowed.clone().map(|bytes: &[u8]| {
         assert!(bytes.len() <= PEER_FRAME_BYTES_MAX, "payload over the frame limit");
         body_len += bytes.len();
+        count += 1;
         Span { len: bytes.len() as u32 } // bounded just above
     });
     let at = out.len();
@@ -77,15 +75,23 @@ fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, bod
     *out = written;
     let meta_len = out.len() - at - FRAME_HEADER_BYTES;
     assert!(meta_len + body_len <= PEER_FRAME_BYTES_MAX, "peer message over the frame limit");
-    if body_crc.is_none() {
-        out.reserve(body_len);
-        drop(borrowed.map(|bytes: &[u8]| out.put(bytes)));
-    }
+    let tail_len = tail.map_or(0, Shared::len);
+    out.reserve(body_len - tail_len);
+    let mut here = count - usize::from(tail.is_some());
+    drop(borrowed.map(|bytes: &[u8]| {
+        if here > 0 {
+            out.put(bytes);
+            here -= 1;
+        }
+    }));
     let len = FRAME_HEADER_BYTES + meta_len + body_len;
     set_u32_at(out, at + META_LENGTH_AT, meta_len as u32); // both bounded by PEER_FRAME_BYTES_MAX
     set_u32_at(out, at + BODY_LENGTH_AT, body_len as u32);
     let here = crc32c::crc32c(&out[at + CHECKED_FROM..]);
-    let crc = body_crc.map_or(here, |body| combine(here, body, body_len));
+    let crc = tail.map_or(here, |tail| match tail.crc() {
+        Some(crc) => combine(here, crc, tail_len),
+        None => crc32c::crc32c_append(here, tail.as_ref()),
+    });
     set_u32_at(out, at, len as u32);
     set_u32_at(out, at + 4, crc);
 }

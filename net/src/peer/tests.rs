@@ -414,3 +414,37 @@ fn a_payload_that_knows_its_checksum_makes_the_same_frame_and_knows_it_again_at_
         assert_eq!(received.crc().is_some(), len >= 4 << 10);
     }
 }
+
+/// A long payload that is sent behind its head, or a short one that is not: the bytes are those of the whole frame.
+#[test]
+fn a_frame_in_two_pieces_is_the_same_frame() {
+    for (len, known) in [(10, false), (4 << 10, false), (4 << 10, true)] {
+        let mut value = Shared::new(vec![7; len]);
+        if known {
+            value = value.sealed();
+        }
+        let group = GroupId::new(3);
+        let op = Op::Set {
+            value: value.clone(),
+            value_crc: crc32c::crc32c(value.as_ref()),
+            condition: Condition::Always,
+            expiry: Expiry::None,
+            return_old: false,
+        };
+        let command = Command::plain(Shared::new(b"key".to_vec()), op);
+        let reply = Reply::Value { value: value.clone(), version: Version::default() };
+        for message in [
+            PeerMessage::Forward { id: 7, group, consistency: Consistency::Linearizable, command },
+            PeerMessage::ForwardReply { id: 7, reply },
+            PeerMessage::ReadIndex { id: 7, groups: vec![group] },
+        ] {
+            let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+            encode(&mut whole, &message);
+            let behind = encode_head(&mut pieces, &message);
+            let is_long = len > 10 && !matches!(message, PeerMessage::ReadIndex { .. });
+            assert_eq!(behind.is_some(), is_long);
+            pieces.extend_from_slice(behind.as_ref().map_or(&[], AsRef::as_ref));
+            assert_eq!(whole, pieces);
+        }
+    }
+}

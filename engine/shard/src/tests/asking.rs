@@ -1,4 +1,4 @@
-//! P-07r: reads that a follower answers from its own store, with a leader's word on how fresh it must be.
+//! P-07g: reads that a follower answers from its own store, with a leader's word on how fresh it must be.
 
 use super::lab::*;
 use alloc::vec::Vec;
