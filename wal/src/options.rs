@@ -36,7 +36,8 @@ pub struct WalOptions {
     pub block_bytes_max: u32,
     /// Longest record.
     pub record_bytes_max: u32,
-    /// Block writes in flight at once.
+    /// Block writes in flight at once. What bounds a log whose core is busy: completions are seen once per turn, so it writes
+    /// so many full blocks per turn at most (docs/performance.md).
     pub writes_in_flight: usize,
     /// While so many are, a block that is not full gathers on instead of being written. Fewer make larger writes and fewer
     /// flushes, but a write that the disk takes long for then keeps more waiting (docs/performance.md).
@@ -61,7 +62,7 @@ impl WalOptions {
             segment_bytes: 64 << 20,
             block_bytes_max: 256 << 10,
             record_bytes_max: (RECORD_HEAD_BYTES + ENTRY_BYTES_MAX) as u32,
-            writes_in_flight: 4,
+            writes_in_flight: 8,
             small_writes_in_flight: 4,
             ram_bytes_max: 16 << 20,
             segments_ahead: 2,

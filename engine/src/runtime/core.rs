@@ -286,7 +286,7 @@ impl Core {
         now: Now,
     ) {
         let id = self.io.requests.open(requester);
-        if command.op.is_write() && self.io.overloaded() {
+        if self.refuses(group, &command) {
             self.io.reply(id, Reply::Error(ErrorKind::Busy));
             return;
         }
@@ -303,11 +303,17 @@ impl Core {
         }
     }
 
+    /// Whether this core's log is too far behind for a write. Only a leader's log stands between a write and its answer: what is
+    /// led elsewhere is forwarded.
+    fn refuses<B>(&self, group: GroupId, command: &Command<B>) -> bool {
+        command.op.is_write() && self.io.overloaded() && self.leads(group)
+    }
+
     fn mail(&mut self, mail: Mail) {
         match mail {
             Mail::Request { from, id, group, consistency, command } => {
                 let id = self.io.requests.open(Requester::Core { core: from, id });
-                if command.op.is_write() && self.io.overloaded() {
+                if self.refuses(group, &command) {
                     self.io.reply(id, Reply::Error(ErrorKind::Busy));
                     return;
                 }

@@ -190,7 +190,7 @@ impl Params {
             turn_delay_max: rng.between(1, 300) * US,
             segment_bytes: *rng.pick(&[512 << 10, 1 << 20, 4 << 20]),
             block_bytes_max: *rng.pick(&[4 << 10, 16 << 10, 64 << 10]),
-            writes_in_flight: rng.between(1, 4) as usize,
+            writes_in_flight: rng.between(1, 8) as usize,
             small_writes_in_flight: Rng::named(options.seed, "small writes").between(1, 4) as usize,
         };
         let net = derive_net(rng);

@@ -30,7 +30,7 @@ pub fn small() -> WalOptions {
     let mut options = WalOptions::new(CoreId::new(3), [9; 32]).with_segments(256 << 10, 16 << 10);
     options.record_bytes_max = 100 << 10;
     options.ram_bytes_max = 4 << 20;
-    options.small_writes_in_flight = options.writes_in_flight;
+    (options.writes_in_flight, options.small_writes_in_flight) = (4, 4);
     options
 }
 
