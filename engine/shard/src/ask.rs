@@ -101,8 +101,8 @@ impl<P: Payload> Shard<P> {
             let mut groups: Vec<GroupId> = reads.iter().map(|read| self.groups[read.index].id).collect();
             groups.sort_unstable();
             groups.dedup();
-            self.next_forward += 1;
-            let number = self.next_forward;
+            self.next_question += 1;
+            let number = self.next_question | QUESTION;
             asking.asked.push_back(Asked { number, at: now.mono, reads });
             let message = PeerMessage::ReadIndex { id: number, groups };
             out.push(Effect::Send { to: asking.node, message });
@@ -150,10 +150,14 @@ impl<P: Payload> Shard<P> {
                 continue;
             };
             let point = points[at].chosen;
-            if self.groups[read.index].paxos.applied_slot() >= point {
+            let group = &mut self.groups[read.index];
+            let applied = group.paxos.applied_slot();
+            if applied >= point {
                 self.answer_here(read, now, out);
+            } else if applied.plus(LAG_SLOTS_MAX) >= point && group.lagging.len() < LAGGING_MAX {
+                group.lagging.push_back(Lagging { read, point, since: now.mono });
             } else {
-                self.groups[read.index].lagging.push_back(Lagging { read, point, since: now.mono });
+                self.hand_on(read, now, out);
             }
         }
     }
@@ -233,6 +237,13 @@ impl<P: Payload> Shard<P> {
     }
 }
 
+/// Slots that a replica may be behind a read's point for the read to wait: what is under way in a pipeline. Who is further behind
+/// is catching up.
+const LAG_SLOTS_MAX: u64 = 64;
+/// Reads of one group that may wait so.
+const LAGGING_MAX: usize = 4096;
+/// Marks the number of a question: it is no forward's.
+const QUESTION: u64 = 1 << 63;
 /// Questions to one leader that may be under way.
 const ASKS_MAX: usize = 8;
 /// Reads that may gather for one leader.

@@ -65,6 +65,8 @@ pub struct Shard<P> {
     next_forward: u64,
     /// Reads that wait for a leader's word, by leader.
     asking: Vec<Asking<P>>,
+    /// Not from 1, as with forwards.
+    next_question: u64,
     /// Forwards taken of late, by peer.
     taken: BTreeMap<synod_types::NodeId, Taken>,
     /// The last reading of the clock: time never goes back.
@@ -108,6 +110,7 @@ impl<P: Payload> Shard<P> {
             // Not from 1: a late answer to a former life of this core must fit no request of this one.
             next_forward: forward_base,
             asking: Vec::new(),
+            next_question: forward_base,
             taken: BTreeMap::new(),
             last: Mono::ZERO,
             stats: CoreStats::default(),

@@ -110,6 +110,8 @@ impl<P: Payload> Shard<P> {
         if let Receipt::Accept { slot, ballot } | Receipt::Learned { slot, ballot } = written.receipt {
             self.groups[index].paxos.step(paxos::Input::Located { slot, ballot, at }, now, &mut self.effects);
             self.apply_ready(index, now, out);
+            self.serve_confirmed(index, now, out);
+            self.serve_lagging(index, now, out);
         }
     }
 

@@ -355,8 +355,13 @@ impl<P: Payload> Shard<P> {
         match use_ {
             ReadUse::Get { index, origin, command, version, crc } => match result {
                 Ok(value) if crc32c::crc32c(value.as_ref()) == crc => {
-                    let group = self.groups[index].id;
-                    self.store.admit(group, command.namespace, command.key.as_ref(), version, value.as_ref());
+                    let (group, leads) = (self.groups[index].id, self.groups[index].led.is_some());
+                    let (namespace, key, bytes) = (command.namespace, command.key.as_ref(), value.as_ref());
+                    if leads {
+                        self.store.admit(group, namespace, key, version, bytes);
+                    } else {
+                        self.store.admit_spare(group, namespace, key, version, bytes);
+                    }
                     push_reply(origin, Reply::Value { value: value.as_ref(), version }, out);
                 }
                 _ => push_error(origin, ErrorKind::ReadFailed, out),

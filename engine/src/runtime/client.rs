@@ -19,7 +19,7 @@ use std::time::Duration;
 use synod_net::Room;
 use synod_net::server::{Ask, Connection, ConnectionConfig, Tag};
 use synod_shard::Histogram;
-use synod_types::{Bucket, Mono, Now, Reply, bucket_of, group_of};
+use synod_types::{Bucket, Command, Mono, Now, Reply, bucket_of, group_of};
 
 /// A write buffer larger than this is given back after use.
 const KEEP_BYTES: usize = 1 << 20;
@@ -45,10 +45,8 @@ pub(crate) struct Clients {
 
 struct Client {
     protocol: Connection,
-    /// Writes that are not answered, with a hash of their key.
-    open_writes: Vec<(Tag, u32)>,
-    /// A read of a key that one of them writes: it waits for that answer, and what was sent after it waits too. So a
-    /// connection that pipelines sees its own writes, as it would with a server that does one thing at a time.
+    open: OpenCommands,
+    /// A command that must wait for one of those that are open; what was sent after it waits too.
     held: Option<Ask>,
     /// Its reader waits until `read` is notified.
     is_paused: bool,
@@ -59,23 +57,62 @@ struct Client {
     read: Rc<Notify>,
 }
 
-impl Client {
-    /// Whether `ask` must wait for an earlier write of this connection; a write is noted as open.
-    fn must_wait(&mut self, ask: &Ask) -> bool {
-        let Ask::Command { tag, command, .. } = ask else { return false };
-        // Two keys with one checksum wait for each other for nothing, once in four thousand million.
-        let key = crc32c::crc32c(command.key.as_ref());
-        if command.op.is_write() {
-            self.open_writes.push((*tag, key));
-            let others = command.op.other_keys().map(|other| (*tag, crc32c::crc32c(other)));
-            self.open_writes.extend(others);
+/// What a connection has asked and has no answer to.
+///
+/// A read waits for the writes of its key that were sent before it, a write for the reads: so a connection that pipelines sees
+/// its own writes, and none that it sent later, as it would with a server that does one thing at a time.
+#[derive(Debug, Default)]
+struct OpenCommands {
+    /// With a hash of the key; without one where a whole group is written.
+    writes: Vec<(Tag, Option<u32>)>,
+    /// Likewise.
+    reads: Vec<(Tag, Option<u32>)>,
+}
+
+impl OpenCommands {
+    /// Notes a command as open, unless it must wait for one that is.
+    fn admit<B: AsRef<[u8]>>(&mut self, tag: Tag, command: &Command<B>) -> bool {
+        // Two keys with one checksum wait for each other for nothing, once in four thousand million. What is asked of a whole
+        // group has no key: any may be of it.
+        let key = (!command.op.is_keyless()).then(|| crc32c::crc32c(command.key.as_ref()));
+        let meets = |one: Option<u32>, other: Option<u32>| one.is_none() || other.is_none() || one == other;
+        if !command.op.is_write() {
+            let waits = self.writes.iter().any(|(_, written)| meets(key, *written));
+            if !waits {
+                self.reads.push((tag, key));
+            }
+            return !waits;
+        }
+        let others = || command.op.other_keys().map(|other| Some(crc32c::crc32c(other)));
+        let meets_any = |read| meets(key, read) || others().any(|other| meets(other, read));
+        if self.reads.iter().any(|(_, read)| meets_any(*read)) {
             return false;
         }
-        // What is asked of a whole group has no key: any open write may be of it.
-        if command.op.is_keyless() {
-            return !self.open_writes.is_empty();
+        self.writes.push((tag, key));
+        self.writes.extend(others().map(|other| (tag, other)));
+        true
+    }
+
+    fn answered(&mut self, tag: Tag) {
+        // What is answered at once was noted last; the lists are at most a pipeline long.
+        if let Some(index) = self.reads.iter().rposition(|(open, _)| *open == tag) {
+            self.reads.swap_remove(index);
+            return;
         }
-        self.open_writes.iter().any(|(_, written)| *written == key)
+        // One entry per key of the write.
+        while let Some(index) = self.writes.iter().position(|(open, _)| *open == tag) {
+            self.writes.swap_remove(index);
+        }
+    }
+}
+
+impl Client {
+    /// Whether `ask` must wait for an earlier request of this connection; else it is noted as open.
+    fn must_wait(&mut self, ask: &Ask) -> bool {
+        match ask {
+            Ask::Command { tag, command, .. } => !self.open.admit(*tag, command),
+            _ => false,
+        }
     }
 }
 
@@ -92,7 +129,7 @@ impl Clients {
         let (write, read) = (Rc::new(Notify::default()), Rc::new(Notify::default()));
         let client = Client {
             protocol,
-            open_writes: Vec::new(),
+            open: OpenCommands::default(),
             held: None,
             is_paused: false,
             dirty: false,
@@ -107,10 +144,7 @@ impl Clients {
     pub fn reply(&mut self, connection: u64, tag: Tag, reply: Reply<&[u8]>) {
         if let Some(client) = self.connections.get_mut(&connection) {
             client.protocol.reply(tag, reply);
-            // One entry per key of the write; the list is at most a pipeline long.
-            while let Some(index) = client.open_writes.iter().position(|(open, _)| *open == tag) {
-                client.open_writes.swap_remove(index);
-            }
+            client.open.answered(tag);
             if !std::mem::replace(&mut client.dirty, true) {
                 self.dirty.push(connection);
             }
@@ -122,7 +156,7 @@ impl Clients {
         let Some(client) = self.connections.get_mut(&connection) else { return false };
         let taken = client.protocol.redirect(tag, bucket, host, port);
         if taken {
-            client.open_writes.retain(|(open, _)| *open != tag);
+            client.open.answered(tag);
         }
         taken
     }

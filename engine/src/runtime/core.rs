@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use synod_net::binary::ServerInfo;
 use synod_net::server::ServerConfig;
-use synod_shard::{Input, ReadFailed, ReadToken, Shard, ShardConfig};
+use synod_shard::{Input, ReadFailed, Shard, ShardConfig};
 use synod_types::{
     Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Members, Mono, Nanos, NodeId, Now,
     PeerMessage, Reply, Shared,
@@ -220,12 +220,12 @@ impl Core {
             Ok(None) => {}
             Err(failed) => fatal(&failed.to_string()),
         }
-        while let Some((token, result)) = self.io.wal.take_read() {
+        while let Some((token, result)) = self.io.take_read() {
             let result = result.map(Shared::new).map_err(|error| {
                 eprintln!("synod: core {}: {error}", self.me.get());
                 ReadFailed
             });
-            self.step(Input::ReadDone { token: ReadToken(token), result }, clock::now());
+            self.step(Input::ReadDone { token, result }, clock::now());
         }
         self.step(Input::TurnEnd, clock::now());
         if let Err(failed) = self.io.wal.submit() {

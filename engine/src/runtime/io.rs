@@ -14,8 +14,8 @@ use synod_net::server::Tag;
 use synod_shard::{Effect, ReadToken, Sink};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{CoreId, Location, Lsn, NodeId, PeerMessage, Reply, RequestId, Shared};
-use synod_wal::Wal;
 use synod_wal::uring::UringDisk;
+use synod_wal::{READS_MAX, ReadError, Wal};
 
 /// Bytes that may wait for the disk before clients are told `Busy` and peers' accepts are dropped (they come again). Far
 /// below the log's own bound, so that what the machines must write always finds room.
@@ -103,6 +103,11 @@ pub(crate) struct Io {
     pub errors: Errors,
     /// Reads answered from memory, to be told to the shard.
     pub read_now: VecDeque<(ReadToken, Shared)>,
+    /// Reads that the log works on.
+    reads_open: usize,
+    /// Reads that wait until it may have more: apply stands on some of them, so none may fail for want of a place. As many as
+    /// there are open requests at most.
+    reads_waiting: VecDeque<(ReadToken, Location)>,
 }
 
 impl Io {
@@ -119,6 +124,8 @@ impl Io {
             commands: 0,
             errors: Errors::default(),
             read_now: VecDeque::new(),
+            reads_open: 0,
+            reads_waiting: VecDeque::new(),
         }
     }
 
@@ -132,6 +139,17 @@ impl Io {
                 self.links.send(to, &message);
             }
         }
+    }
+
+    /// What the log has read, or why it could not.
+    pub fn take_read(&mut self) -> Option<(ReadToken, Result<Vec<u8>, ReadError>)> {
+        let (token, result) = self.wal.take_read()?;
+        self.reads_open -= 1;
+        if let Some((next, location)) = self.reads_waiting.pop_front() {
+            self.reads_open += 1;
+            self.wal.read(next.0, location);
+        }
+        Some((ReadToken(token), result))
     }
 
     /// Whether the log is so far behind that new work must be refused.
@@ -180,8 +198,11 @@ impl Sink<Shared> for Io {
             Effect::Read { token, location } => {
                 if let Some(bytes) = self.wal.read_ram(location) {
                     self.read_now.push_back((token, Shared::new(bytes.to_vec())));
-                } else {
+                } else if self.reads_open < READS_MAX {
+                    self.reads_open += 1;
                     self.wal.read(token.0, location);
+                } else {
+                    self.reads_waiting.push_back((token, location));
                 }
             }
         }

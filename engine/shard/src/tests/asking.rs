@@ -142,6 +142,42 @@ fn a_read_waits_until_its_point_is_applied() {
     assert_eq!(value(&lab, read), Some(&b"new"[..]));
 }
 
+/// A replica that is catching up does not let a read wait for that.
+#[test]
+fn a_follower_that_is_far_behind_hands_its_reads_on() {
+    let mut lab = led();
+    lab.ask(1, set("k", "1"));
+    lab.run_ms(100);
+    let bulk = |packet: &Packet| {
+        packet.to == 2
+            && matches!(
+                packet.message,
+                PeerMessage::Group { message: GroupMessage::Accept { .. } | GroupMessage::Learn { .. }, .. }
+            )
+    };
+    for _ in 0..70 {
+        lab.request(1, set("other", "1"));
+        while {
+            lab.turn_end(1);
+            lab.disk(1);
+            lab.disk(3);
+            lab.take(bulk);
+            !lab.wires.is_empty()
+        } {
+            lab.deliver_at(0);
+        }
+    }
+    let read = lab.request(2, get("k"));
+    lab.turn_end(2);
+    let question = lab.take(is_question);
+    deliver(&mut lab, question);
+    let word = lab.take(is_word);
+    deliver(&mut lab, word);
+    assert_eq!(lab.forwards(), ["n2 -> n1: k"]);
+    lab.run_ms(100);
+    assert_eq!(value(&lab, read), Some(&b"1"[..]));
+}
+
 /// A leader that no quorum hears may have been overtaken: it vouches for nothing, and the read goes the way of any request.
 #[test]
 fn a_leader_without_a_lease_gives_no_word() {

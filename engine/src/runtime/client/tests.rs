@@ -74,3 +74,37 @@ fn a_read_waits_for_every_open_write_that_names_its_key() {
         assert!(!clients.waits(connection, &ask(3, "", Op::CountKeys)));
     }
 }
+
+/// A pipeline sees its own writes, and none that it sent later.
+#[test]
+fn a_read_waits_for_earlier_writes_of_its_key_and_a_write_for_earlier_reads() {
+    let command = |key: &str, op: Op<Vec<u8>>| Command::plain(key.as_bytes().to_vec(), op);
+    let get = |key| command(key, Op::Get);
+    let delete = |key| command(key, Op::Delete);
+    let rename = |from, to: &str| command(from, Op::Copy { target: to.as_bytes().to_vec(), replace: true });
+    let flush = || command("", Op::Flush);
+    let tag = Tag::new;
+    let mut open = OpenCommands::default();
+    assert!(open.admit(tag(1), &delete("k")) && open.admit(tag(2), &get("other")));
+    assert!(!open.admit(tag(3), &get("k")), "it would miss the write before it");
+    assert!(open.admit(tag(3), &delete("k")), "writes are executed in order");
+    open.answered(tag(1));
+    assert!(!open.admit(tag(4), &get("k")), "of two writes one is open");
+    open.answered(tag(3));
+    assert!(open.admit(tag(4), &get("k")));
+    assert!(!open.admit(tag(5), &delete("k")), "the read before it would see it");
+    assert!(!open.admit(tag(5), &rename("x", "k")), "and by its other key too");
+    assert!(!open.admit(tag(5), &flush()), "and with all keys");
+    open.answered(tag(4));
+    open.answered(tag(2));
+    assert!(open.admit(tag(5), &rename("x", "k")));
+    assert!(
+        !open.admit(tag(6), &get("k")) && !open.admit(tag(6), &get("x")) && open.admit(tag(6), &get("y"))
+    );
+    open.answered(tag(5));
+    open.answered(tag(6));
+    assert!(open.admit(tag(7), &flush()));
+    assert!(!open.admit(tag(8), &get("k")));
+    open.answered(tag(7));
+    assert!(open.reads.is_empty() && open.writes.is_empty(), "{open:?}");
+}
