@@ -223,8 +223,10 @@ fn led(client: &mut Client, nodes: &mut Nodes, index: usize) -> usize {
     status.groups.iter().filter(|group| group.serving).count()
 }
 
-/// The node that leads the most groups.
+/// The node that leads the most groups, once each has a leader: a cluster client that comes earlier knows only the nodes that
+/// lead by then, and is lost with them.
 pub fn busiest(nodes: &mut Nodes) -> usize {
+    nodes.wait_led();
     let mut client = Client::connect(&nodes.targets()).expect("connects");
     (0..3).max_by_key(|&index| led(&mut client, nodes, index)).expect("three nodes")
 }
