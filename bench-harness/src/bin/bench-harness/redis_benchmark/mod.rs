@@ -16,6 +16,9 @@ use tool::Test;
 
 /// Nodes of the Synod cluster.
 const NODES: u16 = 3;
+/// Requests for each one of a run without pipelining, at most. With `--cluster` the tool takes its time only every 250 ms: a run
+/// must be long beside that, whatever its depth.
+const LENGTHENED_MAX: u32 = 4;
 /// The log space reserved for one second of the closed loop covers this many requests; see `synod bench`.
 const RESERVED_PER_S: u64 = 60_000;
 
@@ -37,11 +40,11 @@ pub struct RedisBenchmarkOptions {
     /// Keys are drawn from so many
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     key_space: u32,
-    /// Writes of each measurement
-    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    /// Writes of a measurement without pipelining; of others as many times more as the pipeline is deep, but at most 4 times
+    #[arg(long, value_name = "COUNT", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
     writes: u32,
-    /// Reads of each measurement
-    #[arg(long, value_name = "COUNT", default_value_t = 200_000)]
+    /// Reads, likewise
+    #[arg(long, value_name = "COUNT", default_value_t = 400_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
     reads: u32,
     /// A measurement that takes longer has failed
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
@@ -64,7 +67,7 @@ impl RedisBenchmarkOptions {
 
     fn heading(&self) -> String {
         format!(
-            "redis-benchmark -d {} -r {} -c {}, {} writes and {} reads each; {}",
+            "redis-benchmark -d {} -r {} -c {}, {} writes and {} reads each, up to {LENGTHENED_MAX} times as many in pipelines; {}",
             self.value_size,
             self.key_space,
             self.clients,
@@ -80,9 +83,23 @@ impl RedisBenchmarkOptions {
         of(Test::Set).chain(of(Test::Get)).collect()
     }
 
+    fn requests(&self, test: Test, depth: u32) -> u32 {
+        let alone = match test {
+            Test::Set => self.writes,
+            Test::Get => self.reads,
+        };
+        alone * depth.min(LENGTHENED_MAX) // 4e9 at most
+    }
+
+    /// With `--cluster` the tool draws from as many keys for each master: the servers are to hold equally many.
+    fn keys_per_tag(&self, cluster: bool) -> u32 {
+        if cluster { (self.key_space / u32::from(NODES)).max(1) } else { self.key_space }
+    }
+
     /// The log space of all writes of one start.
     fn spec(&self) -> NodesSpec {
-        let writes = u64::from(self.writes) * self.pipeline.len() as u64;
+        let writes =
+            self.pipeline.iter().map(|&depth| u64::from(self.requests(Test::Set, depth))).sum::<u64>();
         let load = LoadOptions {
             closed: true,
             value_size: self.value_size.into(),
@@ -98,12 +115,8 @@ impl RedisBenchmarkOptions {
 /// Runs the comparison; an error is also one in which something failed.
 pub fn redis_benchmark(options: &RedisBenchmarkOptions, stop: &Stop) -> Result<(), RunError> {
     options.tools.synod().map_err(Refusal::Usage)?;
-    if options.pipeline.is_empty()
-        || options.pipeline.contains(&0)
-        || options.writes == 0
-        || options.reads == 0
-    {
-        return Err(Refusal::Usage("--pipeline, --writes and --reads must be at least 1".to_owned()).into());
+    if options.pipeline.is_empty() || options.pipeline.contains(&0) {
+        return Err(Refusal::Usage("--pipeline must be at least 1".to_owned()).into());
     }
     let tool = version(&options.redis_benchmark, "--version").ok_or_else(|| {
         Refusal::Usage(format!(
@@ -156,20 +169,18 @@ fn visit(
     }?;
     settle_disks();
     let target = servers.targets().remove(0);
+    let cluster = contestant == Contestant::SynodCluster;
     for (test, depth) in options.tests() {
         let run = tool::Run {
             program: &options.redis_benchmark,
             target: &target,
-            cluster: contestant == Contestant::SynodCluster,
+            cluster,
             test,
             depth,
             clients: options.clients,
             value_size: options.value_size,
-            key_space: options.key_space,
-            requests: match test {
-                Test::Set => options.writes,
-                Test::Get => options.reads,
-            },
+            key_space: options.keys_per_tag(cluster),
+            requests: options.requests(test, depth),
             limit: options.limit,
         };
         match run.perform(stop, || servers.death()) {

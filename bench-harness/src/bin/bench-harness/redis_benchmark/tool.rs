@@ -60,7 +60,7 @@ pub struct Run<'a> {
     pub clients: u32,
     /// Bytes of a value.
     pub value_size: u32,
-    /// Keys are drawn from so many.
+    /// Keys are drawn from so many, in cluster mode from so many for each master.
     pub key_space: u32,
     /// Requests in all.
     pub requests: u32,
