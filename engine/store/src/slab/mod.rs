@@ -75,10 +75,11 @@ const FREE_CELL: Cell = Cell {
     used_at: 0,
 };
 
-/// A page cut into cells of one class; without bytes if it was given back.
+/// A page cut into cells of one class; without cells if it was given back.
 #[derive(Default)]
 struct Page {
     class: usize,
+    /// Room for the whole page, filled up to the last cell ever used: memory nobody has written to is not the process's yet.
     bytes: Vec<u8>,
     cells: Vec<Cell>,
 }
@@ -254,7 +255,12 @@ impl Slab {
         let (page, place) = (self.pages.page_of(cell), self.pages.place_of(cell));
         let page = &mut self.pages.pages[page];
         let at = place * self.classes[page.class].cell_bytes;
-        page.bytes[at..at + value.len()].copy_from_slice(value);
+        if page.bytes.len() < at {
+            page.bytes.resize(at, 0); // a gap behind a shorter value
+        }
+        let (over, new) = value.split_at(value.len().min(page.bytes.len() - at));
+        page.bytes[at..at + over.len()].copy_from_slice(over);
+        page.bytes.extend_from_slice(new);
     }
 
     fn use_cell(&mut self, cell: u32) {
@@ -356,7 +362,7 @@ impl Slab {
     }
 
     fn add_page(&mut self, class: usize, bytes: Vec<u8>) {
-        let bytes = if bytes.is_empty() { vec![0; self.page_bytes] } else { bytes };
+        let bytes = if bytes.capacity() == 0 { Vec::with_capacity(self.page_bytes) } else { bytes };
         let cell_count = self.classes[class].cells_per_page() as usize;
         let page = Page { class, bytes, cells: vec![FREE_CELL; cell_count] };
         let at = match self.pages_free.pop() {
@@ -418,11 +424,11 @@ impl Slab {
         assert!(self.bytes <= self.bytes_max);
         let mut page_counts = vec![0_u32; self.classes.len()];
         let mut bytes = 0;
-        for page in self.pages.pages.iter().filter(|page| !page.bytes.is_empty()) {
+        for page in self.pages.pages.iter().filter(|page| !page.cells.is_empty()) {
             let class = &self.classes[page.class];
             page_counts[page.class] += 1;
             bytes += class.page_cost(self.page_bytes);
-            assert!(page.bytes.len() == self.page_bytes);
+            assert!(page.bytes.capacity() >= self.page_bytes && page.bytes.len() <= self.page_bytes);
             assert!(page.cells.len() == class.cells_per_page() as usize);
             assert!(page.cells.iter().all(|cell| cell.len as usize <= class.cell_bytes));
         }
