@@ -44,9 +44,11 @@ use ticker::{Ticker, TickerSlot};
 
 /// Preempt timer of an executor. Not below 5 ms: with a shorter one glommio parks with runnable tasks (known-failures).
 const PREEMPT: Duration = Duration::from_millis(5);
-/// Memory an executor registers for I/O buffers. Small, because memlock (8 MiB for an ordinary user) is charged per user over
-/// all processes; beyond it glommio falls back to plain aligned memory.
-const IO_MEMORY_BYTES: usize = 1 << 20;
+/// Memory an executor keeps for I/O buffers: as much as a busy core's log has under way, so that its blocks lie in memory that was
+/// used before (docs/performance.md). Registered with the kernel where memlock allows it, which is charged per user over all
+/// processes and three times per executor: an ordinary user's 8 MiB do not, and glommio then uses it as it is. Beyond it comes
+/// plain aligned memory.
+const IO_MEMORY_BYTES: usize = 8 << 20;
 /// Entries of an executor's rings.
 const RING_DEPTH: usize = 256;
 
