@@ -28,7 +28,7 @@ pub fn set_command(key: &[u8], value: &[u8]) -> Command<Shared> {
 
 /// The plain SET of `value`.
 pub fn set_op<V: AsRef<[u8]>>(value: V) -> Op<V> {
-    let value_crc = crc32c::crc32c(value.as_ref());
+    let value_crc = synod_types::checksum::crc32c(value.as_ref());
     Op::Set { value, value_crc, condition: Condition::Always, expiry: Expiry::None, return_old: false }
 }
 

@@ -94,9 +94,9 @@ impl ValueWriter {
         let window = (drawn % TABLE_WINDOWS as u64) as usize; // below a small constant
         out.extend_from_slice(&self.table[window..window + size as usize - HEADER_BYTES]);
         assert_eq!(out.len(), size as usize, "a value of the wrong size was written");
-        let crc = crc32c::crc32c(&out[CHECKED_FROM..]);
+        let crc = synod_types::checksum::crc32c(&out[CHECKED_FROM..]);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
-        crc32c::crc32c(out)
+        synod_types::checksum::crc32c(out)
     }
 }
 
@@ -113,7 +113,7 @@ pub fn verify(bytes: &[u8]) -> Result<Stamp, ValueError> {
     if u32_at(header, 32) as usize != bytes.len() {
         return Err(length);
     }
-    if crc32c::crc32c(&bytes[CHECKED_FROM..]) != u32_at(header, 4) {
+    if synod_types::checksum::crc32c(&bytes[CHECKED_FROM..]) != u32_at(header, 4) {
         return Err(ValueError::Checksum);
     }
     Ok(Stamp { run: u64_at(header, 8), key: u64_at(header, 16), sequence: u64_at(header, 24) })
@@ -143,7 +143,7 @@ mod tests {
             let mut bytes = vec![1, 2, 3];
             let crc = writer.write(&mut bytes, key, sequence);
             prop_assert_eq!(bytes.len(), size as usize);
-            prop_assert_eq!(crc, crc32c::crc32c(&bytes));
+            prop_assert_eq!(crc, synod_types::checksum::crc32c(&bytes));
             prop_assert_eq!(verify(&bytes), Ok(Stamp { run, key, sequence }));
         }
 

@@ -35,7 +35,7 @@ fn set() -> Command<Vec<u8>> {
         key: b"color".to_vec(),
         op: Op::Set {
             value: b"blue".to_vec(),
-            value_crc: crc32c::crc32c(b"blue"),
+            value_crc: synod_types::checksum::crc32c(b"blue"),
             condition: Condition::IfAbsent,
             expiry: Expiry::After(60_000),
             return_old: false,

@@ -113,7 +113,7 @@ fn resp_set_and_get_take_their_own_memory_only() {
 fn binary_set_and_get_take_their_own_memory_only() {
     let value = vec![b'v'; 4096];
     let op = Op::Set {
-        value_crc: crc32c::crc32c(&value),
+        value_crc: synod_types::checksum::crc32c(&value),
         value,
         condition: Condition::Always,
         expiry: Expiry::None,

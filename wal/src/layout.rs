@@ -42,12 +42,12 @@ pub(crate) struct Key(u32);
 
 impl Key {
     pub(crate) fn new(tag: &[u8; 32], core: CoreId, generation: u64) -> Self {
-        let crc = crc32c::crc32c(tag);
-        let crc = crc32c::crc32c_append(crc, &core.get().to_le_bytes());
-        Self(crc32c::crc32c_append(crc, &generation.to_le_bytes()))
+        let crc = synod_types::checksum::crc32c(tag);
+        let crc = synod_types::checksum::crc32c_append(crc, &core.get().to_le_bytes());
+        Self(synod_types::checksum::crc32c_append(crc, &generation.to_le_bytes()))
     }
     pub(crate) fn crc(self, bytes: &[u8]) -> u32 {
-        crc32c::crc32c_append(self.0, bytes)
+        synod_types::checksum::crc32c_append(self.0, bytes)
     }
     /// The start of a checksum that is made in parts.
     pub(crate) fn start(self) -> u32 {
@@ -130,7 +130,7 @@ impl SegmentHeader {
         put(at::CONTINUES_CRC, &continues.crc.to_le_bytes());
         put(at::CONTINUES_SEQUENCE, &continues.sequence.to_le_bytes());
         put(at::TAG, &self.tag);
-        let crc = crc32c::crc32c(&out[..at::CRC]);
+        let crc = synod_types::checksum::crc32c(&out[..at::CRC]);
         out[at::CRC..].copy_from_slice(&crc.to_le_bytes());
         out
     }
@@ -146,7 +146,7 @@ impl SegmentHeader {
         if page[..at::VERSION] != SEGMENT_MAGIC {
             return Err(Damaged("no segment magic"));
         }
-        if u32_at(page, at::CRC) != crc32c::crc32c(&page[..at::CRC]) {
+        if u32_at(page, at::CRC) != synod_types::checksum::crc32c(&page[..at::CRC]) {
             return Err(Damaged("segment header checksum mismatch"));
         }
         let version = u16_at(page, at::VERSION);
@@ -344,7 +344,7 @@ mod tests {
     fn another_version_is_told_apart_from_damage() {
         let mut page = segment_header().encode();
         page[8] = 2;
-        let crc = crc32c::crc32c(&page[..4092]);
+        let crc = synod_types::checksum::crc32c(&page[..4092]);
         page[4092..].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(SegmentHeader::decode(&page), Err(BadSegmentHeader::Version(2)));
     }

@@ -312,7 +312,7 @@ impl MemImage {
     pub fn digest(&self) -> u64 {
         let mut digest = 0_u64;
         for (segment, file) in &self.0.borrow().files {
-            let crc = crc32c::crc32c(&file.whole());
+            let crc = synod_types::checksum::crc32c(&file.whole());
             digest = Random(digest ^ u64::from(segment.get()) << 32 ^ u64::from(crc)).next();
         }
         digest

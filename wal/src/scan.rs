@@ -80,7 +80,7 @@ impl Scan<'_> {
     fn records_intact(&self, header: &BlockHeader) -> bool {
         let mut frames_crc = self.key.start();
         let walked = self.walk(header, |frame, _, record| {
-            frames_crc = crc32c::crc32c_append(frames_crc, frame);
+            frames_crc = synod_types::checksum::crc32c_append(frames_crc, frame);
             decode_frame(frame).1 == self.key.crc(record)
         });
         walked && frames_crc == header.frames_crc

@@ -585,7 +585,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> OpenBlock<B> {
             block[at..at + part.len()].copy_from_slice(part);
             crc = match last_crc {
                 Some(known) if index + 1 == parts.len() => combine(crc, known, part.len()),
-                _ => crc32c::crc32c_append(crc, part),
+                _ => synod_types::checksum::crc32c_append(crc, part),
             };
             at += part.len();
         }
@@ -593,7 +593,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> OpenBlock<B> {
         block[at..end as usize].fill(0);
         let frame = encode_frame(len, crc);
         block[self.used as usize..body as usize].copy_from_slice(&frame);
-        self.frames_crc = crc32c::crc32c_append(self.frames_crc, &frame);
+        self.frames_crc = synod_types::checksum::crc32c_append(self.frames_crc, &frame);
         self.used = end;
         self.record_count += 1;
         Location { segment: self.segment, offset: self.offset + body, len }

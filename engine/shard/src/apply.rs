@@ -36,7 +36,10 @@ impl<P: Payload> Shard<P> {
         self.groups[index].parked = None;
         // Apply cannot go on without the value, and a replica that skipped it would differ from the others: stop.
         let old = old.expect("the log returns what was written to it");
-        assert!(crc32c::crc32c(old.as_ref()) == parked.crc, "the log returned other bytes than were written");
+        assert!(
+            synod_types::checksum::crc32c(old.as_ref()) == parked.crc,
+            "the log returned other bytes than were written"
+        );
         let Some((slot, payload, at)) = self.groups[index].paxos.next_apply() else {
             panic!("a parked slot is the next to apply");
         };

@@ -354,7 +354,7 @@ impl<P: Payload> Shard<P> {
         let use_ = self.reads.remove(&token).expect("a read comes back once");
         match use_ {
             ReadUse::Get { index, origin, command, version, crc } => match result {
-                Ok(value) if crc32c::crc32c(value.as_ref()) == crc => {
+                Ok(value) if synod_types::checksum::crc32c(value.as_ref()) == crc => {
                     let (group, leads) = (self.groups[index].id, self.groups[index].led.is_some());
                     let (namespace, key, bytes) = (command.namespace, command.key.as_ref(), value.as_ref());
                     if leads {

@@ -80,7 +80,7 @@ pub(super) fn encode(identity: &Identity) -> Vec<u8> {
         out.extend_from_slice(&cpu.to_le_bytes());
     }
     out.extend_from_slice(identity.cluster_name.as_bytes());
-    let crc = crc32c::crc32c(&out);
+    let crc = synod_types::checksum::crc32c(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     assert_eq!(out.len(), total);
     out
@@ -160,7 +160,7 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8], LayoutError> {
     }
     let (body, mut crc) =
         (&bytes[..bytes.len() - CRC_BYTES], Reader { bytes: &bytes[bytes.len() - CRC_BYTES..] });
-    if crc.u32() != Some(crc32c::crc32c(body)) {
+    if crc.u32() != Some(synod_types::checksum::crc32c(body)) {
         return Err(Damaged("its checksum is wrong"));
     }
     match version {
@@ -267,7 +267,7 @@ mod tests {
 
     fn reseal(bytes: &mut [u8]) {
         let body = bytes.len() - CRC_BYTES;
-        let crc = crc32c::crc32c(&bytes[..body]);
+        let crc = synod_types::checksum::crc32c(&bytes[..body]);
         bytes[body..].copy_from_slice(&crc.to_le_bytes());
     }
 

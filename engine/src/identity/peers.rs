@@ -104,7 +104,7 @@ fn encode(cluster: ClusterId, known: &BTreeMap<NodeId, Incarnation>) -> Vec<u8> 
         out.extend_from_slice(&[0; 6]);
         out.extend_from_slice(&incarnation.get().to_le_bytes());
     }
-    let crc = crc32c::crc32c(&out);
+    let crc = synod_types::checksum::crc32c(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
 }
@@ -124,7 +124,7 @@ fn decode(bytes: &[u8], cluster: ClusterId) -> Result<BTreeMap<NodeId, Incarnati
     if reader.take::<8>() != Some(*MAGIC) {
         return Err(Damaged("it does not begin like a peers.id file"));
     }
-    if u32::from_le_bytes(*crc) != crc32c::crc32c(body) {
+    if u32::from_le_bytes(*crc) != synod_types::checksum::crc32c(body) {
         return Err(Damaged("its checksum is wrong"));
     }
     let (Some(version), Some(count), Some(own)) = (reader.u32(), reader.u32(), reader.u128()) else {

@@ -122,7 +122,7 @@ fn damaged_newer_and_incomplete_directories_are_refused() {
     let mut newer = good.clone();
     newer[8] = 7;
     let body = newer.len() - 4;
-    let crc = crc32c::crc32c(&newer[..body]);
+    let crc = synod_types::checksum::crc32c(&newer[..body]);
     newer[body..].copy_from_slice(&crc.to_le_bytes());
     fs::write(&id, &newer).unwrap();
     let refusal = DataDir::open(path).unwrap_err();

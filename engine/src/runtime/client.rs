@@ -74,7 +74,7 @@ impl OpenCommands {
     fn admit<B: AsRef<[u8]>>(&mut self, tag: Tag, command: &Command<B>) -> bool {
         // Two keys with one checksum wait for each other for nothing, once in four thousand million. What is asked of a whole
         // group has no key: any may be of it.
-        let key = (!command.op.is_keyless()).then(|| crc32c::crc32c(command.key.as_ref()));
+        let key = (!command.op.is_keyless()).then(|| synod_types::checksum::crc32c(command.key.as_ref()));
         let meets = |one: Option<u32>, other: Option<u32>| one.is_none() || other.is_none() || one == other;
         if !command.op.is_write() {
             let waits = self.writes.iter().any(|(_, written)| meets(key, *written));
@@ -83,7 +83,7 @@ impl OpenCommands {
             }
             return !waits;
         }
-        let others = || command.op.other_keys().map(|other| Some(crc32c::crc32c(other)));
+        let others = || command.op.other_keys().map(|other| Some(synod_types::checksum::crc32c(other)));
         let meets_any = |read| meets(key, read) || others().any(|other| meets(other, read));
         if self.reads.iter().any(|(_, read)| meets_any(*read)) {
             return false;

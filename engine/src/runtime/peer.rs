@@ -376,7 +376,7 @@ mod tests {
 
     fn entry(value: &[u8]) -> Shared {
         let mut builder = EntryBuilder::<Vec<u8>>::new();
-        let value_crc = crc32c::crc32c(value);
+        let value_crc = synod_types::checksum::crc32c(value);
         let op = Op::Set {
             value: value.to_vec(),
             value_crc,

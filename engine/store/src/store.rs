@@ -201,7 +201,10 @@ impl Store {
         }
         match &mut record.value {
             Value::Log { location, crc, cell } if location.len as usize == value.len() => {
-                debug_assert!(crc32c::crc32c(value) == *crc, "a value that fails its checksum is admitted");
+                debug_assert!(
+                    synod_types::checksum::crc32c(value) == *crc,
+                    "a value that fails its checksum is admitted"
+                );
                 if !self.slab.is_owner(*cell, owner) {
                     *cell = self.slab.insert(owner, *crc, value);
                 }
@@ -228,7 +231,7 @@ impl Store {
             *crc
         };
         self.slab.has_room(value.len())
-            && crc32c::crc32c(value) == expected
+            && synod_types::checksum::crc32c(value) == expected
             && self.admit(group, namespace, key, version, value)
     }
 

@@ -299,7 +299,7 @@ mod tests {
             key: key.to_vec(),
             op: Op::Set {
                 value: value.to_vec(),
-                value_crc: crc32c::crc32c(value),
+                value_crc: crate::checksum::crc32c(value),
                 condition: Condition::IfAbsent,
                 expiry: Expiry::After(7),
                 return_old: true,

@@ -67,7 +67,7 @@ pub struct Pair<'a> {
 
 /// Appends a pair.
 pub fn put_pair(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    for word in [key.len() as u32, value.len() as u32, crc32c::crc32c(value)] {
+    for word in [key.len() as u32, value.len() as u32, crate::checksum::crc32c(value)] {
         out.extend_from_slice(&word.to_le_bytes()); // lengths are within the limits
     }
     out.extend_from_slice(key);
@@ -166,7 +166,7 @@ mod tests {
             prop_assert!(are_pairs(&packed));
             for (pair, (key, value)) in pairs(&packed).zip(&held) {
                 prop_assert_eq!((pair.key, pair.value), (key.as_slice(), value.as_slice()));
-                prop_assert_eq!(pair.value_crc, crc32c::crc32c(value));
+                prop_assert_eq!(pair.value_crc, crate::checksum::crc32c(value));
                 prop_assert_eq!(&packed[pair.value_at..pair.value_at + value.len()], value.as_slice());
             }
             prop_assert_eq!(pairs(&packed).count(), held.len());

@@ -25,7 +25,7 @@ impl Payload for Shared {
         if self.len() < SEALED_FROM {
             return self;
         }
-        let crc = crc32c::crc32c(self.as_ref());
+        let crc = crate::checksum::crc32c(self.as_ref());
         self.with_crc(crc)
     }
 }
@@ -61,7 +61,7 @@ impl Shared {
     /// The same bytes, whose CRC32C is known from now on.
     #[must_use]
     pub fn with_crc(mut self, crc: u32) -> Self {
-        debug_assert!(crc == crc32c::crc32c(self.as_ref()), "another checksum than the bytes have");
+        debug_assert!(crc == crate::checksum::crc32c(self.as_ref()), "another checksum than the bytes have");
         self.crc = Some(crc);
         self
     }

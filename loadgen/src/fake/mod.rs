@@ -223,7 +223,11 @@ impl FakeCluster {
         match command.op {
             Op::Get => self.read(command.key),
             Op::Set { value, value_crc, .. } => {
-                assert_eq!(value_crc, crc32c::crc32c(value), "the generator sends the value's own checksum");
+                assert_eq!(
+                    value_crc,
+                    synod_types::checksum::crc32c(value),
+                    "the generator sends the value's own checksum"
+                );
                 self.write(command.key, value, command.stamp)
             }
             other => panic!("the generator does not do {other:?}"),

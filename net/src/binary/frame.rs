@@ -64,7 +64,7 @@ pub(crate) fn start(out: &mut Vec<u8>, header: Header) -> usize {
 pub(crate) fn finish(out: &mut [u8], at: usize, unchecked: usize) {
     let len = out.len() - at;
     assert!(len <= FRAME_BYTES_MAX, "a frame over the limit was encoded");
-    let crc = crc32c::crc32c(&out[at + CHECKED_FROM..out.len() - unchecked]);
+    let crc = synod_types::checksum::crc32c(&out[at + CHECKED_FROM..out.len() - unchecked]);
     set_u32_at(out, at, len as u32); // bounded just above
     set_u32_at(out, at + 4, crc);
 }
@@ -88,5 +88,9 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Option<&[u8]>, ProtocolError> {
 pub(crate) fn check(frame: &[u8], unchecked: usize) -> Result<(), ProtocolError> {
     let end = frame.len().checked_sub(unchecked).ok_or(ProtocolError::Body)?;
     let covered = frame.get(CHECKED_FROM..end).ok_or(ProtocolError::Body)?;
-    if crc32c::crc32c(covered) == u32_at(frame, 4) { Ok(()) } else { Err(ProtocolError::Checksum) }
+    if synod_types::checksum::crc32c(covered) == u32_at(frame, 4) {
+        Ok(())
+    } else {
+        Err(ProtocolError::Checksum)
+    }
 }

@@ -124,7 +124,11 @@ pub fn encode_request(
     match &command.op {
         Op::Set { value, value_crc, condition, expiry, return_old } => {
             let value = value.as_ref();
-            debug_assert_eq!(crc32c::crc32c(value), *value_crc, "value_crc is not the CRC of the value");
+            debug_assert_eq!(
+                synod_types::checksum::crc32c(value),
+                *value_crc,
+                "value_crc is not the CRC of the value"
+            );
             let (expiry_kind, expiry_value) = expiry_fields(*expiry);
             out.put_u32(*value_crc);
             out.put_u8(match condition {
@@ -373,7 +377,7 @@ fn decode_set<'a>(key_len: usize, body: &mut Reader<'a>) -> Result<(&'a [u8], Op
     };
     let key = body.take(key_len)?;
     let value = body.rest();
-    if crc32c::crc32c(value) != value_crc {
+    if synod_types::checksum::crc32c(value) != value_crc {
         return Err(ProtocolError::Checksum);
     }
     Ok((key, Op::Set { value, value_crc, condition, expiry, return_old }))

@@ -9,7 +9,7 @@ use synod_types::*;
 pub(crate) fn set(value: &[u8]) -> Op<Vec<u8>> {
     Op::Set {
         value: value.to_vec(),
-        value_crc: crc32c::crc32c(value),
+        value_crc: synod_types::checksum::crc32c(value),
         condition: Condition::Always,
         expiry: Expiry::None,
         return_old: false,
@@ -50,7 +50,7 @@ fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
             any::<bool>()
         )
             .prop_map(|(value, condition, expiry, return_old)| Op::Set {
-                value_crc: crc32c::crc32c(&value),
+                value_crc: synod_types::checksum::crc32c(&value),
                 value,
                 condition,
                 expiry,
@@ -229,7 +229,7 @@ proptest! {
                 let index = 8 + at.index(frame.len() - 8);
                 frame[index] = *value;
             }
-            let crc = crc32c::crc32c(&frame[8..]);
+            let crc = synod_types::checksum::crc32c(&frame[8..]);
             frame[4..8].copy_from_slice(&crc.to_le_bytes());
             let _ = decode_request(&frame);
             let _ = decode_all(&frame, core::iter::empty());

@@ -130,7 +130,7 @@ impl Core {
             return operation;
         }
         if let Op::Set { value, value_crc, .. } = &mut command.op {
-            *value_crc = crc32c::crc32c(value);
+            *value_crc = synod_types::checksum::crc32c(value);
         }
         command.stamp = SessionStamp::default();
         self.start(now, Question::Command { command, consistency })

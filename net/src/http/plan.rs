@@ -340,7 +340,7 @@ impl KeyPlan {
         let op = match self.action {
             Action::Get { .. } => Op::Get,
             Action::Put { condition, expiry } => {
-                let value_crc = crc32c::crc32c(value.as_ref());
+                let value_crc = synod_types::checksum::crc32c(value.as_ref());
                 Op::Set { value, value_crc, condition, expiry, return_old: false }
             }
             Action::Delete { version: None, .. } => Op::Delete,

@@ -87,10 +87,10 @@ fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, tai
     let len = FRAME_HEADER_BYTES + meta_len + body_len;
     set_u32_at(out, at + META_LENGTH_AT, meta_len as u32); // both bounded by PEER_FRAME_BYTES_MAX
     set_u32_at(out, at + BODY_LENGTH_AT, body_len as u32);
-    let here = crc32c::crc32c(&out[at + CHECKED_FROM..]);
+    let here = synod_types::checksum::crc32c(&out[at + CHECKED_FROM..]);
     let crc = tail.map_or(here, |tail| match tail.crc() {
         Some(crc) => combine(here, crc, tail_len),
-        None => crc32c::crc32c_append(here, tail.as_ref()),
+        None => synod_types::checksum::crc32c_append(here, tail.as_ref()),
     });
     set_u32_at(out, at, len as u32);
     set_u32_at(out, at + 4, crc);
@@ -196,10 +196,10 @@ fn check_frame(frame: &[u8], body_len: usize) -> Result<Option<u32>, ProtocolErr
     let (crc, body_crc) = match head_len {
         Some(head_len) => {
             let (head, body) = checked.split_at(head_len);
-            let body_crc = crc32c::crc32c(body);
-            (combine(crc32c::crc32c(head), body_crc, body_len), Some(body_crc))
+            let body_crc = synod_types::checksum::crc32c(body);
+            (combine(synod_types::checksum::crc32c(head), body_crc, body_len), Some(body_crc))
         }
-        None => (crc32c::crc32c(checked), None),
+        None => (synod_types::checksum::crc32c(checked), None),
     };
     if crc == u32_at(frame, 4) { Ok(body_crc) } else { Err(ProtocolError::Checksum) }
 }

@@ -189,7 +189,7 @@ fn put(out: &mut Vec<u8>, kind: u16, code: u16, ours: &Handshake) {
     out.put_u16(ours.core.get());
     out.put_u16(ours.core_count);
     out.put_u16(ours.target.get());
-    let crc = crc32c::crc32c(&out[at..at + CHECKED]);
+    let crc = synod_types::checksum::crc32c(&out[at..at + CHECKED]);
     out.put_u32(crc);
     out.put_u32(0);
     assert!(out.len() == at + HANDSHAKE_BYTES);
@@ -210,7 +210,7 @@ pub fn decode_handshake(bytes: &[u8; HANDSHAKE_BYTES]) -> Result<HandshakeFrame,
     if version != PEER_VERSION {
         return Err(ProtocolError::Version);
     }
-    if crc32c::crc32c(&bytes[..CHECKED]) != u32_at(bytes, CHECKED) {
+    if synod_types::checksum::crc32c(&bytes[..CHECKED]) != u32_at(bytes, CHECKED) {
         return Err(ProtocolError::Checksum);
     }
     fields.zeros(2)?;

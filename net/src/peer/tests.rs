@@ -15,7 +15,7 @@ fn entry(value: &[u8]) -> Vec<u8> {
 fn set(value: &[u8]) -> Op<Vec<u8>> {
     Op::Set {
         value: value.to_vec(),
-        value_crc: crc32c::crc32c(value),
+        value_crc: synod_types::checksum::crc32c(value),
         condition: Condition::Always,
         expiry: Expiry::None,
         return_old: false,
@@ -162,7 +162,7 @@ fn frame_of(message: &PeerMessage<Vec<u8>>) -> Vec<u8> {
 
 /// Makes the checksum fit again after damage, so that the checks behind it are reached.
 fn repair(frame: &mut [u8]) {
-    let crc = crc32c::crc32c(&frame[8..]);
+    let crc = synod_types::checksum::crc32c(&frame[8..]);
     frame[4..8].copy_from_slice(&crc.to_le_bytes());
 }
 
@@ -426,7 +426,7 @@ fn a_frame_in_two_pieces_is_the_same_frame() {
         let group = GroupId::new(3);
         let op = Op::Set {
             value: value.clone(),
-            value_crc: crc32c::crc32c(value.as_ref()),
+            value_crc: synod_types::checksum::crc32c(value.as_ref()),
             condition: Condition::Always,
             expiry: Expiry::None,
             return_old: false,

@@ -279,7 +279,7 @@ fn plan_value<'a>(
 ) -> Result<Plan<'a>, Refusal> {
     let key = check_key(args.get(1))?;
     let value = check_value(args.get(value_index))?;
-    let value_crc = crc32c::crc32c(value);
+    let value_crc = synod_types::checksum::crc32c(value);
     Ok(Plan::One { key, op: Op::Set { value, value_crc, condition, expiry, return_old }, shape })
 }
 

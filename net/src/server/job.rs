@@ -307,7 +307,7 @@ fn take_derive(
 
 /// Writes `value` if the key is still in this version, or still absent.
 fn write_of(version: Option<Version>, value: &[u8]) -> Op<Shared> {
-    let value_crc = crc32c::crc32c(value);
+    let value_crc = synod_types::checksum::crc32c(value);
     let Some(version) = version else {
         let condition = Condition::IfAbsent;
         let value = Shared::new(value.to_vec());

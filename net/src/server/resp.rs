@@ -235,7 +235,7 @@ impl Session {
         let index = (parts.next - 1) / stride;
         let op = part_op(parts.many, || {
             let value = parts.argument(parts.next + 1);
-            let crc = crc32c::crc32c(value.as_ref());
+            let crc = synod_types::checksum::crc32c(value.as_ref());
             (value, crc)
         });
         let command = Command::plain(parts.argument(parts.next), op);

@@ -329,7 +329,7 @@ fn operations_carry_what_the_command_said() {
     };
     let set = |condition, expiry, return_old| Op::Set {
         value: b"v".to_vec(),
-        value_crc: crc32c::crc32c(b"v"),
+        value_crc: synod_types::checksum::crc32c(b"v"),
         condition,
         expiry,
         return_old,

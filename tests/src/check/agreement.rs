@@ -22,7 +22,7 @@ impl ValueDigest {
     /// The digest of an entry's bytes.
     pub fn of(bytes: &[u8]) -> Self {
         // CRC and length: this tells honest values apart, it does not resist forgery.
-        Self(u64::from(crc32c::crc32c(bytes)) << 32 | bytes.len() as u64)
+        Self(u64::from(synod_types::checksum::crc32c(bytes)) << 32 | bytes.len() as u64)
     }
     /// As a number, for traces.
     pub fn raw(self) -> u64 {

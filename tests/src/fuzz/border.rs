@@ -92,7 +92,8 @@ impl Shell {
             self.connection.out().clear();
             match self.connection.next() {
                 Some(Ask::Command { tag, group, consistency, command }) => {
-                    let told = command.map(|bytes| (bytes.len(), crc32c::crc32c(bytes.as_ref())));
+                    let told =
+                        command.map(|bytes| (bytes.len(), synod_types::checksum::crc32c(bytes.as_ref())));
                     self.asked.push(format!("{group:?} {consistency:?} {told:?}"));
                     self.open.push_back((tag, self.asked.len() as u64));
                     assert!(self.open.len() <= limits().open_asks_max + limits().arguments_max);

@@ -183,9 +183,9 @@ async fn execute(site: &Site, number: usize, plan: &KeyPlan, upload: Upload) -> 
     assert!(command.op.is_sound() && !command.op.is_keyless());
     if let synod_types::Op::Set { value, value_crc, .. } = &command.op {
         assert!(value.len() <= VALUE_BYTES_MAX);
-        assert_eq!(crc32c::crc32c(value.as_ref()), *value_crc);
+        assert_eq!(synod_types::checksum::crc32c(value.as_ref()), *value_crc);
     }
-    let told = command.map(|bytes| (bytes.len(), crc32c::crc32c(bytes.as_ref())));
+    let told = command.map(|bytes| (bytes.len(), synod_types::checksum::crc32c(bytes.as_ref())));
     site.exchanges.borrow_mut()[number].asked = format!("{consistency:?} {told:?}");
     let place = Rc::new(Place { left: Cell::new(site.late), ..Place::default() });
     site.places.borrow_mut().push_back(Rc::clone(&place));

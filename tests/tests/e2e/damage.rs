@@ -67,7 +67,7 @@ fn bytes_of(data: &Path) -> Vec<(PathBuf, u64)> {
 }
 
 fn crc(bytes: &[u8]) -> u64 {
-    u64::from(crc32c::crc32c(bytes)) | (bytes.len() as u64) << 32
+    u64::from(synod_types::checksum::crc32c(bytes)) | (bytes.len() as u64) << 32
 }
 
 /// One bit of the newest acknowledged value is damaged while the node is down: it refuses to start and touches nothing, the

@@ -406,7 +406,7 @@ fn forged_segment_headers_do_not_panic() {
     let crafted = |image: &MemImage, id: SegmentId, at: usize, value: &[u8]| {
         let mut bytes = page.clone();
         bytes[at..at + value.len()].copy_from_slice(value);
-        let crc = crc32c::crc32c(&bytes[..4092]);
+        let crc = synod_types::checksum::crc32c(&bytes[..4092]);
         bytes[4092..4096].copy_from_slice(&crc.to_le_bytes());
         image.put(id, bytes);
     };

@@ -88,7 +88,7 @@ pub fn record(index: u64, len: usize) -> Vec<u8> {
 pub fn append<D: Disk>(wal: &mut Wal<D>, bytes: &[u8]) -> (Lsn, Location) {
     let middle = bytes.len() / 2;
     // Records whose checksum is known in part are the same on disk.
-    let known = (bytes.len() % 2 == 1).then(|| crc32c::crc32c(&bytes[middle..]));
+    let known = (bytes.len() % 2 == 1).then(|| synod_types::checksum::crc32c(&bytes[middle..]));
     let appended = wal.append_summed(&[&bytes[..middle], &bytes[middle..]], known).expect("append");
     assert_eq!(wal.read_ram(appended.location), Some(bytes), "readable at once");
     (appended.lsn, appended.location)

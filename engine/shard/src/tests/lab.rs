@@ -25,7 +25,7 @@ pub(super) fn set(key: &str, value: &str) -> Command<Bytes> {
     set_op(key, value, Expiry::None, false)
 }
 pub(super) fn set_op(key: &str, value: &str, expiry: Expiry, return_old: bool) -> Command<Bytes> {
-    let value_crc = crc32c::crc32c(value.as_bytes());
+    let value_crc = synod_types::checksum::crc32c(value.as_bytes());
     let condition = Condition::Always;
     let op = Op::Set { value: value.into(), value_crc, condition, expiry, return_old };
     Command::plain(key.into(), op)

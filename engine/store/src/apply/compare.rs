@@ -78,7 +78,7 @@ impl Turn<'_> {
         let negated = matches!(compare, Compare::NotEqual | Compare::DigestNotEqual);
         let differs = match &record.value {
             Value::Log { location, crc, .. } => {
-                location.len as usize != wanted.len() || *crc != crc32c::crc32c(wanted)
+                location.len as usize != wanted.len() || *crc != synod_types::checksum::crc32c(wanted)
             }
             _ => record.value.len() != wanted.len(),
         };

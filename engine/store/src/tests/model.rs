@@ -534,7 +534,7 @@ fn command_of(act: &Act, step: usize, twin: &Twin, sessions: &[SessionId]) -> Op
         Op::SetIf { compared: value, compare, expiry, return_old, .. } => {
             let mut compared = Vec::new();
             put_compared(&mut compared, &wanted(compare), &value);
-            let value_crc = crc32c::crc32c(&value);
+            let value_crc = synod_types::checksum::crc32c(&value);
             Op::SetIf { compared, value_crc, compare, expiry: absolute(expiry), return_old }
         }
         Op::DeleteIf { compare, .. } => Op::DeleteIf { wanted: wanted(compare), compare },
@@ -555,7 +555,7 @@ fn command_of(act: &Act, step: usize, twin: &Twin, sessions: &[SessionId]) -> Op
         Op::Rename { replace, .. } => Op::Rename { target: name(step as u8 % 5).1, replace },
         Op::Copy { replace, .. } => Op::Copy { target: name(step as u8 % 5).1, replace },
         Op::Set { value, condition, expiry, return_old, .. } => Op::Set {
-            value_crc: crc32c::crc32c(&value),
+            value_crc: synod_types::checksum::crc32c(&value),
             value,
             condition,
             expiry: absolute(expiry),

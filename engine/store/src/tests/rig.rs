@@ -69,7 +69,7 @@ impl Rig {
         assert_eq!(self.store.digest(GROUP), before, "a command that asks for a read has changed something");
         self.reads += 1;
         let old = self.read(location);
-        assert_eq!(crc32c::crc32c(&old), crc);
+        assert_eq!(synod_types::checksum::crc32c(&old), crc);
         match self.store.apply(GROUP, &command, version, value_at, keep, Some(&old)) {
             Applied::Reply(reply) => reply.map(<[u8]>::to_vec),
             Applied::Read { .. } => panic!("asked twice"),
@@ -88,7 +88,7 @@ impl Rig {
             Lookup::Hit { value, version, expire_at } => Some((value.to_vec(), version, expire_at)),
             Lookup::Cold { location, value_crc, version, expire_at } => {
                 let value = self.read(location);
-                assert_eq!(crc32c::crc32c(&value), value_crc);
+                assert_eq!(synod_types::checksum::crc32c(&value), value_crc);
                 Some((value, version, expire_at))
             }
         }
@@ -137,11 +137,11 @@ pub(super) fn set(value: &[u8]) -> Op<Vec<u8>> {
 }
 
 pub(super) fn set_with(value: &[u8], condition: Condition, expiry: Expiry) -> Op<Vec<u8>> {
-    let value_crc = crc32c::crc32c(value);
+    let value_crc = synod_types::checksum::crc32c(value);
     Op::Set { value: value.to_vec(), value_crc, condition, expiry, return_old: false }
 }
 
 pub(super) fn set_get(value: &[u8], condition: Condition, expiry: Expiry) -> Op<Vec<u8>> {
-    let value_crc = crc32c::crc32c(value);
+    let value_crc = synod_types::checksum::crc32c(value);
     Op::Set { value: value.to_vec(), value_crc, condition, expiry, return_old: true }
 }

@@ -321,7 +321,7 @@ fn a_derived_value_is_made_anew_when_another_write_came_between() {
     };
     let (wanted, _, value) = split_compared(&compared).expect("well formed");
     assert_eq!((wanted, value), (version_bytes(version(5)).as_slice(), b"ab".as_slice()));
-    assert_eq!(value_crc, crc32c::crc32c(b"ab"));
+    assert_eq!(value_crc, synod_types::checksum::crc32c(b"ab"));
     connection.reply(tag, Reply::Skipped);
     assert_eq!(next_ask(&mut connection).1, Op::Get);
     connection.reply(tag, Reply::Nil);

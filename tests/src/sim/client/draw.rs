@@ -235,7 +235,7 @@ impl Clients {
             Action::Set { value, when, ttl, return_old } => {
                 let bytes = self.bytes_of(value);
                 Op::Set {
-                    value_crc: crc32c::crc32c(&bytes),
+                    value_crc: synod_types::checksum::crc32c(&bytes),
                     value: Shared::new(bytes),
                     condition: condition_of(when),
                     expiry: self.expiry_of(ttl, now),
@@ -251,7 +251,7 @@ impl Clients {
                 let condition = Condition::IfVersion(self.version_seen(key, wanted));
                 let bytes = self.bytes_of(value);
                 Op::Set {
-                    value_crc: crc32c::crc32c(&bytes),
+                    value_crc: synod_types::checksum::crc32c(&bytes),
                     value: Shared::new(bytes),
                     condition,
                     expiry: Expiry::None,
@@ -285,7 +285,7 @@ impl Clients {
         put_compared(&mut compared, wanted, &bytes);
         Op::SetIf {
             compared: Shared::new(compared),
-            value_crc: crc32c::crc32c(&bytes),
+            value_crc: synod_types::checksum::crc32c(&bytes),
             compare,
             expiry: Expiry::None,
             return_old: false,
