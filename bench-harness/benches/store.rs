@@ -4,7 +4,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use synod_bench::{GROUP, Walk, bytes, key, set_op};
-use synod_store::{Applied, CacheHint, Lookup, Store, StoreConfig};
+use synod_store::{Applied, CacheHint, FoundValue, Lookup, Room, Store, StoreConfig};
 use synod_types::{
     CommandRef, Location, Namespace, Op, Reply, SegmentId, SessionStamp, Slot, Version, WallMs,
 };
@@ -110,7 +110,8 @@ fn admit(c: &mut Criterion) {
         b.iter(|| {
             // Keys were written in order, one slot each.
             let version = Version { slot: Slot::new(number + 1), position: 0 };
-            let held = rig.store.admit(GROUP, NAMESPACE, &key(number), version, &value);
+            let held =
+                rig.store.admit(GROUP, NAMESPACE, &key(number), FoundValue::new(version, &value), Room::Made);
             number = (number + 1) % LONG_KEYS;
             assert!(held, "the value was not admitted");
         });

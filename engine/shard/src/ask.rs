@@ -10,23 +10,20 @@
 //! kept if there is room to spare. Whatever goes wrong, nothing was executed: the read goes the way of other requests.
 
 use crate::api::{Effect, Sink};
-use crate::request::Origin;
+use crate::request::Request;
 use crate::{Shard, paxos};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use synod_types::{
-    Command, Consistency, GroupId, Mono, Nanos, NodeId, Now, Op, Payload, PeerMessage, ReadPoint, RequestId,
-    Slot,
+    Consistency, GroupId, Mono, Nanos, NodeId, Now, Op, Payload, PeerMessage, ReadPoint, Slot,
 };
 
 /// A client's read that is answered here.
 #[derive(Debug)]
 pub(crate) struct Read<P> {
-    pub id: RequestId,
     /// The group's place in the shard.
     pub index: usize,
-    pub command: Command<P>,
-    pub arrived: Mono,
+    pub request: Request<P>,
 }
 
 /// The reads that await one peer's word.
@@ -58,14 +55,10 @@ pub(crate) struct Lagging<P> {
 impl<P: Payload> Shard<P> {
     /// Whether this replica, which does not lead, had better answer this from its store. What is not in memory here mostly is
     /// at the leader, and a link is faster than a disk.
-    pub(crate) fn is_answered_here(
-        &self,
-        group: GroupId,
-        command: &Command<P>,
-        consistency: Consistency,
-    ) -> bool {
+    pub(crate) fn is_answered_here(&self, group: GroupId, request: &Request<P>) -> bool {
+        let Request { command, consistency, .. } = request;
         // `Quorum` is the leader's to confirm; what depends on its clock, or walks over many keys, is its too.
-        consistency == Consistency::Linearizable
+        *consistency == Consistency::Linearizable
             && match command.op {
                 Op::Get => self.store.is_at_hand(group, command.namespace, command.key.as_ref()),
                 Op::Exists => true,
@@ -146,7 +139,7 @@ impl<P: Payload> Shard<P> {
         for read in reads {
             let group = self.groups[read.index].id;
             let Ok(at) = points.binary_search_by_key(&group, |point| point.group) else {
-                self.hand_on(read, now, out);
+                self.route_to_leader(read.index, read.request, now, out);
                 continue;
             };
             let point = points[at].chosen;
@@ -157,7 +150,7 @@ impl<P: Payload> Shard<P> {
             } else if applied.plus(LAG_SLOTS_MAX) >= point && group.lagging.len() < LAGGING_MAX {
                 group.lagging.push_back(Lagging { read, point, since: now.mono });
             } else {
-                self.hand_on(read, now, out);
+                self.route_to_leader(read.index, read.request, now, out);
             }
         }
     }
@@ -175,7 +168,7 @@ impl<P: Payload> Shard<P> {
 
     fn answer_here(&mut self, read: Read<P>, now: Now, out: &mut impl Sink<P>) {
         self.stats.follower_reads += 1;
-        self.read(read.index, Origin::Client(read.id), read.command, now, out);
+        self.read(read.index, read.request.origin, read.request.command, now, out);
     }
 
     /// Answers the reads that what was applied has come up to.
@@ -186,34 +179,20 @@ impl<P: Payload> Shard<P> {
         }
     }
 
-    /// A read that this replica cannot answer goes the way of other requests.
-    fn hand_on(&mut self, read: Read<P>, now: Now, out: &mut impl Sink<P>) {
-        let Read { id, index, command, arrived } = read;
-        self.route_to_leader(
-            index,
-            Origin::Client(id),
-            Consistency::Linearizable,
-            command,
-            arrived,
-            now,
-            out,
-        );
-    }
-
     /// No answer is to be expected to what was asked of `node`, nor to what was about to be.
     pub(crate) fn asks_lost(&mut self, node: NodeId, now: Now, out: &mut impl Sink<P>) {
         let Some(asking) = self.asking.iter_mut().find(|asking| asking.node == node) else { return };
         let gathered = core::mem::take(&mut asking.gathered);
         let asked = core::mem::take(&mut asking.asked);
         for read in asked.into_iter().flat_map(|asked| asked.reads).chain(gathered) {
-            self.reroute_read(read, now, out);
+            self.wait_anew(self.groups[read.index].id, read.request, now, out);
         }
     }
 
     /// A question never left, if that is what `number` was.
     pub(crate) fn ask_unsent(&mut self, number: u64, now: Now, out: &mut impl Sink<P>) {
         for read in self.take_asked(number, None).into_iter().flatten() {
-            self.reroute_read(read, now, out);
+            self.wait_anew(self.groups[read.index].id, read.request, now, out);
         }
     }
 
@@ -223,7 +202,7 @@ impl<P: Payload> Shard<P> {
             let is_late = |asked: &mut Asked<P>| now.mono.since(asked.at) >= ASK_PATIENCE;
             while let Some(asked) = self.asking[at].asked.pop_front_if(is_late) {
                 for read in asked.reads {
-                    self.hand_on(read, now, out);
+                    self.route_to_leader(read.index, read.request, now, out);
                 }
             }
         }
@@ -232,7 +211,7 @@ impl<P: Payload> Shard<P> {
     pub(crate) fn expire_lagging(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
         let is_late = |first: &mut Lagging<P>| now.mono.since(first.since) >= ASK_PATIENCE;
         while let Some(late) = self.groups[index].lagging.pop_front_if(is_late) {
-            self.hand_on(late.read, now, out);
+            self.route_to_leader(late.read.index, late.read.request, now, out);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! One group on this core: its Paxos replica and what waits for it.
 
 use crate::ask::Lagging;
-use crate::request::{Origin, Waiting};
+use crate::request::{Origin, Request};
 use crate::stats::GroupStats;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use synod_paxos::{Paxos, Timing};
-use synod_types::{Ballot, Command, Consistency, EntryBuilder, GroupConfig, GroupId, Mono, Payload, Slot};
+use synod_types::{Ballot, EntryBuilder, GroupConfig, GroupId, Mono, Payload, Slot};
 
 use crate::api::ReadToken;
 
@@ -17,7 +17,7 @@ pub(crate) struct Group<P> {
     /// The ballot this replica led in when last looked at; a change is when waiting clients must be told.
     pub led: Option<Ballot>,
     /// Writes that wait for a place in the pipeline (leader only).
-    pub pending: VecDeque<Pending<P>>,
+    pub pending: VecDeque<Request<P>>,
     /// Bytes in `pending` and `waiting`.
     pub pending_bytes: usize,
     /// Who awaits which slot, in slot order (leader only).
@@ -26,8 +26,8 @@ pub(crate) struct Group<P> {
     pub confirming: VecDeque<Confirming<P>>,
     /// Reads to be answered here once more is applied.
     pub lagging: VecDeque<Lagging<P>>,
-    /// Requests that wait for a leader.
-    pub waiting: VecDeque<Waiting<P>>,
+    /// Clients' requests that wait for a leader.
+    pub waiting: VecDeque<Request<P>>,
     /// Apply stands still until a cold value was read.
     pub parked: Option<Parked>,
     /// Read-backs for peers that are under way.
@@ -45,25 +45,13 @@ pub(crate) struct Proposed {
     pub at: Mono,
 }
 
-/// A write that is not proposed yet.
-#[derive(Debug)]
-pub(crate) struct Pending<P> {
-    pub origin: Origin,
-    pub command: Command<P>,
-    pub consistency: Consistency,
-    pub arrived: Mono,
-}
-
 /// A read that waits for its leader to be confirmed.
 #[derive(Debug)]
 pub(crate) struct Confirming<P> {
     pub ticket: Mono,
     /// What was chosen when the read came: not before it is applied. A follower may have answered from it already.
     pub point: Slot,
-    pub origin: Origin,
-    pub consistency: Consistency,
-    pub command: Command<P>,
-    pub arrived: Mono,
+    pub request: Request<P>,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -248,6 +248,11 @@ impl<P: Payload> Shard<P> {
         })
     }
 
+    /// Whether this replica leads the group and may serve it at this moment.
+    pub fn serves(&self, group: GroupId) -> bool {
+        self.index_of(group).is_some_and(|index| self.groups[index].paxos.serving())
+    }
+
     /// What every group has counted, in the order of [`Shard::status`].
     pub fn group_stats(&self) -> impl Iterator<Item = &GroupStats> {
         self.groups.iter().map(|group| &group.stats)

@@ -5,11 +5,11 @@
 
 use crate::api::{Effect, ReadFailed, ReadToken, Sink};
 use crate::ask::Read;
-use crate::group::{Confirming, Pending};
+use crate::group::Confirming;
 use crate::stats::RequestKind;
 use crate::{GroupId, Shard};
 use alloc::vec::Vec;
-use synod_store::Lookup;
+use synod_store::{FoundValue, Lookup, Room};
 use synod_types::{
     Ballot, Command, Consistency, ErrorKind, GroupMessage, Learned, Mono, NodeId, Now, Op, Payload,
     PeerMessage, Reply, RequestId, Slot, Version, WallMs,
@@ -24,24 +24,31 @@ pub(crate) enum Origin {
     Peer(NodeId, u64),
 }
 
-/// A request that waits for a leader; only clients' requests do.
+/// A request that is not answered yet.
 #[derive(Debug)]
-pub(crate) struct Waiting<P> {
-    pub id: RequestId,
+pub(crate) struct Request<P> {
+    pub origin: Origin,
     pub consistency: Consistency,
     pub command: Command<P>,
     pub arrived: Mono,
 }
 
-/// A request handed to the leader.
+impl<P: Payload> Request<P> {
+    /// Answers it.
+    fn reply(&self, reply: Reply<&[u8]>, out: &mut impl Sink<P>) {
+        push_reply(self.origin, reply, out);
+    }
+    fn refuse(&self, kind: ErrorKind, out: &mut impl Sink<P>) {
+        push_error(self.origin, kind, out);
+    }
+}
+
+/// A client's request handed to the leader.
 #[derive(Debug)]
 pub(crate) struct Forwarded<P> {
-    id: RequestId,
     group: GroupId,
     to: NodeId,
-    consistency: Consistency,
-    command: Command<P>,
-    arrived: Mono,
+    request: Request<P>,
 }
 
 /// The numbers of a peer's last forwards, so that one which arrives twice is executed once. A link does not double what it
@@ -104,7 +111,8 @@ impl<P: Payload> Shard<P> {
             return;
         };
         self.groups[index].stats.requests[RequestKind::of(&command.op) as usize] += 1;
-        self.route(index, Origin::Client(id), consistency, command, now.mono, now, out);
+        let request = Request { origin: Origin::Client(id), consistency, command, arrived: now.mono };
+        self.route(index, request, now, out);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
@@ -124,148 +132,105 @@ impl<P: Payload> Shard<P> {
             return; // the first one is answered
         }
         match self.index_of(group).filter(|_| group != GroupId::SYSTEM) {
-            Some(index) => self.route(index, origin, consistency, command, now.mono, now, out),
+            Some(index) => {
+                self.route(index, Request { origin, consistency, command, arrived: now.mono }, now, out);
+            }
             None => push_error(origin, ErrorKind::Malformed, out),
         }
     }
 
     /// Decides who executes a request: this replica if it leads, or if the leader's word is enough for it; the leader if one is
     /// known; else nobody yet.
-    #[expect(clippy::too_many_arguments, reason = "a request and where it stands")]
-    fn route(
-        &mut self,
-        index: usize,
-        origin: Origin,
-        consistency: Consistency,
-        command: Command<P>,
-        arrived: Mono,
-        now: Now,
-        out: &mut impl Sink<P>,
-    ) {
-        if let Origin::Client(id) = origin
-            && let group = &self.groups[index]
+    fn route(&mut self, index: usize, request: Request<P>, now: Now, out: &mut impl Sink<P>) {
+        let group = &self.groups[index];
+        if matches!(request.origin, Origin::Client(_))
             && group.led.is_none()
             && let Some(leader) = group.paxos.leader_hint()
-            && self.is_answered_here(group.id, &command, consistency)
+            && self.is_answered_here(group.id, &request)
         {
-            let read = Read { id, index, command, arrived };
-            if let Err(read) = self.gather_read(leader, read) {
-                push_error(Origin::Client(read.id), ErrorKind::Busy, out);
+            if let Err(read) = self.gather_read(leader, Read { index, request }) {
+                read.request.refuse(ErrorKind::Busy, out);
             }
             return;
         }
-        self.route_to_leader(index, origin, consistency, command, arrived, now, out);
+        self.route_to_leader(index, request, now, out);
     }
 
     /// The same for what only the leader can answer.
-    #[expect(clippy::too_many_arguments, reason = "a request and where it stands")]
     pub(crate) fn route_to_leader(
         &mut self,
         index: usize,
-        origin: Origin,
-        consistency: Consistency,
-        command: Command<P>,
-        arrived: Mono,
+        request: Request<P>,
         now: Now,
         out: &mut impl Sink<P>,
     ) {
         if self.groups[index].led.is_some() {
-            if command.op.is_write() {
-                self.enqueue_write(index, origin, consistency, command, arrived, out);
+            if request.command.op.is_write() {
+                self.enqueue_write(index, request, out);
             } else {
-                self.read_or_confirm(index, origin, consistency, command, arrived, now, out);
+                self.read_or_confirm(index, request, now, out);
             }
             return;
         }
-        let Origin::Client(id) = origin else {
+        if let Origin::Peer(..) = request.origin {
             // One hop only: whoever forwarded looks for the leader anew.
-            push_error(origin, ErrorKind::NoLeader, out);
-            return;
-        };
+            return request.refuse(ErrorKind::NoLeader, out);
+        }
         match self.groups[index].paxos.leader_hint() {
             Some(to) if self.forwards.len() < FORWARDS_MAX => {
                 self.next_forward += 1;
                 let number = self.next_forward;
                 let group = self.groups[index].id;
+                let Request { consistency, ref command, .. } = request;
                 let message =
                     PeerMessage::Forward { id: number, group, consistency, command: command.clone() };
-                self.forwards.insert(number, Forwarded { id, group, to, consistency, command, arrived });
+                self.forwards.insert(number, Forwarded { group, to, request });
                 out.push(Effect::Send { to, message });
             }
-            Some(_) => push_error(origin, ErrorKind::Busy, out),
-            None => self.wait_for_leader(index, id, consistency, command, arrived, out),
+            Some(_) => request.refuse(ErrorKind::Busy, out),
+            None => self.wait_for_leader(index, request, out),
         }
     }
 
-    fn wait_for_leader(
-        &mut self,
-        index: usize,
-        id: RequestId,
-        consistency: Consistency,
-        command: Command<P>,
-        arrived: Mono,
-        out: &mut impl Sink<P>,
-    ) {
+    fn wait_for_leader(&mut self, index: usize, request: Request<P>, out: &mut impl Sink<P>) {
         let limit = self.config.pending_bytes_max;
         let group = &mut self.groups[index];
-        let cost = cost(&command);
+        let cost = cost(&request.command);
         if group.pending_bytes + cost > limit {
-            push_error(Origin::Client(id), ErrorKind::Busy, out);
-            return;
+            return request.refuse(ErrorKind::Busy, out);
         }
         group.pending_bytes += cost;
-        group.waiting.push_back(Waiting { id, consistency, command, arrived });
+        group.waiting.push_back(request);
     }
 
-    fn enqueue_write(
-        &mut self,
-        index: usize,
-        origin: Origin,
-        consistency: Consistency,
-        command: Command<P>,
-        arrived: Mono,
-        out: &mut impl Sink<P>,
-    ) {
+    fn enqueue_write(&mut self, index: usize, request: Request<P>, out: &mut impl Sink<P>) {
         let limit = self.config.pending_bytes_max;
         let group = &mut self.groups[index];
-        let cost = cost(&command);
+        let cost = cost(&request.command);
         // Overload is an answer, not growth (P-14).
         if group.pending_bytes + cost > limit {
-            push_error(origin, ErrorKind::Busy, out);
-            return;
+            return request.refuse(ErrorKind::Busy, out);
         }
         group.pending_bytes += cost;
-        group.pending.push_back(Pending { origin, command, consistency, arrived });
+        group.pending.push_back(request);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a request and where it stands")]
-    fn read_or_confirm(
-        &mut self,
-        index: usize,
-        origin: Origin,
-        consistency: Consistency,
-        command: Command<P>,
-        arrived: Mono,
-        now: Now,
-        out: &mut impl Sink<P>,
-    ) {
+    fn read_or_confirm(&mut self, index: usize, request: Request<P>, now: Now, out: &mut impl Sink<P>) {
         let group = &mut self.groups[index];
-        let under_lease = consistency == Consistency::Linearizable && group.paxos.lease_valid(now.mono);
+        let by_lease = request.consistency == Consistency::Linearizable && group.paxos.lease_valid(now.mono);
         let point = group.paxos.chosen();
         let has_applied = group.paxos.applied_slot() >= point;
-        if under_lease && has_applied && group.paxos.serving() && group.confirming.is_empty() {
-            self.read(index, origin, command, now, out);
+        if by_lease && has_applied && group.paxos.serving() && group.confirming.is_empty() {
+            self.read(index, request.origin, request.command, now, out);
             return;
         }
         if group.confirming.len() >= CONFIRMING_MAX {
-            push_error(origin, ErrorKind::Busy, out);
-            return;
+            return request.refuse(ErrorKind::Busy, out);
         }
         let Some(ticket) = group.paxos.read_ticket() else {
-            push_error(origin, ErrorKind::NoLeader, out);
-            return;
+            return request.refuse(ErrorKind::NoLeader, out);
         };
-        group.confirming.push_back(Confirming { ticket, point, origin, consistency, command, arrived });
+        group.confirming.push_back(Confirming { ticket, point, request });
         self.serve_confirmed(index, now, out);
     }
 
@@ -273,13 +238,14 @@ impl<P: Payload> Shard<P> {
     pub(crate) fn serve_confirmed(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
         while let Some(first) = self.groups[index].confirming.front() {
             let paxos = &self.groups[index].paxos;
-            let by_lease = first.consistency == Consistency::Linearizable && paxos.lease_valid(now.mono);
+            let by_lease =
+                first.request.consistency == Consistency::Linearizable && paxos.lease_valid(now.mono);
             let is_fresh = paxos.serving() && paxos.applied_slot() >= first.point;
             if !is_fresh || !(by_lease || paxos.ticket_valid(first.ticket, now.mono)) {
                 return;
             }
             let Some(first) = self.groups[index].confirming.pop_front() else { return };
-            self.read(index, first.origin, first.command, now, out);
+            self.read(index, first.request.origin, first.request.command, now, out);
         }
     }
 
@@ -354,17 +320,17 @@ impl<P: Payload> Shard<P> {
         let use_ = self.reads.remove(&token).expect("a read comes back once");
         match use_ {
             ReadUse::Get { index, origin, command, version, crc } => match result {
-                Ok(value) if synod_types::checksum::crc32c(value.as_ref()) == crc => {
-                    let (group, leads) = (self.groups[index].id, self.groups[index].led.is_some());
-                    let (namespace, key, bytes) = (command.namespace, command.key.as_ref(), value.as_ref());
-                    if leads {
-                        self.store.admit(group, namespace, key, version, bytes);
-                    } else {
-                        self.store.admit_spare(group, namespace, key, version, bytes);
+                Ok(bytes) => {
+                    let value = FoundValue::new(version, bytes.as_ref());
+                    if value.crc() != crc {
+                        return push_error(origin, ErrorKind::ReadFailed, out);
                     }
-                    push_reply(origin, Reply::Value { value: value.as_ref(), version }, out);
+                    let group = &self.groups[index];
+                    let room = if group.led.is_some() { Room::Made } else { Room::Spare };
+                    self.store.admit(group.id, command.namespace, command.key.as_ref(), value, room);
+                    push_reply(origin, Reply::Value { value: bytes.as_ref(), version }, out);
                 }
-                _ => push_error(origin, ErrorKind::ReadFailed, out),
+                Err(ReadFailed) => push_error(origin, ErrorKind::ReadFailed, out),
             },
             ReadUse::Apply { index } => {
                 let parked = self.groups[index].parked.filter(|parked| parked.token == token);
@@ -402,12 +368,12 @@ impl<P: Payload> Shard<P> {
             for origin in proposed.into_iter().flat_map(|proposed| proposed.origins).flatten() {
                 push_error(origin, ErrorKind::Unknown, out);
             }
-            for Pending { origin, command, consistency, arrived } in pending {
-                self.groups[index].pending_bytes -= cost(&command);
-                self.route(index, origin, consistency, command, arrived, now, out);
+            for request in pending {
+                self.groups[index].pending_bytes -= cost(&request.command);
+                self.route(index, request, now, out);
             }
-            for Confirming { origin, consistency, command, arrived, .. } in confirming {
-                self.route(index, origin, consistency, command, arrived, now, out);
+            for Confirming { request, .. } in confirming {
+                self.route(index, request, now, out);
             }
         }
         self.retry_waiting(index, now, out);
@@ -422,16 +388,15 @@ impl<P: Payload> Shard<P> {
         let patience = self.config.timing.patience;
         for _ in 0..self.groups[index].waiting.len() {
             let Some(next) = self.groups[index].waiting.pop_front() else { return };
-            let Waiting { id, consistency, command, arrived } = next;
             let group = &mut self.groups[index];
-            if now.mono.since(arrived) >= patience {
-                group.pending_bytes -= cost(&command);
-                push_error(Origin::Client(id), ErrorKind::NoLeader, out);
+            if now.mono.since(next.arrived) >= patience {
+                group.pending_bytes -= cost(&next.command);
+                next.refuse(ErrorKind::NoLeader, out);
             } else if found {
-                group.pending_bytes -= cost(&command);
-                self.route(index, Origin::Client(id), consistency, command, arrived, now, out);
+                group.pending_bytes -= cost(&next.command);
+                self.route(index, next, now, out);
             } else {
-                group.waiting.push_back(Waiting { id, consistency, command, arrived });
+                group.waiting.push_back(next);
             }
         }
     }
@@ -447,36 +412,31 @@ impl<P: Payload> Shard<P> {
         if self.forwards.get(&number).is_none_or(|forwarded| forwarded.to != from) {
             return; // answered already, or given up
         }
-        let Some(forwarded) = self.forwards.remove(&number) else { return };
+        let Some(Forwarded { group, request, .. }) = self.forwards.remove(&number) else { return };
         if matches!(reply, Reply::Error(ErrorKind::NoLeader)) {
-            self.reroute(forwarded, now, out);
-        } else {
-            if let (Op::Get, Reply::Value { value, version }) = (&forwarded.command.op, &reply) {
-                let Command { namespace, key, .. } = &forwarded.command;
-                self.store.admit_spare(forwarded.group, *namespace, key.as_ref(), *version, value.as_ref());
-            }
-            push_reply(Origin::Client(forwarded.id), reply.borrow(), out);
+            return self.wait_anew(group, request, now, out);
         }
+        if let (Op::Get, Reply::Value { value, version }) = (&request.command.op, &reply) {
+            let Command { namespace, key, .. } = &request.command;
+            let value = FoundValue::new(*version, value.as_ref());
+            self.store.admit(group, *namespace, key.as_ref(), value, Room::Spare);
+        }
+        request.reply(reply.borrow(), out);
     }
 
-    /// A forwarded request that was certainly not executed waits for the next leader (at most until its patience ends).
-    fn reroute(&mut self, forwarded: Forwarded<P>, now: Now, out: &mut impl Sink<P>) {
-        let Forwarded { id, group, consistency, command, arrived, .. } = forwarded;
+    /// A request that was certainly not executed waits for the next leader (at most until its patience ends).
+    pub(crate) fn wait_anew(
+        &mut self,
+        group: GroupId,
+        request: Request<P>,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
         match self.index_of(group) {
-            Some(index) if now.mono.since(arrived) < self.config.timing.patience => {
-                self.wait_for_leader(index, id, consistency, command, arrived, out);
+            Some(index) if now.mono.since(request.arrived) < self.config.timing.patience => {
+                self.wait_for_leader(index, request, out);
             }
-            _ => push_error(Origin::Client(id), ErrorKind::NoLeader, out),
-        }
-    }
-
-    /// The same for a read that a leader was asked about in vain.
-    pub(crate) fn reroute_read(&mut self, read: Read<P>, now: Now, out: &mut impl Sink<P>) {
-        let Read { id, index, command, arrived } = read;
-        if now.mono.since(arrived) < self.config.timing.patience {
-            self.wait_for_leader(index, id, Consistency::Linearizable, command, arrived, out);
-        } else {
-            push_error(Origin::Client(id), ErrorKind::NoLeader, out);
+            _ => request.refuse(ErrorKind::NoLeader, out),
         }
     }
 
@@ -494,8 +454,8 @@ impl<P: Payload> Shard<P> {
 
     /// A request that never left is certainly not executed: it waits for a leader that can be reached.
     pub(crate) fn on_unsent(&mut self, number: u64, now: Now, out: &mut impl Sink<P>) {
-        if let Some(forwarded) = self.forwards.remove(&number) {
-            self.reroute(forwarded, now, out);
+        if let Some(Forwarded { group, request, .. }) = self.forwards.remove(&number) {
+            self.wait_anew(group, request, now, out);
         }
         self.ask_unsent(number, now, out);
     }
@@ -507,25 +467,24 @@ impl<P: Payload> Shard<P> {
             .forwards
             .iter()
             .take(EXPIRE_LOOKAHEAD)
-            .filter(|(_, forwarded)| now.mono.since(forwarded.arrived) >= patience)
+            .filter(|(_, forwarded)| now.mono.since(forwarded.request.arrived) >= patience)
             .map(|(&number, _)| number)
             .collect();
         for number in late {
-            if let Some(forwarded) = self.forwards.remove(&number) {
-                let kind =
-                    if forwarded.command.op.is_write() { ErrorKind::Unknown } else { ErrorKind::NoLeader };
-                push_error(Origin::Client(forwarded.id), kind, out);
+            if let Some(Forwarded { request, .. }) = self.forwards.remove(&number) {
+                let is_write = request.command.op.is_write();
+                request.refuse(if is_write { ErrorKind::Unknown } else { ErrorKind::NoLeader }, out);
             }
         }
     }
 
     /// The leader's answer will not come: a write's outcome is unknown, a read is asked again elsewhere.
     fn give_up(&mut self, number: u64, now: Now, out: &mut impl Sink<P>) {
-        let Some(forwarded) = self.forwards.remove(&number) else { return };
-        if forwarded.command.op.is_write() {
-            push_error(Origin::Client(forwarded.id), ErrorKind::Unknown, out);
+        let Some(Forwarded { group, request, .. }) = self.forwards.remove(&number) else { return };
+        if request.command.op.is_write() {
+            request.refuse(ErrorKind::Unknown, out);
         } else {
-            self.reroute(forwarded, now, out);
+            self.wait_anew(group, request, now, out);
         }
     }
 }

@@ -384,7 +384,7 @@ impl Core {
     }
     /// Whether one of this core's own groups is served by it at this moment.
     pub fn leads(&self, group: GroupId) -> bool {
-        self.shard.status().any(|status| status.group == group && status.serving)
+        self.shard.serves(group)
     }
 }
 

@@ -39,6 +39,34 @@ pub enum Applied<'a> {
     },
 }
 
+/// A value that was found elsewhere than in the cache: in the log, or at another replica.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FoundValue<'a> {
+    pub(crate) version: Version,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) crc: u32,
+}
+
+impl<'a> FoundValue<'a> {
+    /// A key's value when the key had `version`. Reads it once, for its checksum.
+    pub fn new(version: Version, bytes: &'a [u8]) -> Self {
+        Self { version, bytes, crc: synod_types::checksum::crc32c(bytes) }
+    }
+    /// CRC32C of the bytes.
+    pub fn crc(&self) -> u32 {
+        self.crc
+    }
+}
+
+/// What may be done for a copy to find a place in the cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// Another copy may be evicted.
+    Made,
+    /// Nothing.
+    Spare,
+}
+
 /// What a read finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lookup<'a> {

@@ -34,7 +34,7 @@ mod store;
 mod version;
 mod wheel;
 
-pub use api::{Applied, CacheHint, CacheStats, Lookup, StoreConfig};
+pub use api::{Applied, CacheHint, CacheStats, FoundValue, Lookup, Room, StoreConfig};
 pub use store::Store;
 
 #[cfg(test)]

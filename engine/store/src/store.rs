@@ -1,6 +1,6 @@
 //! The store of one core: its groups and the cache they share.
 
-use crate::api::{Applied, CacheHint, CacheStats, Lookup, StoreConfig};
+use crate::api::{Applied, CacheHint, CacheStats, FoundValue, Lookup, Room, StoreConfig};
 use crate::apply::{self, Outcome, Turn};
 use crate::group::Group;
 use crate::index::{self, Value};
@@ -179,15 +179,15 @@ impl Store {
         i64::try_from(left).unwrap_or(i64::MAX) // an expiry is never past i64::MAX
     }
 
-    /// Puts a cold value just read, and checked against its CRC, into the cache; whether a copy is held now. Nothing
-    /// happens unless the key still has exactly this version.
+    /// Puts the value of a key, as it was found elsewhere, into the cache; whether a copy is held now. Nothing happens unless the
+    /// key still has exactly this version, and the value the bytes that are in the log.
     pub fn admit(
         &mut self,
         group: GroupId,
         namespace: Namespace,
         key: &[u8],
-        version: Version,
-        value: &[u8],
+        found: FoundValue<'_>,
+        room: Room,
     ) -> bool {
         let group_at = self.place(group);
         let group = &mut self.groups[usize::from(group_at)];
@@ -196,43 +196,21 @@ impl Store {
         };
         let owner = Owner { record: id.0, group: group_at };
         let record = group.index.record_mut(id);
-        if record.version.unpack() != version {
+        if record.version.unpack() != found.version {
             return false;
         }
         match &mut record.value {
-            Value::Log { location, crc, cell } if location.len as usize == value.len() => {
-                debug_assert!(
-                    synod_types::checksum::crc32c(value) == *crc,
-                    "a value that fails its checksum is admitted"
-                );
-                if !self.slab.is_owner(*cell, owner) {
-                    *cell = self.slab.insert(owner, *crc, value);
+            Value::Log { location, crc, cell }
+                if location.len as usize == found.bytes.len() && *crc == found.crc =>
+            {
+                let is_room = room == Room::Made || self.slab.has_room(found.bytes.len());
+                if is_room && !self.slab.is_owner(*cell, owner) {
+                    *cell = self.slab.insert(owner, *crc, found.bytes);
                 }
                 self.slab.is_owner(*cell, owner)
             }
             _ => false,
         }
-    }
-
-    /// [`Store::admit`] for a value that somebody else sent: only if nothing must be evicted for it, and only if the bytes are
-    /// what this replica has in its log.
-    pub fn admit_spare(
-        &mut self,
-        group: GroupId,
-        namespace: Namespace,
-        key: &[u8],
-        version: Version,
-        value: &[u8],
-    ) -> bool {
-        let expected = {
-            let group = self.group(group);
-            let found = group.find_live(namespace, key).map(|id| &group.index.record(id).value);
-            let Some(Value::Log { crc, .. }) = found else { return false };
-            *crc
-        };
-        self.slab.has_room(value.len())
-            && synod_types::checksum::crc32c(value) == expected
-            && self.admit(group, namespace, key, version, value)
     }
 
     /// Whether [`Store::lookup`] would need nothing from the disk. Not a use.

@@ -77,11 +77,11 @@ fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, tai
     assert!(meta_len + body_len <= PEER_FRAME_BYTES_MAX, "peer message over the frame limit");
     let tail_len = tail.map_or(0, Shared::len);
     out.reserve(body_len - tail_len);
-    let mut here = count - usize::from(tail.is_some());
+    let mut copied = count - usize::from(tail.is_some());
     drop(borrowed.map(|bytes: &[u8]| {
-        if here > 0 {
+        if copied > 0 {
             out.put(bytes);
-            here -= 1;
+            copied -= 1;
         }
     }));
     let len = FRAME_HEADER_BYTES + meta_len + body_len;

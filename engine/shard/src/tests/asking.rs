@@ -112,6 +112,12 @@ fn a_read_does_not_use_the_answer_to_an_earlier_question() {
     assert_eq!(value(&lab, late), Some(&b"new"[..]));
 }
 
+fn is_bulk_for_n2(packet: &Packet) -> bool {
+    use GroupMessage::{Accept, Learn};
+    packet.to == 2
+        && matches!(packet.message, PeerMessage::Group { message: Accept { .. } | Learn { .. }, .. })
+}
+
 /// The follower lacks what the leader spoke of: it answers once it has applied it.
 #[test]
 fn a_read_waits_until_its_point_is_applied() {
@@ -119,19 +125,12 @@ fn a_read_waits_until_its_point_is_applied() {
     lab.ask(1, set("k", "old"));
     lab.request(1, set("k", "new"));
     lab.turn_end(1);
-    let bulk = |packet: &Packet| {
-        packet.to == 2
-            && matches!(
-                packet.message,
-                PeerMessage::Group { message: GroupMessage::Accept { .. } | GroupMessage::Learn { .. }, .. }
-            )
-    };
-    let mut held = lab.take(bulk);
+    let mut held = lab.take(is_bulk_for_n2);
     lab.settle();
     let read = lab.request(2, get("k"));
     lab.turn_end(2);
     while !lab.wires.is_empty() {
-        held.extend(lab.take(bulk));
+        held.extend(lab.take(is_bulk_for_n2));
         if !lab.wires.is_empty() {
             lab.deliver_at(0);
         }
@@ -148,20 +147,13 @@ fn a_follower_that_is_far_behind_hands_its_reads_on() {
     let mut lab = led();
     lab.ask(1, set("k", "1"));
     lab.run_ms(100);
-    let bulk = |packet: &Packet| {
-        packet.to == 2
-            && matches!(
-                packet.message,
-                PeerMessage::Group { message: GroupMessage::Accept { .. } | GroupMessage::Learn { .. }, .. }
-            )
-    };
     for _ in 0..70 {
         lab.request(1, set("other", "1"));
         while {
             lab.turn_end(1);
             lab.disk(1);
             lab.disk(3);
-            lab.take(bulk);
+            lab.take(is_bulk_for_n2);
             !lab.wires.is_empty()
         } {
             lab.deliver_at(0);

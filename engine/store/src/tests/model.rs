@@ -2,8 +2,8 @@
 //! other hash seeds, cache budgets, cache hints and expiry schedules must answer alike and agree on the digest.
 
 use super::rig::{GROUP, Rig};
-use crate::CacheHint;
 use crate::sessions::{REPLY_BYTES, SessionLimits};
+use crate::{CacheHint, FoundValue, Room};
 use alloc::{collections::BTreeMap, string::ToString, vec, vec::Vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -608,7 +608,8 @@ proptest! {
                         continue;
                     };
                     for replica in &mut replicas[..2] {
-                        replica.store.admit(GROUP, *namespace, key, *version, value);
+                        let found = FoundValue::new(*version, value);
+                        replica.store.admit(GROUP, *namespace, key, found, Room::Made);
                     }
                 }
                 Act::Command { .. } | Act::Open => {

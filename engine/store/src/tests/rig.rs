@@ -1,7 +1,7 @@
 //! One replica with a log to read back from: what the shard does for a store, in a few lines.
 
 use crate::sessions::{SESSION_LIMITS, SessionLimits};
-use crate::{Applied, CacheHint, Lookup, Store, StoreConfig};
+use crate::{Applied, CacheHint, FoundValue, Lookup, Room, Store, StoreConfig};
 use alloc::{vec, vec::Vec};
 use synod_types::{
     Command, CommandRef, Condition, Expiry, GroupId, Location, Namespace, Op, Reply, SegmentId, SessionId,
@@ -74,6 +74,10 @@ impl Rig {
             Applied::Reply(reply) => reply.map(<[u8]>::to_vec),
             Applied::Read { .. } => panic!("asked twice"),
         }
+    }
+
+    pub(super) fn admit(&mut self, key: &str, version: Version, value: &[u8], room: Room) -> bool {
+        self.store.admit(GROUP, NS, key.as_bytes(), FoundValue::new(version, value), room)
     }
 
     pub(super) fn read(&self, location: Location) -> Vec<u8> {
