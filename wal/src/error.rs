@@ -128,9 +128,6 @@ pub enum ReadError {
     /// The location does not lie inside a segment.
     #[error("no such place in the log")]
     NoSuchPlace,
-    /// Too many reads are under way.
-    #[error("too many log reads are under way")]
-    Busy,
     /// The disk failed or gave fewer bytes.
     #[error("log read failed: {0}")]
     Disk(String),

@@ -11,7 +11,7 @@ use synod_types::{CoreId, SegmentId};
 pub const WRITES_IN_FLIGHT_MAX: usize = 16;
 /// Largest segment: offsets are 32 bits, and a segment is mapped whole.
 pub const SEGMENT_BYTES_MAX: u32 = 1 << 30;
-/// Reads under way at once; one more is answered [`crate::ReadError::Busy`].
+/// Reads under way at once; one more waits until another one ends.
 pub const READS_MAX: usize = 4096;
 
 /// What to do about a directory without a log.

@@ -75,6 +75,8 @@ pub struct Wal<D: Disk> {
     block_bytes: u32,
     roomy: u32,
     reads: BTreeMap<OpId, Read>,
+    /// Reads that wait until another one ends: whoever asked stands still, so none fails for want of a place.
+    reads_waiting: VecDeque<(u64, Location)>,
     reads_done: VecDeque<(u64, Result<Vec<u8>, ReadError>)>,
     read_next: u64,
     failed: Option<LogFailed>,
@@ -153,6 +155,7 @@ impl<D: Disk> Wal<D> {
             block_bytes,
             roomy: 0,
             reads: BTreeMap::new(),
+            reads_waiting: VecDeque::new(),
             reads_done: VecDeque::new(),
             read_next: 1,
             failed: None,
@@ -285,20 +288,27 @@ impl<D: Disk> Wal<D> {
     }
 
     /// Starts to read the bytes at `location`, from RAM or disk; answered by one `take_read` with the same token. A failure is
-    /// an answer too and harms nothing else.
+    /// an answer too and harms nothing else. Beyond [`READS_MAX`] reads wait for each other, in order; how many, is the caller's to
+    /// bound.
     pub fn read(&mut self, token: u64, location: Location) {
         if let Some(bytes) = self.read_ram(location) {
             let bytes = bytes.to_vec();
             return self.reads_done.push_back((token, Ok(bytes)));
         }
-        let start = location.offset / PAGE_BYTES * PAGE_BYTES;
         let end = u64::from(location.offset) + u64::from(location.len);
         if location.segment.get() == 0 || end > u64::from(crate::options::SEGMENT_BYTES_MAX) {
             return self.reads_done.push_back((token, Err(ReadError::NoSuchPlace)));
         }
         if self.reads.len() >= READS_MAX {
-            return self.reads_done.push_back((token, Err(ReadError::Busy)));
+            return self.reads_waiting.push_back((token, location));
         }
+        self.start_read(token, location);
+    }
+
+    /// Asks the disk for a place that was found to be one.
+    fn start_read(&mut self, token: u64, location: Location) {
+        let start = location.offset / PAGE_BYTES * PAGE_BYTES;
+        let end = u64::from(location.offset) + u64::from(location.len);
         let op = OpId(self.read_next);
         self.read_next += 1;
         let skip = (location.offset - start) as usize;
@@ -558,6 +568,9 @@ impl<D: Disk> Wal<D> {
             Err(error) => Err(ReadError::Disk(error.to_string())),
         };
         self.reads_done.push_back((read.token, result));
+        if let Some((token, location)) = self.reads_waiting.pop_front() {
+            self.start_read(token, location);
+        }
     }
 
     /// What always holds between calls.

@@ -15,7 +15,7 @@ use synod_shard::{Effect, ReadToken, Sink};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{CoreId, Location, Lsn, NodeId, PeerMessage, Reply, RequestId, Shared};
 use synod_wal::uring::UringDisk;
-use synod_wal::{READS_MAX, ReadError, Wal};
+use synod_wal::{ReadError, Wal};
 
 /// Bytes that may wait for the disk before clients are told `Busy` and peers' accepts are dropped (they come again). Far
 /// below the log's own bound, so that what the machines must write always finds room.
@@ -103,11 +103,6 @@ pub(crate) struct Io {
     pub errors: Errors,
     /// Reads answered from memory, to be told to the shard.
     pub read_now: VecDeque<(ReadToken, Shared)>,
-    /// Reads that the log works on.
-    reads_open: usize,
-    /// Reads that wait until it may have more: apply stands on some of them, so none may fail for want of a place. As many as
-    /// there are open requests at most.
-    reads_waiting: VecDeque<(ReadToken, Location)>,
 }
 
 impl Io {
@@ -124,8 +119,6 @@ impl Io {
             commands: 0,
             errors: Errors::default(),
             read_now: VecDeque::new(),
-            reads_open: 0,
-            reads_waiting: VecDeque::new(),
         }
     }
 
@@ -144,11 +137,6 @@ impl Io {
     /// What the log has read, or why it could not.
     pub fn take_read(&mut self) -> Option<(ReadToken, Result<Vec<u8>, ReadError>)> {
         let (token, result) = self.wal.take_read()?;
-        self.reads_open -= 1;
-        if let Some((next, location)) = self.reads_waiting.pop_front() {
-            self.reads_open += 1;
-            self.wal.read(next.0, location);
-        }
         Some((ReadToken(token), result))
     }
 
@@ -198,11 +186,8 @@ impl Sink<Shared> for Io {
             Effect::Read { token, location } => {
                 if let Some(bytes) = self.wal.read_ram(location) {
                     self.read_now.push_back((token, Shared::new(bytes.to_vec())));
-                } else if self.reads_open < READS_MAX {
-                    self.reads_open += 1;
-                    self.wal.read(token.0, location);
                 } else {
-                    self.reads_waiting.push_back((token, location));
+                    self.wal.read(token.0, location);
                 }
             }
         }
