@@ -243,10 +243,11 @@ impl<P: Payload> Paxos<P> {
         if quorum <= 1 {
             return now;
         }
-        let mut echoes: Vec<Mono> = leader.peers.iter().map(|peer| peer.echo).collect();
-        echoes.sort_unstable_by(|a, b| b.cmp(a));
-        // The leader itself is the first of the quorum.
-        echoes.get(quorum - 2).copied().unwrap_or(Mono::ZERO)
+        // The leader itself is the first of the quorum. Every read asks, and peers are few: comparing all is cheaper than a sorted
+        // copy.
+        let echoes = || leader.peers.iter().map(|peer| peer.echo);
+        let is_confirmed = |at: &Mono| echoes().filter(|echo| echo >= at).count() >= quorum - 1;
+        echoes().filter(is_confirmed).max().unwrap_or(Mono::ZERO)
     }
 
     /// Whether this replica leads under an unexpired lease at `now`.
