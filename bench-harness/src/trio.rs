@@ -160,6 +160,7 @@ impl Replica {
             pending_bytes_max: 16 << 20,
             log_backlog_bytes_max: 64 << 20,
             pipeline_slots: PIPELINE_SLOTS,
+            follow_load: None,
             seed: u64::from(node.get()),
         });
         Self {

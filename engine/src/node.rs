@@ -3,7 +3,7 @@
 //! Between the command line and the runtime. Holds no socket, no executor; of the disk it holds only the locked directory.
 
 use crate::config::facts::ClusterFacts;
-use crate::config::{Durability, Redirect};
+use crate::config::{Durability, Leadership, Redirect};
 use crate::identity::{DataDir, Identity, PeerBook, Pins};
 use crate::refusal::Refusal;
 use crate::stop::Stop;
@@ -74,6 +74,8 @@ pub struct NodeOptions {
     pub durability: Durability,
     /// Whether Redis clients are sent to a key's leader or served through this node.
     pub redirect: Redirect,
+    /// Whether leaders go where their groups are asked for.
+    pub leadership: Leadership,
     /// Slab cache of one core, bytes.
     pub cache_bytes: usize,
     /// A log segment, bytes.

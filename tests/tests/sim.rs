@@ -42,6 +42,7 @@ const WANTED: &[&str] = &[
     "Forward",
     "ReadIndex",
     "ReadIndexReply",
+    "HandOver",
     "two leaders, one of the past",
     "not an integer",
     "a comparison held",
@@ -170,4 +171,11 @@ fn a_watermark_applied_to_another_ballot_is_caught_with_and_without_inside_knowl
     let found = caught(Canary::WatermarkOtherBallot, Eyes::All, 0..10);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
     assert!(caught(Canary::WatermarkOtherBallot, Eyes::Clients, 0..120).is_some());
+}
+
+#[test]
+fn a_lease_kept_after_handing_over_is_caught() {
+    // By inside knowledge only: the first word of the new leader ends the old one's reading.
+    let found = caught(Canary::LeaseAfterHandOver, Eyes::All, 0..10);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("lease-overlap"));
 }

@@ -10,10 +10,10 @@ use synod_types::{
 
 impl<P: Payload> Paxos<P> {
     /// Whether this acceptor is bound to somebody else: by silence after a restart, by a lease it granted, or by the lease
-    /// it holds itself (P-07).
-    fn bound_against(&self, node: NodeId, now: Mono) -> bool {
+    /// it holds itself (P-07). A grant in the ballot `after`, whose leader gave it up for `node`, binds no longer (P-17).
+    fn bound_against(&self, node: NodeId, after: Ballot, now: Mono) -> bool {
         now < self.silent_until
-            || self.grant.is_some_and(|(to, until)| to != node && now < until)
+            || self.grant.is_some_and(|(to, until)| to.node() != node && to != after && now < until)
             || self.lease_valid(now)
     }
 
@@ -21,6 +21,7 @@ impl<P: Payload> Paxos<P> {
         &mut self,
         from: NodeId,
         ballot: Ballot,
+        after: Ballot,
         wall: WallMs,
         now: Now,
         out: &mut Vec<Effect<P>>,
@@ -28,7 +29,7 @@ impl<P: Payload> Paxos<P> {
         // Changes nothing here, not even the round seen: a node that cannot reach a quorum must not raise anybody's ballot.
         let granted = ballot > self.promised
             && ballot.node() == from
-            && !self.bound_against(from, now.mono)
+            && !self.bound_against(from, after, now.mono)
             && wall.distance_ms(now.wall) <= self.timing.skew_max_ms;
         out.push(Effect::Send {
             to: from,
@@ -45,11 +46,12 @@ impl<P: Payload> Paxos<P> {
         &mut self,
         from: NodeId,
         ballot: Ballot,
+        after: Ballot,
         first: Slot,
         now: Now,
         out: &mut Vec<Effect<P>>,
     ) {
-        if ballot.node() != from || self.bound_against(from, now.mono) {
+        if ballot.node() != from || self.bound_against(from, after, now.mono) {
             return;
         }
         self.round_seen = self.round_seen.max(ballot.round());
@@ -193,7 +195,7 @@ impl<P: Payload> Paxos<P> {
         if beat.ballot > self.promised {
             // Seeing a ballot is not promising it. A leader that this replica never promised may be idle, so promise now,
             // on the record, unless somebody else still holds this replica's word.
-            if !self.bound_against(from, now.mono) {
+            if !self.bound_against(from, Ballot::ZERO, now.mono) {
                 self.promised = beat.ballot;
                 out.push(Effect::Append {
                     head: self.head(RecordKind::Promise, Slot::ZERO, beat.ballot),
@@ -208,7 +210,7 @@ impl<P: Payload> Paxos<P> {
         if self.promised_durable < beat.ballot {
             return;
         }
-        self.grant = Some((from, now.mono.plus(self.timing.lease)));
+        self.grant = Some((beat.ballot, now.mono.plus(self.timing.lease)));
         out.push(Effect::BeatReply {
             to: from,
             reply: BeatReply {

@@ -102,6 +102,11 @@ pub enum Input<P> {
         /// The peer.
         node: NodeId,
     },
+    /// Let a peer lead instead. A wish: nothing comes of it on a replica that does not serve, or with a peer that is not there.
+    HandOver {
+        /// The peer.
+        heir: NodeId,
+    },
 }
 
 /// Everything a replica can ask for.
@@ -199,4 +204,6 @@ pub enum Canary {
     NoopOverReported,
     /// The watermark is applied to a record of another ballot (breaks P-05).
     WatermarkOtherBallot,
+    /// A leader that handed over goes on reading under its lease (breaks P-17).
+    LeaseAfterHandOver,
 }

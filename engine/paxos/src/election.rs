@@ -18,6 +18,8 @@ use synod_types::{
 #[derive(Debug)]
 pub(crate) struct PreCandidate {
     ballot: Ballot,
+    /// The ballot whose leader handed over to this replica (P-17); zero if none did.
+    pub after: Ballot,
     votes: u64,
     until: Mono,
 }
@@ -25,6 +27,8 @@ pub(crate) struct PreCandidate {
 #[derive(Debug)]
 pub(crate) struct Candidate<P> {
     pub ballot: Ballot,
+    /// As in the pre-vote.
+    after: Ballot,
     first: Slot,
     promises: u64,
     until: Mono,
@@ -65,7 +69,9 @@ impl<P: Payload> Paxos<P> {
 
     pub(crate) fn election_tick(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
         match &self.role {
-            State::Follower if now.mono >= self.election_at => self.start_pre_vote(now, out),
+            State::Follower if now.mono >= self.election_at => {
+                self.start_pre_vote(Ballot::ZERO, now, out);
+            }
             State::PreCandidate(pre) if now.mono >= pre.until => self.back_off(now.mono),
             State::Candidate(candidate) if now.mono >= candidate.until => self.back_off(now.mono),
             State::Candidate(candidate) if candidate.own_durable && now.mono >= candidate.resend_at => {
@@ -75,9 +81,11 @@ impl<P: Payload> Paxos<P> {
         }
     }
 
-    fn start_pre_vote(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+    /// `after`: the ballot whose leader handed over, or zero.
+    pub(crate) fn start_pre_vote(&mut self, after: Ballot, now: Now, out: &mut Vec<Effect<P>>) {
         self.leader_live = false;
-        let own = self.grant.is_none_or(|(_, until)| now.mono >= until) && now.mono >= self.silent_until;
+        let own = self.grant.is_none_or(|(to, until)| to == after || now.mono >= until)
+            && now.mono >= self.silent_until;
         if !own {
             // This replica's own word still binds it.
             self.back_off(now.mono);
@@ -85,10 +93,14 @@ impl<P: Payload> Paxos<P> {
         }
         let ballot = self.next_ballot();
         let votes = self.bit_of(self.config.node).unwrap_or(0);
-        self.role =
-            State::PreCandidate(PreCandidate { ballot, votes, until: now.mono.plus(self.timing.lease) });
+        self.role = State::PreCandidate(PreCandidate {
+            ballot,
+            after,
+            votes,
+            until: now.mono.plus(self.timing.lease),
+        });
         for to in self.peers() {
-            out.push(Effect::Send { to, message: GroupMessage::PreVote { ballot, wall: now.wall } });
+            out.push(Effect::Send { to, message: GroupMessage::PreVote { ballot, after, wall: now.wall } });
         }
         self.pre_vote_settle(now, out);
     }
@@ -131,21 +143,23 @@ impl<P: Payload> Paxos<P> {
         if let State::PreCandidate(pre) = &self.role
             && pre.votes.count_ones() >= self.prepare_quorum()
         {
-            self.stand(now, out);
+            let after = pre.after;
+            self.stand(after, now, out);
         }
     }
 
     /// Stands for election: the own promise first, the prepare rides on it (P-01).
-    fn stand(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+    fn stand(&mut self, after: Ballot, now: Now, out: &mut Vec<Effect<P>>) {
         let ballot = self.next_ballot();
         #[cfg(feature = "canary")]
         if self.canary == Some(crate::Canary::BallotReuse) {
-            self.stand_without_record(ballot, now, out);
+            self.stand_without_record(ballot, after, now, out);
             return;
         }
         assert!(ballot > self.promised, "a new ballot is above every promise");
-        let first = self.enter_candidacy(ballot, now);
-        let then = self.peers().map(|to| (to, GroupMessage::Prepare { ballot, from: first })).collect();
+        let first = self.enter_candidacy(ballot, after, now);
+        let then =
+            self.peers().map(|to| (to, GroupMessage::Prepare { ballot, after, from: first })).collect();
         out.push(Effect::Append {
             head: self.head(RecordKind::Promise, Slot::ZERO, ballot),
             payload: None,
@@ -154,13 +168,14 @@ impl<P: Payload> Paxos<P> {
         });
     }
 
-    fn enter_candidacy(&mut self, ballot: Ballot, now: Now) -> Slot {
+    fn enter_candidacy(&mut self, ballot: Ballot, after: Ballot, now: Now) -> Slot {
         self.promised = self.promised.max(ballot);
         self.round_seen = self.round_seen.max(ballot.round());
         self.grant = None;
         let first = self.chosen.next();
         self.role = State::Candidate(Candidate {
             ballot,
+            after,
             first,
             promises: 0,
             until: now.mono.plus(self.timing.lease).plus(self.timing.lease),
@@ -175,10 +190,10 @@ impl<P: Payload> Paxos<P> {
     }
 
     #[cfg(feature = "canary")]
-    fn stand_without_record(&mut self, ballot: Ballot, now: Now, out: &mut Vec<Effect<P>>) {
-        let first = self.enter_candidacy(ballot, now);
+    fn stand_without_record(&mut self, ballot: Ballot, after: Ballot, now: Now, out: &mut Vec<Effect<P>>) {
+        let first = self.enter_candidacy(ballot, after, now);
         for to in self.peers() {
-            out.push(Effect::Send { to, message: GroupMessage::Prepare { ballot, from: first } });
+            out.push(Effect::Send { to, message: GroupMessage::Prepare { ballot, after, from: first } });
         }
         self.candidate_own_promise(ballot, now, out);
     }
@@ -187,10 +202,10 @@ impl<P: Payload> Paxos<P> {
         let resend_at = now.mono.plus(self.timing.resend);
         let State::Candidate(candidate) = &mut self.role else { return };
         candidate.resend_at = resend_at;
-        let (ballot, first, promises) = (candidate.ballot, candidate.first, candidate.promises);
+        let Candidate { ballot, after, first, promises, .. } = *candidate;
         for to in self.peers() {
             if self.bit_of(to).is_some_and(|bit| promises & bit == 0) {
-                out.push(Effect::Send { to, message: GroupMessage::Prepare { ballot, from: first } });
+                out.push(Effect::Send { to, message: GroupMessage::Prepare { ballot, after, from: first } });
             }
         }
     }

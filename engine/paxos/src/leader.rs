@@ -4,6 +4,7 @@
 //! promised nobody higher. A lease is `confirmed + lease - drift > now`; a ReadIndex read waits until `confirmed` reaches its
 //! ticket. Both count from the *sending* of the heartbeat (P-07).
 
+use crate::handover::Parting;
 use crate::{Effect, Paxos, Receipt, State};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec;
@@ -29,6 +30,8 @@ pub(crate) struct Leader {
     beat_wanted: bool,
     /// The log has stopped: no heartbeat leaves, whoever asks (P-09).
     stalled: bool,
+    /// Set while it hands over (P-17).
+    pub parting: Option<Parting>,
     next_resend: Mono,
     /// Slots up to here were open at the last resend already.
     resend_mark: Slot,
@@ -39,7 +42,7 @@ pub(crate) struct Leader {
 }
 
 #[derive(Debug)]
-struct Peer {
+pub(crate) struct Peer {
     node: NodeId,
     /// The latest heartbeat it answered.
     echo: Mono,
@@ -54,9 +57,33 @@ impl Leader {
     pub fn is_overtaken_at(&self, slot: Slot) -> bool {
         self.open.contains_key(&slot) || slot >= self.next_slot
     }
+
+    pub fn peer(&self, node: NodeId) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.node == node)
+    }
+
+    /// Whether nothing it proposed is undecided.
+    pub fn is_idle(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Whether it has given its lease up.
+    pub fn has_released(&self) -> bool {
+        self.parting.is_some_and(|parting| parting.released)
+    }
 }
 
 impl Peer {
+    /// When the latest heartbeat left that it answered.
+    pub fn heard_at(&self) -> Mono {
+        self.echo
+    }
+
+    /// Whether it has answered all that it was sent.
+    pub fn holds_all(&self) -> bool {
+        self.unanswered.is_empty()
+    }
+
     fn answered(&mut self, slot: Slot) {
         if let Ok(index) = self.unanswered.binary_search_by_key(&slot, |&(slot, _)| slot) {
             self.unanswered_bytes -= self.unanswered[index].1;
@@ -96,6 +123,7 @@ impl<P: Payload> Paxos<P> {
             next_beat: now.mono,
             beat_wanted: false,
             stalled: false,
+            parting: None,
             next_resend: now.mono.plus(self.timing.resend),
             resend_mark: Slot::ZERO,
             open: BTreeMap::new(),
@@ -104,11 +132,12 @@ impl<P: Payload> Paxos<P> {
         });
     }
 
-    /// Whether the window has room for another slot (P-14). False on a replica that does not lead.
+    /// Whether the window has room for another slot (P-14). False on a replica that does not lead, or hands over (P-17).
     pub fn can_propose(&self) -> bool {
         match &self.role {
             State::Leader(leader) => {
-                leader.next_slot.since(self.chosen) <= limits::WINDOW_SLOTS_MAX
+                leader.parting.is_none()
+                    && leader.next_slot.since(self.chosen) <= limits::WINDOW_SLOTS_MAX
                     && leader.open_bytes < limits::WINDOW_BYTES_MAX
             }
             _ => false,
@@ -250,12 +279,14 @@ impl<P: Payload> Paxos<P> {
         echoes().filter(is_confirmed).max().unwrap_or(Mono::ZERO)
     }
 
-    /// Whether this replica leads under an unexpired lease at `now`.
+    /// Whether this replica leads under an unexpired lease at `now` that it has not given up (P-17).
     pub fn lease_valid(&self, now: Mono) -> bool {
+        let State::Leader(leader) = &self.role else { return false };
+        let released = leader.has_released();
+        #[cfg(feature = "canary")]
+        let released = released && self.canary != Some(crate::Canary::LeaseAfterHandOver);
         let confirmed = self.confirmed(now);
-        matches!(self.role, State::Leader(_))
-            && confirmed > Mono::ZERO
-            && confirmed.plus(self.timing.lease) > now.plus(self.timing.drift)
+        !released && confirmed > Mono::ZERO && confirmed.plus(self.timing.lease) > now.plus(self.timing.drift)
     }
 
     /// A ticket for a ReadIndex read arriving now: [`Paxos::ticket_valid`] turns true once a quorum has answered a heartbeat
@@ -288,6 +319,9 @@ impl<P: Payload> Paxos<P> {
         let group = self.config.group;
         let heartbeat = self.timing.heartbeat;
         let State::Leader(leader) = &mut self.role else { return };
+        if leader.has_released() {
+            return; // it would keep the heir from standing
+        }
         // Strictly rising, so that an answer names one heartbeat.
         let sent_at = now.mono.max(Mono(leader.last_sent_at.0 + 1));
         leader.last_sent_at = sent_at;
@@ -317,6 +351,8 @@ impl<P: Payload> Paxos<P> {
             self.send_beats(now, out);
         }
         self.resend_open(now, out);
+        self.hand_over_if_drained(now, out);
+        self.hand_over_tick(now, out);
     }
 
     /// Sends accepts again that have been open for a whole interval, to the peers whose vote is missing.

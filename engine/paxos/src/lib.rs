@@ -24,6 +24,7 @@ extern crate std;
 mod acceptor;
 mod api;
 mod election;
+mod handover;
 mod leader;
 mod learner;
 mod log;
@@ -56,8 +57,8 @@ pub struct Paxos<P> {
     // Acceptor. `promised_durable <= promised`.
     promised: Ballot,
     promised_durable: Ballot,
-    /// The leader whose heartbeat was answered, and until when others' prepares are refused (P-07).
-    grant: Option<(NodeId, Mono)>,
+    /// The ballot of the leader whose heartbeat was answered, and until when others' prepares are refused (P-07).
+    grant: Option<(Ballot, Mono)>,
     /// A restarted acceptor has forgotten its grants: it stays silent for one lease (P-07).
     silent_until: Mono,
 
@@ -191,6 +192,7 @@ impl<P: Payload> Paxos<P> {
             Input::Durable { receipt } => self.on_durable(receipt, now, out),
             Input::Tick { stalled } => self.on_tick(stalled, now, out),
             Input::LinkLost { node } => self.on_link_lost(node),
+            Input::HandOver { heir } => self.on_hand_over(heir, now),
         }
     }
 
@@ -199,11 +201,15 @@ impl<P: Payload> Paxos<P> {
             return; // a stranger, or an echo: not ours to answer
         }
         match message {
-            GroupMessage::PreVote { ballot, wall } => self.on_pre_vote(from, ballot, wall, now, out),
+            GroupMessage::PreVote { ballot, after, wall } => {
+                self.on_pre_vote(from, ballot, after, wall, now, out);
+            }
             GroupMessage::PreVoteReply { ballot, granted, promised, chosen } => {
                 self.on_pre_vote_reply(from, ballot, granted, promised, chosen, now, out);
             }
-            GroupMessage::Prepare { ballot, from: first } => self.on_prepare(from, ballot, first, now, out),
+            GroupMessage::Prepare { ballot, after, from: first } => {
+                self.on_prepare(from, ballot, after, first, now, out);
+            }
             GroupMessage::Promise { ballot, chosen, answer, part, part_count, reported } => {
                 self.on_promise(from, ballot, chosen, (answer, part, part_count), reported, now, out);
             }
@@ -214,6 +220,9 @@ impl<P: Payload> Paxos<P> {
             GroupMessage::Nack { ballot, promised } => self.on_nack(ballot, promised, now),
             GroupMessage::Fetch { from: first } => self.on_fetch(from, first, out),
             GroupMessage::Learn { chosen, entries } => self.on_learn(from, chosen, entries, now, out),
+            GroupMessage::HandOver { ballot, chosen } => {
+                self.on_told_to_stand(from, ballot, chosen, now, out);
+            }
         }
     }
 
@@ -326,6 +335,7 @@ impl<P: Payload> Paxos<P> {
             assert!(leader.ballot.node() == self.config.node, "leads in a foreign ballot");
             assert!(leader.ballot == self.promised, "leads below its own promise");
             assert!(leader.next_slot > self.chosen, "next slot already chosen");
+            assert!(!leader.has_released() || leader.is_idle(), "proposed after handing over");
         }
     }
 
@@ -406,6 +416,9 @@ impl<P: Payload> Paxos<P> {
         }
         if beat.ballot < self.promised {
             self.nack(from, beat.ballot, out);
+            return;
+        }
+        if self.stands_after(beat.ballot) {
             return;
         }
         self.note_leader(beat.ballot, now.mono);

@@ -8,6 +8,7 @@ mod describe;
 mod solo;
 
 mod elections;
+mod handovers;
 mod leases;
 mod pipelines;
 mod promises;

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 pub use synod_paxos::{Role, Timing};
 use synod_types::{
-    Ballot, Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, NodeId, PeerMessage,
+    Ballot, Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, Nanos, NodeId, PeerMessage,
     RecordHead, Reply, RequestId, Slot, WallMs,
 };
 
@@ -68,6 +68,14 @@ pub enum Input<P> {
     Unsent {
         /// The number of its `PeerMessage::Forward` or `PeerMessage::ReadIndex`.
         forward: u64,
+    },
+    /// Let a peer lead a group instead. A wish: nothing comes of it where this replica does not serve the group or the peer is not
+    /// there.
+    HandOver {
+        /// The group.
+        group: GroupId,
+        /// The peer.
+        heir: NodeId,
     },
     /// Time passed. Given about every 5 ms.
     Tick,
@@ -143,8 +151,25 @@ pub struct ShardConfig {
     pub log_backlog_bytes_max: usize,
     /// Slots of one group in flight before what arrives is gathered into the next batch.
     pub pipeline_slots: u64,
+    /// When leaders follow the load; never if `None`.
+    pub follow_load: Option<FollowLoad>,
     /// Seeds election jitter and hashing; drawn by the shell.
     pub seed: u64,
+}
+
+/// When a leader hands over to the replica by way of which at least three quarters of all requests come, in two windows running.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FollowLoad {
+    /// How long requests are counted together.
+    pub window: Nanos,
+    /// Windows with fewer requests for a group say nothing about it.
+    pub requests_min: u64,
+}
+
+impl Default for FollowLoad {
+    fn default() -> Self {
+        Self { window: Nanos::from_ms(500), requests_min: 32 }
+    }
 }
 
 /// One group as `status`, INFO and the simulator's checkers see it.

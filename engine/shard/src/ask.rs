@@ -10,6 +10,7 @@
 //! kept if there is room to spare. Whatever goes wrong, nothing was executed: the read goes the way of other requests.
 
 use crate::api::{Effect, Sink};
+use crate::group::Group;
 use crate::request::Request;
 use crate::{Shard, paxos};
 use alloc::collections::VecDeque;
@@ -111,13 +112,15 @@ impl<P: Payload> Shard<P> {
         now: Now,
         out: &mut impl Sink<P>,
     ) {
-        let point = |&group: &GroupId| {
-            let paxos = &self.groups[self.index_of(group)?].paxos;
+        let mut point = |&group: &GroupId| {
+            let index = self.index_of(group)?;
+            let Group { paxos, asked, .. } = &mut self.groups[index];
             let ballot = paxos.leading()?;
+            asked.note_peer(from);
             let vouches = paxos.serving() && paxos.lease_valid(now.mono);
             vouches.then(|| ReadPoint { group, ballot, chosen: paxos.chosen() })
         };
-        let points = groups.iter().filter_map(point).collect();
+        let points = groups.iter().filter_map(&mut point).collect();
         out.push(Effect::Send { to: from, message: PeerMessage::ReadIndexReply { id, points } });
     }
 

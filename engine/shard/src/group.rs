@@ -1,12 +1,13 @@
 //! One group on this core: its Paxos replica and what waits for it.
 
 use crate::ask::Lagging;
+use crate::load::Asked;
 use crate::request::{Origin, Request};
 use crate::stats::GroupStats;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use synod_paxos::{Paxos, Timing};
-use synod_types::{Ballot, EntryBuilder, GroupConfig, GroupId, Mono, Payload, Slot};
+use synod_types::{Ballot, EntryBuilder, GroupConfig, GroupId, Mono, NodeId, Payload, Slot};
 
 use crate::api::ReadToken;
 
@@ -16,6 +17,10 @@ pub(crate) struct Group<P> {
     pub paxos: Paxos<P>,
     /// The ballot this replica led in when last looked at; a change is when waiting clients must be told.
     pub led: Option<Ballot>,
+    /// Whom it took for the leader then.
+    pub followed: Option<NodeId>,
+    /// What was asked of this replica as the leader.
+    pub asked: Asked,
     /// Writes that wait for a place in the pipeline (leader only).
     pub pending: VecDeque<Request<P>>,
     /// Bytes in `pending` and `waiting`.
@@ -70,6 +75,8 @@ impl<P: Payload> Group<P> {
             id: config.group,
             paxos: Paxos::new(config, timing, seed),
             led: None,
+            followed: None,
+            asked: Asked::default(),
             pending: VecDeque::new(),
             pending_bytes: 0,
             proposed: VecDeque::new(),

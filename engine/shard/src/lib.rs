@@ -18,13 +18,16 @@ mod api;
 mod apply;
 mod ask;
 mod group;
+mod load;
 mod replicate;
 mod request;
 mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use api::{Effect, GroupStatus, Input, ReadFailed, ReadToken, Role, ShardConfig, Sink, Timing};
+pub use api::{
+    Effect, FollowLoad, GroupStatus, Input, ReadFailed, ReadToken, Role, ShardConfig, Sink, Timing,
+};
 pub use stats::{CoreStats, GroupStats, HISTOGRAM_BUCKETS, Histogram, RequestKind};
 #[cfg(feature = "canary")]
 pub use synod_paxos::Canary;
@@ -69,6 +72,8 @@ pub struct Shard<P> {
     next_question: u64,
     /// Forwards taken of late, by peer.
     taken: BTreeMap<synod_types::NodeId, Taken>,
+    /// Since when it is counted what leaders are asked.
+    load_since: Mono,
     /// The last reading of the clock: time never goes back.
     last: Mono,
     stats: CoreStats,
@@ -112,6 +117,7 @@ impl<P: Payload> Shard<P> {
             asking: Vec::new(),
             next_question: forward_base,
             taken: BTreeMap::new(),
+            load_since: Mono::ZERO,
             last: Mono::ZERO,
             stats: CoreStats::default(),
         }
@@ -140,6 +146,7 @@ impl<P: Payload> Shard<P> {
     /// Ends replay: elections may begin, after one silent lease (rule P-07).
     pub fn start(&mut self, now: Now) {
         self.last = now.mono;
+        self.start_counting(now.mono);
         for group in &mut self.groups {
             assert!(group.parked.is_none(), "a read of the replay was not answered");
             group.paxos.start(now);
@@ -164,6 +171,11 @@ impl<P: Payload> Shard<P> {
             Input::ReadDone { token, result } => self.on_read_done(token, result, now, out),
             Input::LinkLost { node } => self.on_link_lost(node, now, out),
             Input::Unsent { forward } => self.on_unsent(forward, now, out),
+            Input::HandOver { group, heir } => {
+                if let Some(index) = self.index_of(group) {
+                    self.drive(index, paxos::Input::HandOver { heir }, now, out);
+                }
+            }
             Input::Tick => self.on_tick(now, out),
             Input::TurnEnd => self.on_turn_end(now, out),
         }
@@ -217,12 +229,14 @@ impl<P: Payload> Shard<P> {
         }
         self.expire_forwards(now, out);
         self.expire_asks(now, out);
+        self.follow_load(now, out);
     }
 
     fn on_turn_end(&mut self, now: Now, out: &mut impl Sink<P>) {
         for index in 0..self.groups.len() {
             self.propose_pending(index, now, out);
             let group = &mut self.groups[index];
+            group.paxos.hand_over_if_drained(now, &mut self.effects);
             group.paxos.beat_if_wanted(now, &mut self.effects);
             self.flush_effects(index, now, out);
         }

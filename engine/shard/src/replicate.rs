@@ -175,6 +175,7 @@ impl<P: Payload> Shard<P> {
         let applied_ts = self.store.applied_ts(group.id);
         if let Some(clock) = group.paxos.leader_clock(now.mono)
             && group.paxos.serving()
+            && group.paxos.can_propose()
             && group.pending.is_empty()
             && group.paxos.in_flight() == 0
             && self.store.next_expiry(group.id).is_some_and(|due| due > applied_ts && due <= clock)

@@ -6,6 +6,7 @@
 use crate::api::{Effect, ReadFailed, ReadToken, Sink};
 use crate::ask::Read;
 use crate::group::Confirming;
+use crate::load::Asked;
 use crate::stats::RequestKind;
 use crate::{GroupId, Shard};
 use alloc::vec::Vec;
@@ -110,7 +111,9 @@ impl<P: Payload> Shard<P> {
             push_error(Origin::Client(id), ErrorKind::Malformed, out);
             return;
         };
-        self.groups[index].stats.requests[RequestKind::of(&command.op) as usize] += 1;
+        let of = &mut self.groups[index];
+        of.stats.requests[RequestKind::of(&command.op) as usize] += 1;
+        of.asked.note_own();
         let request = Request { origin: Origin::Client(id), consistency, command, arrived: now.mono };
         self.route(index, request, now, out);
     }
@@ -133,6 +136,7 @@ impl<P: Payload> Shard<P> {
         }
         match self.index_of(group).filter(|_| group != GroupId::SYSTEM) {
             Some(index) => {
+                self.groups[index].asked.note_peer(from);
                 self.route(index, Request { origin, consistency, command, arrived: now.mono }, now, out);
             }
             None => push_error(origin, ErrorKind::Malformed, out),
@@ -355,10 +359,17 @@ impl<P: Payload> Shard<P> {
     pub(crate) fn notice_leadership(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
         let leading = self.groups[index].paxos.leading();
         if leading == self.groups[index].led {
+            let leader = self.groups[index].paxos.leader_hint();
+            if leader != self.groups[index].followed {
+                self.groups[index].followed = leader;
+                self.retry_waiting(index, now, out);
+            }
             return;
         }
         let lost = self.groups[index].led.is_some();
         self.groups[index].led = leading;
+        self.groups[index].followed = self.groups[index].paxos.leader_hint();
+        self.groups[index].asked = Asked::default();
         self.groups[index].stats.elections_won += u64::from(leading.is_some());
         if lost {
             let group = &mut self.groups[index];

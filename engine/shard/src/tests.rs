@@ -7,5 +7,6 @@ mod lab;
 
 mod applying;
 mod asking;
+mod handing_over;
 mod requests;
 mod schedules;

@@ -60,6 +60,16 @@ pub enum Redirect {
     Moved,
 }
 
+/// Who leads a group when nothing is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Leadership {
+    /// The node that most of the group's requests come through, if there is one.
+    #[default]
+    Follow,
+    /// Whoever was elected.
+    Stay,
+}
+
 impl fmt::Display for Durability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sync")
@@ -102,6 +112,7 @@ pub struct OwnPorts {
 struct Tuning {
     durability: Durability,
     redirect: Redirect,
+    leadership: Leadership,
     cache_mib: u64,
     segment_mib: u64,
     reserve_mib: u64,
@@ -272,6 +283,7 @@ impl Config {
             },
             durability: tuning.durability,
             redirect: tuning.redirect,
+            leadership: tuning.leadership,
             // All of these are bounded by their ranges far below the width of a usize.
             cache_bytes: (tuning.cache_mib << 20) as usize,
             segment_bytes: tuning.segment_mib << 20,
@@ -334,6 +346,7 @@ impl Tuning {
         let tuning = Self {
             durability: Durability::Sync,
             redirect: Redirect::Proxy,
+            leadership: Leadership::Follow,
             cache_mib: number(&keys::CACHE_MIB, 1, CACHE_MIB_MAX, 256)?.value,
             segment_mib: number(&keys::SEGMENT_MIB, SEGMENT_MIB_MIN, SEGMENT_MIB_MAX, 64)?.value,
             reserve_mib: number(&keys::RESERVE_MIB, 0, RESERVE_MIB_MAX, 128)?.value,
@@ -349,9 +362,11 @@ impl Tuning {
         };
         let durability = taken.take(&keys::DURABILITY, values::durability)?;
         let redirect = taken.take(&keys::REDIRECT, values::redirect)?;
+        let leadership = taken.take(&keys::LEADERSHIP, values::leadership)?;
         Ok(Self {
             durability: durability.map_or(Durability::Sync, |said| said.value),
             redirect: redirect.map_or(Redirect::Proxy, |said| said.value),
+            leadership: leadership.map_or(Leadership::Follow, |said| said.value),
             ..tuning
         })
     }

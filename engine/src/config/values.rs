@@ -3,7 +3,7 @@
 use super::facts::KeyHash;
 use super::keys::Key;
 use super::raw::{RawValue, Said};
-use super::{Durability, Redirect, limits};
+use super::{Durability, Leadership, Redirect, limits};
 use crate::identity::Pins;
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
@@ -122,6 +122,17 @@ pub(super) fn redirect(raw: RawValue) -> Result<Redirect, String> {
         other => Err(format!(
             "'{other}' is no redirect; use proxy, which serves any key at any node, or moved, which sends Redis Cluster \
              clients to the key's leader"
+        )),
+    }
+}
+
+pub(super) fn leadership(raw: RawValue) -> Result<Leadership, String> {
+    match text(raw)?.as_str() {
+        "follow" => Ok(Leadership::Follow),
+        "stay" => Ok(Leadership::Stay),
+        other => Err(format!(
+            "'{other}' is no leadership; use follow, which lets a group be led by the node that most of its requests come \
+             through, or stay, which leaves it with whoever was elected"
         )),
     }
 }

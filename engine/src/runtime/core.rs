@@ -1,6 +1,7 @@
 //! One running core: the shard, what its effects touch, and the turn.
 
 use super::Shared as Node;
+use crate::config::Leadership;
 use crate::node::RunError;
 use crate::runtime::client::Clients;
 use crate::runtime::clock;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use synod_net::binary::ServerInfo;
 use synod_net::server::ServerConfig;
-use synod_shard::{Input, ReadFailed, Shard, ShardConfig};
+use synod_shard::{FollowLoad, Input, ReadFailed, Shard, ShardConfig};
 use synod_types::{
     Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Members, Mono, Nanos, NodeId, Now,
     PeerMessage, Reply, Shared,
@@ -106,6 +107,7 @@ impl Core {
             pending_bytes_max: setup.options.pending_bytes_max,
             log_backlog_bytes_max: LOG_BACKLOG_BYTES_MAX,
             pipeline_slots: setup.options.pipeline_slots,
+            follow_load: (setup.options.leadership == Leadership::Follow).then(FollowLoad::default),
             seed: replay::seed()?,
         });
         let turn = Rc::new(Notify::default());

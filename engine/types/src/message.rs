@@ -39,6 +39,8 @@ pub enum GroupMessage<P> {
     PreVote {
         /// The ballot the sender would use.
         ballot: Ballot,
+        /// The ballot whose leader gave its lease up for the sender; zero if none did.
+        after: Ballot,
         /// The sender's wall clock, so that a candidate whose clock is far off is refused.
         wall: WallMs,
     },
@@ -57,6 +59,8 @@ pub enum GroupMessage<P> {
     Prepare {
         /// The candidate's ballot, durable at the candidate.
         ballot: Ballot,
+        /// As in `PreVote`.
+        after: Ballot,
         /// First slot the candidate does not know as chosen.
         from: Slot,
     },
@@ -112,6 +116,13 @@ pub enum GroupMessage<P> {
         chosen: Slot,
         /// The values.
         entries: Vec<Learned<P>>,
+    },
+    /// "Lead instead of me. I have given up my lease in this ballot, and propose nothing more in it."
+    HandOver {
+        /// The ballot the sender led in.
+        ballot: Ballot,
+        /// Its chosen watermark: all it ever proposed.
+        chosen: Slot,
     },
 }
 
@@ -205,11 +216,12 @@ impl<P> GroupMessage<P> {
     /// The same with every payload replaced, in order of appearance.
     pub fn map<Q>(self, mut convert: impl FnMut(P) -> Q) -> GroupMessage<Q> {
         match self {
-            Self::PreVote { ballot, wall } => GroupMessage::PreVote { ballot, wall },
+            Self::PreVote { ballot, after, wall } => GroupMessage::PreVote { ballot, after, wall },
             Self::PreVoteReply { ballot, granted, promised, chosen } => {
                 GroupMessage::PreVoteReply { ballot, granted, promised, chosen }
             }
-            Self::Prepare { ballot, from } => GroupMessage::Prepare { ballot, from },
+            Self::Prepare { ballot, after, from } => GroupMessage::Prepare { ballot, after, from },
+            Self::HandOver { ballot, chosen } => GroupMessage::HandOver { ballot, chosen },
             Self::Promise { ballot, chosen, answer, part, part_count, reported } => GroupMessage::Promise {
                 ballot,
                 chosen,

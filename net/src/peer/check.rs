@@ -40,14 +40,18 @@ pub(super) fn borrow<P: AsRef<[u8]>>(message: &PeerMessage<P>) -> PeerMessage<&[
 
 fn borrow_group<P: AsRef<[u8]>>(message: &GroupMessage<P>) -> GroupMessage<&[u8]> {
     match message {
-        GroupMessage::PreVote { ballot, wall } => GroupMessage::PreVote { ballot: *ballot, wall: *wall },
+        GroupMessage::PreVote { ballot, after, wall } => {
+            GroupMessage::PreVote { ballot: *ballot, after: *after, wall: *wall }
+        }
         GroupMessage::PreVoteReply { ballot, granted, promised, chosen } => GroupMessage::PreVoteReply {
             ballot: *ballot,
             granted: *granted,
             promised: *promised,
             chosen: *chosen,
         },
-        GroupMessage::Prepare { ballot, from } => GroupMessage::Prepare { ballot: *ballot, from: *from },
+        GroupMessage::Prepare { ballot, after, from } => {
+            GroupMessage::Prepare { ballot: *ballot, after: *after, from: *from }
+        }
         GroupMessage::Promise { ballot, chosen, answer, part, part_count, reported } => {
             GroupMessage::Promise {
                 answer: *answer,
@@ -69,6 +73,9 @@ fn borrow_group<P: AsRef<[u8]>>(message: &GroupMessage<P>) -> GroupMessage<&[u8]
             GroupMessage::Nack { ballot: *ballot, promised: *promised }
         }
         GroupMessage::Fetch { from } => GroupMessage::Fetch { from: *from },
+        GroupMessage::HandOver { ballot, chosen } => {
+            GroupMessage::HandOver { ballot: *ballot, chosen: *chosen }
+        }
         GroupMessage::Learn { chosen, entries } => GroupMessage::Learn {
             chosen: *chosen,
             entries: entries
@@ -112,7 +119,8 @@ pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(),
             | GroupMessage::Prepare { .. }
             | GroupMessage::Accepted { .. }
             | GroupMessage::Nack { .. }
-            | GroupMessage::Fetch { .. } => {}
+            | GroupMessage::Fetch { .. }
+            | GroupMessage::HandOver { .. } => {}
         },
         PeerMessage::Beats(beats) => count(beats.len(), BEATS_MAX)?,
         PeerMessage::BeatReplies(replies) => count(replies.len(), BEATS_MAX)?,

@@ -46,12 +46,20 @@ fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
 }
 fn group_messages() -> impl Strategy<Value = GroupMessage<Vec<u8>>> {
     prop_oneof![
-        (ballots(), any::<u64>())
-            .prop_map(|(ballot, wall)| GroupMessage::PreVote { ballot, wall: WallMs(wall) }),
+        (ballots(), ballots(), any::<u64>()).prop_map(|(ballot, after, wall)| GroupMessage::PreVote {
+            ballot,
+            after,
+            wall: WallMs(wall)
+        }),
         (ballots(), any::<bool>(), ballots(), slots()).prop_map(|(ballot, granted, promised, chosen)| {
             GroupMessage::PreVoteReply { ballot, granted, promised, chosen }
         }),
-        (ballots(), slots()).prop_map(|(ballot, from)| GroupMessage::Prepare { ballot, from }),
+        (ballots(), ballots(), slots()).prop_map(|(ballot, after, from)| GroupMessage::Prepare {
+            ballot,
+            after,
+            from
+        }),
+        (ballots(), slots()).prop_map(|(ballot, chosen)| GroupMessage::HandOver { ballot, chosen }),
         (ballots(), slots(), any::<u64>(), prop::collection::vec((slots(), ballots(), entries()), 0..4))
             .prop_map(|(ballot, chosen, answer, list)| GroupMessage::Promise {
                 ballot,

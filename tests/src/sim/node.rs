@@ -45,6 +45,8 @@ pub enum Incoming {
     Unsent(u64),
     /// A client's request.
     Request(AttemptId, GroupId, Consistency, Command<Shared>),
+    /// A group is to be led by a peer.
+    HandOver(GroupId, NodeId),
     /// Time passed.
     Tick,
 }
@@ -233,6 +235,7 @@ impl Core {
                 Input::LinkLost { node }
             }
             Incoming::Unsent(forward) => Input::Unsent { forward },
+            Incoming::HandOver(group, heir) => Input::HandOver { group, heir },
             Incoming::Request(attempt, group, consistency, command) => {
                 self.next_request += 1;
                 let id = RequestId::new(self.next_request);
@@ -408,6 +411,7 @@ fn shard_config(params: &Params, place: Place, seed: u64) -> ShardConfig {
         pending_bytes_max: params.limits.pending_bytes_max,
         log_backlog_bytes_max: params.limits.log_backlog_bytes_max,
         pipeline_slots: params.limits.pipeline_slots,
+        follow_load: params.limits.follow_load,
         seed,
     }
 }

@@ -5,7 +5,7 @@ use super::fault::FaultKind;
 use super::queue::{MS, US};
 use super::rng::Rng;
 use std::fmt;
-use synod_shard::{Canary, Timing};
+use synod_shard::{Canary, FollowLoad, Timing};
 use synod_types::Nanos;
 
 /// Who judges a run.
@@ -70,6 +70,8 @@ pub struct Params {
     pub faults: Vec<FaultKind>,
     /// Mean time between two faults, nanoseconds.
     pub fault_interval: u64,
+    /// Mean time between two wishes that another node lead a group, nanoseconds; none if 0.
+    pub wish_interval: u64,
 }
 
 /// Limits of one core.
@@ -83,6 +85,8 @@ pub struct Limits {
     pub log_backlog_bytes_max: usize,
     /// Slots in flight per group.
     pub pipeline_slots: u64,
+    /// When leaders go where they are asked from.
+    pub follow_load: Option<FollowLoad>,
     /// Longest time between an input and the turn that takes it, nanoseconds.
     pub turn_delay_max: u64,
     /// Size of a log segment.
@@ -187,6 +191,7 @@ impl Params {
                 64 << 20,
             ]),
             pipeline_slots: *rng.pick(&[1, 2, 4, 16, 64]),
+            follow_load: derive_follow_load(&mut Rng::named(options.seed, "follow load")),
             turn_delay_max: rng.between(1, 300) * US,
             segment_bytes: *rng.pick(&[512 << 10, 1 << 20, 4 << 20]),
             block_bytes_max: *rng.pick(&[4 << 10, 16 << 10, 64 << 10]),
@@ -210,6 +215,8 @@ impl Params {
         load.flush_one_in = if flushes.coin() { flushes.between(100, 400) } else { 0 };
         let faults = derive_faults(rng);
         let fault_interval = rng.between(150, 4000) * MS;
+        let wishes = &mut Rng::named(options.seed, "wishes");
+        let wish_interval = if wishes.coin() { wishes.between(50, 2000) * MS } else { 0 };
         Self {
             options,
             node_count,
@@ -224,6 +231,7 @@ impl Params {
             load,
             faults,
             fault_interval,
+            wish_interval,
         }
     }
 
@@ -234,6 +242,12 @@ impl Params {
         // Milliseconds are rounded at several places; 5 ms cover them.
         wall + run / 1_000_000 * 2 * self.clock.drift_ppm_max + 5 * MS
     }
+}
+
+/// Few clients ask: a handful of requests must do.
+fn derive_follow_load(rng: &mut Rng) -> Option<FollowLoad> {
+    let window = Nanos::from_ms(rng.between(50, 1000));
+    (rng.below(3) == 0).then(|| FollowLoad { window, requests_min: rng.between(1, 4) })
 }
 
 fn derive_timing(rng: &mut Rng) -> Timing {
@@ -318,6 +332,10 @@ impl fmt::Display for Params {
         )?;
         writeln!(f, "  {:?}\n  {:?}\n  {:?}", self.timing, self.limits, self.net)?;
         writeln!(f, "  {:?}\n  {:?}\n  {:?}", self.disk, self.clock, self.load)?;
-        write!(f, "  faults {:?}, one per {} ms", self.faults, self.fault_interval / MS)
+        write!(f, "  faults {:?}, one per {} ms; ", self.faults, self.fault_interval / MS)?;
+        match self.wish_interval {
+            0 => write!(f, "nobody wishes for other leaders"),
+            span => write!(f, "a wish for another leader per {} ms", span / MS),
+        }
     }
 }

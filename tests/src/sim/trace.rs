@@ -126,7 +126,7 @@ fn group_gist<P>(message: &GroupMessage<P>) -> (&'static str, Ballot, Slot, u64)
         GroupMessage::PreVoteReply { ballot, granted, chosen, .. } => {
             ("PreVoteReply", *ballot, *chosen, u64::from(*granted))
         }
-        GroupMessage::Prepare { ballot, from } => ("Prepare", *ballot, *from, 0),
+        GroupMessage::Prepare { ballot, from, .. } => ("Prepare", *ballot, *from, 0),
         GroupMessage::Promise { ballot, chosen, reported, .. } => {
             ("Promise", *ballot, *chosen, reported.len() as u64)
         }
@@ -138,6 +138,7 @@ fn group_gist<P>(message: &GroupMessage<P>) -> (&'static str, Ballot, Slot, u64)
             let first = entries.first().map_or(*chosen, |entry| entry.slot);
             ("Learn", Ballot::ZERO, first, entries.len() as u64)
         }
+        GroupMessage::HandOver { ballot, chosen } => ("HandOver", *ballot, *chosen, 0),
     }
 }
 

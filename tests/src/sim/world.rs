@@ -55,6 +55,8 @@ enum Event {
     Wake { client: usize },
     /// Time for the next fault.
     NextFault,
+    /// Time for somebody to wish that another node lead a group.
+    NextWish,
     /// A fault ends.
     FaultEnds(Box<Fault>),
     /// The second half of a betrayal: `bounced` is restarted, and `leader` cut off until then.
@@ -117,6 +119,7 @@ pub struct World {
     pub clients: Clients,
     rng: Rng,
     fault_rng: Rng,
+    wish_rng: Rng,
     faults_on: bool,
     /// Scratch; empty between events.
     wants: Vec<Want>,
@@ -155,6 +158,7 @@ impl World {
             clients: Clients::new(params),
             rng,
             fault_rng: Rng::named(seed, "faults"),
+            wish_rng: Rng::named(seed, "wish"),
             faults_on: false,
             wants: Vec::new(),
             params: params.clone(),
@@ -183,6 +187,7 @@ impl World {
     pub fn begin_faults(&mut self) {
         self.faults_on = true;
         self.queue.after(0, Event::NextFault);
+        self.queue.after(0, Event::NextWish);
     }
 
     /// Lets things happen until `instant`.

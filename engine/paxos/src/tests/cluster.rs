@@ -478,6 +478,15 @@ impl Cluster {
     pub fn applied(&self, id: u16) -> Vec<String> {
         self.nodes[&id].applied.iter().map(describe::payload).filter(|value| value != "noop").collect()
     }
+    /// `id` is to let `heir` lead, and does so at once if it can.
+    pub fn hand_over(&mut self, id: u16, heir: u16) {
+        self.step(id, Input::HandOver { heir: node(heir) });
+        let now = self.now(id);
+        let mut out = Vec::new();
+        self.paxos_mut(id).hand_over_if_drained(now, &mut out);
+        self.execute(id, out);
+        self.check();
+    }
     /// Runs until somebody serves; the time it took in ms.
     pub fn until_leader(&mut self) -> u64 {
         self.until(|cluster| cluster.leader().is_some())
@@ -533,5 +542,6 @@ fn trace_input(input: &Input<Bytes>) -> Option<String> {
         Input::Tick { stalled: true } => "tick (stalled)".into(),
         Input::Tick { stalled: false } => "tick".into(),
         Input::LinkLost { node } => format!("lost {node}"),
+        Input::HandOver { heir } => format!("is to hand over to {heir}"),
     })
 }

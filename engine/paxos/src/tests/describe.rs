@@ -4,7 +4,7 @@ use crate::Effect;
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
-use synod_types::{Beat, BeatReply, Entry, GroupMessage, NodeId, RecordHead, RecordKind};
+use synod_types::{Ballot, Beat, BeatReply, Entry, GroupMessage, NodeId, RecordHead, RecordKind};
 
 pub(super) type Bytes = Vec<u8>;
 
@@ -21,12 +21,15 @@ pub(super) fn payload(bytes: &Bytes) -> String {
 
 pub(super) fn message(message: &GroupMessage<Bytes>) -> String {
     match message {
-        GroupMessage::PreVote { ballot, .. } => format!("prevote {ballot}"),
+        GroupMessage::PreVote { ballot, after, .. } => format!("prevote {ballot}{}", given_up(*after)),
         GroupMessage::PreVoteReply { ballot, granted, promised, chosen } => {
             let word = if *granted { "granted" } else { "refused" };
             format!("prevote-{word} {ballot} (promised {promised}, chosen {chosen})")
         }
-        GroupMessage::Prepare { ballot, from } => format!("prepare {ballot} from {from}"),
+        GroupMessage::Prepare { ballot, after, from } => {
+            format!("prepare {ballot} from {from}{}", given_up(*after))
+        }
+        GroupMessage::HandOver { ballot, chosen } => format!("hand-over {ballot} (chosen {chosen})"),
         GroupMessage::Promise { ballot, chosen, part, part_count, reported, .. } => {
             let values: Vec<String> = reported
                 .iter()
@@ -47,6 +50,11 @@ pub(super) fn message(message: &GroupMessage<Bytes>) -> String {
             format!("learn (chosen {chosen}) [{}]", values.join(" "))
         }
     }
+}
+
+/// How a ballot reads whose leader handed over.
+fn given_up(after: Ballot) -> String {
+    if after == Ballot::ZERO { String::new() } else { format!(" after {after}") }
 }
 
 pub(super) fn beat(beat: &Beat) -> String {

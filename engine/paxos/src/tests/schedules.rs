@@ -22,6 +22,7 @@ enum Act {
     Heal,
     Run { ms: u16 },
     ReadIndex(u16),
+    HandOver(u16, u16),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -39,6 +40,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Heal),
         3 => (5..500_u16).prop_map(|ms| Act::Run { ms }),
         2 => any::<u16>().prop_map(Act::ReadIndex),
+        2 => (any::<u16>(), any::<u16>()).prop_map(|(from, heir)| Act::HandOver(from, heir)),
     ]
 }
 
@@ -85,6 +87,11 @@ fn perform(cluster: &mut Cluster, act: &Act, number: usize) {
             let id = pick(node);
             if cluster.is_up(id) {
                 cluster.read_index(id);
+            }
+        }
+        Act::HandOver(from, heir) => {
+            if cluster.is_up(pick(from)) {
+                cluster.hand_over(pick(from), pick(heir));
             }
         }
     }

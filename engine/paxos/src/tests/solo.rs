@@ -32,10 +32,10 @@ pub(super) fn config(node: u16, voters: &[u16]) -> GroupConfig {
 
 // Short words for the messages, so that a test reads as a dialogue.
 pub(super) fn pre_vote(ballot: Ballot, wall: WallMs) -> GroupMessage<Bytes> {
-    GroupMessage::PreVote { ballot, wall }
+    GroupMessage::PreVote { ballot, after: Ballot::ZERO, wall }
 }
 pub(super) fn prepare(ballot: Ballot, from: u64) -> GroupMessage<Bytes> {
-    GroupMessage::Prepare { ballot, from: slot(from) }
+    GroupMessage::Prepare { ballot, after: Ballot::ZERO, from: slot(from) }
 }
 pub(super) fn promise(ballot: Ballot, chosen: u64, reported: &[(u64, Ballot, &str)]) -> GroupMessage<Bytes> {
     let reported = reported

@@ -1,7 +1,7 @@
 //! A cluster of cores in memory. Messages wait on the wires, records wait for the disk, reads of the log wait in a queue;
 //! a core that died comes back from its durable records. Every answer is checked: one per request, never two.
 
-use crate::{Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig, Timing};
+use crate::{Effect, FollowLoad, Input, ReadFailed, ReadToken, Shard, ShardConfig, Timing};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -92,6 +92,7 @@ pub(super) struct Setup {
     pub pending_bytes_max: usize,
     pub log_backlog_bytes_max: usize,
     pub pipeline_slots: u64,
+    pub follow_load: Option<FollowLoad>,
 }
 
 impl Default for Setup {
@@ -103,6 +104,7 @@ impl Default for Setup {
             pending_bytes_max: 1 << 20,
             log_backlog_bytes_max: 1 << 20,
             pipeline_slots: 4,
+            follow_load: None,
         }
     }
 }
@@ -185,6 +187,7 @@ impl Lab {
             pending_bytes_max: self.config.pending_bytes_max,
             log_backlog_bytes_max: self.config.log_backlog_bytes_max,
             pipeline_slots: self.config.pipeline_slots,
+            follow_load: self.config.follow_load,
             // The shell draws a new one at every start.
             seed: self.starts * 7_919 + u64::from(id),
         }

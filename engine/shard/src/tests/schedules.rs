@@ -29,6 +29,7 @@ enum Act {
     Cut(u16, u16),
     Heal,
     Run { ms: u16 },
+    HandOver { from: u16, heir: u16 },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -50,6 +51,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (any::<u16>(), any::<u16>()).prop_map(|(a, b)| Act::Cut(a, b)),
         1 => Just(Act::Heal),
         3 => (5..700_u16).prop_map(|ms| Act::Run { ms }),
+        2 => (any::<u16>(), any::<u16>()).prop_map(|(from, heir)| Act::HandOver { from, heir }),
     ]
 }
 
@@ -104,6 +106,10 @@ fn perform(lab: &mut Lab, oracle: &mut Oracle, act: &Act) {
             }
         }
         Act::Tick(node) => lab.tick(pick(node)),
+        Act::HandOver { from, heir } => {
+            let heir = synod_types::NodeId::new(pick(heir));
+            lab.step(pick(from), crate::Input::HandOver { group: G1, heir });
+        }
         Act::TurnEnd(node) => lab.turn_end(pick(node)),
         Act::Pass { ms } => lab.pass_ms(ms.into()),
         Act::Write { node, long } if lab.is_up(pick(node)) => {

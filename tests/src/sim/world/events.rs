@@ -32,6 +32,7 @@ impl World {
                 self.carry_out(client, &mut wants);
             }
             Event::NextFault => return self.on_next_fault(),
+            Event::NextWish => self.on_next_wish(),
             Event::FaultEnds(fault) => self.on_fault_ends(&fault),
             Event::Betray { leader, bounced, until } => self.on_betray(leader, bounced, until),
             Event::Outage { node, life, power, until } => {

@@ -3,9 +3,11 @@
 use super::{Doom, Event, TICK, World};
 use crate::check::Checked;
 use crate::sim::fault::{Fault, FaultKind};
-use crate::sim::node::Core;
+use crate::sim::node::{Core, Incoming};
 use crate::sim::queue::{Instant, MS};
 use crate::sim::trace::Note;
+use synod_shard::Role;
+use synod_types::{GroupId, NodeId};
 use synod_wal::mem::Pending;
 
 impl World {
@@ -71,6 +73,26 @@ impl World {
                     let broken = self.net.break_link(now, node, peer, core);
                     self.tell_broken(node, peer, core, broken);
                 }
+            }
+        }
+    }
+
+    /// Whoever leads some group is told to let another node lead it. Not a fault, but it comes at the worst moments.
+    pub(super) fn on_next_wish(&mut self) {
+        if !self.faults_on || self.params.wish_interval == 0 {
+            return;
+        }
+        let next = self.wish_rng.exponential(self.params.wish_interval);
+        self.queue.after(next, Event::NextWish);
+        let group = GroupId::new(self.wish_rng.between(1, u64::from(self.params.group_count)) as u16);
+        let heir = NodeId::new(self.wish_rng.between(1, u64::from(self.params.node_count)) as u16);
+        for core in 0..self.slots.len() {
+            let slot = &mut self.slots[core];
+            let Some(running) = slot.running.as_mut() else { continue };
+            let leads = running.shard().status().any(|it| it.group == group && it.role == Role::Leader);
+            if leads && slot.place.node != heir {
+                running.take(Incoming::HandOver(group, heir));
+                self.schedule_turn(core);
             }
         }
     }
