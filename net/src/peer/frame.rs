@@ -25,7 +25,7 @@ use synod_types::{PeerMessage, Shared, Span};
 pub const FRAME_HEADER_BYTES: usize = 24;
 const LENGTH_MAX: usize = FRAME_HEADER_BYTES + PEER_FRAME_BYTES_MAX;
 /// A chunk is read at once from a peer. Entries stay in theirs until they are chosen and applied, some milliseconds.
-const INPUT: InboxLimits = InboxLimits { chunk_bytes: 256 << 10, retired: 8 };
+const INPUT: InboxLimits = InboxLimits { chunk_bytes: 256 << 10, retired: 32 };
 const CHECKED_FROM: usize = 8;
 const META_LENGTH_AT: usize = 12;
 const BODY_LENGTH_AT: usize = 16;
