@@ -8,11 +8,12 @@ use crate::dev::own_binary;
 use crate::node::RunError;
 use crate::preflight;
 use crate::refusal::Refusal;
+use crate::settle::{Settled, settle};
 use crate::stop::Stop;
 use crate::supervise::{Cluster, ClusterSpec, Maker, Ports, Workdir};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use synod_loadgen::{LoadError, Options as LoadOptions, Progress, Report};
 
 /// What is asked for.
@@ -33,6 +34,8 @@ pub struct BenchOptions {
 }
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
+/// How long a disk may take to finish what others left to it.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 /// How often a ctrl-c and the death of a node are looked for between two lines.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -61,10 +64,31 @@ pub fn bench(options: &BenchOptions) -> Result<(), RunError> {
 
 fn loaded(cluster: &mut Cluster, options: &BenchOptions, stop: &Stop) -> Result<(), RunError> {
     cluster.wait_ready(READY_LIMIT)?;
+    calm(&options.dir, stop)?;
     let target = cluster.addresses().iter().map(ToString::to_string).collect();
     let load_options = LoadOptions { target, data_dir: Some(options.dir.clone()), ..options.load.clone() };
     let report = load(load_options, stop, show, || cluster.death())?;
     judge(&report, &options.load)
+}
+
+/// Waits until the disk under `dir` does nothing that was left to it before.
+///
+/// # Errors
+/// When its filesystem cannot be written to the disk.
+pub fn calm(dir: &Path, stop: &Stop) -> Result<(), RunError> {
+    let begin = Instant::now();
+    let settled = settle(dir, SETTLE_LIMIT, || stop.requested()).map_err(|error| {
+        RunError::Failed(format!("cannot write the filesystem of {} to its disk: {error}", dir.display()))
+    })?;
+    let waited = begin.elapsed().as_secs_f32();
+    if settled == Settled::Busy {
+        eprintln!(
+            "warning: after {waited:.0} s the disk still discards what was deleted; latencies will show it"
+        );
+    } else if waited >= 1.0 {
+        println!("waited {waited:.1} s for the disk to write, and to discard what was deleted");
+    }
+    Ok(())
 }
 
 /// Deletes what the run left, unless it is wanted or may explain a failure.

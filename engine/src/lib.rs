@@ -19,5 +19,6 @@ pub mod preflight;
 pub mod refusal;
 pub mod runtime;
 pub mod serve;
+pub mod settle;
 pub mod stop;
 pub mod supervise;

@@ -13,7 +13,7 @@ use system::System;
 
 use crate::etcd;
 use crate::figures::Figures;
-use crate::servers::{NodesSpec, Persistence, Servers, Tools, settle_disks, version};
+use crate::servers::{NodesSpec, Persistence, Servers, Tools, version};
 use report::{Comparison, Entrant};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -186,13 +186,14 @@ fn visit(options: &CompareOptions, system: System, stop: &Stop) -> Result<Figure
     let mut servers = match system {
         System::Synod | System::SynodResp => {
             let load = options.load(Vec::new(), Protocol::Binary).0;
-            Servers::synod(tools, &NodesSpec { nodes: NODES, load })
+            let value_bytes = u64::from(options.keys) * u64::from(options.value_size);
+            Servers::synod(tools, &NodesSpec { nodes: NODES, load, value_bytes })
         }
         System::Redis => Servers::redis(tools, Persistence::Always),
         System::RedisMemory => Servers::redis(tools, Persistence::Memory),
         System::Etcd => Servers::etcd(Path::new(&options.etcd), tools),
     }?;
-    settle_disks();
+    synod::bench::calm(&tools.dir, stop)?;
     let target = servers.targets();
     let found = match system {
         System::Etcd => etcd::load(&options.load(target, Protocol::Binary).0, stop),

@@ -4,7 +4,7 @@
 mod report;
 mod tool;
 
-use crate::servers::{NodesSpec, Persistence, Servers, Tools, settle_disks, version};
+use crate::servers::{NodesSpec, Persistence, Servers, Tools, version};
 use report::{Contestant, Measured, Table};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,10 +41,10 @@ pub struct RedisBenchmarkOptions {
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     key_space: u32,
     /// Writes of a measurement without pipelining; of others as many times more as the pipeline is deep, but at most 4 times
-    #[arg(long, value_name = "COUNT", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..=500_000_000))]
     writes: u32,
     /// Reads, likewise
-    #[arg(long, value_name = "COUNT", default_value_t = 400_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 400_000, value_parser = clap::value_parser!(u32).range(1..=500_000_000))]
     reads: u32,
     /// A measurement that takes longer has failed
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
@@ -88,7 +88,7 @@ impl RedisBenchmarkOptions {
             Test::Set => self.writes,
             Test::Get => self.reads,
         };
-        alone * depth.min(LENGTHENED_MAX) // 4e9 at most
+        alone * depth.min(LENGTHENED_MAX) // 2e9 at most: the tool counts in an int
     }
 
     /// With `--cluster` the tool draws from as many keys for each master: the servers are to hold equally many.
@@ -108,7 +108,8 @@ impl RedisBenchmarkOptions {
             duration: Duration::from_secs(writes / RESERVED_PER_S),
             ..LoadOptions::default()
         };
-        NodesSpec { nodes: NODES, load }
+        let value_bytes = u64::from(self.key_space) * u64::from(self.value_size);
+        NodesSpec { nodes: NODES, load, value_bytes }
     }
 }
 
@@ -167,7 +168,7 @@ fn visit(
             Servers::synod(&options.tools, &options.spec())
         }
     }?;
-    settle_disks();
+    synod::bench::calm(&options.tools.dir, stop)?;
     let target = servers.targets().remove(0);
     let cluster = contestant == Contestant::SynodCluster;
     for (test, depth) in options.tests() {

@@ -117,9 +117,3 @@ pub fn version(program: &Path, argument: &str) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     Some(text.lines().next().unwrap_or_default().trim().to_owned())
 }
-
-/// Writes everything to the disks, so that what one server left behind is not written while the next one is measured.
-pub fn settle_disks() {
-    // SAFETY: sync has no arguments and cannot fail.
-    unsafe { libc::sync() };
-}

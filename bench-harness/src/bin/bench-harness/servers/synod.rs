@@ -17,6 +17,18 @@ pub struct NodesSpec {
     pub nodes: u16,
     /// The load that its log space is reserved for.
     pub load: LoadOptions,
+    /// All values together; the cache of each node has room for them, as the other servers hold them in memory.
+    pub value_bytes: u64,
+}
+
+/// The setting for the memory that holds values.
+const CACHE: &str = "node.cache_mib";
+/// No less than a node has without being told.
+const CACHE_MIB_MIN: u64 = 256;
+
+/// Values of one size fill their cells badly at worst by a fourth.
+fn cache_mib(value_bytes: u64) -> u64 {
+    (value_bytes / 4 * 5).div_ceil(1 << 20).max(CACHE_MIB_MIN)
 }
 
 /// A running cluster. Dropping it ends the nodes and deletes their data.
@@ -32,7 +44,7 @@ impl Nodes {
             nodes: spec.nodes,
             cores: None,
             keep: false,
-            settings: Flags::new(),
+            settings: Flags::from([(CACHE, cache_mib(spec.value_bytes).to_string())]),
             load: spec.load.clone(),
         };
         let cluster = Cluster::start(dir, Maker::Harness, &cluster_spec(&options, binary))?;
