@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use synod_store::{FoundValue, Lookup, Room};
 use synod_types::{
     Ballot, Command, Consistency, ErrorKind, GroupMessage, Learned, Mono, NodeId, Now, Op, Payload,
-    PeerMessage, Reply, RequestId, Slot, Version, WallMs,
+    PeerMessage, Reply, RequestId, Slot, Version, WallMs, checksum,
 };
 
 /// Where a request came from, and so where its answer goes.
@@ -325,10 +325,10 @@ impl<P: Payload> Shard<P> {
         match use_ {
             ReadUse::Get { index, origin, command, version, crc } => match result {
                 Ok(bytes) => {
-                    let value = FoundValue::new(version, bytes.as_ref());
-                    if value.crc() != crc {
+                    if checksum::crc32c(bytes.as_ref()) != crc {
                         return push_error(origin, ErrorKind::ReadFailed, out);
                     }
+                    let value = FoundValue::summed(version, bytes.as_ref(), crc);
                     let group = &self.groups[index];
                     let room = if group.led.is_some() { Room::Made } else { Room::Spare };
                     self.store.admit(group.id, command.namespace, command.key.as_ref(), value, room);

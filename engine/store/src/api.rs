@@ -44,17 +44,21 @@ pub enum Applied<'a> {
 pub struct FoundValue<'a> {
     pub(crate) version: Version,
     pub(crate) bytes: &'a [u8],
-    pub(crate) crc: u32,
+    /// Of the bytes, if somebody has summed them.
+    crc: Option<u32>,
 }
 
 impl<'a> FoundValue<'a> {
-    /// A key's value when the key had `version`. Reads it once, for its checksum.
+    /// A key's value when the key had `version`. It is summed once it is sure to find a place.
     pub fn new(version: Version, bytes: &'a [u8]) -> Self {
-        Self { version, bytes, crc: synod_types::checksum::crc32c(bytes) }
+        Self { version, bytes, crc: None }
     }
-    /// CRC32C of the bytes.
-    pub fn crc(&self) -> u32 {
-        self.crc
+    /// The same with the CRC32C of the bytes, where that is known.
+    pub fn summed(version: Version, bytes: &'a [u8], crc: u32) -> Self {
+        Self { version, bytes, crc: Some(crc) }
+    }
+    pub(crate) fn crc(&self) -> u32 {
+        self.crc.unwrap_or_else(|| synod_types::checksum::crc32c(self.bytes))
     }
 }
 

@@ -200,11 +200,11 @@ impl Store {
             return false;
         }
         match &mut record.value {
-            Value::Log { location, crc, cell }
-                if location.len as usize == found.bytes.len() && *crc == found.crc =>
-            {
-                let is_room = room == Room::Made || self.slab.has_room(found.bytes.len());
-                if is_room && !self.slab.is_owner(*cell, owner) {
+            Value::Log { location, crc, cell } if location.len as usize == found.bytes.len() => {
+                let is_wanted = !self.slab.is_owner(*cell, owner)
+                    && (room == Room::Made || self.slab.has_room(found.bytes.len()));
+                // The checksum last: it reads all of the value.
+                if is_wanted && found.crc() == *crc {
                     *cell = self.slab.insert(owner, *crc, found.bytes);
                 }
                 self.slab.is_owner(*cell, owner)
