@@ -7,6 +7,7 @@ mod bytes;
 mod cluster;
 mod damage;
 mod faults;
+mod following;
 mod http;
 mod limits;
 mod load;
