@@ -63,11 +63,11 @@ pub enum Redirect {
 /// Who leads a group when nothing is wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Leadership {
-    /// The node that most of the group's requests come through, if there is one.
-    #[default]
-    Follow,
     /// Whoever was elected.
+    #[default]
     Stay,
+    /// The node that most of the group's requests come through, if there is one.
+    Follow,
 }
 
 impl fmt::Display for Durability {
@@ -346,7 +346,7 @@ impl Tuning {
         let tuning = Self {
             durability: Durability::Sync,
             redirect: Redirect::Proxy,
-            leadership: Leadership::Follow,
+            leadership: Leadership::Stay,
             cache_mib: number(&keys::CACHE_MIB, 1, CACHE_MIB_MAX, 256)?.value,
             segment_mib: number(&keys::SEGMENT_MIB, SEGMENT_MIB_MIN, SEGMENT_MIB_MAX, 64)?.value,
             reserve_mib: number(&keys::RESERVE_MIB, 0, RESERVE_MIB_MAX, 128)?.value,
@@ -366,7 +366,7 @@ impl Tuning {
         Ok(Self {
             durability: durability.map_or(Durability::Sync, |said| said.value),
             redirect: redirect.map_or(Redirect::Proxy, |said| said.value),
-            leadership: leadership.map_or(Leadership::Follow, |said| said.value),
+            leadership: leadership.map_or(Leadership::Stay, |said| said.value),
             ..tuning
         })
     }

@@ -131,8 +131,8 @@ pub(super) fn leadership(raw: RawValue) -> Result<Leadership, String> {
         "follow" => Ok(Leadership::Follow),
         "stay" => Ok(Leadership::Stay),
         other => Err(format!(
-            "'{other}' is no leadership; use follow, which lets a group be led by the node that most of its requests come \
-             through, or stay, which leaves it with whoever was elected"
+            "'{other}' is no leadership; use stay, which leaves a group with whoever was elected, or follow, which lets it be led \
+             by the node that most of its requests come through"
         )),
     }
 }

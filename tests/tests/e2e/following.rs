@@ -20,7 +20,7 @@ fn led_by_the_first(nodes: &mut Nodes) -> (usize, usize) {
 /// Nothing is lost, refused or told to be unknown on the way, and every key stays linearizable.
 #[test]
 fn a_node_that_everything_comes_through_leads_everything() {
-    let mut nodes = Nodes::start("following");
+    let mut nodes = Nodes::with("following", 1, &[("node.leadership", "follow")]);
     nodes.wait_led();
     let (before, all) = led_by_the_first(&mut nodes);
     assert!(before < all, "there is nothing to hand over");

@@ -187,7 +187,7 @@ fn visit(options: &CompareOptions, system: System, stop: &Stop) -> Result<Figure
         System::Synod | System::SynodResp => {
             let load = options.load(Vec::new(), Protocol::Binary).0;
             let value_bytes = u64::from(options.keys) * u64::from(options.value_size);
-            Servers::synod(tools, &NodesSpec { nodes: NODES, load, value_bytes })
+            Servers::synod(tools, &NodesSpec { nodes: NODES, load, value_bytes, leaders_follow: false })
         }
         System::Redis => Servers::redis(tools, Persistence::Always),
         System::RedisMemory => Servers::redis(tools, Persistence::Memory),

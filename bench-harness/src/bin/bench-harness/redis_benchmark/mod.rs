@@ -97,7 +97,7 @@ impl RedisBenchmarkOptions {
     }
 
     /// The log space of all writes of one start.
-    fn spec(&self) -> NodesSpec {
+    fn spec(&self, contestant: Contestant) -> NodesSpec {
         let writes =
             self.pipeline.iter().map(|&depth| u64::from(self.requests(Test::Set, depth))).sum::<u64>();
         let load = LoadOptions {
@@ -109,7 +109,9 @@ impl RedisBenchmarkOptions {
             ..LoadOptions::default()
         };
         let value_bytes = u64::from(self.key_space) * u64::from(self.value_size);
-        NodesSpec { nodes: NODES, load, value_bytes }
+        // Whoever has one address for everything would have it so.
+        let leaders_follow = contestant == Contestant::SynodOneNode;
+        NodesSpec { nodes: NODES, load, value_bytes, leaders_follow }
     }
 }
 
@@ -165,7 +167,7 @@ fn visit(
     let mut servers = match contestant {
         Contestant::Redis => Servers::redis(&options.tools, Persistence::Always),
         Contestant::SynodOneNode | Contestant::SynodCluster => {
-            Servers::synod(&options.tools, &options.spec())
+            Servers::synod(&options.tools, &options.spec(contestant))
         }
     }?;
     synod::bench::calm(&options.tools.dir, stop)?;

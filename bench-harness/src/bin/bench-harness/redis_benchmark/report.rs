@@ -165,7 +165,8 @@ impl Table {
         let heading = ["requests/s: median (least to most)", "Synod", "Redis", "Synod / Redis", "wanted"];
         let mut out = table(&heading, &rows.collect::<Vec<_>>());
         out += "\nSET: Synod answers when a majority of 3 nodes has the write on its disk; Redis (1 node, appendfsync always) \
-                when its own disk has it.\nGET: Synod answers linearizably; Redis from its only node.\n";
+                when its own disk has it.\nGET: Synod answers linearizably; Redis from its only node.\nOne of them asked: with \
+                node.leadership = follow.\n";
         if self.redis_is_missing {
             out += "Redis: not installed (apt package redis-server)\n";
         }

@@ -19,10 +19,14 @@ pub struct NodesSpec {
     pub load: LoadOptions,
     /// All values together; the cache of each node has room for them, as the other servers hold them in memory.
     pub value_bytes: u64,
+    /// Whether leaders go to the node that is asked.
+    pub leaders_follow: bool,
 }
 
 /// The setting for the memory that holds values.
 const CACHE: &str = "node.cache_mib";
+/// The setting for who leads.
+const LEADERSHIP: &str = "node.leadership";
 /// No less than a node has without being told.
 const CACHE_MIB_MIN: u64 = 256;
 
@@ -44,7 +48,10 @@ impl Nodes {
             nodes: spec.nodes,
             cores: None,
             keep: false,
-            settings: Flags::from([(CACHE, cache_mib(spec.value_bytes).to_string())]),
+            settings: Flags::from([
+                (CACHE, cache_mib(spec.value_bytes).to_string()),
+                (LEADERSHIP, if spec.leaders_follow { "follow" } else { "stay" }.to_owned()),
+            ]),
             load: spec.load.clone(),
         };
         let cluster = Cluster::start(dir, Maker::Harness, &cluster_spec(&options, binary))?;
