@@ -410,10 +410,9 @@ fn blame_flags(refusal: Refusal) -> Refusal {
 
 /// A setting as a flag has it, as a file has it.
 fn toml_literal(name: &str, value: &str) -> String {
-    use keys::{CLUSTER_ID, CLUSTER_NAME, DATA_DIR, DURABILITY, HASH, LISTEN, PINS, REDIRECT};
-    let is_text = [&CLUSTER_ID, &CLUSTER_NAME, &DATA_DIR, &DURABILITY, &HASH, &LISTEN, &REDIRECT]
-        .iter()
-        .any(|key| key.name == name);
+    use keys::{CLUSTER_ID, CLUSTER_NAME, DATA_DIR, DURABILITY, HASH, LEADERSHIP, LISTEN, PINS, REDIRECT};
+    let texts = [&CLUSTER_ID, &CLUSTER_NAME, &DATA_DIR, &DURABILITY, &HASH, &LEADERSHIP, &LISTEN, &REDIRECT];
+    let is_text = texts.iter().any(|key| key.name == name);
     match () {
         () if is_text || value == "none" => toml::Value::String(value.to_owned()).to_string(),
         () if name == PINS.name => format!("[{value}]"),

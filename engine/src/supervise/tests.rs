@@ -14,6 +14,7 @@ fn spec(nodes: u16, cores: u16, ports: Ports) -> ClusterSpec {
             ("cluster.groups", "4".to_owned()),
             ("node.pins", "none".to_owned()),
             ("node.redirect", "moved".to_owned()),
+            ("node.leadership", "follow".to_owned()),
             ("timing.heartbeat_ms", "20".to_owned()),
         ]),
         fresh: false,
