@@ -10,7 +10,11 @@
 
 use crate::{Effect, Paxos, State};
 use alloc::vec::Vec;
-use synod_types::{Ballot, GroupMessage, Mono, NodeId, Now, Payload, Slot};
+use synod_types::{Ballot, GroupMessage, Mono, NodeId, Now, Payload, Slot, limits};
+
+/// Slots that an heir may have to learn before it serves. What it knows is told once per heartbeat, so some are what was chosen since;
+/// who is further behind is catching up, and would lead long before it serves.
+const HEIR_BEHIND_SLOTS_MAX: u64 = 2 * limits::WINDOW_SLOTS_MAX;
 
 /// What a leader does that hands over.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +28,18 @@ pub(crate) struct Parting {
 
 impl<P: Payload> Paxos<P> {
     /// Begins to hand over to `heir`: no more proposals, and once what is open is chosen and applied and the heir holds it, the heir
-    /// is told to stand. Nothing happens on a replica that does not serve, or if the heir was not heard of for a lease.
+    /// is told to stand. Nothing happens on a replica that does not serve, or if the heir was not heard of for a lease or is far
+    /// behind.
     pub(crate) fn on_hand_over(&mut self, heir: NodeId, now: Now) {
         let serving = self.serving();
+        let chosen = self.chosen;
         let lease = self.timing.lease;
         let State::Leader(leader) = &mut self.role else { return };
-        let is_live = leader.peer(heir).is_some_and(|peer| peer.heard_at().plus(lease) > now.mono);
-        if serving && is_live && leader.parting.is_none() {
+        let is_fit = leader.peer(heir).is_some_and(|peer| {
+            let is_live = peer.heard_at().plus(lease) > now.mono;
+            is_live && chosen.since(peer.knows()) <= HEIR_BEHIND_SLOTS_MAX
+        });
+        if serving && is_fit && leader.parting.is_none() {
             leader.parting = Some(Parting { heir, until: now.mono.plus(lease), released: false });
         }
     }
@@ -44,7 +53,7 @@ impl<P: Payload> Paxos<P> {
         let Some(Parting { heir, released: false, .. }) = leader.parting else { return };
         let is_drained = applied == chosen
             && leader.next_slot == chosen.next()
-            && leader.peer(heir).is_some_and(|peer| peer.holds_all());
+            && leader.peer(heir).is_some_and(|peer| peer.is_quiet());
         if is_drained {
             leader.parting = Some(Parting { heir, until: now.mono.plus(lease), released: true });
             let message = GroupMessage::HandOver { ballot: leader.ballot, chosen };
@@ -58,6 +67,9 @@ impl<P: Payload> Paxos<P> {
         let Some(parting) = leader.parting.filter(|parting| now.mono >= parting.until) else { return };
         if parting.released {
             let released = leader.ballot;
+            // Above the ballot that the heir stands in: should its promise become durable only now, it must not depose the next
+            // leader.
+            self.round_seen = self.round_seen.max(released.round() + 1);
             self.step_down(now.mono);
             self.start_pre_vote(released, now, out);
         } else {

@@ -46,6 +46,8 @@ pub(crate) struct Peer {
     node: NodeId,
     /// The latest heartbeat it answered.
     echo: Mono,
+    /// What it knew as chosen then.
+    chosen: Slot,
     /// Accepts it has not answered: slot and bytes.
     unanswered: VecDeque<(Slot, usize)>,
     unanswered_bytes: usize,
@@ -79,8 +81,13 @@ impl Peer {
         self.echo
     }
 
-    /// Whether it has answered all that it was sent.
-    pub fn holds_all(&self) -> bool {
+    /// What it knew as chosen then.
+    pub fn knows(&self) -> Slot {
+        self.chosen
+    }
+
+    /// Whether it has answered all that it was sent since its link was last made. It may lack what came before.
+    pub fn is_quiet(&self) -> bool {
         self.unanswered.is_empty()
     }
 
@@ -111,7 +118,13 @@ impl<P: Payload> Paxos<P> {
         self.note_leader(ballot, now.mono);
         let peers = self
             .peers()
-            .map(|node| Peer { node, echo: Mono::ZERO, unanswered: VecDeque::new(), unanswered_bytes: 0 })
+            .map(|node| Peer {
+                node,
+                echo: Mono::ZERO,
+                chosen: Slot::ZERO,
+                unanswered: VecDeque::new(),
+                unanswered_bytes: 0,
+            })
             .collect();
         self.role = State::Leader(Leader {
             ballot,
@@ -251,7 +264,10 @@ impl<P: Payload> Paxos<P> {
             && reply.sent_at <= leader.last_sent_at
             && let Some(peer) = leader.peers.iter_mut().find(|peer| peer.node == from)
         {
-            peer.echo = peer.echo.max(reply.sent_at);
+            if reply.sent_at >= peer.echo {
+                peer.echo = reply.sent_at;
+                peer.chosen = reply.chosen; // less than before, if it restarted
+            }
             peer.answered_up_to(reply.chosen);
         }
     }

@@ -1,7 +1,7 @@
 //! One group on this core: its Paxos replica and what waits for it.
 
 use crate::ask::Lagging;
-use crate::load::Asked;
+use crate::load::{Asked, Wish};
 use crate::request::{Origin, Request};
 use crate::stats::GroupStats;
 use alloc::collections::VecDeque;
@@ -21,6 +21,8 @@ pub(crate) struct Group<P> {
     pub followed: Option<NodeId>,
     /// What was asked of this replica as the leader.
     pub asked: Asked,
+    /// To whom it last tried to hand over in vain; outlasts its own leadership.
+    pub wish: Option<Wish>,
     /// Writes that wait for a place in the pipeline (leader only).
     pub pending: VecDeque<Request<P>>,
     /// Bytes in `pending` and `waiting`.
@@ -77,6 +79,7 @@ impl<P: Payload> Group<P> {
             led: None,
             followed: None,
             asked: Asked::default(),
+            wish: None,
             pending: VecDeque::new(),
             pending_bytes: 0,
             proposed: VecDeque::new(),

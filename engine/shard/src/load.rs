@@ -7,7 +7,32 @@
 use crate::api::{FollowLoad, Sink};
 use crate::{Shard, paxos};
 use alloc::vec::Vec;
-use synod_types::{Mono, NodeId, Now, Payload};
+use synod_types::{Mono, Nanos, NodeId, Now, Payload};
+
+/// A wish that has not come true yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub heir: NodeId,
+    at: Mono,
+    /// It is not uttered again for so long: a node that cannot lead, because of its clock or its links, must not cost the group
+    /// its leader again and again.
+    pause: Nanos,
+}
+
+/// Whether handing over to `heir` may be tried at `now`, after what was tried before; notes it if so.
+fn may_try(wish: &mut Option<Wish>, heir: NodeId, now: Mono) -> bool {
+    let before = wish.filter(|wish| wish.heir == heir);
+    if before.is_some_and(|wish| now.since(wish.at) < wish.pause) {
+        return false;
+    }
+    let pause = before.map_or(PAUSE_MIN, |wish| Nanos((2 * wish.pause.0).min(PAUSE_MAX.0)));
+    *wish = Some(Wish { heir, at: now, pause });
+    true
+}
+
+/// Between two tries to hand over to the same node, if it has not led in between: doubled each time.
+const PAUSE_MIN: Nanos = Nanos::from_ms(5_000);
+const PAUSE_MAX: Nanos = Nanos::from_ms(300_000);
 
 /// What was asked of one group's leader within a window.
 #[derive(Debug, Default)]
@@ -56,7 +81,11 @@ impl<P: Payload> Shard<P> {
         }
         self.load_since = now.mono;
         for index in 0..self.groups.len() {
-            if let Some(heir) = self.groups[index].asked.close(requests_min) {
+            let group = &mut self.groups[index];
+            if let Some(heir) = group.asked.close(requests_min)
+                && group.led.is_some()
+                && may_try(&mut group.wish, heir, now.mono)
+            {
                 self.drive(index, paxos::Input::HandOver { heir }, now, out);
             }
         }
@@ -107,9 +136,17 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_that_came_to_nothing_is_uttered_again_two_windows_later() {
-        let window = (0, 100, 0);
-        assert_eq!(after(&[window; 3]), None);
-        assert_eq!(after(&[window; 4]), Some(NEAR));
+    fn a_wish_that_came_to_nothing_is_uttered_again_later_and_later() {
+        let mut wish = None;
+        let tried: Vec<u64> = (0..100)
+            .filter(|second| may_try(&mut wish, NEAR, Mono(Nanos::from_ms(second * 1000).0)))
+            .collect();
+        assert_eq!(tried, [0, 5, 15, 35, 75]);
+        let now = Mono(Nanos::from_ms(99_000).0);
+        assert!(may_try(&mut wish, FAR, now), "another heir is another wish");
+        for _ in 0..20 {
+            let Wish { at, pause, .. } = wish.expect("it was uttered");
+            assert!(pause <= PAUSE_MAX && may_try(&mut wish, FAR, at.plus(pause)));
+        }
     }
 }

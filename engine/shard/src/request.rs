@@ -357,18 +357,20 @@ impl<P: Payload> Shard<P> {
 
     /// Tells who waited on a leadership that ended. What was proposed may yet be chosen: unknown. What was not is routed anew.
     pub(crate) fn notice_leadership(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
-        let leading = self.groups[index].paxos.leading();
-        if leading == self.groups[index].led {
-            let leader = self.groups[index].paxos.leader_hint();
-            if leader != self.groups[index].followed {
-                self.groups[index].followed = leader;
+        let group = &mut self.groups[index];
+        let leading = group.paxos.leading();
+        let leader = group.paxos.leader_hint();
+        let is_new = leader != group.followed;
+        group.followed = leader;
+        group.wish = group.wish.filter(|wish| leader != Some(wish.heir)); // it has come true
+        if leading == group.led {
+            if is_new {
                 self.retry_waiting(index, now, out);
             }
             return;
         }
         let lost = self.groups[index].led.is_some();
         self.groups[index].led = leading;
-        self.groups[index].followed = self.groups[index].paxos.leader_hint();
         self.groups[index].asked = Asked::default();
         self.groups[index].stats.elections_won += u64::from(leading.is_some());
         if lost {

@@ -5,7 +5,7 @@ use super::solo::*;
 use crate::{Input, Timing};
 use std::string::String;
 use std::vec::Vec;
-use synod_types::{Ballot, GroupMessage, Mono, Nanos, NodeId, Slot};
+use synod_types::{Ballot, BeatReply, GroupMessage, Mono, Nanos, NodeId, Slot};
 
 const ALL: [u16; 3] = [1, 2, 3];
 
@@ -100,6 +100,42 @@ fn a_leader_whose_heir_does_not_stand_stands_anew_without_waiting_for_its_old_gr
     assert_eq!(n1.paxos.leading(), None);
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines.iter().all(|line| is_pre_vote(line) && line.ends_with(&std::format!("after {mine}"))));
+}
+
+/// P-17c: it stands above the ballot that its heir may still be standing in.
+#[test]
+fn an_heir_that_was_slow_does_not_depose_who_took_over_from_it() {
+    let (mut n1, mine) = leased();
+    n1.say(hand_over_to(2));
+    turn_end(&mut n1);
+    n1.pass(Timing::default().lease);
+    let lines = n1.tick();
+    let next = ballot(mine.round() + 2, 1);
+    assert!(lines.iter().all(|line| line.contains(&std::format!("prevote {next} after"))), "{lines:#?}");
+}
+
+/// P-17a: who is catching up would lead long before it serves.
+#[test]
+fn nobody_hands_over_to_a_peer_that_is_far_behind() {
+    let (mut n1, mine) = leased();
+    for _ in 0..=2 * synod_types::limits::WINDOW_SLOTS_MAX {
+        n1.propose("x");
+        let slot = n1.paxos.next_slot().unwrap().previous().get();
+        n1.disk();
+        n1.hear(3, accepted(mine, slot));
+        n1.apply();
+    }
+    n1.say(Input::LinkLost { node: NodeId::new(2) });
+    n1.say(hand_over_to(2));
+    assert!(n1.paxos.can_propose() && turn_end(&mut n1).is_empty());
+    // It has caught up, and says so.
+    n1.pass_ms(60);
+    let sent_at = n1.now.mono;
+    n1.tick();
+    let reply = BeatReply { group: GROUP, ballot: mine, sent_at, chosen: n1.paxos.chosen() };
+    n1.say(Input::BeatReply { from: NodeId::new(2), reply });
+    n1.say(hand_over_to(2));
+    assert_eq!(turn_end(&mut n1).len(), 1);
 }
 
 #[test]
