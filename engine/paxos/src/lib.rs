@@ -293,6 +293,11 @@ impl<P: Payload> Paxos<P> {
         self.leader.map(Ballot::node).filter(|&node| self.leader_live && node != self.config.node)
     }
 
+    /// The ballot of that leader: one that is the same between two looks has led in between.
+    pub fn leader_ballot(&self) -> Option<Ballot> {
+        self.leading().or_else(|| self.leader.filter(|_| self.leader_live))
+    }
+
     /// The role, for status.
     pub fn role(&self) -> Role {
         match self.role {

@@ -42,7 +42,7 @@ use replicate::{Coalesced, Written};
 use request::{Forwarded, ReadUse, Taken};
 use synod_paxos as paxos;
 use synod_store::{Store, StoreConfig};
-use synod_types::{GroupId, Location, Lsn, Mono, Now, Payload, PeerMessage, RecordHead, Slot};
+use synod_types::{Ballot, GroupId, Location, Lsn, Mono, Now, Payload, PeerMessage, RecordHead, Slot};
 
 /// One core.
 #[derive(Debug)]
@@ -265,6 +265,11 @@ impl<P: Payload> Shard<P> {
     /// Whether this replica leads the group and may serve it at this moment.
     pub fn serves(&self, group: GroupId) -> bool {
         self.index_of(group).is_some_and(|index| self.groups[index].paxos.serving())
+    }
+
+    /// The ballot of the leader that a write of the group would go to now; none if nobody is known, or the group lives on another core.
+    pub fn leader_of(&self, group: GroupId) -> Option<Ballot> {
+        self.groups[self.index_of(group)?].paxos.leader_ballot()
     }
 
     /// What every group has counted, in the order of [`Shard::status`].

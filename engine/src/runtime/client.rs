@@ -19,7 +19,7 @@ use std::time::Duration;
 use synod_net::Room;
 use synod_net::server::{Ask, Connection, ConnectionConfig, Tag};
 use synod_shard::Histogram;
-use synod_types::{Bucket, Command, Mono, Now, Reply, bucket_of, group_of};
+use synod_types::{Ballot, Bucket, Command, GroupId, Mono, Now, Reply, Shared, bucket_of, group_of};
 
 /// A write buffer larger than this is given back after use.
 const KEEP_BYTES: usize = 1 << 20;
@@ -61,35 +61,47 @@ struct Client {
 ///
 /// A read waits for the writes of its key that were sent before it, a write for the reads: so a connection that pipelines sees
 /// its own writes, and none that it sent later, as it would with a server that does one thing at a time.
+///
+/// Writes of one key keep their order by themselves while all of them go to the same leader. After a change of leader one that is on
+/// its way to the old one may come back: a later one waits for it.
 #[derive(Debug, Default)]
 struct OpenCommands {
-    /// With a hash of the key; without one where a whole group is written.
-    writes: Vec<(Tag, Option<u32>)>,
+    /// With a hash of the key, without one where a whole group is written; and the leader it goes to, as far as this core knows.
+    writes: Vec<(Tag, Option<u32>, Option<Ballot>)>,
     /// Likewise.
     reads: Vec<(Tag, Option<u32>)>,
 }
 
 impl OpenCommands {
-    /// Notes a command as open, unless it must wait for one that is.
-    fn admit<B: AsRef<[u8]>>(&mut self, tag: Tag, command: &Command<B>) -> bool {
+    /// Notes a command as open, unless it must wait for one that is. `leader` says to whom it would go.
+    fn admit<B: AsRef<[u8]>>(
+        &mut self,
+        tag: Tag,
+        command: &Command<B>,
+        leader: impl FnOnce() -> Option<Ballot>,
+    ) -> bool {
         // Two keys with one checksum wait for each other for nothing, once in four thousand million. What is asked of a whole
         // group has no key: any may be of it.
         let key = (!command.op.is_keyless()).then(|| synod_types::checksum::crc32c(command.key.as_ref()));
         let meets = |one: Option<u32>, other: Option<u32>| one.is_none() || other.is_none() || one == other;
         if !command.op.is_write() {
-            let waits = self.writes.iter().any(|(_, written)| meets(key, *written));
+            let waits = self.writes.iter().any(|(_, written, _)| meets(key, *written));
             if !waits {
                 self.reads.push((tag, key));
             }
             return !waits;
         }
         let others = || command.op.other_keys().map(|other| Some(synod_types::checksum::crc32c(other)));
-        let meets_any = |read| meets(key, read) || others().any(|other| meets(other, read));
-        if self.reads.iter().any(|(_, read)| meets_any(*read)) {
+        let leader = leader();
+        let meets_any = |open| meets(key, open) || others().any(|other| meets(other, open));
+        let is_elsewhere = |to: &Option<Ballot>| *to != leader;
+        if self.reads.iter().any(|(_, read)| meets_any(*read))
+            || self.writes.iter().any(|(_, written, to)| is_elsewhere(to) && meets_any(*written))
+        {
             return false;
         }
-        self.writes.push((tag, key));
-        self.writes.extend(others().map(|other| (tag, other)));
+        self.writes.push((tag, key, leader));
+        self.writes.extend(others().map(|other| (tag, other, leader)));
         true
     }
 
@@ -100,17 +112,24 @@ impl OpenCommands {
             return;
         }
         // One entry per key of the write.
-        while let Some(index) = self.writes.iter().position(|(open, _)| *open == tag) {
+        while let Some(index) = self.writes.iter().position(|(open, ..)| *open == tag) {
             self.writes.swap_remove(index);
         }
     }
 }
 
 impl Client {
-    /// Whether `ask` must wait for an earlier request of this connection; else it is noted as open.
-    fn must_wait(&mut self, ask: &Ask) -> bool {
+    /// Whether `ask` must wait for an earlier request of this connection; else it is noted as open. `leader` says to whom a write
+    /// would go.
+    fn must_wait(
+        &mut self,
+        ask: &Ask,
+        leader: impl FnOnce(&Command<Shared>, Option<GroupId>) -> Option<Ballot>,
+    ) -> bool {
         match ask {
-            Ask::Command { tag, command, .. } => !self.open.admit(*tag, command),
+            Ask::Command { tag, command, group, .. } => {
+                !self.open.admit(*tag, command, || leader(command, *group))
+            }
             _ => false,
         }
     }
@@ -378,10 +397,15 @@ impl Core {
     /// reads mostly are, needs none.
     fn go_on(&mut self, connection: u64) -> bool {
         let now = clock::now();
+        let groups = self.node().setup.facts().group_count;
         let mut turn = false;
         while let Some(client) = self.io.clients.connections.get_mut(&connection) {
             let Some(ask) = client.held.take().or_else(|| client.protocol.next()) else { break };
-            if client.must_wait(&ask) {
+            let leader = |command: &Command<Shared>, group: Option<GroupId>| {
+                self.shard
+                    .leader_of(group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), groups)))
+            };
+            if client.must_wait(&ask, leader) {
                 // The answer it waits for makes output, and the writer comes back here after sending it.
                 client.held = Some(ask);
                 break;

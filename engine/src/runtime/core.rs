@@ -44,7 +44,7 @@ pub(crate) fn fatal(why: &str) -> ! {
 pub(crate) struct Core {
     me: CoreId,
     node: Arc<Node>,
-    shard: Shard<Shared>,
+    pub(super) shard: Shard<Shared>,
     /// What effects touch.
     pub io: Io,
     /// Where to note that the log was begun, until that is done.

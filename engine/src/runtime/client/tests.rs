@@ -38,7 +38,7 @@ fn clients() -> (Clients, u64) {
 
 impl Clients {
     fn waits(&mut self, connection: u64, ask: &Ask) -> bool {
-        self.connections.get_mut(&connection).expect("it is open").must_wait(ask)
+        self.connections.get_mut(&connection).expect("it is open").must_wait(ask, |_, _| None)
     }
 }
 
@@ -85,26 +85,48 @@ fn a_read_waits_for_earlier_writes_of_its_key_and_a_write_for_earlier_reads() {
     let flush = || command("", Op::Flush);
     let tag = Tag::new;
     let mut open = OpenCommands::default();
-    assert!(open.admit(tag(1), &delete("k")) && open.admit(tag(2), &get("other")));
-    assert!(!open.admit(tag(3), &get("k")), "it would miss the write before it");
-    assert!(open.admit(tag(3), &delete("k")), "writes are executed in order");
+    assert!(open.admit(tag(1), &delete("k"), || None) && open.admit(tag(2), &get("other"), || None));
+    assert!(!open.admit(tag(3), &get("k"), || None), "it would miss the write before it");
+    assert!(open.admit(tag(3), &delete("k"), || None), "writes are executed in order");
     open.answered(tag(1));
-    assert!(!open.admit(tag(4), &get("k")), "of two writes one is open");
+    assert!(!open.admit(tag(4), &get("k"), || None), "of two writes one is open");
     open.answered(tag(3));
-    assert!(open.admit(tag(4), &get("k")));
-    assert!(!open.admit(tag(5), &delete("k")), "the read before it would see it");
-    assert!(!open.admit(tag(5), &rename("x", "k")), "and by its other key too");
-    assert!(!open.admit(tag(5), &flush()), "and with all keys");
+    assert!(open.admit(tag(4), &get("k"), || None));
+    assert!(!open.admit(tag(5), &delete("k"), || None), "the read before it would see it");
+    assert!(!open.admit(tag(5), &rename("x", "k"), || None), "and by its other key too");
+    assert!(!open.admit(tag(5), &flush(), || None), "and with all keys");
     open.answered(tag(4));
     open.answered(tag(2));
-    assert!(open.admit(tag(5), &rename("x", "k")));
+    assert!(open.admit(tag(5), &rename("x", "k"), || None));
     assert!(
-        !open.admit(tag(6), &get("k")) && !open.admit(tag(6), &get("x")) && open.admit(tag(6), &get("y"))
+        !open.admit(tag(6), &get("k"), || None)
+            && !open.admit(tag(6), &get("x"), || None)
+            && open.admit(tag(6), &get("y"), || None)
     );
     open.answered(tag(5));
     open.answered(tag(6));
-    assert!(open.admit(tag(7), &flush()));
-    assert!(!open.admit(tag(8), &get("k")));
+    assert!(open.admit(tag(7), &flush(), || None));
+    assert!(!open.admit(tag(8), &get("k"), || None));
     open.answered(tag(7));
     assert!(open.reads.is_empty() && open.writes.is_empty(), "{open:?}");
+}
+
+/// Two writes of a key that go to one leader keep their order; one that would go to another waits until the first is answered.
+#[test]
+fn a_write_does_not_overtake_one_that_is_under_way_to_the_leader_of_before() {
+    let set = |key: &str| Command::plain(key.as_bytes().to_vec(), Op::Delete);
+    let flush = Command::plain(Vec::new(), Op::Flush);
+    let ballot = |round| Some(Ballot::new(round, synod_types::NodeId::new(1)));
+    let tag = Tag::new;
+    for (before, after) in [(ballot(1), ballot(2)), (ballot(1), None), (None, ballot(2))] {
+        let mut open = OpenCommands::default();
+        assert!(open.admit(tag(1), &set("k"), || before) && open.admit(tag(2), &set("k"), || before));
+        assert!(!open.admit(tag(3), &set("k"), || after));
+        assert!(!open.admit(tag(3), &flush, || after));
+        assert!(open.admit(tag(3), &set("other"), || after));
+        open.answered(tag(1));
+        assert!(!open.admit(tag(4), &set("k"), || after), "the second is still under way");
+        open.answered(tag(2));
+        assert!(open.admit(tag(4), &set("k"), || after));
+    }
 }
