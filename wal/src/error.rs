@@ -131,4 +131,14 @@ pub enum ReadError {
     /// The disk failed or gave fewer bytes.
     #[error("log read failed: {0}")]
     Disk(String),
+    /// The bytes are not those that were written: the record does not fit its checksum.
+    #[error(
+        "the record at {segment} offset {offset} does not fit its checksum: the disk returns other bytes than were written"
+    )]
+    Corrupt {
+        /// The segment.
+        segment: SegmentId,
+        /// Where the record begins.
+        offset: u32,
+    },
 }

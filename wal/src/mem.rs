@@ -36,6 +36,8 @@ pub struct MemOptions {
     pub write_short_ppm: u32,
     /// Chance that a read fails.
     pub read_error_ppm: u32,
+    /// Chance that a read brings one byte other than it was written.
+    pub read_rot_ppm: u32,
     /// Chance that a segment cannot be made.
     pub prepare_error_ppm: u32,
     /// Bytes of all segments together; making one more fails as on a full disk.
@@ -53,6 +55,7 @@ impl Default for MemOptions {
             write_error_ppm: 0,
             write_short_ppm: 0,
             read_error_ppm: 0,
+            read_rot_ppm: 0,
             prepare_error_ppm: 0,
             capacity_bytes: u64::MAX,
         }
@@ -420,7 +423,13 @@ impl Inner {
                         bytes.truncate(bytes.len() / 2 / 512 * 512);
                         Ok(bytes)
                     }
-                    (None, Some(bytes)) => Ok(bytes),
+                    (None, Some(mut bytes)) => {
+                        if !bytes.is_empty() && self.chance(self.options.read_rot_ppm) {
+                            let at = self.random.below(bytes.len() as u64) as usize;
+                            bytes[at] ^= 1 << self.random.below(8);
+                        }
+                        Ok(bytes)
+                    }
                 };
                 Completion::Read { op, result }
             }

@@ -18,7 +18,7 @@ use crate::options::{WRITES_IN_FLIGHT_MAX, WalOptions, WhenEmpty};
 use crate::scan::{Beyond, Expected, Place, Scan, watermark_sane};
 use crate::table::{Facts, Label, Verdict};
 use core::fmt;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use synod_types::{Location, SegmentId};
 
@@ -128,7 +128,8 @@ pub(crate) struct Recovered {
     pub segment_next: SegmentId,
     pub generation_next: u64,
     /// Segments that hold records: those that were read, and those before the start, which a checkpoint may point into.
-    pub live: BTreeSet<SegmentId>,
+    /// With their generations.
+    pub live: BTreeMap<SegmentId, u64>,
     /// Segments outside the log that are worth recycling, newest first: in that order their loss, one by one, never breaks
     /// a link.
     pub recyclable: Vec<SegmentId>,
@@ -189,7 +190,14 @@ pub(crate) fn recover<D: Disk>(
         let usable = head.size == u64::from(options.segment_bytes);
         if usable { recyclable.push(id) } else { removable.push(id) }
     }
-    let live = ids.iter().copied().filter(|id| *id < from || inside.contains(id)).collect();
+    let mut live: BTreeMap<_, _> = links
+        .iter()
+        .filter(|header| inside.contains(&header.segment))
+        .map(|header| (header.segment, header.generation))
+        .collect();
+    for &id in ids.iter().filter(|&&id| id < from) {
+        live.insert(id, read_header(disk, options, id)?.generation);
+    }
     let newest_generation = links.last().map_or(0, |header| header.generation);
     Ok(Recovered {
         report: RecoveryReport {
@@ -222,7 +230,7 @@ fn fresh() -> Recovered {
         previous: SegmentId::new(0),
         segment_next: SegmentId::new(1),
         generation_next: 1,
-        live: BTreeSet::new(),
+        live: BTreeMap::new(),
         recyclable: Vec::new(),
         removable: Vec::new(),
     }

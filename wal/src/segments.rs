@@ -7,7 +7,7 @@ use crate::disk::{Disk, SegmentPlan};
 use crate::layout::{Continues, Key, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::options::WalOptions;
 use crate::recover::Recovered;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use synod_types::{CoreId, SegmentId};
 
@@ -44,8 +44,8 @@ pub(crate) struct Segments {
     error: Option<String>,
     next: SegmentId,
     generation_next: u64,
-    /// Segments that were written and are not released.
-    live: BTreeSet<SegmentId>,
+    /// Segments that were written and are not released, with their generations.
+    live: BTreeMap<SegmentId, u64>,
     /// Files nobody needs, the one to be used first at the end.
     recyclable: Vec<SegmentId>,
     /// Files nobody needs and nobody can use; removed once the log has a segment to go on in.
@@ -109,7 +109,7 @@ impl Segments {
     /// Goes on to the next segment.
     pub(crate) fn rotate<D: Disk>(&mut self, disk: &mut D) {
         let Some(left) = self.planned.pop_front() else { unreachable!("a segment is always in use") };
-        self.live.insert(left.segment);
+        self.live.insert(left.segment, left.generation);
         if left.segment > self.ready_through {
             self.behind.push_back(left);
         }
@@ -125,7 +125,7 @@ impl Segments {
 
     /// Takes a segment back; false if there is no such segment to be taken back.
     pub(crate) fn release(&mut self, segment: SegmentId) -> bool {
-        if !self.live.remove(&segment) {
+        if self.live.remove(&segment).is_none() {
             return false;
         }
         self.recyclable.insert(0, segment);
@@ -135,7 +135,15 @@ impl Segments {
 
     /// Segments that were left and hold records.
     pub(crate) fn live(&self) -> impl Iterator<Item = SegmentId> {
-        self.live.iter().copied()
+        self.live.keys().copied()
+    }
+
+    /// What the records of a segment are checked with; nothing if it holds none that count.
+    pub(crate) fn key_of(&self, segment: SegmentId) -> Option<Key> {
+        let in_use = self.planned.iter().find(|planned| planned.segment == segment);
+        let generation =
+            in_use.map(|planned| planned.generation).or_else(|| self.live.get(&segment).copied())?;
+        Some(Key::new(&self.tag, self.core, generation))
     }
 
     pub(crate) fn error(&self) -> Option<&str> {

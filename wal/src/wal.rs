@@ -11,7 +11,8 @@
 use crate::disk::{Completion, Disk, OpId};
 use crate::error::{AppendError, LogFailed, OpenError, ReadError};
 use crate::layout::{
-    BLOCK_HEADER_BYTES, BlockHeader, FRAME_BYTES, Key, PAGE_BYTES, align_page, encode_frame, frame_end,
+    BLOCK_HEADER_BYTES, BlockHeader, FRAME_BYTES, Key, PAGE_BYTES, align_page, decode_frame, encode_frame,
+    frame_end,
 };
 use crate::options::{READS_MAX, WRITES_IN_FLIGHT_MAX, WalOptions};
 use crate::recover::{RecordView, RecoveryReport, recover};
@@ -76,7 +77,7 @@ pub struct Wal<D: Disk> {
     roomy: u32,
     reads: BTreeMap<OpId, Read>,
     /// Reads that wait until another one ends: whoever asked stands still, so none fails for want of a place.
-    reads_waiting: VecDeque<(u64, Location)>,
+    reads_waiting: VecDeque<Wanted>,
     reads_done: VecDeque<(u64, Result<Vec<u8>, ReadError>)>,
     read_next: u64,
     failed: Option<LogFailed>,
@@ -114,10 +115,18 @@ enum HeldState {
     Done,
 }
 
-struct Read {
+/// A read that was asked for.
+struct Wanted {
     token: u64,
+    location: Location,
+    /// Set if the bytes end a record, which is to be checked: its checksum's key, and how many of its bytes come before.
+    record: Option<(Key, u32)>,
+}
+
+struct Read {
+    wanted: Wanted,
+    /// What lies before the bytes wanted in those that were read.
     skip: usize,
-    len: usize,
 }
 
 impl<D: Disk> Wal<D> {
@@ -299,20 +308,42 @@ impl<D: Disk> Wal<D> {
         if location.segment.get() == 0 || end > u64::from(crate::options::SEGMENT_BYTES_MAX) {
             return self.reads_done.push_back((token, Err(ReadError::NoSuchPlace)));
         }
-        if self.reads.len() >= READS_MAX {
-            return self.reads_waiting.push_back((token, location));
+        self.want(Wanted { token, location, record: None });
+    }
+
+    /// The same for bytes that end a record and of which `before` more lie before them in it: the whole record is read and checked
+    /// against the checksum that was written with it.
+    pub fn read_checked(&mut self, token: u64, location: Location, before: u32) {
+        if let Some(bytes) = self.read_ram(location) {
+            let bytes = bytes.to_vec();
+            return self.reads_done.push_back((token, Ok(bytes)));
         }
-        self.start_read(token, location);
+        let end = u64::from(location.offset) + u64::from(location.len);
+        let is_place =
+            location.offset >= FRAME_BYTES + before && end <= u64::from(crate::options::SEGMENT_BYTES_MAX);
+        match self.segments.key_of(location.segment).filter(|_| is_place) {
+            Some(key) => self.want(Wanted { token, location, record: Some((key, before)) }),
+            None => self.reads_done.push_back((token, Err(ReadError::NoSuchPlace))),
+        }
+    }
+
+    fn want(&mut self, wanted: Wanted) {
+        if self.reads.len() >= READS_MAX {
+            return self.reads_waiting.push_back(wanted);
+        }
+        self.start_read(wanted);
     }
 
     /// Asks the disk for a place that was found to be one.
-    fn start_read(&mut self, token: u64, location: Location) {
-        let start = location.offset / PAGE_BYTES * PAGE_BYTES;
+    fn start_read(&mut self, wanted: Wanted) {
+        let location = wanted.location;
+        let first = location.offset - wanted.record.map_or(0, |(_, before)| FRAME_BYTES + before);
+        let start = first / PAGE_BYTES * PAGE_BYTES;
         let end = u64::from(location.offset) + u64::from(location.len);
         let op = OpId(self.read_next);
         self.read_next += 1;
         let skip = (location.offset - start) as usize;
-        self.reads.insert(op, Read { token, skip, len: location.len as usize });
+        self.reads.insert(op, Read { wanted, skip });
         // At least a page, so that an empty record reads like any other; `end` was checked, so the sum fits.
         let len = (align_page(end) as u32 - start).max(PAGE_BYTES);
         self.disk.read(op, location.segment, start, len);
@@ -557,19 +588,12 @@ impl<D: Disk> Wal<D> {
             unreachable!("the disk completed a read that was not under way: {}", op.0)
         };
         let result = match result {
-            Ok(bytes) => match bytes.get(read.skip..read.skip + read.len) {
-                Some(slice) => Ok(slice.to_vec()),
-                None => Err(ReadError::Disk(format!(
-                    "{} bytes came instead of {}",
-                    bytes.len(),
-                    read.skip + read.len
-                ))),
-            },
+            Ok(bytes) => read.take(&bytes),
             Err(error) => Err(ReadError::Disk(error.to_string())),
         };
-        self.reads_done.push_back((read.token, result));
-        if let Some((token, location)) = self.reads_waiting.pop_front() {
-            self.start_read(token, location);
+        self.reads_done.push_back((read.wanted.token, result));
+        if let Some(wanted) = self.reads_waiting.pop_front() {
+            self.start_read(wanted);
         }
     }
 
@@ -582,6 +606,25 @@ impl<D: Disk> Wal<D> {
         let closed = self.held.len() as u64 + u64::from(self.open.is_some());
         assert!(self.durable_sequence + closed + 1 == self.sequence_next, "every block is counted once");
         assert!(self.marked_sequence <= self.durable_sequence);
+    }
+}
+
+impl Read {
+    /// The bytes wanted out of those that came.
+    fn take(&self, bytes: &[u8]) -> Result<Vec<u8>, ReadError> {
+        let Location { segment, offset, len } = self.wanted.location;
+        let end = self.skip + len as usize;
+        let wanted = bytes
+            .get(self.skip..end)
+            .ok_or_else(|| ReadError::Disk(format!("{} bytes came instead of {end}", bytes.len())))?;
+        if let Some((key, before)) = self.wanted.record {
+            // `start_read` began at or before the frame.
+            let (body, frame) = (self.skip - before as usize, self.skip - (before + FRAME_BYTES) as usize);
+            if decode_frame(&bytes[frame..body]) != (before + len, key.crc(&bytes[body..end])) {
+                return Err(ReadError::Corrupt { segment, offset: offset - before });
+            }
+        }
+        Ok(wanted.to_vec())
     }
 }
 

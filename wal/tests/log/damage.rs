@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use synod_types::{CoreId, SegmentId};
 use synod_wal::mem::{MemImage, MemOptions};
-use synod_wal::{Label, OpenError, RecoveryReport, WalOptions};
+use synod_wal::{Label, OpenError, ReadError, RecoveryReport, WalOptions};
 
 /// One block of a log that was written one block at a time.
 #[derive(Clone, Copy, Debug)]
@@ -427,4 +427,35 @@ fn forged_segment_headers_do_not_panic() {
     let mut other = tiny();
     other.core = CoreId::new(4);
     assert!(matches!(open(image.disk(), other).map(|_| ()), Err(OpenError::WrongCore { .. })));
+}
+
+/// A record that is read to be passed on is checked against what was written, wherever the damage is; before and after the log is
+/// opened again.
+#[test]
+fn a_damaged_record_is_not_read_back() {
+    let (image, _, records) = written(40);
+    let read =
+        |wal: &mut synod_wal::Wal<synod_wal::mem::MemDisk>, location: synod_types::Location, before: u32| {
+            wal.read_checked(5, location.part(before, location.len - before), before);
+            image.complete_all();
+            wal.poll().expect("poll");
+            wal.take_read().expect("an answer").1
+        };
+    let (mut wal, ..) = open(image.disk(), tiny()).expect("open");
+    for (index, (bytes, location)) in records.iter().enumerate() {
+        let before = (index as u32 * 7) % 64;
+        assert_eq!(read(&mut wal, *location, before).as_deref(), Ok(&bytes[before as usize..]));
+        // Its frame, what comes before, and what is wanted.
+        for at in [-8_i64, -1, 0, 40, i64::from(location.len) - 1] {
+            let offset = (i64::from(location.offset) + at) as u32;
+            image.rot(location.segment, offset, 0x10);
+            let damaged = read(&mut wal, *location, before);
+            let corrupt = ReadError::Corrupt { segment: location.segment, offset: location.offset };
+            assert_eq!(damaged, Err(corrupt), "byte {at} of record {index}");
+            image.rot(location.segment, offset, 0x10);
+        }
+    }
+    // A place that never was a record's.
+    let beyond = synod_types::Location { segment: SegmentId::new(4000), ..records[0].1 };
+    assert_eq!(read(&mut wal, beyond, 0), Err(ReadError::NoSuchPlace));
 }
