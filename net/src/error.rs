@@ -33,3 +33,29 @@ pub enum ProtocolError {
     #[error("a limit is passed")]
     Limit,
 }
+
+/// Why a peer's bytes were refused, and what they were meant to be as far as that is known. The link is to be closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RefusedMessage {
+    /// The kind of the message.
+    pub kind: Option<&'static str>,
+    /// What is wrong with it.
+    pub error: ProtocolError,
+}
+
+impl core::fmt::Display for RefusedMessage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.kind {
+            Some(kind) => write!(f, "{kind}: {}", self.error),
+            None => self.error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RefusedMessage {}
+
+impl From<ProtocolError> for RefusedMessage {
+    fn from(error: ProtocolError) -> Self {
+        Self { kind: None, error }
+    }
+}

@@ -28,5 +28,5 @@ pub mod resp;
 pub mod server;
 mod wire;
 
-pub use error::ProtocolError;
+pub use error::{ProtocolError, RefusedMessage};
 pub use memory::Room;

@@ -249,7 +249,9 @@ async fn receive<S: Stream>(running: &Running, mut stream: S) -> Result<(), Stri
                 match decoder.next() {
                     Ok(Some(message)) => core.peer_message(from, message, now),
                     Ok(None) => return Ok(()),
-                    Err(error) => return Err(format!("{from} sent bytes that are no message: {error}")),
+                    Err(error) => {
+                        return Err(format!("{from} sent what is no message that this node takes: {error}"));
+                    }
                 }
             }
         })?;

@@ -23,6 +23,9 @@ pub const ENTRY_BYTES_MAX: usize = VALUE_BYTES_MAX + KEY_BYTES_MAX + ENTRY_OVERH
 pub const PEER_FRAME_BYTES_MAX: usize = 4 << 20;
 /// A `Learn` or a part of a promise stops adding entries past this many payload bytes.
 pub const PEER_CHUNK_BYTES: usize = 1 << 20;
+/// Heartbeats, their answers, groups asked for, or points told in one message: one per group a core can hold, the system group included.
+/// Who has gathered more, having stood still for a while, sends several messages.
+pub const COALESCED_MAX: usize = GROUP_COUNT_MAX as usize + 1;
 /// Slots of one group a leader keeps open at once.
 pub const WINDOW_SLOTS_MAX: u64 = 256;
 /// Payload bytes of one group a leader keeps open at once.

@@ -213,6 +213,22 @@ pub enum PeerMessage<P> {
 }
 
 impl<P> GroupMessage<P> {
+    /// What kind of message it is, for people.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::PreVote { .. } => "PreVote",
+            Self::PreVoteReply { .. } => "PreVoteReply",
+            Self::Prepare { .. } => "Prepare",
+            Self::Promise { .. } => "Promise",
+            Self::Accept { .. } => "Accept",
+            Self::Accepted { .. } => "Accepted",
+            Self::Nack { .. } => "Nack",
+            Self::Fetch { .. } => "Fetch",
+            Self::Learn { .. } => "Learn",
+            Self::HandOver { .. } => "HandOver",
+        }
+    }
+
     /// The same with every payload replaced, in order of appearance.
     pub fn map<Q>(self, mut convert: impl FnMut(P) -> Q) -> GroupMessage<Q> {
         match self {
@@ -251,6 +267,19 @@ impl<P> GroupMessage<P> {
 }
 
 impl<P> PeerMessage<P> {
+    /// What kind of message it is, for people.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Group { message, .. } => message.kind(),
+            Self::Beats(_) => "Beats",
+            Self::BeatReplies(_) => "BeatReplies",
+            Self::Forward { .. } => "Forward",
+            Self::ForwardReply { .. } => "ForwardReply",
+            Self::ReadIndex { .. } => "ReadIndex",
+            Self::ReadIndexReply { .. } => "ReadIndexReply",
+        }
+    }
+
     /// The same with every payload replaced, in order of appearance.
     pub fn map<Q>(self, mut convert: impl FnMut(P) -> Q) -> PeerMessage<Q> {
         match self {

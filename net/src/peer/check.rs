@@ -2,13 +2,11 @@
 
 use crate::error::ProtocolError;
 use synod_types::limits::{
-    ACCEPT_AHEAD_SLOTS_MAX, GROUP_COUNT_MAX, KEY_BYTES_MAX, PEER_CHUNK_BYTES, VALUE_BYTES_MAX,
+    ACCEPT_AHEAD_SLOTS_MAX, COALESCED_MAX, KEY_BYTES_MAX, PEER_CHUNK_BYTES, VALUE_BYTES_MAX,
 };
 use synod_types::message::PeerMessageMeta;
 use synod_types::{Command, Entry, GroupMessage, Learned, PeerMessage, Reply, Reported, Shared, Span};
 
-/// Heartbeats in one message, and groups asked for: one per group a core can hold, the system group included.
-const BEATS_MAX: usize = GROUP_COUNT_MAX as usize + 1;
 /// Slots in one part of a promise: an acceptor holds no more above its chosen prefix.
 const REPORTED_MAX: usize = ACCEPT_AHEAD_SLOTS_MAX as usize;
 /// Slots in one `Learn`: the sender stops at `PEER_CHUNK_BYTES`, and no entry is shorter than its header.
@@ -122,10 +120,10 @@ pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(),
             | GroupMessage::Fetch { .. }
             | GroupMessage::HandOver { .. } => {}
         },
-        PeerMessage::Beats(beats) => count(beats.len(), BEATS_MAX)?,
-        PeerMessage::BeatReplies(replies) => count(replies.len(), BEATS_MAX)?,
-        PeerMessage::ReadIndex { groups, .. } => count(groups.len(), BEATS_MAX)?,
-        PeerMessage::ReadIndexReply { points, .. } => count(points.len(), BEATS_MAX)?,
+        PeerMessage::Beats(beats) => count(beats.len(), COALESCED_MAX)?,
+        PeerMessage::BeatReplies(replies) => count(replies.len(), COALESCED_MAX)?,
+        PeerMessage::ReadIndex { groups, .. } => count(groups.len(), COALESCED_MAX)?,
+        PeerMessage::ReadIndexReply { points, .. } => count(points.len(), COALESCED_MAX)?,
         PeerMessage::Forward { command, .. } => {
             add(&command.key);
             if let Some(operand) = command.op.operand() {

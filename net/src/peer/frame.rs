@@ -11,7 +11,7 @@
 
 use super::check;
 use super::handshake::PEER_VERSION;
-use crate::error::ProtocolError;
+use crate::error::{ProtocolError, RefusedMessage};
 use crate::inbox::{Inbox, InboxLimits};
 use crate::memory::Room;
 use crate::wire::{Put, Reader, set_u32_at, u32_at};
@@ -101,7 +101,7 @@ fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, tai
 #[derive(Debug)]
 pub struct Decoder {
     inbox: Inbox,
-    failed: Option<ProtocolError>,
+    failed: Option<RefusedMessage>,
 }
 
 impl Default for Decoder {
@@ -147,16 +147,16 @@ impl Decoder {
     /// keys and values within the limits. Messages before a broken frame are still given.
     ///
     /// # Errors
-    /// [`ProtocolError`], from then on for ever: the link is to be closed.
+    /// [`RefusedMessage`], from then on for ever: the link is to be closed.
     // Not an iterator: it goes on after it gave nothing.
     #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<Option<PeerMessage<Shared>>, ProtocolError> {
+    pub fn next(&mut self) -> Result<Option<PeerMessage<Shared>>, RefusedMessage> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         let result = match self.frame_length() {
             None if self.inbox.held().len() < 4 => return Ok(None),
-            None => Err(ProtocolError::Length),
+            None => Err(ProtocolError::Length.into()),
             Some(length) if self.inbox.held().len() < length => return Ok(None),
             Some(length) => decode(self.inbox.take(length)).map(Some),
         };
@@ -167,12 +167,13 @@ impl Decoder {
     }
 }
 
-fn decode(frame: Shared) -> Result<PeerMessage<Shared>, ProtocolError> {
+fn decode(frame: Shared) -> Result<PeerMessage<Shared>, RefusedMessage> {
     let body_len = u32_at(frame.as_ref(), BODY_LENGTH_AT) as usize;
     let body_crc = check_frame(frame.as_ref(), body_len)?;
     let meta = decode_meta(frame.as_ref())?;
     let body_at = frame.len() - body_len;
-    check::check_spans(&meta, body_len)?;
+    let refused = |kind: &'static str| move |error| RefusedMessage { kind: Some(kind), error };
+    check::check_spans(&meta, body_len).map_err(refused(meta.kind()))?;
     let mut at = body_at;
     let message = meta.map(|span: Span| {
         let start = at;
@@ -184,7 +185,7 @@ fn decode(frame: Shared) -> Result<PeerMessage<Shared>, ProtocolError> {
         }
     });
     assert!(at == frame.len(), "checked spans do not cover the body");
-    check::check_payloads(&message)?;
+    check::check_payloads(&message).map_err(refused(message.kind()))?;
     Ok(message)
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ProtocolError;
 use proptest::prelude::*;
-use synod_types::limits::{KEY_BYTES_MAX, PEER_FRAME_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::limits::{COALESCED_MAX, KEY_BYTES_MAX, PEER_FRAME_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::*;
 
 fn entry(value: &[u8]) -> Vec<u8> {
@@ -154,7 +154,7 @@ fn decode_all(
     while !rest.is_empty() {
         let (head, tail) = rest.split_at(cuts.next().unwrap_or(rest.len()).clamp(1, rest.len()));
         decoder.feed(head);
-        while let Some(message) = decoder.next()? {
+        while let Some(message) = decoder.next().map_err(|refused| refused.error)? {
             got.push(owned(message));
         }
         rest = tail;
@@ -293,6 +293,24 @@ fn lists_and_parts_are_held_to_sane_counts() {
     assert_eq!(refused(&PeerMessage::Group { group: GroupId::new(1), message }), ProtocolError::Body);
 }
 
+/// Who reads of a broken link must learn which message broke it.
+#[test]
+fn a_refused_message_is_named() {
+    let beat =
+        |_| Beat { group: GroupId::new(1), ballot: Ballot::ZERO, chosen: Slot::ZERO, sent_at: Mono(1) };
+    let mut decoder = Decoder::new();
+    decoder.feed(&frame_of(&PeerMessage::Beats((0..=COALESCED_MAX).map(beat).collect())));
+    let refused = decoder.next().expect_err("one heartbeat too many");
+    assert_eq!((refused.kind, refused.error), (Some("Beats"), ProtocolError::Limit));
+    assert_eq!(refused.to_string(), "Beats: a limit is passed");
+    let mut decoder = Decoder::new();
+    let mut broken = entry(b"v");
+    let last = broken.len() - 1;
+    broken.truncate(last);
+    decoder.feed(&frame_of(&accept(broken)));
+    assert_eq!(decoder.next().expect_err("a torn entry").kind, Some("Accept"));
+}
+
 #[test]
 fn spans_that_do_not_cover_the_body_are_refused() {
     // One byte more of body than the spans say, lengths and checksum made to fit.
@@ -311,9 +329,9 @@ fn an_impossible_length_is_refused_by_its_four_bytes_and_takes_no_memory() {
     for len in [0_u32, 23, (FRAME_HEADER_BYTES + PEER_FRAME_BYTES_MAX) as u32 + 1, u32::MAX] {
         let mut decoder = Decoder::new();
         decoder.feed(&len.to_le_bytes());
-        assert_eq!(decoder.next(), Err(ProtocolError::Length));
+        assert_eq!(decoder.next(), Err(ProtocolError::Length.into()));
         decoder.feed(&[0; 100]);
-        assert_eq!(decoder.next(), Err(ProtocolError::Length), "a broken link stays broken");
+        assert_eq!(decoder.next(), Err(ProtocolError::Length.into()), "a broken link stays broken");
     }
 }
 
@@ -324,7 +342,7 @@ fn what_came_before_a_broken_frame_is_still_given() {
     let mut decoder = Decoder::new();
     decoder.feed(&bytes);
     assert!(decoder.next().expect("first is sound").is_some());
-    assert_eq!(decoder.next(), Err(ProtocolError::Length));
+    assert_eq!(decoder.next(), Err(ProtocolError::Length.into()));
 }
 
 #[test]
