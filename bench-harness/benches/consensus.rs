@@ -26,7 +26,7 @@ fn follower_accept(c: &mut Criterion) {
     let now = Now { mono: Mono(1_000_000_000), wall: WallMs(1_700_000_000_000) };
     let voters = [1, 2, 3].map(NodeId::new).to_vec();
     let members = Members::majority(voters);
-    let config = GroupConfig { group: GROUP, node: FOLLOWER, members, priority_rank: 1 };
+    let config = GroupConfig { group: GROUP, node: FOLLOWER, members, preferred: LEADER, priority_rank: 1 };
     let mut paxos = Paxos::new(config, Timing::default(), 1);
     paxos.start(now);
     let mut effects: Vec<Effect<Shared>> = Vec::new();

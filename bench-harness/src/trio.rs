@@ -9,7 +9,7 @@
 
 use crate::GROUP;
 use std::collections::VecDeque;
-use synod_shard::{Effect, Input, Shard, ShardConfig, Timing};
+use synod_shard::{Effect, Input, Leadership, Shard, ShardConfig, Timing};
 use synod_types::{
     Command, Consistency, CoreId, GroupConfig, Location, Lsn, Members, Mono, Nanos, NodeId, Now, PeerMessage,
     Reply, RequestId, SegmentId, Shared, Slot, WallMs,
@@ -150,7 +150,13 @@ impl Trio {
 impl Replica {
     fn new(node: NodeId, cache_bytes: usize) -> Self {
         let voters = [1, 2, 3].map(NodeId::new).to_vec();
-        let group = GroupConfig { group: GROUP, node, members: Members::majority(voters), priority_rank: 0 };
+        let group = GroupConfig {
+            group: GROUP,
+            node,
+            members: Members::majority(voters),
+            preferred: node,
+            priority_rank: 0,
+        };
         let shard = Shard::new(ShardConfig {
             node,
             core: CoreId::new(0),
@@ -160,7 +166,7 @@ impl Replica {
             pending_bytes_max: 16 << 20,
             log_backlog_bytes_max: 64 << 20,
             pipeline_slots: PIPELINE_SLOTS,
-            follow_load: None,
+            leadership: Leadership::Stay,
             seed: u64::from(node.get()),
         });
         Self {
@@ -197,7 +203,9 @@ impl Replica {
                     assert!(matches!(reply, Reply::Done { .. }), "{to} was not done: {reply:?}");
                     *answered += 1;
                 }
-                Effect::Read { location, .. } => panic!("nothing is cold here: {location:?}"),
+                Effect::Read { location, .. } | Effect::ReadEntry { location, .. } => {
+                    panic!("nothing is cold here: {location:?}")
+                }
             });
             next = places.pop_front().map(|(lsn, payload_at)| Input::Appended { lsn, payload_at });
         }

@@ -24,6 +24,8 @@ const WANTED: &[&str] = &[
     "disk stall",
     "wall clock step",
     "congestion",
+    "rot",
+    "an entry read for a peer",
     "message lost",
     "message doubled",
     "message of a session that is over: dropped",
@@ -178,4 +180,16 @@ fn a_lease_kept_after_handing_over_is_caught() {
     // By inside knowledge only: the first word of the new leader ends the old one's reading.
     let found = caught(Canary::LeaseAfterHandOver, Eyes::All, 0..10);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("lease-overlap"));
+}
+
+#[test]
+fn an_entry_read_back_without_a_check_is_caught() {
+    assert!(caught(Canary::UncheckedReadBack, Eyes::All, 0..20).is_some());
+}
+
+/// Only where clocks run further apart than leases allow for: nobody else can tell.
+#[test]
+fn a_quorum_read_served_by_a_lease_is_caught() {
+    let found = caught(Canary::QuorumReadByLease, Eyes::Clients, 0..200);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("linearizability"));
 }

@@ -204,6 +204,12 @@ pub enum Canary {
     NoopOverReported,
     /// The watermark is applied to a record of another ballot (breaks P-05).
     WatermarkOtherBallot,
+    /// A replica that is far behind leads before it has caught up (breaks P-06h).
+    FarBehindLeads,
+    /// An entry that is read back from the log for a peer is not checked against its record (breaks P-09d).
+    UncheckedReadBack,
+    /// A quorum read is served by a lease (breaks P-07f).
+    QuorumReadByLease,
     /// A leader that handed over goes on reading under its lease (breaks P-17).
     LeaseAfterHandOver,
 }

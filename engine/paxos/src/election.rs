@@ -8,6 +8,7 @@
 //! A pre-vote is granted by who sees no live leader, whatever the candidate's log: any node that reaches a quorum may lead,
 //! even one that is behind (it pulls what it misses before it serves). That is what survives partial partitions.
 
+use crate::handover::FAR_BEHIND_SLOTS;
 use crate::{Effect, Paxos, Receipt, State};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -15,13 +16,41 @@ use synod_types::{
     Ballot, EntryBuilder, GroupMessage, Mono, Nanos, NodeId, Now, Payload, RecordKind, Reported, Slot, WallMs,
 };
 
+/// How often of late a replica that is far behind left it to others to lead. Seldom enough that it leads when there is nobody else.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deference {
+    count: u32,
+    at: Mono,
+}
+
+impl Deference {
+    /// Whether it may do so once more; takes note of it if so.
+    fn once_more(&mut self, now: Mono) -> bool {
+        let is_recent = self.count > 0 && now.since(self.at) < DEFERENCE_FORGOTTEN_AFTER;
+        let count = if is_recent { self.count } else { 0 };
+        if count >= DEFERENCES_MAX {
+            return false;
+        }
+        *self = Self { count: count + 1, at: now };
+        true
+    }
+}
+
+/// Others may be no better off, or may not reach a quorum; a nearer one needs one chance, and a second one if a message is lost.
+const DEFERENCES_MAX: u32 = 2;
+/// Counted by time and not by leaders heard: one that was heard and never served must not be deferred to for ever.
+const DEFERENCE_FORGOTTEN_AFTER: Nanos = Nanos::from_ms(30_000);
+
 #[derive(Debug)]
 pub(crate) struct PreCandidate {
     ballot: Ballot,
     /// The ballot whose leader handed over to this replica (P-17); zero if none did.
     pub after: Ballot,
     votes: u64,
+    /// Who said no.
+    refusals: u64,
     until: Mono,
+    resend_at: Mono,
 }
 
 #[derive(Debug)]
@@ -54,31 +83,53 @@ impl<P: Payload> Paxos<P> {
     /// Sets the election timeout: a lease (nobody grants earlier), the rank's delay, and jitter.
     pub(crate) fn arm_election(&mut self, now: Mono, first: bool) {
         let jitter = Nanos(self.next_random() % self.timing.election_jitter.0.max(1));
-        let rank = Nanos(self.timing.rank_delay.0 * u64::from(self.config.priority_rank));
         // At start the silence is a lease already; adding another would only delay the first leader.
         let base = if first { self.silent_until } else { now.plus(self.timing.lease) };
         let jitter = if first { Nanos(jitter.0 / 4) } else { jitter };
-        self.election_at = base.plus(rank).plus(jitter);
+        self.election_at = base.plus(self.rank_delay()).plus(jitter);
     }
 
+    /// Tries again before long, in the order of ranks.
     fn back_off(&mut self, now: Mono) {
         let jitter = Nanos(self.next_random() % self.timing.election_jitter.0.max(1));
         self.role = State::Follower;
-        self.election_at = now.plus(Nanos(self.timing.heartbeat.0 / 2)).plus(jitter);
+        self.election_at = now.plus(Nanos(self.timing.heartbeat.0 / 2)).plus(self.rank_delay()).plus(jitter);
+    }
+
+    fn rank_delay(&self) -> Nanos {
+        Nanos(self.timing.rank_delay.0 * u64::from(self.config.priority_rank))
     }
 
     pub(crate) fn election_tick(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
         match &self.role {
             State::Follower if now.mono >= self.election_at => {
-                self.start_pre_vote(Ballot::ZERO, now, out);
+                if !self.defers_to(self.mark.1, now.mono) {
+                    self.start_pre_vote(Ballot::ZERO, now, out);
+                }
             }
             State::PreCandidate(pre) if now.mono >= pre.until => self.back_off(now.mono),
+            State::PreCandidate(pre) if now.mono >= pre.resend_at => self.resend_pre_vote(now, out),
             State::Candidate(candidate) if now.mono >= candidate.until => self.back_off(now.mono),
             State::Candidate(candidate) if candidate.own_durable && now.mono >= candidate.resend_at => {
                 self.resend_prepare(now, out);
             }
             _ => {}
         }
+    }
+
+    /// Leaves it to others to stand first, if this replica is far behind `known`, which somebody knows as chosen: a leader that has to
+    /// catch up first does not serve. It is a delay and no refusal, since it may be the only one that reaches a quorum (P-06h).
+    fn defers_to(&mut self, known: Slot, now: Mono) -> bool {
+        if known.since(self.chosen) <= FAR_BEHIND_SLOTS || !self.waited.once_more(now) {
+            return false;
+        }
+        #[cfg(feature = "canary")]
+        if self.canary == Some(crate::Canary::FarBehindLeads) {
+            return false;
+        }
+        self.back_off(now);
+        self.election_at = self.election_at.plus(self.timing.lease).plus(self.timing.lease);
+        true
     }
 
     /// `after`: the ballot whose leader handed over, or zero.
@@ -97,12 +148,30 @@ impl<P: Payload> Paxos<P> {
             ballot,
             after,
             votes,
+            refusals: 0,
             until: now.mono.plus(self.timing.lease),
+            resend_at: now.mono.plus(self.timing.resend),
         });
         for to in self.peers() {
             out.push(Effect::Send { to, message: GroupMessage::PreVote { ballot, after, wall: now.wall } });
         }
         self.pre_vote_settle(now, out);
+    }
+
+    /// Asks those again who have not answered: when all nodes have just been started, links are still being made.
+    fn resend_pre_vote(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+        let resend_at = now.mono.plus(self.timing.resend);
+        let State::PreCandidate(pre) = &mut self.role else { return };
+        pre.resend_at = resend_at;
+        let PreCandidate { ballot, after, votes, refusals, .. } = *pre;
+        for to in self.peers() {
+            if self.bit_of(to).is_some_and(|bit| (votes | refusals) & bit == 0) {
+                out.push(Effect::Send {
+                    to,
+                    message: GroupMessage::PreVote { ballot, after, wall: now.wall },
+                });
+            }
+        }
     }
 
     /// Above everything promised here and everything heard of: unique by its node, never used before because every own
@@ -130,12 +199,27 @@ impl<P: Payload> Paxos<P> {
         self.round_seen = self.round_seen.max(promised.round());
         self.pull_towards(from, chosen, now, out);
         let bit = self.bit_of(from).unwrap_or(0);
-        if let State::PreCandidate(pre) = &mut self.role
-            && pre.ballot == ballot
-            && granted
-        {
+        let quorum = self.prepare_quorum();
+        let voters = self.config.members.voters().len() as u32; // 9 at most
+        let State::PreCandidate(pre) = &mut self.role else { return };
+        if pre.ballot != ballot {
+            return;
+        }
+        if pre.after == Ballot::ZERO && self.defers_to(chosen, now.mono) {
+            return;
+        }
+        let State::PreCandidate(pre) = &mut self.role else { return };
+        if granted {
             pre.votes |= bit;
+            pre.refusals &= !bit;
             self.pre_vote_settle(now, out);
+        } else if pre.votes & bit == 0 {
+            pre.refusals |= bit;
+            // No quorum will come of this. Who waits out its time for nothing is overtaken by whoever stands next, be it the last
+            // in rank.
+            if voters - pre.refusals.count_ones() < quorum {
+                self.back_off(now.mono);
+            }
         }
     }
 
@@ -278,7 +362,27 @@ impl<P: Payload> Paxos<P> {
             return;
         }
         let State::Candidate(candidate) = core::mem::replace(&mut self.role, State::Follower) else { return };
-        self.win(candidate, now, out);
+        if !self.yields(&candidate, now, out) {
+            self.win(candidate, now, out);
+        }
+    }
+
+    /// A winner that is far behind somebody in its quorum does not lead: it proposes nothing in this ballot and holds no lease in it,
+    /// and says so to that one, who stands at once (P-06h, P-17b). Who was itself told to stand does not pass that on.
+    fn yields(&mut self, candidate: &Candidate<P>, now: Now, out: &mut Vec<Effect<P>>) -> bool {
+        let Candidate { ballot, after, chosen, chosen_at, .. } = *candidate;
+        let is_far = chosen.since(self.chosen) > FAR_BEHIND_SLOTS && chosen_at != self.config.node;
+        #[cfg(feature = "canary")]
+        let is_far = is_far && self.canary != Some(crate::Canary::FarBehindLeads);
+        if !is_far || after != Ballot::ZERO || !self.yielded.once_more(now.mono) {
+            return false;
+        }
+        assert!(ballot == self.promised, "what is given away is one's own");
+        self.arm_election(now.mono, false);
+        let message = GroupMessage::HandOver { ballot, chosen: self.chosen };
+        out.push(Effect::Send { to: chosen_at, message });
+        self.pull_towards(chosen_at, chosen, now, out);
+        true
     }
 
     /// The winner re-proposes the highest-ballot value of every open slot, a no-op only where nobody in the quorum reported
@@ -297,11 +401,11 @@ impl<P: Payload> Paxos<P> {
                 #[cfg(feature = "canary")]
                 let value = value.filter(|_| self.canary != Some(crate::Canary::NoopOverReported));
                 let value = value.unwrap_or_else(|| no_op(now.wall));
-                self.propose_at(slot, value, out);
+                self.propose_at(slot, value, now, out);
             }
             slot = slot.next();
         }
-        self.propose_at(start_slot, no_op(now.wall), out);
+        self.propose_at(start_slot, no_op(now.wall), now, out);
         self.pull = None;
         self.pull_towards(chosen_at, chosen, now, out);
         self.send_beats(now, out);

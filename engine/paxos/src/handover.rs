@@ -8,13 +8,17 @@
 //! Without it a new leader would have to wait until the lease of the old one has ended. The old one gives its lease up *before* it
 //! says so, once and for all in that ballot; what names the ballot as given up therefore proves that no read relies on its grants.
 
+use crate::leader::Peer;
 use crate::{Effect, Paxos, State};
 use alloc::vec::Vec;
-use synod_types::{Ballot, GroupMessage, Mono, NodeId, Now, Payload, Slot, limits};
+use synod_types::{Ballot, GroupMessage, Mono, Nanos, NodeId, Now, Payload, Slot, limits};
 
-/// Slots that an heir may have to learn before it serves. What it knows is told once per heartbeat, so some are what was chosen since;
-/// who is further behind is catching up, and would lead long before it serves.
-const HEIR_BEHIND_SLOTS_MAX: u64 = 2 * limits::WINDOW_SLOTS_MAX;
+/// Slots that a leader may have to learn before it serves. What a peer knows is told once per heartbeat, so some are what was chosen
+/// since; who is further behind is catching up, and would lead long before it serves.
+pub(crate) const FAR_BEHIND_SLOTS: u64 = 2 * limits::WINDOW_SLOTS_MAX;
+
+/// How much longer than twice this node's log an heir's may take: what turns and links add to an idle disk's figure.
+const SLOWER_SLACK: Nanos = Nanos::from_ms(10);
 
 /// What a leader does that hands over.
 #[derive(Clone, Copy, Debug)]
@@ -26,21 +30,44 @@ pub(crate) struct Parting {
     pub released: bool,
 }
 
+impl Parting {
+    /// Whether `node` is to lead and the lease is not given up yet.
+    pub fn is_to(&self, node: NodeId) -> bool {
+        self.heir == node && !self.released
+    }
+}
+
 impl<P: Payload> Paxos<P> {
+    /// Whether `heir` could lead instead without a pause that clients would see: this replica serves, the heir was heard of within a
+    /// lease, holds nearly all that is chosen, owes no answer for long, and its log takes not much longer than `own_log`, which is
+    /// what this core's own takes.
+    pub fn could_hand_over_to(&self, heir: NodeId, own_log: Option<Nanos>, now: Mono) -> bool {
+        let State::Leader(leader) = &self.role else { return false };
+        let Some(peer) = leader.peer(heir) else { return false };
+        let own_log = own_log.unwrap_or(Nanos::ZERO);
+        let is_slower = peer.log_pace(now).is_some_and(|its| its.0 > 2 * own_log.0 + SLOWER_SLACK.0);
+        self.serving() && self.is_fit(peer, now) && !is_slower && peer.owes_since(now) < self.timing.heartbeat
+    }
+
+    /// Whether a peer is there and near.
+    fn is_fit(&self, peer: &Peer, now: Mono) -> bool {
+        let is_live = peer.heard_at().plus(self.timing.lease) > now;
+        is_live && self.chosen.since(peer.knows()) <= FAR_BEHIND_SLOTS
+    }
+
     /// Begins to hand over to `heir`: no more proposals, and once what is open is chosen and applied and the heir holds it, the heir
     /// is told to stand. Nothing happens on a replica that does not serve, or if the heir was not heard of for a lease or is far
     /// behind.
     pub(crate) fn on_hand_over(&mut self, heir: NodeId, now: Now) {
-        let serving = self.serving();
-        let chosen = self.chosen;
-        let lease = self.timing.lease;
+        let State::Leader(leader) = &self.role else { return };
+        let is_fit = leader.peer(heir).is_some_and(|peer| self.is_fit(peer, now.mono));
+        if !is_fit || !self.serving() {
+            return;
+        }
+        let until = now.mono.plus(self.timing.lease);
         let State::Leader(leader) = &mut self.role else { return };
-        let is_fit = leader.peer(heir).is_some_and(|peer| {
-            let is_live = peer.heard_at().plus(lease) > now.mono;
-            is_live && chosen.since(peer.knows()) <= HEIR_BEHIND_SLOTS_MAX
-        });
-        if serving && is_fit && leader.parting.is_none() {
-            leader.parting = Some(Parting { heir, until: now.mono.plus(lease), released: false });
+        if leader.parting.is_none() {
+            leader.parting = Some(Parting { heir, until, released: false });
         }
     }
 
@@ -49,12 +76,15 @@ impl<P: Payload> Paxos<P> {
     pub fn hand_over_if_drained(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
         let (chosen, applied) = (self.chosen, self.applied);
         let lease = self.timing.lease;
-        let State::Leader(leader) = &mut self.role else { return };
+        let State::Leader(leader) = &self.role else { return };
         let Some(Parting { heir, released: false, .. }) = leader.parting else { return };
         let is_drained = applied == chosen
             && leader.next_slot == chosen.next()
             && leader.peer(heir).is_some_and(|peer| peer.is_quiet());
-        if is_drained {
+        // It may have fallen behind since, or be gone: nothing is given up for it then.
+        let is_fit = leader.peer(heir).is_some_and(|peer| self.is_fit(peer, now.mono));
+        let State::Leader(leader) = &mut self.role else { return };
+        if is_drained && is_fit {
             leader.parting = Some(Parting { heir, until: now.mono.plus(lease), released: true });
             let message = GroupMessage::HandOver { ballot: leader.ballot, chosen };
             out.push(Effect::Send { to: heir, message });

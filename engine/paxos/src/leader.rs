@@ -5,12 +5,14 @@
 //! ticket. Both count from the *sending* of the heartbeat (P-07).
 
 use crate::handover::Parting;
+use crate::pace::Pace;
 use crate::{Effect, Paxos, Receipt, State};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
 use synod_types::{
-    Ballot, Beat, BeatReply, GroupMessage, Mono, NodeId, Now, Payload, RecordKind, Slot, WallMs, limits,
+    Ballot, Beat, BeatReply, GroupMessage, Mono, Nanos, NodeId, Now, Payload, RecordKind, Slot, WallMs,
+    limits,
 };
 
 /// Unanswered accept bytes to one peer beyond which it is left to pull (P-14). Twice the leader's own window, so that a peer
@@ -48,9 +50,20 @@ pub(crate) struct Peer {
     echo: Mono,
     /// What it knew as chosen then.
     chosen: Slot,
-    /// Accepts it has not answered: slot and bytes.
-    unanswered: VecDeque<(Slot, usize)>,
+    /// Accepts it has not answered, by slot.
+    unanswered: VecDeque<Unanswered>,
     unanswered_bytes: usize,
+    /// How long it takes to answer a heartbeat, and an accept, which it writes first.
+    beat_pace: Pace,
+    accept_pace: Pace,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    slot: Slot,
+    /// 0 once it is answered.
+    bytes: usize,
+    sent_at: Mono,
 }
 
 impl Leader {
@@ -91,18 +104,33 @@ impl Peer {
         self.unanswered.is_empty()
     }
 
-    fn answered(&mut self, slot: Slot) {
-        if let Ok(index) = self.unanswered.binary_search_by_key(&slot, |&(slot, _)| slot) {
-            self.unanswered_bytes -= self.unanswered[index].1;
-            self.unanswered[index].1 = 0;
+    /// How long it has owed an answer.
+    pub fn owes_since(&self, now: Mono) -> Nanos {
+        self.unanswered.front().map_or(Nanos::ZERO, |oldest| now.since(oldest.sent_at))
+    }
+
+    /// How much longer it takes to write than to answer, of late; nothing is known without traffic.
+    pub fn log_pace(&self, now: Mono) -> Option<Nanos> {
+        let beats = self.beat_pace.get(now).unwrap_or(Nanos::ZERO);
+        self.accept_pace.get(now).map(|accepts| Nanos(accepts.0.saturating_sub(beats.0)))
+    }
+
+    fn answered(&mut self, slot: Slot, now: Mono) {
+        if let Ok(index) = self.unanswered.binary_search_by_key(&slot, |unanswered| unanswered.slot) {
+            let Unanswered { bytes, sent_at, .. } = self.unanswered[index];
+            if bytes > 0 {
+                self.accept_pace.note(now.since(sent_at), now);
+            }
+            self.unanswered_bytes -= bytes;
+            self.unanswered[index].bytes = 0;
         }
-        while self.unanswered.front().is_some_and(|&(_, bytes)| bytes == 0) {
+        while self.unanswered.front().is_some_and(|unanswered| unanswered.bytes == 0) {
             self.unanswered.pop_front();
         }
     }
 
     fn answered_up_to(&mut self, chosen: Slot) {
-        while let Some(&(slot, bytes)) = self.unanswered.front() {
+        while let Some(&Unanswered { slot, bytes, .. }) = self.unanswered.front() {
             if slot > chosen && bytes > 0 {
                 break;
             }
@@ -124,6 +152,8 @@ impl<P: Payload> Paxos<P> {
                 chosen: Slot::ZERO,
                 unanswered: VecDeque::new(),
                 unanswered_bytes: 0,
+                beat_pace: Pace::default(),
+                accept_pace: Pace::default(),
             })
             .collect();
         self.role = State::Leader(Leader {
@@ -181,17 +211,17 @@ impl<P: Payload> Paxos<P> {
         }
     }
 
-    pub(crate) fn on_propose(&mut self, payload: P, out: &mut Vec<Effect<P>>) {
+    pub(crate) fn on_propose(&mut self, payload: P, now: Now, out: &mut Vec<Effect<P>>) {
         let State::Leader(leader) = &mut self.role else {
             panic!("proposed to a replica that does not lead");
         };
         let slot = leader.next_slot;
         leader.next_slot = slot.next();
-        self.propose_at(slot, payload, out);
+        self.propose_at(slot, payload, now, out);
     }
 
     /// Phase 2a: the own record and the peers' messages leave together; the own vote counts when the record is durable.
-    pub(crate) fn propose_at(&mut self, slot: Slot, payload: P, out: &mut Vec<Effect<P>>) {
+    pub(crate) fn propose_at(&mut self, slot: Slot, payload: P, now: Now, out: &mut Vec<Effect<P>>) {
         let bytes = payload.as_ref().len().max(1);
         let State::Leader(leader) = &mut self.role else { return };
         let ballot = leader.ballot;
@@ -210,8 +240,8 @@ impl<P: Payload> Paxos<P> {
             if peer.unanswered_bytes > PEER_UNANSWERED_BYTES_MAX {
                 continue; // it will pull
             }
-            if peer.unanswered.back().is_none_or(|&(last, _)| last < slot) {
-                peer.unanswered.push_back((slot, bytes));
+            if peer.unanswered.back().is_none_or(|last| last.slot < slot) {
+                peer.unanswered.push_back(Unanswered { slot, bytes, sent_at: now.mono });
                 peer.unanswered_bytes += bytes;
             }
             let message = GroupMessage::Accept { ballot, slot, chosen, payload: payload.clone() };
@@ -219,12 +249,12 @@ impl<P: Payload> Paxos<P> {
         }
     }
 
-    pub(crate) fn on_accepted(&mut self, from: NodeId, ballot: Ballot, slot: Slot) {
+    pub(crate) fn on_accepted(&mut self, from: NodeId, ballot: Ballot, slot: Slot, now: Now) {
         if let State::Leader(leader) = &mut self.role
             && leader.ballot == ballot
         {
             if let Some(peer) = leader.peers.iter_mut().find(|peer| peer.node == from) {
-                peer.answered(slot);
+                peer.answered(slot, now.mono);
             }
             self.tally(slot, ballot, from);
         }
@@ -258,7 +288,7 @@ impl<P: Payload> Paxos<P> {
         self.advance_chosen();
     }
 
-    pub(crate) fn on_beat_reply(&mut self, from: NodeId, reply: BeatReply) {
+    pub(crate) fn on_beat_reply(&mut self, from: NodeId, reply: BeatReply, now: Now) {
         if let State::Leader(leader) = &mut self.role
             && leader.ballot == reply.ballot
             && reply.sent_at <= leader.last_sent_at
@@ -268,6 +298,7 @@ impl<P: Payload> Paxos<P> {
                 peer.echo = reply.sent_at;
                 peer.chosen = reply.chosen; // less than before, if it restarted
             }
+            peer.beat_pace.note(now.mono.since(reply.sent_at), now.mono);
             peer.answered_up_to(reply.chosen);
         }
     }
@@ -278,6 +309,10 @@ impl<P: Payload> Paxos<P> {
         {
             peer.unanswered.clear();
             peer.unanswered_bytes = 0;
+            // An heir that was restarted is silent for a lease (P-07c) and would leave the group without a leader so long.
+            if leader.parting.is_some_and(|parting| parting.is_to(node)) {
+                leader.parting = None;
+            }
         }
     }
 

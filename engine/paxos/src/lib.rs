@@ -28,15 +28,17 @@ mod handover;
 mod leader;
 mod learner;
 mod log;
+mod pace;
 #[cfg(test)]
 mod tests;
 
 #[cfg(feature = "canary")]
 pub use api::Canary;
 pub use api::{Effect, Input, Receipt, Role, Timing};
+pub use pace::Pace;
 
 use alloc::vec::Vec;
-use election::{Candidate, PreCandidate};
+use election::{Candidate, Deference, PreCandidate};
 use leader::Leader;
 use log::SlotLog;
 use synod_types::{
@@ -80,6 +82,9 @@ pub struct Paxos<P> {
     leader_live: bool,
     leader_changes: u64,
     election_at: Mono,
+    /// How often it let others stand first, and how often it gave an election away that it had won, being far behind.
+    waited: Deference,
+    yielded: Deference,
 }
 
 #[derive(Debug)]
@@ -119,6 +124,8 @@ impl<P: Payload> Paxos<P> {
             leader_live: false,
             leader_changes: 0,
             election_at: Mono::ZERO,
+            waited: Deference::default(),
+            yielded: Deference::default(),
         }
     }
 
@@ -178,7 +185,7 @@ impl<P: Payload> Paxos<P> {
         match input {
             Input::Message { from, message } => self.on_message(from, message, now, out),
             Input::Beat { from, beat } => self.on_beat(from, beat, now, out),
-            Input::BeatReply { from, reply } => self.on_beat_reply(from, reply),
+            Input::BeatReply { from, reply } => self.on_beat_reply(from, reply, now),
             Input::Watermark { from, ballot, chosen } => {
                 // Who leads or is about to has its own account of what is chosen.
                 let follows = matches!(self.role, State::Follower) && ballot >= self.promised;
@@ -187,7 +194,7 @@ impl<P: Payload> Paxos<P> {
                     self.pull_if_behind(from, now, out);
                 }
             }
-            Input::Propose { payload } => self.on_propose(payload, out),
+            Input::Propose { payload } => self.on_propose(payload, now, out),
             Input::Located { slot, ballot, at } => self.log.locate(slot, ballot, at),
             Input::Durable { receipt } => self.on_durable(receipt, now, out),
             Input::Tick { stalled } => self.on_tick(stalled, now, out),
@@ -216,7 +223,7 @@ impl<P: Payload> Paxos<P> {
             GroupMessage::Accept { ballot, slot, chosen, payload } => {
                 self.on_accept(from, ballot, slot, chosen, payload, now, out);
             }
-            GroupMessage::Accepted { ballot, slot } => self.on_accepted(from, ballot, slot),
+            GroupMessage::Accepted { ballot, slot } => self.on_accepted(from, ballot, slot, now),
             GroupMessage::Nack { ballot, promised } => self.on_nack(ballot, promised, now),
             GroupMessage::Fetch { from: first } => self.on_fetch(from, first, out),
             GroupMessage::Learn { chosen, entries } => self.on_learn(from, chosen, entries, now, out),
@@ -325,6 +332,18 @@ impl<P: Payload> Paxos<P> {
     /// The entry of a chosen slot while it is in memory (checkers only).
     pub fn chosen_payload(&self, slot: Slot) -> Option<&P> {
         if slot > self.chosen { None } else { self.log.get(slot)?.payload.as_ref() }
+    }
+
+    /// The applied slot whose entry holds these bytes of the log, and where the entry lies. Looks at all slots: for the rare case
+    /// that the bytes are damaged.
+    pub fn slot_at(&self, bytes: Location) -> Option<(Slot, Location)> {
+        self.log.holding(bytes, self.applied)
+    }
+
+    /// Where the entry of a slot lies in the log.
+    pub fn place_of(&self, slot: Slot) -> Option<Location> {
+        let settled = self.log.settled(slot).map(|(_, at)| at);
+        settled.or_else(|| self.log.get(slot)?.location)
     }
 
     /// Checks what must hold between steps.

@@ -79,6 +79,19 @@ impl<P: Payload> SlotLog<P> {
         self.settled.get(index).map(|settled| (settled.ballot, settled.location))
     }
 
+    /// The slot up to `last` whose entry holds these bytes of the log, and where the entry lies.
+    pub fn holding(&self, bytes: Location, last: Slot) -> Option<(Slot, Location)> {
+        let settled = self.settled.iter().map(|settled| Some(settled.location));
+        let open = self.slots.iter().map(|open| open.location);
+        let places = (1..=last.get()).zip(settled.chain(open));
+        let holds = |at: &Location| {
+            let (start, end) = (u64::from(at.offset), u64::from(at.offset) + u64::from(at.len));
+            let (first, behind) = (u64::from(bytes.offset), u64::from(bytes.offset) + u64::from(bytes.len));
+            at.segment == bytes.segment && start <= first && behind <= end
+        };
+        places.filter_map(|(slot, at)| Some((Slot::new(slot), at?))).find(|(_, at)| holds(at))
+    }
+
     /// The highest slot anything is known of.
     pub fn last(&self) -> Slot {
         Slot::new(self.base() + self.slots.len() as u64)

@@ -7,6 +7,7 @@ mod cluster;
 mod describe;
 mod solo;
 
+mod behind;
 mod elections;
 mod handovers;
 mod leases;

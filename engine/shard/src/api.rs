@@ -14,7 +14,7 @@ use synod_types::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ReadToken(pub u64);
 
-/// The log could not give the bytes back (I/O error, or a location that does not exist).
+/// The log could not give the bytes back: an I/O error, a location that does not exist, or a damaged record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReadFailed;
 
@@ -111,11 +111,19 @@ pub enum Effect<'a, P> {
         /// The answer; borrowed bytes are valid during the push only.
         reply: Reply<&'a [u8]>,
     },
-    /// Read bytes of the log back; answered by one `Input::ReadDone`.
+    /// Read bytes of the log back; answered by one `Input::ReadDone`. Whoever asks has a checksum of them.
     Read {
         /// Echoed.
         token: ReadToken,
         /// Which bytes.
+        location: Location,
+    },
+    /// Read the whole payload of a record back, to be checked against the checksum of the record; answered by one `Input::ReadDone`,
+    /// with a failure if the record is damaged.
+    ReadEntry {
+        /// Echoed.
+        token: ReadToken,
+        /// Where the payload lies, as `Input::Appended` said.
         location: Location,
     },
 }
@@ -151,10 +159,22 @@ pub struct ShardConfig {
     pub log_backlog_bytes_max: usize,
     /// Slots of one group in flight before what arrives is gathered into the next batch.
     pub pipeline_slots: u64,
-    /// When leaders follow the load; never if `None`.
-    pub follow_load: Option<FollowLoad>,
+    /// What moves leaders while nothing is wrong.
+    pub leadership: Leadership,
     /// Seeds election jitter and hashing; drawn by the shell.
     pub seed: u64,
+}
+
+/// What moves leaders while nothing is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Leadership {
+    /// Nothing.
+    #[default]
+    Stay,
+    /// They go where most of their requests come from.
+    Follow(FollowLoad),
+    /// They go to the preferred nodes of their groups ([`GroupConfig::preferred`]), one at a time.
+    Balance,
 }
 
 /// When a leader hands over to the replica by way of which at least three quarters of all requests come, in two windows running.

@@ -1,9 +1,9 @@
 //! Applying chosen entries to the store, in slot order, and answering who waited for them.
 
+use crate::Shard;
 use crate::api::{Effect, Sink};
 use crate::group::Parked;
 use crate::request::{ReadUse, push_reply};
-use crate::{ReadFailed, Shard};
 use alloc::vec::Vec;
 use synod_store::{Applied, CacheHint};
 use synod_types::{CommandRef, Entry, Location, Mono, Now, Payload, Slot, Version};
@@ -24,21 +24,12 @@ impl<P: Payload> Shard<P> {
         }
     }
 
-    /// Goes on with a slot that waited for a cold value.
-    pub(crate) fn unpark(
-        &mut self,
-        parked: Parked,
-        index: usize,
-        old: Result<P, ReadFailed>,
-        now: Now,
-        out: &mut impl Sink<P>,
-    ) {
-        self.groups[index].parked = None;
-        // Apply cannot go on without the value, and a replica that skipped it would differ from the others: stop.
-        let old = old.expect("the log returns what was written to it");
+    /// Goes on with a slot that waited for a cold value, given that value, checked.
+    pub(crate) fn unpark(&mut self, index: usize, old: P, now: Now, out: &mut impl Sink<P>) {
+        let parked = self.groups[index].parked.take().expect("apply is parked until its value is there");
         assert!(
             synod_types::checksum::crc32c(old.as_ref()) == parked.crc,
-            "the log returned other bytes than were written"
+            "apply is given the value that was written"
         );
         let Some((slot, payload, at)) = self.groups[index].paxos.next_apply() else {
             panic!("a parked slot is the next to apply");
@@ -94,7 +85,7 @@ impl<P: Payload> Shard<P> {
                 Applied::Read { location, crc } => {
                     let position = command.position;
                     let token = self.token();
-                    self.groups[index].parked = Some(Parked { slot, position, token, crc, since });
+                    self.groups[index].parked = Some(Parked { slot, position, token, location, crc, since });
                     self.reads.insert(token, ReadUse::Apply { index });
                     out.push(Effect::Read { token, location });
                     return;

@@ -16,7 +16,7 @@ use crate::{Shard, paxos};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use synod_types::{
-    Consistency, GroupId, Mono, Nanos, NodeId, Now, Op, Payload, PeerMessage, ReadPoint, Slot,
+    Consistency, GroupId, Mono, Nanos, NodeId, Now, Op, Payload, PeerMessage, ReadPoint, Slot, limits,
 };
 
 /// A client's read that is answered here.
@@ -95,6 +95,7 @@ impl<P: Payload> Shard<P> {
             let mut groups: Vec<GroupId> = reads.iter().map(|read| self.groups[read.index].id).collect();
             groups.sort_unstable();
             groups.dedup();
+            assert!(groups.len() <= limits::COALESCED_MAX, "a core has no more groups");
             self.next_question += 1;
             let number = self.next_question | QUESTION;
             asking.asked.push_back(Asked { number, at: now.mono, reads });

@@ -7,7 +7,7 @@ use crate::stats::GroupStats;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use synod_paxos::{Paxos, Timing};
-use synod_types::{Ballot, EntryBuilder, GroupConfig, GroupId, Mono, NodeId, Payload, Slot};
+use synod_types::{Ballot, EntryBuilder, GroupConfig, GroupId, Location, Mono, NodeId, Payload, Slot};
 
 use crate::api::ReadToken;
 
@@ -66,6 +66,8 @@ pub(crate) struct Parked {
     pub slot: Slot,
     pub position: u32,
     pub token: ReadToken,
+    /// Of the value, and its checksum.
+    pub location: Location,
     pub crc: u32,
     /// When the slot was found chosen.
     pub since: Mono,

@@ -17,8 +17,10 @@ extern crate alloc;
 mod api;
 mod apply;
 mod ask;
+mod balance;
 mod group;
 mod load;
+mod repair;
 mod replicate;
 mod request;
 mod stats;
@@ -26,7 +28,8 @@ mod stats;
 mod tests;
 
 pub use api::{
-    Effect, FollowLoad, GroupStatus, Input, ReadFailed, ReadToken, Role, ShardConfig, Sink, Timing,
+    Effect, FollowLoad, GroupStatus, Input, Leadership, ReadFailed, ReadToken, Role, ShardConfig, Sink,
+    Timing,
 };
 pub use stats::{CoreStats, GroupStats, HISTOGRAM_BUCKETS, Histogram, RequestKind};
 #[cfg(feature = "canary")]
@@ -37,12 +40,16 @@ pub use synod_types::{GroupConfig, Members};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use ask::Asking;
+use balance::Balancing;
 use group::Group;
+use repair::Repairs;
 use replicate::{Coalesced, Written};
 use request::{Forwarded, ReadUse, Taken};
 use synod_paxos as paxos;
 use synod_store::{Store, StoreConfig};
-use synod_types::{Ballot, GroupId, Location, Lsn, Mono, Now, Payload, PeerMessage, RecordHead, Slot};
+use synod_types::{
+    Ballot, GroupId, GroupMessage, Location, Lsn, Mono, Now, Payload, PeerMessage, RecordHead, Slot,
+};
 
 /// One core.
 #[derive(Debug)]
@@ -63,6 +70,7 @@ pub struct Shard<P> {
     /// Heartbeats and answers gathered for the turn's end, per peer.
     coalesced: Vec<Coalesced>,
     reads: BTreeMap<ReadToken, ReadUse<P>>,
+    repairs: Repairs<P>,
     next_token: u64,
     forwards: BTreeMap<u64, Forwarded<P>>,
     next_forward: u64,
@@ -74,9 +82,14 @@ pub struct Shard<P> {
     taken: BTreeMap<synod_types::NodeId, Taken>,
     /// Since when it is counted what leaders are asked.
     load_since: Mono,
+    balancing: Balancing,
+    /// How long this core's log takes of late.
+    log_pace: paxos::Pace,
     /// The last reading of the clock: time never goes back.
     last: Mono,
     stats: CoreStats,
+    #[cfg(feature = "canary")]
+    canary: Option<Canary>,
 }
 
 impl<P: Payload> Shard<P> {
@@ -110,6 +123,7 @@ impl<P: Payload> Shard<P> {
             undurable_bytes: 0,
             coalesced: Vec::new(),
             reads: BTreeMap::new(),
+            repairs: Repairs::default(),
             next_token: 0,
             forwards: BTreeMap::new(),
             // Not from 1: a late answer to a former life of this core must fit no request of this one.
@@ -118,14 +132,19 @@ impl<P: Payload> Shard<P> {
             next_question: forward_base,
             taken: BTreeMap::new(),
             load_since: Mono::ZERO,
+            balancing: Balancing::default(),
+            log_pace: paxos::Pace::default(),
             last: Mono::ZERO,
             stats: CoreStats::default(),
+            #[cfg(feature = "canary")]
+            canary: None,
         }
     }
 
     /// Plants a known bug in every group (tests only).
     #[cfg(feature = "canary")]
     pub fn set_canary(&mut self, canary: Canary) {
+        self.canary = Some(canary);
         for group in &mut self.groups {
             group.paxos.set_canary(canary);
         }
@@ -191,6 +210,9 @@ impl<P: Payload> Shard<P> {
         match message {
             PeerMessage::Group { group, message } => {
                 if let Some(index) = self.index_of(group) {
+                    if let GroupMessage::Learn { entries, .. } = &message {
+                        self.repair_with(index, entries, now, out);
+                    }
                     self.drive(index, paxos::Input::Message { from, message }, now, out);
                 }
             }
@@ -229,7 +251,9 @@ impl<P: Payload> Shard<P> {
         }
         self.expire_forwards(now, out);
         self.expire_asks(now, out);
+        self.repair_tick(now, out);
         self.follow_load(now, out);
+        self.balance(now, out);
     }
 
     fn on_turn_end(&mut self, now: Now, out: &mut impl Sink<P>) {

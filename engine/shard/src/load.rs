@@ -4,7 +4,7 @@
 //! who leads ask the leader itself; the others sit behind one node, and the groups they ask for had better be led there. What is
 //! asked evenly from several nodes stays where it is.
 
-use crate::api::{FollowLoad, Sink};
+use crate::api::{FollowLoad, Leadership, Sink};
 use crate::{Shard, paxos};
 use alloc::vec::Vec;
 use synod_types::{Mono, Nanos, NodeId, Now, Payload};
@@ -19,13 +19,14 @@ pub(crate) struct Wish {
     pause: Nanos,
 }
 
-/// Whether handing over to `heir` may be tried at `now`, after what was tried before; notes it if so.
-fn may_try(wish: &mut Option<Wish>, heir: NodeId, now: Mono) -> bool {
+/// Whether handing over to `heir` may be tried at `now`, after what was tried before; notes it if so. `pause_max` bounds the pause
+/// between two tries.
+pub(crate) fn may_try(wish: &mut Option<Wish>, heir: NodeId, pause_max: Nanos, now: Mono) -> bool {
     let before = wish.filter(|wish| wish.heir == heir);
     if before.is_some_and(|wish| now.since(wish.at) < wish.pause) {
         return false;
     }
-    let pause = before.map_or(PAUSE_MIN, |wish| Nanos((2 * wish.pause.0).min(PAUSE_MAX.0)));
+    let pause = before.map_or(PAUSE_MIN, |wish| Nanos((2 * wish.pause.0).min(pause_max.0)));
     *wish = Some(Wish { heir, at: now, pause });
     true
 }
@@ -75,7 +76,7 @@ impl Asked {
 impl<P: Payload> Shard<P> {
     /// Once per window: hands over what is asked for elsewhere.
     pub(crate) fn follow_load(&mut self, now: Now, out: &mut impl Sink<P>) {
-        let Some(FollowLoad { window, requests_min }) = self.config.follow_load else { return };
+        let Leadership::Follow(FollowLoad { window, requests_min }) = self.config.leadership else { return };
         if now.mono.since(self.load_since) < window {
             return;
         }
@@ -84,7 +85,7 @@ impl<P: Payload> Shard<P> {
             let group = &mut self.groups[index];
             if let Some(heir) = group.asked.close(requests_min)
                 && group.led.is_some()
-                && may_try(&mut group.wish, heir, now.mono)
+                && may_try(&mut group.wish, heir, PAUSE_MAX, now.mono)
             {
                 self.drive(index, paxos::Input::HandOver { heir }, now, out);
             }
@@ -139,14 +140,14 @@ mod tests {
     fn a_wish_that_came_to_nothing_is_uttered_again_later_and_later() {
         let mut wish = None;
         let tried: Vec<u64> = (0..100)
-            .filter(|second| may_try(&mut wish, NEAR, Mono(Nanos::from_ms(second * 1000).0)))
+            .filter(|second| may_try(&mut wish, NEAR, PAUSE_MAX, Mono(Nanos::from_ms(second * 1000).0)))
             .collect();
         assert_eq!(tried, [0, 5, 15, 35, 75]);
         let now = Mono(Nanos::from_ms(99_000).0);
-        assert!(may_try(&mut wish, FAR, now), "another heir is another wish");
+        assert!(may_try(&mut wish, FAR, PAUSE_MAX, now), "another heir is another wish");
         for _ in 0..20 {
             let Wish { at, pause, .. } = wish.expect("it was uttered");
-            assert!(pause <= PAUSE_MAX && may_try(&mut wish, FAR, at.plus(pause)));
+            assert!(pause <= PAUSE_MAX && may_try(&mut wish, FAR, PAUSE_MAX, at.plus(pause)));
         }
     }
 }

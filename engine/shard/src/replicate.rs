@@ -6,7 +6,7 @@ use crate::request::ReadUse;
 use crate::{Shard, paxos};
 use alloc::vec::Vec;
 use synod_paxos::Receipt;
-use synod_types::{Beat, BeatReply, Location, Lsn, Mono, NodeId, Now, Payload, PeerMessage, WallMs};
+use synod_types::{Beat, BeatReply, Location, Lsn, Mono, NodeId, Now, Payload, PeerMessage, WallMs, limits};
 
 /// A record that is on its way to the disk.
 #[derive(Debug)]
@@ -88,16 +88,16 @@ impl<P: Payload> Shard<P> {
         &mut self.coalesced[index]
     }
 
-    /// One message per peer for all groups' heartbeats, one for all answers (P-09).
+    /// One message per peer for all groups' heartbeats, one for all answers (P-09); more only if a turn has gathered more than a
+    /// peer takes at once: who stood still for seconds answers all that came meanwhile.
     pub(crate) fn flush_coalesced(&mut self, out: &mut impl Sink<P>) {
         for entry in &mut self.coalesced {
-            if !entry.beats.is_empty() {
-                let message = PeerMessage::Beats(core::mem::take(&mut entry.beats));
-                out.push(Effect::Send { to: entry.node, message });
+            let to = entry.node;
+            for part in parts(&mut entry.beats) {
+                out.push(Effect::Send { to, message: PeerMessage::Beats(part) });
             }
-            if !entry.replies.is_empty() {
-                let message = PeerMessage::BeatReplies(core::mem::take(&mut entry.replies));
-                out.push(Effect::Send { to: entry.node, message });
+            for part in parts(&mut entry.replies) {
+                out.push(Effect::Send { to, message: PeerMessage::BeatReplies(part) });
             }
         }
     }
@@ -123,7 +123,9 @@ impl<P: Payload> Shard<P> {
             let written = self.written.pop_front().expect("one entry per record under way");
             self.undurable_bytes -= written.bytes;
             flushed += written.bytes;
-            self.stats.log_us.record_span(now.mono.since(written.at));
+            let took = now.mono.since(written.at);
+            self.stats.log_us.record_span(took);
+            self.log_pace.note(took, now.mono);
             self.drive(written.index, paxos::Input::Durable { receipt: written.receipt }, now, out);
         }
         self.stats.flush_bytes.record(flushed as u64);
@@ -203,13 +205,23 @@ impl<P: Payload> Shard<P> {
         self.groups[index].read_backs += 1;
         let token = self.token();
         self.reads.insert(token, ReadUse::Learn { index, to, slot, ballot });
-        out.push(Effect::Read { token, location: at });
+        out.push(Effect::ReadEntry { token, location: at });
     }
 
     pub(crate) fn token(&mut self) -> ReadToken {
         self.next_token += 1;
         ReadToken(self.next_token)
     }
+}
+
+/// Everything in `gathered`, in parts that fit a message.
+fn parts<T>(gathered: &mut Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    let mut rest = core::mem::take(gathered);
+    core::iter::from_fn(move || {
+        let behind = rest.split_off(rest.len().min(limits::COALESCED_MAX));
+        let part = core::mem::replace(&mut rest, behind);
+        (!part.is_empty()).then_some(part)
+    })
 }
 
 /// Keys removed per group and tick at most: about 10 us.

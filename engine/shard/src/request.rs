@@ -7,13 +7,14 @@ use crate::api::{Effect, ReadFailed, ReadToken, Sink};
 use crate::ask::Read;
 use crate::group::Confirming;
 use crate::load::Asked;
+use crate::repair::is_whole;
 use crate::stats::RequestKind;
 use crate::{GroupId, Shard};
 use alloc::vec::Vec;
 use synod_store::{FoundValue, Lookup, Room};
 use synod_types::{
     Ballot, Command, Consistency, ErrorKind, GroupMessage, Learned, Mono, NodeId, Now, Op, Payload,
-    PeerMessage, Reply, RequestId, Slot, Version, WallMs, checksum,
+    PeerMessage, Reply, RequestId, Slot, Version, WallMs,
 };
 
 /// Where a request came from, and so where its answer goes.
@@ -93,8 +94,12 @@ pub(crate) fn push_reply<P: Payload>(origin: Origin, reply: Reply<&[u8]>, out: &
     }
 }
 
-fn push_error<P: Payload>(origin: Origin, kind: ErrorKind, out: &mut impl Sink<P>) {
+pub(crate) fn push_error<P: Payload>(origin: Origin, kind: ErrorKind, out: &mut impl Sink<P>) {
     push_reply(origin, Reply::Error(kind), out);
+}
+
+pub(crate) fn push_value<P: Payload>(origin: Origin, value: &[u8], version: Version, out: &mut impl Sink<P>) {
+    push_reply(origin, Reply::Value { value, version }, out);
 }
 
 impl<P: Payload> Shard<P> {
@@ -219,9 +224,19 @@ impl<P: Payload> Shard<P> {
         group.pending.push_back(request);
     }
 
+    /// Whether a lease is enough for a read: `Quorum` trusts no clock.
+    fn may_trust_lease(&self, consistency: Consistency) -> bool {
+        #[cfg(feature = "canary")]
+        if self.canary == Some(crate::Canary::QuorumReadByLease) {
+            return true;
+        }
+        consistency == Consistency::Linearizable
+    }
+
     fn read_or_confirm(&mut self, index: usize, request: Request<P>, now: Now, out: &mut impl Sink<P>) {
+        let trusts_lease = self.may_trust_lease(request.consistency);
         let group = &mut self.groups[index];
-        let by_lease = request.consistency == Consistency::Linearizable && group.paxos.lease_valid(now.mono);
+        let by_lease = trusts_lease && group.paxos.lease_valid(now.mono);
         let point = group.paxos.chosen();
         let has_applied = group.paxos.applied_slot() >= point;
         if by_lease && has_applied && group.paxos.serving() && group.confirming.is_empty() {
@@ -242,8 +257,7 @@ impl<P: Payload> Shard<P> {
     pub(crate) fn serve_confirmed(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
         while let Some(first) = self.groups[index].confirming.front() {
             let paxos = &self.groups[index].paxos;
-            let by_lease =
-                first.request.consistency == Consistency::Linearizable && paxos.lease_valid(now.mono);
+            let by_lease = self.may_trust_lease(first.request.consistency) && paxos.lease_valid(now.mono);
             let is_fresh = paxos.serving() && paxos.applied_slot() >= first.point;
             if !is_fresh || !(by_lease || paxos.ticket_valid(first.ticket, now.mono)) {
                 return;
@@ -323,34 +337,35 @@ impl<P: Payload> Shard<P> {
     ) {
         let use_ = self.reads.remove(&token).expect("a read comes back once");
         match use_ {
-            ReadUse::Get { index, origin, command, version, crc } => match result {
-                Ok(bytes) => {
-                    if checksum::crc32c(bytes.as_ref()) != crc {
-                        return push_error(origin, ErrorKind::ReadFailed, out);
-                    }
-                    let value = FoundValue::summed(version, bytes.as_ref(), crc);
-                    let group = &self.groups[index];
-                    let room = if group.led.is_some() { Room::Made } else { Room::Spare };
-                    self.store.admit(group.id, command.namespace, command.key.as_ref(), value, room);
-                    push_reply(origin, Reply::Value { value: bytes.as_ref(), version }, out);
-                }
-                Err(ReadFailed) => push_error(origin, ErrorKind::ReadFailed, out),
-            },
+            ReadUse::Get { index, origin, command, version, crc } => {
+                let Some(bytes) = is_whole(result, crc) else {
+                    let failed = ReadUse::Get { index, origin, command, version, crc };
+                    return self.on_read_failed(failed, now, out);
+                };
+                let value = FoundValue::summed(version, bytes.as_ref(), crc);
+                let group = &self.groups[index];
+                let room = if group.led.is_some() { Room::Made } else { Room::Spare };
+                self.store.admit(group.id, command.namespace, command.key.as_ref(), value, room);
+                push_value(origin, bytes.as_ref(), version, out);
+            }
             ReadUse::Apply { index } => {
                 let parked = self.groups[index].parked.filter(|parked| parked.token == token);
                 let parked = parked.expect("apply is parked until its read comes back");
-                self.unpark(parked, index, result, now, out);
+                let Some(old) = is_whole(result, parked.crc) else {
+                    return self.on_read_failed(ReadUse::Apply { index }, now, out);
+                };
+                self.unpark(index, old, now, out);
                 self.follow_up(index, now, out);
             }
             ReadUse::Learn { index, to, slot, ballot } => {
                 let group = &mut self.groups[index];
                 group.read_backs -= 1;
-                // A failed read is not told: the peer asks again, and somebody else.
-                if let Ok(payload) = result {
-                    let entries = Vec::from([Learned { slot, ballot, payload }]);
-                    let message = GroupMessage::Learn { chosen: group.paxos.chosen(), entries };
-                    out.push(Effect::Send { to, message: PeerMessage::Group { group: group.id, message } });
-                }
+                let Ok(payload) = result else {
+                    return self.on_read_failed(ReadUse::Learn { index, to, slot, ballot }, now, out);
+                };
+                let entries = Vec::from([Learned { slot, ballot, payload }]);
+                let message = GroupMessage::Learn { chosen: group.paxos.chosen(), entries };
+                out.push(Effect::Send { to, message: PeerMessage::Group { group: group.id, message } });
             }
         }
     }
@@ -454,6 +469,7 @@ impl<P: Payload> Shard<P> {
     }
 
     pub(crate) fn on_link_lost(&mut self, node: NodeId, now: Now, out: &mut impl Sink<P>) {
+        self.balancing.lost(node, now.mono);
         for index in 0..self.groups.len() {
             self.drive(index, crate::paxos::Input::LinkLost { node }, now, out);
         }

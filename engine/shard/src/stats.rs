@@ -6,7 +6,7 @@
 //! ```
 //! Times are differences of the `now` the steps are given; no clock is read for them. Counting is a handful of additions.
 
-use synod_types::{Nanos, Op};
+use synod_types::{Location, Nanos, Op};
 
 /// Buckets of a histogram: values up to 1, 2, 4, … 2^25, and all above.
 pub const HISTOGRAM_BUCKETS: usize = 27;
@@ -112,6 +112,12 @@ pub struct CoreStats {
     pub flush_records: Histogram,
     /// Linearizable reads answered here though another replica leads.
     pub follower_reads: u64,
+    /// Reads of the log that failed or brought other bytes than were written.
+    pub reads_failed: u64,
+    /// Of those, how many a peer made up for.
+    pub reads_repaired: u64,
+    /// Where the last of them was.
+    pub damaged_at: Option<Location>,
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ mod lab;
 
 mod applying;
 mod asking;
+mod balancing;
 mod handing_over;
+mod repairing;
 mod requests;
 mod schedules;

@@ -95,8 +95,8 @@ keys! {
         "When a write counts as durable: sync, once it is flushed";
     REDIRECT = "node.redirect", "redirect", Node, "proxy",
         "A Redis client's command for a key led elsewhere: proxy forwards it, moved answers MOVED";
-    LEADERSHIP = "node.leadership", "leadership", Node, "stay",
-        "Who leads a group: stay, whoever was elected; follow, the node most of its requests come through";
+    LEADERSHIP = "node.leadership", "leadership", Node, "balance",
+        "Who leads a group: balance, its share per node; follow, where most of its requests come through; stay, whoever was elected";
     CACHE_MIB = "node.cache_mib", "cache-mib", Node, "256",
         "Value cache of one core";
     SEGMENT_MIB = "node.segment_mib", "segment-mib", Node, "64",

@@ -63,8 +63,10 @@ pub enum Redirect {
 /// Who leads a group when nothing is wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Leadership {
-    /// Whoever was elected.
+    /// The groups' preferred nodes, so that every node leads its share.
     #[default]
+    Balance,
+    /// Whoever was elected.
     Stay,
     /// The node that most of the group's requests come through, if there is one.
     Follow,
@@ -346,7 +348,7 @@ impl Tuning {
         let tuning = Self {
             durability: Durability::Sync,
             redirect: Redirect::Proxy,
-            leadership: Leadership::Stay,
+            leadership: Leadership::default(),
             cache_mib: number(&keys::CACHE_MIB, 1, CACHE_MIB_MAX, 256)?.value,
             segment_mib: number(&keys::SEGMENT_MIB, SEGMENT_MIB_MIN, SEGMENT_MIB_MAX, 64)?.value,
             reserve_mib: number(&keys::RESERVE_MIB, 0, RESERVE_MIB_MAX, 128)?.value,
@@ -366,7 +368,7 @@ impl Tuning {
         Ok(Self {
             durability: durability.map_or(Durability::Sync, |said| said.value),
             redirect: redirect.map_or(Redirect::Proxy, |said| said.value),
-            leadership: leadership.map_or(Leadership::Stay, |said| said.value),
+            leadership: leadership.map_or(Leadership::default(), |said| said.value),
             ..tuning
         })
     }

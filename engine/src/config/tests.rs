@@ -188,7 +188,7 @@ fn values_out_of_range_are_refused_with_the_range() {
         ("node", "durability = \"none\"", "durability 'none' is not available yet; use sync"),
         ("node", "durability = \"fast\"", "'fast' is no durability; use sync"),
         ("node", "redirect = \"ask\"", "'ask' is no redirect; use proxy"),
-        ("node", "leadership = \"lead\"", "'lead' is no leadership; use stay"),
+        ("node", "leadership = \"lead\"", "'lead' is no leadership; use balance"),
         ("node", "cache_mib = 0", "0 is not a whole number from 1 to"),
         ("node", "segment_mib = 2", "2 is not a whole number from 4 to 1024"),
         ("timing", "heartbeat_ms = 1", "1 is not a whole number from 5 to 60000"),

@@ -128,11 +128,12 @@ pub(super) fn redirect(raw: RawValue) -> Result<Redirect, String> {
 
 pub(super) fn leadership(raw: RawValue) -> Result<Leadership, String> {
     match text(raw)?.as_str() {
+        "balance" => Ok(Leadership::Balance),
         "follow" => Ok(Leadership::Follow),
         "stay" => Ok(Leadership::Stay),
         other => Err(format!(
-            "'{other}' is no leadership; use stay, which leaves a group with whoever was elected, or follow, which lets it be led \
-             by the node that most of its requests come through"
+            "'{other}' is no leadership; use balance, which spreads the leaders over the nodes, follow, which lets a group be led \
+             by the node that most of its requests come through, or stay, which leaves it with whoever was elected"
         )),
     }
 }

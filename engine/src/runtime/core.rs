@@ -1,7 +1,7 @@
 //! One running core: the shard, what its effects touch, and the turn.
 
 use super::Shared as Node;
-use crate::config::Leadership;
+use crate::config;
 use crate::node::RunError;
 use crate::runtime::client::Clients;
 use crate::runtime::clock;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use synod_net::binary::ServerInfo;
 use synod_net::server::ServerConfig;
-use synod_shard::{FollowLoad, Input, ReadFailed, Shard, ShardConfig};
+use synod_shard::{FollowLoad, Input, Leadership, ReadFailed, Shard, ShardConfig};
 use synod_types::{
     Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Members, Mono, Nanos, NodeId, Now,
     PeerMessage, Reply, Shared,
@@ -74,12 +74,35 @@ pub(crate) fn core_of(group: GroupId, cores: u16) -> CoreId {
     CoreId::new(group.get().saturating_sub(1) % cores)
 }
 
-/// How far `node` is from being the preferred leader of `group`: 0 for the one that should lead. Leaders go round the nodes
-/// after they went round the cores, so that every core of every node leads its share.
-fn priority_rank(group: GroupId, cores: u16, nodes: &[NodeId], node: NodeId) -> u32 {
-    let preferred = usize::from(group.get().saturating_sub(1) / cores) % nodes.len();
-    let own = nodes.iter().position(|&other| other == node).unwrap_or(0);
-    ((own + nodes.len() - preferred) % nodes.len()) as u32
+/// Who should lead `group`: the preferred node, then who comes after it if it is away. Leaders go round the nodes after they went
+/// round the cores, so that every core of every node leads its share; and what a node led that is away goes to all the others.
+fn succession(group: GroupId, cores: u16, nodes: &[NodeId]) -> Vec<NodeId> {
+    let mut order = nodes.to_vec();
+    if group == GroupId::SYSTEM {
+        // The data groups begin with the first node, so the last one has the fewest.
+        order.rotate_right(1);
+        return order;
+    }
+    let place = usize::from((group.get() - 1) / cores);
+    let (lap, preferred) = (place / nodes.len(), place % nodes.len());
+    order.rotate_left(preferred);
+    let others = &mut order[1..];
+    if !others.is_empty() {
+        others.rotate_left(lap % others.len());
+    }
+    order
+}
+
+fn group_config(group: GroupId, cores: u16, nodes: &[NodeId], node: NodeId) -> GroupConfig {
+    let order = succession(group, cores, nodes);
+    let rank = order.iter().position(|&other| other == node).expect("a node is a member of its own cluster");
+    GroupConfig {
+        group,
+        node,
+        members: Members::majority(nodes.to_vec()),
+        preferred: order[0],
+        priority_rank: rank as u32, // below MEMBER_COUNT_MAX
+    }
 }
 
 impl Core {
@@ -91,12 +114,7 @@ impl Core {
         let groups = (0..=setup.facts().group_count)
             .map(GroupId::new)
             .filter(|&group| core_of(group, cores) == me)
-            .map(|group| GroupConfig {
-                group,
-                node: setup.node(),
-                members: Members::majority(nodes.clone()),
-                priority_rank: priority_rank(group, cores, &nodes, setup.node()),
-            })
+            .map(|group| group_config(group, cores, &nodes, setup.node()))
             .collect();
         let shard = Shard::new(ShardConfig {
             node: setup.node(),
@@ -107,7 +125,11 @@ impl Core {
             pending_bytes_max: setup.options.pending_bytes_max,
             log_backlog_bytes_max: LOG_BACKLOG_BYTES_MAX,
             pipeline_slots: setup.options.pipeline_slots,
-            follow_load: (setup.options.leadership == Leadership::Follow).then(FollowLoad::default),
+            leadership: match setup.options.leadership {
+                config::Leadership::Stay => Leadership::Stay,
+                config::Leadership::Follow => Leadership::Follow(FollowLoad::default()),
+                config::Leadership::Balance => Leadership::Balance,
+            },
             seed: replay::seed()?,
         });
         let turn = Rc::new(Notify::default());
@@ -393,21 +415,47 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
+    /// How many groups each (node, core) leads, if those nodes are away.
+    fn led(groups: std::ops::RangeInclusive<u16>, cores: u16, away: &[u16]) -> BTreeMap<(u16, u16), usize> {
+        let nodes: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
+        let mut led = BTreeMap::new();
+        for group in groups.map(GroupId::new) {
+            let order = succession(group, cores, &nodes);
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, nodes, "everybody once");
+            for (rank, &node) in order.iter().enumerate() {
+                let config = group_config(group, cores, &nodes, node);
+                assert_eq!((config.preferred, config.priority_rank as usize), (order[0], rank));
+            }
+            let leader = order.iter().find(|node| !away.contains(&node.get())).unwrap();
+            *led.entry((leader.get(), core_of(group, cores).get())).or_insert(0) += 1;
+        }
+        led
+    }
+
+    fn per_node(led: &BTreeMap<(u16, u16), usize>) -> Vec<usize> {
+        (1..=3)
+            .map(|id| led.iter().filter(|((node, _), _)| *node == id).map(|(_, count)| count).sum())
+            .collect()
+    }
 
     #[test]
     fn every_node_leads_its_share_on_every_core() {
-        let nodes: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
-        for cores in [1_u16, 2, 4] {
-            let mut led = std::collections::BTreeMap::new();
-            for group in (1..=48).map(GroupId::new) {
-                let leader = nodes
-                    .iter()
-                    .filter(|&&node| priority_rank(group, cores, &nodes, node) == 0)
-                    .collect::<Vec<_>>();
-                assert_eq!(leader.len(), 1, "one preferred leader");
-                *led.entry((*leader[0], core_of(group, cores))).or_insert(0) += 1;
-            }
-            assert!(led.values().all(|&count| count == 48 / 3 / i32::from(cores)), "{led:?}");
+        for cores in [1, 2, 4] {
+            let led = led(1..=48, cores, &[]);
+            assert!(led.values().all(|&count| count == 48 / 3 / usize::from(cores)), "{led:?}");
         }
+        assert_eq!(per_node(&led(0..=16, 1, &[])), [6, 5, 6]);
+        assert_eq!(per_node(&led(0..=16, 2, &[])), [6, 6, 5]);
+    }
+
+    #[test]
+    fn what_an_absent_node_led_goes_to_all_others() {
+        assert_eq!(per_node(&led(1..=48, 1, &[1])), [0, 24, 24]);
+        assert_eq!(per_node(&led(1..=48, 2, &[2])), [24, 0, 24]);
+        assert_eq!(per_node(&led(1..=48, 1, &[2, 3])), [48, 0, 0]);
     }
 }

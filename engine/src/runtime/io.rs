@@ -183,6 +183,13 @@ impl Sink<Shared> for Io {
             }
             Effect::Send { to, message } => self.links.send(to, &message),
             Effect::Reply { to, reply } => self.reply(to, reply),
+            Effect::ReadEntry { token, location } => {
+                if let Some(bytes) = self.wal.read_ram(location) {
+                    self.read_now.push_back((token, Shared::new(bytes.to_vec())));
+                } else {
+                    self.wal.read_checked(token.0, location, RECORD_HEAD_BYTES as u32);
+                }
+            }
             Effect::Read { token, location } => {
                 if let Some(bytes) = self.wal.read_ram(location) {
                     self.read_now.push_back((token, Shared::new(bytes.to_vec())));

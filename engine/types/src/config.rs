@@ -55,7 +55,9 @@ pub struct GroupConfig {
     pub node: NodeId,
     /// The configuration in force.
     pub members: Members,
-    /// 0 for the node that should lead when all is well, 1 for the next, and so on: shifts election timeouts.
+    /// The node that should lead when all is well. A wish that moves leaders, and nothing that safety rests on.
+    pub preferred: NodeId,
+    /// 0 for the preferred node, 1 for the next, and so on: shifts election timeouts.
     pub priority_rank: u32,
 }
 

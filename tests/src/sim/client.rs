@@ -11,6 +11,7 @@
 //! May not: know the network, the nodes or the clock. A machine like those it tests: it is told what happened and pushes what
 //! it wants.
 
+use super::fault::FaultKind;
 use super::keys::{Keys, Kind};
 use super::params::Params;
 use super::queue::{Instant, MS, US};
@@ -286,6 +287,13 @@ impl Clients {
             return Ok(()); // timed out before; the next attempt decides
         }
         match reply {
+            // All copies of a value may be out of reach at a time, if disks rot.
+            Reply::Error(ErrorKind::ReadFailed) if self.params.faults.contains(&FaultKind::Rot) => {
+                self.coverage.meet("a value that nobody could read");
+                entry.1 = State::Refused;
+                self.go_on(client, now, out);
+                Ok(())
+            }
             Reply::Error(ErrorKind::NoLeader | ErrorKind::Busy) => {
                 entry.1 = State::Refused;
                 self.go_on(client, now, out);
@@ -447,8 +455,11 @@ impl Clients {
         out: &mut Vec<Want>,
     ) {
         let stamped = command.stamp.session != SessionId::NONE;
-        let consistency =
-            if self.rng.below(4) == 0 { Consistency::Quorum } else { Consistency::Linearizable };
+        let consistency = if self.rng.below(4) == 0 || self.params.clock.is_loose {
+            Consistency::Quorum
+        } else {
+            Consistency::Linearizable
+        };
         self.clients[client].current =
             Some(Current { job, group, consistency, command, attempts: Vec::new(), give_up_at });
         let home = self.clients[client].home;

@@ -33,11 +33,13 @@ pub enum FaultKind {
     WallStep,
     /// Every message takes longer.
     Congestion,
+    /// A disk gives back other bytes than were written, or none.
+    Rot,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::PowerLoss,
         Self::Kill,
         Self::Blackout,
@@ -51,6 +53,7 @@ impl FaultKind {
         Self::DiskStall,
         Self::WallStep,
         Self::Congestion,
+        Self::Rot,
     ];
 
     /// Its name in traces.
@@ -69,6 +72,7 @@ impl FaultKind {
             Self::DiskStall => "disk stall",
             Self::WallStep => "wall clock step",
             Self::Congestion => "congestion",
+            Self::Rot => "rot",
         }
     }
 

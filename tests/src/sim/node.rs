@@ -18,7 +18,7 @@ use super::trace::{Note, Place, append_note};
 use crate::check::agreement::ValueDigest;
 use crate::check::{Checked, Violation};
 use std::collections::{BTreeMap, VecDeque};
-use synod_shard::{Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig};
+use synod_shard::{Canary, Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
     Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, Members, NodeId, Now, PeerMessage,
@@ -76,6 +76,8 @@ pub struct Core {
     ticks: u64,
     rng: Rng,
     groups: Vec<GroupId>,
+    /// A planted bug that is the core's and not the machines'.
+    canary: Option<Canary>,
 }
 
 /// An effect, owned: what `Effect` is once the push is over.
@@ -84,6 +86,7 @@ enum Todo {
     Send(NodeId, PeerMessage<Shared>),
     Reply(RequestId, Reply<Vec<u8>>),
     Read(ReadToken, Location),
+    ReadEntry(ReadToken, Location),
 }
 
 impl Todo {
@@ -93,6 +96,7 @@ impl Todo {
             Effect::Send { to, message } => Self::Send(to, message),
             Effect::Reply { to, reply } => Self::Reply(to, reply.map(<[u8]>::to_vec)),
             Effect::Read { token, location } => Self::Read(token, location),
+            Effect::ReadEntry { token, location } => Self::ReadEntry(token, location),
         }
     }
 }
@@ -159,6 +163,7 @@ impl Core {
             ticks: 0,
             rng,
             groups,
+            canary: params.options.canary,
         };
         core.observe(life, observer)?;
         Ok(core)
@@ -341,6 +346,14 @@ impl Core {
                 observer.coverage.meet(mark);
                 self.wal.read(token.0, location);
             }
+            Todo::ReadEntry(token, location) => {
+                observer.coverage.meet("an entry read for a peer");
+                if self.canary == Some(Canary::UncheckedReadBack) {
+                    self.wal.read(token.0, location);
+                } else {
+                    self.wal.read_checked(token.0, location, RECORD_HEAD_BYTES as u32);
+                }
+            }
         }
         Ok(None)
     }
@@ -399,6 +412,7 @@ fn shard_config(params: &Params, place: Place, seed: u64) -> ShardConfig {
             group: GroupId::new(group),
             node: place.node,
             members: Members::majority(nodes.clone()),
+            preferred: params.preferred(GroupId::new(group)),
             priority_rank: u32::from((place.node.get() + group) % params.node_count),
         })
         .collect();
@@ -411,7 +425,7 @@ fn shard_config(params: &Params, place: Place, seed: u64) -> ShardConfig {
         pending_bytes_max: params.limits.pending_bytes_max,
         log_backlog_bytes_max: params.limits.log_backlog_bytes_max,
         pipeline_slots: params.limits.pipeline_slots,
-        follow_load: params.limits.follow_load,
+        leadership: params.limits.leadership,
         seed,
     }
 }

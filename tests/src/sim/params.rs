@@ -5,8 +5,8 @@ use super::fault::FaultKind;
 use super::queue::{MS, US};
 use super::rng::Rng;
 use std::fmt;
-use synod_shard::{Canary, FollowLoad, Timing};
-use synod_types::Nanos;
+use synod_shard::{Canary, FollowLoad, Leadership, Timing};
+use synod_types::{GroupId, Nanos, NodeId};
 
 /// Who judges a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,8 +85,8 @@ pub struct Limits {
     pub log_backlog_bytes_max: usize,
     /// Slots in flight per group.
     pub pipeline_slots: u64,
-    /// When leaders go where they are asked from.
-    pub follow_load: Option<FollowLoad>,
+    /// What moves leaders.
+    pub leadership: Leadership,
     /// Longest time between an input and the turn that takes it, nanoseconds.
     pub turn_delay_max: u64,
     /// Size of a log segment.
@@ -138,6 +138,8 @@ pub struct DiskParams {
 /// How wrong the clocks are.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockParams {
+    /// They run further apart than leases allow for: nothing but writes and quorum reads is promised then (P-07f).
+    pub is_loose: bool,
     /// Boot-time clocks run this much fast or slow at most, parts per million.
     pub drift_ppm_max: u64,
     /// Wall clocks are this much off at most, milliseconds.
@@ -191,7 +193,7 @@ impl Params {
                 64 << 20,
             ]),
             pipeline_slots: *rng.pick(&[1, 2, 4, 16, 64]),
-            follow_load: derive_follow_load(&mut Rng::named(options.seed, "follow load")),
+            leadership: derive_leadership(&mut Rng::named(options.seed, "follow load")),
             turn_delay_max: rng.between(1, 300) * US,
             segment_bytes: *rng.pick(&[512 << 10, 1 << 20, 4 << 20]),
             block_bytes_max: *rng.pick(&[4 << 10, 16 << 10, 64 << 10]),
@@ -206,8 +208,11 @@ impl Params {
             stall_ppm: if rng.coin() { rng.between(100, 20_000) as u32 } else { 0 },
             stall_ns: rng.between(1, 200) * MS,
         };
+        let is_loose = Rng::named(options.seed, "loose clocks").below(8) == 0;
+        let drift_ppm_max = if rng.coin() { drift_ppm_allowed(&timing) } else { 0 };
         let clock = ClockParams {
-            drift_ppm_max: if rng.coin() { drift_ppm_allowed(&timing) } else { 0 },
+            is_loose,
+            drift_ppm_max: if is_loose { DRIFT_PPM_LOOSE } else { drift_ppm_max },
             wall_ms_max: *rng.pick(&[0, 5, 200, 2000]),
         };
         let mut load = derive_load(rng, node_count);
@@ -235,6 +240,11 @@ impl Params {
         }
     }
 
+    /// Who is to lead a group when all is well: the groups go round the nodes.
+    pub fn preferred(&self, group: GroupId) -> NodeId {
+        NodeId::new(self.node_count - group.get() % self.node_count)
+    }
+
     /// How far apart two nodes' ideas of "now", as expiry judges it, can be at the end of the run, in nanoseconds.
     pub fn expiry_slack(&self) -> u64 {
         let wall = 2 * self.clock.wall_ms_max * MS;
@@ -244,10 +254,14 @@ impl Params {
     }
 }
 
-/// Few clients ask: a handful of requests must do.
-fn derive_follow_load(rng: &mut Rng) -> Option<FollowLoad> {
+fn derive_leadership(rng: &mut Rng) -> Leadership {
     let window = Nanos::from_ms(rng.between(50, 1000));
-    (rng.below(3) == 0).then(|| FollowLoad { window, requests_min: rng.between(1, 4) })
+    match rng.below(3) {
+        // Few clients ask: a handful of requests must do.
+        0 => Leadership::Follow(FollowLoad { window, requests_min: rng.between(1, 4) }),
+        1 => Leadership::Balance,
+        _ => Leadership::Stay,
+    }
 }
 
 fn derive_timing(rng: &mut Rng) -> Timing {
@@ -269,6 +283,9 @@ fn derive_timing(rng: &mut Rng) -> Timing {
 fn drift_ppm_allowed(timing: &Timing) -> u64 {
     timing.drift.0 * 1_000_000 / timing.lease.0 / 2 * 9 / 10
 }
+
+/// A fast clock runs twice as fast as a slow one.
+const DRIFT_PPM_LOOSE: u64 = 333_333;
 
 fn derive_net(rng: &mut Rng) -> NetParams {
     let ordered = rng.below(3) == 0;

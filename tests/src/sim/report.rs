@@ -13,13 +13,16 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 6] = [
+pub const CANARIES: [(&str, Canary); 9] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
     ("noop-over-reported", Canary::NoopOverReported),
     ("watermark-other-ballot", Canary::WatermarkOtherBallot),
     ("lease-after-hand-over", Canary::LeaseAfterHandOver),
+    ("far-behind-leads", Canary::FarBehindLeads),
+    ("unchecked-read-back", Canary::UncheckedReadBack),
+    ("quorum-read-by-lease", Canary::QuorumReadByLease),
 ];
 
 /// A canary's name.

@@ -9,6 +9,7 @@ use super::world::World;
 use crate::check::coverage::Coverage;
 use crate::check::model::{Action, Ttl, When};
 use crate::check::{Checked, Violation, wgl};
+use synod_shard::Leadership;
 use synod_types::{GroupId, Nanos};
 
 /// Acknowledged operations a run must reach.
@@ -75,7 +76,7 @@ pub fn run_partition(options: Options, kind: FaultKind) -> Result<Summary, Box<F
     params.disk.stall_ppm = 0;
     params.load.timeout = 300 * MS;
     params.timing.patience = Nanos::from_ms(500);
-    params.limits.follow_load = None;
+    params.limits.leadership = Leadership::Stay;
     run_with(&params, |world| play_partition(world, kind))
 }
 
@@ -138,8 +139,8 @@ fn play(world: &mut World) -> Checked {
         world.run_until(world.now() + 100 * MS)?;
     }
     let later = leader_changes(world);
-    // Leaders that follow the load have a reason to move.
-    if changes != later && world.params().limits.follow_load.is_none() {
+    // Leaders that follow the load, or go where they belong, have a reason to move.
+    if changes != later && world.params().limits.leadership == Leadership::Stay {
         return Err(Violation::new(
             "stability",
             format!("leaders changed in a healed cluster: {changes} changes seen, then {later}"),

@@ -230,7 +230,9 @@ impl World {
             }
         }
         for slot in &self.slots {
-            slot.image.configure(|options| options.stall_ppm = 0);
+            slot.image.configure(|options| {
+                (options.stall_ppm, options.read_rot_ppm, options.read_error_ppm) = (0, 0, 0);
+            });
         }
         for core in 0..self.slots.len() {
             self.schedule_disk(core);

@@ -16,6 +16,14 @@ fn status(nodes: &mut Nodes, index: usize) -> NodeStatus {
     client.status_of(node).expect("the node answers")
 }
 
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// The node that leads the most data groups, and one that is not it.
 fn leader_and_follower(nodes: &mut Nodes) -> (usize, usize) {
     let led: Vec<usize> = (0..3)
@@ -80,17 +88,31 @@ fn all_three_killed_at_once_come_back_with_everything() {
 }
 
 #[test]
-fn a_leader_stopped_for_longer_than_its_lease_serves_nothing_stale() {
+fn a_leader_stopped_for_longer_than_its_lease_loses_it_and_serves_nothing_stale() {
     let mut nodes = Nodes::start("stop");
     let options = load::options(&mut nodes, Duration::from_secs(8));
     let load = load::start(options);
     load.wait_under_way();
     for _ in 0..2 {
-        let (leader, _) = leader_and_follower(&mut nodes);
+        let (leader, witness) = leader_and_follower(&mut nodes);
+        let led: Vec<_> =
+            status(&mut nodes, leader).groups.into_iter().filter(|group| group.serving).collect();
         nodes.get().stop(leader).expect("stopped");
-        std::thread::sleep(Duration::from_millis(1200)); // four leases
+        // Longer than its lease: until the others have led what it led, in higher ballots.
+        wait_until("the others lead", || {
+            let now = status(&mut nodes, witness).groups;
+            led.iter().all(|before| {
+                now.iter().any(|group| group.group == before.group && group.promised > before.promised)
+            })
+        });
         nodes.get().cont(leader).expect("continued");
-        std::thread::sleep(Duration::from_millis(800));
+        // It finds out that its leases are lost.
+        wait_until("it has lost its leases", || {
+            let now = status(&mut nodes, leader).groups;
+            led.iter().all(|before| {
+                now.iter().any(|group| group.group == before.group && group.promised > before.promised)
+            })
+        });
     }
     load.finish();
 }

@@ -3,6 +3,7 @@
 //! Every test starts a cluster of its own on free ports, in a directory of its own below the build directory (so that
 //! O_DIRECT works), and takes both down again. They run one after the other: all of them share this machine's cores.
 
+mod balancing;
 mod bytes;
 mod cluster;
 mod damage;

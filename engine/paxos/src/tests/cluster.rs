@@ -58,6 +58,18 @@ pub(super) struct Node {
     clock_ppm: i64,
 }
 
+/// A read that waits for its leader to be confirmed (P-07f).
+#[derive(Clone, Copy, Debug)]
+struct Ticket {
+    id: u16,
+    ballot: Ballot,
+    ticket: Mono,
+    /// What was chosen as far as the leader knew: not served before that is applied.
+    point: Slot,
+    /// What clients may have been told of when the read came.
+    told: Slot,
+}
+
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub nodes: BTreeMap<u16, Node>,
@@ -73,6 +85,12 @@ pub(super) struct Cluster {
     chosen: BTreeMap<Slot, Bytes>,
     /// Durable acceptances: slot, ballot, value, who.
     accepted: BTreeMap<(Slot, Ballot), (Bytes, BTreeSet<u16>)>,
+    /// Reads that wait for their leader to be confirmed.
+    tickets: Vec<Ticket>,
+    /// The highest slot that a serving leader has applied: its clients may have been told of all up to there.
+    told: Slot,
+    /// Reads that were served.
+    pub reads_served: usize,
     /// Highest durable promise per node.
     promised: BTreeMap<u16, Ballot>,
     /// What happened, one line each.
@@ -98,6 +116,9 @@ impl Cluster {
             shown: BTreeMap::new(),
             chosen: BTreeMap::new(),
             accepted: BTreeMap::new(),
+            tickets: Vec::new(),
+            told: Slot::ZERO,
+            reads_served: 0,
             promised: BTreeMap::new(),
             trace: Vec::new(),
         };
@@ -406,11 +427,37 @@ impl Cluster {
             assert_eq!(self.chosen.get(&slot), Some(value), "n{id} applies at {slot} what was never chosen");
             node.applied.push(value.clone());
             paxos.applied(slot);
+            if paxos.serving() {
+                self.told = self.told.max(slot);
+            }
+        }
+    }
+
+    /// P-07f: a read is served from a state that has all that clients had been told of when it came.
+    fn serve_reads(&mut self) {
+        for at in (0..self.tickets.len()).rev() {
+            let Ticket { id, ballot, ticket, point, told } = self.tickets[at];
+            let Some(paxos) = self.nodes[&id].paxos.as_ref().filter(|paxos| paxos.leading() == Some(ballot))
+            else {
+                self.tickets.swap_remove(at); // it is asked again elsewhere
+                continue;
+            };
+            let now = self.now(id).mono;
+            if paxos.serving() && paxos.applied_slot() >= point && paxos.ticket_valid(ticket, now) {
+                assert!(
+                    paxos.applied_slot() >= told,
+                    "n{id} serves a read at {} that came when {told} had been told of",
+                    paxos.applied_slot()
+                );
+                self.reads_served += 1;
+                self.tickets.swap_remove(at);
+            }
         }
     }
 
     /// What must hold between any two steps.
-    fn check(&self) {
+    fn check(&mut self) {
+        self.serve_reads();
         let mut leaseholder: Option<(u16, Ballot)> = None;
         for (&id, node) in &self.nodes {
             let Some(paxos) = &node.paxos else { continue };
@@ -512,13 +559,17 @@ impl Cluster {
         }
         panic!("n{id} was not elected:\n{}", self.tail(60));
     }
-    /// A ReadIndex read arrives and wants its heartbeat at once.
+    /// A ReadIndex read arrives and wants its heartbeat at once. It is served, and judged, as soon as it may be.
     pub fn read_index(&mut self, id: u16) -> Option<Mono> {
         let now = self.now(id);
         let ticket = self.paxos_mut(id).read_ticket()?;
         let mut out = Vec::new();
         self.paxos_mut(id).beat_if_wanted(now, &mut out);
+        let (ballot, point) =
+            (self.paxos(id).leading().expect("who has a ticket leads"), self.paxos(id).chosen());
+        self.tickets.push(Ticket { id, ballot, ticket, point, told: self.told });
         self.execute(id, out);
+        self.check();
         Some(ticket)
     }
     pub fn tail(&self, count: usize) -> String {

@@ -153,6 +153,27 @@ fn a_ticket_is_valid_by_a_later_heartbeat_only() {
     assert!(n1.paxos.ticket_valid(ticket, n1.now.mono));
 }
 
+/// P-07b, P-07f: two heartbeats are under way, and the first is answered after the second has left. The answer confirms the time when
+/// the first was sent, not the last one that was.
+#[test]
+fn a_late_answer_confirms_the_heartbeat_that_it_answers() {
+    let timing = Timing::default();
+    let mut n1 = Solo::new(1, &ALL);
+    let mine = n1.until_leader(2);
+    n1.pass_ms(1);
+    let first = beat_now(&mut n1);
+    n1.pass_ms(200);
+    let ticket = n1.paxos.read_ticket().unwrap();
+    let second = beat_now(&mut n1);
+    assert!(second > first);
+    n1.hear_beat_reply(2, mine, first);
+    assert!(!n1.paxos.ticket_valid(ticket, n1.now.mono));
+    let end = Mono(first.0 + timing.lease.0 - timing.drift.0);
+    assert!(n1.paxos.lease_valid(Mono(end.0 - 1)) && !n1.paxos.lease_valid(end));
+    n1.hear_beat_reply(2, mine, second);
+    assert!(n1.paxos.ticket_valid(ticket, n1.now.mono) && n1.paxos.lease_valid(end));
+}
+
 /// P-07f: answers in another ballot, or to a heartbeat never sent, confirm nothing.
 #[test]
 fn foreign_answers_confirm_nothing() {

@@ -112,6 +112,11 @@ fn play(count: u16, acts: &[Act]) {
     cluster.until_leader();
     cluster.run_ms(1_500);
     let leader = cluster.leader().expect("a leader stays");
+    // A read that comes now is served before long.
+    let served = cluster.reads_served;
+    assert!(cluster.read_index(leader).is_some());
+    cluster.run_ms(100);
+    assert!(cluster.reads_served > served, "a read is not served");
     cluster.write("last");
     cluster.run_ms(500);
     for id in cluster.ids() {

@@ -26,6 +26,7 @@ pub(super) fn config(node: u16, voters: &[u16]) -> GroupConfig {
         group: GROUP,
         node: NodeId::new(node),
         members: Members::majority(voters.iter().map(|&raw| NodeId::new(raw)).collect()),
+        preferred: NodeId::new(node),
         priority_rank: 0,
     }
 }

@@ -198,6 +198,70 @@ fn a_leader_without_a_lease_gives_no_word() {
     assert_eq!(value(&lab, read), Some(&b"1"[..]));
 }
 
+/// P-07g: a leader vouches for nothing before it serves. It has a lease already, and lacks what was chosen before it led.
+#[test]
+fn a_leader_that_has_not_caught_up_gives_no_word() {
+    let mut lab = led();
+    lab.ask(1, set("k", "old"));
+    lab.run_ms(100);
+    lab.cut_between(1, 2);
+    lab.cut_between(2, 3);
+    assert!(matches!(lab.ask(1, set("k", "new")), Reply::Done { .. }));
+    lab.run_ms(100);
+    lab.crash(1);
+    lab.heal();
+    // n2 is elected by n3 and pulls from it, in vain.
+    let is_pulled = |packet: &Packet| {
+        packet.to == 2
+            && matches!(packet.message, PeerMessage::Group { message: GroupMessage::Learn { .. }, .. })
+    };
+    for _ in 0..400 {
+        lab.pass_ms(5);
+        lab.tick(2);
+        for _ in 0..20 {
+            for id in [2, 3] {
+                lab.turn_end(id);
+                lab.disk(id);
+            }
+            lab.take(is_pulled);
+            while !lab.wires.is_empty() {
+                lab.deliver_at(0);
+                lab.take(is_pulled);
+            }
+        }
+        if lab.shard(2).holds_lease(G1, lab.now().mono) {
+            break;
+        }
+    }
+    assert!(lab.shard(2).holds_lease(G1, lab.now().mono) && !lab.leads(2, G1));
+    let read = lab.request(3, get("k"));
+    lab.turn_end(3);
+    let question = lab.take(is_question);
+    assert_eq!(question.len(), 1);
+    deliver(&mut lab, question);
+    let word = lab.take(is_word);
+    let PeerMessage::ReadIndexReply { points, .. } = &word[0].message else { unreachable!("just looked") };
+    assert!(points.is_empty(), "{points:?}");
+    deliver(&mut lab, word);
+    lab.run_ms(1_000);
+    assert_eq!(value(&lab, read), Some(&b"new"[..]));
+}
+
+/// P-07f: the lease is not enough for a quorum read, which trusts no clock.
+#[test]
+fn a_quorum_read_waits_for_a_quorum_under_a_lease_too() {
+    let mut lab = led();
+    lab.ask(1, set("k", "1"));
+    assert!(lab.shard(1).holds_lease(G1, lab.now().mono));
+    let sure = lab.request_as(1, G1, Consistency::Quorum, get("k"));
+    let by_lease = lab.request(1, get("k"));
+    assert_eq!((value(&lab, sure), value(&lab, by_lease)), (None, None), "in the order of their coming");
+    lab.turn_end(1);
+    assert_eq!(value(&lab, sure), None);
+    lab.settle();
+    assert_eq!((value(&lab, sure), value(&lab, by_lease)), (Some(&b"1"[..]), Some(&b"1"[..])));
+}
+
 /// What is not answered in time is handed to the leader; what comes late answers nobody twice (the lab panics at that).
 #[test]
 fn a_lost_question_is_not_waited_for() {

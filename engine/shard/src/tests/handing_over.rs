@@ -1,7 +1,7 @@
 //! P-17 with clients (P-17d): nobody is told "unknown" because a leader handed over, and leaders go where they are asked from.
 
 use super::lab::*;
-use crate::{FollowLoad, Input};
+use crate::{FollowLoad, Input, Leadership};
 use alloc::format;
 use alloc::vec::Vec;
 use synod_types::{Nanos, NodeId, PeerMessage, Reply, RequestId, SessionStamp};
@@ -59,7 +59,7 @@ fn a_retry_at_the_heir_gets_the_first_answer() {
 
 fn following() -> Setup {
     let follow = FollowLoad { window: Nanos::from_ms(200), requests_min: 20 };
-    Setup { follow_load: Some(follow), groups: 2, ..Setup::default() }
+    Setup { leadership: Leadership::Follow(follow), groups: 2, ..Setup::default() }
 }
 
 /// Everything comes by way of n3: the group asked for is led there soon, the other one stays.

@@ -1,7 +1,7 @@
 //! A cluster of cores in memory. Messages wait on the wires, records wait for the disk, reads of the log wait in a queue;
 //! a core that died comes back from its durable records. Every answer is checked: one per request, never two.
 
-use crate::{Effect, FollowLoad, Input, ReadFailed, ReadToken, Shard, ShardConfig, Timing};
+use crate::{Effect, Input, Leadership, ReadFailed, ReadToken, Shard, ShardConfig, Timing};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -82,6 +82,8 @@ pub(super) struct Lab {
     /// Disks and reads complete by themselves in [`Lab::settle`] unless the node is named here.
     pub held_disks: BTreeSet<u16>,
     pub held_reads: BTreeSet<u16>,
+    /// Nodes whose disks return damaged bytes: what is checked against its record fails, the rest is wrong.
+    pub rotten: BTreeSet<u16>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,7 +94,7 @@ pub(super) struct Setup {
     pub pending_bytes_max: usize,
     pub log_backlog_bytes_max: usize,
     pub pipeline_slots: u64,
-    pub follow_load: Option<FollowLoad>,
+    pub leadership: Leadership,
 }
 
 impl Default for Setup {
@@ -104,7 +106,7 @@ impl Default for Setup {
             pending_bytes_max: 1 << 20,
             log_backlog_bytes_max: 1 << 20,
             pipeline_slots: 4,
-            follow_load: None,
+            leadership: Leadership::Stay,
         }
     }
 }
@@ -122,7 +124,9 @@ fn own(effect: Effect<'_, Bytes>) -> Owned {
         Effect::Append { lsn, head, payload, then } => Owned::Append { lsn, head, payload, then },
         Effect::Send { to, message } => Owned::Send { to, message },
         Effect::Reply { to, reply } => Owned::Reply { to, reply: reply.map(<[u8]>::to_vec) },
-        Effect::Read { token, location } => Owned::Read { token, location },
+        Effect::Read { token, location } | Effect::ReadEntry { token, location } => {
+            Owned::Read { token, location }
+        }
     }
 }
 
@@ -141,6 +145,7 @@ impl Lab {
             replies: BTreeMap::new(),
             held_disks: BTreeSet::new(),
             held_reads: BTreeSet::new(),
+            rotten: BTreeSet::new(),
             config,
         };
         for id in 1..=lab.config.nodes {
@@ -175,6 +180,8 @@ impl Lab {
                 group: GroupId::new(group),
                 node: NodeId::new(id),
                 members: Members::majority(voters.clone()),
+                // The groups go round the nodes.
+                preferred: NodeId::new((group - 1) % self.config.nodes + 1),
                 priority_rank: 0,
             })
             .collect();
@@ -187,7 +194,7 @@ impl Lab {
             pending_bytes_max: self.config.pending_bytes_max,
             log_backlog_bytes_max: self.config.log_backlog_bytes_max,
             pipeline_slots: self.config.pipeline_slots,
-            follow_load: self.config.follow_load,
+            leadership: self.config.leadership,
             // The shell draws a new one at every start.
             seed: self.starts * 7_919 + u64::from(id),
         }
@@ -316,7 +323,16 @@ impl Lab {
     /// Completes the oldest read of the log.
     pub fn read_done(&mut self, id: u16) {
         let (token, location) = self.cores.get_mut(&id).unwrap().reads.remove(0);
-        let result = Ok(self.bytes(id, location));
+        let mut bytes = self.bytes(id, location);
+        let is_entry = self.cores[&id].log.iter().any(|record| record.at == location);
+        let result = match (self.rotten.contains(&id), is_entry) {
+            (false, _) => Ok(bytes),
+            (true, true) => Err(ReadFailed),
+            (true, false) => {
+                bytes[0] ^= 1;
+                Ok(bytes)
+            }
+        };
         self.step(id, Input::ReadDone { token, result });
     }
     pub fn read_fails(&mut self, id: u16) {

@@ -66,6 +66,12 @@ fn a_forward_that_arrives_twice_is_executed_once() {
     };
     assert_eq!(count(&mut lab, "k1049"), "1");
     assert_eq!(count(&mut lab, "k1000"), "2");
+    // A link that breaks in between makes no other request of it.
+    lab.step(1, forward(1060, "k1060"));
+    lab.step(1, Input::LinkLost { node: NodeId::new(2) });
+    lab.step(1, forward(1060, "k1060"));
+    lab.settle();
+    assert_eq!(count(&mut lab, "k1060"), "1");
 }
 
 /// P-14b: overload is an answer, and what was refused is not executed.
@@ -142,12 +148,46 @@ fn what_could_not_be_sent_waits_for_a_leader_that_can_be_reached() {
 
 /// A GET whose bytes cannot be read back says so.
 #[test]
-fn a_failed_read_is_an_error() {
-    let mut lab = Lab::led_by_n1(Setup::default());
+fn a_failed_read_is_an_error_where_there_is_no_other_copy() {
+    let mut lab = Lab::led_by_n1(Setup { nodes: 1, ..Setup::default() });
     lab.ask(1, set("cold", LONG));
+    lab.held_reads.insert(1);
     let read = lab.request(1, get("cold"));
+    lab.settle();
     lab.read_fails(1);
     assert_eq!(lab.reply(read), Some(&Reply::Error(ErrorKind::ReadFailed)));
+}
+
+/// A core that stood still for seconds finds many heartbeats of every group and answers them all in one turn: in messages that a
+/// peer takes.
+#[test]
+fn whatever_gathers_in_a_turn_is_sent_in_messages_that_peers_take() {
+    let groups = 40;
+    let mut lab = Lab::led_by_n1(Setup { groups, ..Setup::default() });
+    lab.run_ms(100);
+    let rounds = 30;
+    for _ in 0..rounds {
+        lab.pass_ms(60);
+        lab.tick(1);
+        lab.turn_end(1);
+        // n3 answers, so that n1 goes on; n2 only listens.
+        while let Some(at) = lab.wires.iter().position(|packet| packet.to != 1 || packet.from == 3) {
+            lab.deliver_at(at);
+        }
+        lab.turn_end(3);
+    }
+    lab.take(|_| true);
+    lab.turn_end(2);
+    let sizes: Vec<usize> = lab
+        .take(|packet| packet.from == 2 && packet.to == 1)
+        .into_iter()
+        .filter_map(|packet| match packet.message {
+            PeerMessage::BeatReplies(replies) => Some(replies.len()),
+            _ => None,
+        })
+        .collect();
+    assert!(sizes.iter().all(|&size| size <= synod_types::limits::COALESCED_MAX), "{sizes:?}");
+    assert_eq!(sizes.iter().sum::<usize>(), usize::from(groups) * rounds, "{sizes:?}");
 }
 
 /// P-12e: retried at another leader, a command of a session is executed once and answered as the first time.

@@ -145,6 +145,7 @@ impl World {
                 self.queue.after(after, Event::Betray { leader: victim, bounced, until });
             }
             FaultKind::DiskStall => self.nodes[victim].stalled_until = until,
+            FaultKind::Rot => self.rot(victim, 400_000, 100_000),
             FaultKind::WallStep => {
                 let most = self.params.clock.wall_ms_max;
                 let offset = self.fault_rng.below(2 * most + 1) as i64 - most as i64;
@@ -184,6 +185,7 @@ impl World {
         }
         match fault.kind {
             FaultKind::Congestion => self.net.congest(0),
+            FaultKind::Rot => self.rot(fault.victim, 0, 0),
             FaultKind::DiskStall | FaultKind::Pause => {
                 for core in self.cores_of(fault.victim) {
                     self.schedule_disk(core);
@@ -191,6 +193,16 @@ impl World {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// From now on so many of a node's reads bring other bytes than were written, and so many fail, per million. What recovery reads
+    /// at a start is as it was written: a log that is damaged then is refused.
+    fn rot(&mut self, node: usize, rot_ppm: u32, error_ppm: u32) {
+        for core in self.cores_of(node) {
+            self.slots[core].image.configure(|options| {
+                (options.read_rot_ppm, options.read_error_ppm) = (rot_ppm, error_ppm);
+            });
         }
     }
 
