@@ -135,7 +135,9 @@ pub(crate) fn listen(running: &Running) -> Result<(), RunError> {
                 Ok(stream) => {
                     let running = accepting.clone();
                     glommio::spawn_local(async move {
-                        let _ = stream.set_nodelay(true); // only a broken socket refuses; the read will say so
+                        // Only a broken socket refuses; the read will say so.
+                        let _ = stream.set_nodelay(true);
+                        let _ = stream::break_when_silent(&stream);
                         if let Err(why) = receive(&running, stream).await {
                             eprintln!("synod: core {}: peer connection closed: {why}", running.me.get());
                         }
@@ -305,6 +307,7 @@ async fn establish(running: &Running, member: &Member) -> Result<glommio::net::T
     };
     let addr = addr.map_err(|error| Failure::Refused(format!("{}: {error}", member.host)))?;
     let mut stream = stream::connect(addr, CONNECT_LIMIT).await.map_err(|_| Failure::Unreachable)?;
+    stream::break_when_silent(&stream).map_err(|_| Failure::Unreachable)?;
     let mine = ours(running, member.id);
     let mut hello = Vec::new();
     wire::encode_hello(&mut hello, &mine);
