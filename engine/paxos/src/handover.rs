@@ -15,7 +15,7 @@ use synod_types::{Ballot, GroupMessage, Mono, Nanos, NodeId, Now, Payload, Slot,
 
 /// Slots that a leader may have to learn before it serves. What a peer knows is told once per heartbeat, so some are what was chosen
 /// since; who is further behind is catching up, and would lead long before it serves.
-pub(crate) const FAR_BEHIND_SLOTS: u64 = 2 * limits::WINDOW_SLOTS_MAX;
+pub const FAR_BEHIND_SLOTS: u64 = 2 * limits::WINDOW_SLOTS_MAX;
 
 /// How much longer than twice this node's log an heir's may take: what turns and links add to an idle disk's figure.
 const SLOWER_SLACK: Nanos = Nanos::from_ms(10);

@@ -35,6 +35,7 @@ mod tests;
 #[cfg(feature = "canary")]
 pub use api::Canary;
 pub use api::{Effect, Input, Receipt, Role, Timing};
+pub use handover::FAR_BEHIND_SLOTS;
 pub use pace::Pace;
 
 use alloc::vec::Vec;

@@ -34,6 +34,7 @@ pub use api::{
 pub use stats::{CoreStats, GroupStats, HISTOGRAM_BUCKETS, Histogram, RequestKind};
 #[cfg(feature = "canary")]
 pub use synod_paxos::Canary;
+pub use synod_paxos::FAR_BEHIND_SLOTS;
 pub use synod_store::CacheStats;
 pub use synod_types::{GroupConfig, Members};
 

@@ -2,8 +2,8 @@
 
 use futures_lite::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use glommio::net::TcpStream;
-use std::net::SocketAddr;
 use nix::sys::socket::{setsockopt, sockopt};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 

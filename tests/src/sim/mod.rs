@@ -27,4 +27,4 @@ pub mod world;
 
 pub use fault::FaultKind;
 pub use params::{Eyes, Options, Params};
-pub use run::{Failure, Summary, run, run_partition};
+pub use run::{Failure, Summary, run, run_far_behind, run_loose, run_partition};

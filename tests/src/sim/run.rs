@@ -2,15 +2,15 @@
 
 use super::client::EXPIRY_SPAN_MAX;
 use super::fault::FaultKind;
-use super::params::{Options, Params};
+use super::params::{DRIFT_PPM_LOOSE, Options, Params};
 use super::queue::{Instant, MS, SECOND};
 use super::report;
 use super::world::World;
 use crate::check::coverage::Coverage;
 use crate::check::model::{Action, Ttl, When};
 use crate::check::{Checked, Violation, wgl};
-use synod_shard::Leadership;
-use synod_types::{GroupId, Nanos};
+use synod_shard::{FAR_BEHIND_SLOTS, GroupStatus, Leadership, Role};
+use synod_types::{GroupId, Nanos, Slot};
 
 /// Acknowledged operations a run must reach.
 pub const ACKNOWLEDGED_MIN: u64 = 1000;
@@ -67,6 +67,13 @@ pub fn run(options: Options) -> Result<Summary, Box<Failure>> {
 /// # Errors
 /// [`Failure`] when it does not, or an invariant does not hold.
 pub fn run_partition(options: Options, kind: FaultKind) -> Result<Summary, Box<Failure>> {
+    let mut params = quiet_params(options);
+    params.limits.leadership = Leadership::Stay;
+    run_with(&params, |world| play_partition(world, kind))
+}
+
+/// Nothing goes wrong by itself.
+fn quiet_params(options: Options) -> Params {
     let mut params = Params::derive(options);
     params.faults.clear();
     params.net.loss_ppm = 0;
@@ -76,8 +83,37 @@ pub fn run_partition(options: Options, kind: FaultKind) -> Result<Summary, Box<F
     params.disk.stall_ppm = 0;
     params.load.timeout = 300 * MS;
     params.timing.patience = Nanos::from_ms(500);
-    params.limits.leadership = Leadership::Stay;
-    run_with(&params, |world| play_partition(world, kind))
+    params
+}
+
+/// As [`run`], with clocks that run further apart than leases allow for, and leaders cut off now and then: what clients write, and read
+/// with a quorum, must hold all the same (P-07f).
+///
+/// # Errors
+/// [`Failure`] when it does not.
+pub fn run_loose(options: Options) -> Result<Summary, Box<Failure>> {
+    let mut params = Params::derive(options);
+    params.clock.is_loose = true;
+    params.clock.drift_ppm_max = DRIFT_PPM_LOOSE;
+    params.faults = vec![FaultKind::Isolate, FaultKind::OneWay, FaultKind::Pause];
+    params.fault_interval = SECOND;
+    params.net.delay_mean = params.net.delay_mean.min(MS);
+    run_with(&params, play)
+}
+
+/// A healthy cluster, but for one node that misses many slots; the disk of a node that it catches up from rots. With `leader_dies` that
+/// node's machine goes down at the moment when the other one comes back: who is far behind must not lead then (P-06h).
+///
+/// # Errors
+/// [`Failure`] when it does, when it does not catch up, or an invariant does not hold.
+pub fn run_far_behind(options: Options, leader_dies: bool) -> Result<Summary, Box<Failure>> {
+    let mut params = quiet_params(options);
+    params.node_count = 3;
+    params.group_count = 1;
+    params.core_count = 1;
+    params.load.client_count = params.load.client_count.min(4);
+    params.load.flush_one_in = 0;
+    run_with(&params, |world| play_far_behind(world, leader_dies))
 }
 
 fn run_with(params: &Params, play: impl FnOnce(&mut World) -> Checked) -> Result<Summary, Box<Failure>> {
@@ -187,6 +223,77 @@ fn play_partition(world: &mut World, kind: FaultKind) -> Checked {
     settle_clients(world)?;
     converge(world)?;
     wgl::check_all(&world.clients.history.by_key())
+}
+
+/// Slots that the node which was away has missed: enough to be far behind, and not all of them in anybody's memory.
+const MISSED_SLOTS: u64 = 900;
+
+fn play_far_behind(world: &mut World, leader_dies: bool) -> Checked {
+    let group = GroupId::new(1);
+    world.run_until(3 * SECOND)?;
+    // The one that would lead if all were well: nothing but what it misses keeps it from that.
+    let away = usize::from(world.params().preferred(group).get()) - 1;
+    phase(world, "isolation");
+    world.impose(FaultKind::Isolate, away);
+    world.run_until(world.now() + 2 * SECOND)?;
+    let start = highest(world, group);
+    let helper = world.clients.add_helper();
+    while highest(world, group).1.since(start.1) < MISSED_SLOTS {
+        if !world.clients.busy(helper) {
+            let key = world.clients.keys.fresh(group);
+            let value = world.clients.fresh_blob();
+            let action = Action::Set { value, when: When::Always, ttl: Ttl::Clear, return_old: false };
+            world.ask(helper, key, action);
+        }
+        world.run_until(world.now() + MS)?;
+    }
+    phase(world, "back");
+    let leader = (0..3).find(|&node| node != away && serves(world, node, group)).unwrap_or((away + 1) % 3);
+    let settled_at = highest(world, group).1;
+    world.rot(leader, 400_000, 100_000);
+    world.reconnect();
+    if leader_dies {
+        world.outage(leader, true, world.now() + 3 * SECOND);
+    }
+    let deadline = world.now() + 30 * SECOND;
+    loop {
+        let behind = |status: &GroupStatus| settled_at.since(status.chosen) > FAR_BEHIND_SLOTS;
+        let place = world.cores().find(|(place, _)| usize::from(place.node.get()) == away + 1);
+        let status = place.and_then(|(_, core)| core.shard().status().find(|status| status.group == group));
+        let Some(status) = status else { unreachable!("the node that was away runs") };
+        if behind(&status) && status.role == Role::Leader {
+            let detail = format!("n{} leads at {} though {settled_at} is chosen", away + 1, status.chosen);
+            return Err(Violation::new("far-behind", detail));
+        }
+        if status.applied >= settled_at {
+            break;
+        }
+        if world.now() > deadline {
+            let detail = format!("n{} has not caught up: {status:?}", away + 1);
+            return Err(Violation::new("progress", detail));
+        }
+        world.run_until(world.now() + MS)?;
+    }
+    world.run_until(world.now() + 4 * SECOND)?;
+    world.heal()?;
+    prove_progress(world)?;
+    world.clients.stop();
+    settle_clients(world)?;
+    converge(world)?;
+    wgl::check_all(&world.clients.history.by_key())
+}
+
+/// Who knows the most of a group as chosen, and up to where.
+fn highest(world: &World, group: GroupId) -> (usize, Slot) {
+    let known = world.cores().filter_map(|(place, core)| {
+        let status = core.shard().status().find(|status| status.group == group)?;
+        Some((usize::from(place.node.get()) - 1, status.chosen))
+    });
+    known.max_by_key(|&(_, chosen)| chosen).unwrap_or((0, Slot::ZERO))
+}
+
+fn serves(world: &World, node: usize, group: GroupId) -> bool {
+    world.cores().any(|(place, core)| usize::from(place.node.get()) == node + 1 && core.shard().serves(group))
 }
 
 fn phase(world: &mut World, name: &'static str) {

@@ -213,6 +213,11 @@ impl World {
         }
     }
 
+    /// Ends all cuts of the network.
+    pub fn reconnect(&mut self) {
+        self.net.heal();
+    }
+
     /// Ends every fault: all nodes up and connected, nothing lost, clocks right (but for drift).
     ///
     /// # Errors

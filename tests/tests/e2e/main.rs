@@ -12,5 +12,6 @@ mod following;
 mod http;
 mod limits;
 mod load;
+mod names;
 mod redis;
 mod redis_oracle;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 fn missing(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok();
     if !found {
-        eprintln!("NOT CHECKED: {tool} is not installed here (package redis-tools)");
+        synod_tests::not_checked(&format!("{tool} is not installed here (package redis-tools)"));
     }
     !found
 }

@@ -198,7 +198,7 @@ impl World {
 
     /// From now on so many of a node's reads bring other bytes than were written, and so many fail, per million. What recovery reads
     /// at a start is as it was written: a log that is damaged then is refused.
-    fn rot(&mut self, node: usize, rot_ppm: u32, error_ppm: u32) {
+    pub fn rot(&mut self, node: usize, rot_ppm: u32, error_ppm: u32) {
         for core in self.cores_of(node) {
             self.slots[core].image.configure(|options| {
                 (options.read_rot_ppm, options.read_error_ppm) = (rot_ppm, error_ppm);
@@ -206,7 +206,8 @@ impl World {
         }
     }
 
-    pub(super) fn outage(&mut self, node: usize, power: bool, until: Instant) {
+    /// A node goes down, and comes up again then.
+    pub fn outage(&mut self, node: usize, power: bool, until: Instant) {
         self.stop_node(node, power);
         let outage = self.nodes[node].outage;
         self.queue.at(until, Event::Restart { node, outage });
