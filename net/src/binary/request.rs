@@ -346,7 +346,9 @@ fn decode_command<'a>(header: Header, body: &mut Reader<'a>) -> Result<Decoded<'
         _ => return Err(ProtocolError::Kind),
     };
     body.end()?;
-    if let Some(problem) = limit_problem(key, &op) {
+    let is_stamped = header.flags & FLAG_STAMP != 0;
+    let problem = limit_problem(key, &op).or_else(|| stamp_problem(&stamp).filter(|_| is_stamped));
+    if let Some(problem) = problem {
         return Ok(Decoded::Refused(problem));
     }
     let consistency =
@@ -417,4 +419,16 @@ fn limit_problem(key: &[u8], op: &Op<&[u8]>) -> Option<&'static str> {
         _ => None,
     }
 }
+
+/// A stamp of no session would be executed without one, and its retry a second time.
+fn stamp_problem(stamp: &SessionStamp) -> Option<&'static str> {
+    if stamp.session == SessionId::NONE {
+        return Some("the stamp names session 0, which is none: open one, or leave the stamp out");
+    }
+    if stamp.sequence == 0 {
+        return Some("the stamp's sequence is 0; sequences begin at 1");
+    }
+    (stamp.lowest_open > stamp.sequence).then_some("the stamp's lowest open is above its sequence")
+}
+
 const _: () = assert!(KEY_BYTES_MAX == 16_384 && VALUE_BYTES_MAX == 1_048_576); // as the texts above say

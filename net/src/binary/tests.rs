@@ -69,14 +69,18 @@ fn thens() -> impl Strategy<Value = Then> {
 }
 
 fn commands() -> impl Strategy<Value = Command<Vec<u8>>> {
-    (any::<u16>(), prop::collection::vec(any::<u8>(), 1..80), ops(), any::<(u64, u64, u64)>()).prop_map(
-        |(namespace, key, op, (session, sequence, lowest_open))| Command {
-            namespace: Namespace::new(namespace),
-            key,
-            op,
-            stamp: SessionStamp { session: SessionId::new(session % 3), sequence, lowest_open },
-        },
+    (any::<u16>(), prop::collection::vec(any::<u8>(), 1..80), ops(), stamps()).prop_map(
+        |(namespace, key, op, stamp)| Command { namespace: Namespace::new(namespace), key, op, stamp },
     )
+}
+
+/// None, or one that is not refused.
+fn stamps() -> impl Strategy<Value = SessionStamp> {
+    let stamp = (1..=u64::MAX, 1..=u64::MAX, any::<u64>()).prop_map(|(session, sequence, lowest_open)| {
+        let lowest_open = lowest_open % sequence.saturating_add(1);
+        SessionStamp { session: SessionId::new(session), sequence, lowest_open }
+    });
+    prop_oneof![Just(SessionStamp::default()), stamp]
 }
 
 fn replies() -> impl Strategy<Value = Reply<Vec<u8>>> {
@@ -350,4 +354,58 @@ fn a_value_that_does_not_fit_its_own_checksum_is_refused() {
     let last = out.len() - 1;
     out[last] ^= 1;
     assert_eq!(decode_request(&out), Err(ProtocolError::Checksum));
+}
+
+fn refusal_of_frame(frame: &[u8]) -> Option<&'static str> {
+    match decode_request(frame).expect("sound").1 {
+        Decoded::Request(_) => None,
+        Decoded::Refused(text) => Some(text),
+    }
+}
+
+#[test]
+fn a_stamp_that_names_no_session_or_no_number_is_refused_on_every_command() {
+    let none = Some("the stamp names session 0, which is none: open one, or leave the stamp out");
+    let no_sequence = Some("the stamp's sequence is 0; sequences begin at 1");
+    let above = Some("the stamp's lowest open is above its sequence");
+    for (session, sequence, lowest_open, want) in [
+        (0, 1, 1, none),
+        (0, 0, 1, none),
+        (0, u64::MAX, 0, none),
+        (1, 0, 0, no_sequence),
+        (1, 1, 0, None),
+        (1, 1, 1, None),
+        (1, 1, 2, above),
+        (u64::MAX, u64::MAX, u64::MAX, None),
+        (u64::MAX, u64::MAX - 1, u64::MAX, above),
+    ] {
+        for op in [Op::Get, Op::Exists, Op::Ttl, set(b"v"), Op::Delete, Op::IncrementBy(1)] {
+            let stamp = SessionStamp { session: SessionId::new(session), sequence, lowest_open };
+            let mut out = Vec::new();
+            let command = Command { stamp, ..Command::plain(b"k".to_vec(), op.clone()) };
+            encode_request(&mut out, 1, Consistency::default(), &command);
+            assert_eq!(refusal_of_frame(&out), want, "{session} {sequence} {lowest_open} {op:?}");
+        }
+    }
+}
+
+/// A stamp of zeros is what `encode_request` leaves out, so this frame is put together by hand.
+#[test]
+fn a_flag_that_announces_a_session_and_a_stamp_of_zeros_is_refused() {
+    for op in [Op::Get, set(b"v"), Op::Delete] {
+        let mut out = Vec::new();
+        let stamp = SessionStamp { session: SessionId::new(1), sequence: 1, lowest_open: 1 };
+        encode_request(
+            &mut out,
+            1,
+            Consistency::default(),
+            &Command { stamp, ..Command::plain(b"k".to_vec(), op.clone()) },
+        );
+        out[24..48].fill(0);
+        let unchecked = op.operand().map_or(0, Vec::len);
+        let crc = synod_types::checksum::crc32c(&out[8..out.len() - unchecked]);
+        out[4..8].copy_from_slice(&crc.to_le_bytes());
+        let text = refusal_of_frame(&out).expect("refused");
+        assert!(text.contains("session 0"), "{text}");
+    }
 }
