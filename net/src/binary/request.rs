@@ -20,7 +20,8 @@ use crate::error::ProtocolError;
 use crate::wire::{Put, Reader};
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::{
-    Command, Condition, Consistency, Expiry, GroupId, Namespace, Op, SessionId, SessionStamp, Then, WallMs,
+    Command, Condition, Consistency, ErrorKind, Expiry, GroupId, Namespace, Op, SessionId, SessionStamp,
+    Then, WallMs,
 };
 
 const FLAG_QUORUM: u8 = 0x01;
@@ -74,7 +75,7 @@ pub enum Decoded<'a> {
     /// Well formed.
     Request(Request<'a>),
     /// The frame is sound but what it asks cannot be done; certainly not executed. The connection lives.
-    Refused(&'static str),
+    Refused(ErrorKind, &'static str),
 }
 
 /// Appends a request for `command`.
@@ -280,7 +281,7 @@ fn decode_about_server<'a>(header: Header, body: &mut Reader<'a>) -> Result<Deco
     }
     if header.kind == kind::OPEN_SESSION {
         let Ok(group) = u16::try_from(header.argument) else {
-            return Ok(Decoded::Refused("no such group"));
+            return Ok(Decoded::Refused(ErrorKind::Malformed, "no such group"));
         };
         return Ok(Decoded::Request(Request::OpenSession { group: GroupId::new(group) }));
     }
@@ -292,12 +293,12 @@ fn decode_about_server<'a>(header: Header, body: &mut Reader<'a>) -> Result<Deco
         _ => &[],
     };
     if text.len() > TEXT_BYTES_MAX {
-        return Ok(Decoded::Refused("name or password over 1024 bytes"));
+        return Ok(Decoded::Refused(ErrorKind::Malformed, "name or password over 1024 bytes"));
     }
     Ok(Decoded::Request(match header.kind {
         kind::HELLO => match core::str::from_utf8(text) {
             Ok(name) => Request::Hello { name },
-            Err(_) => return Ok(Decoded::Refused("the name is not UTF-8")),
+            Err(_) => return Ok(Decoded::Refused(ErrorKind::Malformed, "the name is not UTF-8")),
         },
         kind::AUTH => Request::Auth { password: text },
         kind::TOPOLOGY => Request::Topology,
@@ -349,7 +350,10 @@ fn decode_command<'a>(header: Header, body: &mut Reader<'a>) -> Result<Decoded<'
     let is_stamped = header.flags & FLAG_STAMP != 0;
     let problem = limit_problem(key, &op).or_else(|| stamp_problem(&stamp).filter(|_| is_stamped));
     if let Some(problem) = problem {
-        return Ok(Decoded::Refused(problem));
+        return Ok(Decoded::Refused(ErrorKind::Malformed, problem));
+    }
+    if let Some(problem) = time_problem(&op) {
+        return Ok(Decoded::Refused(ErrorKind::BadExpiry, problem));
     }
     let consistency =
         if header.flags & FLAG_QUORUM != 0 { Consistency::Quorum } else { Consistency::Linearizable };
@@ -431,4 +435,32 @@ fn stamp_problem(stamp: &SessionStamp) -> Option<&'static str> {
     (stamp.lowest_open > stamp.sequence).then_some("the stamp's lowest open is above its sequence")
 }
 
+/// A span or time of 0 is a number that somebody forgot or got wrong; taken at its word it would delete the key.
+fn time_problem(op: &Op<&[u8]>) -> Option<&'static str> {
+    match op {
+        Op::Set { expiry, .. } | Op::SetExpiry(expiry) => match expiry {
+            Expiry::None | Expiry::Keep => None,
+            Expiry::At(WallMs(0)) => Some("an expiry at time 0; to delete the key send DELETE"),
+            Expiry::After(0) => Some("an expiry after 0 ms; to delete the key send DELETE"),
+            Expiry::At(WallMs(ms)) | Expiry::After(ms) => past_problem(*ms),
+        },
+        Op::IfEqual { then, .. } => match then {
+            Then::Delete => None,
+            Then::ExpireAfter(0) | Then::RenewFor(0) | Then::ExtendBy(0) => {
+                Some("an expiry of 0 ms; to delete the key send IF_EQUAL with then 0")
+            }
+            Then::ExpireAfter(ms) | Then::RenewFor(ms) | Then::ExtendBy(ms) => past_problem(*ms),
+        },
+        _ => None,
+    }
+}
+
+fn past_problem(ms: u64) -> Option<&'static str> {
+    (ms > EXPIRY_MS_MAX).then_some("an expiry over 9223372036854775807 ms")
+}
+
+/// Times fit a signed number, as TTL tells what is left of them.
+const EXPIRY_MS_MAX: u64 = i64::MAX as u64; // lossless
+
+const _: () = assert!(EXPIRY_MS_MAX == 9_223_372_036_854_775_807); // as the text above says
 const _: () = assert!(KEY_BYTES_MAX == 16_384 && VALUE_BYTES_MAX == 1_048_576); // as the texts above say

@@ -16,11 +16,16 @@ pub(crate) fn set(value: &[u8]) -> Op<Vec<u8>> {
     }
 }
 
+/// All that are not refused.
+fn times() -> impl Strategy<Value = u64> {
+    1..=i64::MAX.cast_unsigned()
+}
+
 fn expiries() -> impl Strategy<Value = Expiry> {
     prop_oneof![
         Just(Expiry::None),
-        any::<u64>().prop_map(|at| Expiry::At(WallMs(at))),
-        any::<u64>().prop_map(Expiry::After),
+        times().prop_map(|at| Expiry::At(WallMs(at))),
+        times().prop_map(Expiry::After),
     ]
 }
 
@@ -62,9 +67,9 @@ fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
 fn thens() -> impl Strategy<Value = Then> {
     prop_oneof![
         Just(Then::Delete),
-        any::<u64>().prop_map(Then::ExpireAfter),
-        any::<u64>().prop_map(Then::RenewFor),
-        any::<u64>().prop_map(Then::ExtendBy),
+        times().prop_map(Then::ExpireAfter),
+        times().prop_map(Then::RenewFor),
+        times().prop_map(Then::ExtendBy),
     ]
 }
 
@@ -325,7 +330,7 @@ fn a_key_or_value_one_byte_too_long_is_refused_and_the_frame_is_sound() {
         encode_request(&mut out, 1, Consistency::default(), &command);
         match decode_request(&out).expect("sound").1 {
             Decoded::Request(_) => "",
-            Decoded::Refused(text) => text,
+            Decoded::Refused(_, text) => text,
         }
         .to_owned()
     };
@@ -356,35 +361,114 @@ fn a_value_that_does_not_fit_its_own_checksum_is_refused() {
     assert_eq!(decode_request(&out), Err(ProtocolError::Checksum));
 }
 
-fn refusal_of_frame(frame: &[u8]) -> Option<&'static str> {
+/// What becomes of one request: nothing wrong, or what the client is told.
+fn verdict(command: &Command<Vec<u8>>) -> Result<(), (ErrorKind, &'static str)> {
+    let mut out = Vec::new();
+    encode_request(&mut out, 1, Consistency::default(), command);
+    verdict_of_frame(&out)
+}
+
+fn verdict_of_frame(frame: &[u8]) -> Result<(), (ErrorKind, &'static str)> {
     match decode_request(frame).expect("sound").1 {
-        Decoded::Request(_) => None,
-        Decoded::Refused(text) => Some(text),
+        Decoded::Request(_) => Ok(()),
+        Decoded::Refused(kind, text) => Err((kind, text)),
+    }
+}
+
+/// Every other number that a request carries, at 0, at its largest value, and one past that or as -1 where the wire has room for
+/// it.
+#[test]
+fn numbers_at_their_ends_are_taken_or_refused_by_name() {
+    const MAX: u64 = i64::MAX as u64;
+    let bad_expiry = |text| Err((ErrorKind::BadExpiry, text));
+    let malformed = |text| Err((ErrorKind::Malformed, text));
+    let plain = |op| Command::plain(b"k".to_vec(), op);
+    let set_with = |expiry| match set(b"v") {
+        Op::Set { value, value_crc, condition, return_old, .. } => {
+            plain(Op::Set { value, value_crc, condition, expiry, return_old })
+        }
+        other => panic!("{other:?}"),
+    };
+    let set_expiry = |expiry| plain(Op::SetExpiry(expiry));
+    let if_equal = |then| plain(Op::IfEqual { value: b"v".to_vec(), then });
+    let (too_much, zero_at, zero_after) = (
+        "an expiry over 9223372036854775807 ms",
+        "an expiry at time 0; to delete the key send DELETE",
+        "an expiry after 0 ms; to delete the key send DELETE",
+    );
+    let zero_then = "an expiry of 0 ms; to delete the key send IF_EQUAL with then 0";
+    type Make<'a> = (&'static str, &'static str, Box<dyn Fn(u64) -> Command<Vec<u8>> + 'a>);
+    let times: [Make<'_>; 7] = [
+        ("SET at", zero_at, Box::new(|ms| set_with(Expiry::At(WallMs(ms))))),
+        ("SET after", zero_after, Box::new(|ms| set_with(Expiry::After(ms)))),
+        ("SET_EXPIRY at", zero_at, Box::new(|ms| set_expiry(Expiry::At(WallMs(ms))))),
+        ("SET_EXPIRY after", zero_after, Box::new(|ms| set_expiry(Expiry::After(ms)))),
+        ("IF_EQUAL expire", zero_then, Box::new(|ms| if_equal(Then::ExpireAfter(ms)))),
+        ("IF_EQUAL renew", zero_then, Box::new(|ms| if_equal(Then::RenewFor(ms)))),
+        ("IF_EQUAL extend", zero_then, Box::new(|ms| if_equal(Then::ExtendBy(ms)))),
+    ];
+    for (name, zero, make) in times {
+        assert_eq!(verdict(&make(0)), bad_expiry(zero), "{name}");
+        for good in [1, MAX] {
+            assert_eq!(verdict(&make(good)), Ok(()), "{name} {good}");
+        }
+        for bad in [MAX + 1, u64::MAX] {
+            assert_eq!(verdict(&make(bad)), bad_expiry(too_much), "{name} {bad}");
+        }
+    }
+    // What says that there is no time at all is no time of 0.
+    for expiry in [Expiry::None, Expiry::Keep] {
+        assert_eq!(verdict(&set_with(expiry)), Ok(()));
+    }
+    assert_eq!(verdict(&set_expiry(Expiry::None)), Ok(()));
+    assert_eq!(verdict(&if_equal(Then::Delete)), Ok(()));
+
+    for delta in [0, -1, i64::MIN, i64::MAX] {
+        assert_eq!(verdict(&plain(Op::IncrementBy(delta))), Ok(()), "{delta}");
+    }
+    // A version that was never given out fits nothing, and that is a good answer.
+    for (slot, position) in [(0, 0), (u64::MAX, u32::MAX)] {
+        let version = Version { slot: Slot::new(slot), position };
+        assert_eq!(verdict(&plain(Op::DeleteIfVersion(version))), Ok(()));
+    }
+
+    for (argument, want) in [
+        (0, Ok(())),
+        (u32::from(u16::MAX), Ok(())),
+        (1 << 16, malformed("no such group")),
+        (u32::MAX, malformed("no such group")),
+    ] {
+        // Which groups there are is the server's to say.
+        let mut out = Vec::new();
+        encode_open_session(&mut out, 1, GroupId::new(1));
+        out[12..16].copy_from_slice(&argument.to_le_bytes());
+        let crc = synod_types::checksum::crc32c(&out[8..]);
+        out[4..8].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(verdict_of_frame(&out), want, "group {argument}");
     }
 }
 
 #[test]
 fn a_stamp_that_names_no_session_or_no_number_is_refused_on_every_command() {
-    let none = Some("the stamp names session 0, which is none: open one, or leave the stamp out");
-    let no_sequence = Some("the stamp's sequence is 0; sequences begin at 1");
-    let above = Some("the stamp's lowest open is above its sequence");
+    let malformed = |text| Err((ErrorKind::Malformed, text));
+    let none = malformed("the stamp names session 0, which is none: open one, or leave the stamp out");
+    let no_sequence = malformed("the stamp's sequence is 0; sequences begin at 1");
+    let above = malformed("the stamp's lowest open is above its sequence");
     for (session, sequence, lowest_open, want) in [
         (0, 1, 1, none),
         (0, 0, 1, none),
         (0, u64::MAX, 0, none),
         (1, 0, 0, no_sequence),
-        (1, 1, 0, None),
-        (1, 1, 1, None),
+        (1, 1, 0, Ok(())),
+        (1, 1, 1, Ok(())),
         (1, 1, 2, above),
-        (u64::MAX, u64::MAX, u64::MAX, None),
+        (u64::MAX, u64::MAX, u64::MAX, Ok(())),
         (u64::MAX, u64::MAX - 1, u64::MAX, above),
     ] {
         for op in [Op::Get, Op::Exists, Op::Ttl, set(b"v"), Op::Delete, Op::IncrementBy(1)] {
             let stamp = SessionStamp { session: SessionId::new(session), sequence, lowest_open };
-            let mut out = Vec::new();
             let command = Command { stamp, ..Command::plain(b"k".to_vec(), op.clone()) };
-            encode_request(&mut out, 1, Consistency::default(), &command);
-            assert_eq!(refusal_of_frame(&out), want, "{session} {sequence} {lowest_open} {op:?}");
+            assert_eq!(verdict(&command), want, "{session} {sequence} {lowest_open} {op:?}");
         }
     }
 }
@@ -405,7 +489,8 @@ fn a_flag_that_announces_a_session_and_a_stamp_of_zeros_is_refused() {
         let unchecked = op.operand().map_or(0, Vec::len);
         let crc = synod_types::checksum::crc32c(&out[8..out.len() - unchecked]);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
-        let text = refusal_of_frame(&out).expect("refused");
+        let (kind, text) = verdict_of_frame(&out).expect_err("refused");
+        assert_eq!(kind, ErrorKind::Malformed);
         assert!(text.contains("session 0"), "{text}");
     }
 }

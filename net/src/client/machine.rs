@@ -403,8 +403,9 @@ impl Core {
             | ErrorKind::BadExpiry
             | ErrorKind::ReadFailed
             | ErrorKind::Malformed => {
-                // Malformed is said at the server's border, before the session is looked at.
-                let uncertain = operation.maybe_executed && kind == ErrorKind::Malformed;
+                // These are said at the server's border, before the session is looked at.
+                let at_border = matches!(kind, ErrorKind::Malformed | ErrorKind::BadExpiry);
+                let uncertain = operation.maybe_executed && at_border;
                 let error =
                     if uncertain { ClientError::Unknown } else { ClientError::Refused { kind, text } };
                 self.finish(id, Err(error));

@@ -52,8 +52,8 @@ impl BinaryFace {
             };
             used += frame.len();
             match decoded {
-                Decoded::Refused(text) => {
-                    binary::encode_reply(out, id, &Reply::<&[u8]>::Error(ErrorKind::Malformed), text);
+                Decoded::Refused(kind, text) => {
+                    binary::encode_reply(out, id, &Reply::<&[u8]>::Error(kind), text);
                 }
                 Decoded::Request(request) => {
                     if let Some(ask) = self.dispatch(config, id, request, input, out, draining) {
