@@ -354,6 +354,18 @@ fn integer(text: &[u8]) -> Result<i64, Refusal> {
     parse_i64(text).ok_or(NOT_AN_INTEGER)
 }
 
+/// Whether `text` is the number of the one database there is.
+///
+/// # Errors
+/// The error line to answer with.
+pub fn check_database(text: &[u8]) -> Result<(), Refusal> {
+    match integer(text)? {
+        0 => Ok(()),
+        index if i32::try_from(index).is_ok() => Err("ERR DB index is out of range".into()),
+        _ => Err("ERR value is out of range, value must between -2147483648 and 2147483647".into()),
+    }
+}
+
 fn check_key(key: &[u8]) -> Result<&[u8], Refusal> {
     match key.len() {
         0 => Err("ERR empty keys are not supported".into()),

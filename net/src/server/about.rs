@@ -53,15 +53,7 @@ impl Session {
     /// WAIT replicas timeout, WAITAOF local replicas timeout. What was acknowledged is on a majority's disks already, so
     /// there is nothing to wait for; replies come in order, so what this connection sent before is acknowledged.
     pub(super) fn wait(&mut self, out: &mut Vec<u8>, spec: &Spec, args: &Args<'_>) -> Option<LocalQuery> {
-        let timeout = parse_i64(args.get(args.len() - 1));
-        let error = if args.iter_from(1).any(|arg| parse_i64(arg).is_none()) {
-            Some(NOT_AN_INTEGER)
-        } else if timeout.is_some_and(i64::is_negative) {
-            Some("ERR timeout is negative")
-        } else {
-            None
-        };
-        match error {
+        match wait_error(spec, args) {
             Some(error) => {
                 self.write(out, |writer| writer.error(error));
                 None
@@ -88,7 +80,7 @@ impl Session {
         self.write(out, |writer| {
             known = match spec.verb {
                 Verb::Role => write_role(writer),
-                Verb::SlowLog => write_slow_log(writer, &sub),
+                Verb::SlowLog => write_slow_log(writer, &sub, args),
                 Verb::Latency => write_latency(writer, &sub, args),
                 Verb::Memory => write_memory(writer, &sub),
                 Verb::Acl => write_acl(writer, &sub, args),
@@ -102,6 +94,28 @@ impl Session {
     }
 }
 
+/// What is wrong with the numbers of WAIT and WAITAOF, in the order in which Redis looks at them.
+fn wait_error(spec: &Spec, args: &Args<'_>) -> Option<&'static str> {
+    let is_aof = spec.verb == Verb::WaitAof;
+    if is_aof {
+        match parse_i64(args.get(1)) {
+            None => return Some(NOT_AN_INTEGER),
+            Some(0 | 1) => {}
+            Some(_) => return Some("ERR value is out of range, value must between 0 and 1"),
+        }
+    }
+    match parse_i64(args.get(args.len() - 2)) {
+        None | Some(..0) if is_aof => return Some("ERR value is out of range, must be positive"),
+        None => return Some(NOT_AN_INTEGER),
+        Some(_) => {} // WAIT takes any number, as Redis does
+    }
+    match parse_i64(args.get(args.len() - 1)) {
+        None => Some("ERR timeout is not an integer or out of range"),
+        Some(..0) => Some("ERR timeout is negative"),
+        Some(_) => None,
+    }
+}
+
 /// Any node takes writes; the other nodes are its equals, not its replicas.
 fn write_role(writer: &mut Writer<'_>) -> bool {
     writer.array(3);
@@ -111,11 +125,15 @@ fn write_role(writer: &mut Writer<'_>) -> bool {
     true
 }
 
-fn write_slow_log(writer: &mut Writer<'_>, sub: &[u8]) -> bool {
-    match sub {
-        b"get" => writer.array(0),
-        b"len" => writer.int(0),
-        b"reset" => writer.simple("OK"),
+fn write_slow_log(writer: &mut Writer<'_>, sub: &[u8], args: &Args<'_>) -> bool {
+    match (sub, args.len()) {
+        (b"get", 2) => writer.array(0),
+        (b"get", 3) => match parse_i64(args.get(2)) {
+            Some(-1..) => writer.array(0),
+            _ => writer.error("ERR count should be greater than or equal to -1"),
+        },
+        (b"len", 2) => writer.int(0),
+        (b"reset", 2) => writer.simple("OK"),
         _ => return false,
     }
     true
@@ -162,7 +180,12 @@ fn write_acl(writer: &mut Writer<'_>, sub: &[u8], args: &Args<'_>) -> bool {
         (b"cat", 3) => {
             writer.error(&format!("ERR Unknown category '{}'", lossy(args.get(2))));
         }
-        (b"log", 2 | 3) => writer.array(0),
+        (b"log", 2) => writer.array(0),
+        (b"log", 3) if args.get(2).eq_ignore_ascii_case(b"reset") => writer.simple("OK"),
+        (b"log", 3) => match parse_i64(args.get(2)) {
+            Some(_) => writer.array(0),
+            None => writer.error(NOT_AN_INTEGER),
+        },
         (b"getuser", 3) => writer.nil_array(),
         (b"setuser" | b"deluser" | b"save" | b"load", _) => {
             writer.error("ERR users are not kept here: the one password is in the node's configuration");

@@ -7,7 +7,7 @@ use super::{ConnectionConfig, ServerConfig, password_fits};
 use crate::resp::glob;
 use crate::resp::number::parse_i64;
 use crate::resp::parser::Args;
-use crate::resp::plan::{lossy, wrong_arity};
+use crate::resp::plan::{check_database, lossy, wrong_arity};
 use crate::resp::reply::{Proto, Writer};
 use crate::resp::scripts;
 use crate::resp::spec::{Spec, Verb};
@@ -56,10 +56,9 @@ impl Session {
     }
 
     pub(super) fn select(&mut self, out: &mut Vec<u8>, args: &Args<'_>) {
-        self.write(out, |writer| match parse_i64(args.get(1)) {
-            Some(0) => writer.simple("OK"),
-            Some(_) => writer.error("ERR DB index is out of range"),
-            None => writer.error("ERR value is not an integer or out of range"),
+        self.write(out, |writer| match check_database(args.get(1)) {
+            Ok(()) => writer.simple("OK"),
+            Err(error) => writer.error(&error),
         });
     }
 

@@ -30,6 +30,16 @@ impl Session {
                 None => self.write(out, |writer| writer.error(BAD_NAME)),
             },
             (b"setinfo", 4) => self.client_set_info(out, args),
+            (b"list", 4..) if args.get(2).eq_ignore_ascii_case(b"id") => {
+                let line = self.describe(config);
+                match ids(args) {
+                    Some(ids) => {
+                        let own = ids.contains(&config.id.cast_signed());
+                        self.write(out, |writer| writer.verbatim(if own { &line } else { "" }));
+                    }
+                    None => self.write(out, |writer| writer.error("ERR Invalid client ID")),
+                }
+            }
             // LIST knows this connection only: the others may live on other cores.
             (b"info", 2) | (b"list", _) => {
                 let line = self.describe(config);
@@ -60,7 +70,13 @@ impl Session {
                 self.write(out, |writer| writer.error("ERR CLIENT TRACKING is not supported"));
             }
             (b"getredir", 2) => self.write(out, |writer| writer.int(-1)),
-            (b"unblock", 3 | 4) => self.write(out, |writer| writer.int(0)),
+            (b"unblock", 3 | 4) => {
+                let error = unblock_error(args);
+                self.write(out, |writer| match error {
+                    Some(error) => writer.error(error),
+                    None => writer.int(0), // nothing blocks
+                });
+            }
             (
                 b"id" | b"getname" | b"setname" | b"setinfo" | b"info" | b"no-evict" | b"no-touch" | b"reply"
                 | b"kill" | b"pause" | b"unpause" | b"tracking" | b"getredir" | b"unblock",
@@ -138,6 +154,11 @@ impl Session {
         let filters: Vec<&[u8]> = args.iter_from(2).collect();
         let mut own = filters.len().is_multiple_of(2);
         let (mut skips_own, mut known) = (true, own);
+        let is_id = |filter: &[&[u8]]| filter[0].eq_ignore_ascii_case(b"id");
+        if filters.chunks_exact(2).any(|filter| is_id(filter) && parse_i64(filter[1]).is_none_or(|id| id < 1))
+        {
+            return self.write(out, |writer| writer.error("ERR client-id should be greater than 0"));
+        }
         for filter in filters.chunks_exact(2) {
             match filter[0].to_ascii_lowercase().as_slice() {
                 b"id" => own &= parse_i64(filter[1]) == Some(config.id.cast_signed()),
@@ -158,6 +179,20 @@ impl Session {
         );
         self.over |= killed;
     }
+}
+
+/// The numbers of CLIENT LIST ID.
+fn ids(args: &Args<'_>) -> Option<Vec<i64>> {
+    args.iter_from(3).map(parse_i64).collect()
+}
+
+/// What is wrong with CLIENT UNBLOCK id [TIMEOUT | ERROR].
+fn unblock_error(args: &Args<'_>) -> Option<&'static str> {
+    let known = |word: &[u8]| word.eq_ignore_ascii_case(b"timeout") || word.eq_ignore_ascii_case(b"error");
+    if args.len() == 4 && !known(args.get(3)) {
+        return Some("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    }
+    parse_i64(args.get(2)).is_none().then_some("ERR value is not an integer or out of range")
 }
 
 /// A client's name for itself: printable ASCII without blanks, and not long.

@@ -282,3 +282,66 @@ fn random_commands_are_answered_as_redis_answers_them() {
         assert!(differences.is_empty(), "RESP{proto}:\n{}", differences.join("\n"));
     }
 }
+
+/// Every number of a command at 0, -1, both ends of 64 bits and one past each, and where seconds stop fitting as milliseconds.
+/// What Redis has is asked; `net/src/server/tests/numbers.rs` has the rest.
+#[test]
+fn numbers_at_their_ends_are_answered_as_redis_answers_them() {
+    let Some((_redis, redis_address)) = start_redis() else {
+        eprintln!("NOT CHECKED: redis-server is not installed here (package redis-server)");
+        return;
+    };
+    let mut nodes = Nodes::start("oracle-numbers");
+    let target = nodes.targets().remove(0);
+    let (mut ours, mut theirs) = (Wire::open(&target), Wire::open(&redis_address));
+    let numbers = [
+        "0",
+        "-1",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "9223372036854775",
+        "9223372036854776",
+        "-9223372036854775",
+        "-9223372036854776",
+        "2147483648",
+    ];
+    let times =
+        ["SET @ v EX #", "SET @ v PX #", "SET @ v EXAT #", "SET @ v PXAT #", "SETEX @ # v", "PSETEX @ # v"];
+    let kept = ["GETEX @ EX #", "GETEX @ PX #", "GETEX @ EXAT #", "GETEX @ PXAT #"];
+    let expire =
+        ["EXPIRE @ #", "PEXPIRE @ #", "EXPIREAT @ #", "PEXPIREAT @ #", "EXPIRE @none #", "EXPIRE @ # XX"];
+    let others = [
+        "INCRBY @n #",
+        "DECRBY @n #",
+        "GETRANGE @ # -1",
+        "GETRANGE @ 0 #",
+        "SUBSTR @ # #",
+        "SETRANGE @ # x",
+        "SCAN 0 COUNT # MATCH @",
+        "COPY @ @c DB #",
+        "SELECT #",
+        "HELLO #",
+        "CLIENT KILL ID #",
+        "CLIENT UNBLOCK #",
+        "SLOWLOG GET #",
+        "ACL LOG #",
+        "MEMORY USAGE @none SAMPLES #",
+    ];
+    let mut differences = Vec::new();
+    for line in times.iter().chain(&kept).chain(&expire).chain(&others) {
+        for number in numbers {
+            let line = line.replace('@', "{o}").replace('#', number);
+            // Before and after, so that what the command did to its keys is seen, too.
+            for line in ["DEL {o}n {o}c", "SET {o} abc", &line, "GET {o}", "EXISTS {o}n {o}c"] {
+                let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+                let (got, want) = (ours.ask(&words), theirs.ask(&words));
+                if got != want {
+                    differences.push(format!("{line}: {got:?}, Redis {want:?}"));
+                }
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}

@@ -20,11 +20,7 @@ pub(super) fn plan_copy<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
         if option.eq_ignore_ascii_case(b"REPLACE") {
             replace = true;
         } else if option.eq_ignore_ascii_case(b"DB") {
-            match parse_i64(options.next().ok_or(SYNTAX)?) {
-                Some(0) => {}
-                Some(_) => return Err("ERR DB index is out of range".into()),
-                None => return Err(NOT_AN_INTEGER),
-            }
+            check_database(options.next().ok_or(SYNTAX)?)?;
         } else {
             return Err(SYNTAX);
         }
@@ -45,8 +41,9 @@ pub(super) fn plan_set_many_absent<'a>(spec: &Spec, args: &Args<'a>) -> Result<P
 
 /// `MSETEX numkeys key value … [NX | XX] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
 pub(super) fn plan_set_many_expiring<'a>(spec: &Spec, args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
-    let count =
-        parse_i64(args.get(1)).and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
+    // As in Redis: more than 31 bits are no number of keys, and less are one that does not fit the arguments.
+    let count = parse_i64(args.get(1)).and_then(|count| i32::try_from(count).ok());
+    let count = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
     let count = count.ok_or(Refusal::from("ERR invalid numkeys value"))?;
     let end = count.checked_mul(2).and_then(|pairs| pairs.checked_add(2)).filter(|end| *end <= args.len());
     let end = end.ok_or_else(|| wrong_arity(spec.name))?;

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::resp::derive::{Derive, parse_float};
-use crate::resp::number::parse_i64;
 use synod_types::operand::put_compared;
 use synod_types::{Compare, ExpiryTest};
 
@@ -152,12 +151,15 @@ pub(super) fn plan_memory<'a>(args: &Args<'a>) -> Option<Result<Plan<'a>, Refusa
     if !args.get(1).eq_ignore_ascii_case(b"usage") || args.len() < 3 {
         return None;
     }
-    let samples = args.len() == 3
-        || (args.len() == 5
-            && args.get(3).eq_ignore_ascii_case(b"samples")
-            && parse_i64(args.get(4)).is_some_and(|count| count >= 0));
-    if !samples {
-        return Some(Err(SYNTAX));
+    let samples = match args.len() {
+        3 => Ok(0),
+        5 if args.get(3).eq_ignore_ascii_case(b"samples") => integer(args.get(4)),
+        _ => Err(SYNTAX),
+    };
+    match samples {
+        Ok(0..) => {}
+        Ok(_) => return Some(Err(SYNTAX)), // as in Redis
+        Err(error) => return Some(Err(error)),
     }
     let key = check_key(args.get(2));
     Some(key.map(|key| Plan::One { key, op: Op::Get, shape: Shape::Memory { key_len: key.len() } }))

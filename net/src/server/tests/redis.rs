@@ -232,7 +232,7 @@ fn monitors_and_administrators_get_true_answers_or_clear_words() {
         ("FUNCTION FLUSH\nFUNCTION LIST", "+OK|*0|"),
         (
             "SET k vvvv\nMEMORY USAGE k\nMEMORY USAGE x\nMEMORY USAGE k SAMPLES x",
-            "+OK|:69|$-1|-ERR syntax error|",
+            "+OK|:69|$-1|-ERR value is not an integer or out of range|",
         ),
         (
             "CONFIG RESETSTAT\nCONFIG SET save \"\"\nCONFIG SET save 1",
