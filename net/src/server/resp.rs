@@ -156,6 +156,7 @@ impl RespFace {
                 }
                 Step::Refused { used: more, error } => {
                     used += more;
+                    session.begin();
                     session.write(out, |writer| writer.error(&error));
                     None
                 }
@@ -268,6 +269,15 @@ impl Session {
         }
     }
 
+    /// Begins a command, whatever becomes of it: uses up what the one before it asked for it. Whether that was ASKING.
+    fn begin(&mut self) -> bool {
+        self.slots.mute(self.replies != Replies::On);
+        if self.replies == Replies::Skip {
+            self.replies = Replies::On;
+        }
+        core::mem::take(&mut self.asking)
+    }
+
     /// Executes a command as far as it can be done here.
     fn execute(
         &mut self,
@@ -276,10 +286,7 @@ impl Session {
         out: &mut Vec<u8>,
         args: &Args<'_>,
     ) -> Option<Ask> {
-        self.slots.mute(self.replies != Replies::On);
-        if self.replies == Replies::Skip {
-            self.replies = Replies::On;
-        }
+        let asking = self.begin();
         let Some(spec) = spec::find(args.get(0)) else {
             self.refuse_unknown(out, args);
             return None;
@@ -292,7 +299,6 @@ impl Session {
             self.write(out, |writer| writer.error("NOAUTH Authentication required."));
             return None;
         }
-        let asking = core::mem::take(&mut self.asking);
         match plan::plan(spec, args) {
             Some(Ok(Plan::One { key, op, shape })) => {
                 let tag = self.slots.open_one(self.proto, spec.name, shape);

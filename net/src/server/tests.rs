@@ -2,6 +2,7 @@
 
 mod binary_clients;
 mod bounds;
+mod brackets;
 mod numbers;
 mod order;
 mod redis;
