@@ -105,6 +105,10 @@ pub enum Verb {
     DelIfEq,
     /// DIGEST.
     Digest,
+    /// DISCARD.
+    Discard,
+    /// EXEC.
+    Exec,
     /// EXPIRETIME and PEXPIRETIME.
     ExpireTime {
         /// The reply counts milliseconds.
@@ -136,6 +140,8 @@ pub enum Verb {
     MSetEx,
     /// MSETNX.
     MSetNx,
+    /// MULTI: refused, with all that follows up to EXEC.
+    Multi,
     /// OBJECT.
     Object,
     /// RANDOMKEY.
@@ -155,10 +161,14 @@ pub enum Verb {
     Shutdown,
     /// SLOWLOG.
     SlowLog,
+    /// UNWATCH.
+    Unwatch,
     /// WAIT.
     Wait,
     /// WAITAOF.
     WaitAof,
+    /// WATCH: refused.
+    Watch,
 }
 
 /// One command.

@@ -49,6 +49,8 @@ impl Session {
                 self.about(out, spec, args);
             }
             Verb::Object => self.unknown_subcommand(out, "OBJECT", args),
+            // Nothing is ever watched.
+            Verb::Unwatch => self.write(out, |writer| writer.simple("OK")),
             Verb::Debug | Verb::Monitor | Verb::Shutdown => self.refuse(out, spec),
             // Every other verb is planned or answered before it gets here (a test walks the whole table).
             _ => self.write(out, |writer| writer.error("ERR not available")),

@@ -34,6 +34,7 @@ mod shapes;
 mod slots;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transaction;
 
 use crate::binary::{NodeStatus, ServerInfo, Topology};
 use std::ops::Range;

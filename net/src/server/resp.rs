@@ -3,6 +3,7 @@
 use super::cluster::{self, Parsed};
 use super::job::Job;
 use super::slots::{PARTS_MAX, Slots};
+use super::transaction::{Transaction, Verdict};
 use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
 use crate::resp::parser::{Args, Caps, Parser, Step};
 use crate::resp::plan::{self, Many, Plan, Work, part_op};
@@ -40,6 +41,8 @@ pub(super) struct Session {
     lent: Option<Range<usize>>,
     /// After READONLY: reads are executed here, whoever leads their group.
     read_only: bool,
+    /// Whether a refused MULTI keeps commands from being executed.
+    transaction: Transaction,
     slots: Slots,
     parts: Option<Parts>,
     job: Option<Box<Job>>,
@@ -87,6 +90,7 @@ impl RespFace {
             asking: false,
             lent: None,
             read_only: false,
+            transaction: Transaction::default(),
             slots: Slots::default(),
             parts: None,
             job: None,
@@ -291,13 +295,26 @@ impl Session {
             self.refuse_unknown(out, args);
             return None;
         };
-        if !spec.takes(args.len()) {
+        let is_whole = spec.takes(args.len());
+        let verdict = self.transaction.note(spec.verb, is_whole, self.authenticated);
+        if !is_whole {
             self.write(out, |writer| writer.error(&plan::wrong_arity(spec.name)));
             return None;
         }
         if !self.authenticated && !matches!(spec.verb, Verb::Auth | Verb::Hello | Verb::Quit | Verb::Reset) {
             self.write(out, |writer| writer.error("NOAUTH Authentication required."));
             return None;
+        }
+        match verdict {
+            Verdict::Execute => {}
+            Verdict::Refuse(error) => {
+                self.write(out, |writer| writer.error(error));
+                return None;
+            }
+            Verdict::Discarded => {
+                self.write(out, |writer| writer.simple("OK"));
+                return None;
+            }
         }
         match plan::plan(spec, args) {
             Some(Ok(Plan::One { key, op, shape })) => {

@@ -261,7 +261,7 @@ fn connection_and_server_commands_are_answered_as_redis_answers() {
         ("CONFIG GET append*", "*4|$11|appendfsync|$6|always|$10|appendonly|$3|yes|"),
         ("CONFIG GET nothing", "*0|"),
         ("CONFIG GET", "-ERR wrong number of arguments for 'config|get' command|"),
-        ("COMMAND COUNT", ":80|"),
+        ("COMMAND COUNT", ":85|"),
         ("COMMAND INFO nope", "*1|*-1|"),
         ("COMMAND FOO", "-ERR unknown subcommand 'FOO'. Try COMMAND HELP.|"),
         ("DBSIZE", ":0|"),

@@ -15,3 +15,4 @@ mod load;
 mod names;
 mod redis;
 mod redis_oracle;
+mod refused;

@@ -55,9 +55,11 @@ pub const SPECS: &[Spec] = &[
     spec("delex", Verb::DelEx, -2, REMOVE, ONE, "Removes a key if its value compares as wanted."),
     spec("delifeq", Verb::DelIfEq, 3, REMOVE, ONE, "Removes a key if it has the given value."),
     spec("digest", Verb::Digest, 2, READ, ONE, "Returns the XXH3 of a value in hexadecimal digits."),
+    spec("discard", Verb::Discard, 1, CONNECTION, NONE, "Ends what a refused MULTI began."),
     spec("echo", Verb::Echo, 2, CONNECTION, NONE, "Returns the given string."),
     spec("eval", Verb::Eval, -3, SCRIPT, NONE, "Executes a lock script that the server knows by its text."),
     spec("evalsha", Verb::EvalSha, -3, SCRIPT, NONE, "Executes a lock script that the server knows."),
+    spec("exec", Verb::Exec, 1, CONNECTION, NONE, "Ends what a refused MULTI began, with an error."),
     spec("exists", Verb::Exists, -2, READ, ALL, "Counts which of the keys exist."),
     spec("expire", expire(false, false), -3, REMOVE, ONE, "Sets the expiry of a key in seconds."),
     spec(
@@ -105,6 +107,7 @@ pub const SPECS: &[Spec] = &[
         (1, -1, 2),
         "Sets keys of one group if none exists, all or none.",
     ),
+    spec("multi", Verb::Multi, 1, CONNECTION, NONE, "Is refused, with all that follows up to EXEC."),
     spec("object", Verb::Object, -2, READ, (2, 2, 1), "Describes how a value is kept."),
     spec("persist", Verb::Persist, 2, REMOVE, ONE, "Removes the expiry of a key."),
     spec("pexpire", expire(false, true), -3, REMOVE, ONE, "Sets the expiry of a key in milliseconds."),
@@ -172,6 +175,7 @@ pub const SPECS: &[Spec] = &[
     spec("ttl", Verb::Ttl, 2, READ, ONE, "Returns the seconds a key has left."),
     spec("type", Verb::Type, 2, READ, ONE, "Returns the type of a key: string or none."),
     spec("unlink", Verb::Del, -2, REMOVE, ALL, "Removes keys, each on its own."),
+    spec("unwatch", Verb::Unwatch, 1, CONNECTION, NONE, "Answers OK: nothing is watched."),
     spec("wait", Verb::Wait, 3, CONNECTION, NONE, "Tells how many other nodes have what was acknowledged."),
     spec(
         "waitaof",
@@ -181,4 +185,5 @@ pub const SPECS: &[Spec] = &[
         NONE,
         "Tells how many nodes have what was acknowledged on disk.",
     ),
+    spec("watch", Verb::Watch, -2, CONNECTION, ALL, "Is refused."),
 ];
