@@ -145,7 +145,8 @@ fn reserve_mib(load: &LoadOptions, cores: u16) -> u64 {
     let writes = u64::from(load.keys) + rate * seconds;
     // Headers and padding of small batches.
     let bytes = writes * (load.value_size.mean().ceil() as u64 + 512);
-    ((bytes >> 20) / u64::from(cores) + 128).min(RESERVE_MIB_MAX)
+    // A bench of no cores is refused like any such cluster, with everything else in view.
+    ((bytes >> 20) / u64::from(cores.max(1)) + 128).min(RESERVE_MIB_MAX)
 }
 
 fn start(options: &BenchOptions) -> Result<(Cluster, String), RunError> {

@@ -17,7 +17,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use synod_loadgen::parse_duration;
+use synod_types::limits::TTL_MS_MAX;
 use synod_types::{Condition, Consistency};
+
+/// Whoever waits longer than a day for one answer has made a typing error.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Refused: nothing touched.
 pub const EXIT_REFUSED: u8 = 2;
@@ -116,7 +120,7 @@ struct TargetArgs {
     )]
     target: Vec<String>,
     /// How long to wait for an answer: 10, 500ms, 2m.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
     timeout: Duration,
 }
 
@@ -151,8 +155,8 @@ struct SetArgs {
     key: OsString,
     /// The value; read from standard input if left out.
     value: Option<OsString>,
-    /// Expire after this long: 10, 500ms, 2m.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// Expire after this long, more than nothing: 10, 500ms, 2m.
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     ex: Option<Duration>,
     /// Only if the key does not exist.
     #[arg(long, conflicts_with = "xx")]
@@ -180,6 +184,27 @@ fn parse_setting(words: &str) -> Result<(&'static str, String), String> {
         None => format!("there is no setting {name}; `synod config keys` lists them all"),
     })?;
     Ok((key.name, value.to_owned()))
+}
+
+/// How long a key lives: no time at all would delete it under an OK.
+fn parse_ttl(text: &str) -> Result<Duration, String> {
+    let span = parse_duration(text)?;
+    if span.is_zero() {
+        return Err("a key that expires at once is not set; use a longer time, or `synod del`".to_owned());
+    }
+    if span > Duration::from_millis(TTL_MS_MAX) {
+        return Err(format!("{text} is too long; leave --ex out for a key that does not expire"));
+    }
+    Ok(span)
+}
+
+/// How long to wait for an answer.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let span = parse_duration(text)?;
+    if span < Duration::from_millis(1) || span > TIMEOUT_MAX {
+        return Err("it must be at least 1ms and at most a day".to_owned());
+    }
+    Ok(span)
 }
 
 /// A configuration: a file, and a flag for every setting.
@@ -313,5 +338,57 @@ fn run(ask: Ask) -> Result<(), RunError> {
             print!("{}", args.load()?.explain());
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(words: &str) -> bool {
+        Cli::try_parse_from(words.split(' ')).is_err()
+    }
+
+    /// Every number of the command line at 0, -1, its largest value and one past it, but for settings (config/tests.rs),
+    /// `bench`'s load (loadgen's options) and what is refused with the whole cluster in view (tests/cli/refusals.rs).
+    #[test]
+    fn numbers_at_their_ends_are_taken_or_refused() {
+        for (command, number, is_good) in [
+            ("set k v --ex=@", "0", false),
+            ("set k v --ex=@", "0ms", false),
+            ("set k v --ex=@", "0.0", false),
+            ("set k v --ex=@", "0.1us", true), // rounded up to a millisecond
+            ("set k v --ex=@", "0.0000000001", false),
+            ("set k v --ex=@", "-1", false),
+            ("set k v --ex=@", "1ms", true),
+            ("set k v --ex=@", "9007199254740ms", true),
+            ("set k v --ex=@", "9007199254740", true),
+            ("set k v --ex=@", "9007199254741", false),
+            ("set k v --ex=@", "18446744073709551616", false),
+            ("get k --timeout=@", "0", false),
+            ("get k --timeout=@", "-1", false),
+            ("get k --timeout=@", "999us", false),
+            ("get k --timeout=@", "1ms", true),
+            ("get k --timeout=@", "24h", true),
+            ("get k --timeout=@", "86401", false),
+            ("set k v --timeout=@", "0", false),
+            ("del k --timeout=@", "0", false),
+            ("status --timeout=@", "0", false),
+            ("dev --base-port=@", "65536", false),
+            ("dev --base-port=@", "-1", false),
+            ("dev --nodes=@", "65536", false),
+            ("dev --cores=@", "65536", false),
+            ("bench --nodes=@", "65536", false),
+            ("bench --cores=@", "65536", false),
+        ] {
+            let words = format!("synod {}", command.replace('@', number));
+            assert_eq!(refused(&words), !is_good, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_nothing_says_what_to_do() {
+        assert!(parse_ttl("0").unwrap_err().contains("synod del"));
+        assert!(parse_timeout("0").unwrap_err().contains("at least 1ms"));
     }
 }

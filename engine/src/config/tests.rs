@@ -339,3 +339,72 @@ fn every_mismatch_with_the_directory_has_its_own_sentence_that_names_both() {
         sentence.contains("lists the members n1, n2, n4") && sentence.contains("for the members n1, n2, n3")
     );
 }
+
+/// Every number of the settings at its ends and one past each; a new setting must say which it is.
+#[test]
+fn numbers_at_their_ends_are_taken_or_refused() {
+    use super::limits as most;
+    // What has to be said beside it, so that two settings do not contradict each other.
+    const DRIFT: &[(&str, &str)] = &[("cluster.drift_ms", "1")];
+    const LEASE: &[(&str, &str)] = &[("cluster.lease_ms", "60000")];
+    let numbers: [(&'static str, u64, u64, &[(&'static str, &str)]); 21] = [
+        ("cluster.groups", 1, 1024, &[]),
+        ("cluster.lease_ms", 20, 60_000, DRIFT),
+        ("cluster.drift_ms", 1, 10_000, LEASE),
+        ("node.id", 1, 65_535, &[]),
+        ("node.cores", 1, most::CORE_COUNT_MAX.into(), &[]),
+        ("node.client_port", 1, 65_535, &[]),
+        ("node.core_port_base", 0, 65_535, &[]),
+        ("node.peer_port", 1, 65_535, &[]),
+        ("node.cache_mib", 1, most::CACHE_MIB_MAX, &[]),
+        ("node.segment_mib", most::SEGMENT_MIB_MIN, most::SEGMENT_MIB_MAX, &[]),
+        ("node.reserve_mib", 0, most::RESERVE_MIB_MAX, &[]),
+        ("timing.heartbeat_ms", most::HEARTBEAT_MS_MIN, most::SPAN_MS_MAX, &[]),
+        ("timing.election_jitter_ms", 1, most::SPAN_MS_MAX, &[]),
+        ("timing.rank_delay_ms", 0, most::SPAN_MS_MAX, &[]),
+        ("timing.resend_ms", 1, most::SPAN_MS_MAX, &[]),
+        ("timing.patience_ms", 1, most::SPAN_MS_MAX, &[]),
+        ("timing.skew_max_ms", 1, 3_600_000, &[]),
+        ("limits.connections", 1, most::CONNECTIONS_MAX, &[]),
+        ("limits.pending_mib", 1, most::PENDING_MIB_MAX, &[]),
+        ("limits.pipeline_slots", 1, most::PIPELINE_SLOTS_MAX, &[]),
+        ("node.pins", 0, u32::MAX.into(), &[]),
+    ];
+    let others = ["cluster.name", "cluster.id", "cluster.hash", "node.data_dir", "node.listen"];
+    let others = others.into_iter().chain(["node.durability", "node.redirect", "node.leadership"]);
+    let mut named: Vec<&str> = numbers.iter().map(|row| row.0).chain(others).collect();
+    named.sort_unstable();
+    let mut all: Vec<&str> = keys::KEYS.iter().map(|key| key.name).collect();
+    all.sort_unstable();
+    assert_eq!(named, all, "every setting is in one of the two lists");
+
+    for (name, low, high, beside) in numbers {
+        let said = |number: &str| {
+            let flags: Vec<_> = beside.iter().copied().chain([(name, number)]).collect();
+            let config = bare(&flags)?;
+            let facts = config.claims.identity(drawn())?.facts;
+            // Where it meets the rest: nothing may overflow. That a heartbeat does not fit its lease is another matter.
+            if name != "timing.heartbeat_ms" {
+                config.options(&facts)?;
+            }
+            Ok::<_, Refusal>(())
+        };
+        // A lease that its own heartbeat does not fit, and as many cores as pins, are judged elsewhere.
+        for good in [low, high] {
+            let verdict = said(&good.to_string());
+            let is_contradiction =
+                verdict.as_ref().is_err_and(|why| why.to_string().contains("leave no room for a lost one"));
+            assert!(verdict.is_ok() || is_contradiction, "{name} = {good}: {verdict:?}");
+        }
+        let mut bad =
+            vec!["-1".to_owned(), (high + 1).to_string(), u64::MAX.to_string(), format!("{}0", u64::MAX)];
+        bad.extend(low.checked_sub(1).map(|number| number.to_string()));
+        for bad in bad {
+            let sentence = said(&bad).expect_err(&format!("{name} = {bad}")).to_string();
+            assert!(sentence.contains(&bad), "{name} = {bad}: {sentence}");
+        }
+        let (section, key) = name.split_once('.').expect("a section");
+        let negative = refused(&format!("[{section}]\n{key} = -1\n"));
+        assert!(negative.contains("neither a string, nor a whole number from 0 up"), "{name}: {negative}");
+    }
+}

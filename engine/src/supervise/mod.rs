@@ -321,19 +321,23 @@ fn members_of(spec: &ClusterSpec) -> Result<(Vec<Member>, Option<PortBlock>), Re
             "a cluster has at least one node, and a node at least one core".to_owned(),
         ));
     }
-    let (nodes, cores) = (u32::from(spec.nodes), u32::from(spec.cores));
+    if spec.ports == Ports::From(0) {
+        return Err(Refusal::Usage("nobody can listen on port 0; name the first client port".to_owned()));
+    }
+    // Wide enough for any numbers: what is too much is refused, and not what an overflow makes of it.
+    let (nodes, cores) = (u64::from(spec.nodes), u64::from(spec.cores));
     let per_node = 1 + 2 * cores;
     let (base, peer_base, core_base, reserved) = match spec.ports {
-        Ports::From(base) => (u32::from(base), u32::from(base) + 10_000, u32::from(base) + 20_000, None),
+        Ports::From(base) => (u64::from(base), u64::from(base) + 10_000, u64::from(base) + 20_000, None),
         Ports::Free => {
             let count = u16::try_from(nodes * per_node)
                 .map_err(|_| Refusal::Usage("so many nodes and cores have not enough ports".to_owned()))?;
             let block = PortBlock::reserve(count)?;
-            let base = u32::from(block.base());
+            let base = u64::from(block.base());
             (base, base + nodes, base + nodes * (1 + cores), Some(block))
         }
     };
-    let port = |number: u32| {
+    let port = |number: u64| {
         u16::try_from(number).map_err(|_| {
             Refusal::Usage(format!("port {number} would be needed and does not exist; start lower"))
         })

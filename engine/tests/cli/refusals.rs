@@ -21,7 +21,14 @@ fn formatted() -> Room {
 #[test]
 fn a_wrong_command_line_ends_with_2() {
     let room = Room::new();
-    for args in [&["serve", "--coers", "1"][..], &["swerve"], &[], &["dev", "--set", "node.coers=1"]] {
+    for args in [
+        &["serve", "--coers", "1"][..],
+        &["swerve"],
+        &[],
+        &["dev", "--set", "node.coers=1"],
+        &["set", "k", "v", "--ex", "0"],
+        &["get", "k", "--timeout", "0"],
+    ] {
         let output = room.synod(args).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(!output.stderr.is_empty());
@@ -238,6 +245,15 @@ fn dev_refuses_before_it_starts_anything() {
     assert!(room.refuses(&["dev", "--nodes", "0"]).starts_with("a cluster has at least one node"));
     assert!(room.refuses(&["dev", "--nodes", "10"]).contains("at most 9 can vote"));
     assert!(room.refuses(&["dev", "--base-port", "60000"]).starts_with("port 70000 would be needed"));
+    assert!(room.refuses(&["dev", "--base-port", "0"]).starts_with("nobody can listen on port 0"));
+    for command in ["dev", "bench"] {
+        for numbers in [["0", "1"], ["1", "0"], ["65535", "65535"], ["1", "65535"], ["65535", "1"]] {
+            room.refuses(&[command, "--nodes", numbers[0], "--cores", numbers[1]]);
+        }
+    }
+    for target in ["127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:-1"] {
+        assert!(room.refuses(&["get", "k", "--target", target]).contains("is not an address"), "{target}");
+    }
     fs::create_dir(room.path().join("mine")).unwrap();
     room.write("mine/thesis.tex", "x");
     let sentence = room.refuses(&["dev", "--dir", "mine"]);

@@ -10,6 +10,9 @@ pub const MEMBER_COUNT_MAX: usize = 9;
 pub const KEY_BYTES_MAX: usize = 16 << 10;
 /// Longest value, bytes.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
+/// Longest time to live that a face takes where Redis does not say what it must take, milliseconds: three hundred thousand
+/// years. From here on the sum with a clock might not be a time.
+pub const TTL_MS_MAX: u64 = i64::MAX as u64 / 1024;
 /// A batch closes before it would pass this many key and value bytes; one larger command is a batch of its own.
 /// Chosen so that an entry with its headers stays within one 256 KiB log block.
 pub const BATCH_BYTES_MAX: usize = 192 << 10;

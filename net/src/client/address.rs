@@ -28,7 +28,8 @@ impl FromStr for Address {
             None => host,
         };
         let port = port.parse().map_err(|_| bad())?;
-        if host.is_empty() { Err(bad()) } else { Ok(Self { host: host.to_owned(), port }) }
+        // Nobody listens at port 0.
+        if host.is_empty() || port == 0 { Err(bad()) } else { Ok(Self { host: host.to_owned(), port }) }
     }
 }
 
@@ -51,7 +52,9 @@ mod tests {
         for text in ["localhost:6379", "10.0.0.1:1", "[::1]:65535"] {
             assert_eq!(text.parse::<Address>().map(|address| address.to_string()), Ok(text.to_owned()));
         }
-        for text in ["", "host", ":1", "host:", "host:x", "host:65536", "::1:5", "[::1:5"] {
+        for text in
+            ["", "host", ":1", "host:", "host:x", "host:65536", "host:0", "host:-1", "::1:5", "[::1:5"]
+        {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }

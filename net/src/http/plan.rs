@@ -5,7 +5,7 @@ use super::etag;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{Method, Response};
-use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::limits::{KEY_BYTES_MAX, TTL_MS_MAX, VALUE_BYTES_MAX};
 use synod_types::{Command, Condition, Consistency, Expiry, Op, Reply, Shared, Version};
 
 /// Where keys are.
@@ -297,9 +297,6 @@ fn expiry_of(text: &str) -> Result<Expiry, Failure> {
         )),
     }
 }
-
-/// Three hundred thousand years; from here on the sum with a clock might not be a time.
-const TTL_MS_MAX: u64 = i64::MAX as u64 / 1024;
 
 /// The bytes of a percent-encoded path; `None` where a `%` is not followed by two hexadecimal digits.
 fn percent_decoded(text: &str) -> Option<Vec<u8>> {

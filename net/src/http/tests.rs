@@ -4,7 +4,7 @@ use super::*;
 use ::http::request::Parts;
 use ::http::{Request, Response};
 use proptest::prelude::*;
-use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::limits::{KEY_BYTES_MAX, TTL_MS_MAX, VALUE_BYTES_MAX};
 use synod_types::*;
 
 fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Parts {
@@ -107,6 +107,50 @@ fn conditions_and_expiries_are_read_from_headers_and_query() {
     }
     assert_eq!(plan("GET", "/v1/kv/k?consistency=quorum", &[]).consistency(), Consistency::Quorum);
     assert_eq!(plan("HEAD", "/v1/kv/k", &[]).consistency(), Consistency::Linearizable);
+}
+
+/// Every number of a request at 0, -1, its largest value and one past it.
+#[test]
+fn numbers_at_their_ends_are_taken_or_refused() {
+    let units = [("ms", 1), ("", 1000), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    for (unit, unit_ms) in units {
+        let largest = TTL_MS_MAX / unit_ms;
+        assert_eq!(expiry(&format!("ttl=1{unit}")), Expiry::After(unit_ms), "{unit}");
+        assert_eq!(expiry(&format!("ttl={largest}{unit}")), Expiry::After(largest * unit_ms), "{unit}");
+        let beyond = [(largest + 1).to_string(), u64::MAX.to_string(), format!("{}0", u64::MAX)];
+        for bad in ["0", "-1", "+1", "00", ""].map(str::to_owned).into_iter().chain(beyond) {
+            let target = format!("/v1/kv/k?ttl={bad}{unit}");
+            assert_eq!(refused("PUT", &target, &[]), (400, "bad_ttl".into()), "{target}");
+        }
+    }
+    for (tag, want) in [
+        ("\"0-0\"", Some((0, 0))),
+        ("\"18446744073709551615-4294967295\"", Some((u64::MAX, u32::MAX))),
+        ("\"18446744073709551616-0\"", None),
+        ("\"0-4294967296\"", None),
+        ("\"-1-0\"", None),
+        ("\"0--1\"", None),
+    ] {
+        let headers = [("If-Match", tag)];
+        let Some((slot, position)) = want else {
+            for method in ["PUT", "DELETE"] {
+                assert_eq!(refused(method, "/v1/kv/k", &headers), (400, "bad_condition".into()), "{tag}");
+            }
+            continue;
+        };
+        // Versions that were never given out fit nothing: 412.
+        let version = Version { slot: Slot::new(slot), position };
+        assert_eq!(condition(&headers), Condition::IfVersion(version));
+        assert_eq!(op(&plan("DELETE", "/v1/kv/k", &headers)), Op::DeleteIfVersion(version));
+    }
+    // What is no length at all is refused before it gets here.
+    for (length, fits) in
+        [(0, true), (VALUE_BYTES_MAX as u64, true), (VALUE_BYTES_MAX as u64 + 1, false), (u64::MAX, false)]
+    {
+        let length = length.to_string();
+        let route = route(&head("PUT", "/v1/kv/k", &[("Content-Length", &length)]), None);
+        assert_eq!(matches!(route, Route::Key(_)), fits, "{length}");
+    }
 }
 
 #[test]

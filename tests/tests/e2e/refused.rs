@@ -81,3 +81,30 @@ fn a_transaction_fails_as_a_whole_and_on_its_own_connection() {
         assert_eq!((client.reply().as_str(), client.reply().as_str()), ("+RESET", "other"));
     }
 }
+
+/// Numbers that would delete a key under an OK.
+#[test]
+fn a_time_of_nothing_deletes_nothing() {
+    let mut nodes = Nodes::start("nothing");
+    let target = nodes.targets().remove(0);
+    let mut client = Resp::connect(&target);
+    client.send(&["SET k kept".to_owned()]);
+    assert_eq!(client.reply(), "+OK");
+    for refused in ["SET k v EX 0", "SET k v PX -1", "SET k v PXAT 0", "GETEX k EX 0", "SETEX k 0 v"] {
+        client.send(&[refused.to_owned()]);
+        assert!(client.reply().starts_with("-ERR invalid expire time"), "{refused}");
+    }
+    let said = std::process::Command::new(crate::cluster::binary())
+        .args(["set", "k", "v", "--ex", "0", "--target", &target])
+        .output()
+        .expect("runs");
+    assert_eq!((said.status.code(), said.stdout.as_slice()), (Some(2), &b""[..]));
+    // The client library leaves it to the node to say so.
+    let mut library = synod_net::client::Client::connect(&[&target]).expect("connects");
+    let refused = library.expire(b"k", Duration::ZERO).expect_err("refused").to_string();
+    assert!(refused.contains("BadExpiry") && refused.contains("0 ms"), "{refused}");
+    client.send(&["GET k".to_owned(), "TTL k".to_owned(), "EXPIRE k 0".to_owned(), "EXISTS k".to_owned()]);
+    assert_eq!((client.reply().as_str(), client.reply().as_str()), ("kept", ":-1"));
+    // Redis's own way to say DEL stays.
+    assert_eq!((client.reply().as_str(), client.reply().as_str()), (":1", ":0"));
+}
