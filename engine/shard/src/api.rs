@@ -29,7 +29,8 @@ pub enum Input<P> {
         group: GroupId,
         /// How fresh a read must be.
         consistency: Consistency,
-        /// What is asked; limits were checked at the border.
+        /// What is asked. A border says what is wrong with a command; one that is none all the same is answered
+        /// [`synod_types::ErrorKind::Malformed`].
         command: Command<P>,
     },
     /// A peer core says something; checked at the border.

@@ -116,6 +116,11 @@ impl<P: Payload> Shard<P> {
             push_error(Origin::Client(id), ErrorKind::Malformed, out);
             return;
         };
+        // Whatever a border let through must not reach a peer or the log: they refuse it, and not only it.
+        if command.check().is_err() {
+            push_error(Origin::Client(id), ErrorKind::Malformed, out);
+            return;
+        }
         let of = &mut self.groups[index];
         of.stats.requests[RequestKind::of(&command.op) as usize] += 1;
         of.asked.note_own();

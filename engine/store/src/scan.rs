@@ -12,6 +12,7 @@ use crate::group::Group;
 use crate::index::RecordId;
 use crate::store::Store;
 use alloc::vec::Vec;
+use synod_types::limits::{KEY_BYTES_MAX, REPLY_BYTES_MAX};
 use synod_types::operand::{put_scan_key, set_scan_next, start_scan_page};
 use synod_types::{GroupId, Namespace, WallMs};
 
@@ -19,6 +20,8 @@ use synod_types::{GroupId, Namespace, WallMs};
 const PAGE_KEYS_MAX: u32 = 4096;
 /// A page closes past this.
 const PAGE_BYTES: usize = 128 << 10;
+// A page is a reply; its last key is the one that passed the bound.
+const _: () = assert!(8 + PAGE_BYTES + 4 + KEY_BYTES_MAX <= REPLY_BYTES_MAX);
 /// Records looked at per key wanted: an index from which most keys were removed is walked in bounded steps too.
 const STEPS_PER_KEY: u32 = 10;
 

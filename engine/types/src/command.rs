@@ -7,8 +7,8 @@
 #![allow(missing_docs)]
 
 use crate::ids::{Namespace, SessionId, Slot};
-use crate::limits::KEY_BYTES_MAX;
-use crate::operand;
+use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::operand::{self, DIGEST_BYTES, VERSION_BYTES};
 use crate::time::WallMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -338,16 +338,48 @@ impl<V> Op<V> {
 }
 
 impl<V: AsRef<[u8]>> Op<V> {
-    /// Whether operand and options are what the operation takes; only their lengths are left to be checked.
-    pub fn is_sound(&self) -> bool {
-        let is_key = |key: &V| matches!(key.as_ref().len(), 1..=KEY_BYTES_MAX);
-        match self {
+    /// Whether this may be asked about `key`: the one rule about keys, operands and options, for every border and every entry.
+    ///
+    /// | operation | operand |
+    /// |---|---|
+    /// | SET, IFEQUAL | a value |
+    /// | DELETE IF | what is wanted |
+    /// | SET IF | what is wanted and a value; together no longer than a value, if it is a value that is wanted |
+    /// | SET MANY | pairs, the first of them of `key`; together no longer than a value |
+    /// | RENAME, COPY | a key |
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, key: &[u8]) -> Result<(), Illegal> {
+        match (self.is_keyless(), key.is_empty()) {
+            (true, true) => {}
+            (true, false) => return Err(Illegal::Operand),
+            (false, _) => check_key(key)?,
+        }
+        let options = match self {
             Op::SetExpiry(Expiry::Keep) | Op::GetExpire(Expiry::Keep) => false,
             Op::SetExpiryIf { expiry, .. } => matches!(expiry, Expiry::At(_) | Expiry::After(_)),
-            Op::SetIf { compared, .. } => operand::split_compared(compared.as_ref()).is_some(),
-            Op::SetMany { pairs, .. } => operand::are_pairs(pairs.as_ref()),
-            Op::Rename { target, .. } | Op::Copy { target, .. } => is_key(target),
             _ => true,
+        };
+        if !options {
+            return Err(Illegal::Operand);
+        }
+        match self {
+            Op::Set { value, .. } | Op::IfEqual { value, .. } => check_value_len(value.as_ref().len()),
+            Op::DeleteIf { wanted, compare } => check_compared(*compare, wanted.as_ref(), 0),
+            Op::SetIf { compared, compare, .. } => {
+                let (wanted, _, value) =
+                    operand::split_compared(compared.as_ref()).ok_or(Illegal::Operand)?;
+                check_compared(*compare, wanted, value.len())
+            }
+            Op::SetMany { pairs, .. } => {
+                check_value_len(pairs.as_ref().len())?;
+                let first = operand::pairs(pairs.as_ref()).next();
+                let sound = operand::are_pairs(pairs.as_ref()) && first.is_some_and(|pair| pair.key == key);
+                if sound { Ok(()) } else { Err(Illegal::Operand) }
+            }
+            Op::Rename { target, .. } | Op::Copy { target, .. } => check_key(target.as_ref()),
+            _ => Ok(()),
         }
     }
     /// The keys it touches beside the command's own.
@@ -359,6 +391,63 @@ impl<V: AsRef<[u8]>> Op<V> {
         };
         target.into_iter().chain(operand::pairs(packed).map(|pair| pair.key))
     }
+}
+
+/// Why a command is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Illegal {
+    /// A key without a byte.
+    #[error("the key is empty")]
+    KeyEmpty,
+    /// A key over [`KEY_BYTES_MAX`].
+    #[error("the key is over {KEY_BYTES_MAX} bytes")]
+    KeyTooLong,
+    /// A value over [`VALUE_BYTES_MAX`], or what counts as one.
+    #[error("the value is over {VALUE_BYTES_MAX} bytes")]
+    ValueTooLong,
+    /// An operand or an option that the operation does not take.
+    #[error("an operand or an option is not one of its operation")]
+    Operand,
+}
+
+impl Illegal {
+    /// Whether a limit is passed; else something is malformed.
+    pub fn is_limit(self) -> bool {
+        matches!(self, Self::KeyTooLong | Self::ValueTooLong)
+    }
+}
+
+/// Whether this may be a key.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_key(key: &[u8]) -> Result<(), Illegal> {
+    match key.len() {
+        0 => Err(Illegal::KeyEmpty),
+        1..=KEY_BYTES_MAX => Ok(()),
+        _ => Err(Illegal::KeyTooLong),
+    }
+}
+
+/// Whether a value, or what counts as one, may have so many bytes.
+///
+/// # Errors
+/// [`Illegal::ValueTooLong`].
+pub fn check_value_len(len: usize) -> Result<(), Illegal> {
+    if len <= VALUE_BYTES_MAX { Ok(()) } else { Err(Illegal::ValueTooLong) }
+}
+
+/// Whether `wanted` may be compared so, and a value of `value_len` bytes follow it.
+fn check_compared(compare: Compare, wanted: &[u8], value_len: usize) -> Result<(), Illegal> {
+    let wanted_len = match compare {
+        Compare::Equal | Compare::NotEqual => return check_value_len(wanted.len().saturating_add(value_len)),
+        Compare::DigestEqual | Compare::DigestNotEqual => DIGEST_BYTES,
+        Compare::Version => VERSION_BYTES,
+    };
+    if wanted.len() != wanted_len {
+        return Err(Illegal::Operand);
+    }
+    check_value_len(value_len)
 }
 
 /// One command on one key.
@@ -387,6 +476,16 @@ impl<B> Command<B> {
             op: self.op.map(convert),
             stamp: self.stamp,
         }
+    }
+}
+
+impl<B: AsRef<[u8]>> Command<B> {
+    /// [`Op::check`] with the command's own key.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), Illegal> {
+        self.op.check(self.key.as_ref())
     }
 }
 

@@ -12,7 +12,7 @@
 //! the archive is checked once at the border ([`Entry::check`]) and read in place after that. An entry carries no CRC of its
 //! own: the log record or peer frame around it does, and every value has one (`Op::Set::value_crc`).
 
-use crate::command::{ArchivedCommand, Command, Op, SessionStamp, Span};
+use crate::command::{ArchivedCommand, Command, Illegal, Op, SessionStamp, Span};
 use crate::ids::Namespace;
 use crate::limits;
 use crate::time::WallMs;
@@ -38,12 +38,12 @@ pub enum EntryError {
     /// The archive does not validate.
     #[error("entry archive is malformed")]
     Archive,
-    /// The spans do not add up to the body, or a limit is passed.
+    /// The spans do not add up to the body, or there are too many commands.
     #[error("entry spans do not fit its body")]
     Spans,
-    /// An operand is not what its operation takes.
-    #[error("an operand of the entry is malformed")]
-    Operand,
+    /// A command is none.
+    #[error("a command of the entry cannot be: {0}")]
+    Illegal(Illegal),
 }
 
 /// Collects commands into one entry. Keys and values are copied once, into the entry when it is finished.
@@ -73,13 +73,15 @@ impl<B: AsRef<[u8]>> EntryBuilder<B> {
     /// Adds a command; its place in the batch is returned.
     ///
     /// # Panics
-    /// When it does not fit ([`EntryBuilder::fits`]) or passes a key or value limit: the border checks those.
+    /// When it does not fit ([`EntryBuilder::fits`]) or is none ([`Command::check`]): the border checks that.
     pub fn push(&mut self, command: Command<B>) -> u32 {
         assert!(self.fits(&command), "command pushed into a full batch");
-        assert!(command.key.as_ref().len() <= limits::KEY_BYTES_MAX, "key over the limit");
-        if let Some(operand) = command.op.operand() {
-            assert!(operand.as_ref().len() <= limits::VALUE_BYTES_MAX, "value over the limit");
+        if let Err(illegal) = command.check() {
+            panic!("a command that no entry can hold was let in: {illegal}");
         }
+        self.put(command)
+    }
+    fn put(&mut self, command: Command<B>) -> u32 {
         let position = self.commands.len() as u32; // bounded by BATCH_COMMANDS_MAX
         self.body_len += command_bytes(&command);
         self.commands.push(command);
@@ -129,6 +131,15 @@ impl<B: AsRef<[u8]>> EntryBuilder<B> {
 /// Bytes of one command's meta, and of the list of them (only sizes a buffer).
 const META_BYTES_EACH: usize = size_of::<ArchivedCommand<Span>>();
 const META_BYTES_ONCE: usize = size_of::<ArchivedCommands>();
+const HEAD_BYTES: usize = ENTRY_HEADER_BYTES + META_BYTES_ONCE;
+// The largest command there is, and every batch, make an entry.
+const _: () = assert!(
+    HEAD_BYTES + META_BYTES_EACH + limits::KEY_BYTES_MAX + limits::OPERAND_BYTES_MAX
+        <= limits::ENTRY_BYTES_MAX
+);
+const _: () =
+    assert!(HEAD_BYTES + limits::BATCH_COMMANDS_MAX * META_BYTES_EACH <= limits::ENTRY_OVERHEAD_BYTES_MAX);
+const _: () = assert!(limits::ENTRY_BYTES_MAX <= u32::MAX as usize);
 
 /// A command with lengths in place of its bytes.
 fn spans<B: AsRef<[u8]>>(command: &Command<B>) -> Command<Span> {
@@ -265,15 +276,12 @@ fn check(bytes: &[u8]) -> Result<(), EntryError> {
             return Err(EntryError::Archive);
         }
         let operand = command.op.operand().map_or(0, |span| span.len as usize);
-        if key > limits::KEY_BYTES_MAX || operand > limits::VALUE_BYTES_MAX {
-            return Err(EntryError::Spans);
-        }
         let start = used + key;
-        used = start + operand; // at most 512 commands of 1 MiB each: no overflow
-        let bytes = body.get(start..used).ok_or(EntryError::Spans)?;
-        if !command.op.map(|_| bytes).is_sound() {
-            return Err(EntryError::Operand);
-        }
+        let (end, missing) = (start + operand, EntryError::Spans); // at most 512 commands of 8 GiB each: no overflow
+        let key = body.get(used..start).ok_or(missing)?;
+        let operand = body.get(start..end).ok_or(missing)?;
+        command.op.map(|_| operand).check(key).map_err(EntryError::Illegal)?;
+        used = end;
     }
     if used == body.len() { Ok(()) } else { Err(EntryError::Spans) }
 }
@@ -312,7 +320,7 @@ mod tests {
     fn commands_come_back_in_order_with_their_bytes_where_they_say() {
         let mut builder = EntryBuilder::new();
         let compare = Op::IfEqual { value: b"token".to_vec(), then: crate::command::Then::ExtendBy(9) };
-        let batch = [set(b"a", b"one"), Command::plain(b"b".to_vec(), compare), set(b"", b"x")];
+        let batch = [set(b"a", b"one"), Command::plain(b"b".to_vec(), compare), set(b"c", b"")];
         for command in &batch {
             builder.push(command.clone());
         }
@@ -352,7 +360,7 @@ mod tests {
                 expiry: Expiry::Keep,
                 return_old: true,
             },
-            Op::DeleteIf { wanted: b"x".to_vec(), compare: Compare::DigestNotEqual },
+            Op::DeleteIf { wanted: b"a digest".to_vec(), compare: Compare::DigestNotEqual },
             Op::SetMany { pairs, condition: Condition::IfAbsent, expiry: Expiry::None },
             Op::Rename { target: b"to".to_vec(), replace: true },
             Op::Copy { target: b"to".to_vec(), replace: false },
@@ -360,7 +368,8 @@ mod tests {
         ];
         let mut builder = EntryBuilder::new();
         for op in &ops {
-            builder.push(Command::plain(b"k".to_vec(), op.clone()));
+            let key = if op.is_keyless() { Vec::new() } else { b"k".to_vec() };
+            builder.push(Command::plain(key, op.clone()));
         }
         let bytes = builder.finish(WallMs(1));
         let entry = Entry::check(bytes.as_slice()).expect("well formed");
@@ -372,26 +381,91 @@ mod tests {
     }
 
     #[test]
-    fn operands_that_are_not_what_they_should_be_are_refused() {
+    fn what_is_no_command_is_refused_and_never_put_in() {
+        let on = |key: &[u8], op| Command::plain(key.to_vec(), op);
+        let command = |op| on(b"k", op);
         let keep = Expiry::Keep;
-        for op in [
-            Op::SetMany { pairs: b"x".to_vec(), condition: Condition::Always, expiry: Expiry::None },
-            Op::SetMany { pairs: Vec::new(), condition: Condition::Always, expiry: Expiry::None },
-            Op::SetIf {
-                compared: b"\x09\0\0\0x".to_vec(),
-                value_crc: 0,
-                compare: Compare::Equal,
-                expiry: keep,
-                return_old: false,
-            },
-            Op::Rename { target: Vec::new(), replace: true },
-            Op::Copy { target: alloc::vec![0; limits::KEY_BYTES_MAX + 1], replace: true },
-            Op::GetExpire(keep),
-            Op::SetExpiryIf { expiry: keep, test: ExpiryTest::Set },
-        ] {
+        let value = |len| alloc::vec![7_u8; len];
+        let compared = |wanted: &[u8], value: &[u8], compare| {
+            let mut compared = Vec::new();
+            operand::put_compared(&mut compared, wanted, value);
+            Op::SetIf { compared, value_crc: 0, compare, expiry: keep, return_old: false }
+        };
+        let many = |pairs: Vec<u8>| Op::SetMany { pairs, condition: Condition::Always, expiry: Expiry::None };
+        let pairs = |key: &[u8], len| {
+            let mut pairs = Vec::new();
+            operand::put_pair(&mut pairs, key, &value(len));
+            many(pairs)
+        };
+        let set = |value| Op::Set {
+            value,
+            value_crc: 0,
+            condition: Condition::Always,
+            expiry: keep,
+            return_old: false,
+        };
+        let malformed = Op::SetIf {
+            compared: b"\x09\0\0\0x".to_vec(),
+            value_crc: 0,
+            compare: Compare::Equal,
+            expiry: keep,
+            return_old: false,
+        };
+        let then = crate::command::Then::Delete;
+        let (key_max, value_max) = (limits::KEY_BYTES_MAX, limits::VALUE_BYTES_MAX);
+        let [version, digest] = [operand::VERSION_BYTES, operand::DIGEST_BYTES];
+        let refused = [
+            (command(many(b"x".to_vec())), Illegal::Operand),
+            (command(many(Vec::new())), Illegal::Operand),
+            (command(pairs(b"other", 1)), Illegal::Operand),
+            (command(pairs(b"k", value_max)), Illegal::ValueTooLong),
+            (command(malformed), Illegal::Operand),
+            (command(compared(b"short", b"", Compare::Version)), Illegal::Operand),
+            (command(compared(b"short", b"", Compare::DigestNotEqual)), Illegal::Operand),
+            (
+                command(compared(&value(version), &value(value_max + 1), Compare::Version)),
+                Illegal::ValueTooLong,
+            ),
+            (command(compared(b"x", &value(value_max), Compare::NotEqual)), Illegal::ValueTooLong),
+            (
+                command(Op::DeleteIf { wanted: value(value_max + 1), compare: Compare::Equal }),
+                Illegal::ValueTooLong,
+            ),
+            (command(Op::DeleteIf { wanted: value(9), compare: Compare::DigestEqual }), Illegal::Operand),
+            (command(Op::Rename { target: Vec::new(), replace: true }), Illegal::KeyEmpty),
+            (command(Op::Copy { target: value(key_max + 1), replace: true }), Illegal::KeyTooLong),
+            (command(Op::GetExpire(keep)), Illegal::Operand),
+            (command(Op::SetExpiryIf { expiry: keep, test: ExpiryTest::Set }), Illegal::Operand),
+            (command(set(value(value_max + 1))), Illegal::ValueTooLong),
+            (command(Op::IfEqual { value: value(value_max + 1), then }), Illegal::ValueTooLong),
+            (command(Op::Flush), Illegal::Operand),
+            (on(b"", Op::Delete), Illegal::KeyEmpty),
+            (on(&value(key_max + 1), Op::Delete), Illegal::KeyTooLong),
+        ];
+        for (command, illegal) in refused {
+            assert_eq!(command.check(), Err(illegal), "{:?}", command.op);
             let mut builder = EntryBuilder::new();
-            builder.push(Command::plain(b"k".to_vec(), op.clone()));
-            assert_eq!(Entry::check(builder.finish(WallMs(0))), Err(EntryError::Operand), "{op:?}");
+            builder.put(command);
+            if builder.body_len <= limits::OPERAND_BYTES_MAX {
+                assert_eq!(Entry::check(builder.finish(WallMs(0))), Err(EntryError::Illegal(illegal)));
+            }
+        }
+        let longest = [
+            compared(&value(version), &value(value_max), Compare::Version),
+            compared(&value(digest), &value(value_max), Compare::DigestEqual),
+            compared(&value(value_max - 1), b"x", Compare::Equal),
+            compared(b"", &value(value_max), Compare::NotEqual),
+            Op::DeleteIf { wanted: value(value_max), compare: Compare::NotEqual },
+            Op::IfEqual { value: value(value_max), then },
+            Op::Rename { target: value(key_max), replace: true },
+            set(value(value_max)),
+        ];
+        let first = core::iter::once(command(pairs(b"k", value_max - 13)));
+        for command in longest.map(|op| on(&value(key_max), op)).into_iter().chain(first) {
+            let mut builder = EntryBuilder::new();
+            builder.push(command.clone());
+            let entry = Entry::check(builder.finish(WallMs(0))).expect("the longest there is");
+            assert!(entry.commands().all(|got| got.key == command.key));
         }
     }
 
@@ -406,7 +480,8 @@ mod tests {
     fn reads_are_not_entries() {
         let mut builder = EntryBuilder::new();
         for op in [Op::Get, Op::CountKeys, Op::ExpireTime, Op::Scan { position: 0, count: 1 }] {
-            builder.push(Command::plain(b"k".to_vec(), op));
+            let key = if op.is_keyless() { Vec::new() } else { b"k".to_vec() };
+            builder.push(Command::plain(key, op));
             assert_eq!(Entry::check(builder.finish(WallMs(0))), Err(EntryError::Archive));
         }
     }

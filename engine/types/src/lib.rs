@@ -28,8 +28,8 @@ pub mod shared;
 pub mod time;
 
 pub use command::{
-    Command, Compare, Condition, Consistency, ErrorKind, Expiry, ExpiryTest, Op, Reply, SessionStamp, Span,
-    Then, Version,
+    Command, Compare, Condition, Consistency, ErrorKind, Expiry, ExpiryTest, Illegal, Op, Reply,
+    SessionStamp, Span, Then, Version,
 };
 pub use config::{GroupConfig, Members};
 pub use entry::{CommandRef, Entry, EntryBuilder, EntryError};

@@ -8,20 +8,25 @@ pub const GROUP_COUNT_MAX: u16 = 1024;
 pub const MEMBER_COUNT_MAX: usize = 9;
 /// Longest key, bytes.
 pub const KEY_BYTES_MAX: usize = 16 << 10;
-/// Longest value, bytes.
+/// Longest value, bytes. What a command compares counts with the new value, and so do all pairs of one command together.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// Longest time to live that a face takes where Redis does not say what it must take, milliseconds: three hundred thousand
 /// years. From here on the sum with a clock might not be a time.
 pub const TTL_MS_MAX: u64 = i64::MAX as u64 / 1024;
+/// Longest operand, bytes: the longest value behind what the value there is compared with. [`crate::Op::check`] says what each
+/// operation may carry.
+pub const OPERAND_BYTES_MAX: usize = VALUE_BYTES_MAX + crate::operand::COMPARED_BYTES_MAX;
+/// Longest value in a reply, bytes: that of a key, or a page of a scan.
+pub const REPLY_BYTES_MAX: usize = VALUE_BYTES_MAX;
 /// A batch closes before it would pass this many key and value bytes; one larger command is a batch of its own.
 /// Chosen so that an entry with its headers stays within one 256 KiB log block.
 pub const BATCH_BYTES_MAX: usize = 192 << 10;
 /// Commands in one entry: bounds the rkyv meta part (about 90 bytes each) to 45 KiB.
 pub const BATCH_COMMANDS_MAX: usize = 512;
-/// Room for the entry's header and one command's meta around a largest key and value.
+/// Room for the entry's header and the metas around a largest key and operand, or around a whole batch.
 pub const ENTRY_OVERHEAD_BYTES_MAX: usize = 64 << 10;
 /// Longest entry, bytes.
-pub const ENTRY_BYTES_MAX: usize = VALUE_BYTES_MAX + KEY_BYTES_MAX + ENTRY_OVERHEAD_BYTES_MAX;
+pub const ENTRY_BYTES_MAX: usize = OPERAND_BYTES_MAX + KEY_BYTES_MAX + ENTRY_OVERHEAD_BYTES_MAX;
 /// Longest peer frame body, bytes: several entries in a `Learn` or a promise part, at least one of the longest.
 pub const PEER_FRAME_BYTES_MAX: usize = 4 << 20;
 /// A `Learn` or a part of a promise stops adding entries past this many payload bytes.

@@ -9,7 +9,7 @@
 
 use crate::command::Version;
 use crate::ids::Slot;
-use crate::limits::KEY_BYTES_MAX;
+use crate::limits::{KEY_BYTES_MAX, OPERAND_BYTES_MAX};
 use alloc::vec::Vec;
 
 /// Bytes before the `wanted` part of a comparison.
@@ -18,12 +18,18 @@ const COMPARED_HEAD_BYTES: usize = 4;
 const PAIR_HEAD_BYTES: usize = 12;
 /// Bytes of a version as [`version_bytes`] spells it.
 pub const VERSION_BYTES: usize = 12;
+/// Bytes of a digest that is compared.
+pub const DIGEST_BYTES: usize = 8;
+/// Most bytes that stand before the value in a comparison with anything but another value.
+pub const COMPARED_BYTES_MAX: usize = COMPARED_HEAD_BYTES + VERSION_BYTES;
+const _: () = assert!(DIGEST_BYTES <= VERSION_BYTES);
 /// The next position of a scan that is over.
 pub const SCAN_END: u64 = u64::MAX;
 
 /// Appends a comparison and the value to be written when it holds.
 pub fn put_compared(out: &mut Vec<u8>, wanted: &[u8], value: &[u8]) {
-    out.extend_from_slice(&(wanted.len() as u32).to_le_bytes()); // within VALUE_BYTES_MAX
+    debug_assert!(wanted.len() <= OPERAND_BYTES_MAX, "compared with more than a value");
+    out.extend_from_slice(&(wanted.len() as u32).to_le_bytes()); // within the limits
     out.extend_from_slice(wanted);
     out.extend_from_slice(value);
 }

@@ -10,7 +10,7 @@
 
 use crate::error::ProtocolError;
 use crate::wire::{Put, Reader, set_u32_at, u32_at};
-use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::limits::{KEY_BYTES_MAX, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// Bytes of the fixed header.
 pub const HEADER_BYTES: usize = 24;
@@ -18,6 +18,7 @@ pub const HEADER_BYTES: usize = 24;
 /// readable frame and gets a clear answer instead of a closed connection.
 pub const FRAME_BYTES_MAX: usize = 2 << 20;
 const _: () = assert!(HEADER_BYTES + 64 + KEY_BYTES_MAX + VALUE_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(HEADER_BYTES + 64 + REPLY_BYTES_MAX < FRAME_BYTES_MAX);
 /// Where the checksum's coverage begins.
 const CHECKED_FROM: usize = 8;
 

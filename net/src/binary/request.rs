@@ -20,8 +20,8 @@ use crate::error::ProtocolError;
 use crate::wire::{Put, Reader};
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::{
-    Command, Condition, Consistency, ErrorKind, Expiry, GroupId, Namespace, Op, SessionId, SessionStamp,
-    Then, WallMs,
+    Command, Condition, Consistency, ErrorKind, Expiry, GroupId, Illegal, Namespace, Op, SessionId,
+    SessionStamp, Then, WallMs,
 };
 
 const FLAG_QUORUM: u8 = 0x01;
@@ -348,7 +348,7 @@ fn decode_command<'a>(header: Header, body: &mut Reader<'a>) -> Result<Decoded<'
     };
     body.end()?;
     let is_stamped = header.flags & FLAG_STAMP != 0;
-    let problem = limit_problem(key, &op).or_else(|| stamp_problem(&stamp).filter(|_| is_stamped));
+    let problem = problem(key, &op).or_else(|| stamp_problem(&stamp).filter(|_| is_stamped));
     if let Some(problem) = problem {
         return Ok(Decoded::Refused(ErrorKind::Malformed, problem));
     }
@@ -408,20 +408,15 @@ fn then_of(kind: u8, milliseconds: u64) -> Result<Then, ProtocolError> {
     })
 }
 
-fn limit_problem(key: &[u8], op: &Op<&[u8]>) -> Option<&'static str> {
-    if key.is_empty() {
-        return Some("the key is empty");
-    }
-    if key.len() > KEY_BYTES_MAX {
-        return Some("the key is over 16384 bytes");
-    }
-    match op {
-        Op::Set { value, .. } | Op::IfEqual { value, .. } if value.len() > VALUE_BYTES_MAX => {
-            Some("the value is over 1048576 bytes")
-        }
-        Op::SetExpiry(Expiry::Keep) => Some("an expiry cannot be set to 'keep'"),
-        _ => None,
-    }
+/// A command on a key that is none, in words.
+fn problem(key: &[u8], op: &Op<&[u8]>) -> Option<&'static str> {
+    Some(match op.check(key).err()? {
+        Illegal::KeyEmpty => "the key is empty",
+        Illegal::KeyTooLong => "the key is over 16384 bytes",
+        Illegal::ValueTooLong => "the value is over 1048576 bytes",
+        // Of the operations that this protocol has only one takes an option that can be wrong.
+        Illegal::Operand => "an expiry cannot be set to 'keep'",
+    })
 }
 
 /// A stamp of no session would be executed without one, and its retry a second time.

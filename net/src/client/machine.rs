@@ -9,7 +9,6 @@ use super::session::Session;
 use super::{ClientConfig, ClientError};
 use crate::binary::{self, Failure, NodeStatus, Response, ResponseBody, ResponseDecoder, Topology};
 use std::collections::{BTreeMap, VecDeque};
-use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::{
     Command, Consistency, ErrorKind, GroupId, Nanos, Op, Reply, SessionId, SessionStamp, bucket_of, group_of,
 };
@@ -120,10 +119,7 @@ impl Core {
 
     /// Starts a command; its stamp is the core's own affair. The number names it in [`Action::Done`].
     pub fn command(&mut self, now: Nanos, consistency: Consistency, mut command: Command<Vec<u8>>) -> u64 {
-        let fits = !command.key.is_empty()
-            && command.key.len() <= KEY_BYTES_MAX
-            && command.op.operand().is_none_or(|operand| operand.len() <= VALUE_BYTES_MAX)
-            && binary::is_binary(&command.op);
+        let fits = binary::is_binary(&command.op) && command.check().is_ok();
         if !fits {
             let operation = self.take_id();
             self.actions.push_back(Action::Done { operation, result: Err(ClientError::OverLimit) });

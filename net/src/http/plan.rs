@@ -6,7 +6,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, IF_MATCH, IF_NONE_
 use http::request::Parts;
 use http::{Method, Response};
 use synod_types::limits::{KEY_BYTES_MAX, TTL_MS_MAX, VALUE_BYTES_MAX};
-use synod_types::{Command, Condition, Consistency, Expiry, Op, Reply, Shared, Version};
+use synod_types::{Command, Condition, Consistency, Expiry, Illegal, Op, Reply, Shared, Version, command};
 
 /// Where keys are.
 const KEY_PATH: &str = "/v1/kv/";
@@ -126,12 +126,10 @@ fn plan_key(head: &Parts, encoded: &str) -> Result<KeyPlan, Failure> {
         "bad_key",
         "the key has a % that two hexadecimal digits do not follow",
     ))?;
-    if key.is_empty() {
-        return Err(Failure::new(400, "bad_key", "the key is empty; name one after /v1/kv/"));
-    }
-    if key.len() > KEY_BYTES_MAX {
-        return Err(Failure::new(400, "key_too_long", "the key is over 16384 bytes"));
-    }
+    command::check_key(&key).map_err(|illegal| match illegal {
+        Illegal::KeyEmpty => Failure::new(400, "bad_key", "the key is empty; name one after /v1/kv/"),
+        _ => Failure::new(400, "key_too_long", "the key is over 16384 bytes"),
+    })?;
     let query = Query::parse(head.uri.query().unwrap_or(""))?;
     let (if_match, if_none_match) = (one_of(head, IF_MATCH)?, one_of(head, IF_NONE_MATCH)?);
     let action = if is_read {
@@ -163,7 +161,11 @@ fn plan_key(head: &Parts, encoded: &str) -> Result<KeyPlan, Failure> {
 /// A length that is announced and too long is refused before a byte of the body is read.
 fn announced_fits(head: &Parts) -> Result<(), Failure> {
     let announced = head.headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|len| len > VALUE_BYTES_MAX as u64) { Err(Failure::TOO_LARGE) } else { Ok(()) }
+    let announced = announced.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+    match announced.map_or(Ok(()), command::check_value_len) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(Failure::TOO_LARGE),
+    }
 }
 
 fn known(if_none_match: Option<&str>) -> Known {

@@ -1,6 +1,7 @@
 //! A request's body on its way in: bounded before it is stored, key and value in one piece of memory.
 
 use super::plan::KeyPlan;
+use synod_types::command::check_value_len;
 use synod_types::limits::VALUE_BYTES_MAX;
 use synod_types::{Command, Consistency, Shared};
 
@@ -32,9 +33,7 @@ impl Upload {
     /// # Errors
     /// [`Oversize`] when the value would pass its limit; the piece is not kept.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Oversize> {
-        if self.bytes.len() - self.key_len + piece.len() > VALUE_BYTES_MAX {
-            return Err(Oversize);
-        }
+        check_value_len(self.bytes.len() - self.key_len + piece.len()).map_err(|_| Oversize)?;
         self.bytes.extend_from_slice(piece);
         Ok(())
     }

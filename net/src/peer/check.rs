@@ -2,7 +2,8 @@
 
 use crate::error::ProtocolError;
 use synod_types::limits::{
-    ACCEPT_AHEAD_SLOTS_MAX, COALESCED_MAX, KEY_BYTES_MAX, PEER_CHUNK_BYTES, VALUE_BYTES_MAX,
+    ACCEPT_AHEAD_SLOTS_MAX, COALESCED_MAX, ENTRY_BYTES_MAX, KEY_BYTES_MAX, OPERAND_BYTES_MAX,
+    PEER_CHUNK_BYTES, PEER_FRAME_BYTES_MAX, REPLY_BYTES_MAX,
 };
 use synod_types::message::PeerMessageMeta;
 use synod_types::{Command, Entry, GroupMessage, Learned, PeerMessage, Reply, Reported, Shared, Span};
@@ -11,6 +12,27 @@ use synod_types::{Command, Entry, GroupMessage, Learned, PeerMessage, Reply, Rep
 const REPORTED_MAX: usize = ACCEPT_AHEAD_SLOTS_MAX as usize;
 /// Slots in one `Learn`: the sender stops at `PEER_CHUNK_BYTES`, and no entry is shorter than its header.
 const LEARNED_MAX: usize = PEER_CHUNK_BYTES / synod_types::entry::ENTRY_HEADER_BYTES + 1;
+
+/// Bytes of a message's archive beside its lists.
+const META_BYTES: usize = size_of::<rkyv::Archived<PeerMessageMeta>>();
+// Whatever this node may send fits a frame: a forwarded command, its answer, and lists as long as they may be, which stop
+// adding entries once they are past a chunk.
+const _: () = assert!(META_BYTES + KEY_BYTES_MAX + OPERAND_BYTES_MAX <= PEER_FRAME_BYTES_MAX);
+const _: () = assert!(META_BYTES + REPLY_BYTES_MAX <= PEER_FRAME_BYTES_MAX);
+const _: () = assert!(
+    META_BYTES
+        + LEARNED_MAX * size_of::<rkyv::Archived<Learned<Span>>>()
+        + PEER_CHUNK_BYTES
+        + ENTRY_BYTES_MAX
+        <= PEER_FRAME_BYTES_MAX
+);
+const _: () = assert!(
+    META_BYTES
+        + REPORTED_MAX * size_of::<rkyv::Archived<Reported<Span>>>()
+        + PEER_CHUNK_BYTES
+        + ENTRY_BYTES_MAX
+        <= PEER_FRAME_BYTES_MAX
+);
 
 /// The same message with its payloads borrowed.
 pub(super) fn borrow<P: AsRef<[u8]>>(message: &PeerMessage<P>) -> PeerMessage<&[u8]> {
@@ -151,7 +173,7 @@ pub(super) fn check_payloads(message: &PeerMessage<Shared>) -> Result<(), Protoc
         },
         PeerMessage::Forward { command, .. } => check_command(command),
         PeerMessage::ForwardReply { reply: Reply::Value { value, .. }, .. }
-            if value.len() > VALUE_BYTES_MAX =>
+            if value.len() > REPLY_BYTES_MAX =>
         {
             Err(ProtocolError::Limit)
         }
@@ -160,12 +182,9 @@ pub(super) fn check_payloads(message: &PeerMessage<Shared>) -> Result<(), Protoc
 }
 
 fn check_command(command: &Command<Shared>) -> Result<(), ProtocolError> {
-    if command.key.len() > KEY_BYTES_MAX || command.key.is_empty() != command.op.is_keyless() {
-        return Err(ProtocolError::Limit);
-    }
-    match command.op.operand() {
-        Some(operand) if operand.len() > VALUE_BYTES_MAX => Err(ProtocolError::Limit),
-        _ if !command.op.is_sound() => Err(ProtocolError::Body),
-        _ => Ok(()),
-    }
+    command.check().map_err(
+        |illegal| {
+            if illegal.is_limit() { ProtocolError::Limit } else { ProtocolError::Body }
+        },
+    )
 }

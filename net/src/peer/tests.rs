@@ -4,6 +4,7 @@ use super::*;
 use crate::ProtocolError;
 use proptest::prelude::*;
 use synod_types::limits::{COALESCED_MAX, KEY_BYTES_MAX, PEER_FRAME_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::operand::{put_compared, version_bytes};
 use synod_types::*;
 
 fn entry(value: &[u8]) -> Vec<u8> {
@@ -267,15 +268,23 @@ fn forwarded_commands_and_replies_are_held_to_the_limits() {
         command: Command::plain(key, op),
     };
     assert_eq!(refused(&forward(vec![0; KEY_BYTES_MAX + 1], Op::Get)), ProtocolError::Limit);
-    assert_eq!(refused(&forward(Vec::new(), Op::Get)), ProtocolError::Limit);
-    assert_eq!(refused(&forward(vec![1], Op::OpenSession)), ProtocolError::Limit);
+    assert_eq!(refused(&forward(Vec::new(), Op::Get)), ProtocolError::Body);
+    assert_eq!(refused(&forward(vec![1], Op::OpenSession)), ProtocolError::Body);
     assert_eq!(refused(&forward(vec![1], set(&vec![0; VALUE_BYTES_MAX + 1]))), ProtocolError::Limit);
+    let compared = |len: usize| {
+        let mut compared = Vec::new();
+        put_compared(&mut compared, &version_bytes(Version::default()), &vec![0; len]);
+        let (compare, expiry) = (Compare::Version, Expiry::Keep);
+        Op::SetIf { compared, value_crc: 0, compare, expiry, return_old: false }
+    };
+    assert_eq!(refused(&forward(vec![1], compared(VALUE_BYTES_MAX + 1))), ProtocolError::Limit);
     assert_eq!(refused(&forward(vec![1], Op::SetExpiry(Expiry::Keep))), ProtocolError::Body);
     let value = vec![0; VALUE_BYTES_MAX + 1];
     let reply = Reply::Value { value, version: Version::default() };
     assert_eq!(refused(&PeerMessage::ForwardReply { id: 1, reply }), ProtocolError::Limit);
     for message in [
         forward(vec![0; KEY_BYTES_MAX], set(&vec![0; VALUE_BYTES_MAX])),
+        forward(vec![0; KEY_BYTES_MAX], compared(VALUE_BYTES_MAX)),
         forward(Vec::new(), Op::OpenSession),
     ] {
         assert_eq!(decode_all(&frame_of(&message), core::iter::empty()), Ok(vec![message]));

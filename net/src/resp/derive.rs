@@ -6,7 +6,7 @@
 
 use super::plan::Refusal;
 use std::borrow::Cow;
-use synod_types::limits::VALUE_BYTES_MAX;
+use synod_types::command::check_value_len;
 
 /// What is made of the old value.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,7 +55,7 @@ impl Derive {
                 Ok(Derived { value: None, length: Some(before.len()) })
             }
             Self::Overwrite { offset, bytes } => {
-                let end = offset.checked_add(bytes.len()).filter(|end| *end <= VALUE_BYTES_MAX);
+                let end = offset.checked_add(bytes.len()).filter(|end| check_value_len(*end).is_ok());
                 let end = end.ok_or(TOO_LONG)?;
                 let mut value = before.to_vec();
                 value.resize(value.len().max(end), 0);
@@ -75,7 +75,7 @@ impl Derive {
 
 fn bounded(derived: Derived) -> Result<Derived, Refusal> {
     match &derived.value {
-        Some(value) if value.len() > VALUE_BYTES_MAX => Err(TOO_LONG),
+        Some(value) if check_value_len(value.len()).is_err() => Err(TOO_LONG),
         _ => Ok(derived),
     }
 }
@@ -181,6 +181,7 @@ fn exact(text: &str) -> Option<i128> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use synod_types::limits::VALUE_BYTES_MAX;
 
     fn add(old: &str, delta: &str) -> Result<String, Refusal> {
         let derive = Derive::Add(parse_float(delta.as_bytes()).expect("a number"));

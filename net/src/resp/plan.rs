@@ -7,7 +7,7 @@ use super::scripts::{self, Script};
 use super::spec::{Spec, Verb};
 use std::borrow::Cow;
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use synod_types::{Bucket, Condition, Expiry, Op, WallMs};
+use synod_types::{Bucket, Condition, Expiry, Illegal, Op, WallMs, command};
 
 mod several;
 mod single;
@@ -168,6 +168,27 @@ const NOT_AN_INTEGER: Refusal = Cow::Borrowed("ERR value is not an integer or ou
 /// # Errors
 /// The error line to answer with.
 pub fn plan<'a>(spec: &Spec, args: &Args<'a>) -> Option<Result<Plan<'a>, Refusal>> {
+    let planned = plan_by_verb(spec, args)?;
+    Some(planned.and_then(|plan| match &plan {
+        Plan::One { key, op, .. } => check_op(key, op).map(|()| plan),
+        Plan::Made { key, op, .. } => check_op(key, op).map(|()| plan),
+        // What these come to is put together later, of keys and values that were checked one by one.
+        Plan::Many(_) | Plan::Job(_) => Ok(plan),
+    }))
+}
+
+/// The rule that every border goes by, after the arguments were looked at one by one.
+fn check_op<V: AsRef<[u8]>>(key: &[u8], op: &Op<V>) -> Result<(), Refusal> {
+    let len = op.operand().map_or(0, |operand| operand.as_ref().len());
+    op.check(key).map_err(|illegal| match illegal {
+        Illegal::ValueTooLong => {
+            format!("ERR command too long: {len} bytes, the limit is {VALUE_BYTES_MAX}").into()
+        }
+        other => format!("ERR {other}").into(),
+    })
+}
+
+fn plan_by_verb<'a>(spec: &Spec, args: &Args<'a>) -> Option<Result<Plan<'a>, Refusal>> {
     let many = |many| plan_many(spec, args, many);
     let one = |op, shape| check_key(args.get(1)).map(|key| Plan::One { key, op, shape });
     Some(match spec.verb {
@@ -367,25 +388,16 @@ pub fn check_database(text: &[u8]) -> Result<(), Refusal> {
 }
 
 fn check_key(key: &[u8]) -> Result<&[u8], Refusal> {
-    match key.len() {
-        0 => Err("ERR empty keys are not supported".into()),
-        1..=KEY_BYTES_MAX => Ok(key),
-        len => Err(format!("ERR key too long: {len} bytes, the limit is {KEY_BYTES_MAX}").into()),
-    }
-}
-
-fn check_operand(operand: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-    match operand.len() {
-        0..=VALUE_BYTES_MAX => Ok(operand),
-        len => Err(format!("ERR command too long: {len} bytes, the limit is {VALUE_BYTES_MAX}").into()),
-    }
+    command::check_key(key).map(|()| key).map_err(|illegal| match illegal {
+        Illegal::KeyEmpty => "ERR empty keys are not supported".into(),
+        _ => format!("ERR key too long: {} bytes, the limit is {KEY_BYTES_MAX}", key.len()).into(),
+    })
 }
 
 fn check_value(value: &[u8]) -> Result<&[u8], Refusal> {
-    match value.len() {
-        0..=VALUE_BYTES_MAX => Ok(value),
-        len => Err(format!("ERR value too long: {len} bytes, the limit is {VALUE_BYTES_MAX}").into()),
-    }
+    command::check_value_len(value.len()).map(|()| value).map_err(|_| {
+        format!("ERR value too long: {} bytes, the limit is {VALUE_BYTES_MAX}", value.len()).into()
+    })
 }
 
 /// The error for an expiry out of range.

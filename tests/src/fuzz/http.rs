@@ -180,7 +180,7 @@ async fn drain(line: &Line, mut body: Incoming) {
 async fn execute(site: &Site, number: usize, plan: &KeyPlan, upload: Upload) -> Response<Vec<u8>> {
     let (consistency, command) = upload.finish(plan);
     assert!((1..=KEY_BYTES_MAX).contains(&command.key.len()), "a key of {} bytes", command.key.len());
-    assert!(command.op.is_sound() && !command.op.is_keyless());
+    assert!(command.check().is_ok(), "a command that is none");
     if let synod_types::Op::Set { value, value_crc, .. } = &command.op {
         assert!(value.len() <= VALUE_BYTES_MAX);
         assert_eq!(synod_types::checksum::crc32c(value.as_ref()), *value_crc);

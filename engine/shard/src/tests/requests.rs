@@ -26,6 +26,22 @@ fn an_answer_to_a_forward_from_before_a_restart_answers_nobody() {
     assert_eq!(lab.reply(new), None, "the answer to another request");
 }
 
+/// What no border should have let through is answered; it reaches neither the log nor a peer, which would refuse it with all
+/// that comes behind it.
+#[test]
+fn what_is_no_command_is_refused_wherever_it_is_asked() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    lab.run_ms(100);
+    let long = "x".repeat(synod_types::limits::VALUE_BYTES_MAX + 1);
+    for id in [1, 2] {
+        for command in [set("k", &long), set("", "v"), get("")] {
+            let request = lab.request(id, command);
+            assert_eq!(lab.reply(request), Some(&Reply::Error(ErrorKind::Malformed)));
+        }
+    }
+    assert_eq!(lab.forwards(), [""; 0]);
+}
+
 /// P-12c: one hop; the forwarder looks for the leader anew.
 #[test]
 fn a_forwarded_request_is_not_forwarded_again() {

@@ -72,10 +72,10 @@ fn set_many<'a>(
     for at in (first..end).step_by(2) {
         put_pair(&mut pairs, check_key(args.get(at))?, check_value(args.get(at + 1))?);
         if pairs.len() > VALUE_BYTES_MAX {
-            break; // refused just below
+            break; // too long already, and refused as such
         }
     }
-    let op = Op::SetMany { pairs: check_operand(pairs)?, condition, expiry };
+    let op = Op::SetMany { pairs, condition, expiry };
     Ok(Plan::Made { key: args.get(first), op, shape: Shape::Int })
 }
 

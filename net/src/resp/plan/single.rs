@@ -44,7 +44,6 @@ pub(super) fn set_if<'a>(
 ) -> Result<Plan<'a>, Refusal> {
     let mut compared = Vec::with_capacity(4 + wanted.bytes.len() + value.len());
     put_compared(&mut compared, &wanted.bytes, value);
-    let compared = check_operand(compared)?;
     let value_crc = synod_types::checksum::crc32c(value);
     let op = Op::SetIf { compared, value_crc, compare: wanted.compare, expiry, return_old };
     Ok(Plan::Made { key, op, shape: if return_old { Shape::OldValue } else { Shape::Ok } })

@@ -305,6 +305,39 @@ fn sent(connection: &mut Connection) -> String {
     String::from_utf8(std::mem::take(connection.out())).expect("ASCII")
 }
 
+/// A derived value as long as a value may be is written beside the version it was made from, and that is still a command; one
+/// byte more is refused as Redis refuses it.
+#[test]
+fn the_longest_derived_value_is_a_command_and_a_longer_one_is_refused() {
+    use synod_types::limits::VALUE_BYTES_MAX;
+    let version = Version { slot: Slot::new(5), position: 1 };
+    let refusal = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n";
+    let old = vec![b'a'; VALUE_BYTES_MAX - 6];
+    for (line, old, len) in [
+        ("SETRANGE k 1048570 abcdef\r\n", &old[..1], Some(VALUE_BYTES_MAX)),
+        ("SETRANGE k 1048560 abcdef\r\n", &old[..1], Some(VALUE_BYTES_MAX - 10)),
+        ("SETRANGE k 1048571 abcdef\r\n", &old[..1], None),
+        ("APPEND k abcdef\r\n", &old[..], Some(VALUE_BYTES_MAX)),
+        ("APPEND k abcdefg\r\n", &old[..], None),
+    ] {
+        let mut connection = connect(server());
+        let (tag, _) = asked(&mut connection, line);
+        connection.reply(tag, Reply::Value { value: old, version });
+        let Some(len) = len else {
+            assert!(connection.next().is_none());
+            assert_eq!(sent(&mut connection), refusal, "{line}");
+            continue;
+        };
+        let (_, op) = next_ask(&mut connection);
+        assert_eq!(op.check(b"k"), Ok(()), "{line}");
+        let Op::SetIf { compared, compare: Compare::Version, .. } = op else { panic!("{op:?}") };
+        assert_eq!(split_compared(&compared).expect("well formed").2.len(), len);
+        connection.reply(tag, Reply::Done { version });
+        assert!(connection.next().is_none());
+        assert_eq!(sent(&mut connection), format!(":{len}\r\n"));
+    }
+}
+
 #[test]
 fn a_derived_value_is_made_anew_when_another_write_came_between() {
     let version = |slot| Version { slot: Slot::new(slot), position: 1 };
