@@ -212,7 +212,7 @@ pub struct GroupStatus {
     pub applied: Slot,
     /// Time up to which expiry has been judged.
     pub applied_ts: WallMs,
-    /// Live keys.
+    /// Keys held. One that has expired counts until it was swept.
     pub keys: u64,
     /// How often this replica saw the leader change since it started (a first leader is not a change).
     pub leader_changes: u64,

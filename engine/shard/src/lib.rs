@@ -81,6 +81,8 @@ pub struct Shard<P> {
     next_question: u64,
     /// Forwards taken of late, by peer.
     taken: BTreeMap<synod_types::NodeId, Taken>,
+    /// The place of the group that the next sweep begins with.
+    sweep_from: usize,
     /// Since when it is counted what leaders are asked.
     load_since: Mono,
     balancing: Balancing,
@@ -132,6 +134,7 @@ impl<P: Payload> Shard<P> {
             asking: Vec::new(),
             next_question: forward_base,
             taken: BTreeMap::new(),
+            sweep_from: 0,
             load_since: Mono::ZERO,
             balancing: Balancing::default(),
             log_pace: paxos::Pace::default(),
@@ -161,6 +164,9 @@ impl<P: Payload> Shard<P> {
         let index = self.index_of(head.group).expect("the log holds records of this core's groups only");
         self.groups[index].paxos.replay(head, payload, payload_at);
         self.apply_ready(index, Now::default(), out);
+        // All at once, nobody waits: memory must not come to hold every key that the log ever let expire.
+        let mut budget = usize::MAX;
+        self.store.expire(head.group, &mut budget);
     }
 
     /// Ends replay: elections may begin, after one silent lease (rule P-07).
@@ -244,6 +250,8 @@ impl<P: Payload> Shard<P> {
 
     fn on_tick(&mut self, now: Now, out: &mut impl Sink<P>) {
         let stalled = self.log_stalled(now.mono);
+        // First: the better what has expired is sorted out, the better is known whether time must move on.
+        self.sweep();
         for index in 0..self.groups.len() {
             self.drive(index, paxos::Input::Tick { stalled }, now, out);
             self.keep_time(index, now, out);

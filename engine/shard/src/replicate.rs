@@ -171,23 +171,31 @@ impl<P: Payload> Shard<P> {
     }
 
     /// While an expiry is due, the leader moves applied time on by an empty slot, so that nothing that has expired can
-    /// reappear after a failover.
+    /// reappear after a failover. What is under way or about to be carries a time itself, and is waited for.
     pub(crate) fn keep_time(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
         let group = &mut self.groups[index];
-        let applied_ts = self.store.applied_ts(group.id);
         if let Some(clock) = group.paxos.leader_clock(now.mono)
             && group.paxos.serving()
             && group.paxos.can_propose()
             && group.pending.is_empty()
             && group.paxos.in_flight() == 0
-            && self.store.next_expiry(group.id).is_some_and(|due| due > applied_ts && due <= clock)
+            && self.store.next_expiry(group.id).is_some_and(|due| due <= clock)
         {
             let payload = P::from(group.builder.finish(clock));
             self.drive(index, paxos::Input::Propose { payload }, now, out);
         }
-        let id = self.groups[index].id;
-        let expired = self.store.expire(id, EXPIRE_STEPS_PER_TICK);
-        self.groups[index].stats.keys_expired += expired as u64;
+    }
+
+    /// Removes what has expired, so much at a time that no request waits for it noticeably. Another group comes first each
+    /// time: one with much to remove must not keep the others from it.
+    pub(crate) fn sweep(&mut self) {
+        let mut budget = SWEEP_STEPS_PER_TICK;
+        let (before, after) = self.groups.split_at_mut(self.sweep_from);
+        for group in after.iter_mut().chain(before) {
+            self.store.expire(group.id, &mut budget);
+            group.stats.keys_expired = self.store.expired(group.id);
+        }
+        self.sweep_from = (self.sweep_from + 1) % self.groups.len().max(1);
     }
 
     fn read_back(
@@ -224,7 +232,7 @@ fn parts<T>(gathered: &mut Vec<T>) -> impl Iterator<Item = Vec<T>> {
     })
 }
 
-/// Keys removed per group and tick at most: about 10 us.
-const EXPIRE_STEPS_PER_TICK: usize = 64;
+/// Steps of the sweep per core and tick: below a millisecond of five.
+const SWEEP_STEPS_PER_TICK: usize = 4096;
 /// Read-backs of one group under way at once.
 const READ_BACKS_MAX: usize = 128;

@@ -87,7 +87,7 @@ pub struct GroupStats {
     pub key_hits: u64,
     /// Values asked for and not found.
     pub key_misses: u64,
-    /// Keys removed because they had expired, by the sweep.
+    /// Keys removed because they had expired, by the sweep; since the start, replay included.
     pub keys_expired: u64,
     /// How often this replica became leader.
     pub elections_won: u64,

@@ -8,6 +8,7 @@ mod lab;
 mod applying;
 mod asking;
 mod balancing;
+mod expiring;
 mod handing_over;
 mod repairing;
 mod requests;

@@ -16,6 +16,8 @@ pub(crate) struct Group {
     /// The last command applied.
     pub(crate) applied: PackedVersion,
     pub(crate) index: Index,
+    /// Keys removed because they had expired; local, for metrics.
+    pub(crate) expired: u64,
     pub(crate) sessions: Sessions,
 }
 
@@ -25,6 +27,7 @@ impl Group {
             applied_ts: WallMs::ZERO,
             applied: PackedVersion::ZERO,
             index: Index::new(hasher),
+            expired: 0,
             sessions: Sessions::new(limits),
         }
     }

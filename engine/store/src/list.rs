@@ -44,6 +44,22 @@ impl List {
         self.count += 1;
     }
 
+    /// Takes all of another list in, at the back.
+    pub(crate) fn append(&mut self, nodes: &mut impl Linked, other: Self) {
+        if other.is_empty() {
+            return;
+        }
+        match self.back {
+            NIL => self.front = other.front,
+            back => {
+                nodes.links_mut(back).next = other.front;
+                nodes.links_mut(other.front).prev = back;
+            }
+        }
+        self.back = other.back;
+        self.count += other.count;
+    }
+
     /// Takes out an element of this very list; handing in another's breaks both.
     pub(crate) fn remove(&mut self, nodes: &mut impl Linked, at: u32) {
         let Links { prev, next } = core::mem::replace(nodes.links_mut(at), Links::NONE);

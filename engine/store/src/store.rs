@@ -226,27 +226,33 @@ impl Store {
         }
     }
 
-    /// A time not later than the earliest expiry indexed, `None` without any. At or below applied time exactly while
-    /// [`Store::expire`] has work to do; call that, not for a tick slot, then.
+    /// A time after applied time and not later than the earliest expiry after it, `None` without one. As soon as it has come,
+    /// applied time is to move on, whatever of the past is not removed yet. It is the very next millisecond while
+    /// [`Store::expire`] has not sorted out what has expired.
     pub fn next_expiry(&self, group: GroupId) -> Option<WallMs> {
-        self.group(group).index.next_expiry()
+        let group = self.group(group);
+        group.index.next_expiry(group.applied_ts)
     }
 
     /// Removes keys whose expiry is at or below applied time, in at most `budget` steps of work (a step removes a key or
-    /// brings one closer). How many were removed. Changes nothing that anyone can see: such keys are absent already.
-    pub fn expire(&mut self, group: GroupId, budget: usize) -> usize {
+    /// brings one closer); what is left of it then says that nothing is left to do. Changes nothing that anyone can see: such
+    /// keys are absent already.
+    pub fn expire(&mut self, group: GroupId, budget: &mut usize) {
         let group_at = self.place(group);
         let group = &mut self.groups[usize::from(group_at)];
-        let mut left = budget;
-        let mut removed = 0;
-        while let Some(id) = group.index.pop_due(group.applied_ts, &mut left) {
+        while let Some(id) = group.index.pop_due(group.applied_ts, budget) {
             apply::remove(group, group_at, &mut self.slab, id);
-            removed += 1;
+            group.expired += 1;
         }
-        removed
     }
 
-    /// Keys in the index. One that has expired counts until it was removed, so replicas may differ by those.
+    /// Keys that were removed because they had expired.
+    pub fn expired(&self, group: GroupId) -> u64 {
+        self.group(group).expired
+    }
+
+    /// Keys in the index. One that has expired counts until it was removed, so replicas may differ by those. They are few
+    /// or soon gone: see [`Store::expire`].
     pub fn keys(&self, group: GroupId) -> u64 {
         self.group(group).index.count()
     }

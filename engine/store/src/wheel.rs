@@ -1,17 +1,19 @@
 //! Which keys expire when: a hierarchical timing wheel over absolute milliseconds, exact to the millisecond.
 //!
-//! A timer sits at the level of the highest base-64 digit in which its time differs from `elapsed`, in the bucket of its own
-//! digit there. So all of level 0 is due before any of level 1, and within a level the lowest bucket comes first:
+//! `cursor` says how far it is sorted: timers before it are in `due`, all others in buckets. A timer sits at the level of the
+//! highest base-64 digit in which its time differs from the cursor, in the bucket of its own digit there. So all of level 0 comes
+//! before any of level 1, and within a level the lowest bucket comes first:
 //!
 //! ```text
-//!   level 0   64 buckets of 1 ms       ┐ when the first occupied bucket's start is reached, its timers
-//!   level 1   64 buckets of 64 ms      │ sink to lower levels, one per step of work (`draining`),
-//!   …                                  │ and from level 0 into `due`
+//!   level 0   64 buckets of 1 ms       ┐ the first occupied bucket: if all of it is due, it joins `due` as a whole;
+//!   level 1   64 buckets of 64 ms      │ if a part of it is, or may soon be, the cursor stands at its start and its
+//!   …                                  │ timers sink to lower levels, one per step of work (`draining`)
 //!   level 10  16 buckets of 2^60 ms    ┘
 //! ```
 //!
-//! Moving a timer is O(1) and reuses its node: expiring one key a million times over costs no memory. Time is what the
-//! caller says it is; a jump of any size costs at most eleven steps per timer, spread over calls by the budget.
+//! What is due and not taken out yet thus hides nothing of what is to come; only a bucket that is draining does, and
+//! then the cursor itself is the answer. Moving a timer is O(1) and reuses its node: expiring one key a million times over costs
+//! no memory. Time is what the caller says it is; whatever its jumps, a timer costs at most twelve steps in its life.
 //! May not: read a clock, decide what an expired key means.
 
 use crate::chunks::Chunks;
@@ -21,9 +23,13 @@ use alloc::{boxed::Box, vec};
 const DIGIT_BITS: u32 = 6;
 const BUCKET_COUNT: usize = 1 << DIGIT_BITS;
 const LEVEL_COUNT: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
-const DUE: u16 = u16::MAX;
-const FREE: u16 = u16::MAX - 1;
+const FREE: u16 = u16::MAX;
 const _: () = assert!(LEVEL_COUNT * BUCKET_COUNT < FREE as usize);
+/// It sinks from level to level, its bucket joins `due`, it is taken out.
+#[cfg(test)]
+const TIMER_STEPS_MAX: usize = (LEVEL_COUNT - 1) + 1 + 1;
+/// The last time there is: one more must still be a time.
+const TIME_MAX: u64 = i64::MAX as u64; // lossless
 
 /// 24 bytes per key that expires; keys that do not have none.
 #[derive(Debug)]
@@ -31,7 +37,7 @@ struct Timer {
     expire_at: u64,
     links: Links,
     record: u32,
-    /// `level * 64 + digit`, [`DUE`] or [`FREE`].
+    /// `level * 64 + digit`, or [`FREE`]. Of no account once the time is before the cursor: then it is in `due`.
     bucket: u16,
 }
 
@@ -46,12 +52,12 @@ impl Linked for Chunks<Timer> {
 
 #[derive(Debug)]
 pub(crate) struct Wheel {
-    /// Every timer outside `due` and the draining bucket is later than this.
-    elapsed: u64,
+    /// The timers before it are those in `due`. Never more than one past the latest `now`.
+    cursor: u64,
     buckets: Box<[List]>,
     /// Per level, which buckets hold timers.
     occupied: [u64; LEVEL_COUNT],
-    /// The bucket whose start is `elapsed` and whose timers are sinking. None of them is later than any other timer.
+    /// The bucket above level 0 that starts at `cursor`, while it holds timers: they are sinking.
     draining: Option<u16>,
     due: List,
     free: List,
@@ -62,7 +68,7 @@ pub(crate) struct Wheel {
 impl Wheel {
     pub(crate) fn new() -> Self {
         Self {
-            elapsed: 0,
+            cursor: 0,
             buckets: vec![List::EMPTY; LEVEL_COUNT * BUCKET_COUNT].into_boxed_slice(),
             occupied: [0; LEVEL_COUNT],
             draining: None,
@@ -75,7 +81,6 @@ impl Wheel {
 
     /// Notes that `record` expires at `expire_at`, which must lie in the future of every `now` seen so far.
     pub(crate) fn insert(&mut self, record: u32, expire_at: u64) -> u32 {
-        assert!(expire_at > self.elapsed, "an expiry in the past is no expiry but a removal");
         let timer = Timer { expire_at, links: Links::NONE, record, bucket: FREE };
         let at = match self.free.front() {
             Some(at) => {
@@ -92,7 +97,6 @@ impl Wheel {
 
     /// Moves a timer to another time, under the same conditions.
     pub(crate) fn reschedule(&mut self, at: u32, expire_at: u64) {
-        assert!(expire_at > self.elapsed, "an expiry in the past is no expiry but a removal");
         self.take_out(at);
         self.timers[at].expire_at = expire_at;
         self.place(at);
@@ -106,42 +110,28 @@ impl Wheel {
     }
 
     /// Takes out one timer that is due at `now`; its record is returned. `None` when none is or `budget` ran out. Every
-    /// step of work takes one from `budget`.
+    /// step of work takes one from `budget`: if any is left, nothing is left to do.
     pub(crate) fn pop_due(&mut self, now: u64, budget: &mut usize) -> Option<u32> {
-        while *budget > 0 {
-            if let Some(at) = self.due.front() {
-                *budget -= 1;
-                let record = self.timers[at].record;
-                self.remove(at);
-                return Some(record);
-            }
-            if let Some(bucket) = self.draining {
-                *budget -= 1;
-                self.sink_one(bucket);
-                continue;
-            }
-            match self.first_bucket() {
-                Some((start, bucket)) if start <= now => {
-                    assert!(start >= self.elapsed);
-                    self.elapsed = start;
-                    self.draining = Some(bucket);
-                }
-                _ => {
-                    // No timer lies in (elapsed, now], so all keep their level and bucket.
-                    self.elapsed = self.elapsed.max(now);
-                    return None;
-                }
-            }
+        // Sorting first: it is what shows the next expiry.
+        self.sort(now, budget);
+        if *budget == 0 {
+            return None;
         }
-        None
+        let at = self.due.front()?;
+        *budget -= 1;
+        let record = self.timers[at].record;
+        self.remove(at);
+        Some(record)
     }
 
-    /// A time not later than the earliest timer.
-    pub(crate) fn next(&self) -> Option<u64> {
-        if !self.due.is_empty() || self.draining.is_some() {
-            return Some(self.elapsed);
-        }
-        self.first_bucket().map(|(start, _)| start)
+    /// A time after `now` and not later than the earliest timer after `now`, `None` without one. It is the next millisecond while
+    /// what is due is not sorted out, or a bucket is draining.
+    pub(crate) fn next_after(&self, now: u64) -> Option<u64> {
+        let next = match self.draining {
+            Some(_) => self.cursor,
+            None => self.first_bucket()?.start,
+        };
+        Some(next.max(now.saturating_add(1)))
     }
 
     pub(crate) fn expire_at(&self, at: u32) -> u64 {
@@ -152,57 +142,104 @@ impl Wheel {
         self.count
     }
 
+    /// Brings the cursor to just after `now`, and what it passes into `due`, as far as `budget` goes.
+    fn sort(&mut self, now: u64, budget: &mut usize) {
+        let now = now.min(TIME_MAX); // nothing expires later
+        while *budget > 0 {
+            let first = self.first_bucket();
+            match (self.draining, first) {
+                // All of it is due. A draining bucket comes first only as long as none of its timers has sunk.
+                (draining, Some(First { last, bucket, .. }))
+                    if last <= now && draining.is_none_or(|draining| draining == bucket) =>
+                {
+                    *budget -= 1;
+                    let list = core::mem::replace(&mut self.buckets[usize::from(bucket)], List::EMPTY);
+                    self.mark_empty(bucket);
+                    self.due.append(&mut self.timers, list);
+                    self.move_to(last + 1);
+                }
+                (Some(draining), _) => {
+                    *budget -= 1;
+                    self.sink_one(draining);
+                }
+                (None, Some(First { start, .. })) if start <= now => {
+                    assert!(start > self.cursor, "a bucket that the cursor stands at the start of drains");
+                    self.move_to(start);
+                }
+                // No timer lies before the new place of the cursor.
+                _ if self.cursor <= now => self.move_to(now + 1),
+                _ => return,
+            }
+        }
+    }
+
+    /// Moves the cursor over times without timers. Those whose level is another now are the ones in the bucket that it enters, at
+    /// its start.
+    fn move_to(&mut self, cursor: u64) {
+        let differs = self.cursor ^ cursor;
+        self.cursor = cursor;
+        if differs == 0 {
+            return;
+        }
+        let level = differs.ilog2() / DIGIT_BITS;
+        let bucket = bucket_of(level, cursor);
+        if level > 0 && !self.buckets[bucket].is_empty() {
+            self.draining = Some(bucket as u16); // below LEVEL_COUNT * BUCKET_COUNT
+        }
+    }
+
     fn sink_one(&mut self, bucket: u16) {
         // `take_out` clears `draining` with the bucket's last timer, so a draining bucket has one.
         let at = self.buckets[usize::from(bucket)].front().expect("a draining bucket is not empty");
         self.take_out(at);
-        if self.timers[at].expire_at <= self.elapsed {
-            self.timers[at].bucket = DUE;
-            self.due.push_front(&mut self.timers, at);
-        } else {
-            self.place(at);
-        }
+        self.place(at);
     }
 
     fn place(&mut self, at: u32) {
         let expire_at = self.timers[at].expire_at;
-        let differs = self.elapsed ^ expire_at;
-        assert!(differs != 0);
-        let level = differs.ilog2() / DIGIT_BITS;
-        let digit = (expire_at >> (level * DIGIT_BITS)) as usize % BUCKET_COUNT;
-        let bucket = level as usize * BUCKET_COUNT + digit;
+        assert!(expire_at >= self.cursor, "an expiry in the past is no expiry but a removal");
+        assert!(expire_at <= TIME_MAX, "an expiry that is no time");
+        let differs = self.cursor ^ expire_at;
+        let level = differs.checked_ilog2().unwrap_or(0) / DIGIT_BITS;
+        let bucket = bucket_of(level, expire_at);
         assert!(self.draining != Some(bucket as u16), "a timer sinks, it never comes back up");
         self.timers[at].bucket = bucket as u16; // below LEVEL_COUNT * BUCKET_COUNT
         self.buckets[bucket].push_front(&mut self.timers, at);
-        self.occupied[level as usize] |= 1 << digit;
+        self.occupied[level as usize] |= 1 << (bucket % BUCKET_COUNT);
     }
 
     fn take_out(&mut self, at: u32) {
-        let bucket = self.timers[at].bucket;
+        let Timer { expire_at, bucket, .. } = self.timers[at];
         assert!(bucket != FREE, "timer used after it was freed");
-        if bucket == DUE {
+        if expire_at < self.cursor {
             return self.due.remove(&mut self.timers, at);
         }
         let list = &mut self.buckets[usize::from(bucket)];
         list.remove(&mut self.timers, at);
         if list.is_empty() {
-            let (level, digit) = (usize::from(bucket) / BUCKET_COUNT, usize::from(bucket) % BUCKET_COUNT);
-            self.occupied[level] &= !(1 << digit);
-            if self.draining == Some(bucket) {
-                self.draining = None;
-            }
+            self.mark_empty(bucket);
         }
     }
 
-    /// Start and number of the first occupied bucket.
-    fn first_bucket(&self) -> Option<(u64, u16)> {
+    fn mark_empty(&mut self, bucket: u16) {
+        let (level, digit) = (usize::from(bucket) / BUCKET_COUNT, usize::from(bucket) % BUCKET_COUNT);
+        self.occupied[level] &= !(1 << digit);
+        if self.draining == Some(bucket) {
+            self.draining = None;
+        }
+    }
+
+    /// The first occupied bucket. While one is draining: that, or one that some of its timers have sunk to.
+    fn first_bucket(&self) -> Option<First> {
         let level = self.occupied.iter().position(|&bits| bits != 0)?;
         let digit = self.occupied[level].trailing_zeros();
         let shift = level as u32 * DIGIT_BITS;
-        // The digits above `level` are those of `elapsed`; above the top level there are none.
-        let above = self.elapsed.checked_shr(shift + DIGIT_BITS).unwrap_or(0);
+        // The digits above `level` are those of the cursor; above the top level there are none.
+        let above = self.cursor.checked_shr(shift + DIGIT_BITS).unwrap_or(0);
         let above = above.checked_shl(shift + DIGIT_BITS).unwrap_or(0);
-        Some((above | u64::from(digit) << shift, (level * BUCKET_COUNT) as u16 + digit as u16))
+        let start = above | u64::from(digit) << shift;
+        let last = start | ((1 << shift) - 1);
+        Some(First { start, last, bucket: (level * BUCKET_COUNT) as u16 + digit as u16 })
     }
 
     /// # Panics
@@ -210,7 +247,7 @@ impl Wheel {
     pub(crate) fn invariants(&self) {
         let mut count = self.due.count();
         for at in self.due.iter(&self.timers) {
-            assert!(self.timers[at].bucket == DUE && self.timers[at].expire_at <= self.elapsed);
+            assert!(self.timers[at].expire_at < self.cursor);
         }
         for (bucket, list) in self.buckets.iter().enumerate() {
             let (level, digit) = (bucket / BUCKET_COUNT, bucket % BUCKET_COUNT);
@@ -219,11 +256,12 @@ impl Wheel {
             for at in list.iter(&self.timers) {
                 let timer = &self.timers[at];
                 assert!(usize::from(timer.bucket) == bucket);
+                assert!(timer.expire_at >= self.cursor);
+                let differs = timer.expire_at ^ self.cursor;
                 if self.draining == Some(bucket as u16) {
-                    assert!(timer.expire_at >= self.elapsed);
+                    assert!(level > 0 && differs >> (level as u32 * DIGIT_BITS) == 0);
                 } else {
-                    assert!(timer.expire_at > self.elapsed);
-                    assert!((timer.expire_at ^ self.elapsed).ilog2() / DIGIT_BITS == level as u32);
+                    assert!(differs.checked_ilog2().unwrap_or(0) / DIGIT_BITS == level as u32);
                 }
             }
         }
@@ -236,6 +274,17 @@ impl Wheel {
         assert!(at != NIL && self.timers[at].bucket != FREE, "timer used after it was freed");
         self.timers[at].record
     }
+}
+
+/// The times from `start` to `last`.
+struct First {
+    start: u64,
+    last: u64,
+    bucket: u16,
+}
+
+fn bucket_of(level: u32, time: u64) -> usize {
+    level as usize * BUCKET_COUNT + (time >> (level * DIGIT_BITS)) as usize % BUCKET_COUNT
 }
 
 #[cfg(test)]
@@ -253,7 +302,7 @@ mod tests {
     }
 
     fn span() -> impl Strategy<Value = u64> {
-        prop_oneof![1..4_u64, 1..200_u64, 1..100_000_u64, 1..=u64::MAX >> 1]
+        prop_oneof![1..4_u64, 1..200_u64, 1..100_000_u64, 1..=TIME_MAX]
     }
 
     fn act() -> impl Strategy<Value = Act> {
@@ -270,50 +319,55 @@ mod tests {
         fn a_wheel_is_a_sorted_map(start in prop_oneof![Just(0), any::<u64>()], acts in proptest::collection::vec(act(), 1..120)) {
             let mut wheel = Wheel::new();
             let mut twin: BTreeMap<u32, (u32, u64)> = BTreeMap::new(); // record -> (timer, when)
-            let mut now = start >> 1;
+            let mut now = start >> 2;
             let mut record = 0;
+            let (mut steps, mut placed) = (0, 0);
             for act in acts {
                 match act {
                     Act::Insert(span) => {
-                        let Some(when) = now.checked_add(span) else { continue };
+                        let Some(when) = now.checked_add(span).filter(|&when| when <= TIME_MAX) else { continue };
                         twin.insert(record, (wheel.insert(record, when), when));
                         record += 1;
+                        placed += 1;
                     }
                     Act::Reschedule(at, span) => {
-                        let Some(when) = now.checked_add(span) else { continue };
+                        let Some(when) = now.checked_add(span).filter(|&when| when <= TIME_MAX) else { continue };
                         let Some(record) = pick(&twin, at) else { continue };
                         let entry = twin.get_mut(&record).expect("picked");
                         wheel.reschedule(entry.0, when);
                         entry.1 = when;
+                        placed += 1;
                     }
                     Act::Remove(at) => {
                         let Some(record) = pick(&twin, at) else { continue };
                         wheel.remove(twin.remove(&record).expect("picked").0);
                     }
                     Act::Advance(span, budget) => {
-                        now = now.saturating_add(span);
+                        now = now.saturating_add(span).min(TIME_MAX);
                         let mut left = budget;
                         while let Some(record) = wheel.pop_due(now, &mut left) {
                             let (_, when) = twin.remove(&record).expect("known and not popped before");
                             prop_assert!(when <= now);
                         }
+                        steps += budget - left;
                         if left > 0 {
                             prop_assert!(twin.values().all(|&(_, when)| when > now), "work left with budget left");
-                            prop_assert!(wheel.next().is_none_or(|next| next > now));
+                            prop_assert_eq!(wheel.next_after(now).is_some(), !twin.is_empty());
                         }
                     }
                 }
                 wheel.invariants();
                 prop_assert_eq!(wheel.count() as usize, twin.len());
-                let earliest = twin.values().map(|&(_, when)| when).min();
-                prop_assert_eq!(wheel.next().is_some(), earliest.is_some());
-                prop_assert!(wheel.next() <= earliest);
-                if earliest.is_some_and(|when| when <= now) {
-                    prop_assert!(wheel.next().is_some_and(|next| next <= now), "due work is shown");
+                // However much is due and not taken out yet.
+                let next = wheel.next_after(now);
+                prop_assert!(next.is_none_or(|next| next > now), "a time that has come is none to wait for");
+                if let Some(earliest) = twin.values().map(|&(_, when)| when).filter(|&when| when > now).min() {
+                    prop_assert!(next.is_some_and(|next| next <= earliest), "{next:?} hides {earliest}");
                 }
                 for (&record, &(timer, when)) in &twin {
                     prop_assert_eq!((wheel.record(timer), wheel.expire_at(timer)), (record, when));
                 }
+                prop_assert!(steps <= placed * TIMER_STEPS_MAX);
             }
         }
     }
@@ -339,20 +393,50 @@ mod tests {
 
     #[test]
     fn a_lone_timer_a_day_off_costs_few_looks() {
-        // The leader proposes a tick slot whenever `next` is reached: each look must come much closer.
+        // The leader proposes an empty slot whenever the next expiry is reached: each look must come much closer.
         let mut wheel = Wheel::new();
         let base = 1_790_000_000_123;
         assert!(wheel.pop_due(base, &mut 1).is_none());
         wheel.insert(7, base + 86_400_000);
-        let mut looks = 0;
+        let (mut looks, mut now) = (0, base);
         loop {
-            let next = wheel.next().expect("one timer");
+            now = wheel.next_after(now).expect("one timer");
             looks += 1;
-            if wheel.pop_due(next, &mut 100) == Some(7) {
-                assert_eq!(next, base + 86_400_000);
+            if wheel.pop_due(now, &mut 100) == Some(7) {
+                assert_eq!(now, base + 86_400_000);
                 break;
             }
         }
         assert!(looks <= 6, "{looks}");
+    }
+
+    #[test]
+    fn a_crowd_that_is_due_hides_nobody_who_is_not() {
+        let mut wheel = Wheel::new();
+        let base = 1_790_000_000_123;
+        wheel.pop_due(base, &mut 1);
+        for record in 0..1_000 {
+            wheel.insert(record, base + 1_000);
+        }
+        wheel.insert(1_000, base + 1_500);
+        // Sorted once it is near, before it is due.
+        let mut now = base;
+        while now < base + 1_000 {
+            now = wheel.next_after(now).expect("timers");
+            wheel.pop_due(now, &mut 4_000);
+        }
+        assert!(wheel.count() > 900, "most are still there");
+        let next = wheel.next_after(now).expect("one");
+        assert!(next > now + 400 && next <= base + 1_500, "{}", next - now);
+        // A jump over all of them needs no step per timer before the next one is known.
+        let mut jumped = Wheel::new();
+        jumped.pop_due(base, &mut 1);
+        for record in 0..1_000 {
+            jumped.insert(record, base + 1 + u64::from(record) * 7);
+        }
+        jumped.insert(1_000, base + 60_000);
+        let mut budget = 300;
+        while jumped.pop_due(base + 10_000, &mut budget).is_some() {}
+        assert!(jumped.next_after(base + 10_000).is_some_and(|next| next > base + 10_001));
     }
 }

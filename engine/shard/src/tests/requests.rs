@@ -3,7 +3,7 @@
 use super::lab::*;
 use crate::Input;
 use alloc::{format, string::String, vec::Vec};
-use synod_types::{ErrorKind, Expiry, NodeId, PeerMessage, Reply, RequestId, Slot};
+use synod_types::{ErrorKind, NodeId, PeerMessage, Reply, RequestId, Slot};
 
 /// P-12f: a forwarder that restarts must not take the answer to a request of its former life for the answer to a new one:
 /// it would acknowledge a write that was never executed.
@@ -264,20 +264,4 @@ fn heartbeats_of_all_groups_travel_together() {
         })
         .collect();
     assert_eq!(groups, [[G1, G2]]);
-}
-
-/// P-16b: applied time passes an expiry that is due although nobody writes, and stays where it is while none is.
-#[test]
-fn an_expiry_that_is_due_moves_applied_time_on() {
-    let mut lab = Lab::led_by_n1(Setup::default());
-    lab.ask(1, set_op("k", "1", Expiry::After(100), false));
-    let due = lab.now().wall.plus_ms(100);
-    let state = |lab: &Lab| lab.shard(1).status().next().map(|status| (status.applied_ts, status.applied));
-    lab.run_ms(90);
-    assert!(state(&lab).unwrap().0 < due);
-    lab.run_ms(30);
-    let after = state(&lab);
-    assert!(after.unwrap().0 >= due);
-    lab.run_ms(500);
-    assert_eq!(state(&lab), after, "one empty slot is enough");
 }

@@ -196,9 +196,9 @@ impl Index {
         (timer != NIL).then(|| WallMs(self.wheel.expire_at(timer)))
     }
 
-    /// A time not later than the earliest expiry.
-    pub(crate) fn next_expiry(&self) -> Option<WallMs> {
-        self.wheel.next().map(WallMs)
+    /// A time after `now` and not later than the earliest expiry after it. See [`Wheel::next_after`].
+    pub(crate) fn next_expiry(&self, now: WallMs) -> Option<WallMs> {
+        self.wheel.next_after(now.0).map(WallMs)
     }
 
     pub(crate) fn count(&self) -> u64 {
