@@ -232,7 +232,8 @@ fn parts<T>(gathered: &mut Vec<T>) -> impl Iterator<Item = Vec<T>> {
     })
 }
 
-/// Steps of the sweep per core and tick: below a millisecond of five.
+/// Steps of the sweep per core and tick: below a millisecond of five. It is for crowds that expire together: the store
+/// itself keeps up with what is written.
 const SWEEP_STEPS_PER_TICK: usize = 4096;
 /// Read-backs of one group under way at once.
 const READ_BACKS_MAX: usize = 128;

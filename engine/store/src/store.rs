@@ -111,6 +111,11 @@ impl Store {
         old: Option<&[u8]>,
     ) -> Applied<'_> {
         let group_at = self.place(group);
+        // Before and not after the command: the reply borrows from the store.
+        let mut owed = self.groups[usize::from(group_at)].index.take_owed();
+        if owed > 0 {
+            self.expire_at(group_at, &mut owed);
+        }
         let group = &mut self.groups[usize::from(group_at)];
         let mut turn = Turn {
             group,
@@ -236,14 +241,10 @@ impl Store {
 
     /// Removes keys whose expiry is at or below applied time, in at most `budget` steps of work (a step removes a key or
     /// brings one closer); what is left of it then says that nothing is left to do. Changes nothing that anyone can see: such
-    /// keys are absent already.
+    /// keys are absent already. [`Store::apply`] makes such steps too, for each expiry that it sets.
     pub fn expire(&mut self, group: GroupId, budget: &mut usize) {
         let group_at = self.place(group);
-        let group = &mut self.groups[usize::from(group_at)];
-        while let Some(id) = group.index.pop_due(group.applied_ts, budget) {
-            apply::remove(group, group_at, &mut self.slab, id);
-            group.expired += 1;
-        }
+        self.expire_at(group_at, budget);
     }
 
     /// Keys that were removed because they had expired.
@@ -296,6 +297,14 @@ impl Store {
                 _ => None,
             };
             assert!(handle == Some(cell), "a cell's owner does not know it");
+        }
+    }
+
+    fn expire_at(&mut self, group_at: u16, budget: &mut usize) {
+        let group = &mut self.groups[usize::from(group_at)];
+        while let Some(id) = group.index.pop_due(group.applied_ts, budget) {
+            apply::remove(group, group_at, &mut self.slab, id);
+            group.expired += 1;
         }
     }
 

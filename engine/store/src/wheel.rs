@@ -13,7 +13,7 @@
 //!
 //! What is due and not taken out yet thus hides nothing of what is to come; only a bucket that is draining does, and
 //! then the cursor itself is the answer. Moving a timer is O(1) and reuses its node: expiring one key a million times over costs
-//! no memory. Time is what the caller says it is; whatever its jumps, a timer costs at most twelve steps in its life.
+//! no memory. Time is what the caller says it is; whatever its jumps, a timer costs [`TIMER_STEPS_MAX`] steps in its life.
 //! May not: read a clock, decide what an expired key means.
 
 use crate::chunks::Chunks;
@@ -26,8 +26,7 @@ const LEVEL_COUNT: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
 const FREE: u16 = u16::MAX;
 const _: () = assert!(LEVEL_COUNT * BUCKET_COUNT < FREE as usize);
 /// It sinks from level to level, its bucket joins `due`, it is taken out.
-#[cfg(test)]
-const TIMER_STEPS_MAX: usize = (LEVEL_COUNT - 1) + 1 + 1;
+pub(crate) const TIMER_STEPS_MAX: usize = (LEVEL_COUNT - 1) + 1 + 1;
 /// The last time there is: one more must still be a time.
 const TIME_MAX: u64 = i64::MAX as u64; // lossless
 

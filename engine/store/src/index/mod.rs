@@ -25,6 +25,10 @@ use keys::Keys;
 use synod_types::{Namespace, WallMs};
 
 const TABLE_BITS: u32 = 6;
+/// Whoever gives a key an expiry does so much of the sweep, if there is that much to do: more than one key can ever cost it, so
+/// that it keeps up with any rate at which keys are given expiries.
+const STEPS_PER_EXPIRY: usize = 16;
+const _: () = assert!(STEPS_PER_EXPIRY > crate::wheel::TIMER_STEPS_MAX);
 
 /// Names a record. Good until the record is removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -38,6 +42,8 @@ pub(crate) struct Index {
     free: u32,
     keys: Keys,
     wheel: Wheel,
+    /// Steps of the sweep that the expiries set since it was last asked are to pay for.
+    owed: usize,
     count: u64,
 }
 
@@ -50,6 +56,7 @@ impl Index {
             free: NIL,
             keys: Keys::new(),
             wheel: Wheel::new(),
+            owed: 0,
             count: 0,
         }
     }
@@ -159,6 +166,9 @@ impl Index {
 
     /// Sets or, with `None`, removes the expiry, which lies after applied time.
     pub(crate) fn set_expiry(&mut self, id: RecordId, expire_at: Option<WallMs>) {
+        if expire_at.is_some() {
+            self.owed += STEPS_PER_EXPIRY;
+        }
         let timer = self.records[id.0].timer;
         let timer = match (timer, expire_at) {
             (NIL, None) => NIL,
@@ -194,6 +204,11 @@ impl Index {
     pub(crate) fn expire_at(&self, id: RecordId) -> Option<WallMs> {
         let timer = self.records[id.0].timer;
         (timer != NIL).then(|| WallMs(self.wheel.expire_at(timer)))
+    }
+
+    /// Steps of the sweep that are to be made for the expiries set since this was last asked.
+    pub(crate) fn take_owed(&mut self) -> usize {
+        core::mem::take(&mut self.owed)
     }
 
     /// A time after `now` and not later than the earliest expiry after it. See [`Wheel::next_after`].

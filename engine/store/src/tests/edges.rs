@@ -384,6 +384,23 @@ fn expired_keys_are_removed_in_bounded_steps_and_shown_until_then() {
 }
 
 #[test]
+fn whoever_sets_expiries_sweeps_what_has_expired() {
+    let mut rig = Rig::new();
+    let mut most = 0;
+    for ms in 0..400 {
+        rig.at(1_790_000_000_000 + ms);
+        for number in 0..20 {
+            let name = std::format!("{ms}:{number}");
+            rig.run(command(&name, set_with(b"v", Condition::Always, Expiry::After(50))));
+        }
+        most = most.max(rig.store.keys(GROUP));
+    }
+    rig.store.invariants();
+    // Nobody has called `expire`.
+    assert!(most <= 20 * 60, "{most}");
+}
+
+#[test]
 fn a_group_is_judged_by_its_own_time() {
     let mut rig = Rig::new();
     rig.at(100).run(command("k", set_with(b"a", Condition::Always, Expiry::After(5))));
