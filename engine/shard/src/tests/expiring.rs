@@ -26,8 +26,12 @@ fn write_crowd(lab: &mut Lab, group: GroupId, count: u32, due: WallMs) {
         }
         assert!(pairs.len() < VALUE_BYTES_MAX);
         let op = Op::SetMany { pairs, condition: Condition::Always, expiry: Expiry::At(due) };
-        let request =
-            lab.request_as(1, group, Consistency::Linearizable, Command::plain(b"crowd:0".to_vec(), op));
+        let request = lab.request_as(
+            1,
+            group,
+            Consistency::Linearizable,
+            Command::plain(format!("crowd:{written}").into_bytes(), op),
+        );
         lab.settle();
         assert_eq!(lab.reply(request), Some(&Reply::Int(1)));
         written += 1000;
