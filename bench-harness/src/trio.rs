@@ -9,7 +9,7 @@
 
 use crate::GROUP;
 use std::collections::VecDeque;
-use synod_shard::{Effect, Input, Leadership, Shard, ShardConfig, Timing};
+use synod_shard::{AheadLimits, Effect, Input, Leadership, Shard, ShardConfig, Timing};
 use synod_types::{
     Command, Consistency, CoreId, GroupConfig, Location, Lsn, Members, Mono, Nanos, NodeId, Now, PeerMessage,
     Reply, RequestId, SegmentId, Shared, Slot, WallMs,
@@ -167,6 +167,7 @@ impl Replica {
             log_backlog_bytes_max: 64 << 20,
             pipeline_slots: PIPELINE_SLOTS,
             leadership: Leadership::Stay,
+            ahead: AheadLimits::default(),
             seed: u64::from(node.get()),
         });
         Self {

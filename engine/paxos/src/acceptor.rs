@@ -59,8 +59,14 @@ impl<P: Payload> Paxos<P> {
             self.nack(from, ballot, out);
             return;
         }
+        if ballot == self.promised && self.promised_durable < ballot {
+            return; // a repeated prepare: the promise is still on its way to the disk, and its answer too
+        }
+        // What was accepted is reported, or nothing is promised: the candidate asks again (P-02).
+        if !self.has_in_memory(self.chosen.next().max(first), false, out) {
+            return;
+        }
         if ballot == self.promised {
-            // A repeated prepare. If the promise is still on its way to the disk its answer is too.
             if self.promised_durable == ballot {
                 for message in self.promise_parts(ballot, first) {
                     out.push(Effect::Send { to: from, message });
@@ -101,22 +107,24 @@ impl<P: Payload> Paxos<P> {
         let answer = self.next_random();
         let mut parts: Vec<Vec<Reported<P>>> = vec![Vec::new()];
         let mut bytes = 0;
-        let mut slot = self.chosen.next().max(first);
-        while slot <= self.log.last() {
-            if let Some(open) = self.log.get(slot)
-                && let Some(payload) = &open.payload
-            {
-                bytes += payload.as_ref().len();
-                if bytes > limits::PEER_CHUNK_BYTES && parts.last().is_some_and(|part| !part.is_empty()) {
-                    parts.push(Vec::new());
-                    bytes = payload.as_ref().len();
-                }
-                let last = parts.len() - 1; // never empty
-                parts[last].push(Reported { slot, ballot: open.ballot, payload: payload.clone() });
+        for (slot, open) in self.log.range(self.chosen.next().max(first)) {
+            #[cfg(feature = "canary")]
+            if open.payload.is_none() && self.canary == Some(crate::Canary::ShedUnreported) {
+                continue;
             }
-            slot = slot.next();
+            let payload = open.payload.as_ref().expect("a promise is made with everything in memory");
+            let last = parts.len() - 1; // never empty
+            bytes += payload.as_ref().len();
+            let is_full = bytes > limits::PEER_CHUNK_BYTES || parts[last].len() == limits::REPORTED_SLOTS_MAX;
+            let reported = Reported { slot, ballot: open.ballot, payload: payload.clone() };
+            if is_full && !parts[last].is_empty() {
+                parts.push(vec![reported]);
+                bytes = payload.as_ref().len();
+            } else {
+                parts[last].push(reported);
+            }
         }
-        let part_count = parts.len() as u32; // bounded by the accept window
+        let part_count = parts.len() as u32; // bounded by AHEAD_SLOTS_MAX
         let number = 0_u32..;
         number
             .zip(parts)
@@ -151,6 +159,7 @@ impl<P: Payload> Paxos<P> {
         }
         self.note_leader(ballot, now.mono);
         self.accept_value(from, ballot, slot, payload, out);
+        self.mark_late(ballot, slot);
         self.on_watermark(ballot, chosen);
     }
 
@@ -176,7 +185,7 @@ impl<P: Payload> Paxos<P> {
             }
             return;
         }
-        if slot > self.chosen.plus(limits::ACCEPT_AHEAD_SLOTS_MAX) {
+        if self.is_too_far(slot) {
             return; // too far behind to be of use in a quorum: pull first (bounded memory)
         }
         // Accepting also promises (P-02); the record's durability covers both.
@@ -211,6 +220,7 @@ impl<P: Payload> Paxos<P> {
             return;
         }
         self.grant = Some((beat.ballot, now.mono.plus(self.timing.lease)));
+        self.log.release(); // for one lease nobody else is promised
         out.push(Effect::BeatReply {
             to: from,
             reply: BeatReply {

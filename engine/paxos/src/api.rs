@@ -1,7 +1,7 @@
 //! What can happen to a replica and all it can ask for.
 
 use alloc::vec::Vec;
-use synod_types::{Ballot, Beat, BeatReply, GroupMessage, Location, Nanos, NodeId, RecordHead, Slot};
+use synod_types::{Ballot, Beat, BeatReply, GroupMessage, Location, Nanos, NodeId, RecordHead, Slot, limits};
 
 /// Spans of time the protocol runs on. The same on all nodes of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +36,27 @@ impl Default for Timing {
             resend: Nanos::from_ms(100),
             patience: Nanos::from_ms(4000),
             skew_max_ms: 30_000,
+        }
+    }
+}
+
+/// What a replica holds of slots that it has not applied (P-14).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AheadLimits {
+    /// Slots up to so far above the applied one are kept in a row; those above cost only what is held.
+    pub near_slots: u64,
+    /// Slots held. Beyond it accepts are ignored, unless they are near.
+    pub slots: usize,
+    /// Payload bytes kept in memory; beyond it the oldest are left to the log.
+    pub bytes: usize,
+}
+
+impl Default for AheadLimits {
+    fn default() -> Self {
+        Self {
+            near_slots: limits::NEAR_SLOTS_MAX,
+            slots: limits::AHEAD_SLOTS_MAX,
+            bytes: limits::AHEAD_BYTES_MAX,
         }
     }
 }
@@ -92,6 +113,15 @@ pub enum Input<P> {
         /// The receipt that came with its `Append`.
         receipt: Receipt,
     },
+    /// An [`Effect::Recall`] was carried out.
+    Recalled {
+        /// The slot.
+        slot: Slot,
+        /// The ballot of the record.
+        ballot: Ballot,
+        /// The value, verified; none if it could not be read back.
+        payload: Option<P>,
+    },
     /// Time passed.
     Tick {
         /// Whether the log has made no progress for a whole lease: a stalled leader must fall silent (P-09).
@@ -144,10 +174,16 @@ pub enum Effect<P> {
         /// The answer.
         reply: BeatReply,
     },
-    /// A peer wants a chosen value that is only in the log: read it and send it as `Learn`.
+    /// A peer wants chosen values that are only in the log: read them and send them, in this order, as one `Learn`. One that cannot be
+    /// read ends it.
     ReadBack {
         /// To whom.
         to: NodeId,
+        /// The values.
+        wanted: Vec<ReadBack>,
+    },
+    /// Read a value back that this replica needs itself; answered by one [`Input::Recalled`].
+    Recall {
         /// The slot.
         slot: Slot,
         /// The ballot it is held in.
@@ -155,6 +191,17 @@ pub enum Effect<P> {
         /// Where it lies.
         at: Location,
     },
+}
+
+/// A value that is only in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadBack {
+    /// The slot.
+    pub slot: Slot,
+    /// The ballot it is held in.
+    pub ballot: Ballot,
+    /// Where it lies.
+    pub at: Location,
 }
 
 /// What a durable record means to the replica that wrote it. Captured at submit: by completion the ballot in force may be
@@ -210,6 +257,10 @@ pub enum Canary {
     UncheckedReadBack,
     /// A quorum read is served by a lease (breaks P-07f).
     QuorumReadByLease,
+    /// The watermark is applied behind a gap to records of other ballots (breaks P-05).
+    WatermarkOtherBallotAhead,
+    /// An acceptor leaves out of its promise what is not in memory (breaks P-02).
+    ShedUnreported,
     /// A leader that handed over goes on reading under its lease (breaks P-17).
     LeaseAfterHandOver,
 }

@@ -51,6 +51,8 @@ pub(crate) struct PreCandidate {
     refusals: u64,
     until: Mono,
     resend_at: Mono,
+    /// The furthest that who granted a vote knows as chosen, and who that is: nothing up to there will be proposed.
+    chosen: (Slot, NodeId),
 }
 
 #[derive(Debug)]
@@ -151,6 +153,7 @@ impl<P: Payload> Paxos<P> {
             refusals: 0,
             until: now.mono.plus(self.timing.lease),
             resend_at: now.mono.plus(self.timing.resend),
+            chosen: (self.chosen, self.config.node),
         });
         for to in self.peers() {
             out.push(Effect::Send { to, message: GroupMessage::PreVote { ballot, after, wall: now.wall } });
@@ -212,6 +215,7 @@ impl<P: Payload> Paxos<P> {
         if granted {
             pre.votes |= bit;
             pre.refusals &= !bit;
+            pre.chosen = pre.chosen.max((chosen, from));
             self.pre_vote_settle(now, out);
         } else if pre.votes & bit == 0 {
             pre.refusals |= bit;
@@ -227,21 +231,26 @@ impl<P: Payload> Paxos<P> {
         if let State::PreCandidate(pre) = &self.role
             && pre.votes.count_ones() >= self.prepare_quorum()
         {
-            let after = pre.after;
-            self.stand(after, now, out);
+            let (after, (chosen, chosen_at)) = (pre.after, pre.chosen);
+            // Its report will have to be complete from there on (P-02).
+            if self.has_in_memory(chosen.max(self.chosen).next(), true, out) {
+                self.stand(after, (chosen, chosen_at), now, out);
+            } else {
+                self.back_off(now.mono);
+            }
         }
     }
 
     /// Stands for election: the own promise first, the prepare rides on it (P-01).
-    fn stand(&mut self, after: Ballot, now: Now, out: &mut Vec<Effect<P>>) {
+    fn stand(&mut self, after: Ballot, chosen: (Slot, NodeId), now: Now, out: &mut Vec<Effect<P>>) {
         let ballot = self.next_ballot();
         #[cfg(feature = "canary")]
         if self.canary == Some(crate::Canary::BallotReuse) {
-            self.stand_without_record(ballot, after, now, out);
+            self.stand_without_record(ballot, after, chosen, now, out);
             return;
         }
         assert!(ballot > self.promised, "a new ballot is above every promise");
-        let first = self.enter_candidacy(ballot, after, now);
+        let first = self.enter_candidacy(ballot, after, chosen, now);
         let then =
             self.peers().map(|to| (to, GroupMessage::Prepare { ballot, after, from: first })).collect();
         out.push(Effect::Append {
@@ -252,11 +261,12 @@ impl<P: Payload> Paxos<P> {
         });
     }
 
-    fn enter_candidacy(&mut self, ballot: Ballot, after: Ballot, now: Now) -> Slot {
+    fn enter_candidacy(&mut self, ballot: Ballot, after: Ballot, chosen: (Slot, NodeId), now: Now) -> Slot {
         self.promised = self.promised.max(ballot);
         self.round_seen = self.round_seen.max(ballot.round());
         self.grant = None;
-        let first = self.chosen.next();
+        let (chosen, chosen_at) = chosen.max((self.chosen, self.config.node));
+        let first = chosen.next();
         self.role = State::Candidate(Candidate {
             ballot,
             after,
@@ -266,16 +276,23 @@ impl<P: Payload> Paxos<P> {
             resend_at: now.mono.plus(self.timing.resend),
             own_durable: false,
             best: BTreeMap::new(),
-            chosen: self.chosen,
-            chosen_at: self.config.node,
+            chosen,
+            chosen_at,
             partial: BTreeMap::new(),
         });
         first
     }
 
     #[cfg(feature = "canary")]
-    fn stand_without_record(&mut self, ballot: Ballot, after: Ballot, now: Now, out: &mut Vec<Effect<P>>) {
-        let first = self.enter_candidacy(ballot, after, now);
+    fn stand_without_record(
+        &mut self,
+        ballot: Ballot,
+        after: Ballot,
+        chosen: (Slot, NodeId),
+        now: Now,
+        out: &mut Vec<Effect<P>>,
+    ) {
+        let first = self.enter_candidacy(ballot, after, chosen, now);
         for to in self.peers() {
             out.push(Effect::Send { to, message: GroupMessage::Prepare { ballot, after, from: first } });
         }
@@ -304,14 +321,14 @@ impl<P: Payload> Paxos<P> {
         }
         candidate.own_durable = true;
         candidate.promises |= bit;
-        let mut slot = self.chosen.next();
-        while slot <= self.log.last() {
-            if let Some(open) = self.log.get(slot)
-                && let Some(payload) = &open.payload
-            {
-                candidate.report(slot, open.ballot, payload.clone());
+        // What is known to be chosen is not proposed, whoever reports it.
+        for (slot, open) in self.log.range(candidate.first).filter(|(_, open)| !open.chosen) {
+            #[cfg(feature = "canary")]
+            if open.payload.is_none() && self.canary == Some(crate::Canary::ShedUnreported) {
+                continue;
             }
-            slot = slot.next();
+            let payload = open.payload.as_ref().expect("who stands has all it may propose in memory");
+            candidate.report(slot, open.ballot, payload.clone());
         }
         self.promises_settle(now, out);
     }

@@ -1,16 +1,18 @@
 //! The learner: from watermarks to chosen values, and pulling what is missing.
 //!
 //! Chosen is not accepted (P-05): a watermark said in ballot b makes slot s chosen *here* only if this replica's own record
-//! for s was accepted in b itself. Everything else is learned by value from somebody who knows it.
+//! for s was accepted in b itself, and that behind a gap too: the proof is about one slot. Everything else is learned by value from
+//! somebody who knows it.
 
-use crate::{Effect, Paxos, Receipt, State};
+use crate::log::Held;
+use crate::{Effect, Paxos, ReadBack, Receipt, State};
 use alloc::vec::Vec;
 use synod_types::{
     Ballot, GroupMessage, Learned, Mono, Nanos, NodeId, Now, Payload, RecordKind, Slot, limits,
 };
 
-/// Slots read back from the log for one `Fetch`.
-const READ_BACK_SLOTS_MAX: u64 = 64;
+/// Slots read back from the log for one `Fetch`: with short entries they are many, and each is a read of its own.
+const READ_BACK_SLOTS_MAX: usize = 128;
 
 /// A pull under way.
 #[derive(Debug)]
@@ -32,22 +34,41 @@ impl<P: Payload> Paxos<P> {
 
     pub(crate) fn on_watermark(&mut self, ballot: Ballot, chosen: Slot) {
         if (ballot, chosen) > self.mark {
+            // Up to the last mark of this ballot all is marked; what is accepted there later is marked then.
+            let marked = if self.mark.0 == ballot { self.mark.1 } else { Slot::ZERO };
             self.mark = (ballot, chosen);
-        }
-        while self.chosen < self.mark.1 {
-            let slot = self.chosen.next();
-            let Some(open) = self.log.get(slot) else { break };
-            let same_ballot = open.ballot == self.mark.0;
+            let first = marked.max(self.chosen);
             #[cfg(feature = "canary")]
-            let same_ballot = same_ballot || self.canary == Some(crate::Canary::WatermarkOtherBallot);
-            if !same_ballot && !open.chosen {
-                break;
+            if self.canary == Some(crate::Canary::WatermarkOtherBallotAhead) {
+                let next = self.chosen.next();
+                self.log.mark_chosen_where(first, chosen, |slot, held| held == ballot || slot > next);
             }
-            if !open.chosen {
-                self.log.mark_chosen(slot);
-            }
+            self.log.mark_chosen_where(first, chosen, |_, held| held == ballot);
             self.advance_chosen();
         }
+        #[cfg(feature = "canary")]
+        if self.canary == Some(crate::Canary::WatermarkOtherBallot) {
+            while self.chosen < self.mark.1 && self.log.get(self.chosen.next()).is_some() {
+                self.log.mark_chosen(self.chosen.next());
+                self.advance_chosen();
+            }
+        }
+    }
+
+    /// A slot was accepted in `ballot` after a watermark of that ballot that covers it.
+    pub(crate) fn mark_late(&mut self, ballot: Ballot, slot: Slot) {
+        let is_covered = (ballot, slot) <= self.mark && ballot == self.mark.0 && slot > self.chosen;
+        if is_covered && self.log.get(slot).is_some_and(|open| open.ballot == ballot) {
+            self.log.mark_chosen(slot);
+            self.advance_chosen();
+        }
+    }
+
+    /// Whether a slot is neither held nor near, and no more can be held (P-14).
+    pub(crate) fn is_too_far(&self, slot: Slot) -> bool {
+        slot > self.chosen.plus(self.ahead.near_slots)
+            && self.log.ahead_count() >= self.ahead.slots
+            && self.log.get(slot).is_none()
     }
 
     /// After a heartbeat: what the watermark covers and this replica lacks is pulled from the leader.
@@ -120,39 +141,32 @@ impl<P: Payload> Paxos<P> {
         self.pull_on(now, out);
     }
 
-    /// A peer wants chosen values: from memory if they are there, else read back from the log.
+    /// A peer wants chosen values, or proposed for a slot whose outcome is known here: from memory if they are there, else read back
+    /// from the log. Both from `first` on without a gap, and one answer holds but one kind.
     pub(crate) fn on_fetch(&mut self, from: NodeId, first: Slot, out: &mut Vec<Effect<P>>) {
         let mut slot = first.max(Slot::new(1));
-        let mut read_bytes = 0_usize;
-        let mut reads = 0;
-        while slot <= self.chosen
-            && let Some((ballot, at)) = self.log.settled(slot)
-        {
-            if reads == READ_BACK_SLOTS_MAX || (reads > 0 && read_bytes > limits::PEER_CHUNK_BYTES) {
-                return;
-            }
-            out.push(Effect::ReadBack { to: from, slot, ballot, at });
-            read_bytes += at.len as usize;
-            reads += 1;
-            slot = slot.next();
-        }
-        if reads > 0 {
-            return; // the next fetch goes on from there
-        }
-        let mut entries = Vec::new();
+        let (mut wanted, mut entries) = (Vec::new(), Vec::new());
         let mut bytes = 0;
-        while slot <= self.chosen
-            && let Some(open) = self.log.get(slot)
-            && let Some(payload) = &open.payload
-        {
-            bytes += payload.as_ref().len();
-            if !entries.is_empty() && bytes > limits::PEER_CHUNK_BYTES {
-                break;
+        while bytes <= limits::PEER_CHUNK_BYTES && wanted.len() < READ_BACK_SLOTS_MAX {
+            match self.log.chosen_value(slot, self.chosen) {
+                Some(Held::InLog(ballot, at)) if entries.is_empty() => {
+                    wanted.push(ReadBack { slot, ballot, at });
+                    bytes += at.len as usize;
+                }
+                Some(Held::InMemory(ballot, payload)) if wanted.is_empty() => {
+                    entries.push(Learned { slot, ballot, payload: payload.clone() });
+                    bytes += payload.as_ref().len();
+                }
+                _ => break,
             }
-            entries.push(Learned { slot, ballot: open.ballot, payload: payload.clone() });
             slot = slot.next();
         }
-        out.push(Effect::Send { to: from, message: GroupMessage::Learn { chosen: self.chosen, entries } });
+        if wanted.is_empty() {
+            let message = GroupMessage::Learn { chosen: self.chosen, entries };
+            out.push(Effect::Send { to: from, message });
+        } else {
+            out.push(Effect::ReadBack { to: from, wanted }); // the next fetch goes on from there
+        }
     }
 
     pub(crate) fn on_learn(
@@ -163,7 +177,9 @@ impl<P: Payload> Paxos<P> {
         now: Now,
         out: &mut Vec<Effect<P>>,
     ) {
-        let several = entries.len() > 1;
+        // The answer to a fetch; one value alone is the end of what the peer has, or the answer to an accept.
+        let bytes: usize = entries.iter().map(|entry| entry.payload.as_ref().len()).sum();
+        let is_batch = entries.len() > 1 || bytes > limits::PEER_CHUNK_BYTES / 2;
         for Learned { slot, ballot, payload } in entries {
             self.learn_value(slot, ballot, payload, now, out);
         }
@@ -174,10 +190,7 @@ impl<P: Payload> Paxos<P> {
         };
         if reached >= pull.target {
             self.pull = None;
-        } else if pull.from == from
-            && reached >= pull.asked_from
-            && (several || reached >= pull.asked_from.plus(READ_BACK_SLOTS_MAX - 1))
-        {
+        } else if pull.from == from && reached >= pull.asked_from && is_batch {
             pull.fruitless = 0;
             self.pull_on(now, out);
         }
@@ -200,32 +213,48 @@ impl<P: Payload> Paxos<P> {
     }
 
     fn learn_value(&mut self, slot: Slot, ballot: Ballot, payload: P, now: Now, out: &mut Vec<Effect<P>>) {
-        if slot <= self.chosen || slot > self.chosen.plus(limits::ACCEPT_AHEAD_SLOTS_MAX) {
+        if slot <= self.chosen {
+            if self.needs_again(slot) {
+                self.log.put_again(slot, ballot, payload.clone());
+                self.write_learned(slot, ballot, payload, out);
+            }
+            return;
+        }
+        if self.is_too_far(slot) {
             return;
         }
         self.give_way(slot, ballot, &payload, now.mono);
         if let Some(open) = self.log.get(slot) {
             let same = open.payload.as_ref().is_some_and(|held| held.as_ref() == payload.as_ref());
             assert!(
-                same || (!open.chosen && open.ballot != ballot),
+                same || open.payload.is_none() || (!open.chosen && open.ballot != ballot),
                 "two values were chosen for {slot}: agreement is broken"
             );
             if open.chosen {
                 return;
             }
-            if same {
+            if same || open.ballot == ballot {
                 // The very value is in the log already: its record and a later watermark say it all.
                 self.decide(slot);
                 return;
             }
+            if open.payload.is_none() && slot != self.chosen.next() {
+                // What is held may be this very value, accepted in a higher ballot than the one it came with, and must be reported in
+                // that until the slot is part of the prefix: nobody reports it then. It will be asked for when it is next.
+                return;
+            }
         }
         self.log.put(slot, ballot, payload.clone());
+        self.write_learned(slot, ballot, payload, out);
+        self.decide(slot);
+    }
+
+    fn write_learned(&self, slot: Slot, ballot: Ballot, payload: P, out: &mut Vec<Effect<P>>) {
         out.push(Effect::Append {
             head: self.head(RecordKind::Learned, slot, ballot),
             payload: Some(payload),
             then: Vec::new(),
             receipt: Receipt::Learned { slot, ballot },
         });
-        self.decide(slot);
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!            Message, Beat ─┐                     ┌─▶ Append { record, then: messages }   durability rides on the write
 //!  Propose, Durable, Tick ──┼─▶ Paxos::step ──────┼─▶ Send, Beat, BeatReply
-//!                Learned ───┘  (input, now, out)  └─▶ ReadBack (an old value a peer asked for)
+//!    Tick, Recalled … ──────┘  (input, now, out)  └─▶ ReadBack (old values a peer asked for), Recall (one needed here)
 //!                                   │
 //!                          next_apply / applied      chosen entries, in slot order
 //! ```
@@ -29,12 +29,13 @@ mod leader;
 mod learner;
 mod log;
 mod pace;
+mod recall;
 #[cfg(test)]
 mod tests;
 
 #[cfg(feature = "canary")]
 pub use api::Canary;
-pub use api::{Effect, Input, Receipt, Role, Timing};
+pub use api::{AheadLimits, Effect, Input, ReadBack, Receipt, Role, Timing};
 pub use handover::FAR_BEHIND_SLOTS;
 pub use pace::Pace;
 
@@ -42,6 +43,7 @@ use alloc::vec::Vec;
 use election::{Candidate, Deference, PreCandidate};
 use leader::Leader;
 use log::SlotLog;
+use recall::Recalls;
 use synod_types::{
     Ballot, Beat, GroupConfig, GroupMessage, Location, Mono, NodeId, Now, Payload, RecordHead, RecordKind,
     Slot,
@@ -69,8 +71,10 @@ pub struct Paxos<P> {
     log: SlotLog<P>,
     chosen: Slot,
     applied: Slot,
-    /// The last watermark heard and the ballot it was said in (P-05).
+    /// The last watermark heard and the ballot it was said in: what was accepted in that ballot up to there is marked (P-05).
     mark: (Ballot, Slot),
+    ahead: AheadLimits,
+    recalls: Recalls,
     pull: Option<learner::Pull>,
 
     // Proposer.
@@ -114,10 +118,12 @@ impl<P: Payload> Paxos<P> {
             promised_durable: Ballot::ZERO,
             grant: None,
             silent_until: Mono::ZERO,
-            log: SlotLog::new(),
+            log: SlotLog::new(AheadLimits::default().near_slots),
             chosen: Slot::ZERO,
             applied: Slot::ZERO,
             mark: (Ballot::ZERO, Slot::ZERO),
+            ahead: AheadLimits::default(),
+            recalls: Recalls::default(),
             pull: None,
             role: State::Follower,
             round_seen: 0,
@@ -130,6 +136,14 @@ impl<P: Payload> Paxos<P> {
         }
     }
 
+    /// The same with other limits.
+    #[must_use]
+    pub fn with_ahead_limits(mut self, ahead: AheadLimits) -> Self {
+        self.log = SlotLog::new(ahead.near_slots);
+        self.ahead = ahead;
+        self
+    }
+
     /// Plants a known bug (tests only).
     #[cfg(feature = "canary")]
     pub fn set_canary(&mut self, canary: Canary) {
@@ -137,7 +151,8 @@ impl<P: Payload> Paxos<P> {
     }
 
     /// Takes one record of the log back, in log order. Whatever became chosen by it is ready in
-    /// [`Paxos::next_apply`] afterwards; apply it before the next record, so that memory stays bounded.
+    /// [`Paxos::next_apply`] afterwards; apply it, and recall what is needed for that ([`Paxos::recall_ahead`]), before the next record,
+    /// so that memory stays bounded.
     ///
     /// # Panics
     /// When the records contradict each other: the log is not what this machine wrote.
@@ -166,6 +181,7 @@ impl<P: Payload> Paxos<P> {
             }
             RecordKind::Mark => {}
         }
+        self.shed();
     }
 
     /// Ends replay. Everything replayed is durable; leases granted before are forgotten, hence the silence (P-07).
@@ -198,6 +214,7 @@ impl<P: Payload> Paxos<P> {
             Input::Propose { payload } => self.on_propose(payload, now, out),
             Input::Located { slot, ballot, at } => self.log.locate(slot, ballot, at),
             Input::Durable { receipt } => self.on_durable(receipt, now, out),
+            Input::Recalled { slot, ballot, payload } => self.on_recalled(slot, ballot, payload, out),
             Input::Tick { stalled } => self.on_tick(stalled, now, out),
             Input::LinkLost { node } => self.on_link_lost(node),
             Input::HandOver { heir } => self.on_hand_over(heir, now),
@@ -244,8 +261,12 @@ impl<P: Payload> Paxos<P> {
                 self.promised_durable = self.promised_durable.max(ballot);
                 self.log.mark_durable(slot, ballot);
                 self.tally(slot, ballot, self.config.node);
+                self.shed();
             }
-            Receipt::Learned { slot, ballot } => self.log.mark_durable(slot, ballot),
+            Receipt::Learned { slot, ballot } => {
+                self.log.mark_durable(slot, ballot);
+                self.shed();
+            }
         }
     }
 
@@ -256,11 +277,13 @@ impl<P: Payload> Paxos<P> {
             self.election_tick(now, out);
         }
         self.pull_tick(now, out);
+        self.recall_tick(now, out);
     }
 
     // ---- what the shard asks -------------------------------------------------------------------------------------
 
-    /// The next chosen entry to apply, with its place in the log; `None` when there is none or its place is not known yet.
+    /// The next chosen entry to apply, with its place in the log; `None` when there is none, or its place is not known yet, or it has to
+    /// be recalled first ([`Paxos::recall_ahead`]).
     pub fn next_apply(&self) -> Option<(Slot, &P, Location)> {
         if self.applied >= self.chosen {
             return None;
@@ -356,6 +379,7 @@ impl<P: Payload> Paxos<P> {
         assert!(self.promised_durable <= self.promised, "a promise was forgotten");
         assert!(self.promised.round() <= self.round_seen.max(self.promised.round()));
         self.log.invariants(self.applied, self.chosen);
+        self.recall_invariants();
         if let State::Leader(leader) = &self.role {
             assert!(leader.ballot.node() == self.config.node, "leads in a foreign ballot");
             assert!(leader.ballot == self.promised, "leads below its own promise");

@@ -1,27 +1,32 @@
 //! The slots of one group as a replica remembers them.
 //!
 //! ```text
-//!   1 ........ settled | recent ............... | open .................
-//!   place in the log   | payload still in memory | not applied yet
+//!   1 ........ settled | recent ............... | open ................. |  gap  | far ahead
+//!   place in the log   | payload still in memory | not applied yet       |       | (sparse)
 //!   only (28 bytes)    | (a budget of bytes)     |
 //!                                     applied ──┘        chosen ──┘ (contiguous)
 //! ```
-//! `slots` holds `recent` and `open`; `settled` the rest, so that a follower far behind can be served from the log.
+//! `near` holds `recent` and `open`; `far` what lies so far above that a gap is likely: it costs what is held, not what is missing.
+//! `settled` holds the rest, so that a follower far behind can be served from the log.
+//! A payload that is not applied may be *shed* once its record is durable: only its place stays, and it is recalled when it is needed.
 //! Trimming (after checkpoints) will drop settled slots from the front: `first` is the seam for it.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::ops::Bound::{Excluded, Included, Unbounded};
 use synod_types::{Ballot, Location, Payload, Slot};
 
 /// Payload bytes of applied slots kept in memory per group, for followers that are a little behind.
 const RECENT_BYTES_MAX: usize = 64 << 10;
 
-/// A slot whose payload is, or may be, in memory.
+/// A slot whose payload is not settled: in memory, or shed.
 #[derive(Debug, Clone)]
 pub(crate) struct Open<P> {
     /// The ballot the value was accepted in; [`Ballot::ZERO`] when nothing was accepted.
     pub ballot: Ballot,
     pub payload: Option<P>,
+    /// Set while the payload is in the log alone. Then the record is durable and its place is known.
+    pub away: Option<Away>,
     pub location: Option<Location>,
     /// The record is durable here.
     pub durable: bool,
@@ -31,10 +36,59 @@ pub(crate) struct Open<P> {
     pub acks: u64,
 }
 
+/// Where the recall of a payload that was shed stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Away {
+    /// Nobody has asked for it.
+    Shed,
+    /// It is being read back.
+    UnderWay,
+    /// It could not be read back.
+    Failed,
+}
+
+impl<P: Payload> Open<P> {
+    const NOTHING: Self = Self {
+        ballot: Ballot::ZERO,
+        payload: None,
+        away: None,
+        location: None,
+        durable: false,
+        chosen: false,
+        acks: 0,
+    };
+
+    /// Whether anything was accepted or learned.
+    fn has_value(&self) -> bool {
+        self.payload.is_some() || self.away.is_some()
+    }
+
+    /// Bytes of the payload that are in memory.
+    fn bytes(&self) -> usize {
+        self.payload.as_ref().map_or(0, |payload| payload.as_ref().len())
+    }
+
+    /// Bytes of the payload, wherever it is.
+    pub fn len(&self) -> usize {
+        match (&self.payload, self.location) {
+            (Some(payload), _) => payload.as_ref().len(),
+            (None, Some(at)) => at.len as usize,
+            (None, None) => 0,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Settled {
     ballot: Ballot,
     location: Location,
+}
+
+/// A chosen value that can be told.
+#[derive(Debug)]
+pub(crate) enum Held<'a, P> {
+    InMemory(Ballot, &'a P),
+    InLog(Ballot, Location),
 }
 
 #[derive(Debug)]
@@ -42,18 +96,47 @@ pub(crate) struct SlotLog<P> {
     /// Slots `1..=settled.len()`.
     settled: Vec<Settled>,
     /// Slots from `settled.len() + 1` on.
-    slots: VecDeque<Open<P>>,
-    /// Bytes of payloads of applied slots still in `slots`.
+    near: VecDeque<Open<P>>,
+    /// Slots above those of `near`.
+    far: BTreeMap<Slot, Open<P>>,
+    /// How far above the applied slot `near` reaches at most.
+    near_slots_max: u64,
+    applied: Slot,
+    /// Bytes of payloads of applied slots still in `near`.
     recent_bytes: usize,
+    /// Bytes of payloads in memory of slots that are not applied.
+    ahead_bytes: usize,
+    /// Slots whose payload is away.
+    away_count: usize,
+    /// Slots that were recalled for a promise: they stay until [`SlotLog::release`].
+    kept: BTreeSet<Slot>,
+    /// No slot up to here has a payload that can be shed, as far as it was not spared on purpose.
+    shed_up_to: Slot,
 }
 
 impl<P: Payload> SlotLog<P> {
-    pub fn new() -> Self {
-        Self { settled: Vec::new(), slots: VecDeque::new(), recent_bytes: 0 }
+    pub fn new(near_slots_max: u64) -> Self {
+        Self {
+            settled: Vec::new(),
+            near: VecDeque::new(),
+            far: BTreeMap::new(),
+            near_slots_max,
+            applied: Slot::ZERO,
+            recent_bytes: 0,
+            ahead_bytes: 0,
+            away_count: 0,
+            kept: BTreeSet::new(),
+            shed_up_to: Slot::ZERO,
+        }
     }
 
     fn base(&self) -> u64 {
         self.settled.len() as u64
+    }
+
+    /// The last slot in `near`.
+    fn near_end(&self) -> Slot {
+        Slot::new(self.base() + self.near.len() as u64)
     }
 
     fn index(&self, slot: Slot) -> Option<usize> {
@@ -63,14 +146,31 @@ impl<P: Payload> SlotLog<P> {
 
     /// The slot, unless it is settled or nothing is known of it.
     pub fn get(&self, slot: Slot) -> Option<&Open<P>> {
-        let open = self.slots.get(self.index(slot)?)?;
-        open.payload.is_some().then_some(open)
+        let open = match self.near.get(self.index(slot)?) {
+            Some(near) => near,
+            None => self.far.get(&slot)?,
+        };
+        open.has_value().then_some(open)
     }
 
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Open<P>> {
         let index = self.index(slot)?;
-        let open = self.slots.get_mut(index)?;
-        open.payload.is_some().then_some(open)
+        let open = match self.near.get_mut(index) {
+            Some(near) => near,
+            None => self.far.get_mut(&slot)?,
+        };
+        open.has_value().then_some(open)
+    }
+
+    /// What is known of slots from `first` on, ascending.
+    pub fn range(&self, first: Slot) -> impl Iterator<Item = (Slot, &Open<P>)> {
+        let base = self.base();
+        let first = first.max(Slot::new(base + 1));
+        let skipped = self.index(first).map_or(self.near.len(), |index| index.min(self.near.len()));
+        let near = self.near.range(skipped..).zip(skipped as u64..);
+        let near = near.map(move |(open, index)| (Slot::new(base + 1 + index), open));
+        let far = self.far.range(first..).map(|(&slot, open)| (slot, open));
+        near.chain(far).filter(|(_, open)| open.has_value())
     }
 
     /// The ballot and place of a settled slot.
@@ -81,42 +181,91 @@ impl<P: Payload> SlotLog<P> {
 
     /// The slot up to `last` whose entry holds these bytes of the log, and where the entry lies.
     pub fn holding(&self, bytes: Location, last: Slot) -> Option<(Slot, Location)> {
-        let settled = self.settled.iter().map(|settled| Some(settled.location));
-        let open = self.slots.iter().map(|open| open.location);
-        let places = (1..=last.get()).zip(settled.chain(open));
+        let settled = (1..).map(Slot::new).zip(self.settled.iter().map(|settled| Some(settled.location)));
+        let open = self.range(Slot::new(1)).map(|(slot, open)| (slot, open.location));
         let holds = |at: &Location| {
             let (start, end) = (u64::from(at.offset), u64::from(at.offset) + u64::from(at.len));
             let (first, behind) = (u64::from(bytes.offset), u64::from(bytes.offset) + u64::from(bytes.len));
             at.segment == bytes.segment && start <= first && behind <= end
         };
-        places.filter_map(|(slot, at)| Some((Slot::new(slot), at?))).find(|(_, at)| holds(at))
+        let places = settled.chain(open).take_while(|&(slot, _)| slot <= last);
+        places.filter_map(|(slot, at)| Some((slot, at?))).find(|(_, at)| holds(at))
+    }
+
+    /// The value of a slot that is settled, or part of the prefix `chosen`, or known to be chosen behind a gap.
+    pub fn chosen_value(&self, slot: Slot, chosen: Slot) -> Option<Held<'_, P>> {
+        if let Some((ballot, at)) = self.settled(slot) {
+            return Some(Held::InLog(ballot, at));
+        }
+        let open = self.get(slot).filter(|open| open.chosen || slot <= chosen)?;
+        match (&open.payload, open.location) {
+            (Some(payload), _) => Some(Held::InMemory(open.ballot, payload)),
+            (None, Some(at)) => Some(Held::InLog(open.ballot, at)), // one that failed may be read next time
+            (None, None) => None,
+        }
     }
 
     /// The highest slot anything is known of.
     pub fn last(&self) -> Slot {
-        Slot::new(self.base() + self.slots.len() as u64)
+        self.far.last_key_value().map_or_else(|| self.near_end(), |(&slot, _)| slot)
+    }
+
+    /// How many slots are held that are not applied; gaps among the near ones count.
+    pub fn ahead_count(&self) -> usize {
+        // Slots applied are near or settled.
+        self.near_end().since(self.applied) as usize + self.far.len()
+    }
+
+    /// How many payloads are in the log alone.
+    pub fn away_count(&self) -> usize {
+        self.away_count
+    }
+
+    /// Bytes of payloads in memory that are not applied.
+    pub fn ahead_bytes(&self) -> usize {
+        self.ahead_bytes
+    }
+
+    /// Makes `near` reach to `slot`; what was far below it is near now.
+    fn reach(&mut self, slot: Slot) {
+        while self.near_end() < slot {
+            let next = self.near_end().next();
+            self.near.push_back(self.far.remove(&next).unwrap_or(Open::NOTHING));
+        }
     }
 
     /// Puts a value, replacing an older one; what was known of its durability and tally belonged to that one.
     pub fn put(&mut self, slot: Slot, ballot: Ballot, payload: P) {
+        assert!(self.get(slot).is_none_or(|open| !open.chosen), "a chosen slot is never written again");
+        self.write(slot, ballot, payload);
+    }
+
+    /// Puts the value of a chosen slot again, because what was written cannot be read back.
+    pub fn put_again(&mut self, slot: Slot, ballot: Ballot, payload: P) {
+        assert!(slot > self.applied, "an applied slot is never written again");
+        assert!(self.get(slot).is_some_and(|open| open.payload.is_none()), "its value is here");
+        self.write(slot, ballot, payload);
+    }
+
+    fn write(&mut self, slot: Slot, ballot: Ballot, payload: P) {
         let index = self.index(slot).expect("a settled slot is never written again");
-        while self.slots.len() <= index {
-            self.slots.push_back(Open {
-                ballot: Ballot::ZERO,
-                payload: None,
-                location: None,
-                durable: false,
-                chosen: false,
-                acks: 0,
-            });
+        if slot <= self.applied.plus(self.near_slots_max) {
+            self.reach(slot);
         }
-        let open = &mut self.slots[index];
-        assert!(!open.chosen, "a chosen slot is never written again");
+        let open = match self.near.get_mut(index) {
+            Some(near) => near,
+            None => self.far.entry(slot).or_insert(Open::NOTHING),
+        };
+        self.away_count -= usize::from(open.away.is_some());
+        self.ahead_bytes -= open.bytes();
+        self.ahead_bytes += payload.as_ref().len();
         open.ballot = ballot;
         open.payload = Some(payload);
+        open.away = None;
         open.location = None;
         open.durable = false;
         open.acks = 0;
+        self.shed_up_to = self.shed_up_to.min(slot.previous());
     }
 
     pub fn locate(&mut self, slot: Slot, ballot: Ballot, at: Location) {
@@ -140,16 +289,104 @@ impl<P: Payload> SlotLog<P> {
         open.chosen = true;
     }
 
+    /// Marks as chosen what `says` so of the slots above `first` and up to `last`.
+    pub fn mark_chosen_where(&mut self, first: Slot, last: Slot, says: impl Fn(Slot, Ballot) -> bool) {
+        let first = first.max(Slot::new(self.base()));
+        let near_last = last.min(self.near_end());
+        let mut slot = first;
+        while slot < near_last {
+            slot = slot.next();
+            if let Some(open) = self.get_mut(slot)
+                && says(slot, open.ballot)
+            {
+                open.chosen = true;
+            }
+        }
+        if first < last {
+            for (&slot, open) in self.far.range_mut((Excluded(first), Included(last))) {
+                if says(slot, open.ballot) {
+                    open.chosen = true;
+                }
+            }
+        }
+    }
+
     /// `slot` was applied: it counts as recent now, and the oldest recent payloads are given up beyond the budget.
     pub fn settle(&mut self, slot: Slot) {
+        assert!(slot == self.applied.next(), "slots settle in order");
+        self.reach(slot);
         let open = self.get(slot).expect("an applied slot is in memory");
-        self.recent_bytes += open.payload.as_ref().map_or(0, |payload| payload.as_ref().len());
+        assert!(open.away.is_none(), "an applied slot is in memory");
+        let bytes = open.bytes();
+        self.applied = slot;
+        self.kept.remove(&slot);
+        self.ahead_bytes -= bytes;
+        self.recent_bytes += bytes;
         while self.recent_bytes > RECENT_BYTES_MAX && self.base() < slot.get() {
-            let Some(front) = self.slots.front() else { break };
+            let Some(front) = self.near.front() else { break };
             let Some(location) = front.location else { break };
-            self.recent_bytes -= front.payload.as_ref().map_or(0, |payload| payload.as_ref().len());
+            self.recent_bytes -= front.bytes();
             self.settled.push(Settled { ballot: front.ballot, location });
-            self.slots.pop_front();
+            self.near.pop_front();
+        }
+    }
+
+    // ---- shedding and recalling ------------------------------------------------------------------------------------
+
+    /// Gives up payloads of slots above `spared`, the lowest first, until no more than `bytes_max` are in memory. What is not durable
+    /// in its place cannot be given up, nor what was recalled for a promise.
+    pub fn shed(&mut self, bytes_max: usize, spared: Slot) {
+        let mut slot = self.shed_up_to.max(self.applied).max(spared);
+        while self.ahead_bytes > bytes_max {
+            let next = slot.next();
+            let found = match self.index(next).and_then(|index| self.near.get_mut(index)) {
+                Some(near) => Some((next, near)),
+                None => {
+                    self.far.range_mut((Excluded(slot), Unbounded)).next().map(|(&slot, far)| (slot, far))
+                }
+            };
+            let Some((at, open)) = found else { break };
+            if open.payload.is_some() && !self.kept.contains(&at) {
+                if !open.durable || open.location.is_none() {
+                    break; // records become durable in order: what follows is not either
+                }
+                self.ahead_bytes -= open.bytes();
+                self.away_count += 1;
+                open.payload = None;
+                open.away = Some(Away::Shed);
+            }
+            slot = at;
+        }
+        self.shed_up_to = self.shed_up_to.max(slot);
+    }
+
+    /// A payload came back from the log, or did not. One that is to be kept stays until [`SlotLog::release`].
+    pub fn recalled(&mut self, slot: Slot, ballot: Ballot, payload: Option<P>, keep: bool) {
+        let Some(open) = self.get_mut(slot) else { return };
+        if open.ballot != ballot || open.away != Some(Away::UnderWay) {
+            return; // another value has come meanwhile
+        }
+        let place = open.location.expect("what was shed has its place");
+        let Some(payload) = payload.filter(|payload| payload.as_ref().len() == place.len as usize) else {
+            open.away = Some(Away::Failed);
+            return;
+        };
+        let bytes = payload.as_ref().len();
+        open.payload = Some(payload);
+        open.away = None;
+        self.away_count -= 1;
+        self.ahead_bytes += bytes;
+        self.shed_up_to = self.shed_up_to.min(slot.previous());
+        if keep {
+            self.kept.insert(slot);
+        }
+    }
+
+    /// What was recalled for a promise may be shed again.
+    pub fn release(&mut self) {
+        if let Some(&first) = self.kept.first() {
+            self.shed_up_to = self.shed_up_to.min(first.previous());
+            self.kept.clear();
         }
     }
 
@@ -163,11 +400,36 @@ impl<P: Payload> SlotLog<P> {
     }
 
     pub fn invariants(&self, applied: Slot, chosen: Slot) {
+        assert!(self.applied == applied, "log and learner disagree on what is applied");
         assert!(self.base() <= applied.get(), "a slot settled before it was applied");
-        let mut slot = Slot::new(self.base() + 1);
-        while slot <= chosen {
-            assert!(self.get(slot).is_some(), "chosen slot {slot} has no value");
-            slot = slot.next();
+        assert!(applied <= self.near_end(), "an applied slot is far");
+        let far = self.far.first_key_value().map(|(&slot, _)| slot);
+        assert!(far.is_none_or(|first| first > self.near_end()), "a slot is near and far");
+        let mut expected = Slot::new(self.base() + 1);
+        let (mut ahead_bytes, mut recent_bytes, mut away_count) = (0, 0, 0);
+        for (slot, open) in self.range(Slot::ZERO) {
+            if expected <= chosen {
+                assert!(slot == expected, "chosen slot {expected} has no value");
+            }
+            expected = expected.next();
+            if slot <= applied {
+                recent_bytes += open.bytes()
+            } else {
+                ahead_bytes += open.bytes()
+            }
+            if open.away.is_some() {
+                away_count += 1;
+                assert!(slot > applied && open.payload.is_none(), "{slot} is away and here");
+                assert!(open.durable && open.location.is_some(), "{slot} was shed before it was safe");
+            }
+        }
+        assert!(expected > chosen, "chosen slot {expected} has no value");
+        assert!(recent_bytes == self.recent_bytes, "bytes of applied slots are miscounted");
+        assert!(ahead_bytes == self.ahead_bytes, "bytes of slots that are not applied are miscounted");
+        assert!(away_count == self.away_count, "slots that were shed are miscounted");
+        for &slot in &self.kept {
+            let is_here = self.get(slot).is_some_and(|open| open.payload.is_some());
+            assert!(slot > applied && is_here, "{slot} was recalled and is gone");
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! May not: reach into fields where the public words of the machine will do.
 
+mod ahead;
 mod cluster;
 mod describe;
 mod solo;

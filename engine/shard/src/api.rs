@@ -4,7 +4,7 @@
 //! goes back. `now` is read after the turn's last input was received.
 
 use alloc::vec::Vec;
-pub use synod_paxos::{Role, Timing};
+pub use synod_paxos::{AheadLimits, Role, Timing};
 use synod_types::{
     Ballot, Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, Nanos, NodeId, PeerMessage,
     RecordHead, Reply, RequestId, Slot, WallMs,
@@ -162,6 +162,8 @@ pub struct ShardConfig {
     pub pipeline_slots: u64,
     /// What moves leaders while nothing is wrong.
     pub leadership: Leadership,
+    /// What is held of each group above what is applied.
+    pub ahead: AheadLimits,
     /// Seeds election jitter and hashing; drawn by the shell.
     pub seed: u64,
 }

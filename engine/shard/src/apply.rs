@@ -9,8 +9,15 @@ use synod_store::{Applied, CacheHint};
 use synod_types::{CommandRef, Entry, Location, Mono, Now, Payload, Slot, Version};
 
 impl<P: Payload> Shard<P> {
-    /// Applies every chosen entry whose place in the log is known, up to one that needs a cold value.
+    /// Applies every chosen entry whose place in the log is known, up to one that needs a cold value or is itself not in memory; sees
+    /// to it that those after that come back in time.
     pub(crate) fn apply_ready(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+        self.apply_all(index, now, out);
+        self.groups[index].paxos.recall_ahead(&mut self.effects);
+        self.flush_effects(index, now, out);
+    }
+
+    fn apply_all(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
         while self.groups[index].parked.is_none() {
             let Some((slot, payload, at)) = self.groups[index].paxos.next_apply() else { return };
             let payload = payload.clone();

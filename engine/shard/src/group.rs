@@ -2,11 +2,12 @@
 
 use crate::ask::Lagging;
 use crate::load::{Asked, Wish};
+use crate::replicate::Batch;
 use crate::request::{Origin, Request};
 use crate::stats::GroupStats;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use synod_paxos::{Paxos, Timing};
+use synod_paxos::{AheadLimits, Paxos, Timing};
 use synod_types::{Ballot, EntryBuilder, GroupConfig, GroupId, Location, Mono, NodeId, Payload, Slot};
 
 use crate::api::ReadToken;
@@ -37,8 +38,9 @@ pub(crate) struct Group<P> {
     pub waiting: VecDeque<Request<P>>,
     /// Apply stands still until a cold value was read.
     pub parked: Option<Parked>,
-    /// Read-backs for peers that are under way.
-    pub read_backs: usize,
+    /// Answers for peers that are being read back.
+    pub batches: Vec<Batch<P>>,
+    pub next_batch: u64,
     pub builder: EntryBuilder<P>,
     pub stats: GroupStats,
 }
@@ -74,10 +76,10 @@ pub(crate) struct Parked {
 }
 
 impl<P: Payload> Group<P> {
-    pub fn new(config: GroupConfig, timing: Timing, seed: u64) -> Self {
+    pub fn new(config: GroupConfig, timing: Timing, ahead: AheadLimits, seed: u64) -> Self {
         Self {
             id: config.group,
-            paxos: Paxos::new(config, timing, seed),
+            paxos: Paxos::new(config, timing, seed).with_ahead_limits(ahead),
             led: None,
             followed: None,
             asked: Asked::default(),
@@ -89,7 +91,8 @@ impl<P: Payload> Group<P> {
             lagging: VecDeque::new(),
             waiting: VecDeque::new(),
             parked: None,
-            read_backs: 0,
+            batches: Vec::new(),
+            next_batch: 0,
             builder: EntryBuilder::new(),
             stats: GroupStats::default(),
         }
@@ -102,6 +105,7 @@ impl<P: Payload> Group<P> {
             assert!(self.pending.is_empty() && self.proposed.is_empty() && self.confirming.is_empty());
         }
         assert!(self.builder.is_empty());
+        self.batches.iter().for_each(Batch::invariants);
         assert!(
             self.proposed.front().is_none_or(|proposed| proposed.slot > self.paxos.applied_slot()),
             "an applied slot has clients waiting"

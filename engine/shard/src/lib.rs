@@ -28,8 +28,8 @@ mod stats;
 mod tests;
 
 pub use api::{
-    Effect, FollowLoad, GroupStatus, Input, Leadership, ReadFailed, ReadToken, Role, ShardConfig, Sink,
-    Timing,
+    AheadLimits, Effect, FollowLoad, GroupStatus, Input, Leadership, ReadFailed, ReadToken, Role,
+    ShardConfig, Sink, Timing,
 };
 pub use stats::{CoreStats, GroupStats, HISTOGRAM_BUCKETS, Histogram, RequestKind};
 #[cfg(feature = "canary")]
@@ -112,7 +112,7 @@ impl<P: Payload> Shard<P> {
             assert!(groups.last().is_none_or(|last| last.id < group.group), "a group is named twice");
             assert!(group.node == config.node, "a group configured for another node");
             let seed = config.seed ^ (u64::from(group.group.get()) << 32) ^ u64::from(config.node.get());
-            groups.push(Group::new(group.clone(), config.timing, seed));
+            groups.push(Group::new(group.clone(), config.timing, config.ahead, seed));
         }
         let forward_base = config.seed >> 1;
         Self {

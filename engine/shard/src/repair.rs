@@ -9,7 +9,7 @@
 //! byte is checked before it is used, here as at the peer that sends it.
 
 use crate::api::{Effect, Sink};
-use crate::request::{Origin, ReadUse, push_error, push_value};
+use crate::request::{Origin, push_error, push_value};
 use crate::{ReadFailed, Shard};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -61,43 +61,58 @@ const REPAIRS_MAX: usize = 256;
 const USES_MAX: usize = 1024;
 
 impl<P: Payload> Shard<P> {
-    /// A read of the log came to nothing, or brought other bytes than were written.
-    pub(crate) fn on_read_failed(&mut self, failed: ReadUse<P>, now: Now, out: &mut impl Sink<P>) {
+    /// The value that a client asked for could not be read, or is not what was written.
+    pub(crate) fn on_value_lost(
+        &mut self,
+        index: usize,
+        origin: Origin,
+        command: Command<P>,
+        (version, crc): (Version, u32),
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
         self.stats.reads_failed += 1;
-        match failed {
-            ReadUse::Get { index, origin, command, version, crc } => {
-                let group = self.groups[index].id;
-                let found = self.store.lookup(group, command.namespace, command.key.as_ref());
-                let Lookup::Cold { location, version: now_at, .. } = found else {
-                    // It was overwritten meanwhile, or read by somebody else.
-                    return self.read(index, origin, command, now, out);
-                };
-                if now_at != version {
-                    return self.read(index, origin, command, now, out);
-                }
-                self.stats.damaged_at = Some(location);
-                let Some((slot, offset)) = self.written_by(index, location) else {
-                    return push_error(origin, ErrorKind::ReadFailed, out);
-                };
-                let what = What::Get { origin, command, version, offset, len: location.len, crc };
-                self.repair(index, slot, what, now, out);
-            }
-            ReadUse::Apply { index } => {
-                let parked = self.groups[index].parked.expect("apply is parked until its read comes back");
-                let (location, crc) = (parked.location, parked.crc);
-                self.stats.damaged_at = Some(location);
-                let place = self.written_by(index, location).filter(|_| self.has_peers(index));
-                // Apply cannot go on without the value, and a replica that skipped it would differ from the others.
-                let (slot, offset) =
-                    place.expect("a value that apply needs is damaged, and there is no other copy");
-                let what = What::Apply { offset, len: location.len, crc };
-                self.repair(index, slot, what, now, out);
-            }
-            ReadUse::Learn { index, to, slot, ballot } => {
-                self.stats.damaged_at = self.groups[index].paxos.place_of(slot);
-                self.repair(index, slot, What::Learn { to, ballot }, now, out);
-            }
-        }
+        let found = self.store.lookup(self.groups[index].id, command.namespace, command.key.as_ref());
+        let location = match found {
+            Lookup::Cold { location, version: now_at, .. } if now_at == version => location,
+            // It was overwritten meanwhile, or read by somebody else.
+            _ => return self.read(index, origin, command, now, out),
+        };
+        self.stats.damaged_at = Some(location);
+        let Some((slot, offset)) = self.written_by(index, location) else {
+            return push_error(origin, ErrorKind::ReadFailed, out);
+        };
+        let what = What::Get { origin, command, version, offset, len: location.len, crc };
+        self.repair(index, slot, what, now, out);
+    }
+
+    /// The same for a value that apply needs. It cannot go on without, and a replica that skipped it would differ from the others.
+    ///
+    /// # Panics
+    /// When there is no other copy.
+    pub(crate) fn on_old_value_lost(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+        self.stats.reads_failed += 1;
+        let parked = self.groups[index].parked.expect("apply is parked until its read comes back");
+        let (location, crc) = (parked.location, parked.crc);
+        self.stats.damaged_at = Some(location);
+        let place = self.written_by(index, location).filter(|_| self.has_peers(index));
+        let (slot, offset) = place.expect("a value that apply needs is damaged, and there is no other copy");
+        self.repair(index, slot, What::Apply { offset, len: location.len, crc }, now, out);
+    }
+
+    /// The same for an entry that a peer has asked for.
+    pub(crate) fn on_entry_lost(
+        &mut self,
+        index: usize,
+        slot: Slot,
+        ballot: Ballot,
+        to: NodeId,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
+        self.stats.reads_failed += 1;
+        self.stats.damaged_at = self.groups[index].paxos.place_of(slot);
+        self.repair(index, slot, What::Learn { to, ballot }, now, out);
     }
 
     /// The slot whose entry holds these bytes of the log, and where in the entry.

@@ -5,8 +5,11 @@ use crate::group::Proposed;
 use crate::request::ReadUse;
 use crate::{Shard, paxos};
 use alloc::vec::Vec;
-use synod_paxos::Receipt;
-use synod_types::{Beat, BeatReply, Location, Lsn, Mono, NodeId, Now, Payload, PeerMessage, WallMs, limits};
+use synod_paxos::{ReadBack, Receipt};
+use synod_types::{
+    Ballot, Beat, BeatReply, GroupMessage, Learned, Location, Lsn, Mono, NodeId, Now, Payload, PeerMessage,
+    Slot, WallMs, limits,
+};
 
 /// A record that is on its way to the disk.
 #[derive(Debug)]
@@ -24,6 +27,22 @@ pub(crate) struct Coalesced {
     node: NodeId,
     beats: Vec<Beat>,
     replies: Vec<BeatReply>,
+}
+
+/// Chosen values that are read back for a peer. They leave together, so that it learns at once how far it got and asks on.
+#[derive(Debug)]
+pub(crate) struct Batch<P> {
+    number: u64,
+    to: NodeId,
+    entries: Vec<(Slot, Ballot, Option<P>)>,
+    /// Reads that have not come back.
+    missing: usize,
+}
+
+impl<P> Batch<P> {
+    pub(crate) fn invariants(&self) {
+        assert!(self.missing > 0 && self.missing <= self.entries.len(), "a batch was left behind");
+    }
 }
 
 impl Written {
@@ -69,8 +88,11 @@ impl<P: Payload> Shard<P> {
                 }
                 paxos::Effect::Beat { to, beat } => self.coalesced_for(to).beats.push(beat),
                 paxos::Effect::BeatReply { to, reply } => self.coalesced_for(to).replies.push(reply),
-                paxos::Effect::ReadBack { to, slot, ballot, at } => {
-                    self.read_back(index, to, slot, ballot, at, out);
+                paxos::Effect::ReadBack { to, wanted } => self.read_back(index, to, &wanted, out),
+                paxos::Effect::Recall { slot, ballot, at } => {
+                    let token = self.token();
+                    self.reads.insert(token, ReadUse::Recall { index, slot, ballot });
+                    out.push(Effect::ReadEntry { token, location: at });
                 }
             }
         }
@@ -198,22 +220,63 @@ impl<P: Payload> Shard<P> {
         self.sweep_from = (self.sweep_from + 1) % self.groups.len().max(1);
     }
 
-    fn read_back(
-        &mut self,
-        index: usize,
-        to: NodeId,
-        slot: synod_types::Slot,
-        ballot: synod_types::Ballot,
-        at: Location,
-        out: &mut impl Sink<P>,
-    ) {
-        if self.groups[index].read_backs >= READ_BACKS_MAX {
+    fn read_back(&mut self, index: usize, to: NodeId, wanted: &[ReadBack], out: &mut impl Sink<P>) {
+        let group = &mut self.groups[index];
+        if group.batches.iter().filter(|batch| batch.to == to).count() >= BATCHES_PER_PEER_MAX {
             return; // the peer asks again
         }
-        self.groups[index].read_backs += 1;
-        let token = self.token();
-        self.reads.insert(token, ReadUse::Learn { index, to, slot, ballot });
-        out.push(Effect::ReadEntry { token, location: at });
+        group.next_batch += 1;
+        let number = group.next_batch;
+        let entries = wanted.iter().map(|one| (one.slot, one.ballot, None)).collect();
+        group.batches.push(Batch { number, to, entries, missing: wanted.len() });
+        for &ReadBack { slot, at, .. } in wanted {
+            let token = self.token();
+            self.reads.insert(token, ReadUse::Learn { index, batch: number, slot });
+            out.push(Effect::ReadEntry { token, location: at });
+        }
+    }
+
+    /// A value for a peer came back, or did not. The last one of a batch sends it: what lies below the first that failed. The peer asks
+    /// for the rest again, and somebody else in the end.
+    pub(crate) fn on_read_back(
+        &mut self,
+        index: usize,
+        number: u64,
+        slot: Slot,
+        payload: Option<P>,
+        now: Now,
+        out: &mut impl Sink<P>,
+    ) {
+        let group = &mut self.groups[index];
+        let at = group.batches.iter().position(|batch| batch.number == number);
+        let at = at.expect("a batch waits for all its reads");
+        let batch = &mut group.batches[at];
+        let entry = batch.entries.iter_mut().find(|(wanted, ..)| *wanted == slot);
+        let entry = entry.expect("a read of the batch");
+        let (to, ballot, has_failed) = (batch.to, entry.1, payload.is_none());
+        entry.2 = payload;
+        batch.missing -= 1;
+        let is_whole = batch.missing == 0;
+        if is_whole {
+            self.send_batch(index, at, out);
+        }
+        if has_failed {
+            self.on_entry_lost(index, slot, ballot, to, now, out);
+        }
+    }
+
+    /// Sends what was read back for a peer, up to the first that failed.
+    fn send_batch(&mut self, index: usize, at: usize, out: &mut impl Sink<P>) {
+        let group = &mut self.groups[index];
+        let Batch { to, entries, .. } = group.batches.swap_remove(at);
+        let entries: Vec<Learned<P>> = entries
+            .into_iter()
+            .map_while(|(slot, ballot, payload)| Some(Learned { slot, ballot, payload: payload? }))
+            .collect();
+        if !entries.is_empty() {
+            let message = GroupMessage::Learn { chosen: group.paxos.chosen(), entries };
+            out.push(Effect::Send { to, message: PeerMessage::Group { group: group.id, message } });
+        }
     }
 
     pub(crate) fn token(&mut self) -> ReadToken {
@@ -235,5 +298,5 @@ fn parts<T>(gathered: &mut Vec<T>) -> impl Iterator<Item = Vec<T>> {
 /// Steps of the sweep per core and tick: below a millisecond of five. It is for crowds that expire together: the store
 /// itself keeps up with what is written.
 const SWEEP_STEPS_PER_TICK: usize = 4096;
-/// Read-backs of one group under way at once.
-const READ_BACKS_MAX: usize = 128;
+/// Batches of one group read back for one peer at once: what it pulls, and what it proposed without knowing the outcome.
+const BATCHES_PER_PEER_MAX: usize = 2;

@@ -13,8 +13,8 @@ use crate::{GroupId, Shard};
 use alloc::vec::Vec;
 use synod_store::{FoundValue, Lookup, Room};
 use synod_types::{
-    Ballot, Command, Consistency, ErrorKind, GroupMessage, Learned, Mono, NodeId, Now, Op, Payload,
-    PeerMessage, Reply, RequestId, Slot, Version, WallMs,
+    Ballot, Command, Consistency, Entry, ErrorKind, Mono, NodeId, Now, Op, Payload, PeerMessage, Reply,
+    RequestId, Slot, Version, WallMs,
 };
 
 /// Where a request came from, and so where its answer goes.
@@ -74,7 +74,9 @@ pub(crate) enum ReadUse<P> {
     /// Apply is parked.
     Apply { index: usize },
     /// A peer pulls.
-    Learn { index: usize, to: NodeId, slot: Slot, ballot: Ballot },
+    Learn { index: usize, batch: u64, slot: Slot },
+    /// A group needs a value that it has left to the log.
+    Recall { index: usize, slot: Slot, ballot: Ballot },
 }
 
 /// Bytes a command counts for while it waits.
@@ -344,8 +346,7 @@ impl<P: Payload> Shard<P> {
         match use_ {
             ReadUse::Get { index, origin, command, version, crc } => {
                 let Some(bytes) = is_whole(result, crc) else {
-                    let failed = ReadUse::Get { index, origin, command, version, crc };
-                    return self.on_read_failed(failed, now, out);
+                    return self.on_value_lost(index, origin, command, (version, crc), now, out);
                 };
                 let value = FoundValue::summed(version, bytes.as_ref(), crc);
                 let group = &self.groups[index];
@@ -357,20 +358,19 @@ impl<P: Payload> Shard<P> {
                 let parked = self.groups[index].parked.filter(|parked| parked.token == token);
                 let parked = parked.expect("apply is parked until its read comes back");
                 let Some(old) = is_whole(result, parked.crc) else {
-                    return self.on_read_failed(ReadUse::Apply { index }, now, out);
+                    return self.on_old_value_lost(index, now, out);
                 };
                 self.unpark(index, old, now, out);
                 self.follow_up(index, now, out);
             }
-            ReadUse::Learn { index, to, slot, ballot } => {
-                let group = &mut self.groups[index];
-                group.read_backs -= 1;
-                let Ok(payload) = result else {
-                    return self.on_read_failed(ReadUse::Learn { index, to, slot, ballot }, now, out);
-                };
-                let entries = Vec::from([Learned { slot, ballot, payload }]);
-                let message = GroupMessage::Learn { chosen: group.paxos.chosen(), entries };
-                out.push(Effect::Send { to, message: PeerMessage::Group { group: group.id, message } });
+            ReadUse::Learn { index, batch, slot } => {
+                self.on_read_back(index, batch, slot, result.ok(), now, out);
+            }
+            ReadUse::Recall { index, slot, ballot } => {
+                // As at the border: these bytes are reported and applied.
+                let payload = result.ok().and_then(|bytes| Entry::check(bytes).ok()).map(Entry::into_bytes);
+                self.stats.reads_failed += u64::from(payload.is_none());
+                self.drive(index, crate::paxos::Input::Recalled { slot, ballot, payload }, now, out);
             }
         }
     }

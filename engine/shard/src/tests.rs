@@ -9,6 +9,7 @@ mod applying;
 mod asking;
 mod balancing;
 mod expiring;
+mod falling_behind;
 mod handing_over;
 mod repairing;
 mod requests;

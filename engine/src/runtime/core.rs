@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use synod_net::binary::ServerInfo;
 use synod_net::server::ServerConfig;
-use synod_shard::{FollowLoad, Input, Leadership, ReadFailed, Shard, ShardConfig};
+use synod_shard::{AheadLimits, FollowLoad, Input, Leadership, ReadFailed, Shard, ShardConfig};
 use synod_types::{
     Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Members, Mono, Nanos, NodeId, Now,
     PeerMessage, Reply, Shared,
@@ -130,6 +130,7 @@ impl Core {
                 config::Leadership::Follow => Leadership::Follow(FollowLoad::default()),
                 config::Leadership::Balance => Leadership::Balance,
             },
+            ahead: AheadLimits::default(),
             seed: replay::seed()?,
         });
         let turn = Rc::new(Notify::default());

@@ -2,6 +2,7 @@
 
 use crate::node::{NodeSetup, RunError};
 use crate::runtime::notify::Notify;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -94,20 +95,21 @@ fn replay_record(shard: &mut Shard<Shared>, dir: &Path, bytes: &[u8], at: Locati
     })?;
     let offset = RECORD_HEAD_BYTES as u32;
     let payload_at = at.part(offset, at.len - offset);
-    let mut wanted = None;
+    let mut wanted = VecDeque::new();
     let mut note = |effect: Effect<'_, Shared>| {
-        if let Effect::Read { token, location } = effect {
-            wanted = Some((token, location));
+        if let Effect::Read { token, location } | Effect::ReadEntry { token, location } = effect {
+            wanted.push_back((token, location));
         }
     };
     shard.replay(head, Shared::new(payload.to_vec()), payload_at, &mut note);
-    // A command in the entry needs an old value (SET … GET in a session). It lies in the part of the log that was read.
-    while let Some((token, location)) = wanted.take() {
+    // A command in the entry needs an old value (SET … GET in a session), or entries that lay above a gap are applied now. They lie in
+    // the part of the log that was read.
+    while let Some((token, location)) = wanted.pop_front() {
         let result =
             read_back(dir, location).map(Shared::new).map_err(|error| format!("{location:?}: {error}"))?;
         let mut note = |effect: Effect<'_, Shared>| {
-            if let Effect::Read { token, location } = effect {
-                wanted = Some((token, location));
+            if let Effect::Read { token, location } | Effect::ReadEntry { token, location } = effect {
+                wanted.push_back((token, location));
             }
         };
         shard.step(Input::ReadDone { token, result: Ok(result) }, Now::default(), &mut note);

@@ -38,8 +38,16 @@ pub const COALESCED_MAX: usize = GROUP_COUNT_MAX as usize + 1;
 pub const WINDOW_SLOTS_MAX: u64 = 256;
 /// Payload bytes of one group a leader keeps open at once.
 pub const WINDOW_BYTES_MAX: usize = 4 << 20;
-/// An acceptor ignores accepts further than this above its own chosen prefix: it is behind and must pull first.
-pub const ACCEPT_AHEAD_SLOTS_MAX: u64 = 4 * WINDOW_SLOTS_MAX;
+/// Slots above its applied prefix that a replica holds of one group, behind a gap or not: about 100 bytes of memory each. One that has
+/// reached it ignores accepts and must pull first.
+pub const AHEAD_SLOTS_MAX: usize = 1 << 20;
+/// Payload bytes of those slots kept in memory; beyond it the oldest are left to the log. Two windows: what a leader has open stays,
+/// and so does what was chosen so lately that its watermark has not come.
+pub const AHEAD_BYTES_MAX: usize = 2 * WINDOW_BYTES_MAX;
+/// So far above the applied prefix a replica expects no gap: four windows.
+pub const NEAR_SLOTS_MAX: u64 = 4 * WINDOW_SLOTS_MAX;
+/// Slots in one part of a promise.
+pub const REPORTED_SLOTS_MAX: usize = 1024;
 /// Sessions of one group; registering one more evicts the least recently used (through the log, so equally everywhere).
 pub const SESSIONS_PER_GROUP_MAX: usize = 4096;
 /// Replies one session keeps for retries: the widest pipeline a client may have open in one group.
@@ -49,4 +57,5 @@ pub const INLINE_VALUE_BYTES_MAX: usize = 22;
 
 const _: () = assert!(BATCH_BYTES_MAX + ENTRY_OVERHEAD_BYTES_MAX <= 256 << 10);
 const _: () = assert!(PEER_CHUNK_BYTES + ENTRY_BYTES_MAX + (256 << 10) <= PEER_FRAME_BYTES_MAX);
+const _: () = assert!(AHEAD_BYTES_MAX >= WINDOW_BYTES_MAX + ENTRY_BYTES_MAX);
 const _: () = assert!(INLINE_VALUE_BYTES_MAX >= 20);

@@ -2,14 +2,12 @@
 
 use crate::error::ProtocolError;
 use synod_types::limits::{
-    ACCEPT_AHEAD_SLOTS_MAX, COALESCED_MAX, ENTRY_BYTES_MAX, KEY_BYTES_MAX, OPERAND_BYTES_MAX,
-    PEER_CHUNK_BYTES, PEER_FRAME_BYTES_MAX, REPLY_BYTES_MAX,
+    COALESCED_MAX, ENTRY_BYTES_MAX, KEY_BYTES_MAX, OPERAND_BYTES_MAX, PEER_CHUNK_BYTES, PEER_FRAME_BYTES_MAX,
+    REPLY_BYTES_MAX, REPORTED_SLOTS_MAX,
 };
 use synod_types::message::PeerMessageMeta;
 use synod_types::{Command, Entry, GroupMessage, Learned, PeerMessage, Reply, Reported, Shared, Span};
 
-/// Slots in one part of a promise: an acceptor holds no more above its chosen prefix.
-const REPORTED_MAX: usize = ACCEPT_AHEAD_SLOTS_MAX as usize;
 /// Slots in one `Learn`: the sender stops at `PEER_CHUNK_BYTES`, and no entry is shorter than its header.
 const LEARNED_MAX: usize = PEER_CHUNK_BYTES / synod_types::entry::ENTRY_HEADER_BYTES + 1;
 
@@ -28,7 +26,7 @@ const _: () = assert!(
 );
 const _: () = assert!(
     META_BYTES
-        + REPORTED_MAX * size_of::<rkyv::Archived<Reported<Span>>>()
+        + REPORTED_SLOTS_MAX * size_of::<rkyv::Archived<Reported<Span>>>()
         + PEER_CHUNK_BYTES
         + ENTRY_BYTES_MAX
         <= PEER_FRAME_BYTES_MAX
@@ -123,7 +121,7 @@ pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(),
     match meta {
         PeerMessage::Group { message, .. } => match message {
             GroupMessage::Promise { part, part_count, reported, .. } => {
-                count(reported.len(), REPORTED_MAX)?;
+                count(reported.len(), REPORTED_SLOTS_MAX)?;
                 if part >= part_count {
                     return Err(ProtocolError::Body);
                 }

@@ -18,7 +18,7 @@ use super::trace::{Note, Place, append_note};
 use crate::check::agreement::ValueDigest;
 use crate::check::{Checked, Violation};
 use std::collections::{BTreeMap, VecDeque};
-use synod_shard::{Canary, Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig};
+use synod_shard::{AheadLimits, Canary, Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
     Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, Members, NodeId, Now, PeerMessage,
@@ -382,7 +382,9 @@ fn replay_one(
 ) -> bool {
     let mut reads = Vec::new();
     let collect = |reads: &mut Vec<(ReadToken, Location)>, effect: Effect<'_, Shared>| match effect {
-        Effect::Read { token, location } => reads.push((token, location)),
+        Effect::Read { token, location } | Effect::ReadEntry { token, location } => {
+            reads.push((token, location));
+        }
         other => panic!("replay asks for nothing but reads: {other:?}"),
     };
     shard.replay(head, payload, payload_at, &mut |effect: Effect<'_, Shared>| collect(&mut reads, effect));
@@ -426,6 +428,7 @@ fn shard_config(params: &Params, place: Place, seed: u64) -> ShardConfig {
         log_backlog_bytes_max: params.limits.log_backlog_bytes_max,
         pipeline_slots: params.limits.pipeline_slots,
         leadership: params.limits.leadership,
+        ahead: AheadLimits::default(),
         seed,
     }
 }

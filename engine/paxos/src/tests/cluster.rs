@@ -9,7 +9,7 @@
 
 use super::describe::{self, Bytes, node};
 use super::solo::{GROUP, config};
-use crate::{Effect, Input, Paxos, Receipt, Timing};
+use crate::{AheadLimits, Effect, Input, Paxos, ReadBack, Receipt, Timing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::format;
 use std::string::String;
@@ -56,6 +56,14 @@ pub(super) struct Node {
     /// This node's boot clock: starts somewhere, runs a little fast or slow.
     clock_start: u64,
     clock_ppm: i64,
+    /// Reads of the log that are under way.
+    reads: Vec<Read>,
+}
+
+#[derive(Debug)]
+enum Read {
+    For(NodeId, Vec<ReadBack>),
+    Own(ReadBack),
 }
 
 /// A read that waits for its leader to be confirmed (P-07f).
@@ -76,7 +84,10 @@ pub(super) struct Cluster {
     pub wires: Vec<Packet>,
     /// Directed links that are down: what is sent on them is lost.
     pub cut: BTreeSet<(u16, u16)>,
+    /// Who is not told chosen values: it stays behind.
+    pub untold: BTreeSet<u16>,
     timing: Timing,
+    ahead: AheadLimits,
     time: u64,
     incarnations: u64,
     /// Who showed which ballot.
@@ -106,11 +117,18 @@ impl Cluster {
 
     /// Clocks differ by up to `ppm` parts per million in either direction.
     pub fn with_clocks(count: u16, ppm: i64) -> Self {
+        Self::with_ahead_limits(count, ppm, AheadLimits::default())
+    }
+
+    /// What is held above the applied prefix is limited to `ahead`.
+    pub fn with_ahead_limits(count: u16, ppm: i64, ahead: AheadLimits) -> Self {
         let mut cluster = Self {
             nodes: BTreeMap::new(),
             wires: Vec::new(),
             cut: BTreeSet::new(),
+            untold: BTreeSet::new(),
             timing: Timing::default(),
+            ahead,
             time: 0,
             incarnations: 0,
             shown: BTreeMap::new(),
@@ -133,6 +151,7 @@ impl Cluster {
                 incarnation: 0,
                 clock_start: u64::from(id) * 1_000_000_000_000,
                 clock_ppm: fast * ppm,
+                reads: Vec::new(),
             };
             cluster.nodes.insert(id, node);
         }
@@ -182,6 +201,9 @@ impl Cluster {
                 if !self.nodes[&id].stalled {
                     self.disk(id);
                 }
+                while !self.nodes[&id].reads.is_empty() {
+                    self.read_done(id, 0, true);
+                }
             }
             if self.wires.is_empty() {
                 return;
@@ -196,7 +218,8 @@ impl Cluster {
     fn send(&mut self, from: u16, to: NodeId, wire: Wire) {
         let to = to.get();
         assert_ne!(from, to, "a message to oneself");
-        if self.cut.contains(&(from, to)) {
+        let is_told = matches!(wire, Wire::Message(GroupMessage::Learn { .. }));
+        if self.cut.contains(&(from, to)) || (is_told && self.untold.contains(&to)) {
             return;
         }
         if let Wire::Message(GroupMessage::Prepare { ballot, .. } | GroupMessage::Accept { ballot, .. }) =
@@ -349,6 +372,7 @@ impl Cluster {
         node.paxos = None;
         node.records.truncate(node.durable);
         node.applied.clear();
+        node.reads.clear();
         self.wires.retain(|packet| packet.to != id);
         self.trace.push(format!("n{id} crashes"));
     }
@@ -362,13 +386,30 @@ impl Cluster {
         let incarnation = self.incarnations;
         let node = self.nodes.get_mut(&id).unwrap();
         node.incarnation = incarnation;
-        let mut paxos = Paxos::new(config(id, &voters), self.timing, incarnation);
+        let paxos = Paxos::new(config(id, &voters), self.timing, incarnation);
+        let mut paxos = paxos.with_ahead_limits(self.ahead);
         for (number, record) in node.records.iter().enumerate() {
-            paxos.replay(record.head, record.payload.clone().unwrap_or_default(), location(number));
-            while let Some((slot, value, _)) = paxos.next_apply() {
-                node.applied.push(value.clone());
-                paxos.applied(slot);
+            let at = location(number, record.payload.as_ref());
+            paxos.replay(record.head, record.payload.clone().unwrap_or_default(), at);
+            loop {
+                while let Some((slot, value, _)) = paxos.next_apply() {
+                    node.applied.push(value.clone());
+                    paxos.applied(slot);
+                }
+                let mut recalls = Vec::new();
+                paxos.recall_ahead(&mut recalls);
+                if recalls.is_empty() {
+                    break;
+                }
+                for recall in recalls {
+                    let Effect::Recall { slot, ballot, at } = recall else { panic!("{recall:?}") };
+                    let payload = node.records[at.offset as usize].payload.clone();
+                    let mut more = Vec::new();
+                    paxos.step(Input::Recalled { slot, ballot, payload }, now, &mut more);
+                    assert!(more.is_empty(), "{more:?}");
+                }
             }
+            assert!(paxos.log.ahead_bytes() <= paxos.ahead.bytes.max(64 << 10), "replay keeps its budget");
         }
         paxos.start(now);
         node.paxos = Some(paxos);
@@ -398,25 +439,58 @@ impl Cluster {
             match effect {
                 Effect::Append { head, payload, then, receipt } => {
                     let node = self.nodes.get_mut(&id).unwrap();
-                    let number = node.records.len();
+                    let at = location(node.records.len(), payload.as_ref());
                     node.records.push(Record { head, payload, then, receipt });
                     if let Receipt::Accept { slot, ballot } | Receipt::Learned { slot, ballot } = receipt {
-                        self.step(id, Input::Located { slot, ballot, at: location(number) });
+                        self.step(id, Input::Located { slot, ballot, at });
                     }
                 }
                 Effect::Send { to, message } => self.send(id, to, Wire::Message(message)),
                 Effect::Beat { to, beat } => self.send(id, to, Wire::Beat(beat)),
                 Effect::BeatReply { to, reply } => self.send(id, to, Wire::BeatReply(reply)),
-                Effect::ReadBack { to, slot, ballot, at } => {
-                    let node = &self.nodes[&id];
-                    let payload = node.records[at.offset as usize].payload.clone().expect("a value's place");
-                    let chosen = node.paxos.as_ref().unwrap().chosen();
-                    let entries = Vec::from([Learned { slot, ballot, payload }]);
-                    self.send(id, to, Wire::Message(GroupMessage::Learn { chosen, entries }));
+                Effect::ReadBack { to, wanted } => {
+                    self.nodes.get_mut(&id).unwrap().reads.push(Read::For(to, wanted));
+                }
+                Effect::Recall { slot, ballot, at } => {
+                    let read = Read::Own(ReadBack { slot, ballot, at });
+                    self.nodes.get_mut(&id).unwrap().reads.push(read);
                 }
             }
         }
         self.apply(id);
+    }
+
+    /// Reads of `id` under way.
+    pub fn read_count(&self, id: u16) -> usize {
+        self.nodes[&id].reads.len()
+    }
+
+    /// One of its reads comes back, or fails.
+    pub fn read_done(&mut self, id: u16, index: usize, is_good: bool) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let read = node.reads.remove(index);
+        let payload = |at: Location| {
+            let payload = node.records[at.offset as usize].payload.clone();
+            Some(payload.expect("a value's place")).filter(|_| is_good)
+        };
+        match read {
+            Read::Own(ReadBack { slot, ballot, at }) => {
+                let payload = payload(at);
+                self.step(id, Input::Recalled { slot, ballot, payload });
+            }
+            Read::For(to, wanted) => {
+                let chosen = node.paxos.as_ref().unwrap().chosen();
+                let entries: Vec<_> = wanted
+                    .into_iter()
+                    .map_while(|ReadBack { slot, ballot, at }| {
+                        Some(Learned { slot, ballot, payload: payload(at)? })
+                    })
+                    .collect();
+                if !entries.is_empty() {
+                    self.send(id, to, Wire::Message(GroupMessage::Learn { chosen, entries }));
+                }
+            }
+        }
     }
 
     fn apply(&mut self, id: u16) {
@@ -430,6 +504,12 @@ impl Cluster {
             if paxos.serving() {
                 self.told = self.told.max(slot);
             }
+        }
+        let mut recalls = Vec::new();
+        paxos.recall_ahead(&mut recalls);
+        for recall in recalls {
+            let Effect::Recall { slot, ballot, at } = recall else { panic!("{recall:?}") };
+            node.reads.push(Read::Own(ReadBack { slot, ballot, at }));
         }
     }
 
@@ -464,8 +544,11 @@ impl Cluster {
             paxos.invariants();
             let mut slot = Slot::new(node.applied.len() as u64 + 1);
             while slot <= paxos.chosen() {
-                let held = paxos.chosen_payload(slot);
-                assert_eq!(self.chosen.get(&slot), held, "n{id} calls {slot} chosen");
+                // What is not in memory is compared when it is applied.
+                if let Some(held) = paxos.chosen_payload(slot) {
+                    assert_eq!(self.chosen.get(&slot), Some(held), "n{id} calls {slot} chosen");
+                }
+                assert!(self.chosen.contains_key(&slot), "n{id} calls {slot} chosen");
                 slot = slot.next();
             }
             if paxos.lease_valid(self.now(id).mono) {
@@ -577,8 +660,9 @@ impl Cluster {
     }
 }
 
-fn location(number: usize) -> Location {
-    Location { segment: SegmentId::new(GROUP.get().into()), offset: number as u32, len: 64 }
+fn location(number: usize, value: Option<&Bytes>) -> Location {
+    let len = value.map_or(0, Vec::len) as u32;
+    Location { segment: SegmentId::new(GROUP.get().into()), offset: number as u32, len }
 }
 
 /// How a step reads in a trace; what the shell alone says is left out.
@@ -590,6 +674,8 @@ fn trace_input(input: &Input<Bytes>) -> Option<String> {
         Input::Propose { payload } => format!("proposes {}", describe::payload(payload)),
         Input::Watermark { from, ballot, chosen } => format!("<~ {from}: {chosen} is chosen, says {ballot}"),
         Input::Located { .. } | Input::Durable { .. } => return None,
+        Input::Recalled { slot, payload: Some(_), .. } => format!("recalled {slot}"),
+        Input::Recalled { slot, payload: None, .. } => format!("could not recall {slot}"),
         Input::Tick { stalled: true } => "tick (stalled)".into(),
         Input::Tick { stalled: false } => "tick".into(),
         Input::LinkLost { node } => format!("lost {node}"),

@@ -89,7 +89,11 @@ pub(super) fn effect(effect: &Effect<Bytes>) -> String {
         Effect::Send { to, message: sent } => format!("-> {to}: {}", message(sent)),
         Effect::Beat { to, beat: sent } => format!("~> {to}: {}", beat(sent)),
         Effect::BeatReply { to, reply } => format!("~> {to}: {}", beat_reply(reply)),
-        Effect::ReadBack { to, slot, .. } => format!("read {slot} for {to}"),
+        Effect::ReadBack { to, wanted } => {
+            let slots: Vec<String> = wanted.iter().map(|one| one.slot.to_string()).collect();
+            format!("read {} for {to}", slots.join(" "))
+        }
+        Effect::Recall { slot, .. } => format!("recall {slot}"),
     }
 }
 

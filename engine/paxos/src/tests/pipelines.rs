@@ -100,6 +100,6 @@ fn a_fetch_is_served_from_memory_and_from_the_log() {
     n1.hear(2, accepted(mine, 3));
     n1.apply();
     let fetch = |from| synod_types::GroupMessage::Fetch { from: slot(from) };
-    assert_eq!(n1.hear(3, fetch(1)), ["read s1 for n3", "read s2 for n3"]);
+    assert_eq!(n1.hear(3, fetch(1)), ["read s1 s2 for n3"]);
     assert_eq!(n1.hear(3, fetch(3)), ["-> n3: learn (chosen s3) [s3=y]"]);
 }

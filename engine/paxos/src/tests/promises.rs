@@ -211,16 +211,6 @@ fn a_watermark_over_a_missing_value_stops_the_start() {
     Solo::from_records(1, &ALL, &[promise_record(ballot(1, 2), 3)]);
 }
 
-/// P-14d: bounded memory, whatever a leader says.
-#[test]
-fn an_accept_far_ahead_is_ignored() {
-    let mut n1 = Solo::new(1, &ALL);
-    let far = synod_types::limits::ACCEPT_AHEAD_SLOTS_MAX;
-    assert!(n1.hear(2, accept(ballot(1, 2), far + 1, "x", 0)).is_empty());
-    assert_eq!(n1.hear(2, accept(ballot(1, 2), far, "x", 0)).len(), 1);
-    assert!(n1.hear(2, learn(0, &[(far + 1, ballot(1, 2), "x")])).is_empty());
-}
-
 /// P-01a, P-02b: a value that came as chosen was neither promised nor accepted here; a late accept of its own ballot is told
 /// the outcome and gets no vote.
 #[test]

@@ -2,6 +2,7 @@
 //! every step; and once they behave, it makes progress again.
 
 use super::cluster::Cluster;
+use crate::AheadLimits;
 use proptest::prelude::*;
 use std::format;
 use std::vec;
@@ -12,17 +13,35 @@ enum Act {
     Deliver(u16),
     Duplicate(u16),
     Drop(u16),
-    Disk { node: u16, records: u16 },
+    Disk {
+        node: u16,
+        records: u16,
+    },
     Tick(u16),
-    Pass { ms: u16 },
+    Pass {
+        ms: u16,
+    },
     Propose(u16),
     Crash(u16),
     Start(u16),
     Cut(u16, u16),
     Heal,
-    Run { ms: u16 },
+    Run {
+        ms: u16,
+    },
     ReadIndex(u16),
     HandOver(u16, u16),
+    /// A read of the log comes back, or fails.
+    Read {
+        node: u16,
+        which: u16,
+        is_good: bool,
+    },
+    /// Nobody tells `node` chosen values any more, or everybody does again.
+    Tell {
+        node: u16,
+        is_told: bool,
+    },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -41,7 +60,21 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (5..500_u16).prop_map(|ms| Act::Run { ms }),
         2 => any::<u16>().prop_map(Act::ReadIndex),
         2 => (any::<u16>(), any::<u16>()).prop_map(|(from, heir)| Act::HandOver(from, heir)),
+        20 => (any::<u16>(), any::<u16>(), 0..8_u8)
+            .prop_map(|(node, which, luck)| Act::Read { node, which, is_good: luck > 0 }),
+        2 => (any::<u16>(), any::<bool>()).prop_map(|(node, is_told)| Act::Tell { node, is_told }),
     ]
+}
+
+/// Small enough that most of what is accepted behind a gap is in the log alone.
+fn limits() -> impl Strategy<Value = AheadLimits> {
+    let bytes = prop_oneof![Just(0), Just(8), Just(8 << 20)];
+    let slots = prop_oneof![Just(4), Just(1 << 20), Just(1 << 20)];
+    (prop_oneof![Just(1), Just(1024)], slots, bytes).prop_map(|(near_slots, slots, bytes)| AheadLimits {
+        near_slots,
+        slots,
+        bytes,
+    })
 }
 
 fn perform(cluster: &mut Cluster, act: &Act, number: usize) {
@@ -81,6 +114,18 @@ fn perform(cluster: &mut Cluster, act: &Act, number: usize) {
                 cluster.cut_between(pick(a), pick(b));
             }
         }
+        Act::Read { node, which, is_good } => {
+            let id = pick(node);
+            if cluster.read_count(id) > 0 {
+                cluster.read_done(id, usize::from(which) % cluster.read_count(id), is_good);
+            }
+        }
+        Act::Tell { node, is_told: true } => {
+            cluster.untold.remove(&pick(node));
+        }
+        Act::Tell { node, is_told: false } => {
+            cluster.untold.insert(pick(node));
+        }
         Act::Heal => cluster.heal(),
         Act::Run { ms } => cluster.run_ms(ms.into()),
         Act::ReadIndex(node) => {
@@ -97,13 +142,14 @@ fn perform(cluster: &mut Cluster, act: &Act, number: usize) {
     }
 }
 
-fn play(count: u16, acts: &[Act]) {
-    let mut cluster = Cluster::with_clocks(count, 10_000);
+fn play(count: u16, ahead: AheadLimits, acts: &[Act]) {
+    let mut cluster = Cluster::with_ahead_limits(count, 10_000, ahead);
     for (number, act) in acts.iter().enumerate() {
         perform(&mut cluster, act, number);
     }
     // Faults end: within a few timeouts somebody serves, everybody follows, and nothing that was chosen is missing.
     cluster.heal();
+    cluster.untold.clear();
     for id in cluster.ids() {
         if !cluster.is_up(id) {
             cluster.start(id);
@@ -129,13 +175,13 @@ proptest! {
 
     /// P-01, P-02, P-03, P-05, P-06 and P-07 at once.
     #[test]
-    fn three_replicas_agree_and_recover_whatever_happens(acts in proptest::collection::vec(act(), 1..500)) {
-        play(3, &acts);
+    fn three_replicas_agree_and_recover_whatever_happens(ahead in limits(), acts in proptest::collection::vec(act(), 1..500)) {
+        play(3, ahead, &acts);
     }
 
     #[test]
-    fn five_replicas_agree_and_recover_whatever_happens(acts in proptest::collection::vec(act(), 1..300)) {
-        play(5, &acts);
+    fn five_replicas_agree_and_recover_whatever_happens(ahead in limits(), acts in proptest::collection::vec(act(), 1..300)) {
+        play(5, ahead, &acts);
     }
 }
 

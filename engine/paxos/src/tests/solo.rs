@@ -1,7 +1,7 @@
 //! One machine and its clock: step once, look at what it asks for.
 
 use super::describe::{self, Bytes};
-use crate::{Effect, Input, Paxos, Receipt, Timing};
+use crate::{AheadLimits, Effect, Input, Paxos, Receipt, Timing};
 use std::string::String;
 use std::vec::Vec;
 use synod_types::{
@@ -17,8 +17,8 @@ pub(super) fn slot(raw: u64) -> Slot {
 pub(super) fn ballot(round: u64, node: u16) -> Ballot {
     Ballot::new(round, NodeId::new(node))
 }
-pub(super) fn place(raw: u64) -> Location {
-    Location { segment: SegmentId::new(1), offset: raw as u32 * 64, len: 64 }
+pub(super) fn place(raw: u64, len: usize) -> Location {
+    Location { segment: SegmentId::new(1), offset: raw as u32 * 64, len: len as u32 }
 }
 
 pub(super) fn config(node: u16, voters: &[u16]) -> GroupConfig {
@@ -64,8 +64,8 @@ pub(super) fn learn(chosen: u64, entries: &[(u64, Ballot, &str)]) -> GroupMessag
 pub(super) struct Solo {
     pub paxos: Paxos<Bytes>,
     pub now: Now,
-    /// Receipts of records that are not durable yet, oldest first.
-    pub receipts: Vec<Receipt>,
+    /// Receipts of records that are not durable yet, oldest first, and the lengths of their values.
+    pub receipts: Vec<(Receipt, usize)>,
 }
 
 impl Solo {
@@ -75,10 +75,20 @@ impl Solo {
 
     /// A replica that found `records` in its log.
     pub fn from_records(node: u16, voters: &[u16], records: &[(RecordHead, &str)]) -> Self {
+        Self::with_ahead_limits(node, voters, records, AheadLimits::default())
+    }
+
+    /// The same, with limits on what it holds above its applied prefix.
+    pub fn with_ahead_limits(
+        node: u16,
+        voters: &[u16],
+        records: &[(RecordHead, &str)],
+        ahead: AheadLimits,
+    ) -> Self {
         let timing = Timing::default();
-        let mut paxos = Paxos::new(config(node, voters), timing, 7);
+        let mut paxos = Paxos::new(config(node, voters), timing, 7).with_ahead_limits(ahead);
         for (number, (head, value)) in records.iter().enumerate() {
-            paxos.replay(*head, (*value).into(), place(number as u64));
+            paxos.replay(*head, (*value).into(), place(number as u64, value.len()));
         }
         let start = Now { mono: Mono(1_000_000_000), wall: WallMs(1_000_000) };
         paxos.start(start);
@@ -102,8 +112,8 @@ impl Solo {
         self.paxos.step(input, self.now, &mut out);
         self.paxos.invariants();
         for effect in &out {
-            if let Effect::Append { receipt, .. } = effect {
-                self.receipts.push(*receipt);
+            if let Effect::Append { receipt, payload, .. } = effect {
+                self.receipts.push((*receipt, payload.as_ref().map_or(0, Vec::len)));
             }
         }
         out
@@ -134,13 +144,32 @@ impl Solo {
     /// Everything written is durable now, and has its place.
     pub fn disk(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
-        for receipt in core::mem::take(&mut self.receipts) {
+        for (receipt, len) in core::mem::take(&mut self.receipts) {
             if let Receipt::Accept { slot, ballot } | Receipt::Learned { slot, ballot } = receipt {
-                lines.extend(self.say(Input::Located { slot, ballot, at: place(slot.get()) }));
+                lines.extend(self.say(Input::Located { slot, ballot, at: place(slot.get(), len) }));
             }
             lines.extend(self.say(Input::Durable { receipt }));
         }
         lines
+    }
+
+    /// The value of a slot that was recalled.
+    pub fn recalled(&mut self, at: u64, ballot: Ballot, value: Option<&str>) -> Vec<String> {
+        self.say(Input::Recalled { slot: slot(at), ballot, payload: value.map(Into::into) })
+    }
+
+    /// What apply asks for.
+    pub fn recalls(&mut self) -> Vec<String> {
+        let mut out = Vec::new();
+        self.paxos.recall_ahead(&mut out);
+        self.paxos.invariants();
+        describe::effects(&out)
+    }
+
+    /// The slots whose values it has left to its log.
+    pub fn away(&self) -> Vec<u64> {
+        let range = self.paxos.log.range(Slot::ZERO);
+        range.filter(|(_, open)| open.away.is_some()).map(|(slot, _)| slot.get()).collect()
     }
 
     /// The values that are ready to be applied; applies them.

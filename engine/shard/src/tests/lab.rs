@@ -1,7 +1,7 @@
 //! A cluster of cores in memory. Messages wait on the wires, records wait for the disk, reads of the log wait in a queue;
 //! a core that died comes back from its durable records. Every answer is checked: one per request, never two.
 
-use crate::{Effect, Input, Leadership, ReadFailed, ReadToken, Shard, ShardConfig, Timing};
+use crate::{AheadLimits, Effect, Input, Leadership, ReadFailed, ReadToken, Shard, ShardConfig, Timing};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -97,6 +97,7 @@ pub(super) struct Setup {
     pub log_backlog_bytes_max: usize,
     pub pipeline_slots: u64,
     pub leadership: Leadership,
+    pub ahead: AheadLimits,
 }
 
 impl Default for Setup {
@@ -109,6 +110,7 @@ impl Default for Setup {
             log_backlog_bytes_max: 1 << 20,
             pipeline_slots: 4,
             leadership: Leadership::Stay,
+            ahead: AheadLimits::default(),
         }
     }
 }
@@ -198,6 +200,7 @@ impl Lab {
             log_backlog_bytes_max: self.config.log_backlog_bytes_max,
             pipeline_slots: self.config.pipeline_slots,
             leadership: self.config.leadership,
+            ahead: self.config.ahead,
             // The shell draws a new one at every start.
             seed: self.starts * 7_919 + u64::from(id),
         }
