@@ -1,6 +1,7 @@
 //! From arguments to what is to be done: syntax, numbers and limits of the commands on keys, with Redis's own error texts.
 
 use super::derive::Derive;
+use super::glob::{Case, Pattern};
 use super::number::parse_i64;
 use super::parser::Args;
 use super::scripts::{self, Script};
@@ -80,7 +81,7 @@ pub enum Work {
         /// Where to go on.
         cursor: u64,
         /// Which keys.
-        pattern: Option<Vec<u8>>,
+        pattern: Option<Pattern>,
         /// About how many.
         count: u32,
         /// Whether strings are wanted; there is nothing else.
@@ -89,7 +90,7 @@ pub enum Work {
     /// KEYS.
     Keys {
         /// Which keys.
-        pattern: Vec<u8>,
+        pattern: Pattern,
     },
     /// RANDOMKEY.
     RandomKey,
@@ -243,7 +244,7 @@ fn plan_by_verb<'a>(spec: &Spec, args: &Args<'a>) -> Option<Result<Plan<'a>, Ref
         Verb::MSetNx => several::plan_set_many_absent(spec, args),
         Verb::MSetEx => several::plan_set_many_expiring(spec, args),
         Verb::Scan => several::plan_scan(args),
-        Verb::Keys => Ok(Plan::Job(Work::Keys { pattern: args.get(1).to_vec() })),
+        Verb::Keys => several::plan_keys(args),
         Verb::RandomKey => Ok(Plan::Job(Work::RandomKey)),
         Verb::DbSize => Ok(Plan::Job(Work::Count)),
         Verb::Flush => several::plan_flush(args),

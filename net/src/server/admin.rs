@@ -4,7 +4,7 @@ use super::client_commands::{BAD_NAME, client_name};
 use super::resp::Replies;
 use super::resp::Session;
 use super::{ConnectionConfig, ServerConfig, password_fits};
-use crate::resp::glob;
+use crate::resp::glob::{Case, Pattern};
 use crate::resp::number::parse_i64;
 use crate::resp::parser::Args;
 use crate::resp::plan::{check_database, lossy, wrong_arity};
@@ -142,10 +142,15 @@ impl Session {
         let sub = args.get(1).to_ascii_lowercase();
         match (sub.as_slice(), args.len()) {
             (b"get", 3..) => {
+                let patterns = args.iter_from(2).map(|pattern| Pattern::new(pattern, Case::Ignored));
+                let patterns: Vec<Pattern> = match patterns.collect() {
+                    Ok(patterns) => patterns,
+                    Err(error) => return self.write(out, |writer| writer.error(&error)),
+                };
                 let all = parameters(&config.server);
                 let found: Vec<_> = all
                     .iter()
-                    .filter(|(name, _)| args.iter_from(2).any(|pattern| glob::fits(pattern, name.as_bytes())))
+                    .filter(|(name, _)| patterns.iter().any(|pattern| pattern.fits(name.as_bytes())))
                     .collect();
                 self.write(out, |writer| {
                     writer.map(found.len());

@@ -1,7 +1,7 @@
 //! COMMAND: the table of commands as clients ask for it.
 
 use super::resp::Session;
-use crate::resp::glob;
+use crate::resp::glob::{Case, Pattern};
 use crate::resp::number::parse_i64;
 use crate::resp::parser::Args;
 use crate::resp::plan::wrong_arity;
@@ -44,11 +44,11 @@ impl Session {
             (b"list", 5) if args.get(2).eq_ignore_ascii_case(b"filterby") => {
                 let found = filtered(args.get(3), args.get(4));
                 self.write(out, |writer| match found {
-                    Some(found) => {
+                    Ok(found) => {
                         writer.array(found.len());
                         found.iter().for_each(|spec| writer.bulk(spec.name.as_bytes()));
                     }
-                    None => writer.error("ERR syntax error"),
+                    Err(error) => writer.error(&error),
                 });
             }
             (b"getkeys", 3..) => {
@@ -71,13 +71,16 @@ impl Session {
     }
 }
 
-/// The commands that COMMAND LIST FILTERBY leaves; `None` for a filter that is none.
-fn filtered(filter: &[u8], wanted: &[u8]) -> Option<Vec<&'static Spec>> {
+/// The commands that COMMAND LIST FILTERBY leaves.
+fn filtered(filter: &[u8], wanted: &[u8]) -> Result<Vec<&'static Spec>, String> {
     match filter.to_ascii_lowercase().as_slice() {
-        b"pattern" => Some(SPECS.iter().filter(|spec| glob::fits(wanted, spec.name.as_bytes())).collect()),
+        b"pattern" => {
+            let pattern = Pattern::new(wanted, Case::Ignored)?;
+            Ok(SPECS.iter().filter(|spec| pattern.fits(spec.name.as_bytes())).collect())
+        }
         // There are neither modules nor categories.
-        b"module" | b"aclcat" => Some(Vec::new()),
-        _ => None,
+        b"module" | b"aclcat" => Ok(Vec::new()),
+        _ => Err("ERR syntax error".to_owned()),
     }
 }
 

@@ -7,7 +7,7 @@
 use super::Tag;
 use super::shapes::error_text;
 use crate::resp::derive::{Derive, Derived};
-use crate::resp::glob;
+use crate::resp::glob::Pattern;
 use crate::resp::plan::Work;
 use crate::resp::reply::Writer;
 use std::collections::HashSet;
@@ -52,7 +52,7 @@ enum Kind {
         group: u16,
         position: u64,
         left: u16,
-        pattern: Option<Vec<u8>>,
+        pattern: Option<Pattern>,
         count: u32,
         strings: bool,
         keys: Gathered,
@@ -60,7 +60,7 @@ enum Kind {
     Keys {
         group: u16,
         position: u64,
-        pattern: Vec<u8>,
+        pattern: Pattern,
         keys: Gathered,
     },
     RandomKey {
@@ -140,7 +140,10 @@ impl Job {
     /// Bytes it holds.
     pub(super) fn held_bytes(&self) -> usize {
         match &self.kind {
-            Kind::Scan { keys, .. } | Kind::Keys { keys, .. } => keys.bytes,
+            Kind::Scan { keys, pattern, .. } => {
+                keys.bytes + pattern.as_ref().map_or(0, Pattern::held_bytes)
+            }
+            Kind::Keys { keys, pattern, .. } => keys.bytes + pattern.held_bytes(),
             Kind::Slot { keys, seen, .. } => slot_bytes(keys, seen),
             Kind::Derive { write: Some((op, _)), .. } => 2 * op.operand().map_or(0, Shared::len),
             _ => 0,
@@ -219,7 +222,7 @@ impl Job {
         };
         match &mut self.kind {
             Kind::Keys { group, position, pattern, keys } => {
-                keys.gather(found.filter(|key| glob::fits_exactly(pattern, key)));
+                keys.gather(found.filter(|key| pattern.fits(key)));
                 if keys.bytes > self.bytes_max {
                     return Some(Answer::Error(format!(
                         "ERR the answer is over {} bytes; use SCAN",
@@ -231,7 +234,7 @@ impl Job {
             }
             Kind::Scan { group, position, left, pattern, count, strings, keys } => {
                 let fits = |key: &&[u8]| {
-                    *strings && pattern.as_ref().is_none_or(|pattern| glob::fits_exactly(pattern, key))
+                    *strings && pattern.as_ref().is_none_or(|pattern| pattern.fits(key))
                 };
                 let mut seen = 0_u32;
                 keys.gather(found.inspect(|_| seen += 1).filter(fits));

@@ -249,6 +249,51 @@ fn plain(words: &[String], reply: String) -> String {
     }
 }
 
+/// Keys and patterns of the bytes that mean something in a pattern, and a few that do not.
+const GLOB_BYTES: &[&str] = &["a", "b", "c", "[", "]", "^", "-", "\\", "*", "?"];
+const GLOB_KEYS: usize = 400;
+const GLOB_PATTERNS: usize = 2000;
+
+/// The keys of a reply to KEYS, sorted: their order is each one's own.
+fn sorted_keys(reply: &str) -> Vec<&str> {
+    let mut keys: Vec<&str> = reply.split("\r\n").skip(2).step_by(2).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn patterns_mean_what_they_mean_to_redis() {
+    let Some((_redis, redis_address)) = start_redis() else {
+        eprintln!("NOT CHECKED: redis-server is not installed here (package redis-server)");
+        return;
+    };
+    let mut nodes = Nodes::start("globs");
+    let target = nodes.targets().remove(0);
+    let (mut ours, mut theirs) = (Wire::open(&target), Wire::open(&redis_address));
+    let mut draw = Draw(20_261_128);
+    let word = |draw: &mut Draw, len_max: u64| -> String {
+        (0..=draw.below(len_max)).map(|_| draw.of(GLOB_BYTES)).collect()
+    };
+    let mut filling = vec!["MSET".to_owned()];
+    for _ in 0..GLOB_KEYS {
+        filling.extend([word(&mut draw, 5), "v".to_owned()]);
+    }
+    assert_eq!((ours.ask(&filling), theirs.ask(&filling)), ("+OK\r\n".to_owned(), "+OK\r\n".to_owned()));
+    let (mut differences, mut found) = (Vec::new(), 0);
+    for _ in 0..GLOB_PATTERNS {
+        let asked = ["KEYS".to_owned(), word(&mut draw, 7)];
+        let (got, want) = (ours.ask(&asked), theirs.ask(&asked));
+        let (got, want) = (sorted_keys(&got), sorted_keys(&want));
+        found += want.len();
+        if got != want {
+            differences.push(format!("{}: {got:?}, Redis {want:?}", asked[1]));
+        }
+    }
+    assert!(found > 10 * GLOB_PATTERNS, "{found} keys found: patterns that fit nothing show nothing");
+    differences.truncate(DIFFERENCES_MAX);
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
 #[test]
 fn random_commands_are_answered_as_redis_answers_them() {
     let Some((_redis, redis_address)) = start_redis() else {

@@ -79,6 +79,11 @@ fn set_many<'a>(
     Ok(Plan::Made { key: args.get(first), op, shape: Shape::Int })
 }
 
+/// `KEYS pattern`
+pub(super) fn plan_keys<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
+    Ok(Plan::Job(Work::Keys { pattern: Pattern::new(args.get(1), Case::Told)? }))
+}
+
 /// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
 pub(super) fn plan_scan<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
     let cursor = str::from_utf8(args.get(1)).ok().and_then(|text| text.parse::<u64>().ok());
@@ -88,7 +93,7 @@ pub(super) fn plan_scan<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
     while let Some(option) = options.next() {
         let argument = options.next().ok_or(SYNTAX)?;
         if option.eq_ignore_ascii_case(b"MATCH") {
-            pattern = Some(argument.to_vec());
+            pattern = Some(Pattern::new(argument, Case::Told)?);
         } else if option.eq_ignore_ascii_case(b"COUNT") {
             let wanted = integer(argument)?;
             count = u32::try_from(wanted.min(i64::from(u32::MAX)))
