@@ -9,6 +9,8 @@ use crate::runtime::core::{Core, Running};
 use crate::runtime::http;
 use crate::runtime::io::Requester;
 use crate::runtime::notify::Notify;
+use crate::runtime::pace::{self, Pace, STEPS_PER_LOOK};
+use crate::runtime::slow::{Watch, Work};
 use crate::runtime::stream::{self, Stream};
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpListener;
@@ -50,6 +52,9 @@ struct Client {
     held: Option<Ask>,
     /// Its reader waits until `read` is notified.
     is_paused: bool,
+    /// It has worked for a stretch and has more to do.
+    rests: bool,
+    pace: Rc<Pace>,
     dirty: bool,
     /// Wakes the writer: there is output, or an end.
     write: Rc<Notify>,
@@ -66,10 +71,47 @@ struct Client {
 /// its way to the old one may come back: a later one waits for it.
 #[derive(Debug, Default)]
 struct OpenCommands {
-    /// With a hash of the key, without one where a whole group is written; and the leader it goes to, as far as this core knows.
-    writes: Vec<(Tag, Option<u32>, Option<Ballot>)>,
-    /// Likewise.
+    writes: Vec<OpenWrite>,
+    /// With a hash of the key, without one where it is a whole group's.
     reads: Vec<(Tag, Option<u32>)>,
+}
+
+/// A write without an answer.
+#[derive(Debug)]
+struct OpenWrite {
+    tag: Tag,
+    keys: Keys,
+    /// The leader it goes to, as far as this core knows.
+    to: Option<Ballot>,
+}
+
+/// What keys a command names, by their hashes. Two keys with one hash wait for each other for nothing, once in four thousand million.
+#[derive(Debug)]
+struct Keys {
+    /// None where a whole group is meant: any key may be of it.
+    first: Option<u32>,
+    /// Ascending: a command of thousands of keys is held against thousands of commands.
+    others: Box<[u32]>,
+}
+
+impl Keys {
+    fn of<B: AsRef<[u8]>>(command: &Command<B>) -> Self {
+        let hash = synod_types::checksum::crc32c;
+        let mut others: Box<[u32]> = command.op.other_keys().map(hash).collect();
+        others.sort_unstable();
+        Self { first: (!command.op.is_keyless()).then(|| hash(command.key.as_ref())), others }
+    }
+
+    fn name(&self, key: Option<u32>) -> bool {
+        match (self.first, key) {
+            (Some(first), Some(key)) => first == key || self.others.binary_search(&key).is_ok(),
+            _ => true,
+        }
+    }
+
+    fn meet(&self, other: &Self) -> bool {
+        self.name(other.first) || other.others.iter().any(|&key| self.name(Some(key)))
+    }
 }
 
 impl OpenCommands {
@@ -80,28 +122,21 @@ impl OpenCommands {
         command: &Command<B>,
         leader: impl FnOnce() -> Option<Ballot>,
     ) -> bool {
-        // Two keys with one checksum wait for each other for nothing, once in four thousand million. What is asked of a whole
-        // group has no key: any may be of it.
-        let key = (!command.op.is_keyless()).then(|| synod_types::checksum::crc32c(command.key.as_ref()));
-        let meets = |one: Option<u32>, other: Option<u32>| one.is_none() || other.is_none() || one == other;
+        let keys = Keys::of(command);
         if !command.op.is_write() {
-            let waits = self.writes.iter().any(|(_, written, _)| meets(key, *written));
+            let waits = self.writes.iter().any(|open| open.keys.name(keys.first));
             if !waits {
-                self.reads.push((tag, key));
+                self.reads.push((tag, keys.first));
             }
             return !waits;
         }
-        let others = || command.op.other_keys().map(|other| Some(synod_types::checksum::crc32c(other)));
-        let leader = leader();
-        let meets_any = |open| meets(key, open) || others().any(|other| meets(other, open));
-        let is_elsewhere = |to: &Option<Ballot>| *to != leader;
-        if self.reads.iter().any(|(_, read)| meets_any(*read))
-            || self.writes.iter().any(|(_, written, to)| is_elsewhere(to) && meets_any(*written))
+        let to = leader();
+        if self.reads.iter().any(|(_, read)| keys.name(*read))
+            || self.writes.iter().any(|open| open.to != to && open.keys.meet(&keys))
         {
             return false;
         }
-        self.writes.push((tag, key, leader));
-        self.writes.extend(others().map(|other| (tag, other, leader)));
+        self.writes.push(OpenWrite { tag, keys, to });
         true
     }
 
@@ -109,10 +144,7 @@ impl OpenCommands {
         // What is answered at once was noted last; the lists are at most a pipeline long.
         if let Some(index) = self.reads.iter().rposition(|(open, _)| *open == tag) {
             self.reads.swap_remove(index);
-            return;
-        }
-        // One entry per key of the write.
-        while let Some(index) = self.writes.iter().position(|(open, ..)| *open == tag) {
+        } else if let Some(index) = self.writes.iter().position(|open| open.tag == tag) {
             self.writes.swap_remove(index);
         }
     }
@@ -141,22 +173,25 @@ impl Clients {
         self.connections.len() as u64
     }
 
-    fn open(&mut self, protocol: impl FnOnce(u64) -> Connection) -> (u64, Rc<Notify>, Rc<Notify>) {
+    fn open(&mut self, protocol: impl FnOnce(u64) -> Connection) -> (u64, Rc<Notify>, Rc<Notify>, Rc<Pace>) {
         self.next += 1;
         let protocol = protocol(self.next);
         self.total += 1;
         let (write, read) = (Rc::new(Notify::default()), Rc::new(Notify::default()));
+        let pace = Rc::new(Pace::default());
         let client = Client {
             protocol,
             open: OpenCommands::default(),
             held: None,
             is_paused: false,
+            rests: false,
+            pace: Rc::clone(&pace),
             dirty: false,
             write: Rc::clone(&write),
             read: Rc::clone(&read),
         };
         self.connections.insert(self.next, client);
-        (self.next, write, read)
+        (self.next, write, read, pace)
     }
 
     /// Hands a reply to its connection, if it is still there.
@@ -196,7 +231,7 @@ impl Clients {
     /// connection's own task, which is polled on to the writer.
     fn wake_if_due(&mut self, connection: u64) {
         let Some(client) = self.connections.get_mut(&connection) else { return };
-        if client.protocol.closing() || !client.protocol.out().is_empty() {
+        if client.protocol.closing() || !client.protocol.out().is_empty() || client.rests {
             client.write.set();
         }
         if client.is_paused && client.protocol.wants_read() {
@@ -206,6 +241,16 @@ impl Clients {
             self.dirty.pop();
             client.dirty = false;
         }
+    }
+
+    /// What a connection's client calls the command that was begun last.
+    fn doing(&self, connection: u64) -> Option<&'static str> {
+        self.connections.get(&connection)?.protocol.doing()
+    }
+
+    /// Whether a connection is to let others have their turn before it goes on.
+    fn rests(&self, connection: u64) -> bool {
+        self.connections.get(&connection).is_some_and(|client| client.rests)
     }
 
     /// Wakes the tasks of every connection that changed this turn.
@@ -266,7 +311,7 @@ async fn accept(running: Running, listener: TcpListener) {
 
 /// Serves one connection to its end.
 async fn serve<S: Stream>(running: Running, stream: S, peer_address: String, local_address: String) {
-    let (connection, write, read) = running.with_quiet(|core| {
+    let (connection, write, read, pace) = running.with_quiet(|core| {
         let server = Rc::clone(&core.server);
         // Numbers are unique over the node's cores.
         let cores = u64::from(core.node().setup.cores());
@@ -279,7 +324,7 @@ async fn serve<S: Stream>(running: Running, stream: S, peer_address: String, loc
     let reading = read_loop(&running, connection, &mut reader, read);
     let writing = write_loop(&running, connection, &mut writer, write);
     // Whichever ends first ends the connection: a reader at the client's end has seen every reply out (see there).
-    futures_lite::future::or(reading, writing).await;
+    pace.watch(futures_lite::future::or(reading, writing)).await;
     if let Some(first) = running.with_quiet(|core| core.take_http(connection)) {
         // Boxed: every other connection would carry its size.
         Box::pin(http::serve(&running, first, reader, writer)).await;
@@ -309,12 +354,15 @@ async fn read_loop<S: Stream>(
                 std::future::pending::<()>().await;
             }
             Ok(count) => {
-                let (turn, http) = running.with_quiet(|core| core.received(connection, room, count));
-                if turn {
+                let got = running.with_quiet(|core| core.received(connection, room, count));
+                if got.turn {
                     running.wake();
                 }
-                if http {
+                if got.http {
                     return;
+                }
+                if got.rests {
+                    pace::rest().await;
                 }
             }
         }
@@ -341,11 +389,14 @@ async fn write_loop<S: Stream>(
                 buffer = Vec::new();
             }
             // Room was made: what waited in the input may go on.
-            let turn = running.with_quiet(|core| {
+            let rests = running.with_quiet(|core| {
                 core.io.clients.sent(connection);
-                core.go_on(connection)
+                core.io.clients.rests(connection)
             });
-            if turn {
+            if rests {
+                pace::rest().await;
+            }
+            if running.with_quiet(|core| core.go_on(connection)) {
                 running.wake();
             }
             gone_on = true;
@@ -358,6 +409,9 @@ async fn write_loop<S: Stream>(
         }
         // A reply that made no output may be what the next step of a command, or a read held back, waited for.
         if !std::mem::replace(&mut gone_on, true) {
+            if running.with_quiet(|core| core.io.clients.rests(connection)) {
+                pace::rest().await;
+            }
             if running.with_quiet(|core| core.go_on(connection)) {
                 running.wake();
             }
@@ -368,6 +422,16 @@ async fn write_loop<S: Stream>(
     }
 }
 
+/// What came of bytes from a client.
+struct Received {
+    /// A turn is due.
+    turn: bool,
+    /// The stream turns out to be HTTP's, and so not this module's.
+    http: bool,
+    /// There is more to do, but others first.
+    rests: bool,
+}
+
 impl Core {
     /// Where to read to, if the connection wants anything.
     fn room_to_read(&mut self, connection: u64) -> Option<Room> {
@@ -376,15 +440,18 @@ impl Core {
         (!client.is_paused).then(|| client.protocol.lend())
     }
 
-    /// Whether a turn is due, and whether the stream turns out to be HTTP's, and so not this module's.
-    fn received(&mut self, connection: u64, room: Room, count: usize) -> (bool, bool) {
+    fn received(&mut self, connection: u64, room: Room, count: usize) -> Received {
         self.io.clients.input_bytes += count as u64;
         if let Some(client) = self.io.clients.connections.get_mut(&connection) {
             client.protocol.put(room, count);
         }
         let turn = self.go_on(connection);
         let client = self.io.clients.connections.get(&connection);
-        (turn, client.is_some_and(|client| client.protocol.speaks_http()))
+        Received {
+            turn,
+            http: client.is_some_and(|client| client.protocol.speaks_http()),
+            rests: client.is_some_and(|client| client.rests),
+        }
     }
 
     /// What an HTTP client has sent so far; nothing where another protocol is spoken.
@@ -393,13 +460,19 @@ impl Core {
         client.protocol.speaks_http().then(|| client.protocol.take_input())
     }
 
-    /// Puts everything the connection asks for now into the core; whether a turn is due for it. What is answered at once, as
-    /// reads mostly are, needs none.
+    /// Puts what the connection asks for now into the core, for a stretch at most; whether a turn is due for it. What is answered
+    /// at once, as reads mostly are, needs none.
     fn go_on(&mut self, connection: u64) -> bool {
         let now = clock::now();
         let groups = self.node().setup.facts().group_count;
-        let mut turn = false;
+        let (mut turn, mut unseen) = (false, None);
+        let (mut watch, mut steps) = (Watch::new(now.mono), 0);
+        let mut slow_command = None;
         while let Some(client) = self.io.clients.connections.get_mut(&connection) {
+            client.rests = client.pace.is_over(watch.looked());
+            if client.rests {
+                break;
+            }
             let Some(ask) = client.held.take().or_else(|| client.protocol.next()) else { break };
             let leader = |command: &Command<Shared>, group: Option<GroupId>| {
                 self.shard
@@ -412,9 +485,26 @@ impl Core {
             }
             let answered = self.io.commands;
             let is_command = matches!(ask, Ask::Command { .. });
+            let work = Work::of_ask(&ask);
             self.ask(connection, ask, now);
             turn |= is_command && self.io.commands == answered;
+            steps += 1;
+            if !work.is_long() && steps % STEPS_PER_LOOK != 0 {
+                unseen = Some(work);
+            } else {
+                unseen = None;
+                if watch.look(clock::mono(), work) {
+                    slow_command = self.io.clients.doing(connection);
+                }
+            }
         }
+        // Once per bytes received, not per command.
+        if let Some(work) = unseen
+            && watch.look(clock::mono(), work)
+        {
+            slow_command = self.io.clients.doing(connection);
+        }
+        self.end_turn(&watch, slow_command);
         self.io.clients.wake_if_due(connection);
         turn || !self.io.clients.dirty.is_empty()
     }
@@ -437,8 +527,8 @@ impl Core {
                     client.protocol.answer(tag, answer);
                 }
             }
-            // The writer sees it by `closing` once everything is sent.
-            Ask::Close => {}
+            // The writer sees the close by `closing` once everything is sent.
+            Ask::Close | Ask::Pause => {}
         }
     }
 

@@ -11,12 +11,15 @@ fn read(clock: libc::clockid_t) -> libc::timespec {
     time
 }
 
+/// Boot time now: for measuring what was done, where the machines are told nothing.
+pub(crate) fn mono() -> Mono {
+    let boot = read(libc::CLOCK_BOOTTIME);
+    Mono(boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64)
+}
+
 /// Boot time and wall time now.
 pub(crate) fn now() -> Now {
-    let boot = read(libc::CLOCK_BOOTTIME);
+    let mono = mono();
     let wall = read(libc::CLOCK_REALTIME);
-    Now {
-        mono: Mono(boot.tv_sec as u64 * 1_000_000_000 + boot.tv_nsec as u64),
-        wall: WallMs(wall.tv_sec as u64 * 1000 + wall.tv_nsec as u64 / 1_000_000),
-    }
+    Now { mono, wall: WallMs(wall.tv_sec as u64 * 1000 + wall.tv_nsec as u64 / 1_000_000) }
 }

@@ -8,16 +8,20 @@ use crate::runtime::clock;
 use crate::runtime::io::{Io, LOG_BACKLOG_BYTES_MAX, LOG_RAM_BYTES_MAX, Requester};
 use crate::runtime::mailbox::{Mail, Outboxes};
 use crate::runtime::notify::Notify;
+use crate::runtime::pace::{Pace, STEPS_PER_LOOK};
 use crate::runtime::peer::Links;
 use crate::runtime::replay::{self, Opened};
 use crate::runtime::routes::Routes;
+use crate::runtime::slow::{SlowTurns, Watch, Work};
 use crate::runtime::snapshot::CorePage;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use synod_net::ProtocolError;
 use synod_net::binary::ServerInfo;
+use synod_net::peer::Decoder;
 use synod_net::server::ServerConfig;
 use synod_shard::{AheadLimits, FollowLoad, Input, Leadership, ReadFailed, Shard, ShardConfig};
 use synod_types::{
@@ -55,6 +59,7 @@ pub(crate) struct Core {
     mark_at: Mono,
     /// Where clients are sent.
     pub routes: Routes,
+    slow: SlowTurns,
 }
 
 /// The handle tasks hold.
@@ -159,6 +164,7 @@ impl Core {
             page_at: Mono::ZERO,
             mark_at: Mono::ZERO,
             routes: Routes::default(),
+            slow: SlowTurns::default(),
         };
         Ok(Running { core: Rc::new(RefCell::new(core)), turn, node, me })
     }
@@ -232,6 +238,7 @@ impl Core {
     }
 
     fn turn(&mut self) {
+        let mut watch = Watch::new(clock::mono());
         match self.io.wal.poll() {
             Ok(Some(lsn)) => {
                 if let Some(file) = self.begun.take()
@@ -252,12 +259,23 @@ impl Core {
             });
             self.step(Input::ReadDone { token, result }, clock::now());
         }
-        self.step(Input::TurnEnd, clock::now());
+        let now = clock::now();
+        watch.look(now.mono, Work::Apply);
+        self.step(Input::TurnEnd, now);
         if let Err(failed) = self.io.wal.submit() {
             fatal(&failed.to_string());
         }
         self.io.links.flush();
         self.io.clients.flush();
+        watch.look(clock::mono(), Work::Propose);
+        self.end_turn(&watch, None);
+    }
+
+    /// A turn, or what a task did to the core at a stretch, has ended.
+    pub fn end_turn(&mut self, watch: &Watch, command: Option<&str>) {
+        if let Some(line) = self.slow.note(watch, command) {
+            eprintln!("synod: core {}: {line}", self.me.get());
+        }
     }
 
     fn tick(&mut self) {
@@ -270,6 +288,9 @@ impl Core {
             self.mark_at = now.mono;
             self.mark();
         }
+        let mut watch = Watch::new(now.mono);
+        watch.look(clock::mono(), Work::Tick);
+        self.end_turn(&watch, None);
     }
 
     fn refresh_page(&mut self, now: Now) {
@@ -290,6 +311,7 @@ impl Core {
             reply_us: self.io.clients.reply_us,
             input_bytes: self.io.clients.input_bytes,
             output_bytes: self.io.clients.output_bytes,
+            slow: self.slow,
         };
         self.node.board.write(usize::from(self.me.get()), page);
         self.refresh_routes();
@@ -343,7 +365,13 @@ impl Core {
                     return;
                 }
                 let command = command.map(Shared::new);
-                self.step(Input::Request { id, group, consistency, command }, clock::now());
+                let (work, now) = (Work::of(&command.op), clock::now());
+                self.step(Input::Request { id, group, consistency, command }, now);
+                if work.is_long() {
+                    let mut watch = Watch::new(now.mono);
+                    watch.look(clock::mono(), work);
+                    self.end_turn(&watch, None);
+                }
             }
             Mail::Reply { id, reply } => self.io.reply(id, reply.borrow()),
         }
@@ -360,9 +388,43 @@ impl Core {
         self.step(Input::Peer { from, message }, now);
     }
 
+    /// Executes what a peer has sent, for a stretch at most; whether there is more.
+    ///
+    /// # Errors
+    /// When the bytes are no messages.
+    pub fn peer_messages(
+        &mut self,
+        from: NodeId,
+        decoder: &mut Decoder,
+        pace: &Pace,
+    ) -> Result<bool, ProtocolError> {
+        let mut now = clock::now();
+        let (mut watch, mut steps) = (Watch::new(now.mono), 0);
+        let more = loop {
+            if pace.is_over(now.mono) {
+                break true;
+            }
+            let Some(message) = decoder.next()? else { break false };
+            let work = Work::of_message(&message);
+            self.peer_message(from, message, now);
+            steps += 1;
+            if work.is_long() || steps % STEPS_PER_LOOK == 0 {
+                now = clock::now();
+                watch.look(now.mono, work);
+            }
+        };
+        watch.look(clock::mono(), Work::Peer);
+        self.end_turn(&watch, None);
+        Ok(more)
+    }
+
     /// The link to a peer broke.
     pub fn link_lost(&mut self, node: NodeId) {
-        self.step(Input::LinkLost { node }, clock::now());
+        let now = clock::now();
+        self.step(Input::LinkLost { node }, now);
+        let mut watch = Watch::new(now.mono);
+        watch.look(clock::mono(), Work::Peer);
+        self.end_turn(&watch, None);
     }
 }
 

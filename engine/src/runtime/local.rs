@@ -2,6 +2,7 @@
 
 use crate::runtime::clock;
 use crate::runtime::core::{Core, core_of};
+use crate::runtime::slow::Work;
 use crate::runtime::snapshot::CorePage;
 use synod_net::binary::{
     Durability, GroupRole, GroupState, NodeStatus, Topology, TopologyGroup, TopologyNode,
@@ -80,7 +81,11 @@ impl Core {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             durability: Durability::Sync,
             groups,
-            counters: counters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            counters: counters
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .chain(slow_turns(pages))
+                .collect(),
         }
     }
 
@@ -117,6 +122,18 @@ impl Core {
             groups,
         }
     }
+}
+
+/// Turns that took too long: all of them, and by what was done where there were any.
+fn slow_turns(pages: &[CorePage]) -> impl Iterator<Item = (String, u64)> {
+    let kinds = Work::ALL.into_iter().enumerate().map(|(place, (_, name))| {
+        let count =
+            pages.iter().filter_map(|page| page.slow.counts().nth(place)).map(|(_, count)| count).sum();
+        (format!("slow_turns_{name}"), count)
+    });
+    let kinds: Vec<(String, u64)> = kinds.collect();
+    let all = kinds.iter().map(|(_, count)| count).sum();
+    core::iter::once(("slow_turns".to_owned(), all)).chain(kinds.into_iter().filter(|(_, count)| *count > 0))
 }
 
 /// Memory of this process that is resident, as the kernel counts it; 0 where it does not say.

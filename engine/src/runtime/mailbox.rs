@@ -3,8 +3,11 @@
 //! Buffers of this core are not `Send`; what crosses is owned bytes. A core that sends faster than the other takes keeps the
 //! rest in its own outbox, which the requests' own limits bound.
 
+use crate::runtime::clock;
 use crate::runtime::core::Running;
 use crate::runtime::notify::Notify;
+use crate::runtime::pace::{self, Pace, STEPS_PER_LOOK};
+use crate::runtime::slow::Work;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -37,6 +40,13 @@ pub(crate) enum Mail {
         /// The answer.
         reply: Reply<Vec<u8>>,
     },
+}
+
+impl Mail {
+    /// Whether one of it is worth a look at the clock.
+    fn is_long(&self) -> bool {
+        matches!(self, Self::Request { command, .. } if Work::of(&command.op).is_long())
+    }
 }
 
 /// One core's ends of the mesh, by the other core; nothing where that is the core itself.
@@ -123,9 +133,18 @@ pub(crate) fn carry(running: &Running, ends: Ends) {
         let running = running.clone();
         glommio::spawn_local(async move {
             let receiver = receiver.connect().await;
-            while let Some(mail) = receiver.recv().await {
-                running.on_mail(mail);
-            }
+            let (pace, mut steps) = (Pace::default(), 0);
+            let receiving = async {
+                while let Some(mail) = receiver.recv().await {
+                    let is_long = mail.is_long();
+                    running.on_mail(mail);
+                    steps += 1;
+                    if (is_long || steps % STEPS_PER_LOOK == 0) && pace.is_over(clock::mono()) {
+                        pace::rest().await;
+                    }
+                }
+            };
+            pace.watch(receiving).await;
         })
         .detach();
     }

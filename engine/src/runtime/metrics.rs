@@ -161,6 +161,15 @@ fn of_cores(out: &mut Exposition, pages: &[CorePage]) {
     per_core(out, pages, |page| page.log_backlog_bytes);
     out.gauge("synod_log_stalled", "1 while the log makes no progress.");
     per_core(out, pages, |page| u64::from(page.log_stalled));
+    out.counter(
+        "synod_slow_turns_total",
+        "Turns of a core that took over 5 ms, in which all else on it waited, by what took the most of it.",
+    );
+    for (core, page) in pages.iter().enumerate() {
+        for (kind, count) in page.slow.counts() {
+            out.sample(&[("core", &core), ("kind", &kind)], count);
+        }
+    }
     out.gauge("synod_connections", "Open client connections.");
     per_core(out, pages, |page| page.connections);
     out.counter("synod_connections_accepted_total", "Client connections ever.");
@@ -264,9 +273,10 @@ fn put(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::slow::{Watch, Work};
     use std::collections::BTreeSet;
     use synod_shard::Role;
-    use synod_types::{Ballot, GroupId, NodeId, Slot, WallMs};
+    use synod_types::{Ballot, GroupId, Mono, NodeId, Slot, WallMs};
 
     #[test]
     fn every_sample_follows_its_family_and_every_family_comes_once() {
@@ -292,6 +302,9 @@ mod tests {
             ..CorePage::default()
         };
         page.errors.record(ErrorKind::Busy);
+        let mut watch = Watch::new(Mono(0));
+        watch.look(Mono(5_000_000), Work::Walk);
+        page.slow.note(&watch, None);
         let process =
             Process { node: 1, cluster: "abc".into(), uptime_seconds: 1.5, resident_bytes: 1 << 20 };
         let text = render(&process, &[page.clone(), page]);
@@ -313,6 +326,7 @@ mod tests {
             "synod_errors_total{core=\"1\",kind=\"busy\"} 1",
             "synod_stage_seconds_bucket{core=\"0\",group=\"3\",stage=\"queue\",le=\"0.000128\"} 1",
             "synod_stage_seconds_sum{core=\"0\",group=\"3\",stage=\"queue\"} 0.0001",
+            "synod_slow_turns_total{core=\"1\",kind=\"walk\"} 1",
             "synod_group_ready{core=\"0\",group=\"3\"} 1",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");

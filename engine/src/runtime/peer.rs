@@ -8,10 +8,10 @@
 //! lost, as the protocol allows, and the shard is told.
 
 use crate::node::{Member, RunError};
-use crate::runtime::clock;
 use crate::runtime::core::Running;
 use crate::runtime::gather::Gather;
 use crate::runtime::notify::Notify;
+use crate::runtime::pace::{self, Pace};
 use crate::runtime::stream::{self, Stream};
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpListener;
@@ -138,7 +138,8 @@ pub(crate) fn listen(running: &Running) -> Result<(), RunError> {
                         // Only a broken socket refuses; the read will say so.
                         let _ = stream.set_nodelay(true);
                         let _ = stream::break_when_silent(&stream);
-                        if let Err(why) = receive(&running, stream).await {
+                        let pace = Pace::default();
+                        if let Err(why) = pace.watch(receive(&running, stream, &pace)).await {
                             eprintln!("synod: core {}: peer connection closed: {why}", running.me.get());
                         }
                     })
@@ -217,7 +218,7 @@ async fn write_all<S: Stream>(stream: &mut S, bytes: &[u8]) -> Result<(), String
 }
 
 /// The accepting side: judge the hello, then take messages until the link ends.
-async fn receive<S: Stream>(running: &Running, mut stream: S) -> Result<(), String> {
+async fn receive<S: Stream>(running: &Running, mut stream: S, pace: &Pace) -> Result<(), String> {
     let hello = within(HANDSHAKE_LIMIT, "the handshake", read_handshake(&mut stream)).await?;
     let HandshakeFrame::Hello(theirs) = hello else {
         return Err("the first frame is not a hello".to_owned());
@@ -245,18 +246,10 @@ async fn receive<S: Stream>(running: &Running, mut stream: S) -> Result<(), Stri
             Err(error) => return Err(format!("{from}: {error}")),
         };
         decoder.put(room, count);
-        running.with(|core| -> Result<(), String> {
-            let now = clock::now();
-            loop {
-                match decoder.next() {
-                    Ok(Some(message)) => core.peer_message(from, message, now),
-                    Ok(None) => return Ok(()),
-                    Err(error) => {
-                        return Err(format!("{from} sent what is no message that this node takes: {error}"));
-                    }
-                }
-            }
-        })?;
+        let broken = |error| format!("{from} sent what is no message that this node takes: {error}");
+        while running.with(|core| core.peer_messages(from, &mut decoder, pace)).map_err(broken)? {
+            pace::rest().await;
+        }
     }
 }
 

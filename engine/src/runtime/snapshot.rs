@@ -3,6 +3,7 @@
 //! A core writes its own page at most every few milliseconds; any core reads all pages. This is the only state cores share,
 //! and no request waits for it.
 
+use crate::runtime::slow::SlowTurns;
 use std::sync::{Arc, Mutex, PoisonError};
 use synod_shard::{CacheStats, CoreStats, GroupStats, GroupStatus, Histogram};
 use synod_types::{ErrorKind, Mono};
@@ -40,6 +41,8 @@ pub(crate) struct CorePage {
     pub input_bytes: u64,
     /// Bytes sent to clients.
     pub output_bytes: u64,
+    /// Turns that took too long.
+    pub slow: SlowTurns,
 }
 
 /// Error replies by kind.

@@ -154,7 +154,7 @@ impl World {
             Ask::Local { tag, .. } => {
                 wire.connection.answer(tag, LocalAnswer::Unavailable("not here".into()))
             }
-            Ask::Close => {}
+            Ask::Close | Ask::Pause => {}
         }
     }
 
@@ -562,7 +562,7 @@ mod over_sockets {
                         let status = crate::binary::tests::status();
                         connection.answer(tag, LocalAnswer::Status(status));
                     }
-                    Ask::Close => {}
+                    Ask::Close | Ask::Pause => {}
                 }
             }
             if stream.write_all(connection.out()).is_err() || connection.closing() {

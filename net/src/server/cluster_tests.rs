@@ -46,7 +46,7 @@ fn said(connection: &mut Connection, topology: &Topology, lines: &str) -> String
         match ask {
             Ask::Command { tag, command, .. } => connection.reply(tag, toy.execute(&command).borrow()),
             Ask::Local { tag, .. } => connection.answer(tag, LocalAnswer::Topology(topology.clone())),
-            Ask::Close => {}
+            Ask::Close | Ask::Pause => {}
         }
     }
     String::from_utf8(core::mem::take(connection.out())).expect("ASCII").replace("\r\n", "|")

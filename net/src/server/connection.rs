@@ -169,6 +169,14 @@ impl Connection {
             }
     }
 
+    /// The last command that was begun, where commands have names: for messages to operators.
+    pub fn doing(&self) -> Option<&'static str> {
+        match &self.face {
+            Face::Undecided | Face::Http | Face::Binary(_) => None,
+            Face::Resp(face) => Some(face.doing()),
+        }
+    }
+
     /// Bytes of memory held for this connection: what came in and what waits to go out.
     pub fn held_bytes(&self) -> usize {
         let face = match &self.face {

@@ -6,11 +6,12 @@
 
 use super::Tag;
 use super::shapes::error_text;
+use super::slots::Slots;
 use crate::resp::derive::{Derive, Derived};
 use crate::resp::glob::Pattern;
 use crate::resp::plan::Work;
-use crate::resp::reply::Writer;
-use std::collections::HashSet;
+use crate::resp::reply::{Proto, Writer};
+use std::collections::{HashSet, VecDeque};
 use synod_types::operand::{SCAN_END, put_compared, scan_page, version_bytes};
 use synod_types::{
     Bucket, Command, Compare, Condition, ErrorKind, Expiry, GroupId, Op, Reply, Shared, Version, bucket_of,
@@ -22,6 +23,8 @@ use xxhash_rust::xxh3::xxh3_64;
 const DERIVE_TRIES_MAX: u32 = 128;
 /// Keys that KEYS, and looking through a slot, ask for at a time.
 const KEYS_PAGE: u32 = 1024;
+/// A block of gathered keys closes past this.
+const BLOCK_BYTES: usize = 64 << 10;
 /// Groups that one SCAN looks into.
 const SCAN_GROUPS_MAX: u16 = 16;
 /// A scan's cursor: the group above, the group's own position (its upper 16 bits are 0) below.
@@ -67,6 +70,8 @@ enum Kind {
         group: u16,
         left: u16,
         draw: u64,
+        /// How often the walk through this group has come to its end.
+        ends: u32,
     },
     Count {
         group: u16,
@@ -85,9 +90,11 @@ enum Kind {
     },
 }
 
+/// Keys as they are sent, in blocks: they are written one block after the other, and none is moved when more come.
 #[derive(Debug, Default)]
-struct Gathered {
-    keys: Vec<Box<[u8]>>,
+pub(super) struct Gathered {
+    count: usize,
+    blocks: VecDeque<Vec<u8>>,
     bytes: usize,
 }
 
@@ -98,8 +105,8 @@ pub(super) enum Answer {
     Int(i64),
     Bulk(Vec<u8>),
     Nil,
-    Keys(Vec<Box<[u8]>>),
-    Page { cursor: u64, keys: Vec<Box<[u8]>> },
+    Keys(Gathered),
+    Page { cursor: u64, keys: Gathered },
     Error(String),
     Failed(ErrorKind),
 }
@@ -126,7 +133,7 @@ impl Job {
             }
             Work::RandomKey => {
                 let group = (draw >> 32) % u64::from(count) + 1;
-                Kind::RandomKey { group: group as u16, left: count, draw } // at most `count`
+                Kind::RandomKey { group: group as u16, left: count, draw, ends: 0 } // at most `count`
             }
             Work::Count => Kind::Count { group: 1, sum: 0 },
             Work::Flush => Kind::Flush { group: 1 },
@@ -140,9 +147,7 @@ impl Job {
     /// Bytes it holds.
     pub(super) fn held_bytes(&self) -> usize {
         match &self.kind {
-            Kind::Scan { keys, pattern, .. } => {
-                keys.bytes + pattern.as_ref().map_or(0, Pattern::held_bytes)
-            }
+            Kind::Scan { keys, pattern, .. } => keys.bytes + pattern.as_ref().map_or(0, Pattern::held_bytes),
             Kind::Keys { keys, pattern, .. } => keys.bytes + pattern.held_bytes(),
             Kind::Slot { keys, seen, .. } => slot_bytes(keys, seen),
             Kind::Derive { write: Some((op, _)), .. } => 2 * op.operand().map_or(0, Shared::len),
@@ -160,7 +165,7 @@ impl Job {
                 Ok((None, Command::plain(key.clone(), op)))
             }
             Kind::Scan { group, .. } if *group > self.group_count => {
-                Err(Answer::Page { cursor: 0, keys: Vec::new() })
+                Err(Answer::Page { cursor: 0, keys: Gathered::default() })
             }
             Kind::Scan { group, position, count, .. } => {
                 of_group(*group, Op::Scan { position: *position, count: *count })
@@ -171,7 +176,7 @@ impl Job {
             Kind::RandomKey { group, draw, .. } => of_group(*group, Op::RandomKey { draw: *draw }),
             Kind::Count { group, .. } => of_group(*group, Op::CountKeys),
             Kind::Flush { group } => of_group(*group, Op::Flush),
-            Kind::Slot { keys_max: Some(0), .. } => Err(Answer::Keys(Vec::new())),
+            Kind::Slot { keys_max: Some(0), .. } => Err(Answer::Keys(Gathered::default())),
             Kind::Slot { bucket, position, .. } => of_group(
                 group_of(*bucket, self.group_count).get(),
                 Op::Scan { position: *position, count: KEYS_PAGE },
@@ -194,8 +199,15 @@ impl Job {
                 self.take_page(value)
             }
             (Kind::RandomKey { .. }, Reply::Value { value, .. }) => Some(Answer::Bulk(value.to_vec())),
-            (Kind::RandomKey { group, left, .. }, Reply::Nil) => {
+            // None among the first: from there on. Twice past the end is past all, whatever has changed meanwhile.
+            (Kind::RandomKey { draw, ends, .. }, Reply::Int(next)) if *ends < 2 => {
+                *draw = next.cast_unsigned();
+                *ends += u32::from(next == 0);
+                None
+            }
+            (Kind::RandomKey { group, left, ends, .. }, Reply::Nil | Reply::Int(_)) => {
                 *left -= 1;
+                *ends = 0;
                 *group = *group % self.group_count + 1;
                 (*left == 0).then_some(Answer::Nil)
             }
@@ -230,12 +242,10 @@ impl Job {
                     )));
                 }
                 step(group, position);
-                (*group > group_count).then(|| Answer::Keys(std::mem::take(&mut keys.keys)))
+                (*group > group_count).then(|| Answer::Keys(std::mem::take(keys)))
             }
             Kind::Scan { group, position, left, pattern, count, strings, keys } => {
-                let fits = |key: &&[u8]| {
-                    *strings && pattern.as_ref().is_none_or(|pattern| pattern.fits(key))
-                };
+                let fits = |key: &&[u8]| *strings && pattern.as_ref().is_none_or(|pattern| pattern.fits(key));
                 let mut seen = 0_u32;
                 keys.gather(found.inspect(|_| seen += 1).filter(fits));
                 *count = count.saturating_sub(seen);
@@ -246,7 +256,7 @@ impl Job {
                 }
                 let over = *group > group_count;
                 let cursor = if over { 0 } else { u64::from(*group - 1) << POSITION_BITS | *position };
-                Some(Answer::Page { cursor, keys: std::mem::take(&mut keys.keys) })
+                Some(Answer::Page { cursor, keys: std::mem::take(keys) })
             }
             Kind::Slot { bucket, position, keys_max, keys, seen } => {
                 let wanted = keys_max.unwrap_or(u64::MAX);
@@ -264,7 +274,7 @@ impl Job {
                 *position = next;
                 let found = seen.len() as u64;
                 (next == SCAN_END || found >= wanted).then(|| match keys_max {
-                    Some(_) => Answer::Keys(std::mem::take(&mut keys.keys)),
+                    Some(_) => Answer::Keys(std::mem::take(keys)),
                     None => Answer::Int(i64::try_from(found).unwrap_or(i64::MAX)),
                 })
             }
@@ -337,29 +347,43 @@ fn answer_of(derived: Derived) -> Answer {
 impl Gathered {
     fn gather<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) {
         for key in keys {
-            self.bytes += key.len() + size_of::<Box<[u8]>>();
-            self.keys.push(key.into());
+            if self.blocks.back().is_none_or(|block| block.len() >= BLOCK_BYTES) {
+                self.blocks.push_back(Vec::new());
+            }
+            let Some(block) = self.blocks.back_mut() else { return };
+            let before = block.len();
+            // A bulk string is the same in both protocol versions.
+            Writer::new(block, Proto::Resp2).bulk(key);
+            self.bytes += block.len() - before;
+            self.count += 1;
         }
     }
 }
 
 impl Answer {
-    pub(super) fn write(&self, writer: &mut Writer<'_>, name: &'static str) {
-        let write_keys = |writer: &mut Writer<'_>, keys: &[Box<[u8]>]| {
-            writer.array(keys.len());
-            keys.iter().for_each(|key| writer.bulk(key));
-        };
+    /// Writes it where it is the turn of `tag`: keys in pieces.
+    pub(super) fn finish(self, slots: &mut Slots, out: &mut Vec<u8>, tag: Tag) {
+        match self {
+            Self::Keys(keys) => slots.finish_long(out, tag, |writer| writer.array(keys.count), keys.blocks),
+            Self::Page { cursor, keys } => {
+                let head = |writer: &mut Writer<'_>| {
+                    writer.array(2);
+                    writer.bulk(cursor.to_string().as_bytes());
+                    writer.array(keys.count);
+                };
+                slots.finish_long(out, tag, head, keys.blocks);
+            }
+            short => slots.finish(out, tag, |writer, name| short.write(writer, name)),
+        }
+    }
+
+    fn write(&self, writer: &mut Writer<'_>, name: &'static str) {
         match self {
             Self::Ok => writer.simple("OK"),
             Self::Int(number) => writer.int(*number),
             Self::Bulk(bytes) => writer.bulk(bytes),
             Self::Nil => writer.nil(),
-            Self::Keys(keys) => write_keys(writer, keys),
-            Self::Page { cursor, keys } => {
-                writer.array(2);
-                writer.bulk(cursor.to_string().as_bytes());
-                write_keys(writer, keys);
-            }
+            Self::Keys(_) | Self::Page { .. } => unreachable!("written in pieces"),
             Self::Error(text) => writer.error(text),
             Self::Failed(kind) => writer.error(&error_text(*kind, name)),
         }

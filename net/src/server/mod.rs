@@ -9,7 +9,8 @@
 //! Contract with the shell:
 //! - read from the socket into the room that `lend` gives, and give it back with `put` (or hand bytes to `received`);
 //! - after `put`, `received`, `received_end`, `reply`, `answer` and whenever part of `out` was sent, call `next` until it gives
-//!   `None`: what was held back by a full connection comes out then;
+//!   `None`: what was held back by a full connection, or because it is long, comes out then. Between two calls others may have
+//!   their turn: no call does more than about a millisecond's work;
 //! - each `Ask::Command` is answered by one `reply` (or by a `redirect` that was taken), each `Ask::Local` by one `answer`, in any order; RESP's own order is
 //!   kept in here;
 //! - send what is in `out` (swap it with an empty buffer); read the socket only while `wants_read`;
@@ -80,6 +81,9 @@ pub enum Ask {
         /// What.
         query: LocalQuery,
     },
+    /// Nothing: much was done without asking, and there is more. Call `next` again, after others have had their turn if this one
+    /// has been long.
+    Pause,
     /// Send what is in `out`, then close. Given once; [`Connection::closing`] says the same.
     Close,
 }
@@ -170,9 +174,13 @@ pub struct Limits {
     pub out_bytes_hard: usize,
     /// Bytes of one RESP command, all arguments together.
     pub command_bytes_max: usize,
-    /// Arguments of one RESP command.
+    /// Arguments of one RESP command. Of commands about the server [`LOCAL_ARGUMENTS_MAX`].
     pub arguments_max: usize,
 }
+
+/// Arguments of a RESP command that is not about keys (INFO, COMMAND, CONFIG, CLIENT and their like): all of them are looked at at
+/// once, and none takes more than there are commands.
+pub const LOCAL_ARGUMENTS_MAX: usize = 1024;
 
 impl Default for Limits {
     fn default() -> Self {

@@ -4,7 +4,9 @@ use super::cluster::{self, Parsed};
 use super::job::Job;
 use super::slots::{PARTS_MAX, Slots};
 use super::transaction::{Transaction, Verdict};
-use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
+use super::{
+    Ask, ConnectionConfig, LOCAL_ARGUMENTS_MAX, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own,
+};
 use crate::resp::parser::{Args, Caps, Parser, Step};
 use crate::resp::plan::{self, Many, Plan, Work, part_op};
 use crate::resp::reply::{Proto, Writer};
@@ -13,6 +15,10 @@ use std::ops::Range;
 use synod_types::limits::VALUE_BYTES_MAX;
 use synod_types::{Bucket, Command, Consistency, Op, Reply, Shared, bucket_of, group_of};
 
+/// Commands answered in here at a stretch: some ten microseconds. A long answer and many arguments count as more.
+const LOCAL_WORK_MAX: usize = 128;
+const BYTES_PER_WORK: usize = 1 << 10;
+const ARGUMENTS_PER_WORK: usize = 8;
 /// Whatever the configuration says: offsets within a command are `u32`.
 const COMMAND_BYTES_CEILING: usize = 1 << 30;
 
@@ -48,6 +54,8 @@ pub(super) struct Session {
     job: Option<Box<Job>>,
     /// Jobs so far: what RANDOMKEY draws from.
     jobs: u64,
+    /// The last command that was begun.
+    doing: &'static str,
 }
 
 /// Which replies the client wants.
@@ -95,6 +103,7 @@ impl RespFace {
             parts: None,
             job: None,
             jobs: 0,
+            doing: "",
         };
         Self { parser: Parser::new(), session }
     }
@@ -102,6 +111,11 @@ impl RespFace {
     /// Where in the input the operand of the last command lies, if it is left to the connection.
     pub(super) fn take_lent(&mut self) -> Option<Range<usize>> {
         self.session.lent.take()
+    }
+
+    /// The last command that was begun.
+    pub(super) fn doing(&self) -> &'static str {
+        self.session.doing
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -117,8 +131,9 @@ impl RespFace {
 
     pub(super) fn is_full(&self, limits: &Limits, out_len: usize) -> bool {
         let slots = &self.session.slots;
-        // A job has the connection to itself.
+        // A job has the connection to itself, and so has a long reply.
         self.session.job.is_some()
+            || slots.is_in_pieces()
             || slots.len() >= limits.open_asks_max
             || slots.open() >= limits.open_asks_max
             || out_len + slots.parked_bytes() >= limits.out_bytes_soft
@@ -133,14 +148,25 @@ impl RespFace {
         draining: &mut bool,
     ) -> (Option<Ask>, usize) {
         let limits = &config.server.limits;
-        let mut used = 0;
+        let (mut used, mut work) = (0, 0);
         loop {
+            if self.session.slots.is_in_pieces() {
+                self.session.slots.write_on(out);
+                if self.session.slots.is_in_pieces() {
+                    // With output there is nothing to be done before it is sent; what is muted makes none.
+                    return (out.is_empty().then_some(Ask::Pause), used);
+                }
+            }
             if let Some(asked) = self.session.next_part(limits).or_else(|| self.session.next_of_job(out)) {
                 return (asked, used);
             }
             if *draining || self.is_full(limits, out.len()) {
                 return (None, used);
             }
+            if work >= LOCAL_WORK_MAX {
+                return (Some(Ask::Pause), used);
+            }
+            let before = out.len();
             let session = &mut self.session;
             let caps = Caps {
                 bulk_bytes: VALUE_BYTES_MAX,
@@ -156,6 +182,7 @@ impl RespFace {
                 }
                 Step::Command { used: more, args } => {
                     used += more;
+                    work += args.len() / ARGUMENTS_PER_WORK;
                     session.execute(config, input, out, &args)
                 }
                 Step::Refused { used: more, error } => {
@@ -174,6 +201,7 @@ impl RespFace {
             if ask.is_some() {
                 return (ask, used);
             }
+            work += 1 + (out.len() - before) / BYTES_PER_WORK;
         }
     }
 
@@ -184,7 +212,7 @@ impl RespFace {
                     && let Some(answer) = job.take(reply)
                 {
                     self.session.job = None;
-                    self.session.slots.finish(out, tag, |writer, name| answer.write(writer, name));
+                    answer.finish(&mut self.session.slots, out, tag);
                 }
             }
             _ => self.session.slots.reply(limits, out, tag, reply),
@@ -267,7 +295,7 @@ impl Session {
             Err(answer) => {
                 let tag = job.tag;
                 self.job = None;
-                self.slots.finish(out, tag, |writer, name| answer.write(writer, name));
+                answer.finish(&mut self.slots, out, tag);
                 None
             }
         }
@@ -295,6 +323,7 @@ impl Session {
             self.refuse_unknown(out, args);
             return None;
         };
+        self.doing = spec.name;
         let is_whole = spec.takes(args.len());
         let verdict = self.transaction.note(spec.verb, is_whole, self.authenticated);
         if !is_whole {
@@ -352,6 +381,15 @@ impl Session {
             }
             Some(Err(error)) => {
                 self.write(out, |writer| writer.error(&error));
+                None
+            }
+            None if args.len() > LOCAL_ARGUMENTS_MAX => {
+                let text = format!(
+                    "ERR too many arguments for '{}' command: {}, the limit is {LOCAL_ARGUMENTS_MAX}",
+                    spec.name,
+                    args.len()
+                );
+                self.write(out, |writer| writer.error(&text));
                 None
             }
             None => {

@@ -1,10 +1,11 @@
 //! Replies of a RESP connection in the order of its requests, in whatever order they become known.
 //!
 //! ```text
-//!   oldest ─▶ [open] [ready: bytes] [many: 2 of 3] [open] ◀─ newest
+//!   oldest ─▶ [open] [ready: bytes] [many: 2 of 3] [open] [long: 5 MiB in pieces] ◀─ newest
 //! ```
 //! The reply to the oldest slot is written straight into the output, and with it every ready one behind it; any other waits
-//! as bytes. Nothing is allocated while replies come in order.
+//! as bytes. Nothing is allocated while replies come in order. A long reply is written in pieces, the next one when the last one
+//! has left: millions of keys at once would stop everybody else.
 
 use super::shapes::{write_error, write_reply};
 use super::{Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, about};
@@ -23,6 +24,12 @@ const ORDINAL_MASK: u64 = (1 << (64 - PART_BITS)) - 1;
 /// Buffers of parked replies kept for the next ones.
 const SPARE_COUNT_MAX: usize = 32;
 const SPARE_BYTES_MAX: usize = 8 << 10;
+/// Output from which on no further piece of a long reply is written.
+const PIECES_BYTES: usize = 256 << 10;
+/// Pieces written at once, however short: they may be muted.
+const PIECES_AT_ONCE: usize = 4;
+/// Values of one piece of MGET's reply.
+const PIECE_VALUES: usize = 1024;
 
 /// What stands for one request whose reply is not written yet.
 #[derive(Debug)]
@@ -45,6 +52,57 @@ enum State {
     Local(LocalQuery),
     Job,
     Ready(Vec<u8>),
+    Long(Pieces),
+}
+
+/// What is left of a long reply.
+#[derive(Debug)]
+enum Pieces {
+    /// Ready to be sent.
+    Bytes(VecDeque<Vec<u8>>),
+    /// MGET's values, and how many they were while that is not written.
+    Values { count: Option<usize>, left: std::vec::IntoIter<Option<Box<[u8]>>> },
+}
+
+impl Pieces {
+    /// Writes a piece. The bytes it held until now; `None` at the end.
+    fn write(&mut self, out: &mut Vec<u8>, proto: Proto, muted: bool) -> Option<usize> {
+        match self {
+            Self::Bytes(pieces) => {
+                let piece = pieces.pop_front()?;
+                if !muted {
+                    out.extend_from_slice(&piece);
+                }
+                Some(piece.len())
+            }
+            Self::Values { count, left } => {
+                if let (Some(count), false) = (count.take(), muted) {
+                    Writer::new(out, proto).array(count);
+                }
+                if left.len() == 0 {
+                    return None;
+                }
+                let mut held = 0;
+                for value in left.take(PIECE_VALUES) {
+                    held += value.as_ref().map_or(0, |value| value.len());
+                    if !muted {
+                        write_value(&mut Writer::new(out, proto), value.as_deref());
+                    }
+                    if held >= PIECES_BYTES {
+                        break;
+                    }
+                }
+                Some(held)
+            }
+        }
+    }
+}
+
+fn write_value(writer: &mut Writer<'_>, value: Option<&[u8]>) {
+    match value {
+        Some(value) => writer.bulk(value),
+        None => writer.nil(),
+    }
 }
 
 #[derive(Debug)]
@@ -175,6 +233,56 @@ impl Slots {
         self.open -= 1;
         self.resolve(out, index, |writer| write(writer, name), proto);
     }
+    /// Writes the answer of a job in its turn, in pieces: what `write` does, then the rest, which is encoded already.
+    pub(super) fn finish_long(
+        &mut self,
+        out: &mut Vec<u8>,
+        tag: Tag,
+        write: impl FnOnce(&mut Writer<'_>),
+        mut rest: VecDeque<Vec<u8>>,
+    ) {
+        let Some(index) = self.index_of(tag) else { return };
+        let mut head = Vec::new();
+        write(&mut Writer::new(&mut head, self.queue[index].proto));
+        rest.push_front(head);
+        self.open -= 1;
+        self.parked_bytes += rest.iter().map(Vec::len).sum::<usize>();
+        self.queue[index].state = State::Long(Pieces::Bytes(rest));
+        self.write_on(out);
+    }
+    /// Whether it is the turn of a long reply that is not written to its end.
+    pub(super) fn is_in_pieces(&self) -> bool {
+        matches!(self.queue.front(), Some(Slot { state: State::Long(_), .. }))
+    }
+    /// Writes what is known at the front of the queue, but of a long reply no more than a socket takes at once.
+    pub(super) fn write_on(&mut self, out: &mut Vec<u8>) {
+        let mut pieces = 0;
+        loop {
+            match self.queue.front_mut() {
+                Some(Slot { state: State::Ready(bytes), .. }) => {
+                    let mut bytes = core::mem::take(bytes);
+                    self.parked_bytes -= bytes.len();
+                    out.extend_from_slice(&bytes);
+                    bytes.clear();
+                    if bytes.capacity() <= SPARE_BYTES_MAX && self.spare.len() < SPARE_COUNT_MAX {
+                        self.spare.push(bytes);
+                    }
+                    self.pop();
+                }
+                Some(Slot { state: State::Long(left), proto, muted, .. }) => {
+                    if out.len() >= PIECES_BYTES || pieces >= PIECES_AT_ONCE {
+                        return;
+                    }
+                    pieces += 1;
+                    match left.write(out, *proto, *muted) {
+                        Some(bytes) => self.parked_bytes -= bytes,
+                        None => self.pop(),
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
     /// From now on replies are, or are not, left out.
     pub(super) fn mute(&mut self, muted: bool) {
         self.muted = muted;
@@ -220,11 +328,23 @@ impl Slots {
                 let State::Many(state) = core::mem::replace(&mut slot.state, State::Ready(Vec::new())) else {
                     return;
                 };
+                if state.error.is_none()
+                    && (state.values.len() > PIECE_VALUES || state.bytes() > PIECES_BYTES)
+                {
+                    return self.begin_values(out, index, state.values);
+                }
                 self.parked_bytes -= state.bytes();
                 self.resolve(out, index, |writer| state.write(writer), proto);
             }
-            State::Local(_) | State::Job | State::Ready(_) => {}
+            State::Local(_) | State::Job | State::Ready(_) | State::Long(_) => {}
         }
+    }
+
+    /// The values of a long MGET are all known: they are written in pieces when it is their turn.
+    fn begin_values(&mut self, out: &mut Vec<u8>, index: usize, values: Vec<Option<Box<[u8]>>>) {
+        self.queue[index].state =
+            State::Long(Pieces::Values { count: Some(values.len()), left: values.into_iter() });
+        self.write_on(out);
     }
 
     /// Takes what the shell knows.
@@ -289,16 +409,7 @@ impl Slots {
             write(&mut Writer::new(out, proto));
         }
         self.pop();
-        while let Some(Slot { state: State::Ready(bytes), .. }) = self.queue.front_mut() {
-            let mut bytes = core::mem::take(bytes);
-            self.parked_bytes -= bytes.len();
-            out.extend_from_slice(&bytes);
-            bytes.clear();
-            if bytes.capacity() <= SPARE_BYTES_MAX && self.spare.len() < SPARE_COUNT_MAX {
-                self.spare.push(bytes);
-            }
-            self.pop();
-        }
+        self.write_on(out);
     }
 
     fn pop(&mut self) {
@@ -354,12 +465,7 @@ impl ManyState {
             Many::Set => writer.simple("OK"),
             Many::Get => {
                 writer.array(self.values.len());
-                for value in &self.values {
-                    match value {
-                        Some(value) => writer.bulk(value),
-                        None => writer.nil(),
-                    }
-                }
+                self.values.iter().for_each(|value| write_value(writer, value.as_deref()));
             }
         }
     }

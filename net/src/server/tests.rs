@@ -4,6 +4,7 @@ mod binary_clients;
 mod bounds;
 mod brackets;
 mod numbers;
+mod long;
 mod order;
 mod redis;
 
@@ -130,6 +131,8 @@ fn converse(
                     }
                     Ask::Local { tag, query } => connection.answer(*tag, answer_to(query)),
                     Ask::Close => {}
+                    // Where it stands depends on how the input was cut.
+                    Ask::Pause => continue,
                 }
                 asks.push(ask);
             }
@@ -170,7 +173,7 @@ fn tags_of(connection: &mut Connection) -> Vec<Tag> {
     while let Some(ask) = connection.next() {
         match ask {
             Ask::Command { tag, .. } | Ask::Local { tag, .. } => tags.push(tag),
-            Ask::Close => {}
+            Ask::Close | Ask::Pause => {}
         }
     }
     tags

@@ -106,7 +106,7 @@ impl Shell {
                     };
                     self.connection.answer(tag, answer);
                 }
-                Some(Ask::Close) => {}
+                Some(Ask::Close | Ask::Pause) => {}
                 None => break,
             }
         }

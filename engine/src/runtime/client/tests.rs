@@ -75,6 +75,25 @@ fn a_read_waits_for_every_open_write_that_names_its_key() {
     }
 }
 
+#[test]
+fn each_of_many_keys_is_waited_for() {
+    let names: Vec<String> = (0..300).map(|key| format!("k{key}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let many = || Op::SetMany { pairs: pairs(&names), condition: Condition::Always, expiry: Expiry::None };
+    let (mut clients, connection) = clients();
+    assert!(!clients.waits(connection, &ask(1, "k0", many())));
+    for name in &names {
+        assert!(clients.waits(connection, &ask(2, name, Op::Get)), "{name}");
+    }
+    assert!(!clients.waits(connection, &ask(2, "k300", Op::Get)));
+    clients.reply(connection, Tag::new(1), Reply::Int(1));
+    for name in &names {
+        assert!(!clients.waits(connection, &ask(3, name, Op::Get)), "{name}");
+        assert!(clients.waits(connection, &ask(4, "k0", many())), "a read of {name} is open");
+        clients.reply(connection, Tag::new(3), Reply::Nil);
+    }
+}
+
 /// A pipeline sees its own writes, and none that it sent later.
 #[test]
 fn a_read_waits_for_earlier_writes_of_its_key_and_a_write_for_earlier_reads() {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::resp::number::parse_i64;
+use synod_types::limits::PAIRS_MAX;
 use synod_types::operand::put_pair;
 
 /// `RENAME key newkey`, `RENAMENX key newkey`
@@ -68,6 +69,10 @@ fn set_many<'a>(
     condition: Condition,
     expiry: Expiry,
 ) -> Result<Plan<'a>, Refusal> {
+    let count = (end - first) / 2;
+    if count > PAIRS_MAX {
+        return Err(format!("ERR too many keys: {count}, the limit is {PAIRS_MAX}").into());
+    }
     let mut pairs = Vec::new();
     for at in (first..end).step_by(2) {
         put_pair(&mut pairs, check_key(args.get(at))?, check_value(args.get(at + 1))?);

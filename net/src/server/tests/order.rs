@@ -98,7 +98,7 @@ proptest! {
                     connection.reply(tag, reply.borrow());
                 }
                 Some(Ask::Local { tag, query }) => connection.answer(tag, answer_to(&query)),
-                Some(Ask::Close) => {}
+                Some(Ask::Close | Ask::Pause) => {}
             }
         }
         prop_assert_eq!(String::from_utf8_lossy(&sent), String::from_utf8_lossy(&want));
