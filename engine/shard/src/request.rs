@@ -11,7 +11,7 @@ use crate::repair::is_whole;
 use crate::stats::RequestKind;
 use crate::{GroupId, Shard};
 use alloc::vec::Vec;
-use synod_store::{FoundValue, Lookup, Room};
+use synod_store::{FoundValue, Lookup, RandomKey, Room};
 use synod_types::{
     Ballot, Command, Consistency, Entry, ErrorKind, Mono, NodeId, Now, Op, Payload, PeerMessage, Reply,
     RequestId, Slot, Version, WallMs,
@@ -266,10 +266,16 @@ impl<P: Payload> Shard<P> {
             let paxos = &self.groups[index].paxos;
             let by_lease = self.may_trust_lease(first.request.consistency) && paxos.lease_valid(now.mono);
             let is_fresh = paxos.serving() && paxos.applied_slot() >= first.point;
+            // Many that waited for one lease must not be walked for in one turn. The next tick goes on.
+            let is_walk = matches!(first.request.command.op, Op::Scan { .. } | Op::RandomKey { .. });
+            if is_walk && self.walks >= WALKS_PER_TURN {
+                return;
+            }
             if !is_fresh || !(by_lease || paxos.ticket_valid(first.ticket, now.mono)) {
                 return;
             }
             let Some(first) = self.groups[index].confirming.pop_front() else { return };
+            self.walks += usize::from(is_walk);
             self.read(index, first.request.origin, first.request.command, now, out);
         }
     }
@@ -309,9 +315,11 @@ impl<P: Payload> Shard<P> {
                 push_reply(origin, Reply::Value { value: &page, version: Version::default() }, out);
             }
             Op::RandomKey { draw } => {
-                let key = self.store.random_key(group, command.namespace, draw);
-                let reply =
-                    key.map_or(Reply::Nil, |value| Reply::Value { value, version: Version::default() });
+                let reply = match self.store.random_key(group, command.namespace, draw) {
+                    RandomKey::Key(value) => Reply::Value { value, version: Version::default() },
+                    RandomKey::Nothing => Reply::Nil,
+                    RandomKey::GoOn(next) => Reply::Int(i64::try_from(next).unwrap_or(0)), // below 2^32
+                };
                 push_reply(origin, reply, out);
             }
             Op::Get => match self.store.lookup(group, command.namespace, key) {
@@ -529,5 +537,7 @@ const FORWARDS_MAX: usize = 65_536;
 const TAKEN_COUNT: usize = 256;
 /// Reads of one group that may wait for a confirmation.
 const CONFIRMING_MAX: usize = 65_536;
+/// Pages of keys that one turn reads for requests that waited: up to a millisecond each.
+const WALKS_PER_TURN: usize = 2;
 /// Forwards looked at per tick for a patience that ended.
 const EXPIRE_LOOKAHEAD: usize = 4096;

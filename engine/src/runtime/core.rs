@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use synod_net::ProtocolError;
+use synod_net::RefusedMessage;
 use synod_net::binary::ServerInfo;
 use synod_net::peer::Decoder;
 use synod_net::server::ServerConfig;
@@ -397,7 +397,7 @@ impl Core {
         from: NodeId,
         decoder: &mut Decoder,
         pace: &Pace,
-    ) -> Result<bool, ProtocolError> {
+    ) -> Result<bool, RefusedMessage> {
         let mut now = clock::now();
         let (mut watch, mut steps) = (Watch::new(now.mono), 0);
         let more = loop {

@@ -11,6 +11,7 @@ use crate::list::NIL;
 use crate::number;
 use crate::sessions::Verdict;
 use crate::slab::{Owner, Slab};
+use crate::store::Buried;
 use crate::version::PackedVersion;
 use alloc::vec::Vec;
 use synod_types::limits::INLINE_VALUE_BYTES_MAX;
@@ -62,6 +63,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) group: &'a mut Group,
     pub(crate) group_at: u16,
     pub(crate) slab: &'a mut Slab,
+    /// Indexes that were cleared.
+    pub(crate) buried: &'a mut Vec<Buried>,
     pub(crate) version: Version,
     /// Where the command's operand lies in the log.
     pub(crate) value_at: Location,

@@ -30,6 +30,13 @@ impl<T> Chunks<T> {
         at
     }
 
+    /// Takes the last chunk out, with the number of its first element.
+    pub(crate) fn pop_chunk(&mut self) -> Option<(u32, Vec<T>)> {
+        let chunk = self.chunks.pop()?;
+        self.count = (self.chunks.len() << CHUNK_BITS) as u32; // not above the count before
+        Some((self.count, chunk))
+    }
+
     pub(crate) fn count(&self) -> u32 {
         self.count
     }

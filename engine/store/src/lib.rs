@@ -35,6 +35,7 @@ mod version;
 mod wheel;
 
 pub use api::{Applied, CacheHint, CacheStats, FoundValue, Lookup, Room, StoreConfig};
+pub use scan::RandomKey;
 pub use store::Store;
 
 #[cfg(test)]

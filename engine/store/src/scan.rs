@@ -25,6 +25,20 @@ const _: () = assert!(8 + PAGE_BYTES + 4 + KEY_BYTES_MAX <= REPLY_BYTES_MAX);
 /// Records looked at per key wanted: an index from which most keys were removed is walked in bounded steps too.
 const STEPS_PER_KEY: u32 = 10;
 
+/// Records looked at by one draw: where most keys were removed it may find none.
+const RANDOM_STEPS: usize = 1024;
+
+/// What a draw comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RandomKey<'a> {
+    /// A key.
+    Key(&'a [u8]),
+    /// There is none.
+    Nothing,
+    /// None was found so far: draw again with this. It is smaller than the draw before exactly when the walk begins anew.
+    GoOn(u64),
+}
+
 impl Store {
     /// Writes one page of a group's keys to `page` (see [`synod_types::operand::scan_page`]): about `count` of them, from
     /// `position` on, which is 0 or what the last page said. May be empty before the end.
@@ -47,14 +61,23 @@ impl Store {
         }
     }
 
-    /// A key of the group that `draw` chooses, if there is any. Not every key is equally likely: one behind removed ones
-    /// stands for them too.
-    pub fn random_key(&self, group: GroupId, namespace: Namespace, draw: u64) -> Option<&[u8]> {
+    /// A key of the group that `draw` chooses. Not every key is equally likely: one behind removed ones stands for them too.
+    pub fn random_key(&self, group: GroupId, namespace: Namespace, draw: u64) -> RandomKey<'_> {
         let group = self.group(group);
         let count = group.index.record_count();
-        let from = (draw % u64::from(count.max(1))) as u32; // below count
-        let mut all = group.index.iter_from(from).chain(group.index.iter_from(0).take(from as usize));
-        all.find_map(|(id, held)| live(group, namespace, id, held))
+        if group.index.count() == 0 {
+            return RandomKey::Nothing;
+        }
+        let from = (draw % u64::from(count)) as u32; // below count, which is not 0 with a key
+        let looked = group.index.iter_from(from).take(RANDOM_STEPS);
+        let mut looked = looked.filter_map(|(id, held)| live(group, namespace, id, held));
+        match looked.next() {
+            Some(key) => RandomKey::Key(key),
+            None => {
+                let next = u64::from(from) + RANDOM_STEPS as u64;
+                RandomKey::GoOn(if next < u64::from(count) { next } else { 0 })
+            }
+        }
     }
 
     /// When the key expires, in milliseconds since the epoch: -2 without the key, -1 without an expiry.

@@ -3,7 +3,7 @@
 use crate::api::{Applied, CacheHint, CacheStats, FoundValue, Lookup, Room, StoreConfig};
 use crate::apply::{self, Outcome, Turn};
 use crate::group::Group;
-use crate::index::{self, Value};
+use crate::index::{self, Index, Value};
 use crate::sessions::{SESSION_LIMITS, SessionLimits};
 use crate::slab::{Owner, Slab};
 use alloc::vec::Vec;
@@ -23,12 +23,21 @@ pub struct Store {
     /// Place in `groups` by group id.
     places: Vec<u16>,
     slab: Slab,
+    /// What FLUSHALL has cleared and [`Store::bury`] has not given back.
+    buried: Vec<Buried>,
     /// Marks the positions of scans as this store's own.
     scan_tag: u16,
     /// The old value of the last reply, if it has one.
     old_value: Vec<u8>,
     /// Scratch of [`Store::warm`].
     warmed: Vec<u32>,
+}
+
+/// A cleared index of a group.
+#[derive(Debug)]
+pub(crate) struct Buried {
+    pub(crate) group_at: u16,
+    pub(crate) index: Index,
 }
 
 impl Store {
@@ -56,7 +65,7 @@ impl Store {
         }
         let scan_tag = (crate::digest::mix(config.hash_seed) >> 48) as u16 | 1; // 0 is nobody's
         let slab = Slab::new(config.cache_bytes);
-        Self { groups, places, slab, scan_tag, old_value: Vec::new(), warmed: Vec::new() }
+        Self { groups, places, slab, buried: Vec::new(), scan_tag, old_value: Vec::new(), warmed: Vec::new() }
     }
 
     /// A slot begins: the group's applied time becomes `max(applied time, ts)`. It never goes back and is equal on every
@@ -121,6 +130,7 @@ impl Store {
             group,
             group_at,
             slab: &mut self.slab,
+            buried: &mut self.buried,
             version,
             value_at,
             keep,
@@ -252,6 +262,22 @@ impl Store {
         self.group(group).expired
     }
 
+    /// Gives back what FLUSHALL cleared, in at most `budget` steps of work (a step frees some hundred keys, with their copies in the
+    /// cache). Changes nothing that anyone can see.
+    pub fn bury(&mut self, budget: usize) {
+        for _ in 0..budget {
+            let Some(Buried { group_at, index }) = self.buried.last_mut() else { return };
+            // A cell may belong to a record of the same number by now, which came after; then that one loses a copy, no more.
+            let slab = &mut self.slab;
+            let group = *group_at;
+            let is_left =
+                index.drop_some(|id, value| slab.release(value.cell(), Owner { record: id.0, group }));
+            if !is_left {
+                self.buried.pop();
+            }
+        }
+    }
+
     /// Keys in the index. One that has expired counts until it was removed, so replicas may differ by those. They are few
     /// or soon gone: see [`Store::expire`].
     pub fn keys(&self, group: GroupId) -> u64 {
@@ -291,12 +317,15 @@ impl Store {
             }
         }
         for (cell, owner) in self.slab.owners() {
-            let record = self.groups[usize::from(owner.group)].index.record(index::RecordId(owner.record));
-            let handle = match record.value {
-                Value::Log { cell, .. } => Some(cell),
-                _ => None,
-            };
-            assert!(handle == Some(cell), "a cell's owner does not know it");
+            let cleared = self.buried.iter().filter(|buried| buried.group_at == owner.group);
+            let mut owners = cleared
+                .map(|buried| &buried.index)
+                .chain([&self.groups[usize::from(owner.group)].index])
+                .filter_map(|index| index.value(index::RecordId(owner.record)));
+            assert!(
+                owners.any(|value| matches!(value, Value::Log { cell: held, .. } if *held == cell)),
+                "a cell's owner does not know it"
+            );
         }
     }
 

@@ -3,8 +3,8 @@
 mod binary_clients;
 mod bounds;
 mod brackets;
-mod numbers;
 mod long;
+mod numbers;
 mod order;
 mod redis;
 

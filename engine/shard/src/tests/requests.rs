@@ -3,7 +3,7 @@
 use super::lab::*;
 use crate::Input;
 use alloc::{format, string::String, vec::Vec};
-use synod_types::{ErrorKind, NodeId, PeerMessage, Reply, RequestId, Slot};
+use synod_types::{Command, Consistency, ErrorKind, NodeId, Op, PeerMessage, Reply, RequestId, Slot};
 
 /// P-12f: a forwarder that restarts must not take the answer to a request of its former life for the answer to a new one:
 /// it would acknowledge a write that was never executed.
@@ -264,4 +264,29 @@ fn heartbeats_of_all_groups_travel_together() {
         })
         .collect();
     assert_eq!(groups, [[G1, G2]]);
+}
+
+/// Pages of keys that waited for one confirmation are not all read in the turn that brings it: each takes up to a millisecond.
+#[test]
+fn pages_that_waited_together_are_read_over_several_turns() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    lab.run_ms(100);
+    let scan = || Command::plain(Bytes::from(Vec::new()), Op::Scan { position: 0, count: 10 });
+    let asked: Vec<RequestId> = (0..10).map(|_| lab.request_as(1, G1, Consistency::Quorum, scan())).collect();
+    let answered = |lab: &Lab| asked.iter().filter(|request| lab.reply(**request).is_some()).count();
+    lab.turn_end(1);
+    let deliver_all = |lab: &mut Lab| {
+        while !lab.wires.is_empty() {
+            lab.deliver_at(0);
+        }
+    };
+    deliver_all(&mut lab);
+    lab.turn_end(2);
+    lab.turn_end(3);
+    deliver_all(&mut lab);
+    assert_eq!(answered(&lab), 2);
+    lab.tick(1);
+    assert_eq!(answered(&lab), 4);
+    lab.run_ms(100);
+    assert_eq!(answered(&lab), 10);
 }

@@ -7,6 +7,7 @@ use super::{Turn, Write};
 use crate::index::{RecordId, Value};
 use crate::list::NIL;
 use crate::slab::Owner;
+use crate::store::Buried;
 use crate::version::PackedVersion;
 use synod_types::operand::{are_pairs, pairs};
 use synod_types::{CommandRef, Condition, ErrorKind, Expiry, Namespace, Reply, WallMs};
@@ -91,11 +92,11 @@ impl Turn<'_> {
         Reply::Int(1)
     }
 
-    /// Every key goes at once, whatever their number: what held them is dropped chunk by chunk, no key is visited. The
-    /// cache's copies are given back one by one; there are never more than its budget has cells.
+    /// Every key goes at once, whatever their number: no key is visited. What held them, and the cache's copies, are given back
+    /// piece by piece, see [`crate::Store::bury`].
     pub(super) fn execute_flush(&mut self) -> Reply<()> {
-        self.group.index.clear();
-        self.slab.release_group(self.group_at);
+        let cleared = self.group.index.clear();
+        self.buried.push(Buried { group_at: self.group_at, index: cleared });
         Reply::Done { version: self.version }
     }
 

@@ -66,6 +66,18 @@ impl Keys {
         }
     }
 
+    /// Gives a piece of the memory back, whatever is in it; false when none is left.
+    pub(crate) fn drop_some(&mut self) -> bool {
+        if let Some(class) = self.classes.iter_mut().find(|class| !class.chunks.is_empty()) {
+            class.chunks.pop();
+            return true;
+        }
+        let left = self.long.len().saturating_sub(CHUNK_COUNT as usize);
+        let is_any = !self.long.is_empty();
+        self.long.truncate(left);
+        is_any
+    }
+
     pub(crate) fn remove(&mut self, key: KeyRef) {
         match class_of(usize::from(key.len)) {
             Some(class) => self.classes[class].remove(key.cell),

@@ -141,9 +141,25 @@ impl Index {
         value
     }
 
-    /// Removes every key. Records are named from 0 again.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.hasher.clone());
+    /// Removes every key at once; records are named from 0 again. What held them is returned: giving it all back takes long.
+    pub(crate) fn clear(&mut self) -> Index {
+        core::mem::replace(self, Self::new(self.hasher.clone()))
+    }
+
+    /// Gives a piece of what a cleared index held back, after showing each of its records; false when nothing is left.
+    pub(crate) fn drop_some(&mut self, mut show: impl FnMut(RecordId, &Value)) -> bool {
+        if let Some((first, records)) = self.records.pop_chunk() {
+            for (at, record) in (first..).zip(&records) {
+                show(RecordId(at), &record.value);
+            }
+            return true;
+        }
+        self.tables.pop().is_some() || self.keys.drop_some()
+    }
+
+    /// The value of a record, if there is one of that name.
+    pub(crate) fn value(&self, id: RecordId) -> Option<&Value> {
+        (id.0 < self.records.count()).then(|| &self.records[id.0].value)
     }
 
     /// Keys in the order of their records, from record `from` on. A key keeps its record as long as it is there, so a walk

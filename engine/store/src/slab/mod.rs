@@ -237,14 +237,6 @@ impl Slab {
         }
     }
 
-    /// Drops every copy of one group.
-    pub(crate) fn release_group(&mut self, group: u16) {
-        let cells: Vec<(u32, Owner)> = self.owners().filter(|(_, owner)| owner.group == group).collect();
-        for (cell, owner) in cells {
-            self.release(cell, owner);
-        }
-    }
-
     pub(crate) fn stats(&self) -> CacheStats {
         CacheStats { bytes: self.bytes as u64, bytes_max: self.bytes_max as u64, ..self.stats }
     }

@@ -1,6 +1,7 @@
 //! Scans while keys come and go, and across replicas.
 
 use super::rig::{GROUP, NS, Rig, command};
+use crate::RandomKey;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::{format, string::String, vec, vec::Vec};
 use proptest::prelude::*;
@@ -75,11 +76,68 @@ fn a_page_of_an_index_that_was_emptied_is_bounded_and_random_keys_are_found() {
     }
     assert_eq!((pages, found), (20, vec!["999".into()]));
     for draw in [0, 7, 999, 1000, u64::MAX] {
-        assert_eq!(rig.store.random_key(GROUP, NS, draw), Some(b"999".as_slice()));
-        assert_eq!(rig.store.random_key(GROUP, Namespace::new(1), draw), None);
+        // Whoever draws a place behind the only key begins anew.
+        let drawn = match rig.store.random_key(GROUP, NS, draw) {
+            RandomKey::GoOn(next) => rig.store.random_key(GROUP, NS, next),
+            drawn => drawn,
+        };
+        assert_eq!(drawn, RandomKey::Key(b"999"));
+        assert_eq!(rig.store.random_key(GROUP, Namespace::new(1), draw), RandomKey::GoOn(0));
     }
     rig.run(command("", Op::Flush));
-    assert_eq!((rig.store.random_key(GROUP, NS, 3), rig.store.keys(GROUP)), (None, 0));
+    assert_eq!((rig.store.random_key(GROUP, NS, 3), rig.store.keys(GROUP)), (RandomKey::Nothing, 0));
     assert_eq!(page(&rig, 0, 10), (SCAN_END, Vec::new()));
     rig.store.invariants();
+}
+
+#[test]
+fn a_draw_looks_at_so_many_records_and_says_where_to_go_on() {
+    let mut rig = Rig::new();
+    rig.at(1);
+    for key in 0..3000 {
+        rig.set(&format!("{key}"), b"v");
+    }
+    for key in (0..3000).filter(|key| *key != 2345) {
+        rig.run(command(&format!("{key}"), Op::Delete));
+    }
+    for (draw, wanted) in [(0, 3), (700, 2), (2345, 1), (2346, 4), (2999, 4)] {
+        let (mut next, mut steps) = (draw, 1);
+        while let RandomKey::GoOn(further) = rig.store.random_key(GROUP, NS, next) {
+            assert!(further == next + 1024 || further == 0, "{next} to {further}");
+            (next, steps) = (further, steps + 1);
+        }
+        assert_eq!(rig.store.random_key(GROUP, NS, next), RandomKey::Key(b"2345"));
+        assert_eq!(steps, wanted, "from {draw}");
+    }
+}
+
+#[test]
+fn what_a_flush_cleared_is_given_back_in_steps_while_the_group_goes_on() {
+    let mut rig = Rig::new();
+    rig.at(1);
+    let long = |seed: usize| vec![seed as u8; 100];
+    let write = |rig: &mut Rig, from: usize| {
+        for key in from..from + 700 {
+            rig.set(&format!("{key}"), &long(key));
+            rig.set(&format!("{key}{}", "k".repeat(300)), b"short");
+        }
+    };
+    write(&mut rig, 0);
+    let before = rig.store.cache_stats().cells;
+    assert!(before > 0, "copies are kept");
+    rig.run(command("", Op::Flush));
+    assert_eq!((rig.store.keys(GROUP), rig.store.cache_stats().cells), (0, before), "nothing is visited");
+    rig.store.invariants();
+    write(&mut rig, 1000);
+    rig.run(command("", Op::Flush));
+    write(&mut rig, 2000);
+    for _ in 0..300 {
+        rig.store.bury(1);
+        rig.store.invariants();
+    }
+    assert_eq!(rig.store.keys(GROUP), 1400);
+    rig.run(command("", Op::Flush));
+    rig.store.bury(usize::MAX);
+    rig.store.invariants();
+    assert_eq!(rig.store.cache_stats().cells, 0, "every copy of a cleared key is given back");
 }
