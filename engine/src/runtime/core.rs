@@ -304,6 +304,7 @@ impl Core {
             log_stalled: self.shard.log_stalled(now.mono),
             log_backlog_bytes: self.io.wal.backlog().bytes as u64,
             cache: self.shard.cache_stats(),
+            linked: self.io.links.connected().collect(),
             connections: self.io.clients.count(),
             connections_total: self.io.clients.total,
             commands: self.io.commands,

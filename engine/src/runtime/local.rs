@@ -7,9 +7,9 @@ use crate::runtime::snapshot::CorePage;
 use synod_net::binary::{
     Durability, GroupRole, GroupState, NodeStatus, Topology, TopologyGroup, TopologyNode,
 };
-use synod_net::server::{LocalAnswer, LocalQuery};
+use synod_net::server::{ClusterView, LocalAnswer, LocalQuery};
 use synod_shard::Role;
-use synod_types::GroupId;
+use synod_types::{CoreId, GroupId};
 
 impl Core {
     /// Answers a local query.
@@ -27,9 +27,13 @@ impl Core {
                 let pages = self.board();
                 LocalAnswer::Status(self.node_status(&pages))
             }
-            LocalQuery::Topology | LocalQuery::Cluster(_) => {
+            LocalQuery::Topology => {
                 let pages = self.board();
                 LocalAnswer::Topology(self.topology(&pages))
+            }
+            LocalQuery::Cluster(_) => {
+                let pages = self.board();
+                LocalAnswer::Cluster(self.cluster_view(&pages))
             }
         }
     }
@@ -87,6 +91,22 @@ impl Core {
                 .chain(slow_turns(pages))
                 .collect(),
         }
+    }
+
+    fn cluster_view(&self, pages: &[CorePage]) -> ClusterView {
+        let topology = self.topology(pages);
+        let of_core = |(core, page): (CoreId, &CorePage)| {
+            page.linked.iter().map(|&node| (node, core)).collect::<Vec<_>>()
+        };
+        let linked = (0..).map(CoreId::new).zip(pages).flat_map(of_core).collect();
+        let mut by_number = vec![0; usize::from(topology.group_count) + 1];
+        for state in pages.iter().flat_map(|page| &page.groups) {
+            if let Some(applied) = by_number.get_mut(usize::from(state.group.get())) {
+                *applied = state.applied.get();
+            }
+        }
+        let applied = topology.groups.iter().map(|told| by_number[usize::from(told.group.get())]).collect();
+        ClusterView { topology, linked, applied }
     }
 
     fn topology(&self, pages: &[CorePage]) -> Topology {

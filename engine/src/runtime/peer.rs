@@ -103,6 +103,11 @@ impl Links {
         Rc::clone(&link.wake)
     }
 
+    /// The peers that are linked to.
+    pub fn connected(&self) -> impl Iterator<Item = NodeId> {
+        self.links.iter().filter(|link| link.connected).map(|link| link.node)
+    }
+
     /// The number of a forwarded request that was dropped.
     pub fn take_unsent(&mut self) -> Option<u64> {
         self.unsent.pop()

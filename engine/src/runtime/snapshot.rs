@@ -6,7 +6,7 @@
 use crate::runtime::slow::SlowTurns;
 use std::sync::{Arc, Mutex, PoisonError};
 use synod_shard::{CacheStats, CoreStats, GroupStats, GroupStatus, Histogram};
-use synod_types::{ErrorKind, Mono};
+use synod_types::{ErrorKind, Mono, NodeId};
 
 /// One core's page.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub(crate) struct CorePage {
     pub log_backlog_bytes: u64,
     /// Its cache.
     pub cache: CacheStats,
+    /// The nodes whose core of this number it has a link to.
+    pub linked: Vec<NodeId>,
     /// Open client connections.
     pub connections: u64,
     /// Client connections ever.

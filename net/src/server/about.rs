@@ -31,8 +31,8 @@ pub(super) fn write_answer(
             writer.int(1);
             writer.int(*count);
         }
-        (LocalQuery::Cluster(query), LocalAnswer::Topology(topology)) => {
-            cluster::write(writer, server, query, topology);
+        (LocalQuery::Cluster(query), LocalAnswer::Cluster(view)) => {
+            cluster::write(writer, server, query, view);
         }
         (LocalQuery::LastSave, LocalAnswer::Time { micros }) => {
             writer.int((micros / 1_000_000).cast_signed());

@@ -148,7 +148,10 @@ impl BinaryFace {
             LocalAnswer::Topology(topology) => binary::encode_topology_answer(out, id, topology),
             LocalAnswer::Status(status) => binary::encode_status_answer(out, id, status),
             LocalAnswer::Unavailable(text) => binary::encode_failure(out, id, Failure::Unavailable, text),
-            LocalAnswer::Text(_) | LocalAnswer::Int(_) | LocalAnswer::Time { .. } => {
+            LocalAnswer::Text(_)
+            | LocalAnswer::Int(_)
+            | LocalAnswer::Cluster(_)
+            | LocalAnswer::Time { .. } => {
                 binary::encode_failure(out, id, Failure::Unavailable, "no such answer");
             }
         }

@@ -1,21 +1,19 @@
 //! CLUSTER: the topology as Redis Cluster clients read it.
 //!
-//! Every core of every node is a master on a port of its own and owns the buckets of the groups it leads at the moment. There
-//! are no replicas in these answers: a client keeps one role per address, and each address is a master. Where no leader is
-//! known, the buckets are told to belong to the answering node, which holds what it gets until there is one; so the 16384
-//! are always covered, and only CLUSTER INFO says how many have no leader.
+//! Every core of every node is a node of its own, on a port of its own: a master that owns the buckets of the groups it leads
+//! at the moment, or, while it leads none, a replica (`places`). Where no leader is known, the buckets are told to belong
+//! to the answering node; so the 16384 are always covered, and only CLUSTER INFO says how many have no leader.
 
-use super::{ConnectionConfig, ServerConfig};
-use crate::binary::{Topology, TopologyNode};
+use super::places::{Place, Seat, View};
+use super::{ClusterView, ConnectionConfig, ServerConfig};
 use crate::resp::number::parse_i64;
 use crate::resp::parser::Args;
-use crate::resp::plan::{Refusal, Work, wrong_arity};
+use crate::resp::plan::{Refusal, Work, lossy, wrong_arity};
 use crate::resp::reply::Writer;
 use core::fmt::Write;
-use core::ops::RangeInclusive;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use synod_types::limits::BUCKET_COUNT;
-use synod_types::{Bucket, ClusterId, CoreId, NodeId, bucket_of};
+use synod_types::{Bucket, bucket_of};
 
 /// Stands in CLUSTER NODES for the port of a bus that does not exist.
 const NO_BUS_PORT: u16 = 0;
@@ -28,14 +26,17 @@ pub struct ClusterQuery {
     reached_at: String,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum ClusterAsk {
     Slots,
     Shards,
     Nodes,
     Info,
     MyId,
+    MyShardId,
     Links,
+    /// Of the master with this id.
+    Replicas(String),
 }
 
 /// What a CLUSTER command comes to.
@@ -61,11 +62,11 @@ pub(super) fn parse(config: &ConnectionConfig, args: &Args<'_>) -> Parsed {
         (b"nodes", ClusterAsk::Nodes),
         (b"info", ClusterAsk::Info),
         (b"myid", ClusterAsk::MyId),
-        (b"myshardid", ClusterAsk::MyId),
+        (b"myshardid", ClusterAsk::MyShardId),
         (b"links", ClusterAsk::Links),
     ];
     let wanted = match sub.as_slice() {
-        b"keyslot" | b"countkeysinslot" => 3,
+        b"keyslot" | b"countkeysinslot" | b"replicas" | b"slaves" => 3,
         b"getkeysinslot" => 4,
         name if asks.iter().any(|(known, _)| *known == name) => 2,
         _ => return Parsed::Unknown,
@@ -73,10 +74,12 @@ pub(super) fn parse(config: &ConnectionConfig, args: &Args<'_>) -> Parsed {
     if args.len() != wanted {
         return Parsed::Refused(wrong_arity(&format!("cluster|{}", String::from_utf8_lossy(&sub))));
     }
-    if let Some((_, ask)) = asks.iter().find(|(known, _)| *known == sub) {
+    let known = asks.into_iter().find(|(known, _)| *known == sub).map(|(_, ask)| ask);
+    let of_master = || ClusterAsk::Replicas(lossy(args.get(2)));
+    if let Some(ask) = known.or_else(|| matches!(&*sub, b"replicas" | b"slaves").then(of_master)) {
         let reached_at =
             config.local_address.parse::<SocketAddr>().map_or(String::new(), |at| at.ip().to_string());
-        return Parsed::Ask(ClusterQuery { ask: *ask, reached_at });
+        return Parsed::Ask(ClusterQuery { ask, reached_at });
     }
     if sub == b"keyslot" {
         return Parsed::KeySlot(bucket_of(args.get(2)).get());
@@ -111,194 +114,150 @@ fn bucket(slot: i64) -> Option<Bucket> {
     u16::try_from(slot).ok().filter(|slot| *slot < BUCKET_COUNT).map(Bucket::new)
 }
 
-/// One address: a core, or a node whose cores have no port of their own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Place {
-    node: NodeId,
-    core: CoreId,
-}
-
-impl Place {
-    /// The core, if clients can tell it from its neighbours.
-    fn new(node: &TopologyNode, core: CoreId) -> Self {
-        let core = if node.has_core_ports() { core } else { CoreId::new(0) };
-        Self { node: node.node, core }
-    }
-    /// Forty hexadecimal digits, as clients expect; the first eight tell the places of a cluster apart.
-    fn id(self, cluster: ClusterId) -> String {
-        format!("{:04x}{:04x}{cluster}", self.node.get(), self.core.get())
-    }
-}
-
-/// The topology as seen from one connection.
-struct View<'a> {
-    topology: &'a Topology,
-    me: Place,
-    reached_at: &'a str,
-}
-
-/// Buckets in a row and who owns them.
-struct Owned {
-    buckets: RangeInclusive<u16>,
-    place: Place,
-}
-
-impl View<'_> {
-    /// All buckets, neighbours with one owner as one range.
-    fn owned(&self) -> Vec<Owned> {
-        let size = BUCKET_COUNT / self.topology.group_count.max(1);
-        let mut all: Vec<Owned> = Vec::new();
-        for group in &self.topology.groups {
-            let leader = group.leader.unwrap_or(self.me.node);
-            let Some(node) = self.topology.node(leader) else { continue };
-            let place = Place::new(node, group.core);
-            let first = (group.group.get() - 1) * size; // data groups count from 1
-            let last = first + (size - 1);
-            match all.last_mut() {
-                Some(before) if before.place == place && before.buckets.end() + 1 == first => {
-                    before.buckets = *before.buckets.start()..=last;
-                }
-                _ => all.push(Owned { buckets: first..=last, place }),
-            }
-        }
-        all
-    }
-
-    /// Every address of the cluster.
-    fn places(&self) -> Vec<(Place, &TopologyNode)> {
-        let cores = |node: &TopologyNode| if node.has_core_ports() { node.core_count } else { 1 };
-        let of = |node| (0..cores(node)).map(move |core| (Place::new(node, CoreId::new(core)), node));
-        self.topology.nodes.iter().flat_map(of).collect()
-    }
-
-    fn host<'h>(&'h self, node: &'h TopologyNode) -> &'h str {
-        let anywhere = node.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
-        if anywhere && node.node == self.me.node { self.reached_at } else { &node.host }
-    }
-
-    fn id(&self, place: Place) -> String {
-        place.id(self.topology.cluster)
-    }
-
-    fn led_count(&self) -> usize {
-        let size = usize::from(BUCKET_COUNT / self.topology.group_count.max(1));
-        size * self.topology.groups.iter().filter(|group| group.leader.is_some()).count()
-    }
-}
-
 /// Writes the answer.
 pub(super) fn write(
     writer: &mut Writer<'_>,
     server: &ServerConfig,
     query: &ClusterQuery,
-    topology: &Topology,
+    cluster: &ClusterView,
 ) {
-    let me = topology
+    let me = cluster
+        .topology
         .node(server.info.node)
-        .map_or(Place { node: server.info.node, core: CoreId::new(0) }, |node| Place::new(node, server.core));
-    let view = View { topology, me, reached_at: &query.reached_at };
-    match query.ask {
+        .map_or(Place::of_stranger(server.info.node), |node| Place::new(node, server.core));
+    let view = View::new(cluster, me, &query.reached_at);
+    match &query.ask {
         ClusterAsk::Slots => write_slots(writer, &view),
         ClusterAsk::Shards => write_shards(writer, &view),
         ClusterAsk::Nodes => writer.verbatim(&nodes(&view)),
         ClusterAsk::Info => writer.verbatim(&info(&view)),
         ClusterAsk::MyId => writer.bulk(view.id(me).as_bytes()),
+        // A shard has no name but its master's.
+        ClusterAsk::MyShardId => writer.bulk(view.id(view.master_of(me)).as_bytes()),
         ClusterAsk::Links => writer.array(0), // there is no cluster bus
+        ClusterAsk::Replicas(id) => write_replicas(writer, &view, id),
     }
 }
 
+/// One range per group, though neighbours may have one master: clients take a redirection of one slot for a failover of its
+/// whole range (redis-py and ioredis do), and groups move one by one.
 fn write_slots(writer: &mut Writer<'_>, view: &View<'_>) {
-    let owned = view.owned();
-    writer.array(owned.len());
-    for range in &owned {
-        writer.array(3);
-        writer.int(i64::from(*range.buckets.start()));
-        writer.int(i64::from(*range.buckets.end()));
-        let Some(node) = view.topology.node(range.place.node) else {
-            writer.array(0); // an owner is a node of the topology
-            continue;
-        };
-        writer.array(4);
-        writer.bulk(view.host(node).as_bytes());
-        writer.int(i64::from(node.port_of(range.place.core)));
-        writer.bulk(view.id(range.place).as_bytes());
-        writer.array(0); // no further names
+    writer.array(view.owned.len());
+    for owned in &view.owned {
+        let named: Vec<&Seat<'_>> =
+            view.seat(owned.master).into_iter().chain(view.replicas_of(owned)).collect();
+        writer.array(2 + named.len());
+        writer.int(i64::from(*owned.buckets.start()));
+        writer.int(i64::from(*owned.buckets.end()));
+        for seat in named {
+            writer.array(4);
+            writer.bulk(view.host(seat).as_bytes());
+            writer.int(i64::from(seat.port()));
+            writer.bulk(view.id(seat.place).as_bytes());
+            writer.array(0); // no further names
+        }
     }
 }
 
 fn write_shards(writer: &mut Writer<'_>, view: &View<'_>) {
-    let (owned, places) = (view.owned(), view.places());
-    writer.array(places.len());
-    for (place, node) in places {
-        let ranges: Vec<_> = owned.iter().filter(|range| range.place == place).collect();
+    let masters: Vec<&Seat<'_>> = view.seats.iter().filter(|seat| seat.master.is_none()).collect();
+    writer.array(masters.len());
+    for master in masters {
+        let ranges = view.ranges_of(master.place);
         writer.map(2);
         writer.bulk(b"slots");
         writer.array(2 * ranges.len());
         for range in ranges {
-            writer.int(i64::from(*range.buckets.start()));
-            writer.int(i64::from(*range.buckets.end()));
+            writer.int(i64::from(*range.start()));
+            writer.int(i64::from(*range.end()));
         }
         writer.bulk(b"nodes");
-        writer.array(1);
-        writer.map(7);
-        let (id, host) = (view.id(place), view.host(node));
-        for (name, text) in [("id", id.as_str()), ("ip", host), ("endpoint", host)] {
-            writer.bulk(name.as_bytes());
-            writer.bulk(text.as_bytes());
-        }
-        for (name, number) in [("port", i64::from(node.port_of(place.core))), ("replication-offset", 0)] {
-            writer.bulk(name.as_bytes());
-            writer.int(number);
-        }
-        for (name, text) in [("role", "master"), ("health", "online")] {
-            writer.bulk(name.as_bytes());
-            writer.bulk(text.as_bytes());
-        }
+        let replicas = view.seats.iter().filter(|seat| seat.master == Some(master.place));
+        let members: Vec<&Seat<'_>> = core::iter::once(master).chain(replicas).collect();
+        writer.array(members.len());
+        members.iter().for_each(|seat| write_member(writer, view, seat));
+    }
+}
+
+fn write_member(writer: &mut Writer<'_>, view: &View<'_>, seat: &Seat<'_>) {
+    writer.map(7);
+    let (id, host) = (view.id(seat.place), view.host(seat));
+    for (name, text) in [("id", id.as_str()), ("ip", host), ("endpoint", host)] {
+        writer.bulk(name.as_bytes());
+        writer.bulk(text.as_bytes());
+    }
+    let offset = i64::try_from(seat.offset).unwrap_or(i64::MAX);
+    for (name, number) in [("port", i64::from(seat.port())), ("replication-offset", offset)] {
+        writer.bulk(name.as_bytes());
+        writer.int(number);
+    }
+    let role = if seat.master.is_some() { "replica" } else { "master" };
+    let health = if seat.is_linked { "online" } else { "fail" };
+    for (name, text) in [("role", role), ("health", health)] {
+        writer.bulk(name.as_bytes());
+        writer.bulk(text.as_bytes());
     }
 }
 
 fn nodes(view: &View<'_>) -> String {
-    let owned = view.owned();
-    let mut text = String::new();
-    for (place, node) in view.places() {
-        let flags = if place == view.me { "myself,master" } else { "master" };
-        // Writing to a String cannot fail, here and below.
-        let _ = write!(
-            text,
-            "{} {}:{}@{NO_BUS_PORT} {flags} - 0 0 {} connected",
-            view.id(place),
-            view.host(node),
-            node.port_of(place.core),
-            place.node.get(),
-        );
-        for range in owned.iter().filter(|range| range.place == place) {
-            let (first, last) = (range.buckets.start(), range.buckets.end());
-            let _ = if first == last { write!(text, " {first}") } else { write!(text, " {first}-{last}") };
-        }
-        text.push('\n');
+    view.seats.iter().map(|seat| node_line(view, seat) + "\n").collect()
+}
+
+/// A line of CLUSTER NODES, without its end.
+fn node_line(view: &View<'_>, seat: &Seat<'_>) -> String {
+    let myself = if seat.place == view.me { "myself," } else { "" };
+    let role = if seat.master.is_some() { "slave" } else { "master" };
+    // What Redis says where one node cannot reach another and no majority has agreed on it.
+    let (suspected, link) = if seat.is_linked { ("", "connected") } else { (",fail?", "disconnected") };
+    let mut line = format!(
+        "{} {}:{}@{NO_BUS_PORT} {myself}{role}{suspected} {} 0 0 {} {link}",
+        view.id(seat.place),
+        view.host(seat),
+        seat.port(),
+        seat.master.map_or("-".to_owned(), |master| view.id(master)),
+        view.master_of(seat.place).node.get(),
+    );
+    for range in view.ranges_of(seat.place) {
+        let (first, last) = (range.start(), range.end());
+        // Writing to a String cannot fail.
+        let _ = if first == last { write!(line, " {first}") } else { write!(line, " {first}-{last}") };
     }
-    text
+    line
+}
+
+fn write_replicas(writer: &mut Writer<'_>, view: &View<'_>, id: &str) {
+    match view.called(id) {
+        None => writer.error(&format!("ERR Unknown node {id}")),
+        Some(seat) if seat.master.is_some() => writer.error("ERR The specified node is not a master"),
+        Some(master) => {
+            let replicas = view.seats.iter().filter(|seat| seat.master == Some(master.place));
+            let lines: Vec<String> = replicas.map(|seat| node_line(view, seat)).collect();
+            writer.array(lines.len());
+            lines.iter().for_each(|line| writer.bulk(line.as_bytes()));
+        }
+    }
 }
 
 fn info(view: &View<'_>) -> String {
-    let (led, all) = (view.led_count(), usize::from(BUCKET_COUNT));
-    let mut owners: Vec<Place> = view.owned().iter().map(|range| range.place).collect();
+    let ((led, near), all) = (view.led_counts(), usize::from(BUCKET_COUNT));
+    let mut owners: Vec<Place> = view.owned.iter().map(|owned| owned.master).collect();
     owners.sort_unstable();
     owners.dedup();
-    let epoch = view.topology.nodes.iter().map(|node| node.node.get()).max().unwrap_or(0);
+    let epoch = view.seats.iter().map(|seat| seat.place.node.get()).max().unwrap_or(0);
     let mut text = format!("cluster_state:{}\r\n", if led == all { "ok" } else { "fail" });
     for (name, value) in [
         ("cluster_slots_assigned", all),
-        ("cluster_slots_ok", led),
-        ("cluster_slots_pfail", 0),
+        ("cluster_slots_ok", near),
+        ("cluster_slots_pfail", led - near),
         ("cluster_slots_fail", all - led),
-        ("cluster_known_nodes", view.places().len()),
+        ("cluster_known_nodes", view.seats.len()),
         ("cluster_size", owners.len()),
         ("cluster_current_epoch", usize::from(epoch)),
-        ("cluster_my_epoch", usize::from(view.me.node.get())),
+        ("cluster_my_epoch", usize::from(view.master_of(view.me).node.get())),
         ("cluster_stats_messages_sent", 0),
         ("cluster_stats_messages_received", 0),
     ] {
+        // Writing to a String cannot fail.
         let _ = write!(text, "{name}:{value}\r\n");
     }
     text

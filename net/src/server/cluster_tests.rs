@@ -38,14 +38,29 @@ fn member(id: u16, core: u16) -> Connection {
     connect(server)
 }
 
-/// What is sent for inline commands, one per line, with `|` for line ends.
+/// The topology as seen by a node with links to `linked`, every core of theirs; it has applied 10 slots of group 1, 20 of group 2
+/// and so on.
+fn seen(topology: &Topology, linked: &[u16]) -> ClusterView {
+    let cores = |&node: &u16| (0..4).map(move |core| (NodeId::new(node), CoreId::new(core)));
+    ClusterView {
+        topology: topology.clone(),
+        linked: linked.iter().flat_map(cores).collect(),
+        applied: (1..=topology.groups.len() as u64).map(|group| 10 * group).collect(),
+    }
+}
+
+/// What is sent for inline commands, one per line, with `|` for line ends; every node is in reach.
 fn said(connection: &mut Connection, topology: &Topology, lines: &str) -> String {
+    said_of(connection, &seen(topology, &[1, 2, 3, 4, 5]), lines)
+}
+
+fn said_of(connection: &mut Connection, view: &ClusterView, lines: &str) -> String {
     let mut toy = Toy::default();
     connection.received(format!("{}\r\n", lines.replace('\n', "\r\n")).as_bytes());
     while let Some(ask) = connection.next() {
         match ask {
             Ask::Command { tag, command, .. } => connection.reply(tag, toy.execute(&command).borrow()),
-            Ask::Local { tag, .. } => connection.answer(tag, LocalAnswer::Topology(topology.clone())),
+            Ask::Local { tag, .. } => connection.answer(tag, LocalAnswer::Cluster(view.clone())),
             Ask::Close | Ask::Pause => {}
         }
     }
@@ -56,19 +71,176 @@ fn id(node: u16, core: u16) -> String {
     format!("{node:04x}{core:04x}0000000000000000000000000000abcd")
 }
 
-#[test]
-fn slots_are_always_covered_and_neighbours_are_one_range() {
-    let said = said(&mut member(2, 0), &three(), "CLUSTER SLOTS");
-    let range = |first: u16, last: u16, node: u16| {
-        format!("*3|:{first}|:{last}|*4|$8|10.0.0.{node}|:{}|$40|{}|*0|", 6378 + node, id(node, 0))
-    };
-    // What has no leader is the answering node's.
-    let want = format!("*3|{}{}{}", range(0, 8191, 1), range(8192, 12287, 3), range(12288, 16383, 2));
-    assert_eq!(said, want);
+/// A range of CLUSTER SLOTS: its master, then its replicas, of nodes with one core each.
+fn range(first: u16, last: u16, nodes: &[u16]) -> String {
+    let told = |&node: &u16| format!("*4|$8|10.0.0.{node}|:{}|$40|{}|*0|", 6378 + node, id(node, 0));
+    let told: String = nodes.iter().map(told).collect();
+    format!("*{}|:{first}|:{last}|{told}", 2 + nodes.len())
 }
 
 #[test]
-fn every_core_with_a_port_of_its_own_is_a_master() {
+fn slots_are_always_covered_a_range_per_group() {
+    let said = said(&mut member(2, 0), &three(), "CLUSTER SLOTS");
+    // What has no leader is the answering node's. Each of the three leads something: there are no replicas.
+    let ranges =
+        [range(0, 4095, &[1]), range(4096, 8191, &[1]), range(8192, 12287, &[3]), range(12288, 16383, &[2])];
+    assert_eq!(said, format!("*4|{}", ranges.concat()));
+}
+
+#[test]
+fn who_leads_nothing_is_a_replica_of_all_it_follows() {
+    // Seen by node 1, the group without a leader is its own; so node 2 leads nothing.
+    let said = said(&mut member(1, 0), &three(), "CLUSTER SLOTS");
+    let ranges = [
+        range(0, 4095, &[1, 2]),
+        range(4096, 8191, &[1, 2]),
+        range(8192, 12287, &[3, 2]),
+        range(12288, 16383, &[1, 2]),
+    ];
+    assert_eq!(said, format!("*4|{}", ranges.concat()));
+}
+
+/// Three nodes of one core each, of which the first leads both groups.
+fn one_leader() -> Topology {
+    topology((1..=3).map(|id| node(id, 1, 0)).collect(), &[(1, 0), (1, 0)])
+}
+
+#[test]
+fn whoever_is_asked_names_every_node_when_one_leads_all() {
+    for asked in 1..=3 {
+        let said = said(&mut member(asked, 0), &one_leader(), "CLUSTER SLOTS");
+        assert_eq!(said, format!("*2|{}{}", range(0, 8191, &[1, 2, 3]), range(8192, 16383, &[1, 2, 3])));
+    }
+}
+
+#[test]
+fn a_replica_has_the_same_name_and_master_in_every_answer() {
+    let lines = "CLUSTER MYID\nCLUSTER MYSHARDID\nCLUSTER NODES";
+    let said_2 = said(&mut member(2, 0), &one_leader(), lines);
+    let nodes = [
+        format!("{} 10.0.0.1:6379@0 master - 0 0 1 connected 0-16383\n", id(1, 0)),
+        format!("{} 10.0.0.2:6380@0 myself,slave {} 0 0 1 connected\n", id(2, 0), id(1, 0)),
+        format!("{} 10.0.0.3:6381@0 slave {} 0 0 1 connected\n", id(3, 0), id(1, 0)),
+    ];
+    let nodes = nodes.concat();
+    let want = format!("$40|{}|$40|{}|${}|{nodes}|", id(2, 0), id(1, 0), nodes.len());
+    assert_eq!(said_2, want);
+
+    let replica = |node: u16| {
+        format!("{} 10.0.0.{node}:{}@0 slave {} 0 0 1 connected", id(node, 0), 6378 + node, id(1, 0))
+    };
+    let (of_2, of_3) = (replica(2), replica(3));
+    for name in ["REPLICAS", "SLAVES"] {
+        let said = said(&mut member(1, 0), &one_leader(), &format!("CLUSTER {name} {}", id(1, 0)));
+        assert_eq!(said, format!("*2|${}|{of_2}|${}|{of_3}|", of_2.len(), of_3.len()));
+    }
+    let errors = format!("CLUSTER REPLICAS {}\nCLUSTER REPLICAS x", id(2, 0));
+    let said = said(&mut member(1, 0), &one_leader(), &errors);
+    assert_eq!(said, "-ERR The specified node is not a master|-ERR Unknown node x|");
+}
+
+/// A node as CLUSTER SHARDS tells it in RESP2.
+fn shard_member(node: u16, role: &str, health: &str, offset: u64) -> String {
+    format!(
+        "*14|$2|id|$40|{}|$2|ip|$8|10.0.0.{node}|$8|endpoint|$8|10.0.0.{node}|$4|port|:{}|$18|replication-offset|:{offset}|\
+         $4|role|${}|{role}|$6|health|${}|{health}|",
+        id(node, 0),
+        6378 + node,
+        role.len(),
+        health.len()
+    )
+}
+
+#[test]
+fn a_shard_is_a_master_and_its_replicas() {
+    let said = said_of(&mut member(1, 0), &seen(&one_leader(), &[2]), "CLUSTER SHARDS");
+    let members = [
+        shard_member(1, "master", "online", 30),
+        shard_member(2, "replica", "online", 30),
+        shard_member(3, "replica", "fail", 0),
+    ];
+    assert_eq!(said, format!("*1|*4|$5|slots|*2|:0|:16383|$5|nodes|*3|{}", members.concat()));
+}
+
+#[test]
+fn who_is_out_of_reach_is_said_to_be() {
+    let text = said_of(&mut member(1, 0), &seen(&one_leader(), &[2]), "CLUSTER NODES\nCLUSTER SLOTS");
+    assert!(
+        text.contains(&format!("{} 10.0.0.2:6380@0 slave {} 0 0 1 connected\n", id(2, 0), id(1, 0))),
+        "{text}"
+    );
+    let lost = format!("{} 10.0.0.3:6381@0 slave,fail? {} 0 0 1 disconnected\n", id(3, 0), id(1, 0));
+    assert!(text.contains(&lost), "{text}");
+    // As in Redis, clients are not sent to a replica that is not there.
+    assert!(text.ends_with(&range(8192, 16383, &[1, 2])), "{text}");
+
+    // The leader itself: it is named until there is another.
+    let text =
+        said_of(&mut member(2, 0), &seen(&one_leader(), &[3]), "CLUSTER NODES\nCLUSTER INFO\nCLUSTER SLOTS");
+    assert!(
+        text.contains(&format!("{} 10.0.0.1:6379@0 master,fail? - 0 0 1 disconnected 0-16383\n", id(1, 0))),
+        "{text}"
+    );
+    assert!(text.contains("cluster_slots_ok:0|cluster_slots_pfail:16384|cluster_slots_fail:0|"), "{text}");
+    assert!(text.ends_with(&range(8192, 16383, &[1, 2, 3])), "{text}");
+}
+
+#[test]
+fn a_node_that_reaches_no_majority_names_all() {
+    // A client that comes while links are being made, or to a node that is cut off, must not be left with one address.
+    for linked in [&[][..], &[3]] {
+        let topology = topology((1..=5).map(|id| node(id, 1, 0)).collect(), &[(1, 0)]);
+        let text = said_of(&mut member(1, 0), &seen(&topology, linked), "CLUSTER SLOTS");
+        assert_eq!(text, format!("*1|{}", range(0, 16383, &[1, 2, 3, 4, 5])));
+    }
+    let topology = topology((1..=5).map(|id| node(id, 1, 0)).collect(), &[(1, 0)]);
+    let text = said_of(&mut member(1, 0), &seen(&topology, &[3, 5]), "CLUSTER SLOTS");
+    assert_eq!(text, format!("*1|{}", range(0, 16383, &[1, 3, 5])));
+}
+
+#[test]
+fn a_core_is_a_replica_of_what_the_same_core_of_another_node_leads() {
+    // Core 0 holds groups 1 and 3, core 1 groups 2 and 4.
+    let nodes: Vec<_> = (1..=3).map(|id| node(id, 2, 7000 + 10 * id)).collect();
+    let topology = topology(nodes, &[(1, 0), (1, 1), (2, 0), (1, 1)]);
+    let text = said(&mut member(3, 1), &topology, "CLUSTER NODES");
+    let (_, text) = text.split_once('|').expect("a length");
+    let line = |node: u16, core: u16, rest: String| {
+        format!("{} 10.0.0.{node}:{}@0 {rest}\n", id(node, core), 7000 + 10 * node + core)
+    };
+    let want = [
+        line(1, 0, "master - 0 0 1 connected 0-4095".into()),
+        line(1, 1, "master - 0 0 1 connected 4096-8191 12288-16383".into()),
+        line(2, 0, "master - 0 0 2 connected 8192-12287".into()),
+        line(2, 1, format!("slave {} 0 0 1 connected", id(1, 1))),
+        line(3, 0, format!("slave {} 0 0 2 connected", id(2, 0))),
+        line(3, 1, format!("myself,slave {} 0 0 1 connected", id(1, 1))),
+    ];
+    assert_eq!(text, want.concat() + "|");
+    let text = said(&mut member(3, 1), &topology, "CLUSTER SLOTS");
+    let named: Vec<&str> = text.split('|').filter(|part| part.len() == 40).collect();
+    let want =
+        [id(1, 0), id(3, 0), id(1, 1), id(2, 1), id(3, 1), id(2, 0), id(3, 0), id(1, 1), id(2, 1), id(3, 1)];
+    assert_eq!(named, want, "each range: its master, then who only follows its group");
+    let text = said(&mut member(3, 1), &topology, "CLUSTER INFO");
+    for part in ["cluster_known_nodes:6|", "cluster_size:3|", "cluster_my_epoch:1|", "cluster_slots_pfail:0|"]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn several_replicas_are_told_to_have_different_masters() {
+    let topology = topology((1..=4).map(|id| node(id, 1, 0)).collect(), &[(1, 0), (2, 0)]);
+    let text = said(&mut member(1, 0), &topology, "CLUSTER NODES");
+    for (node, master) in [(3, 2), (4, 1)] {
+        let line = format!("{} 10.0.0.{node}:{}@0 slave {} ", id(node, 0), 6378 + node, id(master, 0));
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+}
+
+#[test]
+fn every_core_with_a_port_of_its_own_is_a_node() {
     let topology = topology(vec![node(1, 2, 7000), node(2, 2, 0)], &[(1, 0), (1, 1), (2, 0), (2, 1)]);
     let said = said(&mut member(1, 1), &topology, "CLUSTER NODES\nCLUSTER MYID");
     let (text, my_id) = said.split_once("|").and_then(|(_, rest)| rest.split_once('|')).expect("two replies");
@@ -85,7 +257,7 @@ fn every_core_with_a_port_of_its_own_is_a_master() {
 fn shards_are_maps_in_resp3_and_flat_in_resp2() {
     let topology = topology(vec![node(1, 1, 0)], &[(1, 0)]);
     let rest = format!(
-        "$2|id|$40|{}|$2|ip|$8|10.0.0.1|$8|endpoint|$8|10.0.0.1|$4|port|:6379|$18|replication-offset|:0|$4|role|$6|master|\
+        "$2|id|$40|{}|$2|ip|$8|10.0.0.1|$8|endpoint|$8|10.0.0.1|$4|port|:6379|$18|replication-offset|:10|$4|role|$6|master|\
          $6|health|$6|online|",
         id(1, 0)
     );

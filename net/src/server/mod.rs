@@ -30,6 +30,7 @@ mod commands;
 mod connection;
 mod info;
 mod job;
+mod places;
 mod resp;
 mod shapes;
 mod slots;
@@ -40,7 +41,7 @@ mod transaction;
 use crate::binary::{NodeStatus, ServerInfo, Topology};
 use std::ops::Range;
 use std::rc::Rc;
-use synod_types::{Command, Consistency, CoreId, GroupId, Shared};
+use synod_types::{Command, Consistency, CoreId, GroupId, NodeId, Shared};
 
 pub use cluster::ClusterQuery;
 pub use connection::Connection;
@@ -105,7 +106,7 @@ pub enum LocalQuery {
     LastSave,
     /// Who leads what: answer with `Topology`.
     Topology,
-    /// CLUSTER: answer with `Topology`; it is rendered in here.
+    /// CLUSTER: answer with `Cluster`; it is rendered in here.
     Cluster(ClusterQuery),
     /// How the node is: answer with `Status`.
     Status,
@@ -120,8 +121,10 @@ pub enum LocalAnswer {
     Text(String),
     /// To `Replicas`.
     Int(i64),
-    /// To `Topology` and `Cluster`.
+    /// To `Topology`.
     Topology(Topology),
+    /// To `Cluster`.
+    Cluster(ClusterView),
     /// To `Status` and `Info`.
     Status(NodeStatus),
     /// To `Time` and `LastSave`: microseconds since the Unix epoch.
@@ -131,6 +134,17 @@ pub enum LocalAnswer {
     },
     /// To anything: not now, and why.
     Unavailable(String),
+}
+
+/// The cluster as the answering node sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClusterView {
+    /// Who leads what.
+    pub topology: Topology,
+    /// Cores of other nodes that this node has a link to.
+    pub linked: Vec<(NodeId, CoreId)>,
+    /// Log slots this node has applied, for each of the topology's groups in its order.
+    pub applied: Vec<u64>,
 }
 
 /// What all connections of a node have in common.

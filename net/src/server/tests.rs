@@ -103,7 +103,10 @@ fn answer_to(query: &LocalQuery) -> LocalAnswer {
     match query {
         LocalQuery::Info { .. } | LocalQuery::Status => LocalAnswer::Status(status()),
         LocalQuery::Replicas { .. } => LocalAnswer::Int(1),
-        LocalQuery::Topology | LocalQuery::Cluster(_) => LocalAnswer::Topology(topology()),
+        LocalQuery::Topology => LocalAnswer::Topology(topology()),
+        LocalQuery::Cluster(_) => {
+            LocalAnswer::Cluster(ClusterView { topology: topology(), ..ClusterView::default() })
+        }
         LocalQuery::Time | LocalQuery::LastSave => LocalAnswer::Time { micros: 12_000_034 },
     }
 }

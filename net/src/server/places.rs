@@ -1,0 +1,198 @@
+//! Who is what in the eyes of a Redis Cluster client: masters, replicas and their hash slots.
+//!
+//! Here a node leads some groups and follows the others; there an address has one role. So a place that leads any group is a
+//! master and nothing else, and one that only follows is a replica of what it follows: clients that note the role beside
+//! the address (ioredis, Lettuce, whatever reads CLUSTER NODES) would send a replica's reads to a master that was never told
+//! READONLY. Every node is named either way, which is what matters most: a client that knows only the leaders is lost with them.
+
+use super::ClusterView;
+use crate::binary::TopologyNode;
+use core::ops::RangeInclusive;
+use std::net::IpAddr;
+use synod_types::limits::BUCKET_COUNT;
+use synod_types::{ClusterId, CoreId, NodeId};
+
+/// One address: a core, or a node whose cores have no port of their own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Place {
+    pub(super) node: NodeId,
+    core: CoreId,
+}
+
+impl Place {
+    /// The core, if clients can tell it from its neighbours.
+    pub(super) fn new(node: &TopologyNode, core: CoreId) -> Self {
+        let core = if node.has_core_ports() { core } else { CoreId::new(0) };
+        Self { node: node.node, core }
+    }
+    /// The first core of a node of which nothing else is known.
+    pub(super) fn of_stranger(node: NodeId) -> Self {
+        Self { node, core: CoreId::new(0) }
+    }
+    /// Forty hexadecimal digits, as clients expect; the first eight tell the places of a cluster apart.
+    fn id(self, cluster: ClusterId) -> String {
+        format!("{:04x}{:04x}{cluster}", self.node.get(), self.core.get())
+    }
+}
+
+/// A place and what there is to say of it.
+pub(super) struct Seat<'a> {
+    pub(super) place: Place,
+    node: &'a TopologyNode,
+    /// Whom it follows; nobody, if it is a master.
+    pub(super) master: Option<Place>,
+    /// Whether the answering node has a link to it, or is it.
+    pub(super) is_linked: bool,
+    /// Log slots applied there, as far as the answering node can know: what it has applied itself.
+    pub(super) offset: u64,
+}
+
+impl Seat<'_> {
+    pub(super) fn port(&self) -> u16 {
+        self.node.port_of(self.place.core)
+    }
+}
+
+/// The hash slots of one group.
+pub(super) struct Owned {
+    pub(super) buckets: RangeInclusive<u16>,
+    pub(super) master: Place,
+    /// Whether its group has a leader; else the answering node stands in for it.
+    is_led: bool,
+    core: CoreId,
+}
+
+/// The cluster as seen from one connection.
+pub(super) struct View<'a> {
+    cluster: &'a ClusterView,
+    pub(super) me: Place,
+    /// Where the client reached this node: told instead of an address that means "every interface".
+    reached_at: &'a str,
+    /// By group, in the order of their slots.
+    pub(super) owned: Vec<Owned>,
+    pub(super) seats: Vec<Seat<'a>>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(cluster: &'a ClusterView, me: Place, reached_at: &'a str) -> Self {
+        let mut view = Self { cluster, me, reached_at, owned: Vec::new(), seats: Vec::new() };
+        view.owned = view.find_owned();
+        view.seats = cluster.topology.nodes.iter().flat_map(|node| view.seats_of(node)).collect();
+        view
+    }
+
+    /// All slots. Where no leader is known they are told to belong to the answering node, which holds what it gets until there
+    /// is one: so they are always covered.
+    fn find_owned(&self) -> Vec<Owned> {
+        let topology = &self.cluster.topology;
+        let size = BUCKET_COUNT / topology.group_count.max(1);
+        let owned = topology.groups.iter().filter_map(|group| {
+            let node = topology.node(group.leader.unwrap_or(self.me.node))?;
+            let first = (group.group.get() - 1) * size; // data groups count from 1
+            Some(Owned {
+                buckets: first..=first + (size - 1),
+                master: Place::new(node, group.core),
+                is_led: group.leader.is_some(),
+                core: group.core,
+            })
+        });
+        owned.collect()
+    }
+
+    fn seats_of(&self, node: &'a TopologyNode) -> Vec<Seat<'a>> {
+        let cores = if node.has_core_ports() { node.core_count } else { 1 };
+        let seat = |core| {
+            let place = Place::new(node, CoreId::new(core));
+            let mut masters: Vec<Place> = self.held_by(node, place).map(|owned| owned.master).collect();
+            masters.sort_unstable();
+            masters.dedup();
+            // A replica has one master where clients ask for one. Several replicas are told to have different ones.
+            let master = (!masters.contains(&place) && !masters.is_empty())
+                .then(|| masters[usize::from(node.node.get()) % masters.len()]);
+            let is_linked = self.is_linked(place, node);
+            let applied = self.owned.iter().zip(&self.cluster.applied);
+            let held = applied.filter(|(owned, _)| Place::new(node, owned.core) == place);
+            let offset = if is_linked { held.map(|(_, applied)| applied).sum() } else { 0 };
+            Seat { place, node, master, is_linked, offset }
+        };
+        (0..cores).map(seat).collect()
+    }
+
+    /// The groups that `place` of `node` leads or follows.
+    fn held_by(&self, node: &TopologyNode, place: Place) -> impl Iterator<Item = &Owned> {
+        let has_ports = node.has_core_ports();
+        self.owned.iter().filter(move |owned| !has_ports || owned.core == place.core)
+    }
+
+    fn is_linked(&self, place: Place, node: &TopologyNode) -> bool {
+        let is_it = |&(linked, core): &(NodeId, CoreId)| {
+            linked == place.node && (!node.has_core_ports() || core == place.core)
+        };
+        place.node == self.me.node || self.cluster.linked.iter().any(is_it)
+    }
+
+    /// The places that only follow and hold the group of `owned`: who else can be asked for its slots. As in Redis those out
+    /// of reach are left out, but only while the rest makes a majority: what the cluster can do at all, a client that knows a
+    /// majority of its nodes finds somebody to do.
+    pub(super) fn replicas_of(&self, owned: &Owned) -> impl Iterator<Item = &Seat<'a>> {
+        let nodes = &self.cluster.topology.nodes;
+        let in_reach = |node: &&TopologyNode| {
+            node.node == self.me.node || self.cluster.linked.iter().any(|(linked, _)| *linked == node.node)
+        };
+        let is_cut_off = nodes.iter().filter(in_reach).count() * 2 <= nodes.len();
+        let core = owned.core;
+        self.seats.iter().filter(move |seat| {
+            seat.master.is_some()
+                && Place::new(seat.node, core) == seat.place
+                && (seat.is_linked || is_cut_off)
+        })
+    }
+
+    /// The slots of a master, neighbours as one range.
+    pub(super) fn ranges_of(&self, master: Place) -> Vec<RangeInclusive<u16>> {
+        let mut all: Vec<RangeInclusive<u16>> = Vec::new();
+        for owned in self.owned.iter().filter(|owned| owned.master == master) {
+            match all.last_mut() {
+                Some(before) if before.end() + 1 == *owned.buckets.start() => {
+                    *before = *before.start()..=*owned.buckets.end();
+                }
+                _ => all.push(owned.buckets.clone()),
+            }
+        }
+        all
+    }
+
+    pub(super) fn seat(&self, place: Place) -> Option<&Seat<'a>> {
+        self.seats.iter().find(|seat| seat.place == place)
+    }
+
+    /// The place that clients call so.
+    pub(super) fn called(&self, id: &str) -> Option<&Seat<'a>> {
+        self.seats.iter().find(|seat| self.id(seat.place).eq_ignore_ascii_case(id))
+    }
+
+    /// The master of a place: itself, unless it is a replica.
+    pub(super) fn master_of(&self, place: Place) -> Place {
+        self.seat(place).and_then(|seat| seat.master).unwrap_or(place)
+    }
+
+    pub(super) fn host(&self, seat: &Seat<'a>) -> &str {
+        let host = &seat.node.host;
+        let anywhere = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+        if anywhere && seat.place.node == self.me.node { self.reached_at } else { host }
+    }
+
+    pub(super) fn id(&self, place: Place) -> String {
+        place.id(self.cluster.topology.cluster)
+    }
+
+    /// How many slots have a leader, and how many of those have one that is in reach.
+    pub(super) fn led_counts(&self) -> (usize, usize) {
+        let is_near = |owned: &&Owned| self.seat(owned.master).is_some_and(|seat| seat.is_linked);
+        let led = || self.owned.iter().filter(|owned| owned.is_led);
+        (
+            led().map(|owned| owned.buckets.len()).sum(),
+            led().filter(is_near).map(|owned| owned.buckets.len()).sum(),
+        )
+    }
+}
