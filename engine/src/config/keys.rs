@@ -118,7 +118,7 @@ keys! {
     CONNECTIONS = "limits.connections", "connections-max", Node, "4096",
         "Open client connections of one core";
     PENDING_MIB = "limits.pending_mib", "pending-mib", Node, "16",
-        "Bytes that may wait in one group before it answers busy";
+        "MiB that may wait in one group before it answers busy, 2 or more";
     PIPELINE_SLOTS = "limits.pipeline_slots", "pipeline-slots", Node, "8",
         "Log slots of one group in flight";
 }

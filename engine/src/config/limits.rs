@@ -20,10 +20,14 @@ pub const HEARTBEAT_MS_MIN: u64 = 5;
 pub const SPAN_MS_MAX: u64 = 60_000;
 /// Open client connections of one core.
 pub const CONNECTIONS_MAX: u64 = 100_000;
-/// Bytes that may wait in one group before it answers busy, MiB.
+/// Bytes that may wait in one group before it answers busy, MiB: with less than the largest command takes, that would be
+/// answered busy for ever.
+pub const PENDING_MIB_MIN: u64 = 2;
+/// See [`PENDING_MIB_MIN`].
 pub const PENDING_MIB_MAX: u64 = 1024;
 /// Slots of one group in flight.
 pub const PIPELINE_SLOTS_MAX: u64 = WINDOW_SLOTS_MAX;
 
 const _: () = assert!(SEGMENT_MIB_MIN << 20 >= 2 * ENTRY_BYTES_MAX as u64);
+const _: () = assert!(PENDING_MIB_MIN << 20 >= ENTRY_BYTES_MAX as u64);
 const _: () = assert!(SEGMENT_MIB_MAX << 20 <= u32::MAX as u64);

@@ -337,8 +337,8 @@ pub const CLIENT_PORT_DEFAULT: u16 = 6379;
 impl Tuning {
     fn take(taken: &mut values::Taker<'_>) -> Result<Self, Refusal> {
         use limits::{
-            CACHE_MIB_MAX, CONNECTIONS_MAX, HEARTBEAT_MS_MIN, PENDING_MIB_MAX, PIPELINE_SLOTS_MAX,
-            RESERVE_MIB_MAX, SEGMENT_MIB_MAX, SEGMENT_MIB_MIN, SPAN_MS_MAX,
+            CACHE_MIB_MAX, CONNECTIONS_MAX, HEARTBEAT_MS_MIN, PENDING_MIB_MAX, PENDING_MIB_MIN,
+            PIPELINE_SLOTS_MAX, RESERVE_MIB_MAX, SEGMENT_MIB_MAX, SEGMENT_MIB_MIN, SPAN_MS_MAX,
         };
         let mut number = |key, low, high, default| -> Result<Said<u64>, Refusal> {
             let said = taken.take(key, |raw| values::range(&raw, low, high))?;
@@ -359,7 +359,7 @@ impl Tuning {
             patience_ms: number(&keys::PATIENCE_MS, 1, SPAN_MS_MAX, 4000)?.value,
             skew_max_ms: number(&keys::SKEW_MAX_MS, 1, 3_600_000, 30_000)?.value,
             connections: number(&keys::CONNECTIONS, 1, CONNECTIONS_MAX, 4096)?.value,
-            pending_mib: number(&keys::PENDING_MIB, 1, PENDING_MIB_MAX, 16)?.value,
+            pending_mib: number(&keys::PENDING_MIB, PENDING_MIB_MIN, PENDING_MIB_MAX, 16)?.value,
             pipeline_slots: number(&keys::PIPELINE_SLOTS, 1, PIPELINE_SLOTS_MAX, 8)?.value,
         };
         let durability = taken.take(&keys::DURABILITY, values::durability)?;

@@ -191,6 +191,7 @@ fn values_out_of_range_are_refused_with_the_range() {
         ("node", "leadership = \"lead\"", "'lead' is no leadership; use balance"),
         ("node", "cache_mib = 0", "0 is not a whole number from 1 to"),
         ("node", "segment_mib = 2", "2 is not a whole number from 4 to 1024"),
+        ("limits", "pending_mib = 1", "1 is not a whole number from 2 to 1024"),
         ("timing", "heartbeat_ms = 1", "1 is not a whole number from 5 to 60000"),
         ("limits", "pipeline_slots = 257", "257 is not a whole number from 1 to 256"),
     ] {
