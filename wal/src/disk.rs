@@ -52,7 +52,8 @@ pub enum Completion<B> {
     Prepared {
         /// Which.
         segment: SegmentId,
-        /// How it ended. After an error no file of that id exists and a recycled one may be gone.
+        /// How it ended. After an error the same segment may be asked for again, of the same recycled file: as much of that as
+        /// is left is used.
         result: io::Result<()>,
     },
 }

@@ -267,6 +267,12 @@ impl MemImage {
         self.0.borrow_mut().next_prepare = Some(Fault::Error);
     }
 
+    /// Has others fill the disk up to the last byte, or make room again: on a full disk only a file that is there can become a
+    /// segment, and writes into segments go on.
+    pub fn set_full(&self, full: bool) {
+        self.0.borrow_mut().options.capacity_bytes = if full { 0 } else { u64::MAX };
+    }
+
     /// Changes how the disk behaves from here on.
     pub fn configure(&self, change: impl FnOnce(&mut MemOptions)) {
         change(&mut self.0.borrow_mut().options);
@@ -355,7 +361,8 @@ impl Inner {
         let Some(job) = self.background.pop_front() else { panic!("no such pending operation") };
         if let Background::Prepare(plan) = &job.what {
             let segment = plan.segment;
-            let full = self.used_bytes_with(plan) > self.options.capacity_bytes;
+            // What is there already takes no more room when it is used again.
+            let full = plan.recycle.is_none() && self.used_bytes_with(plan) > self.options.capacity_bytes;
             let failed = self.next_prepare.take().is_some() || self.chance(self.options.prepare_error_ppm);
             let result = if full {
                 Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is full"))
@@ -374,8 +381,7 @@ impl Inner {
     }
 
     fn used_bytes_with(&self, plan: &SegmentPlan) -> u64 {
-        let grown = if plan.recycle.is_some() { 0 } else { u64::from(plan.size) };
-        self.used_bytes().saturating_add(grown)
+        self.used_bytes().saturating_add(u64::from(plan.size))
     }
 
     fn end_operation(&mut self, operation: Operation) -> Completion<Vec<u8>> {

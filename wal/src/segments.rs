@@ -4,12 +4,12 @@
 //! made one at a time and in order, so that a file on disk proves that all its predecessors were made.
 
 use crate::disk::{Disk, SegmentPlan};
-use crate::layout::{Continues, Key, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::layout::{Continues, Key, PAGE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::options::WalOptions;
 use crate::recover::Recovered;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use synod_types::{CoreId, SegmentId};
+use synod_types::{CoreId, SegmentId, Space};
 
 /// Where the next block goes.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,9 @@ pub(crate) struct Segments {
     /// Segments planned earlier, taken, but not made yet: blocks wait for them.
     behind: VecDeque<Planned>,
     preparing: bool,
+    /// The file that the segment in the making is made of.
+    recycling: Option<SegmentId>,
+    /// Why the last try to make a segment failed; stays until one is made, so that a try under way does not look like success.
     error: Option<String>,
     next: SegmentId,
     generation_next: u64,
@@ -66,6 +69,7 @@ impl Segments {
             ready_through: SegmentId::new(recovered.segment_next.get() - 1),
             behind: VecDeque::new(),
             preparing: false,
+            recycling: None,
             error: None,
             next: recovered.segment_next,
             generation_next: recovered.generation_next,
@@ -129,7 +133,6 @@ impl Segments {
             return false;
         }
         self.recyclable.insert(0, segment);
-        self.error = None;
         true
     }
 
@@ -150,18 +153,52 @@ impl Segments {
         self.error.as_deref()
     }
 
+    /// What there is room for, were `open` bytes of the block that is open written first.
+    ///
+    /// A segment that was made and never written to is the last reserve: after a restart the log goes on in a fresh segment, never in
+    /// a half-used one, so without it a node on a full disk could not even promise. Hence the bounds count from one whole segment.
+    pub(crate) fn space(&self, open: u32) -> (Space, u64) {
+        if self.error.is_none() {
+            return (Space::Free, u64::MAX);
+        }
+        let size = u64::from(self.size);
+        let made = self.planned.iter().filter(|planned| planned.segment <= self.ready_through).count() as u64;
+        let used = u64::from(self.offset)
+            + u64::from(open)
+            + made.saturating_sub(1) * u64::from(SEGMENT_HEADER_BYTES);
+        let room = (made * size).saturating_sub(used);
+        // Between this and the reserve lies what may be under way when it is said.
+        let low = size + size / 4 * 3;
+        let space = if room >= low {
+            Space::Free
+        } else if room >= size + size / 4 {
+            Space::Low
+        } else if room >= (size / 64).max(2 * u64::from(PAGE_BYTES)) {
+            Space::Reserve
+        } else {
+            Space::Spent
+        };
+        (space, room.saturating_sub(low))
+    }
+
+    /// Tries again to make a segment.
     pub(crate) fn retry<D: Disk>(&mut self, disk: &mut D) {
-        self.error = None;
-        self.pump(disk);
+        if !self.preparing {
+            self.ask(disk);
+        }
     }
 
     pub(crate) fn on_prepared<D: Disk>(&mut self, segment: SegmentId, result: io::Result<()>, disk: &mut D) {
         assert!(self.preparing, "a segment was prepared that nobody asked for");
         self.preparing = false;
+        let recycling = self.recycling.take();
         if let Err(error) = result {
             self.error = Some(error.to_string());
+            // Used again at the next try: on a full disk it is the only space there is.
+            self.recyclable.extend(recycling);
             return;
         }
+        self.error = None;
         assert!(
             self.waiting().is_some_and(|planned| planned.segment == segment),
             "segments are made in order"
@@ -176,11 +213,14 @@ impl Segments {
         self.pump(disk);
     }
 
-    /// Asks for the next planned segment that does not exist, one at a time.
+    /// Asks for the next planned segment that does not exist, one at a time; not after a failure.
     pub(crate) fn pump<D: Disk>(&mut self, disk: &mut D) {
-        if self.preparing || self.error.is_some() {
-            return;
+        if !self.preparing && self.error.is_none() {
+            self.ask(disk);
         }
+    }
+
+    fn ask<D: Disk>(&mut self, disk: &mut D) {
         let Some(planned) = self.waiting() else { return };
         let (segment, continues) = (planned.segment, planned.continues);
         let (previous, generation) = (planned.previous, planned.generation);
@@ -196,6 +236,7 @@ impl Segments {
             tag: self.tag,
         };
         self.preparing = true;
+        self.recycling = recycle;
         disk.prepare_segment(SegmentPlan { segment, size: self.size, header: header.encode(), recycle });
     }
 

@@ -20,7 +20,7 @@ use crate::segments::Segments;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use synod_types::checksum::combine;
-use synod_types::{Location, Lsn, SegmentId};
+use synod_types::{Location, LogRoom, Lsn, SegmentId};
 
 /// A record has its number and its place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -366,7 +366,8 @@ impl<D: Disk> Wal<D> {
         let unfinished = self.held.front().is_some_and(|held| segment >= held.segment);
         assert!(segment < self.segments.current() && !unfinished, "{segment} is still being written");
         let released = self.segments.release(segment);
-        self.segments.pump(&mut self.disk);
+        // On a full disk this may be the file that is missing.
+        self.segments.retry(&mut self.disk);
         released
     }
 
@@ -375,14 +376,28 @@ impl<D: Disk> Wal<D> {
         self.segments.live()
     }
 
-    /// Tries again to make a segment after that failed (a full disk, say); see [`Wal::prepare_error`].
+    /// Tries again to make a segment after that failed (a full disk, say); see [`Wal::prepare_error`]. The log itself only tries when it
+    /// enters another segment, and on a full disk it does not: to be called about once a second while there is an error.
     pub fn retry_prepare(&mut self) {
-        self.segments.retry(&mut self.disk);
+        if self.segments.error().is_some() {
+            self.segments.retry(&mut self.disk);
+        }
     }
 
-    /// Why no further segment could be made, if so.
+    /// Why no further segment can be made, until one was.
     pub fn prepare_error(&self) -> Option<&str> {
         self.segments.error()
+    }
+
+    /// What can still be written, and whether what waits only waits for a segment that cannot be made.
+    pub fn log_room(&self) -> LogRoom {
+        if self.segments.error().is_none() {
+            return LogRoom::FREE;
+        }
+        let open = self.open.as_ref().map_or(0, |open| align_page(u64::from(open.used)) as u32);
+        let (space, free_bytes) = self.segments.space(open);
+        let is_starved = self.in_flight == 0 && self.waits_for_segment();
+        LogRoom { space, free_bytes, is_starved }
     }
 
     /// Whether the segment in use is ready to be written.
@@ -404,21 +419,31 @@ impl<D: Disk> Wal<D> {
     pub fn backlog(&self) -> Backlog {
         let held: usize = self.held.iter().map(|held| held.header.used as usize).sum();
         let open = self.open.as_ref();
-        let waiting =
-            self.held.get(self.submitted).map(|held| held.segment).or(open.map(|open| open.segment));
         Backlog {
             oldest: (self.durable < self.appended).then(|| self.durable.next()),
             bytes: held + open.map_or(0, |open| open.used as usize),
             block_count: self.held.len() + usize::from(open.is_some()),
             in_flight: self.in_flight,
-            waits_for_segment: waiting.is_some_and(|segment| !self.segments.is_ready(segment)),
+            waits_for_segment: self.waits_for_segment(),
         }
+    }
+
+    /// Whether the oldest block that the disk does not have yet lacks its segment.
+    fn waits_for_segment(&self) -> bool {
+        let open = self.open.as_ref().map(|open| open.segment);
+        let waiting = self.held.get(self.submitted).map(|held| held.segment).or(open);
+        waiting.is_some_and(|segment| !self.segments.is_ready(segment))
     }
 
     /// How many bytes of buffers may still be taken before `append` answers `Full`. A caller that stops feeding the log
     /// while this is below what one turn may append never meets `Full`.
     pub fn room_bytes(&self) -> usize {
         self.options.ram_bytes_max.saturating_sub(self.ram_bytes)
+    }
+
+    /// Bytes of the buffers that wait for the disk.
+    pub fn held_bytes(&self) -> usize {
+        self.ram_bytes
     }
 
     /// The segment in which the next block will lie, at the earliest.

@@ -25,6 +25,7 @@ pub mod message;
 pub mod operand;
 pub mod record;
 pub mod shared;
+pub mod space;
 pub mod time;
 
 pub use command::{
@@ -40,4 +41,5 @@ pub use ids::{
 pub use message::{Beat, BeatReply, GroupMessage, Learned, PeerMessage, ReadPoint, Reported};
 pub use record::{RecordHead, RecordKind};
 pub use shared::{Payload, Shared};
+pub use space::{LogRoom, Space};
 pub use time::{Mono, Nanos, Now, WallMs};

@@ -43,9 +43,11 @@ impl Dir {
         }
         let dir = Self { path: path.to_owned(), _lock: lock };
         for entry in fs::read_dir(path)? {
-            let entry = entry?.path();
-            if entry.extension().is_some_and(|extension| extension == "tmp") {
-                fs::remove_file(entry)?;
+            let entry = entry?;
+            let path = entry.path();
+            // Not a directory, which is none of ours: should it be in the way of a segment, that says so and is tried again.
+            if path.extension().is_some_and(|extension| extension == "tmp") && !entry.file_type()?.is_dir() {
+                fs::remove_file(path)?;
             }
         }
         sync_dir(path)?;

@@ -1,7 +1,7 @@
 //! Faults of a running disk: failed and short writes, failed reads, no room for segments, a disk that does not answer.
 
 use crate::rig::{append, open, record, small};
-use synod_types::Lsn;
+use synod_types::{LogRoom, Lsn, Space};
 use synod_wal::mem::{Fault, MemDisk, MemImage, MemOptions, Pending};
 use synod_wal::{AppendError, ReadError, Wal, WalOptions};
 
@@ -260,6 +260,95 @@ fn a_prepare_that_fails_is_tried_again_at_the_next_need() {
     image.complete_all();
     assert_eq!(wal.poll(), Ok(None));
     assert!(wal.is_ready());
+}
+
+/// Completes what is pending; the segments that are asked for meanwhile too.
+fn work(image: &MemImage, wal: &mut Wal<MemDisk>) {
+    loop {
+        wal.submit().expect("submit");
+        if image.pending().is_empty() {
+            return;
+        }
+        image.complete_all();
+        wal.poll().expect("poll");
+    }
+}
+
+#[test]
+fn a_try_under_way_is_no_success_and_what_was_to_be_used_again_is_not_lost() {
+    let image = mem();
+    let mut wal = ready(&image);
+    for index in 0..120 {
+        append(&mut wal, &record(index, 5000));
+        work(&image, &mut wal);
+    }
+    let old = wal.segments().next().expect("a segment was left");
+    image.set_full(true);
+    assert!(wal.release(old));
+    image.fail_next_prepare();
+    while wal.prepare_error().is_none() {
+        append(&mut wal, &record(0, 5000));
+        work(&image, &mut wal);
+    }
+    assert!(image.segments().contains(&old), "nothing took its place");
+    wal.retry_prepare();
+    assert!(wal.prepare_error().is_some(), "it has not come of anything yet");
+    work(&image, &mut wal);
+    assert_eq!(wal.prepare_error(), None, "a full disk has room for the file that was given back");
+    assert!(!image.segments().contains(&old));
+}
+
+#[test]
+fn a_full_log_says_how_much_it_still_takes() {
+    let image = mem();
+    let mut wal = ready(&image);
+    image.set_full(true);
+    let (mut seen, mut room_before) = (Vec::new(), u64::MAX);
+    for index in 0..1000 {
+        let room = wal.log_room();
+        assert!(room.free_bytes <= room_before, "it only falls");
+        room_before = room.free_bytes;
+        if seen.last() != Some(&room.space) {
+            seen.push(room.space);
+        }
+        if room.space == Space::Reserve {
+            let fresh = wal.segments().last().expect("left").get() + 2;
+            assert!(image.segments().iter().any(|id| id.get() == fresh) || room_before == 0);
+        }
+        assert!(!room.is_starved || room.space == Space::Spent);
+        if room.is_starved {
+            break;
+        }
+        append(&mut wal, &record(index, 100));
+        work(&image, &mut wal);
+    }
+    assert_eq!(seen, [Space::Free, Space::Low, Space::Reserve, Space::Spent]);
+    assert!(wal.log_room().is_starved && wal.durable() < wal.appended());
+    image.set_full(false);
+    wal.retry_prepare();
+    work(&image, &mut wal);
+    assert_eq!(wal.log_room(), LogRoom::FREE);
+    assert_eq!(wal.durable(), wal.appended(), "what waited is written");
+}
+
+/// The log goes on in a fresh segment after a restart, so one must be left, or a node on a full disk could promise nothing.
+#[test]
+fn a_log_that_was_opened_on_a_full_disk_has_its_reserve() {
+    let image = mem();
+    let mut wal = ready(&image);
+    image.set_full(true);
+    while wal.log_room().space > Space::Reserve {
+        append(&mut wal, &record(1, 5000));
+        work(&image, &mut wal);
+    }
+    drop(wal);
+    let (mut wal, _, _) = open(image.disk(), small()).expect("open");
+    work(&image, &mut wal);
+    assert!(wal.prepare_error().is_some());
+    assert_eq!(wal.log_room().space, Space::Reserve);
+    append(&mut wal, b"a promise");
+    work(&image, &mut wal);
+    assert_eq!(wal.durable(), Lsn::new(1));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! What the real disk leaves in its directory, and how it opens it.
 
-use crate::rig::{Rig, append, open, read, run_disk, run_mem, settle, small};
+use crate::rig::{DiskRig, Rig, append, open, read, record, run_disk, run_mem, settle, small};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use synod_types::{CoreId, SegmentId};
 use synod_wal::uring::{UringDisk, UringOptions, probe_io_uring};
-use synod_wal::{Label, OpenError, WalOptions};
+use synod_wal::{Label, OpenError, Wal, WalOptions};
 
 const FIXTURE: &[u8] = include_bytes!("../fixtures/format-1.seg");
 
@@ -98,6 +98,84 @@ fn reserved_space_becomes_the_first_segments() {
         drop(wal);
         assert_eq!(open(rig.disk().await, small()).expect("open").1.len(), 1);
         assert_eq!(left(), 1);
+    });
+}
+
+/// Lets the disk work until the log has failed to make a segment, or has made one after it failed.
+async fn until_failed(rig: &DiskRig, wal: &mut Wal<UringDisk>, failed: bool) {
+    while wal.prepare_error().is_some() != failed {
+        rig.work().await;
+        wal.poll().expect("poll");
+        wal.submit().expect("submit");
+    }
+}
+
+#[test]
+fn what_is_in_the_way_of_a_segment_is_named_and_got_over() {
+    run_disk("in-the-way", async |rig| {
+        let stray = rig.path.join("0000000002.tmp");
+        std::fs::create_dir_all(&stray).expect("mkdir");
+        let (mut wal, _, _) =
+            open(rig.disk().await, small()).expect("a stray directory keeps no log from opening");
+        until_failed(rig, &mut wal, true).await;
+        let error = wal.prepare_error().expect("failed").to_owned();
+        assert!(error.contains(stray.to_str().expect("utf-8")) && error.contains("directory"), "{error}");
+        assert!(error.contains(" bytes free in "), "{error}");
+        append(&mut wal, b"in the first segment");
+        settle(rig, &mut wal).await;
+        wal.retry_prepare();
+        std::fs::remove_dir(&stray).expect("rmdir");
+        let mut tries = 0;
+        while wal.prepare_error().is_some() {
+            rig.work().await;
+            wal.poll().expect("poll");
+            wal.retry_prepare();
+            tries += 1;
+            assert!(tries < 100);
+        }
+        assert!(rig.path.join("0000000002.seg").is_file());
+    });
+}
+
+#[test]
+fn a_try_that_fails_half_way_keeps_the_file_it_was_to_use_again() {
+    use std::os::unix::fs::MetadataExt;
+    run_disk("half-way", async |rig| {
+        let (mut wal, _, _) = open(rig.disk().await, small()).expect("open");
+        let fill = async |wal: &mut Wal<UringDisk>, until: u32| {
+            while wal.current_segment().get() < until {
+                append(wal, &record(7, 50_000));
+                settle(rig, wal).await;
+            }
+        };
+        fill(&mut wal, 2).await;
+        let inode = |name: &str| std::fs::metadata(rig.path.join(name)).map(|found| found.ino());
+        let used = inode("0000000001.seg").expect("the first segment");
+        while inode("0000000004.seg").is_err() {
+            rig.work().await;
+            wal.poll().expect("poll");
+        }
+        // The next one is made of the first, and cannot take its name in the end.
+        assert!(wal.release(SegmentId::new(1)));
+        std::fs::create_dir(rig.path.join("0000000005.seg")).expect("mkdir");
+        fill(&mut wal, 3).await;
+        until_failed(rig, &mut wal, true).await;
+        assert!(wal.prepare_error().expect("failed").contains("0000000005.seg"));
+        assert_eq!(inode("0000000005.tmp").expect("kept"), used);
+        wal.retry_prepare();
+        rig.work().await;
+        wal.poll().expect("poll");
+        assert_eq!(inode("0000000005.tmp").expect("still kept"), used);
+        std::fs::remove_dir(rig.path.join("0000000005.seg")).expect("rmdir");
+        while wal.prepare_error().is_some() {
+            wal.retry_prepare();
+            rig.work().await;
+            wal.poll().expect("poll");
+        }
+        assert_eq!(inode("0000000005.seg").expect("made"), used);
+        let bytes = std::fs::read(rig.path.join("0000000005.seg")).expect("read");
+        assert!(bytes[4096..].iter().any(|&byte| byte != 0), "it was not written anew");
+        assert!(inode("0000000005.tmp").is_err());
     });
 }
 
