@@ -30,6 +30,7 @@ impl<P: Payload> Paxos<P> {
         let granted = ballot > self.promised
             && ballot.node() == from
             && !self.bound_against(from, after, now.mono)
+            && self.can_promise()
             && wall.distance_ms(now.wall) <= self.timing.skew_max_ms;
         out.push(Effect::Send {
             to: from,
@@ -73,6 +74,9 @@ impl<P: Payload> Paxos<P> {
                 }
             }
             return;
+        }
+        if !self.can_promise() {
+            return; // it is asked again
         }
         self.promised = ballot;
         self.grant = None;
@@ -188,6 +192,9 @@ impl<P: Payload> Paxos<P> {
         if self.is_too_far(slot) {
             return; // too far behind to be of use in a quorum: pull first (bounded memory)
         }
+        if !self.has_room_for_accept(ballot) {
+            return; // silence: what is not durable is not acknowledged
+        }
         // Accepting also promises (P-02); the record's durability covers both.
         self.promised = ballot;
         self.log.put(slot, ballot, payload.clone());
@@ -204,7 +211,7 @@ impl<P: Payload> Paxos<P> {
         if beat.ballot > self.promised {
             // Seeing a ballot is not promising it. A leader that this replica never promised may be idle, so promise now,
             // on the record, unless somebody else still holds this replica's word.
-            if !self.bound_against(from, Ballot::ZERO, now.mono) {
+            if !self.bound_against(from, Ballot::ZERO, now.mono) && self.can_promise() {
                 self.promised = beat.ballot;
                 out.push(Effect::Append {
                     head: self.head(RecordKind::Promise, Slot::ZERO, beat.ballot),
@@ -228,6 +235,7 @@ impl<P: Payload> Paxos<P> {
                 ballot: beat.ballot,
                 sent_at: beat.sent_at,
                 chosen: self.chosen,
+                is_low: self.is_low(),
             },
         });
     }

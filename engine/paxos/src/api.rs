@@ -1,7 +1,9 @@
 //! What can happen to a replica and all it can ask for.
 
 use alloc::vec::Vec;
-use synod_types::{Ballot, Beat, BeatReply, GroupMessage, Location, Nanos, NodeId, RecordHead, Slot, limits};
+use synod_types::{
+    Ballot, Beat, BeatReply, GroupMessage, Location, Nanos, NodeId, RecordHead, Slot, Space, limits,
+};
 
 /// Spans of time the protocol runs on. The same on all nodes of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,6 +128,13 @@ pub enum Input<P> {
     Tick {
         /// Whether the log has made no progress for a whole lease: a stalled leader must fall silent (P-09).
         stalled: bool,
+    },
+    /// What the log has room for has changed.
+    Room {
+        /// How much it takes.
+        space: Space,
+        /// It has as much to write as may wait at once: nothing more is to be begun.
+        is_behind: bool,
     },
     /// The link to a peer broke; what was sent on it may be lost.
     LinkLost {

@@ -88,7 +88,9 @@ impl<P: Payload> Paxos<P> {
         // At start the silence is a lease already; adding another would only delay the first leader.
         let base = if first { self.silent_until } else { now.plus(self.timing.lease) };
         let jitter = if first { Nanos(jitter.0 / 4) } else { jitter };
-        self.election_at = base.plus(self.rank_delay()).plus(jitter);
+        // Who can have nothing chosen lets the others go first.
+        let room = if self.is_low() { self.timing.lease } else { Nanos(0) };
+        self.election_at = base.plus(self.rank_delay()).plus(jitter).plus(room);
     }
 
     /// Tries again before long, in the order of ranks.
@@ -112,6 +114,7 @@ impl<P: Payload> Paxos<P> {
             State::PreCandidate(pre) if now.mono >= pre.until => self.back_off(now.mono),
             State::PreCandidate(pre) if now.mono >= pre.resend_at => self.resend_pre_vote(now, out),
             State::Candidate(candidate) if now.mono >= candidate.until => self.back_off(now.mono),
+            State::Candidate(candidate) if self.has_won(candidate) => self.promises_settle(now, out),
             State::Candidate(candidate) if candidate.own_durable && now.mono >= candidate.resend_at => {
                 self.resend_prepare(now, out);
             }
@@ -139,8 +142,8 @@ impl<P: Payload> Paxos<P> {
         self.leader_live = false;
         let own = self.grant.is_none_or(|(to, until)| to == after || now.mono >= until)
             && now.mono >= self.silent_until;
-        if !own {
-            // This replica's own word still binds it.
+        if !own || !self.can_promise() {
+            // This replica's own word still binds it, or it could not give another one.
             self.back_off(now.mono);
             return;
         }
@@ -371,12 +374,16 @@ impl<P: Payload> Paxos<P> {
         }
     }
 
+    /// Whether a quorum has promised, and the log has room for what the winner must propose. The candidate's own promise must be among
+    /// them: it proposes only what its own disk knows it may.
+    fn has_won(&self, candidate: &Candidate<P>) -> bool {
+        candidate.own_durable && candidate.promises.count_ones() >= self.prepare_quorum() && self.can_win()
+    }
+
     fn promises_settle(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
-        let quorum = self.prepare_quorum();
         let State::Candidate(candidate) = &self.role else { return };
-        // The candidate's own promise must be among them: it proposes only what its own disk knows it may.
-        if !candidate.own_durable || candidate.promises.count_ones() < quorum {
-            return;
+        if !self.has_won(candidate) {
+            return; // with a quorum, but without room, it is looked at again at every tick
         }
         let State::Candidate(candidate) = core::mem::replace(&mut self.role, State::Follower) else { return };
         if !self.yields(&candidate, now, out) {

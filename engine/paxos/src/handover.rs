@@ -46,21 +46,19 @@ impl<P: Payload> Paxos<P> {
         let Some(peer) = leader.peer(heir) else { return false };
         let own_log = own_log.unwrap_or(Nanos::ZERO);
         let is_slower = peer.log_pace(now).is_some_and(|its| its.0 > 2 * own_log.0 + SLOWER_SLACK.0);
-        self.serving() && self.is_fit(peer, now) && !is_slower && peer.owes_since(now) < self.timing.heartbeat
-    }
-
-    /// Whether a peer is there and near.
-    fn is_fit(&self, peer: &Peer, now: Mono) -> bool {
-        let is_live = peer.heard_at().plus(self.timing.lease) > now;
-        is_live && self.chosen.since(peer.knows()) <= FAR_BEHIND_SLOTS
+        self.serving()
+            && self.is_fit(peer, now)
+            && !peer.is_low()
+            && !is_slower
+            && peer.owes_since(now) < self.timing.heartbeat
     }
 
     /// Begins to hand over to `heir`: no more proposals, and once what is open is chosen and applied and the heir holds it, the heir
-    /// is told to stand. Nothing happens on a replica that does not serve, or if the heir was not heard of for a lease or is far
-    /// behind.
+    /// is told to stand. Nothing happens on a replica that does not serve, or if the heir was not heard of for a lease, is far
+    /// behind or low on room.
     pub(crate) fn on_hand_over(&mut self, heir: NodeId, now: Now) {
         let State::Leader(leader) = &self.role else { return };
-        let is_fit = leader.peer(heir).is_some_and(|peer| self.is_fit(peer, now.mono));
+        let is_fit = leader.peer(heir).is_some_and(|peer| !peer.is_low() && self.is_fit(peer, now.mono));
         if !is_fit || !self.serving() {
             return;
         }
@@ -69,6 +67,17 @@ impl<P: Payload> Paxos<P> {
         if leader.parting.is_none() {
             leader.parting = Some(Parting { heir, until, released: false });
         }
+    }
+
+    /// Whether a peer was heard of within a lease and lacks little: it could lead at once.
+    pub(crate) fn is_fit(&self, peer: &Peer, now: Mono) -> bool {
+        let is_live = peer.heard_at().plus(self.timing.lease) > now;
+        is_live && self.chosen.since(peer.knows()) <= FAR_BEHIND_SLOTS
+    }
+
+    /// Whether this replica leads and is handing over.
+    pub fn is_parting(&self) -> bool {
+        matches!(&self.role, State::Leader(leader) if leader.parting.is_some())
     }
 
     /// Gives the lease up and tells the heir, if the leader is about to hand over and has nothing left to do. Call it when what was
@@ -116,7 +125,7 @@ impl<P: Payload> Paxos<P> {
         now: Now,
         out: &mut Vec<Effect<P>>,
     ) {
-        let follows = matches!(self.role, State::Follower) && ballot == self.promised;
+        let follows = matches!(self.role, State::Follower) && ballot == self.promised && !self.is_low();
         if !follows || ballot.node() != from || now.mono < self.silent_until {
             return; // the leader will see that nobody stands
         }

@@ -53,6 +53,8 @@ pub(crate) struct Peer {
     /// Accepts it has not answered, by slot.
     unanswered: VecDeque<Unanswered>,
     unanswered_bytes: usize,
+    /// Its log was running out of room when it answered.
+    is_low: bool,
     /// How long it takes to answer a heartbeat, and an accept, which it writes first.
     beat_pace: Pace,
     accept_pace: Pace,
@@ -73,6 +75,10 @@ impl Leader {
         self.open.contains_key(&slot) || slot >= self.next_slot
     }
 
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter()
+    }
+
     pub fn peer(&self, node: NodeId) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.node == node)
     }
@@ -89,6 +95,15 @@ impl Leader {
 }
 
 impl Peer {
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Whether its log was running out of room when it last answered.
+    pub fn is_low(&self) -> bool {
+        self.is_low
+    }
+
     /// When the latest heartbeat left that it answered.
     pub fn heard_at(&self) -> Mono {
         self.echo
@@ -154,6 +169,7 @@ impl<P: Payload> Paxos<P> {
                 unanswered_bytes: 0,
                 beat_pace: Pace::default(),
                 accept_pace: Pace::default(),
+                is_low: false,
             })
             .collect();
         self.role = State::Leader(Leader {
@@ -175,11 +191,13 @@ impl<P: Payload> Paxos<P> {
         });
     }
 
-    /// Whether the window has room for another slot (P-14). False on a replica that does not lead, or hands over (P-17).
+    /// Whether the window has room for another slot (P-14), and so has the log (P-18). False on a replica that does not lead, or
+    /// hands over (P-17).
     pub fn can_propose(&self) -> bool {
         match &self.role {
             State::Leader(leader) => {
                 leader.parting.is_none()
+                    && !self.is_low()
                     && leader.next_slot.since(self.chosen) <= limits::WINDOW_SLOTS_MAX
                     && leader.open_bytes < limits::WINDOW_BYTES_MAX
             }
@@ -223,6 +241,7 @@ impl<P: Payload> Paxos<P> {
     /// Phase 2a: the own record and the peers' messages leave together; the own vote counts when the record is durable.
     pub(crate) fn propose_at(&mut self, slot: Slot, payload: P, now: Now, out: &mut Vec<Effect<P>>) {
         let bytes = payload.as_ref().len().max(1);
+        let spares_low = self.spares_low();
         let State::Leader(leader) = &mut self.role else { return };
         let ballot = leader.ballot;
         leader.open.insert(slot, bytes);
@@ -236,8 +255,10 @@ impl<P: Payload> Paxos<P> {
         });
         let chosen = self.chosen;
         let State::Leader(leader) = &mut self.role else { return };
+        let is_own = slot > leader.start_slot;
         for peer in &mut leader.peers {
-            if peer.unanswered_bytes > PEER_UNANSWERED_BYTES_MAX {
+            let is_spared = is_own && peer.is_low && spares_low;
+            if is_spared || peer.unanswered_bytes > PEER_UNANSWERED_BYTES_MAX {
                 continue; // it will pull
             }
             if peer.unanswered.back().is_none_or(|last| last.slot < slot) {
@@ -296,6 +317,7 @@ impl<P: Payload> Paxos<P> {
         {
             if reply.sent_at >= peer.echo {
                 peer.echo = reply.sent_at;
+                peer.is_low = reply.is_low;
                 peer.chosen = reply.chosen; // less than before, if it restarted
             }
             peer.beat_pace.note(now.mono.since(reply.sent_at), now.mono);
@@ -410,10 +432,13 @@ impl<P: Payload> Paxos<P> {
     fn resend_open(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
         let interval = self.timing.resend;
         let chosen = self.chosen;
+        let spares_low = self.spares_low();
         let State::Leader(leader) = &mut self.role else { return };
         if now.mono < leader.next_resend {
             return;
         }
+        let start_slot = leader.start_slot;
+        let low: Vec<NodeId> = leader.peers.iter().filter(|peer| peer.is_low).map(|peer| peer.node).collect();
         leader.next_resend = now.mono.plus(interval);
         let mark = leader.resend_mark;
         leader.resend_mark = leader.next_slot.previous();
@@ -424,7 +449,8 @@ impl<P: Payload> Paxos<P> {
             let Some(open) = self.log.get(slot) else { continue };
             let (Some(payload), true) = (&open.payload, open.ballot == ballot) else { continue };
             for to in self.peers() {
-                if self.bit_of(to).is_some_and(|bit| open.acks & bit == 0) {
+                let is_spared = spares_low && slot > start_slot && low.contains(&to);
+                if !is_spared && self.bit_of(to).is_some_and(|bit| open.acks & bit == 0) {
                     let message = GroupMessage::Accept { ballot, slot, chosen, payload: payload.clone() };
                     out.push(Effect::Send { to, message });
                 }

@@ -79,7 +79,7 @@ impl<P: Payload> Paxos<P> {
 
     /// Starts pulling up to `target` from `from` unless a pull is under way or there is nothing to pull.
     pub(crate) fn pull_towards(&mut self, from: NodeId, target: Slot, now: Now, out: &mut Vec<Effect<P>>) {
-        if target <= self.chosen || from == self.config.node {
+        if target <= self.chosen || from == self.config.node || !self.has_room_to_learn() {
             return;
         }
         if let Some(pull) = &mut self.pull {
@@ -101,8 +101,9 @@ impl<P: Payload> Paxos<P> {
 
     pub(crate) fn pull_tick(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
         let chosen = self.chosen;
+        let has_room = self.has_room_to_learn();
         let Some(pull) = &mut self.pull else { return };
-        if chosen >= pull.target {
+        if chosen >= pull.target || !has_room {
             self.pull = None;
             return;
         }
@@ -243,6 +244,9 @@ impl<P: Payload> Paxos<P> {
                 // that until the slot is part of the prefix: nobody reports it then. It will be asked for when it is next.
                 return;
             }
+        }
+        if !self.has_room_to_learn() {
+            return;
         }
         self.log.put(slot, ballot, payload.clone());
         self.write_learned(slot, ballot, payload, out);

@@ -30,6 +30,7 @@ mod learner;
 mod log;
 mod pace;
 mod recall;
+mod space;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ pub use api::Canary;
 pub use api::{AheadLimits, Effect, Input, ReadBack, Receipt, Role, Timing};
 pub use handover::FAR_BEHIND_SLOTS;
 pub use pace::Pace;
+pub use space::Writable;
 
 use alloc::vec::Vec;
 use election::{Candidate, Deference, PreCandidate};
@@ -46,7 +48,7 @@ use log::SlotLog;
 use recall::Recalls;
 use synod_types::{
     Ballot, Beat, GroupConfig, GroupMessage, Location, Mono, NodeId, Now, Payload, RecordHead, RecordKind,
-    Slot,
+    Slot, Space,
 };
 
 /// One replica of one group.
@@ -66,6 +68,14 @@ pub struct Paxos<P> {
     grant: Option<(Ballot, Mono)>,
     /// A restarted acceptor has forgotten its grants: it stays silent for one lease (P-07).
     silent_until: Mono,
+    /// What the log has room for.
+    space: Space,
+    /// Since when it is less than everything.
+    low_since: Mono,
+    /// The promise in force when the log came down to its reserve.
+    short_since: Option<Ballot>,
+    /// The log has so much to write already that a winner waits with what it proposes.
+    is_behind: bool,
 
     // Learner. `applied <= chosen`.
     log: SlotLog<P>,
@@ -118,6 +128,10 @@ impl<P: Payload> Paxos<P> {
             promised_durable: Ballot::ZERO,
             grant: None,
             silent_until: Mono::ZERO,
+            space: Space::Free,
+            low_since: Mono::ZERO,
+            short_since: None,
+            is_behind: false,
             log: SlotLog::new(AheadLimits::default().near_slots),
             chosen: Slot::ZERO,
             applied: Slot::ZERO,
@@ -216,6 +230,7 @@ impl<P: Payload> Paxos<P> {
             Input::Durable { receipt } => self.on_durable(receipt, now, out),
             Input::Recalled { slot, ballot, payload } => self.on_recalled(slot, ballot, payload, out),
             Input::Tick { stalled } => self.on_tick(stalled, now, out),
+            Input::Room { space, is_behind } => self.on_room(space, is_behind, now.mono),
             Input::LinkLost { node } => self.on_link_lost(node),
             Input::HandOver { heir } => self.on_hand_over(heir, now),
         }

@@ -14,4 +14,5 @@ mod handovers;
 mod leases;
 mod pipelines;
 mod promises;
+mod rooms;
 mod schedules;

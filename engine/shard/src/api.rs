@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 pub use synod_paxos::{AheadLimits, Role, Timing};
 use synod_types::{
-    Ballot, Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, Nanos, NodeId, PeerMessage,
-    RecordHead, Reply, RequestId, Slot, WallMs,
+    Ballot, Command, Consistency, CoreId, GroupConfig, GroupId, Location, LogRoom, Lsn, Nanos, NodeId,
+    PeerMessage, RecordHead, Reply, RequestId, Slot, WallMs,
 };
 
 /// Names a read that is under way.
@@ -69,6 +69,12 @@ pub enum Input<P> {
     Unsent {
         /// The number of its `PeerMessage::Forward` or `PeerMessage::ReadIndex`.
         forward: u64,
+    },
+    /// What the log has room for, whenever that has changed; before the input that may fill it. Until it is said there is no end to
+    /// it.
+    Room {
+        /// What it says.
+        room: LogRoom,
     },
     /// Let a peer lead a group instead. A wish: nothing comes of it where this replica does not serve the group or the peer is not
     /// there.

@@ -140,6 +140,8 @@ impl<P: Payload> Shard<P> {
                 self.drive(index, paxos::Input::Watermark { from, ballot, chosen }, now, out);
             }
         }
+        // Without room it will not catch up.
+        let may_lag = !self.log_full();
         for read in reads {
             let group = self.groups[read.index].id;
             let Ok(at) = points.binary_search_by_key(&group, |point| point.group) else {
@@ -151,7 +153,7 @@ impl<P: Payload> Shard<P> {
             let applied = group.paxos.applied_slot();
             if applied >= point {
                 self.answer_here(read, now, out);
-            } else if applied.plus(LAG_SLOTS_MAX) >= point && group.lagging.len() < LAGGING_MAX {
+            } else if may_lag && applied.plus(LAG_SLOTS_MAX) >= point && group.lagging.len() < LAGGING_MAX {
                 group.lagging.push_back(Lagging { read, point, since: now.mono });
             } else {
                 self.route_to_leader(read.index, read.request, now, out);

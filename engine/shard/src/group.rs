@@ -8,7 +8,7 @@ use crate::stats::GroupStats;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use synod_paxos::{AheadLimits, Paxos, Timing};
-use synod_types::{Ballot, EntryBuilder, GroupConfig, GroupId, Location, Mono, NodeId, Payload, Slot};
+use synod_types::{Ballot, EntryBuilder, GroupConfig, GroupId, Location, Mono, NodeId, Payload, Slot, Space};
 
 use crate::api::ReadToken;
 
@@ -16,6 +16,8 @@ use crate::api::ReadToken;
 pub(crate) struct Group<P> {
     pub id: GroupId,
     pub paxos: Paxos<P>,
+    /// What it was last told of the log: its room, and whether it is behind.
+    pub room: (Space, bool),
     /// The ballot this replica led in when last looked at; a change is when waiting clients must be told.
     pub led: Option<Ballot>,
     /// Whom it took for the leader then.
@@ -80,6 +82,7 @@ impl<P: Payload> Group<P> {
         Self {
             id: config.group,
             paxos: Paxos::new(config, timing, seed).with_ahead_limits(ahead),
+            room: (Space::Free, false),
             led: None,
             followed: None,
             asked: Asked::default(),

@@ -23,6 +23,7 @@ mod load;
 mod repair;
 mod replicate;
 mod request;
+mod room;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -49,7 +50,7 @@ use request::{Forwarded, ReadUse, Taken};
 use synod_paxos as paxos;
 use synod_store::{Store, StoreConfig};
 use synod_types::{
-    Ballot, GroupId, GroupMessage, Location, Lsn, Mono, Now, Payload, PeerMessage, RecordHead, Slot,
+    Ballot, GroupId, GroupMessage, Location, LogRoom, Lsn, Mono, Now, Payload, PeerMessage, RecordHead, Slot,
 };
 
 /// Steps of giving back what FLUSHALL cleared, per tick: a million keys in two seconds, at half a millisecond a tick where all of
@@ -72,6 +73,10 @@ pub struct Shard<P> {
     written: VecDeque<Written>,
     /// Payload bytes in them.
     undurable_bytes: usize,
+    /// What the log last said of its room, less what was handed to it since.
+    room: LogRoom,
+    /// Until when the log waited for nothing but a segment; it cannot have stalled before.
+    starved_until: Mono,
     /// Heartbeats and answers gathered for the turn's end, per peer.
     coalesced: Vec<Coalesced>,
     reads: BTreeMap<ReadToken, ReadUse<P>>,
@@ -130,6 +135,8 @@ impl<P: Payload> Shard<P> {
             durable: Lsn::ZERO,
             written: VecDeque::new(),
             undurable_bytes: 0,
+            room: LogRoom::FREE,
+            starved_until: Mono::ZERO,
             coalesced: Vec::new(),
             reads: BTreeMap::new(),
             repairs: Repairs::default(),
@@ -206,6 +213,7 @@ impl<P: Payload> Shard<P> {
             Input::ReadDone { token, result } => self.on_read_done(token, result, now, out),
             Input::LinkLost { node } => self.on_link_lost(node, now, out),
             Input::Unsent { forward } => self.on_unsent(forward, now, out),
+            Input::Room { room } => self.on_room(room, now.mono),
             Input::HandOver { group, heir } => {
                 if let Some(index) = self.index_of(group) {
                     self.drive(index, paxos::Input::HandOver { heir }, now, out);
@@ -264,6 +272,7 @@ impl<P: Payload> Shard<P> {
         self.walks = 0;
         for index in 0..self.groups.len() {
             self.drive(index, paxos::Input::Tick { stalled }, now, out);
+            self.mind_room(index, now, out);
             self.keep_time(index, now, out);
             self.retry_waiting(index, now, out);
             self.expire_lagging(index, now, out);

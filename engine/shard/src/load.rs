@@ -33,7 +33,7 @@ pub(crate) fn may_try(wish: &mut Option<Wish>, heir: NodeId, pause_max: Nanos, n
 
 /// Between two tries to hand over to the same node, if it has not led in between: doubled each time.
 const PAUSE_MIN: Nanos = Nanos::from_ms(5_000);
-const PAUSE_MAX: Nanos = Nanos::from_ms(300_000);
+pub(crate) const PAUSE_MAX: Nanos = Nanos::from_ms(300_000);
 
 /// What was asked of one group's leader within a window.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use crate::group::Proposed;
 use crate::request::ReadUse;
 use crate::{Shard, paxos};
 use alloc::vec::Vec;
-use synod_paxos::{ReadBack, Receipt};
+use synod_paxos::{ReadBack, Receipt, Writable};
 use synod_types::{
     Ballot, Beat, BeatReply, GroupMessage, Learned, Location, Lsn, Mono, NodeId, Now, Payload, PeerMessage,
     Slot, WallMs, limits,
@@ -49,11 +49,17 @@ impl Written {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// When it was handed to the log.
+    pub(crate) fn at(&self) -> Mono {
+        self.at
+    }
 }
 
 impl<P: Payload> Shard<P> {
     /// Lets one thing happen to a group and sees to all that follows from it.
     pub(crate) fn drive(&mut self, index: usize, input: paxos::Input<P>, now: Now, out: &mut impl Sink<P>) {
+        self.tell_room(index, now);
         self.groups[index].paxos.step(input, now, &mut self.effects);
         self.follow_up(index, now, out);
     }
@@ -76,6 +82,7 @@ impl<P: Payload> Shard<P> {
                     self.lsn = self.lsn.next();
                     let bytes = payload.as_ref().map_or(0, |payload| payload.as_ref().len());
                     self.undurable_bytes += bytes;
+                    self.take_room(bytes);
                     self.written.push_back(Written { index, receipt, at: now.mono, bytes });
                     let then = then
                         .into_iter()
@@ -154,21 +161,20 @@ impl<P: Payload> Shard<P> {
         self.stats.flush_records.record(lsn.get() - before.get());
     }
 
-    /// The log has made no progress for a whole lease: a leader on it must not seem alive (P-09).
-    pub fn log_stalled(&self, now: Mono) -> bool {
-        self.written.front().is_some_and(|oldest| now.since(oldest.at) > self.config.timing.lease)
-    }
-
     /// Proposes what gathered. While the pipeline is full, or the log too far behind, what arrives gathers into the next
     /// batch: no timer (P-04). What gathers is bounded, and so what waits for the disk is too (P-14b).
     pub(crate) fn propose_pending(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
         let depth = self.config.pipeline_slots;
         loop {
+            if self.groups[index].pending.is_empty() {
+                return;
+            }
+            self.tell_room(index, now);
             let behind = self.undurable_bytes >= self.config.log_backlog_bytes_max;
             let group = &mut self.groups[index];
             if behind
-                || group.pending.is_empty()
                 || !group.paxos.can_propose()
+                || group.paxos.writable(now.mono) != Writable::Yes
                 || group.paxos.in_flight() >= depth
             {
                 return;
@@ -199,6 +205,7 @@ impl<P: Payload> Shard<P> {
         if let Some(clock) = group.paxos.leader_clock(now.mono)
             && group.paxos.serving()
             && group.paxos.can_propose()
+            && group.paxos.writable(now.mono) == Writable::Yes
             && group.pending.is_empty()
             && group.paxos.in_flight() == 0
             && self.store.next_expiry(group.id).is_some_and(|due| due <= clock)

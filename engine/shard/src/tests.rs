@@ -13,4 +13,5 @@ mod falling_behind;
 mod handing_over;
 mod repairing;
 mod requests;
+mod rooms;
 mod schedules;

@@ -31,7 +31,7 @@ const COUNT_BITS: (usize, usize) = (0, 12);
 const MICROSECONDS: f64 = 1e6;
 
 /// Errors by the names the metrics have for them.
-const ERRORS: [(ErrorKind, &str); 10] = [
+const ERRORS: [(ErrorKind, &str); 11] = [
     (ErrorKind::Unknown, "unknown"),
     (ErrorKind::NoLeader, "no_leader"),
     (ErrorKind::Busy, "busy"),
@@ -42,6 +42,7 @@ const ERRORS: [(ErrorKind, &str); 10] = [
     (ErrorKind::BadExpiry, "bad_expiry"),
     (ErrorKind::ReadFailed, "read_failed"),
     (ErrorKind::Malformed, "malformed"),
+    (ErrorKind::NoSpace, "no_space"),
 ];
 
 /// The text; the place of a page is its core.

@@ -522,6 +522,9 @@ pub enum ErrorKind {
     ReadFailed,
     /// Certainly not executed: key, value or request is malformed or over a limit.
     Malformed,
+    /// Certainly not executed: the logs of the leader, or of too many members, have no room, as on a full disk. Retry when there is
+    /// some.
+    NoSpace,
 }
 
 /// The answer to a command.

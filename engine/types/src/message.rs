@@ -150,6 +150,8 @@ pub struct BeatReply {
     pub sent_at: Mono,
     /// The follower's contiguous chosen prefix.
     pub chosen: Slot,
+    /// Its log cannot be given more room and is running out of it: what it is sent will not be accepted for long.
+    pub is_low: bool,
 }
 
 /// What a leader vouches for in a `ReadIndexReply`: whoever has applied the group up to `chosen` has every write that was

@@ -406,6 +406,7 @@ fn error_name(kind: ErrorKind) -> &'static str {
         ErrorKind::BadExpiry => "bad expiry",
         ErrorKind::ReadFailed => "read failed",
         ErrorKind::Malformed => "malformed",
+        ErrorKind::NoSpace => "no space",
     }
 }
 

@@ -77,7 +77,9 @@ pub const fn error_code(kind: ErrorKind) -> u32 {
     match kind {
         ErrorKind::Unknown => 1,
         ErrorKind::NoLeader => 2,
-        ErrorKind::Busy => 3,
+        // A number that clients of version 1 do not know would end their connections; they do with it what they do when too much is
+        // waiting. The text beside it says what it is.
+        ErrorKind::Busy | ErrorKind::NoSpace => 3,
         ErrorKind::SessionExpired => 4,
         ErrorKind::SequenceClosed => 5,
         ErrorKind::NotAnInteger => 6,

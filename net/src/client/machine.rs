@@ -366,7 +366,7 @@ impl Core {
     fn on_error(&mut self, now: Nanos, id: u64, kind: ErrorKind, text: String) {
         let Some(operation) = self.operations.get_mut(&id) else { return };
         match kind {
-            ErrorKind::NoLeader | ErrorKind::Busy => {
+            ErrorKind::NoLeader | ErrorKind::Busy | ErrorKind::NoSpace => {
                 operation.last = Some(kind);
                 if kind == ErrorKind::NoLeader {
                     self.topology_due = now;

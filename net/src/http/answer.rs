@@ -9,6 +9,9 @@ use http::header::{
 use http::{Response, StatusCode};
 use synod_types::{ErrorKind, Version};
 
+const NO_SPACE: &str = "the logs of the nodes that hold this key have no room, as on a full disk; nothing was executed; /readyz of a \
+                        node says more";
+
 /// Why a request was not done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failure {
@@ -61,6 +64,7 @@ impl Failure {
             ErrorKind::Busy => {
                 Self::new(503, "busy", "too much is waiting; nothing was executed, retry later")
             }
+            ErrorKind::NoSpace => Self::new(507, "no_space", NO_SPACE),
             ErrorKind::BadExpiry => {
                 Self::new(400, "bad_ttl", "the ttl leads to no representable time; nothing was changed")
             }
@@ -95,7 +99,7 @@ impl Failure {
             401 => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"synod\""));
             }
-            503 => {
+            503 | 507 => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

@@ -209,11 +209,12 @@ fn replies_become_responses() {
         (&put, Reply::Error(ErrorKind::Unknown), 504),
         (&put, Reply::Error(ErrorKind::NoLeader), 503),
         (&put, Reply::Error(ErrorKind::Busy), 503),
+        (&put, Reply::Error(ErrorKind::NoSpace), 507),
         (&get, Reply::Int(7), 504),
     ] {
         let response = plan.respond(reply.clone());
         assert_eq!(response.status(), status, "{plan:?} {reply:?}");
-        assert_eq!(response.headers().contains_key("retry-after"), status == 503);
+        assert_eq!(response.headers().contains_key("retry-after"), matches!(status, 503 | 507));
     }
     assert_eq!(put.respond(done).headers()["etag"], "\"17-3\"");
     assert_eq!(code(&put.respond(Reply::Error(ErrorKind::Unknown))), "unknown");

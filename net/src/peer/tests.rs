@@ -114,6 +114,7 @@ fn messages() -> impl Strategy<Value = PeerMessage<Vec<u8>>> {
                         ballot,
                         chosen,
                         sent_at: Mono(at),
+                        is_low: at % 2 == 1,
                     })
                     .collect(),
             )

@@ -126,15 +126,20 @@ impl BinaryFace {
         Some(Ask::Command { tag, group: Some(group), consistency: Consistency::default(), command })
     }
 
-    pub(super) fn reply(&mut self, limits: &Limits, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
+    pub(super) fn reply(&mut self, server: &ServerConfig, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
         let Some(open) = self.open.checked_sub(1) else { return };
         self.open = open;
         match reply {
             // Bounded memory before all: a client that asks for more than it reads gets no value. For a write that also
             // returns the old value "unknown" is the only thing that may be said.
-            Reply::Value { value, .. } if out.len() + value.len() > limits.out_bytes_hard => {
+            Reply::Value { value, .. } if out.len() + value.len() > server.limits.out_bytes_hard => {
                 let error = Reply::<&[u8]>::Error(ErrorKind::Unknown);
                 binary::encode_reply(out, tag.get(), &error, "replies are not read fast enough");
+            }
+            Reply::Error(ErrorKind::NoSpace) => {
+                let notice = server.notice.text();
+                let text = if notice.is_empty() { "no space left for the log" } else { &notice };
+                binary::encode_reply(out, tag.get(), &reply, text);
             }
             reply => binary::encode_reply(out, tag.get(), &reply, ""),
         }

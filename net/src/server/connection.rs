@@ -108,11 +108,11 @@ impl Connection {
 
     /// Answers an `Ask::Command`.
     pub fn reply(&mut self, tag: Tag, reply: Reply<&[u8]>) {
-        let limits = &self.config.server.limits;
+        let server = &self.config.server;
         match &mut self.face {
             Face::Undecided | Face::Http => {}
-            Face::Binary(face) => face.reply(limits, &mut self.out, tag, reply),
-            Face::Resp(face) => face.reply(limits, &mut self.out, tag, reply),
+            Face::Binary(face) => face.reply(server, &mut self.out, tag, reply),
+            Face::Resp(face) => face.reply(server, &mut self.out, tag, reply),
         }
     }
 

@@ -39,6 +39,7 @@ pub(crate) mod tests;
 mod transaction;
 
 use crate::binary::{NodeStatus, ServerInfo, Topology};
+use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 use synod_types::{Command, Consistency, CoreId, GroupId, NodeId, Shared};
@@ -162,6 +163,28 @@ pub struct ServerConfig {
     pub parameters: Vec<(String, String)>,
     /// Bounds.
     pub limits: Limits,
+    /// What keeps this node from taking writes at the moment.
+    pub notice: Notice,
+}
+
+/// What keeps a node from taking writes, in words; empty if nothing does. The shell sets it, refusals repeat it to clients. Its copies
+/// are one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Notice(Rc<RefCell<String>>);
+
+impl Notice {
+    /// Says something else from here on.
+    pub fn set(&self, text: &str) {
+        text.clone_into(&mut self.0.borrow_mut());
+    }
+    /// What it says.
+    pub fn text(&self) -> String {
+        self.0.borrow().clone()
+    }
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
 }
 
 /// One connection.

@@ -205,7 +205,7 @@ impl RespFace {
         }
     }
 
-    pub(super) fn reply(&mut self, limits: &Limits, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
+    pub(super) fn reply(&mut self, server: &ServerConfig, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
         match &mut self.session.job {
             Some(job) if job.tag == tag => {
                 if job.asked
@@ -215,7 +215,7 @@ impl RespFace {
                     answer.finish(&mut self.session.slots, out, tag);
                 }
             }
-            _ => self.session.slots.reply(limits, out, tag, reply),
+            _ => self.session.slots.reply(server, out, tag, reply),
         }
     }
 

@@ -11,6 +11,9 @@ const EMBEDDED_BYTES_MAX: usize = 44;
 /// What the index keeps of a key beside key and value.
 const KEY_COST_BYTES: usize = 64;
 const NO_SUCH_KEY: &str = "ERR no such key";
+/// The prefix is Redis's for an append-only file that cannot be written.
+pub(super) const NO_SPACE: &str =
+    "MISCONF no space left for the logs of the nodes that hold this key; nothing was executed";
 const NOT_COUNTED: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
                            switching between policies at runtime LRU and LFU data will take some time to adjust.";
 
@@ -92,6 +95,7 @@ pub(super) fn error_text(kind: ErrorKind, name: &'static str) -> Refusal {
             "CLUSTERDOWN no leader is known for this key at the moment; nothing was executed"
         }
         ErrorKind::Busy => "BUSY too much is waiting; nothing was executed, retry later",
+        ErrorKind::NoSpace => return Refusal::Borrowed(NO_SPACE),
         ErrorKind::SessionExpired => "ERR the session has expired; nothing was executed",
         ErrorKind::SequenceClosed => "ERR the sequence number is closed; nothing was executed",
         ErrorKind::NotAnInteger => "ERR value is not an integer or out of range",

@@ -303,7 +303,7 @@ impl Slots {
     }
 
     /// Takes the reply to a command or to a part of one.
-    pub(super) fn reply(&mut self, limits: &Limits, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
+    pub(super) fn reply(&mut self, server: &ServerConfig, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
         let Some(index) = self.index_of(tag) else { return };
         let is_one = matches!(self.queue[index].state, State::One(_));
         let is_many = matches!(&self.queue[index].state, State::Many(many) if many.missing > 0);
@@ -311,9 +311,16 @@ impl Slots {
             return; // answered before: the shell's slip must not reach the client as a shifted reply
         };
         self.open = open;
-        let reply = self.bounded(limits, out, index, reply);
+        let reply = self.bounded(&server.limits, out, index, reply);
         let slot = &mut self.queue[index];
         match &mut slot.state {
+            State::One(_)
+                if matches!(reply, Reply::Error(ErrorKind::NoSpace)) && !server.notice.is_empty() =>
+            {
+                let text = format!("MISCONF {}; nothing was executed", server.notice.text());
+                let proto = slot.proto;
+                self.resolve(out, index, |writer| writer.error(&text), proto);
+            }
             State::One(shape) => {
                 let (shape, name, proto) = (*shape, slot.name, slot.proto);
                 self.resolve(out, index, |writer| write_reply(writer, shape, name, &reply), proto);

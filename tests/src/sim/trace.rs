@@ -163,6 +163,7 @@ pub fn reply_word<V>(reply: &Reply<V>) -> &'static str {
             E::BadExpiry => "bad expiry",
             E::ReadFailed => "read failed",
             E::Malformed => "malformed",
+            E::NoSpace => "no-space",
         },
     }
 }

@@ -680,5 +680,6 @@ fn trace_input(input: &Input<Bytes>) -> Option<String> {
         Input::Tick { stalled: false } => "tick".into(),
         Input::LinkLost { node } => format!("lost {node}"),
         Input::HandOver { heir } => format!("is to hand over to {heir}"),
+        Input::Room { space, .. } => format!("has room: {space:?}"),
     })
 }

@@ -62,7 +62,8 @@ pub(super) fn beat(beat: &Beat) -> String {
 }
 
 pub(super) fn beat_reply(reply: &BeatReply) -> String {
-    format!("beat-reply {} (chosen {})", reply.ballot, reply.chosen)
+    let low = if reply.is_low { " low" } else { "" };
+    format!("beat-reply {} (chosen {}){low}", reply.ballot, reply.chosen)
 }
 
 pub(super) fn record(head: &RecordHead, value: Option<&Bytes>) -> String {

@@ -132,7 +132,7 @@ fn nobody_hands_over_to_a_peer_that_is_far_behind() {
     n1.pass_ms(60);
     let sent_at = n1.now.mono;
     n1.tick();
-    let reply = BeatReply { group: GROUP, ballot: mine, sent_at, chosen: n1.paxos.chosen() };
+    let reply = BeatReply { group: GROUP, ballot: mine, sent_at, chosen: n1.paxos.chosen(), is_low: false };
     n1.say(Input::BeatReply { from: NodeId::new(2), reply });
     n1.say(hand_over_to(2));
     assert_eq!(turn_end(&mut n1).len(), 1);

@@ -69,7 +69,7 @@ fn only_a_durable_promise_is_named() {
     assert!(n1.hear(3, prepare(ballot(4, 3), 1)).is_empty());
     let wall = n1.now.wall;
     let answer = n1.hear(3, pre_vote(ballot(6, 3), wall));
-    assert_eq!(answer, ["-> n3: prevote-granted 6.n3 (promised 0.n0, chosen s0)"]);
+    assert_eq!(answer, ["-> n3: prevote-refused 6.n3 (promised 0.n0, chosen s0)"]);
     n1.disk();
     assert_eq!(n1.hear(3, prepare(ballot(4, 3), 1)), ["-> n3: nack 4.n3 (promised 5.n2)"]);
 }

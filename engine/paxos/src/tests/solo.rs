@@ -131,7 +131,7 @@ impl Solo {
         self.say(Input::Beat { from: ballot.node(), beat })
     }
     pub fn hear_beat_reply(&mut self, from: u16, ballot: Ballot, sent_at: Mono) -> Vec<String> {
-        let reply = BeatReply { group: GROUP, ballot, sent_at, chosen: Slot::ZERO };
+        let reply = BeatReply { group: GROUP, ballot, sent_at, chosen: Slot::ZERO, is_low: false };
         self.say(Input::BeatReply { from: NodeId::new(from), reply })
     }
     pub fn tick(&mut self) -> Vec<String> {

@@ -7,8 +7,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use synod_types::{
-    Command, Condition, Consistency, CoreId, Expiry, GroupConfig, GroupId, Location, Lsn, Members, Mono,
-    Nanos, NodeId, Now, Op, PeerMessage, RecordHead, Reply, RequestId, SegmentId, SessionStamp, WallMs,
+    Command, Condition, Consistency, CoreId, Expiry, GroupConfig, GroupId, Location, LogRoom, Lsn, Members,
+    Mono, Nanos, NodeId, Now, Op, PeerMessage, RecordHead, Reply, RequestId, SegmentId, SessionStamp, Space,
+    WallMs,
 };
 
 pub(super) type Bytes = Vec<u8>;
@@ -296,6 +297,11 @@ impl Lab {
     }
     pub fn reply(&self, request: RequestId) -> Option<&Reply<Bytes>> {
         self.replies.get(&request)
+    }
+    /// The log says what it has room for.
+    pub fn room(&mut self, id: u16, space: Space, is_starved: bool) {
+        let free_bytes = if space == Space::Free { u64::MAX } else { 0 };
+        self.step(id, Input::Room { room: LogRoom { space, free_bytes, is_starved } });
     }
     pub fn turn_end(&mut self, id: u16) {
         self.step(id, Input::TurnEnd);

@@ -8,6 +8,7 @@ fn errors_keep_redis_prefixes_apart_by_what_may_have_happened() {
         (ErrorKind::Unknown, "-UNKNOWN "),
         (ErrorKind::NoLeader, "-CLUSTERDOWN "),
         (ErrorKind::Busy, "-BUSY "),
+        (ErrorKind::NoSpace, "-MISCONF no space left"),
         (ErrorKind::BadExpiry, "-ERR invalid expire time in 'set' command"),
         (ErrorKind::ReadFailed, "-ERR "),
         (ErrorKind::Malformed, "-ERR "),
@@ -19,6 +20,28 @@ fn errors_keep_redis_prefixes_apart_by_what_may_have_happened() {
         let out = String::from_utf8(connection.out().clone()).expect("ASCII");
         assert!(out.starts_with(prefix), "{kind:?}: {out}");
     }
+}
+
+/// What the shell says of this node's disk is told to whoever is refused a write.
+#[test]
+fn a_refusal_for_want_of_room_says_what_is_known() {
+    let server = server();
+    let notice = server.notice.clone();
+    let refused = |line: &str| {
+        let mut connection = connect(server.clone());
+        connection.received(line.as_bytes());
+        for tag in tags_of(&mut connection) {
+            connection.reply(tag, Reply::Error(ErrorKind::NoSpace));
+        }
+        String::from_utf8(connection.out().clone()).expect("ASCII")
+    };
+    let elsewhere = refused("SET k v\r\n");
+    assert!(elsewhere.starts_with("-MISCONF ") && elsewhere.contains("nothing was executed"), "{elsewhere}");
+    notice.set("12 bytes free in /data");
+    assert_eq!(refused("SET k v\r\n"), "-MISCONF 12 bytes free in /data; nothing was executed\r\n");
+    assert!(refused("MSET a 1 b 2\r\n").starts_with("-MISCONF "));
+    notice.set("");
+    assert_eq!(refused("SET k v\r\n"), elsewhere);
 }
 
 #[test]

@@ -1,0 +1,198 @@
+//! P-18 with clients: what a full disk means for reads and writes.
+
+use super::lab::*;
+use crate::Input;
+use alloc::format;
+use alloc::vec::Vec;
+use synod_types::{Consistency, ErrorKind, LogRoom, NodeId, PeerMessage, Reply, Space};
+
+/// Every core starts with a leader that knows how the others are.
+fn lab() -> Lab {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    lab.run_ms(100);
+    assert!(matches!(lab.ask(1, set("k", "v")), Reply::Done { .. }));
+    lab
+}
+
+fn no_space() -> Reply<Bytes> {
+    Reply::Error(ErrorKind::NoSpace)
+}
+
+/// P-18b, P-18d: everybody is full; reads go on for as long as it lasts, writes are refused; both everywhere.
+#[test]
+fn with_all_disks_full_reads_go_on_and_writes_are_refused() {
+    let mut lab = lab();
+    for id in lab.ids() {
+        lab.room(id, Space::Spent, true);
+        lab.held_disks.insert(id);
+    }
+    lab.run_ms(100);
+    for round in 0..20 {
+        for id in lab.ids() {
+            assert!(matches!(lab.ask(id, get("k")), Reply::Value { .. }), "round {round} at n{id}");
+            let quorum = lab.request_as(id, G1, Consistency::Quorum, get("k"));
+            let write = lab.request(id, set("k", "w"));
+            lab.run_ms(200);
+            assert!(matches!(lab.reply(quorum), Some(Reply::Value { .. })));
+            assert_eq!(lab.reply(write), Some(&no_space()));
+        }
+    }
+    assert!(lab.serves(1, G1), "nobody else has led");
+    assert!(!lab.shard(1).log_stalled(lab.now().mono));
+    // There is room again: no restart, no new leader.
+    lab.held_disks.clear();
+    for id in lab.ids() {
+        lab.room(id, Space::Free, false);
+    }
+    lab.run_ms(100);
+    assert!(matches!(lab.ask(2, set("k", "w")), Reply::Done { .. }));
+    assert!(lab.serves(1, G1));
+}
+
+/// P-18c: with the reserve a leader can be elected, and it reads.
+#[test]
+fn a_leader_that_dies_among_full_disks_is_followed_by_another() {
+    let mut lab = lab();
+    for id in lab.ids() {
+        lab.room(id, Space::Reserve, false);
+    }
+    lab.run_ms(100);
+    lab.crash(1);
+    let next = lab.until_leader();
+    assert!(next != 1);
+    assert!(matches!(lab.ask(5 - next, get("k")), Reply::Value { .. }));
+    let write = lab.request(next, set("k", "w"));
+    lab.run_ms(100);
+    assert_eq!(lab.reply(write), Some(&no_space()));
+}
+
+/// P-18d: only the leader's disk is full: another leads, and nobody gets an error.
+#[test]
+fn a_leader_whose_disk_alone_is_full_hands_over() {
+    for space in [Space::Low, Space::Reserve, Space::Spent] {
+        let mut lab = lab();
+        if space == Space::Spent {
+            lab.held_disks.insert(1);
+        }
+        lab.room(1, space, space == Space::Spent);
+        let mut asked = Vec::new();
+        for round in 0..10 {
+            for id in lab.ids() {
+                asked.push(lab.request(id, set(&format!("k{round}"), "v")));
+            }
+            lab.run_ms(10);
+        }
+        lab.run_ms(200);
+        let leader = lab.leader().expect("somebody leads");
+        assert!(leader != 1, "{space:?}");
+        for request in asked {
+            assert!(matches!(lab.reply(request), Some(Reply::Done { .. })), "{:?}", lab.reply(request));
+        }
+        // It stays there, and the full one is a client's node like any other.
+        lab.run_ms(2_000);
+        assert_eq!(lab.leader(), Some(leader));
+        assert!(matches!(lab.ask(1, get("k3")), Reply::Value { .. }));
+        assert!(matches!(lab.ask(1, set("k3", "w")), Reply::Done { .. }));
+        lab.held_disks.clear();
+        lab.room(1, Space::Free, false);
+        lab.run_ms(200);
+        assert_eq!(lab.shard(1).digest(G1), lab.shard(leader).digest(G1), "it has caught up");
+    }
+}
+
+/// P-18d: a follower with a full disk costs nobody anything.
+#[test]
+fn a_full_follower_is_left_out() {
+    let mut lab = lab();
+    lab.room(3, Space::Reserve, false);
+    lab.run_ms(100);
+    for round in 0..50 {
+        assert!(matches!(lab.ask(1, set(&format!("k{round}"), "v")), Reply::Done { .. }));
+    }
+    assert!(lab.serves(1, G1));
+    assert!(matches!(lab.ask(3, get("k49")), Reply::Value { .. }), "reads through it go to the leader");
+}
+
+/// P-18d: two of three are full, so nothing can be chosen though the leader's own disk has room.
+#[test]
+fn a_leader_without_a_quorum_that_has_room_refuses() {
+    let mut lab = lab();
+    for id in [2, 3] {
+        lab.room(id, Space::Reserve, false);
+    }
+    // Nobody has told the leader yet: it proposes, nobody answers, and in the end nobody knows.
+    let first = lab.request(1, set("k", "first"));
+    lab.turn_end(1);
+    lab.run_ms(100);
+    let second = lab.request(1, set("k", "second"));
+    lab.turn_end(1);
+    lab.run_ms(50);
+    assert_eq!((lab.reply(first), lab.reply(second)), (None, Some(&no_space())));
+    assert!(matches!(lab.ask(2, get("k")), Reply::Value { .. }));
+    lab.run_ms(4_000);
+    assert_eq!(lab.reply(first), Some(&Reply::Error(ErrorKind::Unknown)));
+    // It is decided when there is room.
+    lab.room(3, Space::Free, false);
+    lab.run_ms(300);
+    let Reply::Value { value, .. } = lab.ask(1, get("k")) else { panic!("a value") };
+    assert_eq!(value, b"first");
+    assert!(matches!(lab.ask(1, set("k", "third")), Reply::Done { .. }));
+}
+
+/// P-09b: a disk that stands silences its leader, full or not; one that is only full does not, and what it wrote before counts
+/// from when it could be written.
+#[test]
+fn a_log_that_waits_for_a_segment_alone_has_not_stalled() {
+    let mut lab = lab();
+    lab.held_disks.insert(1);
+    lab.request(1, set("k", "w"));
+    lab.turn_end(1);
+    lab.pass_ms(400);
+    assert!(lab.shard(1).log_stalled(lab.now().mono));
+    lab.room(1, Space::Spent, true);
+    assert!(!lab.shard(1).log_stalled(lab.now().mono));
+    lab.room(1, Space::Free, false);
+    assert!(!lab.shard(1).log_stalled(lab.now().mono), "it was just given a segment");
+    lab.pass_ms(400);
+    assert!(lab.shard(1).log_stalled(lab.now().mono));
+}
+
+/// P-18: a step that fills what is left sees it: nothing is proposed beyond.
+#[test]
+fn what_one_turn_proposes_stops_where_the_room_ends() {
+    let mut lab = Lab::led_by_n1(Setup { groups: 2, pipeline_slots: 100, ..Setup::default() });
+    lab.run_ms(100);
+    let room = LogRoom { space: Space::Free, free_bytes: 500 << 10, is_starved: false };
+    lab.step(1, Input::Room { room });
+    let before = lab.shard(1).undurable();
+    let value = "x".repeat(150 << 10);
+    for round in 0..6 {
+        lab.request(1, set(&format!("k{round}"), &value));
+    }
+    lab.turn_end(1);
+    assert_eq!(lab.shard(1).undurable() - before, 4, "one entry each, until nothing was left");
+}
+
+/// P-18e: a disk that stands for ten minutes while others stand for election again and again.
+#[test]
+fn what_a_standing_disk_gathers_is_bounded() {
+    let mut lab = Lab::new(Setup { groups: 2, ..Setup::default() });
+    lab.held_disks.insert(1);
+    lab.isolate(1);
+    for round in 1..20_000_u64 {
+        lab.pass_ms(30);
+        lab.tick(1);
+        lab.turn_end(1);
+        for group in [G1, G2] {
+            let ballot = synod_types::Ballot::new(round, NodeId::new(2 + (round % 2) as u16));
+            let (after, from) = (synod_types::Ballot::ZERO, synod_types::Slot::new(1));
+            let message = synod_types::GroupMessage::Prepare { ballot, after, from };
+            let from = ballot.node();
+            lab.step(1, Input::Peer { from, message: PeerMessage::Group { group, message } });
+            let beat =
+                synod_types::Beat { group, ballot, chosen: synod_types::Slot::ZERO, sent_at: lab.now().mono };
+            lab.step(1, Input::Peer { from, message: PeerMessage::Beats(Vec::from([beat])) });
+        }
+    }
+    assert!(lab.shard(1).undurable() <= 2, "{} records", lab.shard(1).undurable());
+}
