@@ -348,7 +348,9 @@ fn numbers_at_their_ends_are_taken_or_refused() {
     // What has to be said beside it, so that two settings do not contradict each other.
     const DRIFT: &[(&str, &str)] = &[("cluster.drift_ms", "1")];
     const LEASE: &[(&str, &str)] = &[("cluster.lease_ms", "60000")];
-    let numbers: [(&'static str, u64, u64, &[(&'static str, &str)]); 21] = [
+    // Its name, its ends, and what is said beside it.
+    type Row = (&'static str, u64, u64, &'static [(&'static str, &'static str)]);
+    let numbers: [Row; 21] = [
         ("cluster.groups", 1, 1024, &[]),
         ("cluster.lease_ms", 20, 60_000, DRIFT),
         ("cluster.drift_ms", 1, 10_000, LEASE),
