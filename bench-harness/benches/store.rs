@@ -1,12 +1,14 @@
 //! What the replicated state machine costs per command and per read, at one core. Keys are 16 bytes, visited in an order that
 //! caches cannot guess.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 use synod_bench::{GROUP, Walk, bytes, key, set_op};
 use synod_store::{Applied, CacheHint, FoundValue, Lookup, Room, Store, StoreConfig};
 use synod_types::{
-    CommandRef, Location, Namespace, Op, Reply, SegmentId, SessionStamp, Slot, Version, WallMs,
+    CommandRef, Condition, Expiry, Location, Namespace, Op, Reply, SegmentId, SessionStamp, Slot, Version,
+    WallMs,
 };
 
 const NAMESPACE: Namespace = Namespace::new(0);
@@ -15,6 +17,9 @@ const SHORT_KEYS: u64 = 1 << 16;
 /// Long values: 16 MiB of them.
 const LONG_KEYS: u64 = 1 << 12;
 const LONG_BYTES: usize = 4096;
+
+/// Keys that expire.
+const CROWD_KEYS: u64 = 100_000;
 
 /// A store and the slot it has come to.
 struct Rig {
@@ -119,5 +124,46 @@ fn admit(c: &mut Criterion) {
     assert!(rig.store.cache_stats().evictions > 0, "nothing was evicted");
 }
 
-criterion_group!(benches, set, lookup, admit);
+/// Time to remove a key that has expired, of a crowd: all at the same millisecond, or one after the other within a minute, which
+/// has come at once. Sorting in the wheel, index, key, timer.
+fn expire(c: &mut Criterion) {
+    const BASE: u64 = 1_790_000_000_000;
+    let mut group = c.benchmark_group("store/expire");
+    group.throughput(Throughput::Elements(CROWD_KEYS)).sample_size(10);
+    for (name, span) in [("together", 1), ("within_a_minute", 60_000)] {
+        let crowd = || {
+            let mut rig = Rig::new(0);
+            rig.store.begin_slot(GROUP, WallMs(BASE));
+            rig.store.expire(GROUP, &mut 1_000_000);
+            let mut walk = Walk::new(CROWD_KEYS.next_power_of_two());
+            for _ in 0..CROWD_KEYS {
+                let number = walk.next();
+                let Op::Set { value, value_crc, .. } = set_op(&b"0123456789abcdef"[..]) else {
+                    panic!("a SET")
+                };
+                let expiry = Expiry::At(WallMs(BASE + 60_000 + number % span));
+                let condition = Condition::Always;
+                rig.set(number, &Op::Set { value, value_crc, condition, expiry, return_old: false });
+            }
+            rig.store.begin_slot(GROUP, WallMs(BASE + 120_000));
+            rig
+        };
+        group.bench_function(name, |b| {
+            b.iter_custom(|rounds| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..rounds {
+                    let mut rig = crowd();
+                    let started = Instant::now();
+                    rig.store.expire(GROUP, &mut (100 * CROWD_KEYS as usize));
+                    spent += started.elapsed();
+                    assert_eq!(rig.store.keys(GROUP), 0, "some were not removed");
+                }
+                spent
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, set, lookup, admit, expire);
 criterion_main!(benches);
