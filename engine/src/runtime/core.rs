@@ -5,7 +5,7 @@ use crate::config;
 use crate::node::RunError;
 use crate::runtime::client::Clients;
 use crate::runtime::clock;
-use crate::runtime::io::{Io, LOG_BACKLOG_BYTES_MAX, LOG_RAM_BYTES_MAX, Requester};
+use crate::runtime::io::{Io, LOG_BACKLOG_BYTES_MAX, Requester};
 use crate::runtime::mailbox::{Mail, Outboxes};
 use crate::runtime::notify::Notify;
 use crate::runtime::pace::{Pace, STEPS_PER_LOOK};
@@ -139,8 +139,7 @@ impl Core {
             seed: replay::seed()?,
         });
         let turn = Rc::new(Notify::default());
-        let Opened { wal, shard, begun } =
-            replay::open(me, setup, shard, Rc::clone(&turn), LOG_RAM_BYTES_MAX).await?;
+        let Opened { wal, shard, begun } = replay::open(me, setup, shard, Rc::clone(&turn)).await?;
         let links = Links::new(setup.peers().map(|member| member.id));
         let io = Io::new(wal, links, Clients::default(), Outboxes::new(usize::from(cores)));
         let server = Rc::new(ServerConfig {

@@ -17,11 +17,13 @@ use synod_types::{CoreId, Location, Lsn, NodeId, PeerMessage, Reply, RequestId, 
 use synod_wal::uring::UringDisk;
 use synod_wal::{ReadError, Wal};
 
-/// Bytes that may wait for the disk before clients are told `Busy` and peers' accepts are dropped (they come again). Far
-/// below the log's own bound, so that what the machines must write always finds room.
+/// Bytes that may wait for the disk before clients are told `Busy`, peers' accepts are dropped (they come again) and nothing more is
+/// proposed.
+///
+/// The log itself refuses nothing: a record it is given is one that a machine has taken as written, and there is no way back from
+/// there. What goes beyond the limit is bounded by where it comes from: what one step proposes, one promise per group (P-18e), and
+/// what one winner proposes anew, which waits in memory anyway.
 pub(crate) const LOG_BACKLOG_BYTES_MAX: usize = 64 << 20;
-/// The log's own bound. Only records that are owed (promises, own proposals under way) go beyond the backlog limit.
-pub(crate) const LOG_RAM_BYTES_MAX: usize = 256 << 20;
 
 /// Who awaits a reply.
 #[derive(Debug, Clone, Copy)]
@@ -142,7 +144,7 @@ impl Io {
 
     /// Whether the log is so far behind that new work must be refused.
     pub fn overloaded(&self) -> bool {
-        self.wal.backlog().bytes > LOG_BACKLOG_BYTES_MAX
+        self.wal.held_bytes() > LOG_BACKLOG_BYTES_MAX
     }
 
     /// Answers a request.
@@ -171,7 +173,7 @@ impl Sink<Shared> for Io {
                 let payload: &[u8] = payload.as_ref().map_or(&[], AsRef::as_ref);
                 let appended = match self.wal.append_summed(&[&head, payload], crc) {
                     Ok(appended) => appended,
-                    // The machine has taken this record as written; there is no way back from here but a restart.
+                    // Not for want of memory, see above: a write has failed, or the record is longer than any may be.
                     Err(error) => fatal(&format!("the log takes no more records: {error}")),
                 };
                 assert!(appended.lsn == lsn, "the log and the shard number records differently");

@@ -35,7 +35,6 @@ pub(crate) async fn open(
     setup: &NodeSetup,
     mut shard: Shard<Shared>,
     turn: Rc<Notify>,
-    ram_bytes_max: usize,
 ) -> Result<Opened, RunError> {
     let failed = |error: &dyn std::fmt::Display| RunError::Failed(format!("core {}: {error}", me.get()));
     let dir = setup.core_dir(me);
@@ -46,7 +45,8 @@ pub(crate) async fn open(
     let mut options = WalOptions::new(me, tag(setup));
     options.segment_bytes = u32::try_from(setup.options.segment_bytes)
         .map_err(|_| failed(&"the segment size does not fit 32 bits"))?;
-    options.ram_bytes_max = ram_bytes_max;
+    // Who appends keeps the bound (`io::LOG_BACKLOG_BYTES_MAX`).
+    options.ram_bytes_max = usize::MAX;
     options.when_empty = if used { WhenEmpty::Refuse } else { WhenEmpty::Create };
     let mut unreadable = None;
     let opened = Wal::open(disk, options, |record| {
