@@ -106,11 +106,7 @@ impl<P: Payload> Paxos<P> {
 
     pub(crate) fn election_tick(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
         match &self.role {
-            State::Follower if now.mono >= self.election_at => {
-                if !self.defers_to(self.mark.1, now.mono) {
-                    self.start_pre_vote(Ballot::ZERO, now, out);
-                }
-            }
+            State::Follower if now.mono >= self.election_at => self.stand_up(now, out),
             State::PreCandidate(pre) if now.mono >= pre.until => self.back_off(now.mono),
             State::PreCandidate(pre) if now.mono >= pre.resend_at => self.resend_pre_vote(now, out),
             State::Candidate(candidate) if now.mono >= candidate.until => self.back_off(now.mono),
@@ -119,6 +115,13 @@ impl<P: Payload> Paxos<P> {
                 self.resend_prepare(now, out);
             }
             _ => {}
+        }
+    }
+
+    /// The election timeout has passed.
+    fn stand_up(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
+        if !self.defers_to(self.mark.1, now.mono) {
+            self.start_pre_vote(Ballot::ZERO, now, out);
         }
     }
 
