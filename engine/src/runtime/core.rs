@@ -11,6 +11,7 @@ use crate::runtime::notify::Notify;
 use crate::runtime::pace::{Pace, STEPS_PER_LOOK};
 use crate::runtime::peer::Links;
 use crate::runtime::replay::{self, Opened};
+use crate::runtime::room::RoomWatch;
 use crate::runtime::routes::Routes;
 use crate::runtime::slow::{SlowTurns, Watch, Work};
 use crate::runtime::snapshot::CorePage;
@@ -25,8 +26,8 @@ use synod_net::peer::Decoder;
 use synod_net::server::ServerConfig;
 use synod_shard::{AheadLimits, FollowLoad, Input, Leadership, ReadFailed, Shard, ShardConfig};
 use synod_types::{
-    Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Members, Mono, Nanos, NodeId, Now,
-    PeerMessage, Reply, Shared,
+    Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, LogRoom, Lsn, Members, Mono, Nanos,
+    NodeId, Now, PeerMessage, Reply, Shared, Space,
 };
 
 /// Between two ticks of the machines.
@@ -35,6 +36,8 @@ const TICK: Duration = Duration::from_millis(5);
 const PAGE_REFRESH: Nanos = Nanos::from_ms(20);
 /// Between two looks whether the log is quiet and its end not marked yet.
 const MARK_INTERVAL: Nanos = Nanos::from_ms(100);
+/// Between two tries to note that the log was begun.
+const BEGIN_INTERVAL: Nanos = Nanos::from_ms(1_000);
 /// Turns that a stop waits for the disk, one tick apart: a second.
 const FINISH_TURNS: u32 = 200;
 
@@ -53,6 +56,11 @@ pub(crate) struct Core {
     pub io: Io,
     /// Where to note that the log was begun, until that is done.
     begun: Option<PathBuf>,
+    /// What is durable and may not be told before that is noted, and when noting it was last tried.
+    unbegun: Option<(Lsn, Mono)>,
+    /// What the log last said of its room.
+    room: LogRoom,
+    watch: RoomWatch,
     /// What all client connections have in common.
     pub server: Rc<ServerConfig>,
     page_at: Mono,
@@ -159,6 +167,9 @@ impl Core {
             shard,
             io,
             begun,
+            unbegun: None,
+            room: LogRoom::FREE,
+            watch: RoomWatch::default(),
             server,
             page_at: Mono::ZERO,
             mark_at: Mono::ZERO,
@@ -217,6 +228,11 @@ impl Core {
     }
 
     fn step(&mut self, input: Input<Shared>, now: Now) {
+        let room = self.io.wal.log_room();
+        if room != self.room {
+            self.room = room;
+            self.shard.step(Input::Room { room }, now, &mut self.io);
+        }
         self.shard.step(input, now, &mut self.io);
         self.settle(now);
     }
@@ -239,15 +255,7 @@ impl Core {
     fn turn(&mut self) {
         let mut watch = Watch::new(clock::mono());
         match self.io.wal.poll() {
-            Ok(Some(lsn)) => {
-                if let Some(file) = self.begun.take()
-                    && let Err(error) = replay::begin(&file)
-                {
-                    fatal(&format!("cannot write {}: {error}", file.display()));
-                }
-                self.io.release(lsn);
-                self.step(Input::Durable { lsn }, clock::now());
-            }
+            Ok(Some(lsn)) => self.durable(lsn),
             Ok(None) => {}
             Err(failed) => fatal(&failed.to_string()),
         }
@@ -277,9 +285,59 @@ impl Core {
         }
     }
 
+    /// Every record up to `lsn` is durable: what waits for that may be told, once it is noted that the log was begun. If that cannot be
+    /// noted, it is tried again: a log that stands is better than one that may be taken for a fresh one after a restart.
+    fn durable(&mut self, lsn: Lsn) {
+        let now = clock::now();
+        if let Some(file) = &self.begun {
+            let said = self.unbegun.map(|(_, at)| at);
+            if said.is_some_and(|at| now.mono.since(at) < BEGIN_INTERVAL) {
+                self.unbegun = Some((lsn, said.unwrap_or(now.mono)));
+                return;
+            }
+            if let Err(error) = replay::begin(file) {
+                self.say(&format!(
+                    "cannot write {}: {error}; nothing is acknowledged before that",
+                    file.display()
+                ));
+                self.unbegun = Some((lsn, now.mono));
+                return;
+            }
+            self.begun = None;
+            self.unbegun = None;
+        }
+        self.io.release(lsn);
+        self.step(Input::Durable { lsn }, now);
+    }
+
+    fn say(&self, what: &str) {
+        eprintln!("synod: core {}: {what}", self.me.get());
+    }
+
+    /// Tries again to make a segment where that failed, and says so.
+    fn mind_room(&mut self, now: Now) {
+        let error = self.io.wal.prepare_error();
+        let look = self.watch.look(error, self.room.space, now.mono);
+        if look.retry || look.line.is_some() {
+            let notice = error.filter(|_| self.room.space < Space::Free);
+            let notice = notice.map(|error| format!("the log has no room: {error}"));
+            self.server.notice.set(&notice.unwrap_or_default());
+        }
+        if let Some(line) = look.line {
+            self.say(&line);
+        }
+        if look.retry {
+            self.io.wal.retry_prepare();
+        }
+    }
+
     fn tick(&mut self) {
         let now = clock::now();
         self.step(Input::Tick, now);
+        self.mind_room(now);
+        if let Some((lsn, _)) = self.unbegun {
+            self.durable(lsn);
+        }
         if now.mono.since(self.page_at) >= PAGE_REFRESH {
             self.refresh_page(now);
         }
@@ -302,6 +360,8 @@ impl Core {
             core_stats: *self.shard.core_stats(),
             log_stalled: self.shard.log_stalled(now.mono),
             log_backlog_bytes: self.io.wal.backlog().bytes as u64,
+            log_space: self.room.space,
+            log_error: self.io.wal.prepare_error().map(str::to_owned),
             cache: self.shard.cache_stats(),
             linked: self.io.links.connected().collect(),
             connections: self.io.clients.count(),
@@ -334,7 +394,7 @@ impl Core {
     ) {
         let id = self.io.requests.open(requester);
         if self.refuses(group, &command) {
-            self.io.reply(id, Reply::Error(ErrorKind::Busy));
+            self.io.reply(id, Reply::Error(self.refusal()));
             return;
         }
         if group.get() > self.node.setup.facts().group_count {
@@ -356,12 +416,17 @@ impl Core {
         command.op.is_write() && self.io.overloaded() && self.leads(group)
     }
 
+    /// Why, in that case.
+    fn refusal(&self) -> ErrorKind {
+        if self.room.space < Space::Free { ErrorKind::NoSpace } else { ErrorKind::Busy }
+    }
+
     fn mail(&mut self, mail: Mail) {
         match mail {
             Mail::Request { from, id, group, consistency, command } => {
                 let id = self.io.requests.open(Requester::Core { core: from, id });
                 if self.refuses(group, &command) {
-                    self.io.reply(id, Reply::Error(ErrorKind::Busy));
+                    self.io.reply(id, Reply::Error(self.refusal()));
                     return;
                 }
                 let command = command.map(Shared::new);

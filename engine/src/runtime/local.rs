@@ -9,7 +9,7 @@ use synod_net::binary::{
 };
 use synod_net::server::{ClusterView, LocalAnswer, LocalQuery};
 use synod_shard::Role;
-use synod_types::{CoreId, GroupId};
+use synod_types::{CoreId, GroupId, Space};
 
 impl Core {
     /// Answers a local query.
@@ -75,6 +75,10 @@ impl Core {
             ("cache_bytes", sum(|page| page.cache.bytes)),
             ("cache_bytes_max", sum(|page| page.cache.bytes_max)),
             ("cache_evictions", sum(|page| page.cache.evictions)),
+            ("log_reads_failed", sum(|page| page.core_stats.reads_failed)),
+            ("log_reads_repaired", sum(|page| page.core_stats.reads_repaired)),
+            ("log_failing", sum(|page| u64::from(page.log_error.is_some()))),
+            ("log_full", sum(|page| u64::from(page.log_space < Space::Free))),
             ("process_id", u64::from(std::process::id())),
         ];
         NodeStatus {

@@ -7,7 +7,7 @@ use crate::runtime::snapshot::CorePage;
 use std::fmt::Display;
 use synod_net::http::Exposition;
 use synod_shard::{CacheStats, GroupStats, GroupStatus, Histogram, RequestKind};
-use synod_types::ErrorKind;
+use synod_types::{ErrorKind, Space};
 
 /// What concerns the whole process.
 pub(crate) struct Process {
@@ -171,6 +171,17 @@ fn of_cores(out: &mut Exposition, pages: &[CorePage]) {
             out.sample(&[("core", &core), ("kind", &kind)], count);
         }
     }
+    out.counter(
+        "synod_log_reads_failed_total",
+        "Reads of the log that failed or brought other bytes than were written.",
+    );
+    per_core(out, pages, |page| page.core_stats.reads_failed);
+    out.counter("synod_log_reads_repaired_total", "Of those, how many another replica made up for.");
+    per_core(out, pages, |page| page.core_stats.reads_repaired);
+    out.gauge("synod_log_failing", "1 while no further log segment can be made, as on a full disk.");
+    per_core(out, pages, |page| u64::from(page.log_error.is_some()));
+    out.gauge("synod_log_full", "1 while the log takes no writes for want of a segment.");
+    per_core(out, pages, |page| u64::from(page.log_space < Space::Free));
     out.gauge("synod_connections", "Open client connections.");
     per_core(out, pages, |page| page.connections);
     out.counter("synod_connections_accepted_total", "Client connections ever.");

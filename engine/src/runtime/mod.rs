@@ -27,6 +27,7 @@ mod pace;
 mod pages;
 mod peer;
 mod replay;
+mod room;
 mod routes;
 mod slow;
 mod snapshot;

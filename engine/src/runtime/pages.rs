@@ -6,8 +6,8 @@ use crate::runtime::metrics::{self, Process};
 use crate::runtime::snapshot::CorePage;
 use ::http::Response;
 use std::fmt::Write;
-use synod_net::http::{Exposition, Page, page};
-use synod_types::{Mono, Nanos};
+use synod_net::http::{Exposition, Page, json_string, page};
+use synod_types::{Mono, Nanos, Space};
 
 /// A core that has not written its page for this long does not run.
 const PAGE_AGE_MAX: Nanos = Nanos::from_ms(1000);
@@ -53,11 +53,15 @@ fn resident_bytes() -> u64 {
     pages * u64::try_from(page_bytes).unwrap_or(4096)
 }
 
-/// 200 when every group of this node has a leader that answers and every core's log moves; else 503 with what is missing.
+/// 200 when every group of this node has a leader that answers and every core's log moves and has room; else 503 with what is
+/// missing.
 fn ready(pages: &[CorePage], now: Mono) -> Response<Vec<u8>> {
     let mut groups: Vec<u16> = Vec::new();
-    let mut cores = Vec::new();
+    let (mut cores, mut full) = (Vec::new(), Vec::new());
     for (core, page) in pages.iter().enumerate() {
+        if page.log_space < Space::Free {
+            full.push((core, page.log_error.as_deref().unwrap_or_default()));
+        }
         if page.log_stalled || now.since(page.at) > PAGE_AGE_MAX {
             cores.push(core);
         }
@@ -65,14 +69,44 @@ fn ready(pages: &[CorePage], now: Mono) -> Response<Vec<u8>> {
         groups.extend(waiting.map(|(status, _)| status.group.get()));
     }
     groups.sort_unstable();
-    if groups.is_empty() && cores.is_empty() {
-        return page(200, "application/json", "{\"ready\":true}\n".to_owned());
+    if groups.is_empty() && cores.is_empty() && full.is_empty() {
+        return page(200, "application/json", format!("{{\"ready\":true{}}}\n", damage(pages)));
     }
-    let body = format!(
-        "{{\"ready\":false,\"groups_without_leader\":{groups:?},\"cores_stalled\":{cores:?},\"error\":{{\"code\":\
-         \"not_ready\",\"message\":\"some groups have no leader that answers, or a core's log makes no progress\"}}}}\n"
+    let mut message =
+        "some groups have no leader that answers, or a core's log makes no progress or has no room"
+            .to_owned();
+    for (core, why) in &full {
+        // Writing to a String cannot fail.
+        let _ = write!(message, "; core {core} takes no writes: {why}");
+    }
+    let full: Vec<usize> = full.iter().map(|(core, _)| *core).collect();
+    let mut body = format!(
+        "{{\"ready\":false,\"groups_without_leader\":{groups:?},\"cores_stalled\":{cores:?},\"cores_full\":{full:?},\
+         \"error\":{{\"code\":\"not_ready\",\"message\":"
     );
+    json_string(&mut body, &message);
+    body.push('}');
+    body.push_str(&damage(pages));
+    body.push_str("}\n");
     page(503, "application/json", body)
+}
+
+/// Names the cores whose disks gave back other bytes than were written, or none: other replicas make up for it, and the disk wants to be
+/// looked at.
+fn damage(pages: &[CorePage]) -> String {
+    let damaged = pages.iter().enumerate().filter_map(|(core, page)| {
+        let stats = &page.core_stats;
+        let at = stats.damaged_at.filter(|_| stats.reads_failed > 0)?;
+        Some(format!(
+            "{{\"core\":{core},\"reads_failed\":{},\"reads_repaired\":{},\"last_segment\":{},\"last_offset\":{}}}",
+            stats.reads_failed,
+            stats.reads_repaired,
+            at.segment.get(),
+            at.offset
+        ))
+    });
+    let damaged: Vec<String> = damaged.collect();
+    if damaged.is_empty() { String::new() } else { format!(",\"damaged\":[{}]", damaged.join(",")) }
 }
 
 fn status(process: &Process, pages: &[CorePage]) -> String {

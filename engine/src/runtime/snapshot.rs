@@ -6,7 +6,7 @@
 use crate::runtime::slow::SlowTurns;
 use std::sync::{Arc, Mutex, PoisonError};
 use synod_shard::{CacheStats, CoreStats, GroupStats, GroupStatus, Histogram};
-use synod_types::{ErrorKind, Mono, NodeId};
+use synod_types::{ErrorKind, Mono, NodeId, Space};
 
 /// One core's page.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,10 @@ pub(crate) struct CorePage {
     pub core_stats: CoreStats,
     /// The log has made no progress for a whole lease.
     pub log_stalled: bool,
+    /// What the log has room for.
+    pub log_space: Space,
+    /// Why it can be given no further segment, if so.
+    pub log_error: Option<String>,
     /// Bytes that wait for the disk.
     pub log_backlog_bytes: u64,
     /// Its cache.

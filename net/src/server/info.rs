@@ -99,7 +99,8 @@ fn fields(text: &mut String, server: &ServerConfig, status: &NodeStatus, section
             field(text, "rdb_bgsave_in_progress", 0);
             field(text, "rdb_last_bgsave_status", "ok");
             field(text, "aof_rewrite_in_progress", 0);
-            field(text, "aof_last_write_status", "ok");
+            let status = if counter("log_failing") == 0 { "ok" } else { "err" };
+            field(text, "aof_last_write_status", status);
         }
         "replication" => {
             field(text, "role", "master");

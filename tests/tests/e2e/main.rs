@@ -9,6 +9,7 @@ mod cluster;
 mod damage;
 mod faults;
 mod following;
+mod full;
 mod http;
 mod limits;
 mod load;

@@ -1,0 +1,193 @@
+//! Disks that give a log no further segment. A directory in the way of the segment's temporary file stands in for a full disk: it
+//! needs no privileges, and is as easily taken away again.
+
+use crate::cluster::Nodes;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const VALUE_BYTES: usize = 100 << 10;
+
+/// A RESP connection.
+struct Resp(TcpStream);
+
+impl Resp {
+    fn connect(target: &str) -> Self {
+        let stream = TcpStream::connect(target).expect("the node takes clients");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+        Self(stream)
+    }
+    fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while !line.ends_with(b"\r\n") {
+            self.0.read_exact(&mut byte).expect("an answer");
+            line.push(byte[0]);
+        }
+        String::from_utf8_lossy(&line[..line.len() - 2]).into_owned()
+    }
+    fn ask(&mut self, parts: &[&[u8]]) -> String {
+        let mut out = format!("*{}\r\n", parts.len()).into_bytes();
+        for part in parts {
+            out.extend_from_slice(format!("${}\r\n", part.len()).as_bytes());
+            out.extend_from_slice(part);
+            out.extend_from_slice(b"\r\n");
+        }
+        self.0.write_all(&out).expect("sent");
+        self.line()
+    }
+    fn set(&mut self, key: &str, value: &[u8]) -> String {
+        self.ask(&[b"SET", key.as_bytes(), value])
+    }
+    fn get(&mut self, key: &str) -> Result<Vec<u8>, String> {
+        let head = self.ask(&[b"GET", key.as_bytes()]);
+        let len: usize = head.strip_prefix('$').and_then(|len| len.parse().ok()).ok_or(head)?;
+        let mut bytes = vec![0; len + 2];
+        self.0.read_exact(&mut bytes).expect("the bytes");
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+    fn info(&mut self) -> String {
+        let head = self.ask(&[b"INFO"]);
+        let len: usize = head.strip_prefix('$').expect("a bulk string").parse().expect("a length");
+        let mut bytes = vec![0; len + 2];
+        self.0.read_exact(&mut bytes).expect("the bytes");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// The status and body of a page.
+fn page(target: &str, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(target).expect("the node takes clients");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    (head.split(' ').nth(1).expect("a status").to_owned(), body.to_owned())
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < LIMIT, "not within {} s: {what}", LIMIT.as_secs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn start(name: &str) -> Nodes {
+    let mut nodes = Nodes::with(name, 1, &[("node.segment_mib", "4"), ("node.reserve_mib", "0")]);
+    nodes.wait_led();
+    nodes
+}
+
+/// Keeps a node's log from getting another segment; gives what to take away again.
+fn fill(nodes: &mut Nodes, index: usize) -> PathBuf {
+    let core = nodes.get().data_dir(index).join("core-0");
+    until("the segments ahead are made", || core.join("0000000003.seg").exists());
+    let stray = core.join("0000000004.tmp");
+    std::fs::create_dir(&stray).expect("a directory");
+    stray
+}
+
+fn value(round: usize) -> Vec<u8> {
+    (0..VALUE_BYTES).map(|index| (index * 7 + round) as u8).collect()
+}
+
+/// All three are full: writes are refused with what is known, reads go on for many leases, probes and metrics say it, and when there is
+/// room again everything is as before without a restart, with nothing lost.
+#[test]
+fn full_disks_refuse_writes_serve_reads_and_are_got_over() {
+    let mut nodes = start("full");
+    let targets = nodes.targets();
+    let strays: Vec<PathBuf> = (0..targets.len()).map(|index| fill(&mut nodes, index)).collect();
+    let mut clients: Vec<Resp> = targets.iter().map(|target| Resp::connect(target)).collect();
+    let mut acknowledged = Vec::new();
+    let mut refusals = [0; 3];
+    let started = Instant::now();
+    let mut round = 0;
+    while refusals.iter().any(|&count| count < 5) {
+        assert!(started.elapsed() < LIMIT, "{refusals:?} writes were refused, {} taken", acknowledged.len());
+        let via = round % 3;
+        let asked = Instant::now();
+        let answer = clients[via].set(&format!("k{round}"), &value(round));
+        assert!(asked.elapsed() < Duration::from_secs(10), "{answer} took {:?}", asked.elapsed());
+        match answer.as_str() {
+            "+OK" => acknowledged.push(round),
+            refused if refused.starts_with("-MISCONF ") => {
+                assert!(refused.ends_with("; nothing was executed"), "{refused}");
+                refusals[via] += 1;
+            }
+            // Under way when the disks filled up: decided when there is room.
+            unknown => assert!(unknown.starts_with("-UNKNOWN "), "{unknown}"),
+        }
+        round += 1;
+    }
+    assert!(acknowledged.len() > 10, "{}", acknowledged.len());
+    // Longer than any lease: leaders stay.
+    let full_since = Instant::now();
+    while full_since.elapsed() < Duration::from_secs(3) {
+        for (via, client) in clients.iter_mut().enumerate() {
+            let key = acknowledged[via * 3];
+            assert_eq!(client.get(&format!("k{key}")).as_ref(), Ok(&value(key)));
+        }
+    }
+    for (index, target) in targets.iter().enumerate() {
+        until("the probe says it", || page(target, "/readyz").0 == "503");
+        let (_, body) = page(target, "/readyz");
+        assert!(body.contains("\"cores_full\":[0]") && body.contains("0000000004.tmp"), "{body}");
+        assert!(page(target, "/metrics").1.contains("\nsynod_log_full{core=\"0\"} 1\n"));
+        let info = clients[index].info();
+        assert!(info.contains("aof_last_write_status:err\r\n") && info.contains("log_full:1\r\n"), "{info}");
+        let refused = clients[index].set("refused", b"x");
+        assert!(refused.contains("0000000004.tmp") && refused.contains(" bytes free in "), "{refused}");
+        let said = nodes.get().tail(index);
+        assert!(said.contains("no segment can be made") && said.contains("writes are refused"), "{said}");
+    }
+    strays.iter().for_each(|stray| std::fs::remove_dir(stray).expect("removed"));
+    let freed = Instant::now();
+    for (via, client) in clients.iter_mut().enumerate() {
+        until("writes are taken", || client.set(&format!("after-{via}"), &value(via)) == "+OK");
+    }
+    assert!(freed.elapsed() < Duration::from_secs(15), "{:?}", freed.elapsed());
+    for target in &targets {
+        until("it is ready", || page(target, "/readyz").0 == "200");
+    }
+    for key in acknowledged {
+        assert_eq!(clients[key % 3].get(&format!("k{key}")).as_ref(), Ok(&value(key)), "k{key}");
+    }
+    assert!(clients[0].get("refused").is_err(), "what was refused was not executed");
+}
+
+/// One is full, and led its share: the others take over, and whoever asks it is served as before.
+#[test]
+fn a_node_with_a_full_disk_leads_nothing_and_serves_its_clients() {
+    let mut nodes = start("one-full");
+    let targets = nodes.targets();
+    let full = nodes.node(0);
+    let stray = fill(&mut nodes, 0);
+    let mut clients: Vec<Resp> = targets.iter().map(|target| Resp::connect(target)).collect();
+    let mut round = 0;
+    let mut write = |clients: &mut Vec<Resp>| {
+        let answer = clients[round % 3].set(&format!("k{}", round % 40), &value(round));
+        assert_eq!(answer, "+OK", "write {round}");
+        round += 1;
+    };
+    let started = Instant::now();
+    while page(&targets[0], "/readyz").0 == "200" {
+        assert!(started.elapsed() < LIMIT, "its disk fills up");
+        write(&mut clients);
+    }
+    // As much again as filled it.
+    (0..200).for_each(|_| write(&mut clients));
+    let mut client = synod_net::client::Client::connect(&targets).expect("connects");
+    let status = client.status_of(full).expect("it answers");
+    let led: Vec<_> = status.groups.iter().filter(|group| group.serving && group.group.get() > 0).collect();
+    assert!(led.is_empty(), "{led:?}");
+    assert!(clients[0].get("k7").is_ok());
+    std::fs::remove_dir(&stray).expect("removed");
+    until("it is ready", || page(&targets[0], "/readyz").0 == "200");
+    (0..20).for_each(|_| write(&mut clients));
+}
