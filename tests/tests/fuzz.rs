@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use std::path::Path;
-use synod_tests::fuzz::TARGETS;
+use synod_tests::fuzz::{TARGETS, drawn, replicas};
 
 #[test]
 fn the_corpus_holds() {
@@ -20,6 +20,18 @@ fn the_corpus_holds() {
             count += 1;
         }
         assert!(count > 0, "{name} has no corpus");
+    }
+}
+
+/// Whole replicas under a few scripts; `fuzz_replicas` runs as many as there is time for.
+#[test]
+fn drawn_scripts_hold() {
+    for seed in 0..40 {
+        if std::panic::catch_unwind(|| replicas(&drawn(seed))).is_err() {
+            panic!(
+                "seed {seed} fails; replay: cargo run -p synod-tests --bin fuzz_replicas -- --seed {seed} --trace"
+            );
+        }
     }
 }
 

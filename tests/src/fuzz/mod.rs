@@ -8,10 +8,12 @@ mod border;
 mod http;
 mod http_client;
 mod log;
+mod replicas;
 
 pub use border::{binary_client, peer, server};
 pub use http::http;
 pub use log::{entry, recovery};
+pub use replicas::{drawn, replicas, replicas_told};
 
 /// A target by its name in `tests/fuzz` and of its corpus directory.
 pub type Target = (&'static str, fn(&[u8]));
@@ -25,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     ("peer", peer),
     ("entry", entry),
     ("recovery", recovery),
+    ("replicas", replicas),
 ];
 
 /// Cuts input into pieces as its own bytes say.

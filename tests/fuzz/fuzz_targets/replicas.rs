@@ -1,0 +1,4 @@
+//! Whole replicas under a script.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| synod_tests::fuzz::replicas(data));
