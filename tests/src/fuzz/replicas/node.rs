@@ -13,7 +13,9 @@ use std::rc::Rc;
 use synod_net::binary::ServerInfo;
 use synod_net::peer;
 use synod_net::server::{Ask, Connection, ConnectionConfig, LocalAnswer, LocalQuery, ServerConfig, Tag};
-use synod_shard::{Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig, Timing};
+use synod_shard::{
+    AheadLimits, Effect, Input, Leadership, ReadFailed, ReadToken, Shard, ShardConfig, Timing,
+};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
     CoreId, GroupConfig, GroupId, Location, Lsn, Members, NodeId, Now, PeerMessage, RecordHead, Reply,
@@ -89,6 +91,7 @@ enum Todo {
     Send(NodeId, PeerMessage<Shared>),
     Reply(RequestId, Reply<Vec<u8>>),
     Read(ReadToken, Location),
+    ReadEntry(ReadToken, Location),
 }
 
 /// A running core.
@@ -291,7 +294,7 @@ impl Node {
                         served.connection.answer(tag, answer);
                     }
                 }
-                Ask::Close => {}
+                Ask::Close | Ask::Pause => {}
             }
         }
     }
@@ -307,6 +310,7 @@ impl Node {
                     Effect::Send { to, message } => Todo::Send(to, message),
                     Effect::Reply { to, reply } => Todo::Reply(to, reply.map(<[u8]>::to_vec)),
                     Effect::Read { token, location } => Todo::Read(token, location),
+                    Effect::ReadEntry { token, location } => Todo::ReadEntry(token, location),
                 });
             });
             for effect in todo {
@@ -345,6 +349,10 @@ impl Node {
                 self.wal.read(token.0, location);
                 None
             }
+            Todo::ReadEntry(token, location) => {
+                self.wal.read_checked(token.0, location, RECORD_HEAD_BYTES as u32);
+                None
+            }
         }
     }
 
@@ -368,6 +376,7 @@ fn shard_config(id: NodeId, setup: &Setup, seed: u64) -> ShardConfig {
             group: GroupId::new(group),
             node: id,
             members: Members::majority(nodes.clone()),
+            preferred: NodeId::new(NODES - group % NODES),
             priority_rank: u32::from((id.get() + group) % NODES),
         })
         .collect();
@@ -380,7 +389,8 @@ fn shard_config(id: NodeId, setup: &Setup, seed: u64) -> ShardConfig {
         pending_bytes_max: setup.pending_bytes_max,
         log_backlog_bytes_max: setup.log_backlog_bytes_max,
         pipeline_slots: setup.pipeline_slots,
-        follow_load: None,
+        leadership: Leadership::Balance,
+        ahead: AheadLimits::default(),
         seed,
     }
 }
@@ -394,7 +404,9 @@ fn replay_one(
     records: &BTreeMap<(SegmentId, u32), Shared>,
 ) {
     let collect = |reads: &mut Vec<(ReadToken, Location)>, effect: Effect<'_, Shared>| match effect {
-        Effect::Read { token, location } => reads.push((token, location)),
+        Effect::Read { token, location } | Effect::ReadEntry { token, location } => {
+            reads.push((token, location));
+        }
         other => panic!("replay asks for nothing but reads: {other:?}"),
     };
     let mut reads = Vec::new();
