@@ -46,6 +46,7 @@ const WANTED: &[&str] = &[
     "ReadIndexReply",
     "HandOver",
     "two leaders, one of the past",
+    "a replica was more than 1024 slots behind",
     "not an integer",
     "a comparison held",
     "a group was flushed",
@@ -173,6 +174,19 @@ fn a_watermark_applied_to_another_ballot_is_caught_with_and_without_inside_knowl
     let found = caught(Canary::WatermarkOtherBallot, Eyes::All, 0..10);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
     assert!(caught(Canary::WatermarkOtherBallot, Eyes::Clients, 0..120).is_some());
+}
+
+#[test]
+fn a_watermark_applied_to_another_ballot_behind_a_gap_is_caught() {
+    let found = caught(Canary::WatermarkOtherBallotAhead, Eyes::All, 0..10);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
+}
+
+#[test]
+fn a_promise_without_what_was_shed_is_caught_with_and_without_inside_knowledge() {
+    let found = caught(Canary::ShedUnreported, Eyes::All, 0..10);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
+    assert!(caught(Canary::ShedUnreported, Eyes::Clients, 0..30).is_some());
 }
 
 #[test]

@@ -19,9 +19,9 @@ pub enum Writable {
     Yes,
     /// Not here, but by this member: its log and those of an accept quorum have room.
     Elsewhere(NodeId),
-    /// Not here, and it is not known yet who has room: members will say so with their next answers.
+    /// Not here, and it is not known yet by whom: members will say with their next answers whether they have room.
     Unclear,
-    /// No accept quorum has room, or nobody who has could lead at once.
+    /// No accept quorum has room.
     No,
 }
 
@@ -91,13 +91,11 @@ impl<P: Payload> Paxos<P> {
             return Writable::Unclear;
         }
         let is_fit = |peer: &&Peer| !peer.is_low() && self.is_fit(peer, now);
-        let count = leader.peers().filter(is_fit).count();
-        if count == 0 {
-            return Writable::No;
-        }
         // The groups of a node whose disk is full go to all the others.
-        let turn = usize::from(self.config.group.get()) % count;
-        leader.peers().filter(is_fit).nth(turn).map_or(Writable::No, |peer| Writable::Elsewhere(peer.node()))
+        let count = leader.peers().filter(is_fit).count();
+        let turn = usize::from(self.config.group.get()) % count.max(1);
+        let heir = leader.peers().filter(is_fit).nth(turn);
+        heir.map_or(Writable::Unclear, |peer| Writable::Elsewhere(peer.node()))
     }
 
     /// Whether new slots of this leader need not be sent to members that are low: enough others take them.

@@ -8,10 +8,10 @@
 
 use crate::api::Sink;
 use crate::load::{PAUSE_MAX, may_try};
-use crate::request::{cost, push_error};
+use crate::request::{Request, cost, push_error};
 use crate::{Shard, paxos};
 use synod_paxos::Writable;
-use synod_types::{ErrorKind, LogRoom, Mono, Now, Payload, Space};
+use synod_types::{ErrorKind, LogRoom, Mono, Nanos, Now, Payload, Space};
 
 /// Bytes of the log that a record takes beside its payload, rounded up.
 const RECORD_OVERHEAD_BYTES: u64 = 128;
@@ -72,27 +72,34 @@ impl<P: Payload> Shard<P> {
         }
         self.tell_room(index, now);
         match self.groups[index].paxos.writable(now.mono) {
-            Writable::Yes | Writable::Unclear => return,
+            Writable::Yes => return,
+            Writable::Unclear => {}
             Writable::Elsewhere(heir) => {
                 let group = &mut self.groups[index];
                 if !group.paxos.is_parting() && may_try(&mut group.wish, heir, PAUSE_MAX, now.mono) {
                     self.drive(index, paxos::Input::HandOver { heir }, now, out);
                 }
             }
-            Writable::No => {}
+            Writable::No => self.refuse_pending(index, Nanos(0), now, out),
         }
         let group = &mut self.groups[index];
-        if !group.paxos.is_parting() {
-            for request in core::mem::take(&mut group.pending) {
-                group.pending_bytes -= cost(&request.command);
-                push_error(request.origin, ErrorKind::NoSpace, out);
-            }
-        }
-        // It may be chosen when there is room again, so this is all that can be said.
         let patience = self.config.timing.patience;
+        // It may be chosen when there is room again, so this is all that can be said.
         let late = group.proposed.iter_mut().take_while(|proposed| now.mono.since(proposed.at) >= patience);
         for origin in late.flat_map(|proposed| &mut proposed.origins).filter_map(Option::take) {
             push_error(origin, ErrorKind::Unknown, out);
+        }
+        // Where others have room it is for them to write. If nobody comes to lead all the same, this is the end of it.
+        self.refuse_pending(index, patience, now, out);
+    }
+
+    /// Refuses what has waited for so long and was not proposed.
+    fn refuse_pending(&mut self, index: usize, patience: Nanos, now: Now, out: &mut impl Sink<P>) {
+        let group = &mut self.groups[index];
+        let is_late = |first: &mut Request<P>| now.mono.since(first.arrived) >= patience;
+        while let Some(request) = group.pending.pop_front_if(is_late) {
+            group.pending_bytes -= cost(&request.command);
+            push_error(request.origin, ErrorKind::NoSpace, out);
         }
     }
 }

@@ -18,7 +18,7 @@ use super::trace::{Note, Place, append_note};
 use crate::check::agreement::ValueDigest;
 use crate::check::{Checked, Violation};
 use std::collections::{BTreeMap, VecDeque};
-use synod_shard::{AheadLimits, Canary, Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig};
+use synod_shard::{Canary, Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
     Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, Members, NodeId, Now, PeerMessage,
@@ -428,7 +428,7 @@ fn shard_config(params: &Params, place: Place, seed: u64) -> ShardConfig {
         log_backlog_bytes_max: params.limits.log_backlog_bytes_max,
         pipeline_slots: params.limits.pipeline_slots,
         leadership: params.limits.leadership,
-        ahead: AheadLimits::default(),
+        ahead: params.limits.ahead,
         seed,
     }
 }

@@ -15,6 +15,8 @@ use synod_types::{GroupId, GroupMessage, Lsn, NodeId, PeerMessage, Shared, Slot}
 
 /// The machine's own invariants walk its log and store: they are checked every so many turns of a core.
 const INVARIANT_TURNS: u64 = 64;
+/// Four windows: no gap is this wide unless a replica was away.
+const FAR_BEHIND_SLOTS: u64 = 1024;
 
 /// The observer.
 #[derive(Debug)]
@@ -162,6 +164,11 @@ impl Observer {
             }
             if self.eyes == Eyes::Clients {
                 continue;
+            }
+            let of_group = self.views.iter().filter(|((_, of), _)| *of == group);
+            let furthest = of_group.map(|(_, (_, seen, _))| seen.chosen).max();
+            if furthest.is_some_and(|furthest| furthest.since(chosen) > FAR_BEHIND_SLOTS) {
+                self.coverage.meet("a replica was more than 1024 slots behind");
             }
             let before = self.monotone.on_cursors(node, life, group, cursors)?;
             if status.role == Role::Leader {

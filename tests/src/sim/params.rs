@@ -5,7 +5,7 @@ use super::fault::FaultKind;
 use super::queue::{MS, US};
 use super::rng::Rng;
 use std::fmt;
-use synod_shard::{Canary, FollowLoad, Leadership, Timing};
+use synod_shard::{AheadLimits, Canary, FollowLoad, Leadership, Timing};
 use synod_types::{GroupId, Nanos, NodeId};
 
 /// Who judges a run.
@@ -70,6 +70,8 @@ pub struct Params {
     pub faults: Vec<FaultKind>,
     /// Mean time between two faults, nanoseconds.
     pub fault_interval: u64,
+    /// So many times longer an isolation lasts than it usually would.
+    pub isolation_times: u64,
     /// Mean time between two wishes that another node lead a group, nanoseconds; none if 0.
     pub wish_interval: u64,
 }
@@ -87,6 +89,8 @@ pub struct Limits {
     pub pipeline_slots: u64,
     /// What moves leaders.
     pub leadership: Leadership,
+    /// What is held of a group above what is applied.
+    pub ahead: AheadLimits,
     /// Longest time between an input and the turn that takes it, nanoseconds.
     pub turn_delay_max: u64,
     /// Size of a log segment.
@@ -180,7 +184,7 @@ impl Params {
         let rng = &mut rng;
         let node_count = if rng.below(3) == 0 { 5 } else { 3 };
         let core_count = if rng.below(6) == 0 { 2 } else { 1 };
-        let group_count = *rng.pick(&[1, 1, 2, 2, 4]);
+        let mut group_count = *rng.pick(&[1, 1, 2, 2, 4]);
         let system_group = rng.below(3) == 0;
         let timing = derive_timing(rng);
         let limits = Limits {
@@ -194,6 +198,7 @@ impl Params {
             ]),
             pipeline_slots: *rng.pick(&[1, 2, 4, 16, 64]),
             leadership: derive_leadership(&mut Rng::named(options.seed, "follow load")),
+            ahead: derive_ahead(&mut Rng::named(options.seed, "ahead")),
             turn_delay_max: rng.between(1, 300) * US,
             segment_bytes: *rng.pick(&[512 << 10, 1 << 20, 4 << 20]),
             block_bytes_max: *rng.pick(&[4 << 10, 16 << 10, 64 << 10]),
@@ -218,10 +223,19 @@ impl Params {
         let mut load = derive_load(rng, node_count);
         let flushes = &mut Rng::named(options.seed, "flush");
         load.flush_one_in = if flushes.coin() { flushes.between(100, 400) } else { 0 };
-        let faults = derive_faults(rng);
-        let fault_interval = rng.between(150, 4000) * MS;
+        let mut faults = derive_faults(rng);
+        let mut fault_interval = rng.between(150, 4000) * MS;
         let wishes = &mut Rng::named(options.seed, "wishes");
         let wish_interval = if wishes.coin() { wishes.between(50, 2000) * MS } else { 0 };
+        // Now and then long enough, with clients quick enough, that a replica misses thousands of slots.
+        let is_exile = Rng::named(options.seed, "exile").below(8) == 0;
+        let isolation_times = if is_exile { 20 } else { 1 };
+        if is_exile {
+            faults = vec![FaultKind::Isolate, FaultKind::Kill];
+            load.pause_mean /= 8;
+            group_count = 1;
+            fault_interval = 12_000 * MS; // rarely two at once: the others must go on
+        }
         Self {
             options,
             node_count,
@@ -236,6 +250,7 @@ impl Params {
             load,
             faults,
             fault_interval,
+            isolation_times,
             wish_interval,
         }
     }
@@ -261,6 +276,15 @@ fn derive_leadership(rng: &mut Rng) -> Leadership {
         0 => Leadership::Follow(FollowLoad { window, requests_min: rng.between(1, 4) }),
         1 => Leadership::Balance,
         _ => Leadership::Stay,
+    }
+}
+
+/// Small ones, so that whoever misses a message has a gap, and most of what lies behind it in its log alone.
+fn derive_ahead(rng: &mut Rng) -> AheadLimits {
+    AheadLimits {
+        near_slots: *rng.pick(&[1, 8, 64, 1024]),
+        slots: *rng.pick(&[16, 1 << 20, 1 << 20]),
+        bytes: *rng.pick(&[0, 1 << 10, 16 << 10, 8 << 20]),
     }
 }
 
@@ -350,6 +374,9 @@ impl fmt::Display for Params {
         writeln!(f, "  {:?}\n  {:?}\n  {:?}", self.timing, self.limits, self.net)?;
         writeln!(f, "  {:?}\n  {:?}\n  {:?}", self.disk, self.clock, self.load)?;
         write!(f, "  faults {:?}, one per {} ms; ", self.faults, self.fault_interval / MS)?;
+        if self.isolation_times > 1 {
+            write!(f, "isolations last {} times longer; ", self.isolation_times)?;
+        }
         match self.wish_interval {
             0 => write!(f, "nobody wishes for other leaders"),
             span => write!(f, "a wish for another leader per {} ms", span / MS),

@@ -289,7 +289,7 @@ fn patterns_mean_what_they_mean_to_redis() {
             differences.push(format!("{}: {got:?}, Redis {want:?}", asked[1]));
         }
     }
-    assert!(found > 10 * GLOB_PATTERNS, "{found} keys found: patterns that fit nothing show nothing");
+    assert!(found > 5 * GLOB_PATTERNS, "{found} keys found: patterns that fit nothing show nothing");
     differences.truncate(DIFFERENCES_MAX);
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }

@@ -137,6 +137,8 @@ fn a_leader_knows_whether_and_where_writes_can_go() {
     answered(&mut n1, mine, 2, false);
     answered(&mut n1, mine, 3, false);
     assert!(matches!(n1.paxos.writable(now(&n1)), Writable::Elsewhere(_)));
+    let later = now(&n1).plus(Timing::default().lease);
+    assert_eq!(n1.paxos.writable(later), Writable::Unclear, "nobody could lead at once");
     answered(&mut n1, mine, 2, true);
     assert_eq!(n1.paxos.writable(now(&n1)), Writable::No);
     room(&mut n1, Space::Free);

@@ -7,9 +7,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use synod_types::{
-    Command, Condition, Consistency, CoreId, Expiry, GroupConfig, GroupId, Location, LogRoom, Lsn, Members,
-    Mono, Nanos, NodeId, Now, Op, PeerMessage, RecordHead, Reply, RequestId, SegmentId, SessionStamp, Space,
-    WallMs,
+    Command, Condition, Consistency, CoreId, Expiry, GroupConfig, GroupId, GroupMessage, Location, LogRoom,
+    Lsn, Members, Mono, Nanos, NodeId, Now, Op, PeerMessage, RecordHead, Reply, RequestId, SegmentId,
+    SessionStamp, Space, WallMs,
 };
 
 pub(super) type Bytes = Vec<u8>;
@@ -74,6 +74,8 @@ pub(super) struct Lab {
     /// Forwards for which there was no link, by sender.
     unsent: Vec<(u16, u64)>,
     pub cut: BTreeSet<(u16, u16)>,
+    /// No word that leadership is handed over arrives.
+    pub loses_hand_overs: bool,
     pub config: Setup,
     time: u64,
     starts: u64,
@@ -144,6 +146,7 @@ impl Lab {
             wires: Vec::new(),
             unsent: Vec::new(),
             cut: BTreeSet::new(),
+            loses_hand_overs: false,
             time: Nanos::from_ms(1_000).0,
             starts: 0,
             next_request: 0,
@@ -264,6 +267,12 @@ impl Lab {
 
     fn send(&mut self, from: u16, to: u16, message: PeerMessage<Bytes>) {
         assert_ne!(from, to, "a message to oneself");
+        let is_hand_over = |message: &GroupMessage<Bytes>| matches!(message, GroupMessage::HandOver { .. });
+        if self.loses_hand_overs
+            && matches!(&message, PeerMessage::Group { message, .. } if is_hand_over(message))
+        {
+            return;
+        }
         if !self.cut.contains(&(from, to)) {
             self.wires.push(Packet { from, to, message });
         } else if let PeerMessage::Forward { id: forward, .. } | PeerMessage::ReadIndex { id: forward, .. } =

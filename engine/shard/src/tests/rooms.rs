@@ -100,6 +100,25 @@ fn a_leader_whose_disk_alone_is_full_hands_over() {
     }
 }
 
+/// P-18d: the others have room, but nobody comes to lead: a write is not kept waiting for ever.
+#[test]
+fn a_write_that_waits_for_an_heir_in_vain_is_refused_in_the_end() {
+    let mut lab = lab();
+    lab.loses_hand_overs = true;
+    lab.room(1, Space::Low, false);
+    lab.run_ms(1_000);
+    assert!(lab.serves(1, G1), "it leads again");
+    assert!(matches!(lab.ask(1, get("k")), Reply::Value { .. }));
+    let write = lab.request(1, set("k", "w"));
+    lab.run_ms(1_000);
+    assert_eq!(lab.reply(write), None);
+    lab.run_ms(3_100);
+    assert_eq!(lab.reply(write), Some(&no_space()));
+    lab.loses_hand_overs = false;
+    lab.run_ms(12_000);
+    assert!(lab.leader() != Some(1), "it tries again");
+}
+
 /// P-18d: a follower with a full disk costs nobody anything.
 #[test]
 fn a_full_follower_is_left_out() {

@@ -106,7 +106,9 @@ impl World {
         let kind = *self.fault_rng.pick(&self.params.faults);
         let victim = self.pick_victim();
         let now = self.now();
-        let until = now + kind.duration(&mut self.fault_rng);
+        let duration = kind.duration(&mut self.fault_rng);
+        let is_exile = kind == FaultKind::Isolate;
+        let until = now + duration * if is_exile { self.params.isolation_times } else { 1 };
         let cuts = kind.cuts(victim, self.nodes.len(), &mut self.fault_rng);
         let lease = self.params.timing.lease.0;
         let until = if kind == FaultKind::Betrayal { until + 2 * lease } else { until };
