@@ -369,7 +369,7 @@ fn numbers_at_their_ends_are_taken_or_refused() {
         ("timing.patience_ms", 1, most::SPAN_MS_MAX, &[]),
         ("timing.skew_max_ms", 1, 3_600_000, &[]),
         ("limits.connections", 1, most::CONNECTIONS_MAX, &[]),
-        ("limits.pending_mib", 1, most::PENDING_MIB_MAX, &[]),
+        ("limits.pending_mib", 2, most::PENDING_MIB_MAX, &[]),
         ("limits.pipeline_slots", 1, most::PIPELINE_SLOTS_MAX, &[]),
         ("node.pins", 0, u32::MAX.into(), &[]),
     ];
