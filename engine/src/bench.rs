@@ -259,7 +259,9 @@ pub fn faults(report: &Report) -> Vec<String> {
         (audit.missing, "keys do not hold what was acknowledged"),
         (audit.unread, "keys could not be read back"),
     ];
-    counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
+    let counted =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    report.unfinished.iter().cloned().chain(counted).collect()
 }
 
 #[cfg(test)]
@@ -270,13 +272,18 @@ mod tests {
     #[test]
     fn every_kind_of_fault_fails_the_run() {
         assert_eq!(faults(&Report::default()), Vec::<String>::new());
-        let mut bad = Report { verify_failures: 3, ..Report::default() };
+        let mut bad = Report {
+            verify_failures: 3,
+            unfinished: vec!["a thread stands still".into()],
+            ..Report::default()
+        };
         bad.operations.insert(
             "write".to_owned(),
             OperationReport { errors: 1, unknown: 2, ..OperationReport::default() },
         );
         bad.audit = Some(AuditReport { missing: 4, unread: 5, ..AuditReport::default() });
         let wanted = [
+            "a thread stands still",
             "1 requests failed",
             "2 writes have an unknown outcome",
             "3 replies contradict what was acknowledged",

@@ -145,13 +145,18 @@ fn ping(target: &str) -> Result<SocketAddr, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut problem = "the name has no address".to_owned();
     for addr in target.to_socket_addrs().map_err(text)? {
+        let end = Instant::now() + ASK_TIMEOUT;
         let answer = TcpStream::connect_timeout(&addr, ASK_TIMEOUT).and_then(|mut stream| {
-            stream.set_read_timeout(Some(ASK_TIMEOUT))?;
             stream.set_write_timeout(Some(ASK_TIMEOUT))?;
             stream.write_all(b"*1\r\n$4\r\nPING\r\n")?;
             let mut answer = Vec::new();
             // A line; a server that says more than fits one is not asked further.
             while !answer.ends_with(b"\n") && answer.len() < 512 {
+                let left = end.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(std::io::Error::other("it does not answer"));
+                }
+                stream.set_read_timeout(Some(left))?;
                 let mut byte = [0];
                 stream.read_exact(&mut byte)?;
                 answer.push(byte[0]);

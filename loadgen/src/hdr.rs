@@ -97,7 +97,12 @@ mod tests {
         let counted = |from_us: u64| {
             let mut latencies = Latencies::default();
             (from_us..from_us + 100).for_each(|us| latencies.record_ns(us * 1000));
-            KindSecond { offered: 100, achieved: 100, latencies: Some(Box::new(latencies)) }
+            KindSecond {
+                offered: 100,
+                achieved: 100,
+                latencies: Some(Box::new(latencies)),
+                ..KindSecond::default()
+            }
         };
         let mut moment = Moment {
             phase: Phase::Mixed,

@@ -125,7 +125,12 @@ mod tests {
         let mut kinds: [KindSecond; Kind::COUNT] = Default::default();
         let mut latencies = Latencies::default();
         (1..=100).for_each(|us| latencies.record_ns(us * 1000));
-        kinds[0] = KindSecond { offered: 150, achieved: 100, latencies: Some(Box::new(latencies)) };
+        kinds[0] = KindSecond {
+            offered: 150,
+            achieved: 100,
+            latencies: Some(Box::new(latencies)),
+            ..KindSecond::default()
+        };
         let moment = Moment {
             phase: Phase::Write,
             phase_start_ns: 1_000_000_000,

@@ -9,13 +9,15 @@
 //! A turn runs when the ticker says so and after bytes came, so that planned requests leave at most a tick late and answers
 //! are taken when they arrive. The driver is borrowed for the length of one call, never across an await.
 
+#[cfg(test)]
+pub(crate) mod fault;
 mod ticker;
 
 use crate::clock::monotonic_ns;
 use crate::driver::{Driver, Order};
 use crate::environment::thread_cpu_ns;
 use crate::error::LoadError;
-use crate::fleet::{Command, News, Orders};
+use crate::fleet::{Command, Farewell, News, Orders, Pieces};
 use futures_lite::future::poll_fn;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
@@ -25,7 +27,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, SyncSender};
+use std::sync::mpsc::Sender;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use ticker::Ticker;
@@ -37,6 +39,8 @@ const TICK: Duration = Duration::from_micros(500);
 const PREEMPT: Duration = Duration::from_millis(10);
 /// One read takes at most this much.
 const READ_BYTES: usize = 128 << 10;
+/// So many reads of one connection come after each other, then the others have their turn.
+const READS_MAX: u32 = 16;
 /// History is handed on in pieces of about this much.
 const HISTORY_BYTES: usize = 256 << 10;
 
@@ -47,7 +51,15 @@ pub(crate) struct Worker {
     pub(crate) connect_timeout: Duration,
     pub(crate) orders: Arc<Orders>,
     pub(crate) news: Sender<News>,
-    pub(crate) history: Option<SyncSender<Vec<u8>>>,
+    pub(crate) history: Option<Pieces>,
+    pub(crate) farewell: Farewell,
+    #[cfg(test)]
+    pub(crate) fault: Option<fault::Fault>,
+}
+
+thread_local! {
+    /// Dropped when the thread ends, be it by a panic: what the executor leaves behind then is not dropped for certain.
+    static FAREWELL: RefCell<Option<Farewell>> = const { RefCell::new(None) };
 }
 
 /// A generator thread that runs.
@@ -56,7 +68,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Waits until the thread has ended.
+    /// Waits until the thread has ended; to be called when it has said farewell.
     pub(crate) fn join(self) -> Result<(), LoadError> {
         self.handle.join().map_err(|error| LoadError::Thread(error.to_string()))
     }
@@ -76,7 +88,8 @@ pub(crate) fn start(worker: Worker) -> Result<Running, LoadError> {
 
 async fn run(worker: Worker) {
     let ticker = Ticker::start(TICK);
-    let Worker { thread, driver, connect_timeout, orders, news, history } = worker;
+    let Worker { thread, driver, connect_timeout, orders, news, history, farewell, .. } = worker;
+    FAREWELL.set(Some(farewell));
     let shell = Rc::new(RefCell::new(Shell {
         links: (0..driver.link_count()).map(|_| Link::Idle).collect(),
         driver: Some(driver),
@@ -85,6 +98,10 @@ async fn run(worker: Worker) {
         orders,
         news,
         history,
+        #[cfg(test)]
+        fault: worker.fault,
+        #[cfg(test)]
+        fault_due: false,
         order_seen: 0,
         order_open: false,
         stop_seen: false,
@@ -129,7 +146,11 @@ struct Shell {
     connect_timeout: Duration,
     orders: Arc<Orders>,
     news: Sender<News>,
-    history: Option<SyncSender<Vec<u8>>>,
+    history: Option<Pieces>,
+    #[cfg(test)]
+    fault: Option<fault::Fault>,
+    #[cfg(test)]
+    fault_due: bool,
     order_seen: u64,
     order_open: bool,
     stop_seen: bool,
@@ -187,7 +208,7 @@ async fn connect(shared: Rc<RefCell<Shell>>, link: usize, addr: SocketAddr) {
 /// Takes what comes in until the connection ends.
 async fn read(shared: Rc<RefCell<Shell>>, stream: Rc<RefCell<TcpStream>>, link: usize) {
     poll_fn(|cx| {
-        loop {
+        for _ in 0..READS_MAX {
             let shell = &mut *shared.borrow_mut();
             let got = Pin::new(&mut *stream.borrow_mut()).poll_read(cx, &mut shell.scratch);
             let Poll::Ready(result) = got else { return Poll::Pending };
@@ -203,6 +224,9 @@ async fn read(shared: Rc<RefCell<Shell>>, stream: Rc<RefCell<TcpStream>>, link: 
                 return Poll::Ready(());
             }
         }
+        // A peer that never stops talking must not keep the thread from its schedule and its deadlines.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     })
     .await;
 }
@@ -218,13 +242,22 @@ impl Shell {
         if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
         }
+        #[cfg(test)]
+        if let Some(fault) = self.fault.filter(|_| self.fault_due) {
+            return fault.strike();
+        }
         if self.take_orders(now_ns).is_ready() {
             return Poll::Ready(());
         }
         let Some(driver) = &mut self.driver else { return Poll::Ready(()) };
         // Sockets of links that the driver has given up are closed before new ones are made for them.
         for (index, link) in self.links.iter_mut().enumerate() {
-            if matches!(link, Link::Open { .. }) && !driver.is_open(index) {
+            let is_kept = match link {
+                Link::Idle => true,
+                Link::Connecting { .. } => driver.is_connecting(index),
+                Link::Open { .. } => driver.is_open(index),
+            };
+            if !is_kept {
                 *link = Link::Idle;
             }
         }
@@ -267,16 +300,15 @@ impl Shell {
             self.stop_seen = true;
             driver.stop(now_ns);
         }
-        if self.order_open {
-            return Poll::Pending;
-        }
         let Some((number, command)) = self.orders.newer_than(self.order_seen) else {
             return Poll::Pending;
         };
-        self.order_seen = number;
         match command {
+            // Even while an order is open: then the run went on without this thread.
             Command::End => return Poll::Ready(()),
+            Command::Do(_) if self.order_open => {}
             Command::Do(order) => {
+                self.order_seen = number;
                 if matches!(order, Order::Load { .. }) {
                     self.cpu_before_ns = thread_cpu_ns().map(|cpu_ns| (cpu_ns, now_ns));
                 }
@@ -295,6 +327,10 @@ impl Shell {
         let thread = self.thread;
         let Some(driver) = &mut self.driver else { return };
         for second in driver.take_seconds() {
+            #[cfg(test)]
+            if second.phase.is_measured() {
+                self.fault_due = true;
+            }
             let _ = self.news.send(News::Second { thread, second: Box::new(second) });
         }
         if self.order_open && driver.is_done() {
@@ -315,7 +351,7 @@ impl Shell {
             && history.len() >= least
         {
             // A writer that has failed is reported by itself.
-            let _ = writer.send(std::mem::take(history));
+            writer.hand_on(std::mem::take(history));
         }
     }
 }

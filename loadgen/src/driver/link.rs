@@ -14,8 +14,8 @@ const BACKOFF_LAST: Duration = Duration::from_millis(500);
 pub(super) enum State {
     /// Not there; to be made at this time.
     Down { until_ns: u64 },
-    /// The shell is making it.
-    Connecting,
+    /// The shell is making it; given up at this time, should the shell not say what came of it.
+    Connecting { until_ns: u64 },
     /// Made; it has to answer once before it is given work, because a stopped process still accepts.
     Probing,
     /// In use.

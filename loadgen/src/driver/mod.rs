@@ -321,7 +321,8 @@ impl Driver {
         let due = |link: &Link| matches!(link.state, State::Down { until_ns } if until_ns <= now_ns);
         let index = self.links.iter().position(due)?;
         let link = &mut self.links[index];
-        link.state = State::Connecting;
+        // The shell has a bound of its own, which comes first.
+        link.state = State::Connecting { until_ns: now_ns.saturating_add(2 * plan::ns(self.options.stall)) };
         Some((index, self.routes.endpoints()[link.endpoint].addr))
     }
     /// The link is connected.
@@ -339,14 +340,13 @@ impl Driver {
     /// The link is closed, or could not be connected.
     pub fn on_closed(&mut self, link: usize, now_ns: u64) {
         if !matches!(self.links[link].state, State::Down { .. }) {
-            let name =
-                if self.links[link].state == State::Connecting { "not connected" } else { "connection lost" };
+            let name = if self.is_connecting(link) { "not connected" } else { "connection lost" };
             self.lose(link, name, now_ns);
         }
     }
     /// Whether the driver waits for the shell to connect the link.
     pub fn is_connecting(&self, link: usize) -> bool {
-        self.links[link].state == State::Connecting
+        matches!(self.links[link].state, State::Connecting { .. })
     }
     /// Whether the shell may keep the link's socket.
     pub fn is_open(&self, link: usize) -> bool {

@@ -247,6 +247,8 @@ impl Driver {
         for link in 0..self.links.len() {
             if self.links[link].is_stalled(now_ns, stall_ns) {
                 self.lose(link, "connection silent", now_ns);
+            } else if matches!(self.links[link].state, State::Connecting { until_ns } if until_ns <= now_ns) {
+                self.lose(link, "not connected", now_ns);
             }
         }
         for id in self.ops.select(|op| op.deadline_ns <= now_ns) {

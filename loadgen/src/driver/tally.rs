@@ -52,6 +52,12 @@ pub struct KindSecond {
     pub offered: u64,
     /// Answered well.
     pub achieved: u64,
+    /// Failed.
+    pub errors: u64,
+    /// Without a known outcome.
+    pub unknown: u64,
+    /// Contradictions.
+    pub verify_failures: u64,
     /// Latencies of what was answered well; `None` when nothing was. Boxed and absent because most seconds know one kind.
     pub latencies: Option<Box<Latencies>>,
 }
@@ -61,6 +67,9 @@ impl KindSecond {
     pub fn add(&mut self, other: &Self) {
         self.offered += other.offered;
         self.achieved += other.achieved;
+        self.errors += other.errors;
+        self.unknown += other.unknown;
+        self.verify_failures += other.verify_failures;
         if let Some(latencies) = &other.latencies {
             self.latencies.get_or_insert_default().add(latencies);
         }
@@ -114,16 +123,25 @@ impl Second {
         }
     }
     pub(super) fn count(&mut self, kind: Kind, end: End) {
+        let counted = &mut self.kinds[kind.index()];
         match end {
             End::Good { latency_ns } => {
                 self.achieved += 1;
-                let counted = &mut self.kinds[kind.index()];
                 counted.achieved += 1;
                 counted.latencies.get_or_insert_default().record_ns(latency_ns);
             }
-            End::Error => self.errors += 1,
-            End::Unknown => self.unknown += 1,
-            End::VerifyFailure => self.verify_failures += 1,
+            End::Error => {
+                self.errors += 1;
+                counted.errors += 1;
+            }
+            End::Unknown => {
+                self.unknown += 1;
+                counted.unknown += 1;
+            }
+            End::VerifyFailure => {
+                self.verify_failures += 1;
+                counted.verify_failures += 1;
+            }
         }
     }
 }
@@ -219,6 +237,22 @@ impl Measured {
             self.measured_ns[index] += other.measured_ns[index];
         }
         self.add_lateness(other);
+    }
+
+    /// Adds a second of a measured phase of a thread that cannot be asked for its own count any more. Operations are
+    /// counted when they ended, not when they were planned.
+    pub fn add_second(&mut self, second: &Second) {
+        for (all, told) in self.measured.iter_mut().zip(&second.kinds) {
+            all.offered += told.offered;
+            all.achieved += told.achieved;
+            all.achieved_in_time += told.achieved;
+            all.errors += told.errors;
+            all.unknown += told.unknown;
+            all.verify_failures += told.verify_failures;
+            if let Some(latencies) = &told.latencies {
+                all.latencies.add(latencies);
+            }
+        }
     }
 
     fn add_lateness(&mut self, other: &Self) {

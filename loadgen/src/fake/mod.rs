@@ -5,7 +5,7 @@ mod server;
 
 pub(crate) use resp::{FakeResp, RespFaults};
 
-pub(crate) use server::FakeServers;
+pub(crate) use server::{FakeServers, Trouble};
 
 use crate::random::Random;
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use super::{After, FakeCluster, Faults, ServerEnd};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,12 +14,31 @@ pub(crate) struct FakeServers {
     shared: Arc<Shared>,
     targets: Vec<String>,
     acceptors: Vec<JoinHandle<()>>,
+    /// What fills the queues of nodes that cannot be reached.
+    callers: Vec<TcpStream>,
+}
+
+/// What a process that is stopped, killed or cut off looks like from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Trouble {
+    /// Connections are made, and nothing is read from them or answered.
+    Deaf,
+    /// An answer ends in the middle of a frame, and nothing comes after it.
+    HalfFrame,
+    /// What was asked is done, and the connection breaks in the middle of the answer.
+    HangUp,
+    /// Connections break, and no new one is ever made.
+    Unreachable,
 }
 
 struct Shared {
     cluster: Mutex<FakeCluster>,
     /// By node: takes no more connections, and answers nothing on those it has.
     down: Vec<AtomicBool>,
+    /// All nodes are in it, to the end.
+    trouble: Mutex<Option<Trouble>>,
+    /// Told at the end.
+    end: Condvar,
     ended: AtomicBool,
     streams: Mutex<Vec<(u16, TcpStream)>>,
 }
@@ -36,6 +55,8 @@ impl FakeServers {
         let shared = Arc::new(Shared {
             cluster: Mutex::new(FakeCluster::new(places, group_count, seed)),
             down: (0..nodes).map(|_| AtomicBool::new(false)).collect(),
+            trouble: Mutex::new(None),
+            end: Condvar::new(),
             ended: AtomicBool::new(false),
             streams: Mutex::new(Vec::new()),
         });
@@ -46,7 +67,8 @@ impl FakeServers {
                 std::thread::spawn(move || accept(&shared, node, &listener))
             })
             .collect();
-        Self { shared, targets: ports.iter().map(|port| format!("127.0.0.1:{port}")).collect(), acceptors }
+        let targets = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        Self { shared, targets, acceptors, callers: Vec::new() }
     }
     pub(crate) fn targets(&self) -> Vec<String> {
         self.targets.clone()
@@ -56,6 +78,22 @@ impl FakeServers {
     }
     pub(crate) fn set_faults(&self, faults: Faults) {
         self.cluster().faults = faults;
+    }
+    /// Trouble comes over all nodes and stays.
+    pub(crate) fn bring(&mut self, trouble: Trouble) {
+        if lock(&self.shared.trouble).replace(trouble).is_some() || trouble != Trouble::Unreachable {
+            return;
+        }
+        // Nobody takes connections from the queue now; once it is full, the system answers no more of them.
+        for target in &self.targets {
+            let addr = target.parse().expect("an address");
+            while let Ok(caller) = TcpStream::connect_timeout(&addr, Duration::from_millis(200)) {
+                self.callers.push(caller);
+            }
+        }
+        for (_, stream) in lock(&self.shared.streams).iter() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
     /// The node breaks its connections and takes no more, until it is up again.
     pub(crate) fn set_down(&self, node: u16, down: bool) {
@@ -70,9 +108,16 @@ impl FakeServers {
 
 impl Drop for FakeServers {
     fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::SeqCst);
+        {
+            let _looking = lock(&self.shared.trouble);
+            self.shared.ended.store(true, Ordering::SeqCst);
+        }
+        self.shared.end.notify_all();
         // A connection wakes the acceptor, which sees that it is to end.
-        self.targets.iter().for_each(|target| drop(TcpStream::connect(target)));
+        for target in &self.targets {
+            let addr = target.parse().expect("an address");
+            drop(TcpStream::connect_timeout(&addr, Duration::from_secs(2)));
+        }
         for (_, stream) in lock(&self.shared.streams).iter() {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -86,6 +131,9 @@ fn accept(shared: &Arc<Shared>, node: u16, listener: &TcpListener) {
             return;
         }
         let Ok(stream) = stream else { continue };
+        if *lock(&shared.trouble) == Some(Trouble::Unreachable) {
+            return wait_for_end(shared);
+        }
         if shared.down[usize::from(node) - 1].load(Ordering::SeqCst) {
             continue;
         }
@@ -106,11 +154,26 @@ fn serve(shared: &Shared, node: u16, mut stream: TcpStream) {
             std::thread::sleep(delay);
         }
         let after = end.feed(&mut lock(&shared.cluster), node, &buffer[..count], &mut out);
+        let trouble = *lock(&shared.trouble);
+        if trouble.is_some() {
+            let half = if trouble == Some(Trouble::Deaf) { 0 } else { out.len() / 2 };
+            let _ = stream.write_all(&out[..half]);
+            if trouble != Some(Trouble::HangUp) {
+                wait_for_end(shared);
+            }
+            break;
+        }
         if stream.write_all(&out).is_err() || after == After::Break {
             break;
         }
     }
     let _ = stream.shutdown(Shutdown::Both);
+}
+
+fn wait_for_end(shared: &Shared) {
+    let looking = lock(&shared.trouble);
+    let ended = |_: &mut Option<Trouble>| !shared.ended.load(Ordering::SeqCst);
+    drop(shared.end.wait_while(looking, ended).unwrap_or_else(PoisonError::into_inner));
 }
 
 /// A test that failed while it held the lock is not made worse by another that looks.

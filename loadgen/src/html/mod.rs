@@ -23,10 +23,13 @@ pub fn page(report: &Report) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>loadgen report</title>\
          <style>{STYLE}</style></head><body>\n<h1>loadgen report</h1>\n"
     );
+    for what in &report.unfinished {
+        let _ = writeln!(out, "<p class=\"bad\">Unfinished: {}</p>", escape(what));
+    }
     if let Some(warning) = &report.generator.warning {
         let _ = writeln!(out, "<p class=\"warning\">Warning: {}</p>", escape(warning));
     }
-    if !report.passed() {
+    if !report.is_sound() {
         let _ = writeln!(out, "<p class=\"bad\">Verification or audit FAILED</p>");
     }
     table(&mut out, report);
@@ -233,6 +236,7 @@ mod tests {
         report.options.key_prefix = "<script>alert('x')</script>&\"".into();
         report.findings.push("</pre><img src=x onerror=alert(1)>".into());
         report.generator.warning = Some("<b>slow</b>".into());
+        report.unfinished.push("<b>half</b>".into());
         let operation = report.operations["write"].clone();
         report.operations.insert("<i>\"".into(), operation);
         let page = page(&report);

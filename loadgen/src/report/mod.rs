@@ -258,6 +258,9 @@ pub struct Report {
     pub verify_failures: u64,
     /// The first findings of verification and audit, in words.
     pub findings: Vec<String>,
+    /// What did not end within the bounds of the run or broke off, in words: then the figures are not of the whole run.
+    #[serde(default)]
+    pub unfinished: Vec<String>,
     /// The generator itself.
     pub generator: GeneratorReport,
     /// What the run was told.
@@ -268,8 +271,12 @@ pub struct Report {
 pub const FINDINGS_MAX: usize = 50;
 
 impl Report {
-    /// Whether no reply contradicted what was acknowledged and, where there was an audit, nothing is missing.
+    /// Whether all of it was done and what was done is sound.
     pub fn passed(&self) -> bool {
+        self.unfinished.is_empty() && self.is_sound()
+    }
+    /// Whether no reply contradicted what was acknowledged and, where there was an audit, nothing is missing.
+    pub fn is_sound(&self) -> bool {
         self.verify_failures == 0 && self.audit.as_ref().is_none_or(AuditReport::passed)
     }
 
@@ -340,6 +347,9 @@ impl Report {
         );
         if let Some(warning) = &generator.warning {
             let _ = writeln!(out, "WARNING {warning}");
+        }
+        for what in &self.unfinished {
+            let _ = writeln!(out, "UNFINISHED {what}");
         }
         let _ = writeln!(out, "{}; kernel {}; filesystem {}", self.cpu, self.kernel, self.filesystem);
         if !self.error_kinds.is_empty() {

@@ -59,6 +59,7 @@ fn the_json_fields_have_the_promised_names() {
         "error_kinds",
         "verify_failures",
         "findings",
+        "unfinished",
         "generator",
         "options",
     ];
@@ -82,6 +83,7 @@ fn a_run_passes_only_when_nothing_is_wrong() {
     fails(&|report| report.verify_failures = 1);
     fails(&|report| report.audit.as_mut().expect("there").missing = 1);
     fails(&|report| report.audit.as_mut().expect("there").unread = 1);
+    fails(&|report| report.unfinished.push("thread 0".into()));
     let unaudited = Report { audit: None, ..sample() };
     assert!(unaudited.passed());
 }
@@ -96,6 +98,9 @@ fn the_table_says_it_plainly() {
     assert!(bad.table().contains("audit   FAILED"));
     assert!(bad.table().contains("FOUND key 7 is gone"));
     assert!(!bad.table().contains("WARNING"));
+    assert!(!bad.table().contains("UNFINISHED"));
+    bad.unfinished.push("thread 1 stands still".into());
+    assert!(bad.table().contains("UNFINISHED thread 1 stands still"));
     bad.generator.warning = Some("too slow".into());
     assert!(bad.table().contains("WARNING too slow"));
 }

@@ -45,11 +45,12 @@ pub(super) fn perform(
         let mut best = None;
         while let Some(rate) = search.next_rate()
             && !stop.is_wanted()
+            && fleet.is_whole()
         {
             let measured = perform_step(options, mix, rate, fleet, progress)?;
             let seconds = fleet.series().take();
-            if stop.is_wanted() {
-                // It was cut short and says nothing.
+            if stop.is_wanted() || !fleet.is_whole() {
+                // It was cut short, or not all of it was offered, and says nothing.
                 break;
             }
             let step = judge(&measured, mix, rate, &options.slo);

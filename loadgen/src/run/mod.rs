@@ -9,7 +9,7 @@ use crate::control::{self, Cluster};
 use crate::driver::{Order, Tally};
 use crate::environment;
 use crate::error::LoadError;
-use crate::fleet::{Fleet, Stop, nanos};
+use crate::fleet::{Fleet, Remains, Stop, nanos};
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::random::mix;
@@ -27,6 +27,8 @@ const HEAD_START: Duration = Duration::from_millis(20);
 pub struct Evidence {
     run: u64,
     ledgers: Vec<Ledger>,
+    /// Keys of generator threads that did not end: nothing is known of them, so an audit cannot pass.
+    lost_keys: u64,
 }
 
 impl Evidence {
@@ -43,7 +45,8 @@ impl Evidence {
 /// Runs the whole: every key is written once, warm-up, the measured phases, and the audit.
 ///
 /// `progress` is called about once a second on the caller's thread. The run always ends within its bounds, whatever the
-/// cluster does.
+/// cluster does. Should a generator thread not end, or break off, the report is of what was measured by then and says so
+/// ([`Report::unfinished`]).
 ///
 /// # Errors
 /// [`LoadError`] when the run could not be done. What a run that was done found is in the report, good or bad.
@@ -95,10 +98,12 @@ pub fn audit(
     let mut fleet = Fleet::start(options, &cluster, run, evidence.ledgers, &Stop::default())?;
     let done = perform_open(options, &mut fleet, progress)
         .and_then(|()| perform_audit(options, &mut fleet, progress));
-    let (tally, ledgers) = fleet.end()?;
+    let Remains { tally, ledgers, lost_keys, unfinished } = fleet.end();
     done?;
-    set_audit(report, &tally, acked);
-    Ok(Evidence { run, ledgers })
+    let evidence = Evidence { run, ledgers, lost_keys: evidence.lost_keys + lost_keys };
+    report.unfinished.extend(unfinished);
+    set_audit(report, &tally, acked, evidence.lost_keys);
+    Ok(evidence)
 }
 
 fn perform(
@@ -122,17 +127,18 @@ fn perform(
     let mut fleet = Fleet::start(options, &cluster, run, ledgers, stop)?;
     let done = perform_parts(options, stop, with_audit, &mut fleet, progress);
     let seconds = fleet.series().take();
-    let (tally, ledgers) = fleet.end()?;
+    let Remains { tally, ledgers, lost_keys, unfinished } = fleet.end();
     let mut found = done?;
     found.seconds.extend(seconds);
     let after = cluster.statuses();
-    let evidence = Evidence { run, ledgers };
+    let evidence = Evidence { run, ledgers, lost_keys };
     let mut report = report_of(options, &tally, found);
+    report.unfinished = unfinished;
     report.leader_changes = control::leader_changes(&before, &after);
     report.durability = options.durability.clone().unwrap_or_else(|| control::durability(&after));
     if with_audit {
-        set_audit(&mut report, &tally, evidence.acked());
-    } else if evidence.acked() == 0 {
+        set_audit(&mut report, &tally, evidence.acked(), lost_keys);
+    } else if evidence.acked() == 0 && report.unfinished.is_empty() {
         return Err(LoadError::Cluster("the cluster acknowledged no write at all".into()));
     }
     Ok((report, evidence))
@@ -153,7 +159,8 @@ fn perform_parts(
         if options.find_max { find::perform(options, stop, fleet, progress)? } else { Found::default() };
     let mixes = if options.find_max { Vec::new() } else { options.mixes() };
     for mix in mixes {
-        if stop.is_wanted() {
+        // With fewer threads it would be another load.
+        if stop.is_wanted() || !fleet.is_whole() {
             break;
         }
         let start_ns = monotonic_ns() + nanos(HEAD_START);
@@ -249,17 +256,17 @@ fn report_of(options: &Options, tally: &Tally, found: Found) -> Report {
     report
 }
 
-fn set_audit(report: &mut Report, tally: &Tally, acked: u64) {
+fn set_audit(report: &mut Report, tally: &Tally, acked: u64, lost_keys: u64) {
     let found = tally.audit;
     let audit = AuditReport {
-        keys: found.keys,
+        keys: found.keys + lost_keys,
         acked,
         missing: found.missing(),
         absent: found.absent,
         stale: found.stale,
         invented: found.invented,
         corrupt: found.corrupt,
-        unread: found.unread,
+        unread: found.unread + lost_keys,
     };
     // A load that is audited by itself has its findings already.
     let news = tally.findings.iter().filter(|finding| !report.findings.contains(finding)).cloned();

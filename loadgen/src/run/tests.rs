@@ -1,5 +1,7 @@
 //! Whole runs over real sockets, against a cluster of threads.
 
+mod trouble;
+
 use super::*;
 use crate::fake::{FakeResp, FakeServers, Faults, RespFaults};
 use crate::options::{Protocol, Switch};

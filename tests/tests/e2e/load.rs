@@ -98,6 +98,7 @@ impl Load {
         eprintln!("{}", report.table());
         let lines = parse(&std::fs::read_to_string(&self.history).expect("a history was written"));
         assert!(lines.len() > 1000, "only {} operations were recorded", lines.len());
+        assert_eq!(report.unfinished, Vec::<String>::new(), "the figures are not of the whole run");
         let audit = report.audit.as_ref().expect("the audit ran");
         assert!(audit.acked > 0, "nothing was acknowledged");
         assert_eq!(audit.missing, 0, "acknowledged writes are missing");

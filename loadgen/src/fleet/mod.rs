@@ -1,6 +1,13 @@
-//! The generator threads and the parts of a run: gives orders, gathers seconds, and ends within bounds whatever happens.
+//! The generator threads and the parts of a run: gives orders, gathers seconds, and ends within bounds whatever happens. A
+//! thread that does not end is left behind, with what it told.
 
-use crate::client::{self, Running, Worker};
+mod history;
+mod member;
+
+pub(crate) use history::Pieces;
+pub(crate) use member::Farewell;
+
+use crate::client::{self, Worker};
 use crate::clock::monotonic_ns;
 use crate::control::Cluster;
 use crate::driver::{Driver, Endpoint, KindSecond, Measured, Order, Second, Setup, Tally, spread};
@@ -12,21 +19,19 @@ use crate::options::Options;
 use crate::report::{Phase, Progress};
 use crate::series::{Moment, Series};
 use crate::workload::Kind;
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write as _;
+use history::HistoryFile;
+use member::Member;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Beyond the bounds of an order and of its requests, this long is waited for a generator thread.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(if cfg!(test) { 8 } else { 20 });
+/// How often the bounds are looked at.
+const LOOK: Duration = Duration::from_millis(100);
 /// A second that a thread owes is not waited for longer than this.
 const SECOND_LATE_NS: u64 = 1_500_000_000;
-/// Pieces of history on their way to the file; a disk that is slower than that slows the generator.
-const HISTORY_PIECES: usize = 256;
 
 /// Ends a run early: what is open comes in, and the audit is still made.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +98,8 @@ pub(crate) enum News {
     Done { thread: u32, number: u64, failure: Option<String>, measured: Box<Measured> },
     /// The thread has ended.
     Ended { thread: u32, result: Box<(Tally, Ledger)> },
+    /// The thread is no more, however it ended. The last that is heard of it.
+    Gone { thread: u32 },
 }
 
 /// Generator threads at work.
@@ -100,13 +107,22 @@ pub(crate) struct Fleet<'a> {
     options: &'a Options,
     orders: Arc<Orders>,
     news: Receiver<News>,
-    running: Vec<Running>,
-    ended: Vec<Option<(Tally, Ledger)>>,
-    seconds: Vec<VecDeque<Second>>,
+    members: Vec<Member>,
     number: u64,
     history: Option<HistoryFile>,
     hdr: Option<HdrLog>,
     series: Series,
+}
+
+/// What all threads leave behind, those that did not end included.
+pub(crate) struct Remains {
+    pub(crate) tally: Tally,
+    /// Of the threads that ended.
+    pub(crate) ledgers: Vec<Ledger>,
+    /// Keys of those that did not: what they must hold is not known any more.
+    pub(crate) lost_keys: u64,
+    /// What did not end, in words.
+    pub(crate) unfinished: Vec<String>,
 }
 
 impl<'a> Fleet<'a> {
@@ -122,14 +138,11 @@ impl<'a> Fleet<'a> {
         let hdr = options.hdr.as_deref().map(|path| HdrLog::create(path, monotonic_ns())).transpose()?;
         let orders = Arc::new(Orders::new(stop.clone()));
         let (sender, news) = mpsc::channel();
-        let threads = ledgers.len();
         let mut fleet = Self {
             options,
             orders,
             news,
-            running: Vec::new(),
-            ended: (0..threads).map(|_| None).collect(),
-            seconds: (0..threads).map(|_| VecDeque::new()).collect(),
+            members: Vec::new(),
             number: 0,
             history,
             hdr,
@@ -145,55 +158,71 @@ impl<'a> Fleet<'a> {
                 connections: connections_of(options, cluster, thread),
                 with_history: fleet.history.is_some(),
             };
+            let keys = ledger.range().len() as u64;
             let worker = Worker {
                 thread,
                 driver: Driver::new(setup, ledger, monotonic_ns()),
                 connect_timeout: options.stall,
                 orders: Arc::clone(&fleet.orders),
                 news: sender.clone(),
-                history: fleet.history.as_ref().map(|history| history.pieces.clone()),
+                history: fleet.history.as_ref().map(HistoryFile::pieces),
+                farewell: Farewell::new(thread, sender.clone()),
+                #[cfg(test)]
+                fault: client::fault::of_thread(thread),
             };
-            fleet.running.push(client::start(worker)?);
+            fleet.members.push(Member::new(client::start(worker)?, keys));
         }
         Ok(fleet)
     }
 
-    /// Has all threads do `order` and waits for them, and returns what they measured; `bound` is how long they may take beside the requests' own time.
+    /// Has all threads do `order` and waits for them, and returns what they measured; `bound` is how long they may take
+    /// beside the requests' own time. A thread that takes longer, or breaks off, is lost: what it told by then is measured,
+    /// and nothing is expected of it any more.
     pub(crate) fn perform(
         &mut self,
         order: Order,
         bound: Duration,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Measured, LoadError> {
-        let mut all = Measured::default();
         self.number += 1;
+        self.members.iter_mut().for_each(|member| member.begin(order));
         self.orders.give(self.number, Command::Do(order));
         let limit_ns = monotonic_ns() + nanos(bound + self.options.timeout + GRACE);
-        let mut open = self.running.len();
+        let mut all = Measured::default();
         let mut failures = Vec::new();
-        while open > 0 {
-            match self.next_news(limit_ns)? {
-                Some(News::Second { thread, second }) => {
-                    self.seconds[thread as usize].push_back(*second);
-                }
+        while self.members.iter().any(Member::is_busy) {
+            match self.next_news() {
                 Some(News::Done { thread, number, failure, measured }) => {
-                    all.join(&measured);
-                    assert!(number == self.number, "thread {thread} did an order that was not given");
-                    failures.extend(failure);
-                    open -= 1;
+                    // A lost thread may come to itself and do what it was told long ago.
+                    let member = &mut self.members[thread as usize];
+                    if member.is_busy() && number == self.number {
+                        member.is_done();
+                        all.join(&measured);
+                        failures.extend(failure);
+                    }
                 }
-                Some(News::Ended { thread, .. }) => {
-                    return Err(LoadError::Thread(format!("thread {thread} ended before its time")));
+                Some(news) => self.take(news),
+                None if monotonic_ns() > limit_ns => {
+                    let late = self.members.iter_mut().filter(|member| member.is_busy());
+                    late.for_each(|member| {
+                        member.lose(phase_of(order), "did not end within the bounds of the run")
+                    });
                 }
                 None => {}
             }
             self.show_seconds(false, progress);
         }
         self.show_seconds(true, progress);
+        self.members.iter_mut().filter_map(Member::take_told).for_each(|told| all.join(&told));
         match failures.into_iter().next() {
             None => Ok(all),
             Some(failure) => Err(LoadError::Cluster(failure)),
         }
+    }
+
+    /// Whether no thread is lost.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.members.iter().any(Member::is_lost)
     }
 
     /// The seconds since the last call.
@@ -201,67 +230,85 @@ impl<'a> Fleet<'a> {
         &mut self.series
     }
 
-    /// Ends all threads; what they counted, and their ledgers.
-    pub(crate) fn end(mut self) -> Result<(Tally, Vec<Ledger>), LoadError> {
+    /// Ends all threads: what they counted, and their ledgers. Always within bounds.
+    pub(crate) fn end(mut self) -> Remains {
         self.number += 1;
         self.orders.give(self.number, Command::End);
         let limit_ns = monotonic_ns() + nanos(GRACE);
-        while self.ended.iter().any(Option::is_none) {
-            if let Some(News::Ended { thread, result }) = self.next_news(limit_ns)? {
-                self.ended[thread as usize] = Some(*result);
+        while self.members.iter().any(Member::is_awaited) && monotonic_ns() <= limit_ns {
+            if let Some(news) = self.next_news() {
+                self.take(news);
             }
         }
-        for running in std::mem::take(&mut self.running) {
-            running.join()?;
+        let mut remains =
+            Remains { tally: Tally::default(), ledgers: Vec::new(), lost_keys: 0, unfinished: Vec::new() };
+        for (thread, member) in std::mem::take(&mut self.members).into_iter().enumerate() {
+            match member.end() {
+                Ok((counted, ledger)) => {
+                    remains.tally.add(&counted);
+                    remains.ledgers.push(ledger);
+                }
+                Err(lost) => {
+                    remains.tally.verify_failures += lost.verify_failures;
+                    remains.lost_keys += lost.keys;
+                    remains.unfinished.push(format!(
+                        "generator thread {thread} {}: its figures are those of the seconds that it told before, and \
+                         its {} keys are not audited",
+                        lost.why, lost.keys
+                    ));
+                }
+            }
         }
-        if let Some(history) = self.history.take() {
-            history.close()?;
-        }
-        if let Some(hdr) = self.hdr.take() {
-            hdr.close()?;
-        }
-        let mut tally = Tally::default();
-        let mut ledgers = Vec::new();
-        for (counted, ledger) in std::mem::take(&mut self.ended).into_iter().flatten() {
-            tally.add(&counted);
-            ledgers.push(ledger);
-        }
-        Ok((tally, ledgers))
+        // What was measured is worth telling even where a file of it could not be written.
+        let closed = [self.history.take().map(HistoryFile::close), self.hdr.take().map(HdrLog::close)];
+        let failed = closed.into_iter().flatten().filter_map(Result::err);
+        remains.unfinished.extend(failed.map(|error| error.to_string()));
+        remains
     }
 
-    fn next_news(&mut self, limit_ns: u64) -> Result<Option<News>, LoadError> {
-        match self.news.recv_timeout(Duration::from_millis(100)) {
-            Ok(news) => Ok(Some(news)),
+    /// The next news, if some come soon.
+    fn next_news(&mut self) -> Option<News> {
+        match self.news.recv_timeout(LOOK) {
+            Ok(news) => Some(news),
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
-                Err(LoadError::Thread("a generator thread broke off".into()))
+                // Every thread says farewell before, so nobody is waited for; but what cannot be must not spin.
+                std::thread::sleep(LOOK);
+                None
             }
-            Err(RecvTimeoutError::Timeout) if monotonic_ns() > limit_ns => {
-                Err(LoadError::Thread("a generator thread did not end within the bounds of the run".into()))
-            }
-            Err(RecvTimeoutError::Timeout) => Ok(None),
+        }
+    }
+
+    fn take(&mut self, news: News) {
+        match news {
+            News::Second { thread, second } => self.members[thread as usize].tell(second),
+            News::Ended { thread, result } => self.members[thread as usize].leave(result),
+            News::Gone { thread } => self.members[thread as usize].is_gone(),
+            // Of an order that nobody waits for.
+            News::Done { .. } => {}
         }
     }
 
     /// Shows the seconds that all threads have told, or all there are.
     fn show_seconds(&mut self, all: bool, progress: &mut dyn FnMut(&Progress)) {
         loop {
-            let Some(oldest_ns) = self.seconds.iter().filter_map(VecDeque::front).map(|s| s.end_ns).min()
+            let Some(oldest_ns) = self.members.iter().filter_map(Member::front).map(|s| s.end_ns).min()
             else {
                 return;
             };
-            let complete = self.seconds.iter().all(|queue| !queue.is_empty());
+            let complete = self.members.iter().all(|member| member.is_lost() || member.front().is_some());
             if !complete && !all && monotonic_ns() < oldest_ns + SECOND_LATE_NS {
                 return;
             }
             // Threads enter a phase at about the same time; the one that is behind is shown first.
-            let fronts = self.seconds.iter().filter_map(VecDeque::front);
+            let fronts = self.members.iter().filter_map(Member::front);
             let Some(phase) = fronts.min_by_key(|second| second.start_ns).map(|second| second.phase) else {
                 return;
             };
             let together: Vec<_> = self
-                .seconds
+                .members
                 .iter_mut()
-                .filter_map(|queue| queue.pop_front_if(|second| second.phase == phase))
+                .filter_map(|member| member.pop_front_if(|second| second.phase == phase))
                 .collect();
             let moment = moment_of(phase, &together);
             self.series.add(&moment);
@@ -279,6 +326,16 @@ impl Drop for Fleet<'_> {
     /// Threads of a run that broke off end by themselves.
     fn drop(&mut self) {
         self.orders.give(u64::MAX, Command::End);
+    }
+}
+
+/// What an order is called when it did not end.
+fn phase_of(order: Order) -> &'static str {
+    match order {
+        Order::Open { .. } => "opening of connections",
+        Order::Preload { .. } => "preload",
+        Order::Load { .. } => "load",
+        Order::Audit { .. } => "audit",
     }
 }
 
@@ -348,39 +405,4 @@ fn groups_led(cluster: &Cluster, endpoint: &Endpoint) -> usize {
 
 pub(crate) fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 4)
-}
-
-/// The history file and the thread that writes it, so that a slow disk does not delay requests at once.
-struct HistoryFile {
-    path: String,
-    pieces: SyncSender<Vec<u8>>,
-    writer: JoinHandle<std::io::Result<()>>,
-}
-
-impl HistoryFile {
-    fn open(path: &std::path::Path) -> Result<Self, LoadError> {
-        let name = path.display().to_string();
-        let refuse = |source| LoadError::File { what: format!("history {name}"), source };
-        // Appended: the audit of a run that was done before goes into the same history.
-        let mut file = File::options().create(true).append(true).open(path).map_err(refuse)?;
-        let (pieces, inbox) = mpsc::sync_channel::<Vec<u8>>(HISTORY_PIECES);
-        let writer = std::thread::Builder::new().name("loadgen-history".into()).spawn(move || {
-            let mut result = Ok(());
-            // Even after an error the inbox is emptied, so that no generator waits for it.
-            for piece in inbox {
-                if result.is_ok() {
-                    result = file.write_all(&piece);
-                }
-            }
-            result.and_then(|()| file.flush())
-        });
-        let writer = writer.map_err(refuse)?;
-        Ok(Self { path: name, pieces, writer })
-    }
-    fn close(self) -> Result<(), LoadError> {
-        drop(self.pieces);
-        let written =
-            self.writer.join().unwrap_or_else(|_| Err(std::io::Error::other("the writer broke off")));
-        written.map_err(|source| LoadError::File { what: format!("history {}", self.path), source })
-    }
 }

@@ -1,0 +1,147 @@
+//! One generator thread as its coordinator sees it.
+
+use super::News;
+use crate::client::Running;
+use crate::driver::{Measured, Order, Second, Tally};
+use crate::ledger::Ledger;
+use crate::workload::Kind;
+use std::collections::VecDeque;
+use std::sync::mpsc::Sender;
+
+pub(super) struct Member {
+    standing: Standing,
+    running: Option<Running>,
+    keys: u64,
+    /// Told and not shown yet.
+    seconds: VecDeque<Second>,
+    order: Option<Order>,
+    /// What the seconds of the order under way say was measured, in case the thread cannot be asked.
+    told: Measured,
+    verify_failures: u64,
+    /// Whether the thread is no more.
+    gone: bool,
+}
+
+enum Standing {
+    Resting,
+    Busy,
+    Ended(Box<(Tally, Ledger)>),
+    Lost(String),
+}
+
+/// What is left of a thread that did not end.
+pub(super) struct Lost {
+    pub(super) why: String,
+    pub(super) keys: u64,
+    pub(super) verify_failures: u64,
+}
+
+impl Member {
+    pub(super) fn new(running: Running, keys: u64) -> Self {
+        Self {
+            standing: Standing::Resting,
+            running: Some(running),
+            keys,
+            seconds: VecDeque::new(),
+            order: None,
+            told: Measured::default(),
+            verify_failures: 0,
+            gone: false,
+        }
+    }
+    /// An order is given to all.
+    pub(super) fn begin(&mut self, order: Order) {
+        self.order = Some(order);
+        self.told = Measured::default();
+        if matches!(self.standing, Standing::Resting) {
+            self.standing = Standing::Busy;
+        }
+    }
+    /// Its order is done.
+    pub(super) fn is_done(&mut self) {
+        self.standing = Standing::Resting;
+    }
+    /// A second of it is over.
+    pub(super) fn tell(&mut self, second: Box<Second>) {
+        if !self.is_busy() {
+            return;
+        }
+        self.verify_failures += second.verify_failures;
+        if let Some(Order::Load { mix, measured_ns, .. }) = self.order
+            && second.phase.is_measured()
+        {
+            self.told.add_second(&second);
+            for kind in Kind::ALL.into_iter().filter(|&kind| mix.measures(kind)) {
+                self.told.measured_ns[kind.index()] = second.end_ns.saturating_sub(measured_ns).max(1);
+            }
+        }
+        self.seconds.push_back(*second);
+    }
+    /// It ended as it was told to.
+    pub(super) fn leave(&mut self, result: Box<(Tally, Ledger)>) {
+        if !self.is_lost() {
+            self.standing = Standing::Ended(result);
+        }
+    }
+    /// The thread is no more.
+    pub(super) fn is_gone(&mut self) {
+        self.gone = true;
+        // It is past all that could take time.
+        let joined = self.running.take().map_or(Ok(()), Running::join);
+        if matches!(self.standing, Standing::Resting | Standing::Busy) {
+            let why = joined.err().map_or_else(String::new, |error| format!(" ({error})"));
+            self.standing = Standing::Lost(format!("broke off{why}"));
+        }
+    }
+    /// Nothing is expected of it any more.
+    pub(super) fn lose(&mut self, part: &str, why: &str) {
+        self.standing = Standing::Lost(format!("{why} ({part})"));
+    }
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self.standing, Standing::Busy)
+    }
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.standing, Standing::Lost(_))
+    }
+    /// Whether it is to end and has not.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.is_lost() && !self.gone
+    }
+    /// What the thread told of the order under way, if the thread itself is lost.
+    pub(super) fn take_told(&mut self) -> Option<Measured> {
+        self.is_lost().then(|| std::mem::take(&mut self.told))
+    }
+    pub(super) fn front(&self) -> Option<&Second> {
+        self.seconds.front()
+    }
+    pub(super) fn pop_front_if(&mut self, matches: impl FnOnce(&mut Second) -> bool) -> Option<Second> {
+        self.seconds.pop_front_if(matches)
+    }
+    /// The end.
+    pub(super) fn end(self) -> Result<(Tally, Ledger), Lost> {
+        let lost = |why| Lost { why, keys: self.keys, verify_failures: self.verify_failures };
+        match self.standing {
+            Standing::Ended(result) => Ok(*result),
+            Standing::Resting | Standing::Busy => Err(lost("did not end when it was told to".into())),
+            Standing::Lost(why) => Err(lost(why)),
+        }
+    }
+}
+
+/// Says that a thread is no more when it is dropped: with the thread that holds it, however that ends.
+pub(crate) struct Farewell {
+    thread: u32,
+    news: Sender<News>,
+}
+
+impl Farewell {
+    pub(super) fn new(thread: u32, news: Sender<News>) -> Self {
+        Self { thread, news }
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let _ = self.news.send(News::Gone { thread: self.thread });
+    }
+}
