@@ -1,6 +1,7 @@
 //! curl, one process per request, against keys over HTTP.
 
 use crate::cluster::Nodes;
+use crate::leaders::{Leaders, nodes_led};
 use crate::run::{Script, expect_known, survive_a_killed_leader, targets};
 use crate::tools::missing;
 use crate::worker::{Store, Turns, work};
@@ -154,10 +155,19 @@ fn increment(mut curl: Curl, told: &Mutex<Increments>) {
 
 #[test]
 fn no_put_and_no_compare_and_set_is_lost_when_a_leader_is_killed() {
+    nothing_is_lost(Leaders::Elected);
+}
+
+#[test]
+fn no_put_and_no_compare_and_set_is_lost_when_the_leader_of_all_is_killed() {
+    nothing_is_lost(Leaders::OnOneNode);
+}
+
+fn nothing_is_lost(leaders: Leaders) {
     if missing("curl", "curl") {
         return;
     }
-    let mut nodes = Nodes::start("curl-killed");
+    let mut nodes = nodes_led(leaders, "curl-killed", 1, "proxy");
     let targets = targets(&mut nodes);
     let told = Arc::new(Mutex::new(Increments::default()));
     let adders: Vec<_> = (0..2)

@@ -2,8 +2,9 @@
 //!
 //! Each test installs its client, at a pinned version, below the build directory (kept between runs) and runs a small script
 //! from `tests/fixtures/clients` that writes keys and says which writes were acknowledged. The test kills the leader of most
-//! groups and brings it back, has the script read everything back, and then looks for itself. Where a client cannot be
-//! installed, the last line of the test's output says `NOT CHECKED` and why.
+//! groups and brings it back, has the script read everything back, and then looks for itself; once with leaders where elections
+//! left them, and once with one node that leads everything. Where a client cannot be installed, the last line of the test's
+//! output says `NOT CHECKED` and why.
 
 // Shared with the end-to-end tests, which use all of it.
 #[allow(dead_code)]
@@ -12,11 +13,13 @@ mod cluster;
 mod curl;
 mod install;
 mod ioredis;
+mod leaders;
 mod redis_benchmark;
 mod redis_cli;
 mod redis_py;
 mod redis_rs;
 mod relay;
+mod replicas;
 mod run;
 mod tools;
 mod worker;

@@ -1,9 +1,12 @@
 //! redis-benchmark, plain and `--cluster`.
 
 use crate::cluster::Nodes;
+use crate::leaders::{Leaders, nodes_led};
 use crate::relay::Relays;
-use crate::run::{Patience, busiest, expect_known, targets_from, through_a_failover};
-use crate::tools::{is_spread, missing, output, port};
+use crate::run::{
+    Moved, Patience, busiest, expect_known, targets_from, through_a_failover, until_a_leader_is_killed,
+};
+use crate::tools::{missing, output, port};
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -22,13 +25,9 @@ fn redis_benchmark_cluster() {
         return;
     }
     for (name, cores, redirect) in [("bench-proxy", 1, "proxy"), ("bench-moved", 2, "moved")] {
-        let mut nodes = Nodes::with(name, cores, &[("node.redirect", redirect)]);
+        // It calls a cluster of one master invalid.
+        let mut nodes = nodes_led(Leaders::OnSeveral, name, cores, redirect);
         let target = nodes.targets().remove(0);
-        if !is_spread(&target) {
-            // It calls a cluster of one master invalid.
-            eprintln!("NOT CHECKED: redis-benchmark --cluster: all groups happen to be led by one node");
-            return;
-        }
         let text = output(
             Command::new("redis-benchmark")
                 .args(["-p", port(&target), "--cluster", "-t", "set,get,incr", "-d", "512"])
@@ -148,9 +147,9 @@ fn survives(
     relays: &Relays,
     targets: Vec<String>,
     arguments: &[&str],
-) -> Vec<String> {
+) -> Result<Vec<String>, Moved> {
     let mut tool = Stubborn::start(relays, targets, arguments);
-    through_a_failover(nodes, |_| victim, |what| tool.go_on(what));
+    through_a_failover(nodes, |_| victim, |what| tool.go_on(what))?;
     let stops = std::mem::take(&mut tool.stops);
     drop(tool);
     let mut client = Client::connect(&nodes.targets()).expect("connects");
@@ -160,7 +159,7 @@ fn survives(
         "{arguments:?}: {acked} acknowledged, {moved} redirected, errors {errors:?}, stopped by {stops:?}"
     );
     ledger.audit(&mut client);
-    stops
+    Ok(stops)
 }
 
 #[test]
@@ -168,12 +167,13 @@ fn redis_benchmark_loses_nothing_when_the_leader_behind_its_node_is_killed() {
     if missing("redis-benchmark", "redis-tools") {
         return;
     }
-    let mut nodes = Nodes::start("bench-killed");
-    nodes.wait_led();
-    let victim = busiest(&mut nodes);
-    let survivors = targets_from(&mut nodes, victim).split_off(1);
-    let relays = Relays::start(&survivors);
-    survives(&mut nodes, victim, &relays, survivors, &[]);
+    until_a_leader_is_killed(|| {
+        let mut nodes = nodes_led(Leaders::OnOneNode, "bench-killed", 1, "proxy");
+        let victim = busiest(&mut nodes);
+        let survivors = targets_from(&mut nodes, victim).split_off(1);
+        let relays = Relays::start(&survivors);
+        survives(&mut nodes, victim, &relays, survivors, &[]).map(drop)
+    });
 }
 
 #[test]
@@ -181,39 +181,47 @@ fn redis_benchmark_says_that_its_own_node_was_killed() {
     if missing("redis-benchmark", "redis-tools") {
         return;
     }
-    let mut nodes = Nodes::start("bench-own-node");
-    nodes.wait_led();
-    let victim = busiest(&mut nodes);
-    let targets = targets_from(&mut nodes, victim);
-    let relays = Relays::start(&targets);
-    let stops = survives(&mut nodes, victim, &relays, targets, &[]);
-    assert!(!stops.is_empty(), "its connections were cut");
+    until_a_leader_is_killed(|| {
+        let mut nodes = nodes_led(Leaders::OnOneNode, "bench-own-node", 1, "proxy");
+        let victim = busiest(&mut nodes);
+        let targets = targets_from(&mut nodes, victim);
+        let relays = Relays::start(&targets);
+        let stops = survives(&mut nodes, victim, &relays, targets, &[])?;
+        assert!(!stops.is_empty(), "its connections were cut");
+        Ok(())
+    });
+}
+
+fn cluster_loses_nothing(leaders: Leaders, name: &str, cores: u16, redirect: &str) {
+    if missing("redis-benchmark", "redis-tools") || missing("redis-cli", "redis-tools") {
+        return;
+    }
+    until_a_leader_is_killed(|| {
+        let mut nodes = nodes_led(leaders, name, cores, redirect);
+        let victim = busiest(&mut nodes);
+        let targets = targets_from(&mut nodes, victim);
+        let topology = Client::connect(&targets).expect("connects").topology().expect("told");
+        let mut places = targets.clone();
+        for node in topology.nodes.iter().filter(|node| node.has_core_ports()) {
+            let place = |core| format!("{}:{}", node.host, node.port_of(CoreId::new(core)));
+            places.extend((0..node.core_count).map(place));
+        }
+        let relays = Relays::start(&places);
+        let stops = survives(&mut nodes, victim, &relays, targets, &["--cluster"])?;
+        assert!(!stops.is_empty(), "the connections to a master were cut");
+        Ok(())
+    });
 }
 
 #[test]
 fn redis_benchmark_cluster_loses_nothing_when_a_leader_is_killed() {
-    if missing("redis-benchmark", "redis-tools") || missing("redis-cli", "redis-tools") {
-        return;
-    }
-    for (name, cores, redirect) in [("bench-proxy-killed", 1, "proxy"), ("bench-moved-killed", 2, "moved")] {
-        let mut nodes = Nodes::with(name, cores, &[("node.redirect", redirect)]);
-        nodes.wait_led();
-        let victim = busiest(&mut nodes);
-        let targets = targets_from(&mut nodes, victim);
-        if !is_spread(&targets[0]) {
-            // It calls a cluster of one master invalid.
-            eprintln!("NOT CHECKED: redis-benchmark --cluster: all groups happen to be led by one node");
-            return;
-        }
-        let topology = Client::connect(&targets).expect("connects").topology().expect("told");
-        let mut places = targets.clone();
-        for node in topology.nodes.iter().filter(|node| node.has_core_ports()) {
-            places.extend(
-                (0..node.core_count).map(|core| format!("{}:{}", node.host, node.port_of(CoreId::new(core)))),
-            );
-        }
-        let relays = Relays::start(&places);
-        let stops = survives(&mut nodes, victim, &relays, targets, &["--cluster"]);
-        assert!(!stops.is_empty(), "the connections to a master were cut");
-    }
+    // It calls a cluster of one master invalid, so there have to be several.
+    cluster_loses_nothing(Leaders::OnSeveral, "bench-proxy-killed", 1, "proxy");
+    cluster_loses_nothing(Leaders::OnSeveral, "bench-moved-killed", 2, "moved");
+}
+
+#[test]
+fn redis_benchmark_cluster_loses_nothing_when_the_leader_of_all_is_killed() {
+    // The two cores of one node are two masters.
+    cluster_loses_nothing(Leaders::OnOneNode, "bench-moved-killed", 2, "moved");
 }

@@ -1,12 +1,13 @@
 //! redis-cli in the modes that need more than a command and its reply.
 
 use crate::cluster::Nodes;
+use crate::leaders::{Leaders, nodes_led};
 use crate::relay::Relays;
 use crate::run::{
-    Patience, Script, busiest, expect_known, survive_a_killed_leader, targets, targets_from,
-    through_a_failover, value_of,
+    Moved, Patience, Script, busiest, expect_known, survive_a_killed_leader, targets, targets_from,
+    through_a_failover, until_a_leader_is_killed, value_of,
 };
-use crate::tools::{cli, is_spread, missing, output};
+use crate::tools::{cli, missing, output, wait_led_at};
 use crate::worker::{Store, Turns, work};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -63,7 +64,7 @@ fn redis_cli_follows_moved_and_finds_the_cluster_in_order() {
     }
     let mut nodes = Nodes::with("cli-cluster", 2, &[("node.redirect", "moved")]);
     let targets = nodes.targets();
-    is_spread(&targets[0]);
+    wait_led_at(&targets[0]);
     let mut moved = 0;
     for number in 0..30 {
         let (key, value) = (format!("key:{number}"), format!("value:{number}"));
@@ -225,7 +226,11 @@ fn redis_cli_stat_and_latency_go_on_while_a_leader_is_replaced() {
     if missing("redis-cli", "redis-tools") {
         return;
     }
-    let mut nodes = Nodes::start("cli-watch");
+    until_a_leader_is_killed(stat_and_latency_go_on);
+}
+
+fn stat_and_latency_go_on() -> Result<(), Moved> {
+    let mut nodes = nodes_led(Leaders::OnOneNode, "cli-watch", 1, "proxy");
     let (keys, _) = fill(&mut nodes);
     let victim = busiest(&mut nodes);
     let targets = targets_from(&mut nodes, victim);
@@ -242,7 +247,7 @@ fn redis_cli_stat_and_latency_go_on_while_a_leader_is_replaced() {
                 latency.split_whitespace().map(|word| word.parse().expect("a number")).collect();
             assert!(figures.len() == 4 && figures[3] > 10.0, "{what}: min, max, average, samples: {latency}");
         },
-    );
+    )?;
     // The one whose own node died connects again once the node is back.
     let lines = of_victim.wait_more("at the node that was killed");
     assert!(lines.iter().filter_map(keys_of).any(|count| count == keys.len()), "{lines:?}");
@@ -250,6 +255,7 @@ fn redis_cli_stat_and_latency_go_on_while_a_leader_is_replaced() {
         let is_head = line.contains("----- data ------") || line.starts_with("keys ");
         assert!(is_head || line.contains("Reconnecting"), "{line:?}");
     }
+    Ok(())
 }
 
 #[test]
@@ -257,8 +263,11 @@ fn redis_cli_pipe_counts_its_errors_and_loses_nothing_when_a_leader_is_killed() 
     if missing("redis-cli", "redis-tools") {
         return;
     }
-    let mut nodes = Nodes::start("cli-pipe-killed");
-    nodes.wait_led();
+    until_a_leader_is_killed(pipe_loses_nothing);
+}
+
+fn pipe_loses_nothing() -> Result<(), Moved> {
+    let mut nodes = nodes_led(Leaders::OnOneNode, "cli-pipe-killed", 1, "proxy");
     let victim = busiest(&mut nodes);
     let survivor = targets_from(&mut nodes, victim).remove(1);
     let relays = Relays::start(std::slice::from_ref(&survivor));
@@ -282,7 +291,7 @@ fn redis_cli_pipe_counts_its_errors_and_loses_nothing_when_a_leader_is_killed() 
         }
         sent
     });
-    through_a_failover(
+    let outcome = through_a_failover(
         &mut nodes,
         |_| victim,
         |what| {
@@ -310,6 +319,7 @@ fn redis_cli_pipe_counts_its_errors_and_loses_nothing_when_a_leader_is_killed() 
         .filter(|line| !line.is_empty())
         .for_each(|line| expect_known("redis-cli --pipe", line));
     ledger.audit(&mut Client::connect(&nodes.targets()).expect("connects"));
+    outcome
 }
 
 /// One process per command, one node at a time.
@@ -350,23 +360,41 @@ fn one_shot(name: &str, targets: &[String], follow: bool) -> Script {
     Script::spawn(name, move |stopped, account| work(&prefix, store, stopped, account))
 }
 
-#[test]
-fn redis_cli_plain_and_cluster_lose_nothing_where_nodes_forward() {
+fn nodes_forward(leaders: Leaders) {
     if missing("redis-cli", "redis-tools") {
         return;
     }
-    let mut nodes = Nodes::start("cli-proxy");
+    let mut nodes = nodes_led(leaders, "cli-proxy", 1, "proxy");
     let targets = targets(&mut nodes);
     let scripts = vec![one_shot("plain", &targets, false), one_shot("cluster", &targets, true)];
     survive_a_killed_leader(&mut nodes, scripts);
 }
 
-#[test]
-fn redis_cli_cluster_loses_nothing_where_every_core_says_moved() {
+fn every_core_says_moved(leaders: Leaders) {
     if missing("redis-cli", "redis-tools") {
         return;
     }
-    let mut nodes = Nodes::with("cli-moved", 2, &[("node.redirect", "moved")]);
+    let mut nodes = nodes_led(leaders, "cli-moved", 2, "moved");
     let targets = targets(&mut nodes);
     survive_a_killed_leader(&mut nodes, vec![one_shot("cluster", &targets, true)]);
+}
+
+#[test]
+fn redis_cli_plain_and_cluster_lose_nothing_where_nodes_forward() {
+    nodes_forward(Leaders::Elected);
+}
+
+#[test]
+fn redis_cli_plain_and_cluster_lose_nothing_where_nodes_forward_and_one_leads_all() {
+    nodes_forward(Leaders::OnOneNode);
+}
+
+#[test]
+fn redis_cli_cluster_loses_nothing_where_every_core_says_moved() {
+    every_core_says_moved(Leaders::Elected);
+}
+
+#[test]
+fn redis_cli_cluster_loses_nothing_where_every_core_says_moved_and_one_leads_all() {
+    every_core_says_moved(Leaders::OnOneNode);
 }

@@ -1,7 +1,8 @@
-//! redis-py 8: plain, cluster and asyncio clients, and its Lock.
+//! redis-py 8: plain, cluster and asyncio clients, also reading from replicas, and its Lock.
 
 use crate::cluster::Nodes;
 use crate::install;
+use crate::leaders::{Leaders, nodes_led};
 use crate::run::{Script, busiest, finish, survive_a_killed_leader, targets, through_a_failover, wait_more};
 use std::path::Path;
 use std::process::Command;
@@ -13,23 +14,41 @@ fn start(python: &Path, mode: &str, targets: &[String]) -> Script {
     Script::start(mode, command.arg(install::script("redis_py.py")).args([mode, mode]).args(targets))
 }
 
-#[test]
-fn plain_and_cluster_clients_lose_nothing_where_nodes_forward() {
+fn nodes_forward(leaders: Leaders) {
     let Some(python) = install::redis_py() else { return };
-    let mut nodes = Nodes::start("redis-py-proxy");
+    let mut nodes = nodes_led(leaders, "redis-py-proxy", 1, "proxy");
     let targets = targets(&mut nodes);
     let scripts =
         ["plain", "asyncio", "cluster", "asyncio-cluster"].map(|mode| start(&python, mode, &targets));
     survive_a_killed_leader(&mut nodes, scripts.into());
 }
 
+fn every_core_says_moved(leaders: Leaders) {
+    let Some(python) = install::redis_py() else { return };
+    let mut nodes = nodes_led(leaders, "redis-py-moved", 2, "moved");
+    let targets = targets(&mut nodes);
+    let modes = ["cluster", "asyncio-cluster", "cluster-replicas", "asyncio-cluster-replicas"];
+    survive_a_killed_leader(&mut nodes, modes.map(|mode| start(&python, mode, &targets)).into());
+}
+
+#[test]
+fn plain_and_cluster_clients_lose_nothing_where_nodes_forward() {
+    nodes_forward(Leaders::Elected);
+}
+
+#[test]
+fn plain_and_cluster_clients_lose_nothing_where_nodes_forward_and_one_leads_all() {
+    nodes_forward(Leaders::OnOneNode);
+}
+
 #[test]
 fn cluster_clients_lose_nothing_where_every_core_says_moved() {
-    let Some(python) = install::redis_py() else { return };
-    let mut nodes = Nodes::with("redis-py-moved", 2, &[("node.redirect", "moved")]);
-    let targets = targets(&mut nodes);
-    let scripts = ["cluster", "asyncio-cluster"].map(|mode| start(&python, mode, &targets));
-    survive_a_killed_leader(&mut nodes, scripts.into());
+    every_core_says_moved(Leaders::Elected);
+}
+
+#[test]
+fn cluster_clients_lose_nothing_where_every_core_says_moved_and_one_leads_all() {
+    every_core_says_moved(Leaders::OnOneNode);
 }
 
 #[test]
@@ -63,11 +82,21 @@ fn start_locks(python: &Path, script: &str, targets: &[String]) -> Vec<Script> {
 
 #[test]
 fn its_lock_excludes_while_a_leader_is_killed() {
+    its_lock_excludes(Leaders::Elected);
+}
+
+#[test]
+fn its_lock_excludes_while_the_leader_of_all_is_killed() {
+    its_lock_excludes(Leaders::OnOneNode);
+}
+
+fn its_lock_excludes(leaders: Leaders) {
     let Some(python) = install::redis_py() else { return };
-    let mut nodes = Nodes::start("redis-py-lock-killed");
+    let mut nodes = nodes_led(leaders, "redis-py-lock-killed", 1, "proxy");
     let targets = targets(&mut nodes);
     let mut scripts = start_locks(&python, "redis_py_lock_killed.py", &targets);
-    through_a_failover(&mut nodes, busiest, |what| wait_more(&scripts, 30, what));
+    through_a_failover(&mut nodes, busiest, |what| wait_more(&scripts, 30, what))
+        .expect("some node leads most");
     let mut client = Client::connect(&nodes.targets()).expect("connects");
     for script in &mut scripts {
         let account = finish(script);
@@ -94,8 +123,17 @@ fn its_lock_excludes_while_a_leader_is_killed() {
 
 #[test]
 fn its_lock_outlives_the_node_of_its_holder() {
+    its_lock_outlives_a_node(Leaders::Elected);
+}
+
+#[test]
+fn its_lock_outlives_the_node_of_its_holder_that_leads_all() {
+    its_lock_outlives_a_node(Leaders::OnOneNode);
+}
+
+fn its_lock_outlives_a_node(leaders: Leaders) {
     let Some(python) = install::redis_py() else { return };
-    let mut nodes = Nodes::start("redis-py-lock-holder");
+    let mut nodes = nodes_led(leaders, "redis-py-lock-holder", 1, "proxy");
     let victim = busiest(&mut nodes);
     let targets = targets(&mut nodes);
     let mut scripts = start_locks(&python, "redis_py_lock_holder.py", &targets);

@@ -1,9 +1,11 @@
-//! redis-rs: its plain and its cluster connection.
+//! redis-rs: its plain and its cluster connection, the latter also reading from replicas.
 
 use crate::cluster::Nodes;
+use crate::leaders::{Leaders, nodes_led};
 use crate::run::{Script, survive_a_killed_leader, targets};
 use crate::worker::{Store, work};
 use redis::cluster::{ClusterClient, ClusterConnection};
+use redis::cluster_read_routing::RandomReplicaStrategy;
 use redis::{Client, Cmd, Connection, ConnectionLike, RedisResult};
 use std::time::Duration;
 
@@ -35,12 +37,18 @@ impl Connect for Plain {
 /// All nodes.
 struct Cluster {
     urls: Vec<String>,
+    /// Reads go to a replica where there is one.
+    from_replicas: bool,
 }
 
 impl Connect for Cluster {
     type Connection = ClusterConnection;
     fn connect(&mut self) -> RedisResult<ClusterConnection> {
-        let connection = ClusterClient::new(self.urls.clone())?.get_connection()?;
+        let mut builder = ClusterClient::builder(self.urls.clone());
+        if self.from_replicas {
+            builder = builder.read_routing_strategy(RandomReplicaStrategy);
+        }
+        let connection = builder.build()?.get_connection()?;
         connection.set_read_timeout(Some(TIMEOUT))?;
         Ok(connection)
     }
@@ -87,11 +95,11 @@ fn urls(nodes: &mut Nodes) -> Vec<String> {
     targets(nodes).iter().map(|target| format!("redis://{target}")).collect()
 }
 
-#[test]
-fn plain_and_cluster_clients_lose_nothing_where_nodes_forward() {
-    let mut nodes = Nodes::start("redis-rs-proxy");
+fn nodes_forward(leaders: Leaders) {
+    let mut nodes = nodes_led(leaders, "redis-rs-proxy", 1, "proxy");
     let urls = urls(&mut nodes);
-    let (plain, cluster) = (Kept::new(Plain { urls: urls.clone(), turn: 2 }), Kept::new(Cluster { urls }));
+    let plain = Kept::new(Plain { urls: urls.clone(), turn: 2 });
+    let cluster = Kept::new(Cluster { urls, from_replicas: false });
     let scripts = vec![
         Script::spawn("plain", move |stopped, account| work("plain", plain, stopped, account)),
         Script::spawn("cluster", move |stopped, account| work("cluster", cluster, stopped, account)),
@@ -99,10 +107,33 @@ fn plain_and_cluster_clients_lose_nothing_where_nodes_forward() {
     survive_a_killed_leader(&mut nodes, scripts);
 }
 
+fn every_core_says_moved(leaders: Leaders) {
+    let mut nodes = nodes_led(leaders, "redis-rs-moved", 2, "moved");
+    let urls = urls(&mut nodes);
+    let script = |name: &'static str, from_replicas| {
+        let cluster = Kept::new(Cluster { urls: urls.clone(), from_replicas });
+        Script::spawn(name, move |stopped, account| work(name, cluster, stopped, account))
+    };
+    let scripts = vec![script("cluster", false), script("cluster-replicas", true)];
+    survive_a_killed_leader(&mut nodes, scripts);
+}
+
+#[test]
+fn plain_and_cluster_clients_lose_nothing_where_nodes_forward() {
+    nodes_forward(Leaders::Elected);
+}
+
+#[test]
+fn plain_and_cluster_clients_lose_nothing_where_nodes_forward_and_one_leads_all() {
+    nodes_forward(Leaders::OnOneNode);
+}
+
 #[test]
 fn cluster_clients_lose_nothing_where_every_core_says_moved() {
-    let mut nodes = Nodes::with("redis-rs-moved", 2, &[("node.redirect", "moved")]);
-    let cluster = Kept::new(Cluster { urls: urls(&mut nodes) });
-    let script = Script::spawn("cluster", move |stopped, account| work("cluster", cluster, stopped, account));
-    survive_a_killed_leader(&mut nodes, vec![script]);
+    every_core_says_moved(Leaders::Elected);
+}
+
+#[test]
+fn cluster_clients_lose_nothing_where_every_core_says_moved_and_one_leads_all() {
+    every_core_says_moved(Leaders::OnOneNode);
 }
