@@ -95,8 +95,15 @@ pub fn run_loose(options: Options) -> Result<Summary, Box<Failure>> {
     let mut params = Params::derive(options);
     params.clock.is_loose = true;
     params.clock.drift_ppm_max = DRIFT_PPM_LOOSE;
-    params.faults = vec![FaultKind::Isolate, FaultKind::OneWay, FaultKind::Pause];
-    params.fault_interval = SECOND;
+    params.faults = vec![FaultKind::Isolate];
+    params.fault_interval = 2 * SECOND;
+    // What an old leader reads, a new one has just written.
+    params.group_count = 1;
+    params.load.client_count = 12;
+    params.load.keys_per_kind = 1;
+    params.load.read_percent = 60;
+    params.load.pause_mean = 5 * MS;
+    params.load.flush_one_in = 0;
     params.net.delay_mean = params.net.delay_mean.min(MS);
     run_with(&params, play)
 }
@@ -254,6 +261,8 @@ fn play_far_behind(world: &mut World, leader_dies: bool) -> Checked {
     world.reconnect();
     if leader_dies {
         world.outage(leader, true, world.now() + 3 * SECOND);
+        // Nobody catches up in an instant, as with little to read.
+        world.slow_reads((300 * MS, 400 * MS));
     }
     let deadline = world.now() + 30 * SECOND;
     loop {
@@ -275,6 +284,7 @@ fn play_far_behind(world: &mut World, leader_dies: bool) -> Checked {
         world.run_until(world.now() + MS)?;
     }
     world.run_until(world.now() + 4 * SECOND)?;
+    world.slow_reads(world.params().disk.read_ns);
     world.heal()?;
     prove_progress(world)?;
     world.clients.stop();

@@ -198,6 +198,13 @@ impl World {
         }
     }
 
+    /// From now on each read of any disk takes between so long.
+    pub fn slow_reads(&mut self, read_ns: (u64, u64)) {
+        for slot in &self.slots {
+            slot.image.configure(|options| options.read_ns = read_ns);
+        }
+    }
+
     /// From now on so many of a node's reads bring other bytes than were written, and so many fail, per million. What recovery reads
     /// at a start is as it was written: a log that is damaged then is refused.
     pub fn rot(&mut self, node: usize, rot_ppm: u32, error_ppm: u32) {
