@@ -75,6 +75,11 @@ impl Leader {
         self.open.contains_key(&slot) || slot >= self.next_slot
     }
 
+    /// When it was elected.
+    pub fn since(&self) -> Mono {
+        self.since
+    }
+
     pub fn peers(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter()
     }

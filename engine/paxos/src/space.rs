@@ -73,9 +73,9 @@ impl<P: Payload> Paxos<P> {
     /// Whether a proposal can be chosen, and if not, who could have it chosen. `Yes` on a replica that does not lead.
     pub fn writable(&self, now: Mono) -> Writable {
         let State::Leader(leader) = &self.role else { return Writable::Yes };
-        // Longer than it takes to answer a heartbeat: who misses one is not gone.
+        // Longer than it takes to answer a heartbeat: who misses one is not gone. A new leader gives all of them the time for the first.
         let span = Nanos(2 * self.timing.lease.0);
-        let heard_of = || leader.peers().filter(|peer| peer.heard_at().plus(span) > now);
+        let heard_of = || leader.peers().filter(|peer| peer.heard_at().max(leader.since()).plus(span) > now);
         let capable = heard_of().filter(|peer| !peer.is_low()).count() + usize::from(!self.is_low());
         let has_quorum = capable >= self.accept_quorum() as usize;
         if !self.is_low() {

@@ -120,6 +120,12 @@ fn a_leader_knows_whether_and_where_writes_can_go() {
     let mut n1 = Solo::new(1, &ALL);
     let mine = n1.until_leader(2);
     let now = |n1: &Solo| n1.now.mono;
+    answered(&mut n1, mine, 3, true);
+    assert_eq!(n1.paxos.writable(now(&n1)), Writable::Yes, "n2 has not had the time to answer");
+    n1.pass(Timing::default().lease);
+    n1.pass(Timing::default().lease);
+    answered(&mut n1, mine, 3, true);
+    assert_eq!(n1.paxos.writable(now(&n1)), Writable::No, "n2 does not answer");
     answered(&mut n1, mine, 2, false);
     answered(&mut n1, mine, 3, true);
     assert_eq!(n1.paxos.writable(now(&n1)), Writable::Yes, "a quorum has room");
