@@ -173,10 +173,11 @@ fn every_name_is_durable_before_anything_rests_on_it() {
     assert_eq!(fault(&first, &BTreeSet::new()), None, "{first:#?}");
     let begun = first.iter().position(|call| *call == Call::Flush("data/core-0.begun".into()));
     let begun = begun.expect("it is noted that the log was begun");
-    assert_eq!(
-        first.get(begun + 1),
-        Some(&Call::Flush("data".into())),
-        "and the name of the note is durable"
+    // Another thread makes segments meanwhile.
+    let soon = first.iter().skip(begun + 1).take(4);
+    assert!(
+        soon.clone().any(|call| *call == Call::Flush("data".into())),
+        "the name of the note is durable: {first:#?}"
     );
 
     let second = run(0);
@@ -194,6 +195,7 @@ fn every_name_is_durable_before_anything_rests_on_it() {
                 needed += usize::from(fault(&less, &opened).is_some());
             }
         }
-        assert!(needed >= 2 * (opened.len().max(3)), "{needed} flushes are seen to be needed");
+        // Each segment that was there, or a file and a name for each that was made.
+        assert!(needed >= opened.len().max(6), "{needed} flushes are seen to be needed");
     }
 }
