@@ -30,6 +30,7 @@ mod learner;
 mod log;
 mod pace;
 mod recall;
+mod settled;
 mod space;
 #[cfg(test)]
 mod tests;

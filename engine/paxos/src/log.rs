@@ -11,8 +11,8 @@
 //! A payload that is not applied may be *shed* once its record is durable: only its place stays, and it is recalled when it is needed.
 //! Trimming (after checkpoints) will drop settled slots from the front: `first` is the seam for it.
 
+use crate::settled::{Settled, SettledSlots};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::vec::Vec;
 use core::ops::Bound::{Excluded, Included, Unbounded};
 use synod_types::{Ballot, Location, Payload, Slot};
 
@@ -78,12 +78,6 @@ impl<P: Payload> Open<P> {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Settled {
-    ballot: Ballot,
-    location: Location,
-}
-
 /// A chosen value that can be told.
 #[derive(Debug)]
 pub(crate) enum Held<'a, P> {
@@ -93,9 +87,9 @@ pub(crate) enum Held<'a, P> {
 
 #[derive(Debug)]
 pub(crate) struct SlotLog<P> {
-    /// Slots `1..=settled.len()`.
-    settled: Vec<Settled>,
-    /// Slots from `settled.len() + 1` on.
+    /// The slots from 1 on.
+    settled: SettledSlots,
+    /// The slots that follow them.
     near: VecDeque<Open<P>>,
     /// Slots above those of `near`.
     far: BTreeMap<Slot, Open<P>>,
@@ -117,7 +111,7 @@ pub(crate) struct SlotLog<P> {
 impl<P: Payload> SlotLog<P> {
     pub fn new(near_slots_max: u64) -> Self {
         Self {
-            settled: Vec::new(),
+            settled: SettledSlots::default(),
             near: VecDeque::new(),
             far: BTreeMap::new(),
             near_slots_max,
@@ -131,7 +125,7 @@ impl<P: Payload> SlotLog<P> {
     }
 
     fn base(&self) -> u64 {
-        self.settled.len() as u64
+        self.settled.last().get()
     }
 
     /// The last slot in `near`.
@@ -175,13 +169,12 @@ impl<P: Payload> SlotLog<P> {
 
     /// The ballot and place of a settled slot.
     pub fn settled(&self, slot: Slot) -> Option<(Ballot, Location)> {
-        let index = usize::try_from(slot.get().checked_sub(1)?).ok()?;
-        self.settled.get(index).map(|settled| (settled.ballot, settled.location))
+        self.settled.get(slot).map(|settled| (settled.ballot, settled.location))
     }
 
     /// The slot up to `last` whose entry holds these bytes of the log, and where the entry lies.
     pub fn holding(&self, bytes: Location, last: Slot) -> Option<(Slot, Location)> {
-        let settled = (1..).map(Slot::new).zip(self.settled.iter().map(|settled| Some(settled.location)));
+        let settled = self.settled.iter().map(|(slot, settled)| (slot, Some(settled.location)));
         let open = self.range(Slot::new(1)).map(|(slot, open)| (slot, open.location));
         let holds = |at: &Location| {
             let (start, end) = (u64::from(at.offset), u64::from(at.offset) + u64::from(at.len));
