@@ -2,20 +2,46 @@
 //!
 //! glommio 0.9.0 can go to sleep with runnable tasks when an event falls between its poll and its run of the task queues
 //! (known-failures: "an executor sleeps with work to do"); nothing inside such an executor can wake it. A foreign wake can. The cost is one eventfd write per
-//! millisecond, and only for executors that sleep.
+//! millisecond, and only for executors that sleep. One that takes no turns at all, because a read of its disk hangs or its thread is
+//! stopped, is woken ever less often ([`UnheardWakes`]).
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
+use synod_types::UnheardWakes;
 
-type Slot = Arc<Mutex<Option<Waker>>>;
+#[derive(Debug, Default)]
+struct Slot {
+    waker: Mutex<Option<Waker>>,
+    /// The task had a turn since the last tick, so it needs no other wake for it.
+    had_turn: AtomicBool,
+}
+
+impl Slot {
+    /// A waker is whole at every moment, whatever happened to the thread that set it.
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tick(&self, unheard: &mut UnheardWakes) {
+        if self.had_turn.swap(false, Ordering::AcqRel) {
+            *unheard = UnheardWakes::default();
+        }
+        let waker = self.waker().clone(); // the lock is free again before the wake
+        if let Some(waker) = waker
+            && unheard.is_due()
+        {
+            waker.wake();
+        }
+    }
+}
 
 /// The thread; ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Ticker {
-    slots: Vec<Slot>,
+    slots: Vec<Arc<Slot>>,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -23,16 +49,15 @@ pub(crate) struct Ticker {
 impl Ticker {
     /// Starts the thread for `executors` executors.
     pub fn start(executors: usize) -> std::io::Result<Self> {
-        let slots: Vec<Slot> = (0..executors).map(|_| Slot::default()).collect();
+        let slots: Vec<Arc<Slot>> = (0..executors).map(|_| Arc::default()).collect();
         let stop = Arc::new(AtomicBool::new(false));
-        let (theirs, stopped) = (slots.clone(), Arc::clone(&stop));
+        let stopped = Arc::clone(&stop);
+        let mut theirs: Vec<_> = slots.iter().cloned().map(|slot| (slot, UnheardWakes::default())).collect();
         let thread = std::thread::Builder::new().name("synod-ticker".into()).spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(1));
-                for slot in &theirs {
-                    if let Some(waker) = slot.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-                        waker.wake_by_ref();
-                    }
+                for (slot, unheard) in &mut theirs {
+                    slot.tick(unheard);
                 }
             }
         })?;
@@ -57,15 +82,51 @@ impl Drop for Ticker {
 
 /// One executor's place with the ticker.
 #[derive(Debug, Clone)]
-pub(crate) struct TickerSlot(Slot);
+pub(crate) struct TickerSlot(Arc<Slot>);
 
 impl TickerSlot {
     /// Parks the calling task for good, as the one that is woken.
     pub async fn park(self) {
         poll_fn::<(), _>(|context| {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+            *self.0.waker() = Some(context.waker().clone());
+            self.0.had_turn.store(true, Ordering::Release);
             Poll::Pending
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many wakes so many ticks bring a task that has a turn after each wake, or none at all.
+    fn wakes(ticks: u32, has_turns: bool) -> u32 {
+        let (count, slot) = (Arc::new(Count::default()), Slot::default());
+        *slot.waker() = Some(Waker::from(Arc::clone(&count)));
+        let mut unheard = UnheardWakes::default();
+        for _ in 0..ticks {
+            slot.tick(&mut unheard);
+            slot.had_turn.store(has_turns, Ordering::Release);
+        }
+        count.0.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn who_takes_turns_is_woken_in_every_tick_and_who_takes_none_ever_less_often() {
+        assert_eq!(wakes(100_000, true), 100_000);
+        let unheard = wakes(100_000, false);
+        assert!((100..1000).contains(&unheard), "{unheard} wakes in 100 s without a turn");
     }
 }

@@ -27,6 +27,7 @@ pub mod record;
 pub mod shared;
 pub mod space;
 pub mod time;
+pub mod wakes;
 
 pub use command::{
     Command, Compare, Condition, Consistency, ErrorKind, Expiry, ExpiryTest, Illegal, Op, Reply,
@@ -43,3 +44,4 @@ pub use record::{RecordHead, RecordKind};
 pub use shared::{Payload, Shared};
 pub use space::{LogRoom, Space};
 pub use time::{Mono, Nanos, Now, WallMs};
+pub use wakes::UnheardWakes;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
+use synod_types::UnheardWakes;
 
 #[derive(Default)]
 struct Slot {
@@ -41,10 +42,10 @@ impl Ticker {
 }
 
 fn tick(slot: &Weak<Slot>, every: Duration) {
-    let mut unheard = Unheard::default();
+    let mut unheard = UnheardWakes::default();
     while let Some(slot) = slot.upgrade() {
         if slot.had_turn.swap(false, Ordering::AcqRel) {
-            unheard = Unheard::default();
+            unheard = UnheardWakes::default();
         } else {
             // The lock is free again before the wake.
             let waker = lock(&slot).clone();
@@ -58,34 +59,6 @@ fn tick(slot: &Weak<Slot>, every: Duration) {
         std::thread::sleep(every);
     }
 }
-
-/// Wakes since the last turn. They must neither be given up nor pile up while the thread is kept from running, for the
-/// executor counts the references to a task in 16 bits: so the pauses between them grow, and there is a last one.
-#[derive(Debug, Default)]
-struct Unheard {
-    wakes: u32,
-    /// Ticks since the last of them.
-    ticks: u32,
-}
-
-impl Unheard {
-    /// Whether to wake in this tick.
-    fn is_due(&mut self) -> bool {
-        let pause = if self.wakes == 0 { 0 } else { (2 << self.wakes.min(9)).min(PAUSE_TICKS_MAX) };
-        self.ticks += 1;
-        let is_due = self.ticks >= pause && self.wakes < WAKES_MAX;
-        if is_due {
-            self.wakes += 1;
-            self.ticks = 0;
-        }
-        is_due
-    }
-}
-
-/// A quarter of a second at the ticks of half a millisecond.
-const PAUSE_TICKS_MAX: u32 = 512;
-/// More than an hour of them, and half of what the executor can count.
-const WAKES_MAX: u32 = 16_000;
 
 /// A waker is whole at every moment, whatever happened to the thread that set it.
 fn lock(slot: &Slot) -> MutexGuard<'_, Option<Waker>> {
@@ -116,17 +89,5 @@ mod tests {
             let woken = wakes.recv_timeout(Duration::from_secs(20));
             assert!(woken.is_ok(), "after {} wakes without effect there was no other", number - 1);
         }
-    }
-
-    #[test]
-    fn wakes_without_effect_become_rare_and_end_before_the_executor_miscounts() {
-        let mut unheard = Unheard::default();
-        let due: Vec<u32> = (0..4000).filter(|_| unheard.is_due()).collect();
-        assert_eq!(due[..6], [0, 4, 12, 28, 60, 124]);
-        assert!(due.windows(2).all(|pair| pair[1] - pair[0] <= PAUSE_TICKS_MAX), "never given up");
-        let more = (0..100_000_000_u32).filter(|_| unheard.is_due()).count();
-        let all = due.len() + more;
-        assert_eq!(all, WAKES_MAX as usize);
-        assert!(all < i16::MAX as usize);
     }
 }
