@@ -80,6 +80,11 @@ impl<P: Payload> Paxos<P> {
         matches!(&self.role, State::Leader(leader) if leader.parting.is_some())
     }
 
+    /// Whether what this replica led in `ballot` passed to the heir it gave way to, rather than being lost.
+    pub fn handed_over(&self, ballot: Ballot) -> bool {
+        self.gave_way == Some(ballot)
+    }
+
     /// Gives the lease up and tells the heir, if the leader is about to hand over and has nothing left to do. Call it when what was
     /// chosen has been applied, at a turn's end.
     pub fn hand_over_if_drained(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
@@ -95,6 +100,7 @@ impl<P: Payload> Paxos<P> {
         let State::Leader(leader) = &mut self.role else { return };
         if is_drained && is_fit {
             leader.parting = Some(Parting { heir, until: now.mono.plus(lease), released: true });
+            self.gave_way = Some(leader.ballot);
             let message = GroupMessage::HandOver { ballot: leader.ballot, chosen };
             out.push(Effect::Send { to: heir, message });
         }
@@ -106,6 +112,7 @@ impl<P: Payload> Paxos<P> {
         let Some(parting) = leader.parting.filter(|parting| now.mono >= parting.until) else { return };
         if parting.released {
             let released = leader.ballot;
+            self.gave_way = None;
             // Above the ballot that the heir stands in: should its promise become durable only now, it must not depose the next
             // leader.
             self.round_seen = self.round_seen.max(released.round() + 1);

@@ -90,6 +90,8 @@ pub struct Paxos<P> {
 
     // Proposer.
     role: State<P>,
+    /// The last ballot whose lease was given up for an heir.
+    gave_way: Option<Ballot>,
     /// Highest round seen anywhere: a new ballot goes above it.
     round_seen: u64,
     /// The highest ballot a leader was heard in; its node is the leader as far as this replica knows.
@@ -141,6 +143,7 @@ impl<P: Payload> Paxos<P> {
             recalls: Recalls::default(),
             pull: None,
             role: State::Follower,
+            gave_way: None,
             round_seen: 0,
             leader: None,
             leader_live: false,

@@ -397,12 +397,14 @@ impl<P: Payload> Shard<P> {
             }
             return;
         }
-        let lost = self.groups[index].led.is_some();
-        self.groups[index].led = leading;
+        let before = core::mem::replace(&mut self.groups[index].led, leading);
         self.groups[index].asked = Asked::default();
         self.groups[index].stats.elections_won += u64::from(leading.is_some());
-        if lost {
+        if let Some(ballot) = before {
             let group = &mut self.groups[index];
+            let handed_over = group.paxos.handed_over(ballot);
+            group.stats.leaderships_handed_over += u64::from(handed_over);
+            group.stats.leaderships_lost += u64::from(!handed_over);
             let proposed = core::mem::take(&mut group.proposed);
             let pending = core::mem::take(&mut group.pending);
             let confirming = core::mem::take(&mut group.confirming);

@@ -91,6 +91,10 @@ pub struct GroupStats {
     pub keys_expired: u64,
     /// How often this replica became leader.
     pub elections_won: u64,
+    /// How often it led and handed over to another replica.
+    pub leaderships_handed_over: u64,
+    /// How often it led and another replica took over unasked, or it gave up.
+    pub leaderships_lost: u64,
     /// Commands per proposed entry.
     pub batch_commands: Histogram,
     /// Arrival of a write to its proposal, microseconds.

@@ -141,6 +141,15 @@ fn of_groups(out: &mut Exposition, pages: &[CorePage]) {
     });
     family("synod_leader_changes_total", "Changes of leader seen.", true, |status, _| status.leader_changes);
     family("synod_elections_won_total", "Elections this node won.", true, |_, stats| stats.elections_won);
+    family("synod_leaderships_handed_over_total", "Leaderships this node handed over.", true, |_, stats| {
+        stats.leaderships_handed_over
+    });
+    family(
+        "synod_leaderships_lost_total",
+        "Leaderships this node lost, with what was open.",
+        true,
+        |_, stats| stats.leaderships_lost,
+    );
     family("synod_chosen_slot", "Contiguous chosen prefix of the log.", false, |status, _| {
         status.chosen.get()
     });

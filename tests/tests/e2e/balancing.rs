@@ -1,6 +1,7 @@
 //! Leaders are spread over the nodes whatever happened before (P-17e), with real processes.
 
 use crate::cluster::Nodes;
+use crate::http::metric;
 use crate::load;
 use std::time::{Duration, Instant};
 use synod_net::client::Client;
@@ -39,28 +40,31 @@ fn wait_balanced(nodes: &mut Nodes, since: Instant, what: &str) {
     }
 }
 
-#[test]
-fn leaders_are_spread_after_a_start_a_rolling_restart_and_a_return() {
-    let mut nodes = Nodes::start("balancing");
-    let started = Instant::now();
-    nodes.wait_led();
-    // Clients come at once: what moves under them they do not notice.
-    let load = load::start(load::options(&mut nodes, Duration::from_secs(6)));
+/// How often to look on while leaders move, as long as a node loses a leadership meanwhile that it did not hand over: on a machine
+/// that stands for a lease, clients do see that.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// Clients are there while leaders move, if any are not where they belong; they see nothing of it. Returns how many moved, or nothing
+/// when other things happened.
+fn unnoticed(nodes: &mut Nodes, since: Instant, what: &str) -> Option<f64> {
+    let lost = |nodes: &mut Nodes| metric(nodes, "synod_leaderships_lost_total");
+    let handed_over = |nodes: &mut Nodes| metric(nodes, "synod_leaderships_handed_over_total");
+    let (lost_before, before) = (lost(nodes), handed_over(nodes));
+    let load = load::start(load::options(nodes, Duration::from_secs(6)));
     load.wait_under_way();
-    wait_balanced(&mut nodes, started, "a fresh start");
+    wait_balanced(nodes, since, what);
     let (report, _) = load.finish();
+    let lost = lost(nodes) - lost_before;
     for (name, operation) in &report.operations {
-        assert_eq!(operation.errors, 0, "{name}");
-        // A machine that tests keep busy may lose a lease meanwhile.
-        assert!(operation.unknown * 100 <= operation.offered, "{name}: {} unknown", operation.unknown);
+        assert_eq!(operation.errors, 0, "{what}: {name}, {lost} leaderships lost");
+        assert!(operation.unknown == 0 || lost > 0.0, "{what}: {name}, {} unknown", operation.unknown);
     }
-    for index in 0..3 {
-        nodes.get().terminate(index).expect("it stops");
-        nodes.get().restart(index).expect("it starts");
-    }
-    wait_balanced(&mut nodes, Instant::now(), "a rolling restart");
+    (lost == 0.0).then_some(handed_over(nodes) - before)
+}
+
+/// Kills a node and starts it again when the others have taken over: or there would be nothing to give back.
+fn kill_and_return(nodes: &mut Nodes) {
     nodes.get().kill(1).expect("it is killed");
-    // The others take over before it returns, or there would be nothing to give back.
     let killed = Instant::now();
     let address = nodes.targets()[0].clone();
     let node = nodes.node(0);
@@ -75,5 +79,23 @@ fn leaders_are_spread_after_a_start_a_rolling_restart_and_a_return() {
         std::thread::sleep(Duration::from_millis(20));
     }
     nodes.get().restart(1).expect("it starts");
-    wait_balanced(&mut nodes, Instant::now(), "a kill and a return");
+    nodes.get().wait_ready(WITHIN).expect("it takes clients");
+}
+
+#[test]
+fn leaders_are_spread_after_a_start_a_rolling_restart_and_a_return() {
+    let mut nodes = Nodes::start("balancing");
+    let started = Instant::now();
+    nodes.wait_led();
+    unnoticed(&mut nodes, started, "a fresh start");
+    for index in 0..3 {
+        nodes.get().terminate(index).expect("it stops");
+        nodes.get().restart(index).expect("it starts");
+    }
+    wait_balanced(&mut nodes, Instant::now(), "a rolling restart");
+    let moved = (0..ATTEMPTS_MAX).find_map(|_| {
+        kill_and_return(&mut nodes);
+        unnoticed(&mut nodes, Instant::now(), "a kill and a return")
+    });
+    assert!(moved.expect("no leadership is lost") > 0.0, "nothing was handed over");
 }

@@ -241,6 +241,19 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
         .collect()
 }
 
+fn sum(of: &BTreeMap<String, f64>, start: &str) -> f64 {
+    of.iter().filter(|(name, _)| name.starts_with(start)).map(|(_, value)| value).sum()
+}
+
+/// What all nodes together count under a name, over all cores and groups.
+pub fn metric(nodes: &mut Nodes, name: &str) -> f64 {
+    nodes
+        .targets()
+        .iter()
+        .map(|target| sum(&samples(&Http::connect(target).get("/metrics").text()), name))
+        .sum()
+}
+
 #[test]
 fn metrics_count_and_readiness_ends_with_the_majority() {
     let mut nodes = Nodes::start("http-probes");
@@ -254,9 +267,6 @@ fn metrics_count_and_readiness_ends_with_the_majority() {
     let page = http.get("/metrics");
     assert_eq!(page.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let after = samples(&page.text());
-    let sum = |of: &BTreeMap<String, f64>, start: &str| -> f64 {
-        of.iter().filter(|(name, _)| name.starts_with(start)).map(|(_, value)| value).sum()
-    };
     let grown = |start| sum(&after, start) - sum(&before, start);
     assert!(grown("synod_requests_total") >= 80.0);
     assert!(grown("redis_commands_processed_total") >= 80.0);

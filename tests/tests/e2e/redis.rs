@@ -1,6 +1,7 @@
 //! The Redis tools people have, against any node. Where they are not installed, the test's last line says so.
 
 use crate::cluster::Nodes;
+use crate::http::metric;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -64,20 +65,35 @@ fn redis_benchmark_at_any_node() {
     if missing("redis-benchmark") {
         return;
     }
-    // It breaks off at the first error, and a machine this busy may lose a lease while a leader is moving.
-    let mut nodes = Nodes::with("redis-benchmark", 1, &[("node.leadership", "stay")]);
-    nodes.wait_led();
-    for target in nodes.targets() {
-        let output = Command::new("redis-benchmark")
-            .args(["-p", port(&target), "-t", "ping_inline,ping_mbulk,set,get,incr"])
-            .args(["-d", "4096", "-c", "64", "-P", "16", "-n", "4000", "-r", "1000", "-q"])
-            .output()
-            .expect("runs");
-        let text = String::from_utf8_lossy(&output.stdout).replace('\r', "\n");
-        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        for test in ["PING_INLINE", "PING_MBULK", "SET", "GET", "INCR"] {
-            assert!(text.contains(&format!("{test}: ")), "{test} did not finish: {text}");
+    for attempt in 1.. {
+        // Leaders are moving to where they belong meanwhile, and nobody is to notice.
+        let mut nodes = Nodes::start("redis-benchmark");
+        nodes.wait_led();
+        let texts: Vec<_> = nodes.targets().iter().map(|target| benchmark(target)).collect();
+        let lost = metric(&mut nodes, "synod_leaderships_lost_total");
+        let failed = texts.iter().find_map(|text| text.as_ref().err());
+        match failed {
+            None => break,
+            // The tool breaks off at the first error; where a machine stood for a lease there may be one.
+            Some(text) if lost > 0.0 && attempt < 4 => {
+                eprintln!("{lost} leaderships were lost: once more; {text}")
+            }
+            Some(text) => panic!("{lost} leaderships were lost; {text}"),
         }
-        assert!(!text.to_lowercase().contains("error"), "{text}");
     }
+}
+
+/// Runs the tool at one node.
+fn benchmark(target: &str) -> Result<(), String> {
+    let output = Command::new("redis-benchmark")
+        .args(["-p", port(target), "-t", "ping_inline,ping_mbulk,set,get,incr"])
+        .args(["-d", "4096", "-c", "64", "-P", "16", "-n", "4000", "-r", "1000", "-q"])
+        .output()
+        .expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout).replace('\r', "\n");
+    let text = text + &String::from_utf8_lossy(&output.stderr);
+    let is_whole = |test: &&str| text.contains(&format!("{test}: "));
+    let all = ["PING_INLINE", "PING_MBULK", "SET", "GET", "INCR"].iter().all(is_whole);
+    let good = output.status.success() && all && !text.to_lowercase().contains("error");
+    if good { Ok(()) } else { Err(text) }
 }

@@ -10,6 +10,13 @@ fn balanced(groups: u16) -> Setup {
     Setup { leadership: Leadership::Balance, groups, ..Setup::default() }
 }
 
+/// How many leaderships a replica handed over, and lost.
+fn ended(lab: &Lab, id: u16) -> (u64, u64) {
+    lab.shard(id).group_stats().fold((0, 0), |(handed_over, lost), stats| {
+        (handed_over + stats.leaderships_handed_over, lost + stats.leaderships_lost)
+    })
+}
+
 /// Who serves each group.
 fn leaders(lab: &Lab) -> Vec<Option<u16>> {
     (1..=lab.config.groups)
@@ -24,6 +31,9 @@ fn every_group_comes_to_be_led_by_its_preferred_node() {
     lab.until("everybody leads a share", |lab| {
         leaders(lab) == [Some(1), Some(2), Some(3), Some(1), Some(2), Some(3)]
     });
+    // What is handed over is not lost.
+    let counts: Vec<_> = lab.ids().into_iter().map(|id| ended(&lab, id)).collect();
+    assert_eq!(counts, [(4, 0), (0, 0), (0, 0)]);
     // Nothing moves any more.
     let changes = |lab: &Lab| lab.shard(1).status().map(|status| status.leader_changes).sum::<u64>();
     let before = changes(&lab);
