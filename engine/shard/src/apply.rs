@@ -78,7 +78,19 @@ impl<P: Payload> Shard<P> {
             let version = Version { slot, position: command.position };
             let value_len = command.op.operand().map_or(0, |operand| operand.len() as u32); // within VALUE_BYTES_MAX
             let value_at = at.part(command.value_offset, value_len);
-            match self.store.apply(group, &command, version, value_at, keep, old.take()) {
+            let mut applied = self.store.apply(group, &command, version, value_at, keep, old.take());
+            // What an earlier command of this very entry wrote is at hand. (And nowhere else: the log says of applied slots only where
+            // they lie, should the bytes turn out to be damaged.)
+            if let Applied::Read { location, crc } = applied
+                && let Some(bytes) = part_of(&entry, at, location)
+            {
+                assert!(
+                    synod_types::checksum::crc32c(bytes) == crc,
+                    "an entry holds the values that it wrote"
+                );
+                applied = self.store.apply(group, &command, version, value_at, keep, Some(bytes));
+            }
+            match applied {
                 Applied::Reply(reply) => {
                     let waiter = self.groups[index]
                         .proposed
@@ -106,4 +118,10 @@ impl<P: Payload> Shard<P> {
             group.proposed.pop_front();
         }
     }
+}
+
+/// What lies at `wanted` in the log, if that is a part of `entry`, which lies at `at`.
+fn part_of<P: Payload>(entry: &Entry<P>, at: Location, wanted: Location) -> Option<&[u8]> {
+    let start = wanted.offset.checked_sub(at.offset).filter(|_| wanted.segment == at.segment)? as usize;
+    entry.bytes().as_ref().get(start..start + wanted.len as usize)
 }

@@ -70,6 +70,25 @@ fn apply_goes_on_with_a_peers_copy() {
     assert!(digest.is_some() && digest == lab.shard(2).digest(G1) && digest == lab.shard(3).digest(G1));
 }
 
+/// What an entry itself wrote is not read back for it, so it does not matter what the disk would make of it.
+#[test]
+fn apply_takes_from_the_entry_itself_what_it_wrote() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    lab.rotten.extend([1, 2, 3]);
+    // Taken in one turn, so of one entry.
+    let requests = [get_set("k", &long(1)), get_set("k", &long(2)), get_set("k", "short")];
+    let requests = requests.map(|command| lab.request(1, command));
+    let slots = |lab: &Lab| lab.shard(1).digest(G1).map(|(slot, _)| slot);
+    let before = slots(&lab).expect("n1 holds the group");
+    lab.run_ms(300);
+    assert_eq!(slots(&lab), Some(before.next()));
+    let replies = requests.map(|request| text(lab.reply(request).expect("answered")));
+    assert_eq!(replies, [String::from("Nil"), long(1), long(2)]);
+    let digest = lab.shard(1).digest(G1);
+    assert!(digest == lab.shard(2).digest(G1) && digest == lab.shard(3).digest(G1));
+    assert!(lab.ids().iter().all(|&id| lab.shard(id).core_stats().reads_failed == 0));
+}
+
 /// Who pulls gets what was written, not what the disk of the one it asks makes of it.
 #[test]
 fn who_catches_up_from_a_damaged_log_gets_a_third_ones_copy() {
