@@ -25,6 +25,13 @@ const WANTED: &[&str] = &[
     "wall clock step",
     "congestion",
     "rot",
+    "full disk",
+    "a log is running out of room",
+    "a log has no room at all",
+    "refused for want of room",
+    "stopped with a gap in what is written",
+    "a vote came later than a lease",
+    "every node was asked as leaders changed",
     "an entry read for a peer",
     "message lost",
     "message doubled",
@@ -194,6 +201,41 @@ fn a_lease_kept_after_handing_over_is_caught() {
     // By inside knowledge only: the first word of the new leader ends the old one's reading.
     let found = caught(Canary::LeaseAfterHandOver, Eyes::All, 0..10);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("lease-overlap"));
+}
+
+#[test]
+fn a_lease_granted_before_its_promise_is_durable_is_caught() {
+    let found = caught(Canary::GrantBeforeDurable, Eyes::All, 0..3);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("revealed-before-durable"));
+}
+
+#[test]
+fn an_answer_that_confirms_a_later_heartbeat_is_caught() {
+    let found = caught(Canary::BeatConfirmsLast, Eyes::All, 0..40);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("lease-overlap"));
+}
+
+#[test]
+fn a_point_from_a_leader_that_does_not_serve_yet_is_caught_by_clients() {
+    let found = caught(Canary::PointBeforeServing, Eyes::Clients, 0..30);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("linearizability"));
+}
+
+#[test]
+fn a_forward_executed_twice_is_caught_by_clients() {
+    assert!(caught(Canary::ForwardTwice, Eyes::Clients, 0..10).is_some());
+}
+
+#[test]
+fn a_key_that_outlives_its_expiry_is_caught_by_clients() {
+    let found = caught(Canary::ExpiryUnwatched, Eyes::Clients, 0..6);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("linearizability"));
+}
+
+#[test]
+fn a_write_refused_for_want_of_room_though_it_is_under_way_is_caught_by_clients() {
+    let found = caught(Canary::RefusedUnderWay, Eyes::Clients, 0..40);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("linearizability"));
 }
 
 #[test]

@@ -111,6 +111,8 @@ struct Inner {
     now_ns: u64,
     files: BTreeMap<SegmentId, File>,
     operations: Vec<Operation>,
+    /// The latest write that has completed, by the order in which they were begun.
+    wrote: Option<OpId>,
     background: VecDeque<Job>,
     completed: VecDeque<Completion<Vec<u8>>>,
     attachment: u64,
@@ -156,6 +158,7 @@ impl MemImage {
             now_ns: 0,
             files: BTreeMap::new(),
             operations: Vec::new(),
+            wrote: None,
             background: VecDeque::new(),
             completed: VecDeque::new(),
             attachment: 0,
@@ -224,6 +227,7 @@ impl MemImage {
     pub fn crash(&self, seed: u64) {
         let mut inner = self.0.borrow_mut();
         let mut random = Random(seed);
+        inner.wrote = None;
         for operation in std::mem::take(&mut inner.operations) {
             if let What::Write { segment, offset, buf } = operation.what {
                 match random.below(3) {
@@ -265,6 +269,13 @@ impl MemImage {
     /// Makes the next segment fail.
     pub fn fail_next_prepare(&self) {
         self.0.borrow_mut().next_prepare = Some(Fault::Error);
+    }
+
+    /// Whether a write is pending that was begun before one that has completed: a crash now leaves a gap.
+    pub fn is_overtaken(&self) -> bool {
+        let inner = self.0.borrow();
+        let is_write = |operation: &&Operation| matches!(operation.what, What::Write { .. });
+        inner.operations.iter().filter(is_write).any(|operation| Some(operation.op) < inner.wrote)
     }
 
     /// Has others fill the disk up to the last byte, or make room again: on a full disk only a file that is there can become a
@@ -388,6 +399,7 @@ impl Inner {
         let op = operation.op;
         match operation.what {
             What::Write { segment, offset, buf } => {
+                self.wrote = self.wrote.max(Some(op));
                 let error_ppm = self.options.write_error_ppm;
                 let short_ppm = self.options.write_short_ppm;
                 let fault = match self.next_write.take() {

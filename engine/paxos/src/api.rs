@@ -272,4 +272,16 @@ pub enum Canary {
     ShedUnreported,
     /// A leader that handed over goes on reading under its lease (breaks P-17).
     LeaseAfterHandOver,
+    /// A follower grants a lease in a ballot that its promise of is not durable (breaks P-01).
+    GrantBeforeDurable,
+    /// The answer to a heartbeat confirms the last one that was sent (breaks P-07b).
+    BeatConfirmsLast,
+    /// A leader says up to where its group is chosen before it has learned what was chosen before it led (breaks P-07g).
+    PointBeforeServing,
+    /// A forward that comes twice is executed twice (breaks P-12g).
+    ForwardTwice,
+    /// Applied time does not move on when a key is to expire (breaks P-16).
+    ExpiryUnwatched,
+    /// A write that is under way is refused for want of room, as if it certainly were not executed (breaks P-18).
+    RefusedUnderWay,
 }

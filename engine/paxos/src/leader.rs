@@ -320,6 +320,12 @@ impl<P: Payload> Paxos<P> {
             && reply.sent_at <= leader.last_sent_at
             && let Some(peer) = leader.peers.iter_mut().find(|peer| peer.node == from)
         {
+            #[cfg(feature = "canary")]
+            let reply = if self.canary == Some(crate::Canary::BeatConfirmsLast) {
+                BeatReply { sent_at: leader.last_sent_at, ..reply }
+            } else {
+                reply
+            };
             if reply.sent_at >= peer.echo {
                 peer.echo = reply.sent_at;
                 peer.is_low = reply.is_low;

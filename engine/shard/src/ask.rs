@@ -119,6 +119,8 @@ impl<P: Payload> Shard<P> {
             let ballot = paxos.leading()?;
             asked.note_peer(from);
             let vouches = paxos.serving() && paxos.lease_valid(now.mono);
+            #[cfg(feature = "canary")]
+            let vouches = vouches || self.canary == Some(crate::Canary::PointBeforeServing);
             vouches.then(|| ReadPoint { group, ballot, chosen: paxos.chosen() })
         };
         let points = groups.iter().filter_map(&mut point).collect();

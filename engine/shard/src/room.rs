@@ -82,6 +82,15 @@ impl<P: Payload> Shard<P> {
             }
             Writable::No => self.refuse_pending(index, Nanos(0), now, out),
         }
+        #[cfg(feature = "canary")]
+        if self.canary == Some(crate::Canary::RefusedUnderWay) {
+            let proposed = &mut self.groups[index].proposed;
+            for origin in
+                proposed.iter_mut().flat_map(|proposed| &mut proposed.origins).filter_map(Option::take)
+            {
+                push_error(origin, ErrorKind::NoSpace, out);
+            }
+        }
         let group = &mut self.groups[index];
         let patience = self.config.timing.patience;
         // It may be chosen when there is room again, so this is all that can be said.

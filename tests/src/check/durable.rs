@@ -3,13 +3,15 @@
 //! ```text
 //!   append ──▶ pending ──durable──▶ durable ──restart──▶ replay must begin with every durable record, in order
 //!                                      │
-//!               Promise, Accepted, Prepare, Accept leave ──▶ must be backed by a durable record
+//!     Promise, Accepted, Prepare, Accept, BeatReply leave ──▶ must be backed by a durable record
 //! ```
 
 use super::agreement::ValueDigest;
 use super::{Checked, Violation};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use synod_types::{Ballot, GroupId, GroupMessage, Lsn, NodeId, PeerMessage, RecordHead, RecordKind, Slot};
+use synod_types::{
+    Ballot, BeatReply, GroupId, GroupMessage, Lsn, NodeId, PeerMessage, RecordHead, RecordKind, Slot,
+};
 
 const BACKED: &str = "revealed-before-durable";
 const KEPT: &str = "durable-record-lost";
@@ -92,8 +94,10 @@ impl CoreDisk {
     /// # Errors
     /// When it reveals what is not durable.
     pub fn on_send<P>(&self, node: NodeId, message: &PeerMessage<P>) -> Checked {
-        let PeerMessage::Group { group, message } = message else { return Ok(()) };
-        let promised = self.promised.get(group).copied().unwrap_or_default();
+        let PeerMessage::Group { group, message } = message else {
+            return self.on_beat_replies(node, message);
+        };
+        let promised = self.promised(*group);
         let (what, ballot, backed) = match message {
             GroupMessage::Promise { ballot, .. } => ("a promise", *ballot, promised >= *ballot),
             GroupMessage::Prepare { ballot, .. } => ("a prepare", *ballot, promised >= *ballot),
@@ -119,6 +123,21 @@ impl CoreDisk {
                 self.pending.len()
             ),
         ))
+    }
+
+    /// An answer to a heartbeat grants a lease in a ballot: what would deny it to others must not be forgotten.
+    fn on_beat_replies<P>(&self, node: NodeId, message: &PeerMessage<P>) -> Checked {
+        let PeerMessage::BeatReplies(replies) = message else { return Ok(()) };
+        match replies.iter().find(|reply| self.promised(reply.group) < reply.ballot) {
+            None => Ok(()),
+            Some(BeatReply { group, ballot, .. }) => Err(Violation::new(
+                BACKED,
+                format!(
+                    "{node} grants a lease of {group} in ballot {ballot}; its disk promises {}",
+                    self.promised(*group)
+                ),
+            )),
+        }
     }
 
     /// Whether this acceptance is of a record accepted in that very ballot. (The other kind repeats what was learned as
@@ -161,6 +180,7 @@ fn describe<P>(message: &GroupMessage<P>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use synod_types::Mono;
 
     const GROUP: GroupId = GroupId::new(1);
     const NODE: NodeId = NodeId::new(2);
@@ -196,6 +216,19 @@ mod tests {
         assert_eq!(disk.on_durable(Lsn::new(1)).len(), 1);
         disk.on_send(NODE, &promise(7)).expect("durable");
         assert!(disk.on_send(NODE, &promise(8)).is_err());
+    }
+
+    #[test]
+    fn a_lease_is_granted_after_its_promise_is_durable() {
+        let ballot = Ballot::new(7, NodeId::new(1));
+        let reply =
+            BeatReply { group: GROUP, ballot, sent_at: Mono::ZERO, chosen: Slot::ZERO, is_low: false };
+        let message = PeerMessage::<()>::BeatReplies(vec![reply]);
+        let mut disk = CoreDisk::new();
+        disk.on_append(Lsn::new(1), record(RecordKind::Promise, 0, 7));
+        assert!(disk.on_send(NODE, &message).is_err());
+        disk.on_durable(Lsn::new(1));
+        disk.on_send(NODE, &message).expect("durable");
     }
 
     #[test]

@@ -252,6 +252,23 @@ impl Clients {
         self.begin(client, key, action, now, out);
     }
 
+    /// As [`Clients::ask`], at a node of the caller's choice first.
+    ///
+    /// # Panics
+    /// When it still waits for another answer.
+    pub fn ask_at(
+        &mut self,
+        (helper, node): (usize, usize),
+        key: u32,
+        action: Action,
+        now: Instant,
+        out: &mut Vec<Want>,
+    ) {
+        assert!(self.clients[helper].current.is_none(), "one operation at a time");
+        self.clients[helper].home = node;
+        self.begin(helper, key, action, now, out);
+    }
+
     /// A helper asks for one thing.
     ///
     /// # Panics
@@ -294,6 +311,13 @@ impl Clients {
                 self.go_on(client, now, out);
                 Ok(())
             }
+            // Certainly not executed, so it may be asked again.
+            Reply::Error(ErrorKind::NoSpace) if self.params.faults.contains(&FaultKind::FullDisk) => {
+                self.coverage.meet("refused for want of room");
+                entry.1 = State::Refused;
+                self.go_on(client, now, out);
+                Ok(())
+            }
             Reply::Error(ErrorKind::NoLeader | ErrorKind::Busy) => {
                 entry.1 = State::Refused;
                 self.go_on(client, now, out);
@@ -309,6 +333,7 @@ impl Clients {
                 | ErrorKind::SequenceClosed
                 | ErrorKind::BadExpiry
                 | ErrorKind::ReadFailed
+                | ErrorKind::NoSpace
                 | ErrorKind::Malformed),
             ) => {
                 let detail =

@@ -35,11 +35,13 @@ pub enum FaultKind {
     Congestion,
     /// A disk gives back other bytes than were written, or none.
     Rot,
+    /// Others fill a node's disk, or those of all nodes: no segment can be made.
+    FullDisk,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::PowerLoss,
         Self::Kill,
         Self::Blackout,
@@ -54,6 +56,7 @@ impl FaultKind {
         Self::WallStep,
         Self::Congestion,
         Self::Rot,
+        Self::FullDisk,
     ];
 
     /// Its name in traces.
@@ -73,6 +76,7 @@ impl FaultKind {
             Self::WallStep => "wall clock step",
             Self::Congestion => "congestion",
             Self::Rot => "rot",
+            Self::FullDisk => "full disk",
         }
     }
 
@@ -84,6 +88,8 @@ impl FaultKind {
             Self::PowerLoss | Self::Kill | Self::Blackout => 20 * MS + rng.exponential(500 * MS),
             Self::Pause | Self::DiskStall => 30 * MS + rng.exponential(300 * MS),
             Self::WallStep => 0,
+            // Until what is there is used up, and then for some time.
+            Self::FullDisk => 1000 * MS + rng.exponential(6000 * MS),
             _ => 50 * MS + rng.exponential(800 * MS),
         }
     }

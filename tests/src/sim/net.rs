@@ -40,6 +40,7 @@ struct Link {
 pub struct Network {
     params: NetParams,
     rng: Rng,
+    vote_rng: Rng,
     node_count: usize,
     core_count: usize,
     /// How many cuts lie on a direction.
@@ -55,6 +56,7 @@ impl Network {
         Self {
             params,
             rng: Rng::named(seed, "network"),
+            vote_rng: Rng::named(seed, "votes"),
             node_count,
             core_count,
             cuts: vec![0; node_count * node_count],
@@ -82,6 +84,13 @@ impl Network {
         self.params.duplicate_ppm = 0;
         self.params.flap_ppm = 0;
         self.params.tail_ppm = 0;
+        self.params.late_vote_ppm = 0;
+    }
+
+    /// How much longer than it would an answer to a candidate takes.
+    pub fn vote_delay(&mut self) -> u64 {
+        let is_late = self.params.late_vote_ppm > 0 && self.vote_rng.chance(self.params.late_vote_ppm);
+        if is_late { self.vote_rng.below(self.params.late_vote_max) } else { 0 }
     }
 
     /// Whether `from` reaches `to`.
@@ -170,6 +179,8 @@ mod tests {
         duplicate_ppm: 0,
         ordered: true,
         flap_ppm: 0,
+        late_vote_ppm: 0,
+        late_vote_max: 0,
     };
     #[test]
     fn an_ordered_link_keeps_order_and_a_cut_ends_its_session() {

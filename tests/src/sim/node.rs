@@ -21,8 +21,8 @@ use std::collections::{BTreeMap, VecDeque};
 use synod_shard::{Canary, Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
-    Command, Consistency, CoreId, GroupConfig, GroupId, Location, Lsn, Members, NodeId, Now, PeerMessage,
-    RecordHead, RecordKind, Reply, RequestId, SegmentId, Shared,
+    Command, Consistency, CoreId, GroupConfig, GroupId, Location, LogRoom, Lsn, Members, NodeId, Now,
+    PeerMessage, RecordHead, RecordKind, Reply, RequestId, SegmentId, Shared, Space,
 };
 use synod_wal::mem::{MemDisk, MemImage};
 use synod_wal::{Wal, WalOptions};
@@ -31,6 +31,8 @@ use synod_wal::{Wal, WalOptions};
 const ROOM_BYTES: usize = 12 << 20;
 /// Buffers the log may hold.
 const LOG_RAM_BYTES: usize = 48 << 20;
+/// A log that could not make a segment tries again every so many ticks.
+const RETRY_TICKS: u64 = 200;
 /// A log is asked to mark its tail every so many ticks.
 const MARK_TICKS: u64 = 20;
 
@@ -68,6 +70,8 @@ pub struct Core {
     place: Place,
     shard: Shard<Shared>,
     wal: Wal<MemDisk>,
+    /// What the shard knows of the log's room.
+    room: LogRoom,
     inbox: Vec<Incoming>,
     /// Messages that wait for their record.
     then: VecDeque<(Lsn, Then)>,
@@ -156,6 +160,7 @@ impl Core {
             place,
             shard,
             wal,
+            room: LogRoom::FREE,
             inbox: Vec::new(),
             then: VecDeque::new(),
             requests,
@@ -252,6 +257,9 @@ impl Core {
                 if self.ticks.is_multiple_of(MARK_TICKS) {
                     self.wal.mark().map_err(|error| self.broken(&error))?;
                 }
+                if self.ticks.is_multiple_of(RETRY_TICKS) {
+                    self.wal.retry_prepare();
+                }
                 Input::Tick
             }
         };
@@ -289,6 +297,17 @@ impl Core {
     /// One step, then all its effects, then the places of its records.
     fn step(&mut self, input: Input<Shared>, now: Now, observer: &mut Observer, out: &mut Outbox) -> Checked {
         let mut inputs = VecDeque::from([input]);
+        let room = self.wal.log_room();
+        if room != self.room {
+            observer.coverage.meet(match room.space {
+                Space::Free => "a log has room",
+                Space::Low => "a log is running out of room",
+                Space::Reserve => "a log is at its reserve",
+                Space::Spent => "a log has no room at all",
+            });
+            self.room = room;
+            inputs.push_front(Input::Room { room });
+        }
         while let Some(input) = inputs.pop_front() {
             let mut todo = Vec::new();
             self.shard.step(input, now, &mut |effect: Effect<'_, Shared>| todo.push(Todo::of(effect)));

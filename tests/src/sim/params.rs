@@ -74,6 +74,8 @@ pub struct Params {
     pub isolation_times: u64,
     /// Mean time between two wishes that another node lead a group, nanoseconds; none if 0.
     pub wish_interval: u64,
+    /// Whether every node is asked for the same key when leaders change.
+    pub read_bursts: bool,
 }
 
 /// Limits of one core.
@@ -122,6 +124,10 @@ pub struct NetParams {
     pub ordered: bool,
     /// Links broken and made again out of the blue, per million messages.
     pub flap_ppm: u64,
+    /// Answers to candidates that come up to [`NetParams::late_vote_max`] late, per million.
+    pub late_vote_ppm: u64,
+    /// Longer than a lease and an election.
+    pub late_vote_max: u64,
 }
 
 /// How the disks behave when nothing stalls.
@@ -187,7 +193,7 @@ impl Params {
         let mut group_count = *rng.pick(&[1, 1, 2, 2, 4]);
         let system_group = rng.below(3) == 0;
         let timing = derive_timing(rng);
-        let limits = Limits {
+        let mut limits = Limits {
             cache_bytes: 1 << rng.between(16, 21),
             // Room for the largest value at least, or it is never taken.
             pending_bytes_max: *rng.pick(&[128 << 10, 1 << 20, 4 << 20]),
@@ -205,7 +211,12 @@ impl Params {
             writes_in_flight: rng.between(1, 8) as usize,
             small_writes_in_flight: Rng::named(options.seed, "small writes").between(1, 4) as usize,
         };
-        let net = derive_net(rng);
+        let mut net = derive_net(rng);
+        let votes = &mut Rng::named(options.seed, "late votes");
+        if !net.ordered && votes.below(3) == 0 {
+            net.late_vote_ppm = votes.between(10_000, 500_000);
+            net.late_vote_max = votes.between(1, 6) * timing.lease.0;
+        }
         let disk = DiskParams {
             write_ns: (rng.between(20, 200) * US, rng.between(200, 3000) * US),
             read_ns: (rng.between(10, 100) * US, rng.between(100, 1500) * US),
@@ -224,6 +235,15 @@ impl Params {
         let flushes = &mut Rng::named(options.seed, "flush");
         load.flush_one_in = if flushes.coin() { flushes.between(100, 400) } else { 0 };
         let mut faults = derive_faults(rng);
+        let rooms = &mut Rng::named(options.seed, "rooms");
+        if rooms.below(4) == 0 {
+            faults.push(FaultKind::FullDisk);
+            // Quick enough clients, and segments that they fill.
+            load.pause_mean /= 8;
+            load.value_bytes_max = 8000;
+            limits.segment_bytes = 512 << 10;
+        }
+        let read_bursts = Rng::named(options.seed, "read bursts").coin();
         let mut fault_interval = rng.between(150, 4000) * MS;
         let wishes = &mut Rng::named(options.seed, "wishes");
         let wish_interval = if wishes.coin() { wishes.between(50, 2000) * MS } else { 0 };
@@ -252,6 +272,7 @@ impl Params {
             fault_interval,
             isolation_times,
             wish_interval,
+            read_bursts,
         }
     }
 
@@ -324,6 +345,8 @@ fn derive_net(rng: &mut Rng) -> NetParams {
         duplicate_ppm: if !ordered && rng.coin() { rng.between(1_000, 100_000) } else { 0 },
         ordered,
         flap_ppm: if rng.below(3) == 0 { rng.between(10, 1000) } else { 0 },
+        late_vote_ppm: 0,
+        late_vote_max: 0,
     }
 }
 
@@ -350,7 +373,8 @@ fn derive_faults(rng: &mut Rng) -> Vec<FaultKind> {
         return Vec::new(); // now and then nothing at all goes wrong
     }
     let share = rng.between(2, 8);
-    FaultKind::ALL.into_iter().filter(|_| rng.below(10) < share).collect()
+    let drawn = FaultKind::ALL.into_iter().filter(|kind| *kind != FaultKind::FullDisk);
+    drawn.filter(|_| rng.below(10) < share).collect()
 }
 
 impl fmt::Display for Params {
@@ -376,6 +400,9 @@ impl fmt::Display for Params {
         write!(f, "  faults {:?}, one per {} ms; ", self.faults, self.fault_interval / MS)?;
         if self.isolation_times > 1 {
             write!(f, "isolations last {} times longer; ", self.isolation_times)?;
+        }
+        if self.read_bursts {
+            write!(f, "reads where leaders change; ")?;
         }
         match self.wish_interval {
             0 => write!(f, "nobody wishes for other leaders"),

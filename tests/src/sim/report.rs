@@ -13,7 +13,7 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 11] = [
+pub const CANARIES: [(&str, Canary); 17] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
@@ -25,6 +25,12 @@ pub const CANARIES: [(&str, Canary); 11] = [
     ("far-behind-leads", Canary::FarBehindLeads),
     ("unchecked-read-back", Canary::UncheckedReadBack),
     ("quorum-read-by-lease", Canary::QuorumReadByLease),
+    ("grant-before-durable", Canary::GrantBeforeDurable),
+    ("beat-confirms-last", Canary::BeatConfirmsLast),
+    ("point-before-serving", Canary::PointBeforeServing),
+    ("forward-twice", Canary::ForwardTwice),
+    ("expiry-unwatched", Canary::ExpiryUnwatched),
+    ("refused-under-way", Canary::RefusedUnderWay),
 ];
 
 /// A canary's name.

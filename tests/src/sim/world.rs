@@ -5,6 +5,7 @@
 
 mod events;
 mod faults;
+mod readers;
 mod ways;
 
 use super::client::{AttemptId, Clients, Want};
@@ -18,6 +19,7 @@ use super::queue::{Instant, MS, Queue, SECOND};
 use super::rng::Rng;
 use super::trace::{Note, Place};
 use crate::check::{Checked, Violation};
+use readers::Readers;
 use synod_types::{Command, Consistency, GroupId, NodeId, PeerMessage, Reply, Shared};
 use synod_wal::mem::{MemImage, MemOptions};
 
@@ -104,6 +106,8 @@ struct Doom {
     until: Instant,
     /// Before that, only writes of several pages count: they can be torn.
     picky_until: Instant,
+    /// Or, before that, only a write that a later one has overtaken.
+    wants_gap: bool,
 }
 
 /// The world.
@@ -120,6 +124,8 @@ pub struct World {
     rng: Rng,
     fault_rng: Rng,
     wish_rng: Rng,
+    doom_rng: Rng,
+    readers: Readers,
     faults_on: bool,
     /// Scratch; empty between events.
     wants: Vec<Want>,
@@ -159,6 +165,8 @@ impl World {
             rng,
             fault_rng: Rng::named(seed, "faults"),
             wish_rng: Rng::named(seed, "wish"),
+            doom_rng: Rng::named(seed, "doom"),
+            readers: Readers::new(params),
             faults_on: false,
             wants: Vec::new(),
             params: params.clone(),
@@ -239,6 +247,7 @@ impl World {
                 (options.stall_ppm, options.read_rot_ppm, options.read_error_ppm) = (0, 0, 0);
             });
         }
+        self.fill_disks(0..self.nodes.len(), false);
         for core in 0..self.slots.len() {
             self.schedule_disk(core);
             self.schedule_turn(core);

@@ -89,21 +89,28 @@ impl World {
         self.route(core, out, held_until.max(now));
         self.schedule_disk(core);
         self.meet_doom(core, life);
+        self.watch_leaders(core);
         self.look_at_leaders(core)
     }
 
     /// A doomed node goes down while its writes are under way: before the fastest of them could be done.
     fn meet_doom(&mut self, core: usize, life: u64) {
         let node = self.node_index(core);
-        let Some(Doom { power, until, picky_until }) = self.nodes[node].doomed else { return };
-        let shortest = if self.now() < picky_until { 4097 } else { 0 };
-        let writes = self.slots[core].image.pending();
+        let Some(Doom { power, until, picky_until, wants_gap }) = self.nodes[node].doomed else { return };
+        let is_picky = self.now() < picky_until;
+        let shortest = if is_picky { 4097 } else { 0 };
+        let image = &self.slots[core].image;
         let counts = |pending: &Pending| matches!(pending, Pending::Write { len, .. } if *len >= shortest);
-        if !writes.iter().any(counts) {
+        let has_gap = is_picky && wants_gap;
+        let is_met = if has_gap { image.is_overtaken() } else { image.pending().iter().any(counts) };
+        if !is_met {
             return;
         }
         self.nodes[node].doomed = None;
-        let after = self.fault_rng.below(self.params.disk.write_ns.0);
+        if has_gap {
+            self.observer.coverage.meet("stopped with a gap in what is written");
+        }
+        let after = if has_gap { 0 } else { self.fault_rng.below(self.params.disk.write_ns.0) };
         let until = until.max(self.now() + after + MS);
         self.queue.after(after, Event::Outage { node, life, power, until });
     }
@@ -148,6 +155,7 @@ impl World {
             self.slots[core].image.advance(now);
         }
         self.schedule_turn(core);
+        self.meet_doom(core, life);
     }
 
     fn on_arrive(&mut self, core: usize, from: usize, session: u32, message: PeerMessage<Shared>) {
@@ -226,6 +234,7 @@ impl World {
         let mut wants = std::mem::take(&mut self.wants);
         let result = self.clients.on_reply(attempt, reply, now, &mut wants);
         self.carry_out(client, &mut wants);
+        self.reader_answered(client);
         result
     }
 
@@ -235,6 +244,7 @@ impl World {
         let mut wants = std::mem::take(&mut self.wants);
         what(&mut self.clients, attempt, now, &mut wants);
         self.carry_out(client, &mut wants);
+        self.reader_answered(client);
     }
 
     pub(super) fn carry_out(&mut self, client: usize, wants: &mut Vec<Want>) {

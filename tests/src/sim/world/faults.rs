@@ -95,6 +95,7 @@ impl World {
                 self.schedule_turn(core);
             }
         }
+        self.read_everywhere(group);
     }
 
     pub(super) fn on_next_fault(&mut self) -> Checked {
@@ -122,7 +123,10 @@ impl World {
                 let power = kind == FaultKind::PowerLoss;
                 if self.fault_rng.coin() {
                     let picky = if self.fault_rng.coin() { 500 * MS } else { 0 };
-                    self.nodes[victim].doomed = Some(Doom { power, until, picky_until: now + picky });
+                    let wants_gap = self.doom_rng.below(3) == 0;
+                    let picky = if wants_gap { 2000 * MS } else { picky };
+                    let doom = Doom { power, until, picky_until: now + picky, wants_gap };
+                    self.nodes[victim].doomed = Some(doom);
                 } else {
                     self.outage(victim, power, until);
                 }
@@ -148,6 +152,10 @@ impl World {
             }
             FaultKind::DiskStall => self.nodes[victim].stalled_until = until,
             FaultKind::Rot => self.rot(victim, 400_000, 100_000),
+            FaultKind::FullDisk => {
+                let all = self.fault_rng.coin();
+                self.fill_disks(if all { 0..self.nodes.len() } else { victim..victim + 1 }, true);
+            }
             FaultKind::WallStep => {
                 let most = self.params.clock.wall_ms_max;
                 let offset = self.fault_rng.below(2 * most + 1) as i64 - most as i64;
@@ -188,6 +196,7 @@ impl World {
         match fault.kind {
             FaultKind::Congestion => self.net.congest(0),
             FaultKind::Rot => self.rot(fault.victim, 0, 0),
+            FaultKind::FullDisk => self.fill_disks(0..self.nodes.len(), false),
             FaultKind::DiskStall | FaultKind::Pause => {
                 for core in self.cores_of(fault.victim) {
                     self.schedule_disk(core);
@@ -212,6 +221,13 @@ impl World {
             self.slots[core].image.configure(|options| {
                 (options.read_rot_ppm, options.read_error_ppm) = (rot_ppm, error_ppm);
             });
+        }
+    }
+
+    /// Others fill the disks of these nodes, or make room again.
+    pub fn fill_disks(&mut self, nodes: std::ops::Range<usize>, full: bool) {
+        for core in nodes.flat_map(|node| self.cores_of(node)).collect::<Vec<_>>() {
+            self.slots[core].image.set_full(full);
         }
     }
 

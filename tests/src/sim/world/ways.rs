@@ -5,7 +5,7 @@ use crate::sim::net::Broken;
 use crate::sim::node::{Incoming, Outbox};
 use crate::sim::queue::{Instant, US};
 use crate::sim::trace::{Gist, Note, reply_word};
-use synod_types::{PeerMessage, Shared};
+use synod_types::{GroupMessage, PeerMessage, Shared};
 
 impl World {
     pub(super) fn route(&mut self, core: usize, out: Outbox, leaves_at: Instant) {
@@ -31,6 +31,11 @@ impl World {
                 let message = Box::new(message.clone());
                 self.queue.at(second, Event::Arrive { core: target, from, session: way.session, message });
             }
+            let late = if is_vote(&message) { self.net.vote_delay() } else { 0 };
+            if late > self.params.timing.lease.0 {
+                self.observer.coverage.meet("a vote came later than a lease");
+            }
+            let first = first + late;
             let message = Box::new(message);
             self.queue.at(first, Event::Arrive { core: target, from, session: way.session, message });
         }
@@ -107,4 +112,10 @@ impl World {
         let core_count = usize::from(self.params.core_count);
         node * core_count..(node + 1) * core_count
     }
+}
+
+/// Whether this is what a candidate waits for.
+fn is_vote(message: &PeerMessage<Shared>) -> bool {
+    let PeerMessage::Group { message, .. } = message else { return false };
+    matches!(message, GroupMessage::Promise { .. } | GroupMessage::PreVoteReply { .. })
 }
