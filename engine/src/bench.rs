@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use synod_loadgen::{LoadError, Options as LoadOptions, Progress, Report};
+use synod_types::NodeId;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct BenchOptions {
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// How long a disk may take to finish what others left to it.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// Within how long leaders are to be where they belong.
+const SPREAD_LIMIT: Duration = Duration::from_secs(10);
 /// How often a ctrl-c and the death of a node are looked for between two lines.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -65,10 +68,33 @@ pub fn bench(options: &BenchOptions) -> Result<(), RunError> {
 fn loaded(cluster: &mut Cluster, options: &BenchOptions, stop: &Stop) -> Result<(), RunError> {
     cluster.wait_ready(READY_LIMIT)?;
     calm(&options.dir, stop)?;
+    let before = match cluster.wait_led(SPREAD_LIMIT, || stop.requested()) {
+        Ok(leaders) => Some(leaders),
+        Err(error) if stop.requested() => return Err(error),
+        Err(error) => {
+            eprintln!("warning: {error}");
+            cluster.leaders()
+        }
+    };
+    println!("leaders: {}", per_node(before.as_deref()));
     let target = cluster.addresses().iter().map(ToString::to_string).collect();
     let load_options = LoadOptions { target, data_dir: Some(options.dir.clone()), ..options.load.clone() };
     let report = load(load_options, stop, show, || cluster.death())?;
+    let after = cluster.leaders();
+    if after != before {
+        println!("leaders moved during the run: {}", per_node(after.as_deref()));
+    }
     judge(&report, &options.load)
+}
+
+/// How many groups each node leads, in words.
+fn per_node(leaders: Option<&[usize]>) -> String {
+    let Some(leaders) = leaders else { return "some group has none that serves".to_owned() };
+    let counts: Vec<_> = (1..)
+        .zip(leaders)
+        .map(|(node, count): (u16, _)| format!("{} leads {count}", NodeId::new(node)))
+        .collect();
+    format!("{} groups", counts.join(", "))
 }
 
 /// Waits until the disk under `dir` does nothing that was left to it before.

@@ -297,6 +297,11 @@ impl Config {
         })
     }
 
+    /// Where leaders are to be.
+    pub fn leadership(&self) -> Leadership {
+        self.tuning.leadership
+    }
+
     /// Every setting with its value and where it came from, one line each.
     pub fn explain(&self) -> String {
         let mut out = String::new();

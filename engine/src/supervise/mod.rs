@@ -12,7 +12,7 @@ pub use child::spawn_bound_to_us;
 pub use ports::PortBlock;
 pub use workdir::{Maker, Workdir, check as check_workdir, made_by};
 
-use crate::config::{Config, Flags, RawConfig, keys};
+use crate::config::{Config, Flags, Leadership, RawConfig, keys};
 use crate::identity::{self, DataDir, DirState};
 use crate::node::{Member, RunError, listeners};
 use crate::preflight;
@@ -26,10 +26,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
+use synod_net::client::Client;
 use synod_types::NodeId;
 
 /// How long a node may take to end after SIGTERM before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Between two looks at who leads.
+const LEADERS_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where the nodes listen, all on 127.0.0.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +76,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     members: Vec<Member>,
     workdir: Workdir,
+    /// Leaders are spread over the nodes, so they move after a start.
+    spreads_leaders: bool,
     _ports: Option<PortBlock>,
 }
 
@@ -87,7 +93,8 @@ impl Cluster {
     pub fn start(dir: &std::path::Path, maker: Maker, spec: &ClusterSpec) -> Result<Self, RunError> {
         check_workdir(dir, maker)?;
         // The further settings by themselves first, so that a complaint names the flag and not a file nobody wrote.
-        Config::from_raw(None, RawConfig::gather(None, std::iter::empty(), &spec.settings)?)?;
+        let settings = Config::from_raw(None, RawConfig::gather(None, std::iter::empty(), &spec.settings)?)?;
+        let spreads_leaders = settings.leadership() == Leadership::Balance;
         let (members, reserved) = members_of(spec)?;
         let plans = members.iter().map(|own| plan(dir, spec, &members, own));
         let plans = plans.collect::<Result<Vec<_>, _>>().map_err(blame_flags)?;
@@ -115,7 +122,7 @@ impl Cluster {
             let process = spawn(&launch)?;
             nodes.push(Node { launch, process });
         }
-        Ok(Self { nodes, members, workdir, _ports: reserved })
+        Ok(Self { nodes, members, workdir, spreads_leaders, _ports: reserved })
     }
 
     /// Waits until every node has said that it serves. A node that ends instead is a failure, with its last lines.
@@ -142,6 +149,47 @@ impl Cluster {
             }
         };
         Err(RunError::Failed(format!("{what}; its last lines:\n{}", self.tail(index))))
+    }
+
+    /// How many groups each node leads and serves, in the order of nodes; nothing unless each group is served by one.
+    pub fn leaders(&self) -> Option<Vec<usize>> {
+        let mut leaders = Vec::with_capacity(self.members.len());
+        let mut all = 0;
+        for (member, address) in self.members.iter().zip(self.addresses()) {
+            let mut client = Client::connect(&[address.to_string()]).ok()?;
+            let groups = client.status_of(member.id).ok()?.groups;
+            all = groups.len();
+            leaders.push(groups.iter().filter(|group| group.serving).count());
+        }
+        (leaders.iter().sum::<usize>() == all).then_some(leaders)
+    }
+
+    /// Waits until each group is served, and leaders are spread where they are to be: no node leads more than its share plus one.
+    /// Returns what [`Cluster::leaders`] says then.
+    ///
+    /// # Errors
+    /// When it has not come to that within `limit`, or the caller had enough of it.
+    pub fn wait_led(&self, limit: Duration, stop: impl Fn() -> bool) -> Result<Vec<usize>, RunError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let leaders = self.leaders();
+            if let Some(leaders) = &leaders
+                && (!self.spreads_leaders || is_spread(leaders))
+            {
+                return Ok(leaders.clone());
+            }
+            if stop() {
+                return Err(RunError::Failed("interrupted".to_owned()));
+            }
+            if Instant::now() > deadline {
+                let seen = leaders.map_or("some group has no leader that serves".to_owned(), |leaders| {
+                    format!("groups per node: {leaders:?}")
+                });
+                let limit = limit.as_secs();
+                return Err(RunError::Failed(format!("leaders are not spread after {limit} s: {seen}")));
+            }
+            std::thread::sleep(LEADERS_INTERVAL);
+        }
     }
 
     /// How many nodes.
@@ -422,6 +470,12 @@ fn toml_literal(name: &str, value: &str) -> String {
         () if name == PINS.name => format!("[{value}]"),
         () => value.to_owned(),
     }
+}
+
+/// Whether no node leads more than its share of the groups plus one.
+fn is_spread(leaders: &[usize]) -> bool {
+    let share = leaders.iter().sum::<usize>().div_ceil(leaders.len().max(1));
+    leaders.iter().all(|&count| count <= share + 1)
 }
 
 #[cfg(test)]

@@ -9,35 +9,11 @@ use synod_net::client::Client;
 /// Within how long leaders must be spread again.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// How many groups each node serves, if each group is served by one.
-fn led(nodes: &mut Nodes) -> Option<Vec<usize>> {
-    let addresses = nodes.targets();
-    let mut led = Vec::new();
-    let mut all = 0;
-    for (index, address) in addresses.into_iter().enumerate() {
-        let node = nodes.node(index);
-        let mut client = Client::connect(&[address]).ok()?;
-        let groups = client.status_of(node).ok()?.groups;
-        all = groups.len();
-        led.push(groups.iter().filter(|group| group.serving).count());
-    }
-    (led.iter().sum::<usize>() == all).then_some(led)
-}
-
 /// Waits until no node leads more than its share plus one.
 fn wait_balanced(nodes: &mut Nodes, since: Instant, what: &str) {
-    loop {
-        let led = led(nodes);
-        if let Some(led) = &led {
-            let share = led.iter().sum::<usize>().div_ceil(led.len());
-            if led.iter().all(|&count| count <= share + 1) {
-                eprintln!("{what}: {led:?} after {} ms", since.elapsed().as_millis());
-                return;
-            }
-        }
-        assert!(since.elapsed() < WITHIN, "{what}: groups per node: {led:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let left = WITHIN.saturating_sub(since.elapsed());
+    let leaders = nodes.get().wait_led(left, || false).unwrap_or_else(|error| panic!("{what}: {error}"));
+    eprintln!("{what}: {leaders:?} after {} ms", since.elapsed().as_millis());
 }
 
 /// How often to look on while leaders move, as long as a node loses a leadership meanwhile that it did not hand over: on a machine

@@ -1,14 +1,12 @@
 //! A Synod cluster, made as `synod bench` makes it.
 
-use super::{PAUSE, READY_LIMIT};
+use super::READY_LIMIT;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 use synod::bench::{BenchOptions, cluster_spec};
 use synod::config::Flags;
 use synod::node::RunError;
 use synod::supervise::{Cluster, Maker};
 use synod_loadgen::Options as LoadOptions;
-use synod_net::client::Client;
 
 /// What cluster is wanted.
 #[derive(Clone, Debug)]
@@ -41,7 +39,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts it and waits until every group has a leader.
+    /// Starts it and waits until every group has a leader, and they are spread.
     pub fn start(binary: PathBuf, dir: &Path, spec: &NodesSpec) -> Result<Self, RunError> {
         let options = BenchOptions {
             dir: dir.to_owned(),
@@ -50,41 +48,19 @@ impl Nodes {
             keep: false,
             settings: Flags::from([
                 (CACHE, cache_mib(spec.value_bytes).to_string()),
-                (LEADERSHIP, if spec.leaders_follow { "follow" } else { "stay" }.to_owned()),
+                (LEADERSHIP, if spec.leaders_follow { "follow" } else { "balance" }.to_owned()),
             ]),
             load: spec.load.clone(),
         };
         let cluster = Cluster::start(dir, Maker::Harness, &cluster_spec(&options, binary))?;
         let mut nodes = Self { cluster: Some(cluster) };
         nodes.get().wait_ready(READY_LIMIT)?;
-        nodes.wait_led()?;
+        nodes.get().wait_led(READY_LIMIT, || false)?;
         Ok(nodes)
     }
 
     fn get(&mut self) -> &mut Cluster {
         self.cluster.as_mut().expect("held until the end")
-    }
-
-    /// Waits until every group has a leader that serves: right after the start writes are held for the first election.
-    fn wait_led(&mut self) -> Result<(), RunError> {
-        let deadline = Instant::now() + READY_LIMIT;
-        let targets = self.targets();
-        let ids: Vec<_> = self.get().members().iter().map(|member| member.id).collect();
-        let failed = |error: &dyn std::fmt::Display| RunError::Failed(error.to_string());
-        loop {
-            let mut client = Client::connect(&targets).map_err(|error| failed(&error))?;
-            let statuses = ids.iter().filter_map(|&id| client.status_of(id).ok());
-            let led: usize =
-                statuses.map(|status| status.groups.iter().filter(|group| group.serving).count()).sum();
-            let groups = client.topology().map_err(|error| failed(&error))?.group_count;
-            if led >= usize::from(groups) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(failed(&format!("only {led} of {groups} groups have a leader")));
-            }
-            std::thread::sleep(PAUSE);
-        }
     }
 
     /// `host:port` of every node.
