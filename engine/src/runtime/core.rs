@@ -320,7 +320,7 @@ impl Core {
         let look = self.watch.look(error, self.room.space, now.mono);
         if look.retry || look.line.is_some() {
             let notice = error.filter(|_| self.room.space < Space::Free);
-            let notice = notice.map(|error| format!("the log has no room: {error}"));
+            let notice = notice.map(|error| format!("no space left for the log: {error}"));
             self.server.notice.set(&notice.unwrap_or_default());
         }
         if let Some(line) = look.line {

@@ -13,7 +13,7 @@ const KEY_COST_BYTES: usize = 64;
 const NO_SUCH_KEY: &str = "ERR no such key";
 /// The prefix is Redis's for an append-only file that cannot be written.
 pub(super) const NO_SPACE: &str =
-    "MISCONF no space left for the logs of the nodes that hold this key; nothing was executed";
+    "BUSY no space left for the logs of the nodes that hold this key; nothing was executed";
 const NOT_COUNTED: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
                            switching between policies at runtime LRU and LFU data will take some time to adjust.";
 

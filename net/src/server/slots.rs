@@ -317,7 +317,7 @@ impl Slots {
             State::One(_)
                 if matches!(reply, Reply::Error(ErrorKind::NoSpace)) && !server.notice.is_empty() =>
             {
-                let text = format!("MISCONF {}; nothing was executed", server.notice.text());
+                let text = format!("BUSY {}; nothing was executed", server.notice.text());
                 let proto = slot.proto;
                 self.resolve(out, index, |writer| writer.error(&text), proto);
             }

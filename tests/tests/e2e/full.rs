@@ -116,8 +116,9 @@ fn full_disks_refuse_writes_serve_reads_and_are_got_over() {
         assert!(asked.elapsed() < Duration::from_secs(10), "{answer} took {:?}", asked.elapsed());
         match answer.as_str() {
             "+OK" => acknowledged.push(round),
-            refused if refused.starts_with("-MISCONF ") => {
+            refused if refused.starts_with("-BUSY ") => {
                 assert!(refused.ends_with("; nothing was executed"), "{refused}");
+                assert!(refused.to_lowercase().contains("no space left"), "{refused}");
                 refusals[via] += 1;
             }
             // Under way when the disks filled up: decided when there is room.
