@@ -73,6 +73,33 @@ fn the_largest_key_and_value_work_and_one_byte_more_does_not() {
     }
 }
 
+/// What makes a value longer carries the old one along: up to the very last byte this stops no leader and breaks no link, by way of
+/// whichever node it comes.
+#[test]
+fn values_grow_up_to_the_largest_there_may_be_and_no_further() {
+    let mut nodes = Nodes::start("growing");
+    for (target, key) in nodes.targets().into_iter().zip([b"a", b"b", b"c"]) {
+        let mut client = Resp::connect(&target);
+        for command in [&b"SETRANGE"[..], b"APPEND"] {
+            let max = VALUE_BYTES_MAX;
+            let mut value = vec![b'v'; max - 5];
+            assert_eq!(client.ask(&[b"SET", key, &value]), "+OK");
+            let mut grow = |more: &[u8]| match command {
+                b"APPEND" => client.ask(&[command, key, more]),
+                _ => client.ask(&[command, key, (max - 5).to_string().as_bytes(), more]),
+            };
+            let answer = grow(b"sixsix");
+            assert!(answer.starts_with("-ERR"), "{answer}");
+            assert_eq!(grow(b"five5"), format!(":{max}"));
+            value.extend(b"five5");
+            assert_eq!(client.bulk(&[b"GET", key]), value);
+            let answer = client.ask(&[b"APPEND", key, b"1"]);
+            assert!(answer.starts_with("-ERR"), "{answer}");
+        }
+    }
+    assert!(nodes.get().death().is_none());
+}
+
 #[test]
 fn a_connection_that_pipelines_sees_its_own_writes() {
     let mut nodes = Nodes::start("pipeline");
