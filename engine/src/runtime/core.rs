@@ -393,10 +393,6 @@ impl Core {
         now: Now,
     ) {
         let id = self.io.requests.open(requester);
-        if self.refuses(group, &command) {
-            self.io.reply(id, Reply::Error(self.refusal()));
-            return;
-        }
         if group.get() > self.node.setup.facts().group_count {
             self.io.reply(id, Reply::Error(ErrorKind::Malformed));
             return;
@@ -410,25 +406,10 @@ impl Core {
         }
     }
 
-    /// Whether this core's log is too far behind for a write. Only a leader's log stands between a write and its answer: what is
-    /// led elsewhere is forwarded.
-    fn refuses<B>(&self, group: GroupId, command: &Command<B>) -> bool {
-        command.op.is_write() && self.io.overloaded() && self.leads(group)
-    }
-
-    /// Why, in that case.
-    fn refusal(&self) -> ErrorKind {
-        if self.room.space < Space::Free { ErrorKind::NoSpace } else { ErrorKind::Busy }
-    }
-
     fn mail(&mut self, mail: Mail) {
         match mail {
             Mail::Request { from, id, group, consistency, command } => {
                 let id = self.io.requests.open(Requester::Core { core: from, id });
-                if self.refuses(group, &command) {
-                    self.io.reply(id, Reply::Error(self.refusal()));
-                    return;
-                }
                 let command = command.map(Shared::new);
                 let (work, now) = (Work::of(&command.op), clock::now());
                 self.step(Input::Request { id, group, consistency, command }, now);

@@ -17,8 +17,8 @@ use synod_types::{CoreId, Location, Lsn, NodeId, PeerMessage, Reply, RequestId, 
 use synod_wal::uring::UringDisk;
 use synod_wal::{ReadError, Wal};
 
-/// Bytes that may wait for the disk before clients are told `Busy`, peers' accepts are dropped (they come again) and nothing more is
-/// proposed.
+/// Bytes that may wait for the disk before peers' accepts are dropped (they come again) and nothing more is proposed: what clients write
+/// waits then, and is refused only when too much waits (P-14b).
 ///
 /// The log itself refuses nothing: a record it is given is one that a machine has taken as written, and there is no way back from
 /// there. What goes beyond the limit is bounded by where it comes from: what one step proposes, one promise per group (P-18e), and
@@ -142,7 +142,7 @@ impl Io {
         Some((ReadToken(token), result))
     }
 
-    /// Whether the log is so far behind that new work must be refused.
+    /// Whether the log is so far behind that what peers want written must be dropped.
     pub fn overloaded(&self) -> bool {
         self.wal.held_bytes() > LOG_BACKLOG_BYTES_MAX
     }
