@@ -31,6 +31,7 @@ const WANTED: &[&str] = &[
     "refused for want of room",
     "stopped with a gap in what is written",
     "a vote came later than a lease",
+    "a promise came as its candidate stood again",
     "every node was asked as leaders changed",
     "an entry read for a peer",
     "message lost",
@@ -174,6 +175,14 @@ fn a_no_op_over_a_reported_value_is_caught_with_and_without_inside_knowledge() {
     let found = caught(Canary::NoopOverReported, Eyes::All, 0..6);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
     assert!(caught(Canary::NoopOverReported, Eyes::Clients, 0..10).is_some());
+}
+
+#[test]
+fn a_promise_of_an_earlier_candidacy_that_counts_in_a_later_one_is_caught_with_and_without_inside_knowledge()
+{
+    let found = caught(Canary::PromiseOfAnotherBallot, Eyes::All, 0..40);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
+    assert!(caught(Canary::PromiseOfAnotherBallot, Eyes::Clients, 0..60).is_some());
 }
 
 #[test]

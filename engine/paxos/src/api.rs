@@ -258,6 +258,8 @@ pub enum Canary {
     HalfQuorum,
     /// The winner proposes a no-op where a value was reported (breaks P-06).
     NoopOverReported,
+    /// A promise of an earlier candidacy counts in a later one of the same node (breaks P-06).
+    PromiseOfAnotherBallot,
     /// The watermark is applied to a record of another ballot (breaks P-05).
     WatermarkOtherBallot,
     /// A replica that is far behind leads before it has caught up (breaks P-06h).

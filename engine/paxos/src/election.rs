@@ -352,7 +352,10 @@ impl<P: Payload> Paxos<P> {
     ) {
         let Some(bit) = self.bit_of(from) else { return };
         let State::Candidate(candidate) = &mut self.role else { return };
-        if candidate.ballot != ballot || part >= part_count {
+        let is_of_this = candidate.ballot == ballot;
+        #[cfg(feature = "canary")]
+        let is_of_this = is_of_this || self.canary == Some(crate::Canary::PromiseOfAnotherBallot);
+        if !is_of_this || part >= part_count {
             return;
         }
         for Reported { slot, ballot, payload } in reported {

@@ -3,6 +3,7 @@
 use super::Shared as Node;
 use crate::config;
 use crate::node::RunError;
+use crate::runtime::begun::{Begun, Told};
 use crate::runtime::client::Clients;
 use crate::runtime::clock;
 use crate::runtime::io::{Io, LOG_BACKLOG_BYTES_MAX, Requester};
@@ -16,7 +17,6 @@ use crate::runtime::routes::Routes;
 use crate::runtime::slow::{SlowTurns, Watch, Work};
 use crate::runtime::snapshot::CorePage;
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +36,6 @@ const TICK: Duration = Duration::from_millis(5);
 const PAGE_REFRESH: Nanos = Nanos::from_ms(20);
 /// Between two looks whether the log is quiet and its end not marked yet.
 const MARK_INTERVAL: Nanos = Nanos::from_ms(100);
-/// Between two tries to note that the log was begun.
-const BEGIN_INTERVAL: Nanos = Nanos::from_ms(1_000);
 /// Turns that a stop waits for the disk, one tick apart: a second.
 const FINISH_TURNS: u32 = 200;
 
@@ -54,10 +52,7 @@ pub(crate) struct Core {
     pub(super) shard: Shard<Shared>,
     /// What effects touch.
     pub io: Io,
-    /// Where to note that the log was begun, until that is done.
-    begun: Option<PathBuf>,
-    /// What is durable and may not be told before that is noted, and when noting it was last tried.
-    unbegun: Option<(Lsn, Mono)>,
+    begun: Begun,
     /// What the log last said of its room.
     room: LogRoom,
     watch: RoomWatch,
@@ -166,8 +161,7 @@ impl Core {
             node: Arc::clone(&node),
             shard,
             io,
-            begun,
-            unbegun: None,
+            begun: Begun::new(begun),
             room: LogRoom::FREE,
             watch: RoomWatch::default(),
             server,
@@ -285,29 +279,17 @@ impl Core {
         }
     }
 
-    /// Every record up to `lsn` is durable: what waits for that may be told, once it is noted that the log was begun. If that cannot be
-    /// noted, it is tried again: a log that stands is better than one that may be taken for a fresh one after a restart.
+    /// Every record up to `lsn` is durable: what waits for that may be told, once it is noted that the log was begun.
     fn durable(&mut self, lsn: Lsn) {
         let now = clock::now();
-        if let Some(file) = &self.begun {
-            let said = self.unbegun.map(|(_, at)| at);
-            if said.is_some_and(|at| now.mono.since(at) < BEGIN_INTERVAL) {
-                self.unbegun = Some((lsn, said.unwrap_or(now.mono)));
-                return;
+        match self.begun.durable(lsn, now.mono, replay::begin) {
+            Told::UpTo(lsn) => {
+                self.io.release(lsn);
+                self.step(Input::Durable { lsn }, now);
             }
-            if let Err(error) = replay::begin(file) {
-                self.say(&format!(
-                    "cannot write {}: {error}; nothing is acknowledged before that",
-                    file.display()
-                ));
-                self.unbegun = Some((lsn, now.mono));
-                return;
-            }
-            self.begun = None;
-            self.unbegun = None;
+            Told::Nothing => {}
+            Told::Failed(said) => self.say(&said),
         }
-        self.io.release(lsn);
-        self.step(Input::Durable { lsn }, now);
     }
 
     fn say(&self, what: &str) {
@@ -335,7 +317,7 @@ impl Core {
         let now = clock::now();
         self.step(Input::Tick, now);
         self.mind_room(now);
-        if let Some((lsn, _)) = self.unbegun {
+        if let Some(lsn) = self.begun.waits() {
             self.durable(lsn);
         }
         if now.mono.since(self.page_at) >= PAGE_REFRESH {

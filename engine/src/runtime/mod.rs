@@ -13,6 +13,7 @@
 //! Import law: only this room of the engine names glommio. Its remedies for glommio 0.9.0's known bugs are marked
 //! `docs/known-failures.md` where they stand.
 
+mod begun;
 mod client;
 mod clock;
 mod core;

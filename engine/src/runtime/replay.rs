@@ -51,7 +51,8 @@ pub(crate) async fn open(
     let mut unreadable = None;
     let opened = Wal::open(disk, options, |record| {
         if unreadable.is_none() {
-            unreadable = replay_record(&mut shard, &dir, record.bytes, record.location).err();
+            unreadable =
+                replay_record(&mut shard, record.bytes, record.location, |at| read_back(&dir, at)).err();
         }
     });
     let (wal, report) = opened.map_err(|error| failed(&error))?;
@@ -89,7 +90,12 @@ pub(crate) fn begin(file: &Path) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn replay_record(shard: &mut Shard<Shared>, dir: &Path, bytes: &[u8], at: Location) -> Result<(), String> {
+fn replay_record(
+    shard: &mut Shard<Shared>,
+    bytes: &[u8],
+    at: Location,
+    mut read: impl FnMut(Location) -> std::io::Result<Vec<u8>>,
+) -> Result<(), String> {
     let (head, payload) = RecordHead::decode(bytes).ok_or_else(|| {
         format!("the record at {at:?} is of a kind this version does not know; run the version that wrote it")
     })?;
@@ -105,8 +111,7 @@ fn replay_record(shard: &mut Shard<Shared>, dir: &Path, bytes: &[u8], at: Locati
     // A command in the entry needs an old value (SET … GET in a session), or entries that lay above a gap are applied now. They lie in
     // the part of the log that was read.
     while let Some((token, location)) = wanted.pop_front() {
-        let result =
-            read_back(dir, location).map(Shared::new).map_err(|error| format!("{location:?}: {error}"))?;
+        let result = read(location).map(Shared::new).map_err(|error| format!("{location:?}: {error}"))?;
         let mut note = |effect: Effect<'_, Shared>| {
             if let Effect::Read { token, location } | Effect::ReadEntry { token, location } = effect {
                 wanted.push_back((token, location));
@@ -122,4 +127,127 @@ fn read_back(dir: &Path, location: Location) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; location.len as usize];
     file.read_exact_at(&mut bytes, u64::from(location.offset))?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use synod_shard::{AheadLimits, Leadership, ShardConfig, Timing};
+    use synod_types::{
+        Ballot, Command, Condition, EntryBuilder, Expiry, GroupConfig, GroupId, Members, NodeId, Op,
+        RecordKind, SegmentId, Slot, Then, WallMs, checksum::crc32c,
+    };
+
+    const NODE: NodeId = NodeId::new(1);
+    const GROUP: GroupId = GroupId::new(1);
+    /// Longer than what the store keeps beside a key.
+    const VALUE: usize = 3000;
+
+    fn shard() -> Shard<Shared> {
+        let group = GroupConfig {
+            group: GROUP,
+            node: NODE,
+            members: Members::majority(vec![NODE]),
+            preferred: NODE,
+            priority_rank: 0,
+        };
+        Shard::new(ShardConfig {
+            node: NODE,
+            core: CoreId::new(0),
+            groups: vec![group],
+            timing: Timing::default(),
+            cache_bytes: 1,
+            pending_bytes_max: 1 << 20,
+            log_backlog_bytes_max: 1 << 20,
+            pipeline_slots: 4,
+            leadership: Leadership::Stay,
+            ahead: AheadLimits::default(),
+            seed: 7,
+        })
+    }
+
+    /// The bytes of a log that holds one entry per list of commands, all chosen, and where each record lies.
+    fn log(entries: Vec<Vec<Command<Shared>>>) -> (Vec<u8>, Vec<Location>) {
+        let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        for (number, commands) in (1..).zip(entries) {
+            let mut entry = EntryBuilder::new();
+            for command in commands {
+                entry.push(command);
+            }
+            let head = RecordHead {
+                kind: RecordKind::Learned,
+                group: GROUP,
+                slot: Slot::new(number),
+                ballot: Ballot::new(1, NODE),
+                chosen: Slot::new(number - 1),
+            };
+            let record = [&head.encode()[..], &entry.finish(WallMs(1_000))].concat();
+            let offset = bytes.len() as u32;
+            places.push(Location { segment: SegmentId::new(1), offset, len: record.len() as u32 });
+            bytes.extend(record);
+        }
+        (bytes, places)
+    }
+
+    fn shared(bytes: &[u8]) -> Shared {
+        Shared::new(bytes.to_vec())
+    }
+
+    /// Deletes the key if it has this value: a replay has to look.
+    fn only_if(fill: u8) -> Op<Shared> {
+        Op::IfEqual { value: shared(&[fill; VALUE]), then: Then::Delete }
+    }
+
+    #[test]
+    fn every_read_that_one_record_asks_for_is_answered() {
+        let set = |key: &str| {
+            let value = vec![key.as_bytes()[0]; VALUE];
+            let op = Op::Set {
+                value_crc: crc32c(&value),
+                value: Shared::new(value),
+                condition: Condition::Always,
+                expiry: Expiry::None,
+                return_old: false,
+            };
+            Command::plain(shared(key.as_bytes()), op)
+        };
+        let unset = |key: &str| Command::plain(shared(key.as_bytes()), only_if(key.as_bytes()[0]));
+        let keys = ["a", "b", "c"];
+        let (bytes, places) = log(vec![keys.map(set).to_vec(), keys.map(unset).to_vec()]);
+        let mut shard = shard();
+        let mut reads = Vec::new();
+        for at in places {
+            let record = &bytes[at.offset as usize..][..at.len as usize];
+            let mut read = |at: Location| {
+                reads.push(at.len as usize);
+                Ok(bytes[at.offset as usize..][..at.len as usize].to_vec())
+            };
+            replay_record(&mut shard, record, at, &mut read).unwrap();
+        }
+        assert_eq!(reads, [VALUE; 3], "each value that was compared was read back");
+        shard.start(Now::default()); // panics where a read is owed
+    }
+
+    #[test]
+    fn a_read_that_fails_stops_the_start_and_says_where() {
+        let value = vec![1; VALUE];
+        let set = Op::Set {
+            value_crc: crc32c(&value),
+            value: Shared::new(value),
+            condition: Condition::Always,
+            expiry: Expiry::None,
+            return_old: false,
+        };
+        let (bytes, places) =
+            log([set, only_if(1)].map(|op| vec![Command::plain(shared(b"key"), op)]).to_vec());
+        let mut shard = shard();
+        let mut said = Ok(());
+        for at in places {
+            let record = &bytes[at.offset as usize..][..at.len as usize];
+            let fails = |_| Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+            said = said.and_then(|()| replay_record(&mut shard, record, at, fails));
+        }
+        let said = said.unwrap_err();
+        assert!(said.contains("seg1") && said.contains("end of file"), "{said}");
+    }
 }

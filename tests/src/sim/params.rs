@@ -128,6 +128,8 @@ pub struct NetParams {
     pub late_vote_ppm: u64,
     /// Longer than a lease and an election.
     pub late_vote_max: u64,
+    /// Promises that come a second time when their candidate stands again, per million.
+    pub kept_vote_ppm: u64,
 }
 
 /// How the disks behave when nothing stalls.
@@ -216,6 +218,10 @@ impl Params {
         if !net.ordered && votes.below(3) == 0 {
             net.late_vote_ppm = votes.between(10_000, 500_000);
             net.late_vote_max = votes.between(1, 6) * timing.lease.0;
+        }
+        let kept = &mut Rng::named(options.seed, "kept votes drawn");
+        if !net.ordered && kept.coin() {
+            net.kept_vote_ppm = kept.between(100_000, 1_000_000);
         }
         let disk = DiskParams {
             write_ns: (rng.between(20, 200) * US, rng.between(200, 3000) * US),
@@ -347,6 +353,7 @@ fn derive_net(rng: &mut Rng) -> NetParams {
         flap_ppm: if rng.below(3) == 0 { rng.between(10, 1000) } else { 0 },
         late_vote_ppm: 0,
         late_vote_max: 0,
+        kept_vote_ppm: 0,
     }
 }
 

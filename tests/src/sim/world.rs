@@ -6,6 +6,7 @@
 mod events;
 mod faults;
 mod readers;
+mod votes;
 mod ways;
 
 use super::client::{AttemptId, Clients, Want};
@@ -22,6 +23,7 @@ use crate::check::{Checked, Violation};
 use readers::Readers;
 use synod_types::{Command, Consistency, GroupId, NodeId, PeerMessage, Reply, Shared};
 use synod_wal::mem::{MemImage, MemOptions};
+use votes::KeptVotes;
 
 /// A core is ticked this often.
 const TICK: u64 = 5 * MS;
@@ -126,6 +128,7 @@ pub struct World {
     wish_rng: Rng,
     doom_rng: Rng,
     readers: Readers,
+    votes: KeptVotes,
     faults_on: bool,
     /// Scratch; empty between events.
     wants: Vec<Want>,
@@ -167,6 +170,7 @@ impl World {
             wish_rng: Rng::named(seed, "wish"),
             doom_rng: Rng::named(seed, "doom"),
             readers: Readers::new(params),
+            votes: KeptVotes::new(params),
             faults_on: false,
             wants: Vec::new(),
             params: params.clone(),

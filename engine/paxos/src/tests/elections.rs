@@ -134,6 +134,27 @@ fn a_winner_does_not_propose_where_it_has_learned_a_chosen_value() {
     assert!(!lines.iter().any(|line| line.contains("s3=")), "{lines:#?}");
 }
 
+/// P-06b: what a node was answered in one candidacy says nothing in its next: between the two the voter may have accepted for another.
+#[test]
+fn answers_to_an_earlier_candidacy_count_in_no_later_one() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let first = n1.until_candidate(2);
+    // Nobody promises. Another one leads meanwhile, then falls silent.
+    n1.hear(3, GroupMessage::Nack { ballot: first, promised: ballot(first.round() + 5, 3) });
+    let second = n1.until_pre_vote();
+    assert!(second > first);
+    let granted =
+        |ballot| GroupMessage::PreVoteReply { ballot, granted: true, promised: first, chosen: slot(0) };
+    assert_eq!(n1.hear(2, granted(first)), [""; 0], "a pre-vote of an earlier candidacy");
+    n1.hear(2, granted(second));
+    n1.disk();
+    assert_eq!(n1.paxos.promised(), second);
+    n1.hear(2, promise(first, 0, &[]));
+    assert_eq!(n1.paxos.leading(), None, "a promise of an earlier candidacy");
+    n1.hear(2, promise(second, 0, &[]));
+    assert_eq!(n1.paxos.leading(), Some(second));
+}
+
 /// P-06a: of five only n2 still reaches a quorum; the old leader does not, though n2 hears it. n2 must come to lead.
 #[test]
 fn the_only_node_that_reaches_a_quorum_comes_to_lead() {

@@ -19,6 +19,8 @@ impl World {
                 self.tell_broken(from, to_index, usize::from(place.core), broken);
             }
             let target = to_index * core_count + usize::from(place.core);
+            self.bring_kept_votes(core, &message, leaves_at);
+            self.keep_vote(target, from, way.session, &message);
             let [first, second] = way.arrivals;
             let Some(first) = first else {
                 self.observer.coverage.meet("message lost");

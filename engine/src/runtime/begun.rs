@@ -1,0 +1,92 @@
+//! Nothing is told before it is noted that the core's log was begun: an empty log is taken for a fresh one until then.
+
+use std::path::{Path, PathBuf};
+use synod_types::{Lsn, Mono, Nanos};
+
+/// Between two tries to note it.
+const INTERVAL: Nanos = Nanos::from_ms(1_000);
+
+/// What the log says is durable, on its way through the note.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// Where to note it, until that is done.
+    file: Option<PathBuf>,
+    /// What is durable and may not be told yet, and when noting it was last tried.
+    waits: Option<(Lsn, Mono)>,
+}
+
+/// What may be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Everything up to here.
+    UpTo(Lsn),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing yet, and the operator is to know why.
+    Failed(String),
+}
+
+impl Begun {
+    /// `file` is where to note it; nothing where that was done in an earlier life.
+    pub fn new(file: Option<PathBuf>) -> Self {
+        Self { file, waits: None }
+    }
+
+    /// Up to where records are durable and wait to be told.
+    pub fn waits(&self) -> Option<Lsn> {
+        self.waits.map(|(lsn, _)| lsn)
+    }
+
+    /// Every record up to `lsn` is durable. If that the log was begun cannot be noted by `note`, it is tried again when this is called a
+    /// second later: a log that stands is better than one that may be taken for a fresh one after a restart.
+    pub fn durable(&mut self, lsn: Lsn, now: Mono, note: impl FnOnce(&Path) -> std::io::Result<()>) -> Told {
+        let Some(file) = &self.file else { return Told::UpTo(lsn) };
+        if let Some((_, tried)) = self.waits
+            && now.since(tried) < INTERVAL
+        {
+            self.waits = Some((lsn, tried));
+            return Told::Nothing;
+        }
+        if let Err(error) = note(file) {
+            let said =
+                format!("cannot write {}: {error}; nothing is acknowledged before that", file.display());
+            self.waits = Some((lsn, now));
+            return Told::Failed(said);
+        }
+        *self = Self::new(None);
+        Told::UpTo(lsn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    fn at(ms: u64) -> Mono {
+        Mono::ZERO.plus(Nanos::from_ms(ms))
+    }
+
+    #[test]
+    fn nothing_is_told_until_the_note_is_made_and_then_everything_up_to_the_last() {
+        let mut begun = Begun::new(Some("core-0.begun".into()));
+        let full = |_: &Path| Err(Error::from(ErrorKind::StorageFull));
+        let Told::Failed(said) = begun.durable(Lsn::new(1), at(10), full) else { panic!("the disk is full") };
+        assert!(said.contains("core-0.begun") && said.contains("nothing is acknowledged"), "{said}");
+        let early = |_: &Path| -> std::io::Result<()> { panic!("tried again at once") };
+        assert_eq!(begun.durable(Lsn::new(2), at(11), early), Told::Nothing);
+        assert_eq!(begun.waits(), Some(Lsn::new(2)));
+        assert!(matches!(begun.durable(Lsn::new(2), at(1_010), full), Told::Failed(_)));
+        assert_eq!(begun.durable(Lsn::new(3), at(1_100), early), Told::Nothing);
+        assert_eq!(begun.durable(Lsn::new(3), at(2_010), |_| Ok(())), Told::UpTo(Lsn::new(3)));
+        assert_eq!(begun.waits(), None);
+        assert_eq!(begun.durable(Lsn::new(4), at(2_011), early), Told::UpTo(Lsn::new(4)), "noted once");
+    }
+
+    #[test]
+    fn who_was_begun_in_an_earlier_life_notes_nothing() {
+        let mut begun = Begun::new(None);
+        let told = begun.durable(Lsn::new(7), at(1), |_| panic!("it is noted already"));
+        assert_eq!(told, Told::UpTo(Lsn::new(7)));
+    }
+}
