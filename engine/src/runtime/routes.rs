@@ -1,7 +1,8 @@
 //! Where a key's group is led, for Redis clients that are to be told so (`node.redirect = "moved"`).
 //!
 //! The table is as old as the board, some milliseconds; it decides nothing but who is asked. A command that is not sent
-//! elsewhere is executed or forwarded as ever, and a wrong guess costs the client one more round trip.
+//! elsewhere is executed or forwarded as ever, and a wrong guess costs the client one more round trip. Clients count their round trips:
+//! to a leader that this node itself has lost none is sent, but waits here for the next one.
 
 use crate::config::Redirect;
 use crate::runtime::core::{Core, core_of};
@@ -14,6 +15,20 @@ use synod_types::{Bucket, GroupId, NodeId};
 pub(crate) struct Routes(Vec<Option<NodeId>>);
 
 impl Routes {
+    /// What the pages of all cores say, seen from `own`.
+    fn of(pages: &[CorePage], own: NodeId, group_count: u16) -> Self {
+        let mut leaders = vec![None; usize::from(group_count) + 1];
+        for page in pages {
+            for group in &page.groups {
+                if let Some(leader) = leaders.get_mut(usize::from(group.group.get())) {
+                    let is_there = |leader: &NodeId| *leader == own || page.linked.contains(leader);
+                    *leader = group.leader.filter(is_there);
+                }
+            }
+        }
+        Self(leaders)
+    }
+
     fn leader(&self, group: GroupId) -> Option<NodeId> {
         self.0.get(usize::from(group.get())).copied().flatten()
     }
@@ -25,13 +40,8 @@ impl Core {
         if self.node().setup.options.redirect == Redirect::Proxy {
             return;
         }
-        let mut leaders = vec![None; usize::from(self.node().setup.facts().group_count) + 1];
-        for group in self.node().board.read().iter().flat_map(|page: &CorePage| &page.groups) {
-            if let Some(leader) = leaders.get_mut(usize::from(group.group.get())) {
-                *leader = group.leader;
-            }
-        }
-        self.routes = Routes(leaders);
+        let setup = &self.node().setup;
+        self.routes = Routes::of(&self.node().board.read(), setup.node(), setup.facts().group_count);
     }
 
     /// Sends the client of a command elsewhere, where that is wanted, possible and allowed by its connection.
@@ -53,5 +63,45 @@ impl Core {
         }
         let host = member.host.clone();
         self.io.clients.redirect(connection, tag, bucket, &host, port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use synod_shard::{GroupStatus, Role};
+    use synod_types::{Ballot, Slot, WallMs};
+
+    #[test]
+    fn nobody_is_sent_to_a_leader_that_this_node_has_lost() {
+        let node = NodeId::new;
+        let status = |group, leader| GroupStatus {
+            group: GroupId::new(group),
+            role: Role::Follower,
+            leader,
+            serving: false,
+            promised: Ballot::ZERO,
+            chosen: Slot::ZERO,
+            applied: Slot::ZERO,
+            applied_ts: WallMs::ZERO,
+            keys: 0,
+            leader_changes: 0,
+        };
+        // Links are of cores: the second core has lost n2, the first has not.
+        let pages = [
+            CorePage {
+                groups: vec![status(1, Some(node(2))), status(3, Some(node(1)))],
+                linked: vec![node(2)],
+                ..CorePage::default()
+            },
+            CorePage {
+                groups: vec![status(2, Some(node(2))), status(4, Some(node(3)))],
+                linked: vec![node(3)],
+                ..CorePage::default()
+            },
+        ];
+        let routes = Routes::of(&pages, node(1), 4);
+        let leaders: Vec<_> = (1..=5).map(|group| routes.leader(GroupId::new(group))).collect();
+        assert_eq!(leaders, [Some(node(2)), None, Some(node(1)), Some(node(3)), None]);
     }
 }
