@@ -14,6 +14,7 @@ use synod_types::{
 };
 
 const VALUE_BYTES: usize = 4096;
+const ORIGIN: Ballot = Ballot::new(5, NodeId::new(1));
 /// Commands a pipelining client has sent when its bytes are looked at.
 const PIPELINED: u64 = 16;
 const VERSION: Version = Version { slot: Slot::new(42), position: 0 };
@@ -29,7 +30,7 @@ fn entry(c: &mut Criterion) {
             for _ in 0..count {
                 builder.push(command.clone());
             }
-            builder.finish(WallMs(1))
+            builder.finish(ORIGIN, WallMs(1))
         };
         let built = build();
         group.throughput(Throughput::Elements(count));
@@ -56,7 +57,7 @@ fn entry(c: &mut Criterion) {
 fn peer_accept(c: &mut Criterion) {
     let mut builder = EntryBuilder::new();
     builder.push(set_command(&key(1), &bytes(VALUE_BYTES)));
-    let payload = Shared::new(builder.finish(WallMs(1)));
+    let payload = Shared::new(builder.finish(ORIGIN, WallMs(1)));
     let ballot = Ballot::new(7, NodeId::new(1));
     let message = GroupMessage::Accept { ballot, slot: Slot::new(42), chosen: Slot::new(41), payload };
     let message = PeerMessage::Group { group: GROUP, message };

@@ -14,6 +14,7 @@ use synod_types::{
 
 const LEADER: NodeId = NodeId::new(1);
 const FOLLOWER: NodeId = NodeId::new(2);
+const ORIGIN: Ballot = Ballot::new(5, LEADER);
 
 /// Time per slot at a follower in the steady state: the `Accept` (its watermark makes the slot before it chosen), the place of
 /// the record, the receipt of its durability, and the word that the slot before was applied. Applying itself is not in it.
@@ -21,7 +22,7 @@ const FOLLOWER: NodeId = NodeId::new(2);
 fn follower_accept(c: &mut Criterion) {
     let mut builder = EntryBuilder::new();
     builder.push(set_command(&key(1), &bytes(16)));
-    let payload = Shared::new(builder.finish(WallMs(1)));
+    let payload = Shared::new(builder.finish(ORIGIN, WallMs(1)));
     let ballot = Ballot::new(1, LEADER);
     let now = Now { mono: Mono(1_000_000_000), wall: WallMs(1_700_000_000_000) };
     let voters = [1, 2, 3].map(NodeId::new).to_vec();

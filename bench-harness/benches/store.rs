@@ -38,19 +38,25 @@ impl Rig {
         let mut rig = Self::new(cache_bytes);
         let op = set_op(value);
         for number in 0..keys {
-            rig.set(number, &op);
+            rig.set(number, op, value);
         }
         rig
     }
 
     /// A slot of its own for a SET of key `number`.
-    fn set(&mut self, number: u64, op: &Op<&[u8]>) {
+    fn set(&mut self, number: u64, op: Op, value: &[u8]) {
         self.slot = self.slot.next();
-        let Op::Set { value, .. } = op else { panic!("a SET is wanted") };
         let stamp = SessionStamp::default();
         let key = key(number);
-        let command =
-            CommandRef { position: 0, namespace: NAMESPACE, key: &key, op: *op, stamp, value_offset: 0 };
+        let command = CommandRef {
+            position: 0,
+            namespace: NAMESPACE,
+            key: &key,
+            op,
+            operand: value,
+            stamp,
+            value_offset: 0,
+        };
         let version = Version { slot: self.slot, position: 0 };
         let value_at = Location { segment: SegmentId::new(1), offset: 0, len: value.len() as u32 };
         let applied = self.store.apply(GROUP, &command, version, value_at, CacheHint::Keep, None);
@@ -64,9 +70,9 @@ fn set(c: &mut Criterion) {
     let mut group = c.benchmark_group("store/set");
     for (name, keys, value) in [("16B", SHORT_KEYS, bytes(16)), ("4KiB", LONG_KEYS, bytes(LONG_BYTES))] {
         let mut rig = Rig::filled(64 << 20, keys, &value);
-        let op = set_op(value.as_slice());
+        let op = set_op(&value);
         let mut walk = Walk::new(keys);
-        group.bench_function(name, |b| b.iter(|| rig.set(walk.next(), &op)));
+        group.bench_function(name, |b| b.iter(|| rig.set(walk.next(), op, &value)));
     }
     group.finish();
 }
@@ -138,12 +144,11 @@ fn expire(c: &mut Criterion) {
             let mut walk = Walk::new(CROWD_KEYS.next_power_of_two());
             for _ in 0..CROWD_KEYS {
                 let number = walk.next();
-                let Op::Set { value, value_crc, .. } = set_op(&b"0123456789abcdef"[..]) else {
-                    panic!("a SET")
-                };
+                let value = b"0123456789abcdef";
                 let expiry = Expiry::At(WallMs(BASE + 60_000 + number % span));
                 let condition = Condition::Always;
-                rig.set(number, &Op::Set { value, value_crc, condition, expiry, return_old: false });
+                let value_crc = synod_types::checksum::crc32c(value);
+                rig.set(number, Op::Set { value_crc, condition, expiry, return_old: false }, value);
             }
             rig.store.begin_slot(GROUP, WallMs(BASE + 120_000));
             rig

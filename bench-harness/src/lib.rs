@@ -22,14 +22,13 @@ pub const GROUP: GroupId = GroupId::new(1);
 pub fn set_command(key: &[u8], value: &[u8]) -> Command<Shared> {
     let shared = Shared::new([key, value].concat());
     let value_at = key.len();
-    let op = set_op(shared.slice(value_at, value.len()));
-    Command::plain(shared.slice(0, value_at), op)
+    Command::new(shared.slice(0, value_at), set_op(value), shared.slice(value_at, value.len()))
 }
 
 /// The plain SET of `value`.
-pub fn set_op<V: AsRef<[u8]>>(value: V) -> Op<V> {
-    let value_crc = synod_types::checksum::crc32c(value.as_ref());
-    Op::Set { value, value_crc, condition: Condition::Always, expiry: Expiry::None, return_old: false }
+pub fn set_op(value: &[u8]) -> Op {
+    let value_crc = synod_types::checksum::crc32c(value);
+    Op::Set { value_crc, condition: Condition::Always, expiry: Expiry::None, return_old: false }
 }
 
 /// `len` bytes that are neither all alike nor costly to make.

@@ -113,17 +113,16 @@ pub enum Refusal {
         /// What is wrong.
         why: String,
     },
-    /// The directory was written by a later Synod.
+    /// The directory was written by a Synod of another format.
     #[error(
-        "{} has format version {found} and this synod understands up to {known}; start it with the synod that wrote it, \
-         or a later one", path.display()
+        "{} has format version {found} and this synod understands version {known} only; start it with the synod that wrote it", path.display()
     )]
-    NewerFormat {
+    Format {
         /// The file.
         path: PathBuf,
         /// Its version.
         found: u32,
-        /// The highest version understood here.
+        /// The version understood here.
         known: u32,
     },
     /// The directory belongs to another cluster.

@@ -34,12 +34,12 @@ fn set() -> Command<Vec<u8>> {
         namespace: Namespace::new(0),
         key: b"color".to_vec(),
         op: Op::Set {
-            value: b"blue".to_vec(),
             value_crc: synod_types::checksum::crc32c(b"blue"),
             condition: Condition::IfAbsent,
             expiry: Expiry::After(60_000),
             return_old: false,
         },
+        operand: b"blue".to_vec(),
         stamp: SessionStamp { session: SessionId::new(0x4D2), sequence: 1, lowest_open: 1 },
     }
 }

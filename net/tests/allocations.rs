@@ -114,14 +114,18 @@ fn binary_set_and_get_take_their_own_memory_only() {
     let value = vec![b'v'; 4096];
     let op = Op::Set {
         value_crc: synod_types::checksum::crc32c(&value),
-        value,
         condition: Condition::Always,
         expiry: Expiry::None,
         return_old: false,
     };
-    for (op, range) in [(op, LONG_VALUE), (Op::Get, OF_ITS_OWN)] {
+    for (op, operand, range) in [(op, value, LONG_VALUE), (Op::Get, Vec::new(), OF_ITS_OWN)] {
         let mut one = Vec::new();
-        binary::encode_request(&mut one, 1, Consistency::Linearizable, &Command::plain(b"key".to_vec(), op));
+        binary::encode_request(
+            &mut one,
+            1,
+            Consistency::Linearizable,
+            &Command::new(b"key".to_vec(), op, operand),
+        );
         for backwards in [false, true] {
             within(range.clone(), per_command(&binary::PREAMBLE, &one, backwards));
         }

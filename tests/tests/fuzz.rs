@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use std::path::Path;
-use synod_tests::fuzz::{TARGETS, drawn, replicas};
+use synod_tests::fuzz::{TARGETS, drawn, replicas, seeds};
 
 #[test]
 fn the_corpus_holds() {
@@ -20,6 +20,17 @@ fn the_corpus_holds() {
             count += 1;
         }
         assert!(count > 0, "{name} has no corpus");
+    }
+}
+
+/// Inputs of an older format would be refused by their first bytes, and nothing behind those would be looked at.
+#[test]
+fn the_fuzzers_begin_with_what_is_written_today() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    for (target, name, bytes) in seeds() {
+        let path = root.join(target).join(name);
+        let held = std::fs::read(&path).unwrap_or_default();
+        assert!(held == bytes, "{} is old: cargo run -p synod-tests --bin fuzz_seeds", path.display());
     }
 }
 

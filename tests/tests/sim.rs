@@ -41,6 +41,7 @@ const WANTED: &[&str] = &[
     "torn_tail",
     "clean_end",
     "read from disk",
+    "a mark was replayed",
     "replay reads an old value",
     "batch of several commands",
     "stamped write answered again",
@@ -183,6 +184,18 @@ fn a_promise_of_an_earlier_candidacy_that_counts_in_a_later_one_is_caught_with_a
     let found = caught(Canary::PromiseOfAnotherBallot, Eyes::All, 0..40);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
     assert!(caught(Canary::PromiseOfAnotherBallot, Eyes::Clients, 0..60).is_some());
+}
+
+#[test]
+fn a_value_taken_for_another_that_looks_like_it_is_caught() {
+    let found = caught(Canary::EqualBytes, Eyes::All, 60..100);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
+}
+
+#[test]
+fn entries_named_by_a_counter_that_begins_anew_are_caught() {
+    let found = caught(Canary::OriginRestarts, Eyes::All, 0..20);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
 }
 
 #[test]

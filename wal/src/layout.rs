@@ -9,7 +9,7 @@
 use synod_types::{CoreId, SegmentId};
 
 /// Version of everything in this file.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// Unit of writing: offsets and lengths of blocks are multiples of it.
 pub(crate) const PAGE_BYTES: u32 = 4096;
 /// Bytes before a segment's first block.

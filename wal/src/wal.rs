@@ -72,6 +72,7 @@ pub struct Wal<D: Disk> {
     /// The highest watermark that is itself on disk.
     marked_sequence: u64,
     ram_bytes: usize,
+    unnoted_bytes: u64,
     /// Room of the next block, and how many blocks in a row could have done with half of it.
     block_bytes: u32,
     roomy: u32,
@@ -93,6 +94,8 @@ struct OpenBlock<B> {
     capacity: u32,
     used: u32,
     record_count: u32,
+    /// Of them, how many are notes.
+    note_count: u32,
     frames_crc: u32,
 }
 
@@ -104,6 +107,8 @@ struct Held<B> {
     capacity: u32,
     /// The last record in it, or before it if it has none.
     last: Lsn,
+    /// It holds notes at most: nothing is lost with it.
+    is_mark: bool,
     state: HeldState,
 }
 
@@ -161,6 +166,7 @@ impl<D: Disk> Wal<D> {
             // The header of the fresh segment names the last block that counts.
             marked_sequence: continues.sequence,
             ram_bytes: 0,
+            unnoted_bytes: 0,
             block_bytes,
             roomy: 0,
             reads: BTreeMap::new(),
@@ -202,7 +208,29 @@ impl<D: Disk> Wal<D> {
         let Some(open) = self.open.as_mut() else { unreachable!("a block was just opened") };
         let location = open.push(parts, last_crc, len);
         self.appended = self.appended.next();
+        self.unnoted_bytes += u64::from(need);
         Ok(Appended { lsn: self.appended, location })
+    }
+
+    /// Takes a note: a record about what was appended, of which nothing depends. It has no number, and nobody is told when it is durable.
+    /// Recovery gives it to the caller like any record.
+    ///
+    /// # Errors
+    /// [`AppendError`]; the log is then as before.
+    pub fn note(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
+        let appended = self.appended;
+        self.append(&[bytes])?;
+        self.appended = appended;
+        self.unnoted_bytes = 0;
+        if let Some(open) = self.open.as_mut() {
+            open.note_count += 1;
+        }
+        Ok(())
+    }
+
+    /// Bytes appended since the last note, or since the log was opened.
+    pub fn unnoted_bytes(&self) -> u64 {
+        self.unnoted_bytes
     }
 
     /// Starts what may be started: every full block there is a write slot for, and the open block if hardly anything is in flight. Called
@@ -257,17 +285,21 @@ impl<D: Disk> Wal<D> {
         Ok((self.durable > before).then_some(self.durable))
     }
 
-    /// Writes an empty block if the log is quiet and the last blocks' durability is not itself on disk yet: only then can
+    /// Writes a block with nothing but a note if the log is quiet and the last blocks' durability is not itself on disk yet: only then can
     /// recovery tell damage to the newest records from a torn tail. To be called now and then (about every 100 ms) and before a
-    /// clean stop; costs nothing when there is nothing to mark.
+    /// clean stop; costs nothing when there is nothing to mark: `note` is not called then. An empty note makes an empty block.
     ///
     /// # Errors
     /// When the log has failed.
-    pub fn mark(&mut self) -> Result<(), LogFailed> {
+    pub fn mark(&mut self, note: impl FnOnce() -> Vec<u8>) -> Result<(), LogFailed> {
         self.check()?;
-        let quiet = self.open.is_none() && self.held.is_empty();
-        if quiet && self.durable_sequence > self.marked_sequence && self.open_block(0).is_ok() {
-            self.submit()?;
+        let is_quiet = self.open.is_none() && self.held.is_empty();
+        if is_quiet && self.durable_sequence > self.marked_sequence {
+            let note = note();
+            let is_taken = if note.is_empty() { self.open_block(0) } else { self.note(&note) };
+            if is_taken.is_ok() {
+                self.submit()?;
+            }
         }
         Ok(())
     }
@@ -493,6 +525,7 @@ impl<D: Disk> Wal<D> {
             capacity,
             used: BLOCK_HEADER_BYTES,
             record_count: 0,
+            note_count: 0,
             frames_crc: place.key.start(),
         });
         self.sequence_next += 1;
@@ -527,6 +560,7 @@ impl<D: Disk> Wal<D> {
             buf: Rc::new(open.buf),
             capacity: open.capacity,
             last: self.appended,
+            is_mark: open.record_count == open.note_count,
             state: HeldState::Queued,
         });
     }
@@ -597,8 +631,8 @@ impl<D: Disk> Wal<D> {
             self.ram_bytes -= held.capacity as usize;
             assert!(held.header.sequence == self.durable_sequence + 1, "the durable prefix has no gap");
             self.durable_sequence = held.header.sequence;
-            self.marked_sequence = if held.header.record_count == 0 {
-                // Nothing is lost with an empty block, so it needs no mark of its own.
+            self.marked_sequence = if held.is_mark {
+                // Nothing is lost with it, so it needs no mark of its own.
                 held.header.sequence
             } else {
                 self.marked_sequence.max(held.header.watermark)

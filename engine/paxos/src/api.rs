@@ -260,6 +260,10 @@ pub enum Canary {
     NoopOverReported,
     /// A promise of an earlier candidacy counts in a later one of the same node (breaks P-06).
     PromiseOfAnotherBallot,
+    /// A value that looks like the one held is taken for it (breaks P-05d).
+    EqualBytes,
+    /// Entries are named by a counter that begins anew with the process (breaks P-05d).
+    OriginRestarts,
     /// The watermark is applied to a record of another ballot (breaks P-05).
     WatermarkOtherBallot,
     /// A replica that is far behind leads before it has caught up (breaks P-06h).

@@ -430,12 +430,13 @@ impl<P: Payload> Paxos<P> {
                 let value = best.remove(&slot).map(|(_, payload)| payload);
                 #[cfg(feature = "canary")]
                 let value = value.filter(|_| self.canary != Some(crate::Canary::NoopOverReported));
-                let value = value.unwrap_or_else(|| no_op(now.wall));
+                let value = value.unwrap_or_else(|| no_op(self.next_origin(), now.wall));
                 self.propose_at(slot, value, now, out);
             }
             slot = slot.next();
         }
-        self.propose_at(start_slot, no_op(now.wall), now, out);
+        let origin = self.next_origin();
+        self.propose_at(start_slot, no_op(origin, now.wall), now, out);
         self.pull = None;
         self.pull_towards(chosen_at, chosen, now, out);
         self.send_beats(now, out);
@@ -458,6 +459,6 @@ impl<P> Candidate<P> {
 }
 
 /// An entry without commands: it fills a slot and carries the leader's time.
-fn no_op<P: Payload>(ts: WallMs) -> P {
-    P::from(EntryBuilder::<P>::new().finish(ts))
+fn no_op<P: Payload>(origin: Ballot, ts: WallMs) -> P {
+    P::from(EntryBuilder::<P>::new().finish(origin, ts))
 }

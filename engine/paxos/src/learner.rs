@@ -4,7 +4,7 @@
 //! for s was accepted in b itself, and that behind a gap too: the proof is about one slot. Everything else is learned by value from
 //! somebody who knows it.
 
-use crate::log::Held;
+use crate::log::{Held, Open};
 use crate::{Effect, Paxos, ReadBack, Receipt, State};
 use alloc::vec::Vec;
 use synod_types::{
@@ -200,10 +200,9 @@ impl<P: Payload> Paxos<P> {
     /// A chosen value that a proposer cannot have had a part in shows that a newer ballot has overtaken it: it steps down rather
     /// than insist (P-06).
     fn give_way(&mut self, slot: Slot, ballot: Ballot, payload: &P, now: Mono) {
-        let held = self.log.get(slot).and_then(|open| open.payload.as_ref());
-        let same = held.is_some_and(|held| held.as_ref() == payload.as_ref());
+        let is_held = self.log.get(slot).is_some_and(|open| self.is_same(open, payload));
         let overtaken = match &self.role {
-            State::Leader(leader) => ballot > leader.ballot || (!same && leader.is_overtaken_at(slot)),
+            State::Leader(leader) => ballot > leader.ballot || (!is_held && leader.is_overtaken_at(slot)),
             State::Candidate(candidate) => ballot > candidate.ballot,
             State::Follower | State::PreCandidate(_) => false,
         };
@@ -211,6 +210,16 @@ impl<P: Payload> Paxos<P> {
         if overtaken {
             self.step_down(now);
         }
+    }
+
+    /// Whether `payload` is the value held, in memory or not: by what it is, never by how it looks (P-05d).
+    fn is_same(&self, held: &Open<P>, payload: &P) -> bool {
+        #[cfg(feature = "canary")]
+        if self.canary == Some(crate::Canary::EqualBytes) {
+            let is_alike = |held: &P| without_origin(held.as_ref()) == without_origin(payload.as_ref());
+            return held.origin == payload.origin() || held.payload.as_ref().is_some_and(is_alike);
+        }
+        held.origin == payload.origin()
     }
 
     fn learn_value(&mut self, slot: Slot, ballot: Ballot, payload: P, now: Now, out: &mut Vec<Effect<P>>) {
@@ -226,24 +235,17 @@ impl<P: Payload> Paxos<P> {
         }
         self.give_way(slot, ballot, &payload, now.mono);
         if let Some(open) = self.log.get(slot) {
-            let same = open.payload.as_ref().is_some_and(|held| held.as_ref() == payload.as_ref());
+            if self.is_same(open, &payload) {
+                // The very value is in the log already: its record and a later watermark say it all.
+                if !open.chosen {
+                    self.decide(slot);
+                }
+                return;
+            }
             assert!(
-                same || open.payload.is_none() || (!open.chosen && open.ballot != ballot),
+                !open.chosen && open.ballot != ballot,
                 "two values were chosen for {slot}: agreement is broken"
             );
-            if open.chosen {
-                return;
-            }
-            if same || open.ballot == ballot {
-                // The very value is in the log already: its record and a later watermark say it all.
-                self.decide(slot);
-                return;
-            }
-            if open.payload.is_none() && slot != self.chosen.next() {
-                // What is held may be this very value, accepted in a higher ballot than the one it came with, and must be reported in
-                // that until the slot is part of the prefix: nobody reports it then. It will be asked for when it is next.
-                return;
-            }
         }
         if !self.has_room_to_learn() {
             return;
@@ -253,7 +255,7 @@ impl<P: Payload> Paxos<P> {
         self.decide(slot);
     }
 
-    fn write_learned(&self, slot: Slot, ballot: Ballot, payload: P, out: &mut Vec<Effect<P>>) {
+    fn write_learned(&mut self, slot: Slot, ballot: Ballot, payload: P, out: &mut Vec<Effect<P>>) {
         out.push(Effect::Append {
             head: self.head(RecordKind::Learned, slot, ballot),
             payload: Some(payload),
@@ -261,4 +263,11 @@ impl<P: Payload> Paxos<P> {
             receipt: Receipt::Learned { slot, ballot },
         });
     }
+}
+
+/// The bytes of an entry but for its origin.
+#[cfg(feature = "canary")]
+fn without_origin(entry: &[u8]) -> (&[u8], &[u8]) {
+    let (head, body) = entry.split_at(entry.len().min(synod_types::entry::ENTRY_HEADER_BYTES));
+    (&head[..head.len().min(28)], body)
 }

@@ -48,8 +48,8 @@ use leader::Leader;
 use log::SlotLog;
 use recall::Recalls;
 use synod_types::{
-    Ballot, Beat, GroupConfig, GroupMessage, Location, Mono, NodeId, Now, Payload, RecordHead, RecordKind,
-    Slot, Space,
+    Ballot, Beat, GroupConfig, GroupMark, GroupMessage, Location, Mono, NodeId, Now, Payload, RecordHead,
+    RecordKind, Slot, Space,
 };
 
 /// One replica of one group.
@@ -61,6 +61,8 @@ pub struct Paxos<P> {
     random: u64,
     #[cfg(feature = "canary")]
     canary: Option<Canary>,
+    #[cfg(feature = "canary")]
+    origins: u64,
 
     // Acceptor. `promised_durable <= promised`.
     promised: Ballot,
@@ -92,6 +94,8 @@ pub struct Paxos<P> {
     role: State<P>,
     /// The last ballot whose lease was given up for an heir.
     gave_way: Option<Ballot>,
+    /// Records of this group ever written to the log; they are numbered from 1.
+    records: u64,
     /// Highest round seen anywhere: a new ballot goes above it.
     round_seen: u64,
     /// The highest ballot a leader was heard in; its node is the leader as far as this replica knows.
@@ -127,6 +131,8 @@ impl<P: Payload> Paxos<P> {
             random: seed | 1,
             #[cfg(feature = "canary")]
             canary: None,
+            #[cfg(feature = "canary")]
+            origins: 0,
             promised: Ballot::ZERO,
             promised_durable: Ballot::ZERO,
             grant: None,
@@ -144,6 +150,7 @@ impl<P: Payload> Paxos<P> {
             pull: None,
             role: State::Follower,
             gave_way: None,
+            records: 0,
             round_seen: 0,
             leader: None,
             leader_live: false,
@@ -176,6 +183,8 @@ impl<P: Payload> Paxos<P> {
     /// When the records contradict each other: the log is not what this machine wrote.
     pub fn replay(&mut self, head: RecordHead, payload: P, payload_at: Location) {
         assert!(head.group == self.config.group, "record of another group");
+        assert!(head.number == self.records + 1, "a record of the group is missing before {}", head.number);
+        self.records = head.number;
         self.chosen = self.chosen.max(head.chosen);
         self.log.assert_holds_up_to(self.chosen);
         match head.kind {
@@ -197,9 +206,25 @@ impl<P: Payload> Paxos<P> {
                     self.advance_chosen();
                 }
             }
-            RecordKind::Mark => {}
+            RecordKind::Mark => panic!("a mark belongs to no group"),
         }
         self.shed();
+    }
+
+    /// Takes back what a mark said of this group.
+    ///
+    /// # Panics
+    /// When it says that the group has written other records than were replayed.
+    pub fn replay_mark(&mut self, mark: &GroupMark) {
+        assert!(mark.group == self.config.group, "the mark of another group");
+        assert!(mark.number == self.records, "a record of the group is missing before a mark");
+        self.chosen = self.chosen.max(mark.chosen);
+        self.log.assert_holds_up_to(self.chosen);
+    }
+
+    /// What a mark is to say of this group.
+    pub fn mark(&self) -> GroupMark {
+        GroupMark { group: self.config.group, number: self.records, chosen: self.chosen }
     }
 
     /// Ends replay. Everything replayed is durable; leases granted before are forgotten, hence the silence (P-07).
@@ -348,6 +373,17 @@ impl<P: Payload> Paxos<P> {
         self.leading().or_else(|| self.leader.filter(|_| self.leader_live))
     }
 
+    /// The origin of what a leader proposes anew: its ballot (P-05d). [`Ballot::ZERO`] on a replica that does not lead.
+    pub fn next_origin(&mut self) -> Ballot {
+        let ballot = self.leading().unwrap_or(Ballot::ZERO);
+        #[cfg(feature = "canary")]
+        if self.canary == Some(Canary::OriginRestarts) {
+            self.origins += 1;
+            return Ballot::new(self.origins, self.config.node);
+        }
+        ballot
+    }
+
     /// The role, for status.
     pub fn role(&self) -> Role {
         match self.role {
@@ -438,8 +474,10 @@ impl<P: Payload> Paxos<P> {
         quorum as u32
     }
 
-    fn head(&self, kind: RecordKind, slot: Slot, ballot: Ballot) -> RecordHead {
-        RecordHead { kind, group: self.config.group, slot, ballot, chosen: self.chosen }
+    /// The head of the next record.
+    fn head(&mut self, kind: RecordKind, slot: Slot, ballot: Ballot) -> RecordHead {
+        self.records += 1;
+        RecordHead { kind, group: self.config.group, slot, ballot, chosen: self.chosen, number: self.records }
     }
 
     /// A leader was heard in `ballot`.

@@ -24,6 +24,8 @@ const RECENT_BYTES_MAX: usize = 64 << 10;
 pub(crate) struct Open<P> {
     /// The ballot the value was accepted in; [`Ballot::ZERO`] when nothing was accepted.
     pub ballot: Ballot,
+    /// The ballot it was first proposed in: which value it is (P-05d).
+    pub origin: Ballot,
     pub payload: Option<P>,
     /// Set while the payload is in the log alone. Then the record is durable and its place is known.
     pub away: Option<Away>,
@@ -50,6 +52,7 @@ pub(crate) enum Away {
 impl<P: Payload> Open<P> {
     const NOTHING: Self = Self {
         ballot: Ballot::ZERO,
+        origin: Ballot::ZERO,
         payload: None,
         away: None,
         location: None,
@@ -253,6 +256,7 @@ impl<P: Payload> SlotLog<P> {
         self.ahead_bytes -= open.bytes();
         self.ahead_bytes += payload.as_ref().len();
         open.ballot = ballot;
+        open.origin = payload.origin();
         open.payload = Some(payload);
         open.away = None;
         open.location = None;
@@ -360,7 +364,9 @@ impl<P: Payload> SlotLog<P> {
             return; // another value has come meanwhile
         }
         let place = open.location.expect("what was shed has its place");
-        let Some(payload) = payload.filter(|payload| payload.as_ref().len() == place.len as usize) else {
+        let is_it =
+            |payload: &P| payload.as_ref().len() == place.len as usize && payload.origin() == open.origin;
+        let Some(payload) = payload.filter(is_it) else {
             open.away = Some(Away::Failed);
             return;
         };

@@ -225,3 +225,27 @@ pub struct GroupStatus {
     /// How often this replica saw the leader change since it started (a first leader is not a change).
     pub leader_changes: u64,
 }
+
+/// Why a log cannot be replayed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// Records of a group are not there, or are there twice.
+    #[error("{group}: its record {wanted} was expected, {found} was found: a part of the log is missing")]
+    Missing {
+        /// The group.
+        group: GroupId,
+        /// The number expected.
+        wanted: u64,
+        /// The number found.
+        found: u64,
+    },
+    /// A record of a group that this core does not hold: cores and groups are fixed at format.
+    #[error("{group} is none of this core's")]
+    Alien {
+        /// The group.
+        group: GroupId,
+    },
+    /// A mark that is none.
+    #[error("a mark is malformed")]
+    Malformed,
+}

@@ -2,7 +2,7 @@
 
 use crate::Shard;
 use crate::api::{Effect, Sink};
-use crate::group::Parked;
+use crate::group::{Parked, Proposed};
 use crate::request::{ReadUse, push_reply};
 use alloc::vec::Vec;
 use synod_store::{Applied, CacheHint};
@@ -69,6 +69,9 @@ impl<P: Payload> Shard<P> {
         let keep = if leads { CacheHint::Keep } else { CacheHint::Skip };
         if first == 0 {
             self.store.begin_slot(group, entry.ts());
+            let is_own = |proposed: &Proposed| proposed.slot != slot || proposed.ballot == entry.origin();
+            let is_known = self.groups[index].proposed.front().is_none_or(is_own);
+            assert!(is_known, "{group} {slot}: clients wait for another entry than the one that was chosen");
         }
         let commands: Vec<CommandRef<'_>> = entry.commands().skip(first as usize).collect();
         if commands.len() > 1 {
@@ -76,8 +79,7 @@ impl<P: Payload> Shard<P> {
         }
         for command in commands {
             let version = Version { slot, position: command.position };
-            let value_len = command.op.operand().map_or(0, |operand| operand.len() as u32); // within VALUE_BYTES_MAX
-            let value_at = at.part(command.value_offset, value_len);
+            let value_at = at.part(command.value_offset, command.operand.len() as u32); // within OPERAND_BYTES_MAX
             let mut applied = self.store.apply(group, &command, version, value_at, keep, old.take());
             // What an earlier command of this very entry wrote is at hand. (And nowhere else: the log says of applied slots only where
             // they lie, should the bytes turn out to be damaged.)

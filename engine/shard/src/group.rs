@@ -51,6 +51,8 @@ pub(crate) struct Group<P> {
 #[derive(Debug)]
 pub(crate) struct Proposed {
     pub slot: Slot,
+    /// The ballot it was proposed in: with the slot, what was proposed (P-05d).
+    pub ballot: Ballot,
     /// By place in the batch; nobody where the answer was given.
     pub origins: Vec<Option<Origin>>,
     pub at: Mono,

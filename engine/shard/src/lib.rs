@@ -29,8 +29,8 @@ mod stats;
 mod tests;
 
 pub use api::{
-    AheadLimits, Effect, FollowLoad, GroupStatus, Input, Leadership, ReadFailed, ReadToken, Role,
-    ShardConfig, Sink, Timing,
+    AheadLimits, Effect, FollowLoad, GroupStatus, Input, Leadership, ReadFailed, ReadToken, ReplayError,
+    Role, ShardConfig, Sink, Timing,
 };
 pub use stats::{CoreStats, GroupStats, HISTOGRAM_BUCKETS, Histogram, RequestKind};
 #[cfg(feature = "canary")]
@@ -49,8 +49,10 @@ use replicate::{Coalesced, Written};
 use request::{Forwarded, ReadUse, Taken};
 use synod_paxos as paxos;
 use synod_store::{Store, StoreConfig};
+use synod_types::record::{encode_mark, group_marks};
 use synod_types::{
-    Ballot, GroupId, GroupMessage, Location, LogRoom, Lsn, Mono, Now, Payload, PeerMessage, RecordHead, Slot,
+    Ballot, GroupId, GroupMessage, Location, LogRoom, Lsn, Mono, Now, Payload, PeerMessage, RecordHead,
+    RecordKind, Slot,
 };
 
 /// Steps of giving back what FLUSHALL cleared, per tick: a million keys in two seconds, at half a millisecond a tick where all of
@@ -169,20 +171,50 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Takes one record of the log back, in log order. Pushes nothing but `Effect::Read`, which is to be answered by
-    /// [`Shard::step`] with `Input::ReadDone` before the next call. A record of a group this core does not hold is an error
-    /// of the caller: cores and groups are fixed at format.
+    /// [`Shard::step`] with `Input::ReadDone` before the next call.
     ///
-    /// # Panics
-    /// When the record is not one this core wrote.
-    pub fn replay(&mut self, head: RecordHead, payload: P, payload_at: Location, out: &mut impl Sink<P>) {
-        let index = self.index_of(head.group).expect("the log holds records of this core's groups only");
+    /// # Errors
+    /// [`ReplayError`] when the log is not the whole of what this core wrote: the core must not start.
+    pub fn replay(
+        &mut self,
+        head: RecordHead,
+        payload: P,
+        payload_at: Location,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), ReplayError> {
+        if head.kind == RecordKind::Mark {
+            for mark in group_marks(payload.as_ref()).ok_or(ReplayError::Malformed)? {
+                let index = self.place_in_log(mark.group, mark.number, 0)?;
+                self.groups[index].paxos.replay_mark(&mark);
+                self.replayed(index, out);
+            }
+            return Ok(());
+        }
+        let index = self.place_in_log(head.group, head.number, 1)?;
         self.groups[index].paxos.replay(head, payload, payload_at);
+        self.replayed(index, out);
+        Ok(())
+    }
+
+    /// The group whose next record (`ahead` 1), or last one (0), has this number.
+    fn place_in_log(&self, group: GroupId, number: u64, ahead: u64) -> Result<usize, ReplayError> {
+        let index = self.index_of(group).ok_or(ReplayError::Alien { group })?;
+        let wanted = self.groups[index].paxos.mark().number + ahead;
+        if number == wanted { Ok(index) } else { Err(ReplayError::Missing { group, wanted, found: number }) }
+    }
+
+    fn replayed(&mut self, index: usize, out: &mut impl Sink<P>) {
         self.apply_ready(index, Now::default(), out);
         // All at once, nobody waits: memory must not come to hold every key that the log ever let expire.
         let mut budget = usize::MAX;
-        self.store.expire(head.group, &mut budget);
+        self.store.expire(self.groups[index].id, &mut budget);
         // Nobody waits yet, and a log of many FLUSHALLs must not need the memory of all of them.
         self.store.bury(usize::MAX);
+    }
+
+    /// A record for the log that says of every group how many it has written, and what it knows as chosen ([`RecordKind::Mark`]).
+    pub fn mark(&self) -> Vec<u8> {
+        encode_mark(self.groups.iter().map(|group| group.paxos.mark()))
     }
 
     /// Ends replay: elections may begin, after one silent lease (rule P-07).

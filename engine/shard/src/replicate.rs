@@ -191,9 +191,10 @@ impl<P: Payload> Shard<P> {
                 origins.push(Some(next.origin));
             }
             let ts = group.paxos.leader_clock(now.mono).unwrap_or(WallMs::ZERO);
-            let payload = P::from(group.builder.finish(ts)).sealed();
+            let origin = group.paxos.next_origin();
+            let payload = P::from(group.builder.finish(origin, ts)).sealed();
             group.stats.batch_commands.record(origins.len() as u64);
-            group.proposed.push_back(Proposed { slot, origins, at: now.mono });
+            group.proposed.push_back(Proposed { slot, ballot: origin, origins, at: now.mono });
             self.drive(index, paxos::Input::Propose { payload }, now, out);
         }
     }
@@ -214,7 +215,8 @@ impl<P: Payload> Shard<P> {
             && group.paxos.in_flight() == 0
             && self.store.next_expiry(group.id).is_some_and(|due| due <= clock)
         {
-            let payload = P::from(group.builder.finish(clock));
+            let origin = group.paxos.next_origin();
+            let payload = P::from(group.builder.finish(origin, clock));
             self.drive(index, paxos::Input::Propose { payload }, now, out);
         }
     }

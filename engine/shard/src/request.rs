@@ -81,9 +81,8 @@ pub(crate) enum ReadUse<P> {
 
 /// Bytes a command counts for while it waits.
 pub(crate) fn cost<P: AsRef<[u8]>>(command: &Command<P>) -> usize {
-    let operand = command.op.operand().map_or(0, |operand| operand.as_ref().len());
     // What the queue entry itself takes; keeps tiny commands from being free.
-    command.key.as_ref().len() + operand + 128
+    command.byte_len() + 128
 }
 
 pub(crate) fn push_reply<P: Payload>(origin: Origin, reply: Reply<&[u8]>, out: &mut impl Sink<P>) {
@@ -124,7 +123,7 @@ impl<P: Payload> Shard<P> {
             return;
         }
         let of = &mut self.groups[index];
-        of.stats.requests[RequestKind::of(&command.op) as usize] += 1;
+        of.stats.requests[RequestKind::of(command.op) as usize] += 1;
         of.asked.note_own();
         let request = Request { origin: Origin::Client(id), consistency, command, arrived: now.mono };
         self.route(index, request, now, out);

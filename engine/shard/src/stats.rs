@@ -68,7 +68,7 @@ impl RequestKind {
     pub const ALL: [(Self, &'static str); 4] =
         [(Self::Read, "read"), (Self::Set, "set"), (Self::Delete, "delete"), (Self::Other, "other")];
 
-    pub(crate) fn of<V>(op: &Op<V>) -> Self {
+    pub(crate) fn of(op: Op) -> Self {
         match op {
             Op::Set { .. } => Self::Set,
             Op::Delete | Op::DeleteIfVersion(_) => Self::Delete,

@@ -12,6 +12,7 @@ mod expiring;
 mod falling_behind;
 mod handing_over;
 mod repairing;
+mod replaying;
 mod requests;
 mod rooms;
 mod schedules;

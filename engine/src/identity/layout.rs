@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   0  magic "SYNOD-ID"
-//!   8  version u32 = 1        │ total length u32, the checksum included
+//!   8  version u32 = 2        │ total length u32, the checksum included
 //!  16  cluster id u128
 //!  32  incarnation u128
 //!  48  node id u16            │ cores u16
@@ -25,21 +25,21 @@ use crate::config::limits::{CLUSTER_NAME_BYTES_MAX, CORE_COUNT_MAX};
 use synod_types::limits::{GROUP_COUNT_MAX, MEMBER_COUNT_MAX};
 use synod_types::{ClusterId, Incarnation, NodeId};
 
-/// The version written here, and the highest understood.
-pub const ID_FORMAT_VERSION: u32 = 1;
+/// The version of everything in a data directory that is written here, and the only one understood.
+pub const ID_FORMAT_VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"SYNOD-ID";
 const FIXED_BYTES: usize = 80;
 const CRC_BYTES: usize = 4;
 const DURABILITY_SYNC: u8 = 1;
-/// The longest file version 1 can be; nothing longer is read.
+/// The longest file version 2 can be; nothing longer is read.
 pub(super) const ID_BYTES_MAX: usize =
     FIXED_BYTES + 2 * MEMBER_COUNT_MAX + 4 * CORE_COUNT_MAX as usize + CLUSTER_NAME_BYTES_MAX + CRC_BYTES;
 
 /// Why bytes are no identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LayoutError {
-    /// Whole, but of a later version.
-    Newer(u32),
+    /// Whole, but of another version.
+    Version(u32),
     /// Not whole, or not sane.
     Damaged(&'static str),
 }
@@ -147,7 +147,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Identity, LayoutError> {
 
 /// What precedes the checksum, once magic, length, checksum and version are right.
 fn checked_body(bytes: &[u8]) -> Result<&[u8], LayoutError> {
-    use LayoutError::{Damaged, Newer};
+    use LayoutError::{Damaged, Version};
     let mut head = Reader { bytes };
     if head.take::<8>() != Some(*MAGIC) {
         return Err(Damaged("it does not begin like a synod.id file"));
@@ -165,8 +165,8 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8], LayoutError> {
     }
     match version {
         0 => Err(Damaged("its version is none")),
-        1..=ID_FORMAT_VERSION => Ok(body),
-        newer => Err(Newer(newer)),
+        ID_FORMAT_VERSION => Ok(body),
+        other => Err(Version(other)),
     }
 }
 
@@ -243,14 +243,18 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_told_from_damage() {
+    fn another_version_is_told_from_damage() {
         let mut newer = encode(&identity());
-        newer[8] = 2;
-        newer.splice(80..80, *b"something that version 2 added");
+        newer[8] = 3;
+        newer.splice(80..80, *b"something that version 3 added");
         let total = newer.len() as u32;
         newer[12..16].copy_from_slice(&total.to_le_bytes());
         reseal(&mut newer);
-        assert_eq!(decode(&newer), Err(LayoutError::Newer(2)));
+        assert_eq!(decode(&newer), Err(LayoutError::Version(3)));
+        let mut older = encode(&identity());
+        older[8] = 1;
+        reseal(&mut older);
+        assert_eq!(decode(&older), Err(LayoutError::Version(1)));
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn read_identity(dir: &Path) -> Result<Option<Identity>, Refusal> {
     };
     match layout::decode(&bytes) {
         Ok(identity) => Ok(Some(identity)),
-        Err(LayoutError::Newer(found)) => Err(Refusal::NewerFormat { path, found, known: ID_FORMAT_VERSION }),
+        Err(LayoutError::Version(found)) => Err(Refusal::Format { path, found, known: ID_FORMAT_VERSION }),
         Err(LayoutError::Damaged(why)) => Err(Refusal::Damaged { path, why: why.to_owned() }),
     }
 }

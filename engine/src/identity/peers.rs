@@ -4,7 +4,7 @@
 //! known node that presents another incarnation is refused, and this memory must outlive a restart.
 //!
 //! ```text
-//!   0  magic "SYNOD-PB" │ 8  version u32 = 1 │ 12  count u32 │ 16  own cluster u128
+//!   0  magic "SYNOD-PB" │ 8  version u32 = 2 │ 12  count u32 │ 16  own cluster u128
 //!  32  entries, ascending by node: node u16, reserved u16 = 0, reserved u32 = 0, incarnation u128 (24 bytes each)
 //!      crc32c u32 of everything before it
 //! ```
@@ -20,7 +20,7 @@ use synod_types::{ClusterId, Incarnation, NodeId};
 /// The file, in the data directory.
 pub(super) const PEERS_FILE: &str = "peers.id";
 const MAGIC: &[u8; 8] = b"SYNOD-PB";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEAD_BYTES: usize = 32;
 const ENTRY_BYTES: usize = 24;
 /// Nodes of one cluster, over all its life, that this node can meet. A bound, not a plan.
@@ -49,7 +49,7 @@ impl PeerBook {
             Err(error) => return Err(Refusal::io("read", path, &error)),
         };
         let known = decode(&bytes, cluster).map_err(|problem| match problem {
-            Problem::Newer(found) => Refusal::NewerFormat { path: path.clone(), found, known: VERSION },
+            Problem::Version(found) => Refusal::Format { path: path.clone(), found, known: VERSION },
             Problem::Damaged(why) => damaged(why),
         })?;
         Ok(Self { dir: dir.to_owned(), cluster, known: Mutex::new(known) })
@@ -111,12 +111,12 @@ fn encode(cluster: ClusterId, known: &BTreeMap<NodeId, Incarnation>) -> Vec<u8> 
 
 #[derive(Debug, PartialEq, Eq)]
 enum Problem {
-    Newer(u32),
+    Version(u32),
     Damaged(&'static str),
 }
 
 fn decode(bytes: &[u8], cluster: ClusterId) -> Result<BTreeMap<NodeId, Incarnation>, Problem> {
-    use Problem::{Damaged, Newer};
+    use Problem::{Damaged, Version};
     let Some((body, crc)) = bytes.split_last_chunk::<4>() else {
         return Err(Damaged("it is cut short"));
     };
@@ -131,7 +131,7 @@ fn decode(bytes: &[u8], cluster: ClusterId) -> Result<BTreeMap<NodeId, Incarnati
         return Err(Damaged("it is cut short"));
     };
     if version != VERSION {
-        return Err(if version > VERSION { Newer(version) } else { Damaged("its version is none") });
+        return Err(if version == 0 { Damaged("its version is none") } else { Version(version) });
     }
     if own != cluster.get() {
         return Err(Damaged("it belongs to another cluster than synod.id"));

@@ -105,7 +105,7 @@ fn foreign_files_empty_mounts_and_unfinished_formats_are_told_apart() {
 }
 
 #[test]
-fn damaged_newer_and_incomplete_directories_are_refused() {
+fn damaged_alien_and_incomplete_directories_are_refused() {
     let base = tempfile::tempdir().unwrap();
     let path = base.path();
     drop(DataDir::format(path, identity()).unwrap());
@@ -119,14 +119,17 @@ fn damaged_newer_and_incomplete_directories_are_refused() {
     assert!(matches!(&damaged, Refusal::Damaged { why, .. } if why == "its checksum is wrong"), "{damaged}");
     assert!(DataDir::format(path, identity()).is_err(), "never formatted over");
 
-    let mut newer = good.clone();
-    newer[8] = 7;
-    let body = newer.len() - 4;
-    let crc = synod_types::checksum::crc32c(&newer[..body]);
-    newer[body..].copy_from_slice(&crc.to_le_bytes());
-    fs::write(&id, &newer).unwrap();
-    let refusal = DataDir::open(path).unwrap_err();
-    assert!(matches!(refusal, Refusal::NewerFormat { found: 7, known: 1, .. }), "{refusal}");
+    for version in [1, 7] {
+        let mut other = good.clone();
+        other[8] = version;
+        let body = other.len() - 4;
+        let crc = synod_types::checksum::crc32c(&other[..body]);
+        other[body..].copy_from_slice(&crc.to_le_bytes());
+        fs::write(&id, &other).unwrap();
+        let refusal = DataDir::open(path).unwrap_err().to_string();
+        let want = format!("synod.id has format version {version} and this synod understands version 2 only");
+        assert!(refusal.contains(&want), "{refusal}");
+    }
 
     fs::write(&id, vec![0; 1 << 20]).unwrap();
     assert!(matches!(DataDir::open(path), Err(Refusal::Damaged { .. })));

@@ -97,7 +97,7 @@ struct Keys {
 impl Keys {
     fn of<B: AsRef<[u8]>>(command: &Command<B>) -> Self {
         let hash = synod_types::checksum::crc32c;
-        let mut others: Box<[u32]> = command.op.other_keys().map(hash).collect();
+        let mut others: Box<[u32]> = command.other_keys().map(hash).collect();
         others.sort_unstable();
         Self { first: (!command.op.is_keyless()).then(|| hash(command.key.as_ref())), others }
     }

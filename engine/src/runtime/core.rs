@@ -25,6 +25,7 @@ use synod_net::binary::ServerInfo;
 use synod_net::peer::Decoder;
 use synod_net::server::ServerConfig;
 use synod_shard::{AheadLimits, FollowLoad, Input, Leadership, ReadFailed, Shard, ShardConfig};
+use synod_types::limits::LOG_NOTE_BYTES;
 use synod_types::{
     Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, LogRoom, Lsn, Members, Mono, Nanos,
     NodeId, Now, PeerMessage, Reply, Shared, Space,
@@ -216,7 +217,7 @@ impl Core {
     }
 
     fn mark(&mut self) {
-        if let Err(failed) = self.io.wal.mark() {
+        if let Err(failed) = self.io.wal.mark(|| self.shard.mark()) {
             fatal(&failed.to_string());
         }
     }
@@ -263,6 +264,10 @@ impl Core {
         let now = clock::now();
         watch.look(now.mono, Work::Apply);
         self.step(Input::TurnEnd, now);
+        // Without room it is tried again at the next turn.
+        if self.io.wal.unnoted_bytes() >= LOG_NOTE_BYTES {
+            let _is_taken = self.io.wal.note(&self.shard.mark()).is_ok();
+        }
         if let Err(failed) = self.io.wal.submit() {
             fatal(&failed.to_string());
         }
@@ -393,7 +398,7 @@ impl Core {
             Mail::Request { from, id, group, consistency, command } => {
                 let id = self.io.requests.open(Requester::Core { core: from, id });
                 let command = command.map(Shared::new);
-                let (work, now) = (Work::of(&command.op), clock::now());
+                let (work, now) = (Work::of(command.op), clock::now());
                 self.step(Input::Request { id, group, consistency, command }, now);
                 if work.is_long() {
                     let mut watch = Watch::new(now.mono);

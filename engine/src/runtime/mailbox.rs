@@ -45,7 +45,7 @@ pub(crate) enum Mail {
 impl Mail {
     /// Whether one of it is worth a look at the clock.
     fn is_long(&self) -> bool {
-        matches!(self, Self::Request { command, .. } if Work::of(&command.op).is_long())
+        matches!(self, Self::Request { command, .. } if Work::of(command.op).is_long())
     }
 }
 

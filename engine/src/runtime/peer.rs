@@ -380,15 +380,9 @@ mod tests {
     fn entry(value: &[u8]) -> Shared {
         let mut builder = EntryBuilder::<Vec<u8>>::new();
         let value_crc = synod_types::checksum::crc32c(value);
-        let op = Op::Set {
-            value: value.to_vec(),
-            value_crc,
-            condition: Condition::Always,
-            expiry: Expiry::None,
-            return_old: false,
-        };
-        builder.push(Command::plain(b"key".to_vec(), op));
-        Shared::new(builder.finish(WallMs(7))).sealed()
+        let op = Op::Set { value_crc, condition: Condition::Always, expiry: Expiry::None, return_old: false };
+        builder.push(Command::new(b"key".to_vec(), op, value.to_vec()));
+        Shared::new(builder.finish(Ballot::ZERO, WallMs(7))).sealed()
     }
 
     #[test]

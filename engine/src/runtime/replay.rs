@@ -107,7 +107,9 @@ fn replay_record(
             wanted.push_back((token, location));
         }
     };
-    shard.replay(head, Shared::new(payload.to_vec()), payload_at, &mut note);
+    shard
+        .replay(head, Shared::new(payload.to_vec()), payload_at, &mut note)
+        .map_err(|error| format!("the record at {at:?}: {error}"))?;
     // A command in the entry needs an old value (SET … GET in a session), or entries that lay above a gap are applied now. They lie in
     // the part of the log that was read.
     while let Some((token, location)) = wanted.pop_front() {
@@ -180,8 +182,9 @@ mod tests {
                 slot: Slot::new(number),
                 ballot: Ballot::new(1, NODE),
                 chosen: Slot::new(number - 1),
+                number,
             };
-            let record = [&head.encode()[..], &entry.finish(WallMs(1_000))].concat();
+            let record = [&head.encode()[..], &entry.finish(head.ballot, WallMs(1_000))].concat();
             let offset = bytes.len() as u32;
             places.push(Location { segment: SegmentId::new(1), offset, len: record.len() as u32 });
             bytes.extend(record);
@@ -193,27 +196,27 @@ mod tests {
         Shared::new(bytes.to_vec())
     }
 
+    fn set(key: &str, fill: u8) -> Command<Shared> {
+        let value = [fill; VALUE];
+        let op = Op::Set {
+            value_crc: crc32c(&value),
+            condition: Condition::Always,
+            expiry: Expiry::None,
+            return_old: false,
+        };
+        Command::new(shared(key.as_bytes()), op, shared(&value))
+    }
+
     /// Deletes the key if it has this value: a replay has to look.
-    fn only_if(fill: u8) -> Op<Shared> {
-        Op::IfEqual { value: shared(&[fill; VALUE]), then: Then::Delete }
+    fn unset(key: &str, fill: u8) -> Command<Shared> {
+        Command::new(shared(key.as_bytes()), Op::IfEqual { then: Then::Delete }, shared(&[fill; VALUE]))
     }
 
     #[test]
     fn every_read_that_one_record_asks_for_is_answered() {
-        let set = |key: &str| {
-            let value = vec![key.as_bytes()[0]; VALUE];
-            let op = Op::Set {
-                value_crc: crc32c(&value),
-                value: Shared::new(value),
-                condition: Condition::Always,
-                expiry: Expiry::None,
-                return_old: false,
-            };
-            Command::plain(shared(key.as_bytes()), op)
-        };
-        let unset = |key: &str| Command::plain(shared(key.as_bytes()), only_if(key.as_bytes()[0]));
         let keys = ["a", "b", "c"];
-        let (bytes, places) = log(vec![keys.map(set).to_vec(), keys.map(unset).to_vec()]);
+        let (bytes, places) =
+            log(vec![keys.map(|key| set(key, 1)).to_vec(), keys.map(|key| unset(key, 1)).to_vec()]);
         let mut shard = shard();
         let mut reads = Vec::new();
         for at in places {
@@ -230,16 +233,7 @@ mod tests {
 
     #[test]
     fn a_read_that_fails_stops_the_start_and_says_where() {
-        let value = vec![1; VALUE];
-        let set = Op::Set {
-            value_crc: crc32c(&value),
-            value: Shared::new(value),
-            condition: Condition::Always,
-            expiry: Expiry::None,
-            return_old: false,
-        };
-        let (bytes, places) =
-            log([set, only_if(1)].map(|op| vec![Command::plain(shared(b"key"), op)]).to_vec());
+        let (bytes, places) = log(vec![vec![set("key", 1)], vec![unset("key", 1)]]);
         let mut shard = shard();
         let mut said = Ok(());
         for at in places {

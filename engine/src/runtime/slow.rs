@@ -61,14 +61,14 @@ impl Work {
     /// What a connection asks for.
     pub fn of_ask(ask: &Ask) -> Self {
         match ask {
-            Ask::Command { command, .. } => Self::of(&command.op),
+            Ask::Command { command, .. } => Self::of(command.op),
             Ask::Local { .. } => Self::Report,
             Ask::Pause | Ask::Close => Self::Local,
         }
     }
 
     /// What a command does.
-    pub fn of<V>(op: &Op<V>) -> Self {
+    pub fn of(op: Op) -> Self {
         match op {
             Op::Scan { .. } | Op::RandomKey { .. } => Self::Walk,
             Op::Flush => Self::Flush,
@@ -81,7 +81,7 @@ impl Work {
     /// What a peer's message leads to.
     pub fn of_message<P>(message: &PeerMessage<P>) -> Self {
         match message {
-            PeerMessage::Forward { command, .. } => Self::of(&command.op),
+            PeerMessage::Forward { command, .. } => Self::of(command.op),
             _ => Self::Peer,
         }
     }

@@ -99,7 +99,7 @@ impl Turn<'_> {
             });
         }
         let found = self.find(command.namespace, command.key);
-        let verdict = self.group.sessions.judge(stamp, self.reply_value_len(&command.op, found));
+        let verdict = self.group.sessions.judge(stamp, self.reply_value_len(command.op, found));
         let outcome = match verdict {
             Verdict::Execute => self.execute(command, found),
             Verdict::Repeat => Outcome::Recall,
@@ -128,7 +128,7 @@ impl Turn<'_> {
         Some(id)
     }
 
-    fn reply_value_len(&self, op: &Op<&[u8]>, found: Option<RecordId>) -> usize {
+    fn reply_value_len(&self, op: Op, found: Option<RecordId>) -> usize {
         match (op, found) {
             (
                 Op::Set { return_old: true, .. }
@@ -151,23 +151,19 @@ impl Turn<'_> {
             }),
             Op::IncrementBy(delta) => Outcome::Reply(self.execute_increment(command, found, delta)),
             Op::SetExpiry(expiry) => Outcome::Reply(self.execute_set_expiry(found, expiry)),
-            Op::IfEqual { value, then } => self.execute_if_equal(found, value, then),
+            Op::IfEqual { then } => self.execute_if_equal(found, command.operand, then),
             Op::GetDelete => self.execute_get_delete(found),
             Op::GetExpire(expiry) => self.execute_get_expire(found, expiry),
             Op::SetExpiryIf { expiry, test } => {
                 Outcome::Reply(self.execute_set_expiry_if(found, expiry, test))
             }
             Op::SetIf { .. } => self.execute_set_if(command, found),
-            Op::DeleteIf { wanted, compare } => self.execute_delete_if(found, wanted, compare),
-            Op::SetMany { pairs, condition, expiry } => {
-                Outcome::Reply(self.execute_set_many(command, pairs, condition, expiry))
+            Op::DeleteIf { compare } => self.execute_delete_if(found, command.operand, compare),
+            Op::SetMany { condition, expiry } => {
+                Outcome::Reply(self.execute_set_many(command, condition, expiry))
             }
-            Op::Rename { target, replace } => {
-                Outcome::Reply(self.execute_rename(command, found, target, replace))
-            }
-            Op::Copy { target, replace } => {
-                Outcome::Reply(self.execute_copy(command, found, target, replace))
-            }
+            Op::Rename { replace } => Outcome::Reply(self.execute_rename(command, found, replace)),
+            Op::Copy { replace } => Outcome::Reply(self.execute_copy(command, found, replace)),
             Op::Flush => Outcome::Reply(self.execute_flush()),
             // Reads are refused as entries and sessions are opened above; an answer is kinder than a crash.
             Op::Get
@@ -182,7 +178,7 @@ impl Turn<'_> {
     }
 
     fn execute_set(&mut self, command: &CommandRef<'_>, found: Option<RecordId>) -> Outcome {
-        let Op::Set { value, value_crc, condition, expiry, return_old } = command.op else {
+        let Op::Set { value_crc, condition, expiry, return_old } = command.op else {
             unreachable!("called for Set only")
         };
         // An expiry that is no time is refused whatever the condition says, as in Redis.
@@ -206,7 +202,7 @@ impl Turn<'_> {
         };
         // Nothing was changed up to here, and nothing below can fail.
         if holds {
-            let write = Write { value, crc: value_crc, at: self.value_at, until };
+            let write = Write { value: command.operand, crc: value_crc, at: self.value_at, until };
             self.put(command.namespace, command.key, found, write);
         }
         Outcome::Reply(reply)

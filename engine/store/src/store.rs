@@ -88,7 +88,7 @@ impl Store {
 
     /// Applies one command of the slot that was begun.
     ///
-    /// `value_at` is where the operand of the command lies in the log ([`synod_types::Op::operand`]); ignored for commands
+    /// `value_at` is where the operand of the command lies in the log ([`synod_types::Command::operand`]); ignored for commands
     /// that write none of it and for values that are kept in the index. `old` is `None`, or after [`Applied::Read`] the bytes that it asked for, checked by the caller.
     /// The bytes of a reply are valid until the next call.
     ///

@@ -100,19 +100,17 @@ pub enum ExpiryTest {
     SetEarlier,
 }
 
-/// What is done to the key.
+/// What is done to the key. Bytes that an operation needs beside the key are the command's operand; [`Op::check`] says which has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
-pub enum Op<V> {
+pub enum Op {
     /// Read the value.
     Get,
     /// 1 if the key exists, else 0.
     Exists,
     /// Milliseconds left: -2 without the key, -1 without an expiry.
     Ttl,
-    /// Write the value.
+    /// Write the value, which is the operand.
     Set {
-        /// The new value.
-        value: V,
         /// CRC32C of the value, computed once at the border.
         value_crc: u32,
         /// When it takes effect.
@@ -160,9 +158,9 @@ pub enum Op<V> {
         test: ExpiryTest,
     },
     /// Write a value if the one there compares as wanted.
+    ///
+    /// The operand is what is wanted and the new value: [`crate::operand::split_compared`].
     SetIf {
-        /// What is wanted and the new value: [`crate::operand::split_compared`].
-        compared: V,
         /// CRC32C of the new value.
         value_crc: u32,
         /// How they are compared.
@@ -173,16 +171,16 @@ pub enum Op<V> {
         return_old: bool,
     },
     /// Remove the key if it exists and its value compares as wanted; replies 1 or 0.
+    ///
+    /// The operand is what is wanted.
     DeleteIf {
-        /// What is wanted.
-        wanted: V,
         /// How it is compared.
         compare: Compare,
     },
     /// Write several keys of one group at once, or none; the command's key is the first. Replies 1 or 0.
+    ///
+    /// The operand is [`crate::operand::pairs`].
     SetMany {
-        /// [`crate::operand::pairs`].
-        pairs: V,
         /// Must hold for every key.
         condition: Condition,
         /// What becomes of their expiry.
@@ -190,16 +188,16 @@ pub enum Op<V> {
     },
     /// Give the key another name in the same group: value and expiry move. Replies 1; 0 if the new name is taken; nil
     /// without the key.
+    ///
+    /// The operand is the new name.
     Rename {
-        /// The new name.
-        target: V,
         /// Take it even if it is taken.
         replace: bool,
     },
     /// Copy value and expiry to another key of the same group. Replies 1, or 0 without the key or if the other is there.
+    ///
+    /// The operand is the other key.
     Copy {
-        /// The other key.
-        target: V,
         /// Copy even if it is there.
         replace: bool,
     },
@@ -207,9 +205,9 @@ pub enum Op<V> {
     Flush,
     /// Act on the key if its value is exactly this one, compared and done in one step: how the owner of a lock gives it back
     /// or keeps it. Replies 1 when it was done; 0 without the key, with another value or with nothing to do.
+    ///
+    /// The operand is the value the key must have.
     IfEqual {
-        /// The value the key must have.
-        value: V,
         /// What is done then.
         then: Then,
     },
@@ -228,9 +226,9 @@ pub enum Then {
     ExtendBy(u64),
 }
 
-impl<V> Op<V> {
+impl Op {
     /// Whether this goes through the log.
-    pub fn is_write(&self) -> bool {
+    pub fn is_write(self) -> bool {
         !matches!(
             self,
             Op::Get
@@ -243,102 +241,11 @@ impl<V> Op<V> {
         )
     }
     /// Whether this is about a group and no key of it: the command's key is empty.
-    pub fn is_keyless(&self) -> bool {
+    pub fn is_keyless(self) -> bool {
         matches!(self, Op::OpenSession | Op::Flush | Op::CountKeys | Op::Scan { .. } | Op::RandomKey { .. })
     }
-    /// The bytes that follow the key, if the operation has any.
-    pub fn operand(&self) -> Option<&V> {
-        match self {
-            Op::Set { value: operand, .. }
-            | Op::SetIf { compared: operand, .. }
-            | Op::DeleteIf { wanted: operand, .. }
-            | Op::SetMany { pairs: operand, .. }
-            | Op::Rename { target: operand, .. }
-            | Op::Copy { target: operand, .. }
-            | Op::IfEqual { value: operand, .. } => Some(operand),
-            _ => None,
-        }
-    }
-    /// The same with the operand borrowed.
-    pub fn as_ref(&self) -> Op<&V> {
-        match self {
-            Op::Get => Op::Get,
-            Op::Exists => Op::Exists,
-            Op::Ttl => Op::Ttl,
-            Op::Set { value, value_crc, condition, expiry, return_old } => Op::Set {
-                value,
-                value_crc: *value_crc,
-                condition: *condition,
-                expiry: *expiry,
-                return_old: *return_old,
-            },
-            Op::Delete => Op::Delete,
-            Op::IncrementBy(delta) => Op::IncrementBy(*delta),
-            Op::SetExpiry(expiry) => Op::SetExpiry(*expiry),
-            Op::OpenSession => Op::OpenSession,
-            Op::DeleteIfVersion(version) => Op::DeleteIfVersion(*version),
-            Op::ExpireTime => Op::ExpireTime,
-            Op::CountKeys => Op::CountKeys,
-            Op::Scan { position, count } => Op::Scan { position: *position, count: *count },
-            Op::RandomKey { draw } => Op::RandomKey { draw: *draw },
-            Op::GetDelete => Op::GetDelete,
-            Op::GetExpire(expiry) => Op::GetExpire(*expiry),
-            Op::SetExpiryIf { expiry, test } => Op::SetExpiryIf { expiry: *expiry, test: *test },
-            Op::SetIf { compared, value_crc, compare, expiry, return_old } => Op::SetIf {
-                compared,
-                value_crc: *value_crc,
-                compare: *compare,
-                expiry: *expiry,
-                return_old: *return_old,
-            },
-            Op::DeleteIf { wanted, compare } => Op::DeleteIf { wanted, compare: *compare },
-            Op::SetMany { pairs, condition, expiry } => {
-                Op::SetMany { pairs, condition: *condition, expiry: *expiry }
-            }
-            Op::Rename { target, replace } => Op::Rename { target, replace: *replace },
-            Op::Copy { target, replace } => Op::Copy { target, replace: *replace },
-            Op::Flush => Op::Flush,
-            Op::IfEqual { value, then } => Op::IfEqual { value, then: *then },
-        }
-    }
-    /// The same with the operand, if there is one, replaced.
-    pub fn map<W>(self, convert: impl FnOnce(V) -> W) -> Op<W> {
-        match self {
-            Op::Get => Op::Get,
-            Op::Exists => Op::Exists,
-            Op::Ttl => Op::Ttl,
-            Op::Set { value, value_crc, condition, expiry, return_old } => {
-                Op::Set { value: convert(value), value_crc, condition, expiry, return_old }
-            }
-            Op::Delete => Op::Delete,
-            Op::IncrementBy(delta) => Op::IncrementBy(delta),
-            Op::SetExpiry(expiry) => Op::SetExpiry(expiry),
-            Op::OpenSession => Op::OpenSession,
-            Op::DeleteIfVersion(version) => Op::DeleteIfVersion(version),
-            Op::ExpireTime => Op::ExpireTime,
-            Op::CountKeys => Op::CountKeys,
-            Op::Scan { position, count } => Op::Scan { position, count },
-            Op::RandomKey { draw } => Op::RandomKey { draw },
-            Op::GetDelete => Op::GetDelete,
-            Op::GetExpire(expiry) => Op::GetExpire(expiry),
-            Op::SetExpiryIf { expiry, test } => Op::SetExpiryIf { expiry, test },
-            Op::SetIf { compared, value_crc, compare, expiry, return_old } => {
-                Op::SetIf { compared: convert(compared), value_crc, compare, expiry, return_old }
-            }
-            Op::DeleteIf { wanted, compare } => Op::DeleteIf { wanted: convert(wanted), compare },
-            Op::SetMany { pairs, condition, expiry } => {
-                Op::SetMany { pairs: convert(pairs), condition, expiry }
-            }
-            Op::Rename { target, replace } => Op::Rename { target: convert(target), replace },
-            Op::Copy { target, replace } => Op::Copy { target: convert(target), replace },
-            Op::Flush => Op::Flush,
-            Op::IfEqual { value, then } => Op::IfEqual { value: convert(value), then },
-        }
-    }
-}
-
-impl<V: AsRef<[u8]>> Op<V> {
-    /// Whether this may be asked about `key`: the one rule about keys, operands and options, for every border and every entry.
+    /// Whether this may be asked about `key` with this operand: the one rule about keys, operands and options, for every border and
+    /// every entry.
     ///
     /// | operation | operand |
     /// |---|---|
@@ -347,10 +254,11 @@ impl<V: AsRef<[u8]>> Op<V> {
     /// | SET IF | what is wanted and a value; together no longer than a value, if it is a value that is wanted |
     /// | SET MANY | pairs, the first of them of `key`; together no longer than a value |
     /// | RENAME, COPY | a key |
+    /// | all others | none: it is empty |
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check(&self, key: &[u8]) -> Result<(), Illegal> {
+    pub fn check(self, key: &[u8], operand: &[u8]) -> Result<(), Illegal> {
         match (self.is_keyless(), key.is_empty()) {
             (true, true) => {}
             (true, false) => return Err(Illegal::Operand),
@@ -365,28 +273,28 @@ impl<V: AsRef<[u8]>> Op<V> {
             return Err(Illegal::Operand);
         }
         match self {
-            Op::Set { value, .. } | Op::IfEqual { value, .. } => check_value_len(value.as_ref().len()),
-            Op::DeleteIf { wanted, compare } => check_compared(*compare, wanted.as_ref(), 0),
-            Op::SetIf { compared, compare, .. } => {
-                let (wanted, _, value) =
-                    operand::split_compared(compared.as_ref()).ok_or(Illegal::Operand)?;
-                check_compared(*compare, wanted, value.len())
+            Op::Set { .. } | Op::IfEqual { .. } => check_value_len(operand.len()),
+            Op::DeleteIf { compare } => check_compared(compare, operand, 0),
+            Op::SetIf { compare, .. } => {
+                let (wanted, _, value) = operand::split_compared(operand).ok_or(Illegal::Operand)?;
+                check_compared(compare, wanted, value.len())
             }
-            Op::SetMany { pairs, .. } => {
-                check_value_len(pairs.as_ref().len())?;
-                let first = operand::pairs(pairs.as_ref()).next();
-                let sound = operand::are_pairs(pairs.as_ref()) && first.is_some_and(|pair| pair.key == key);
+            Op::SetMany { .. } => {
+                check_value_len(operand.len())?;
+                let first = operand::pairs(operand).next();
+                let sound = operand::are_pairs(operand) && first.is_some_and(|pair| pair.key == key);
                 if sound { Ok(()) } else { Err(Illegal::Operand) }
             }
-            Op::Rename { target, .. } | Op::Copy { target, .. } => check_key(target.as_ref()),
-            _ => Ok(()),
+            Op::Rename { .. } | Op::Copy { .. } => check_key(operand),
+            _ if operand.is_empty() => Ok(()),
+            _ => Err(Illegal::Operand),
         }
     }
-    /// The keys it touches beside the command's own.
-    pub fn other_keys(&self) -> impl Iterator<Item = &[u8]> {
+    /// The keys that an operation with this operand touches beside the command's own.
+    pub fn other_keys(self, operand: &[u8]) -> impl Iterator<Item = &[u8]> {
         let (target, packed): (Option<&[u8]>, &[u8]) = match self {
-            Op::Rename { target, .. } | Op::Copy { target, .. } => (Some(target.as_ref()), &[]),
-            Op::SetMany { pairs, .. } => (None, pairs.as_ref()),
+            Op::Rename { .. } | Op::Copy { .. } => (Some(operand), &[]),
+            Op::SetMany { .. } => (None, operand),
             _ => (None, &[]),
         };
         target.into_iter().chain(operand::pairs(packed).map(|pair| pair.key))
@@ -458,34 +366,62 @@ pub struct Command<B> {
     /// The key; empty for what [`Op::is_keyless`] names only.
     pub key: B,
     /// What to do.
-    pub op: Op<B>,
+    pub op: Op,
+    /// What the operation needs beside the key; empty where it needs nothing.
+    pub operand: B,
     /// The session, for writes.
     pub stamp: SessionStamp,
 }
 
 impl<B> Command<B> {
     /// A command outside any session, in the default namespace.
-    pub fn plain(key: B, op: Op<B>) -> Self {
-        Self { namespace: Namespace::default(), key, op, stamp: SessionStamp::default() }
+    pub fn new(key: B, op: Op, operand: B) -> Self {
+        Self { namespace: Namespace::default(), key, op, operand, stamp: SessionStamp::default() }
     }
-    /// The same with key and value replaced, key first.
+    /// The same without an operand.
+    pub fn plain(key: B, op: Op) -> Self
+    where
+        B: Default,
+    {
+        Self::new(key, op, B::default())
+    }
+    /// The same with key and operand replaced, key first.
     pub fn map<C>(self, mut convert: impl FnMut(B) -> C) -> Command<C> {
         Command {
             namespace: self.namespace,
             key: convert(self.key),
-            op: self.op.map(convert),
+            op: self.op,
+            operand: convert(self.operand),
+            stamp: self.stamp,
+        }
+    }
+    /// The same with key and operand borrowed.
+    pub fn as_ref(&self) -> Command<&B> {
+        Command {
+            namespace: self.namespace,
+            key: &self.key,
+            op: self.op,
+            operand: &self.operand,
             stamp: self.stamp,
         }
     }
 }
 
 impl<B: AsRef<[u8]>> Command<B> {
-    /// [`Op::check`] with the command's own key.
+    /// [`Op::check`] with the command's own key and operand.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self) -> Result<(), Illegal> {
-        self.op.check(self.key.as_ref())
+        self.op.check(self.key.as_ref(), self.operand.as_ref())
+    }
+    /// Bytes of key and operand.
+    pub fn byte_len(&self) -> usize {
+        self.key.as_ref().len() + self.operand.as_ref().len()
+    }
+    /// The keys it touches beside its own.
+    pub fn other_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.op.other_keys(self.operand.as_ref())
     }
 }
 
@@ -567,19 +503,23 @@ impl<V> Reply<V> {
             Reply::Error(kind) => Reply::Error(kind),
         }
     }
+    /// A view of this reply with the value borrowed.
+    pub fn as_ref(&self) -> Reply<&V> {
+        match *self {
+            Reply::Done { version } => Reply::Done { version },
+            Reply::Skipped => Reply::Skipped,
+            Reply::Value { ref value, version } => Reply::Value { value, version },
+            Reply::Nil => Reply::Nil,
+            Reply::Int(number) => Reply::Int(number),
+            Reply::Session(id) => Reply::Session(id),
+            Reply::Error(kind) => Reply::Error(kind),
+        }
+    }
 }
 
 impl<V: AsRef<[u8]>> Reply<V> {
-    /// A view of this reply that borrows its value.
+    /// A view of this reply with the value's bytes borrowed.
     pub fn borrow(&self) -> Reply<&[u8]> {
-        match self {
-            Reply::Value { value, version } => Reply::Value { value: value.as_ref(), version: *version },
-            Reply::Done { version } => Reply::Done { version: *version },
-            Reply::Skipped => Reply::Skipped,
-            Reply::Nil => Reply::Nil,
-            Reply::Int(number) => Reply::Int(*number),
-            Reply::Session(id) => Reply::Session(*id),
-            Reply::Error(kind) => Reply::Error(*kind),
-        }
+        self.as_ref().map(AsRef::as_ref)
     }
 }

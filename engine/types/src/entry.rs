@@ -1,19 +1,23 @@
 //! An entry: what one log slot carries. The same bytes go to the log, to the peers and to apply.
 //!
 //! ```text
-//!  0  magic u16 = "SE" │ version u8 = 2 │ flags u8 = 0 │ total length u32
+//!  0  magic u16 = "SE" │ version u8 = 3 │ flags u8 = 0 │ total length u32
 //!  8  meta length u32  │ command count u32
 //! 16  time stamp u64   leader's clock, ms since the epoch; 0 for "no newer than before"
-//! 24  body length u32  │ reserved u32 = 0
-//! 32  meta             rkyv archive of Vec<Command<Span>>, exactly `meta length` bytes
-//!     body             key and value bytes of every command, in order
+//! 24  body length u32  │ origin node u16 │ reserved u16 = 0
+//! 32  origin round u64 the ballot it was first proposed in
+//! 40  meta             rkyv archive of Vec<Command<Span>>, exactly `meta length` bytes
+//!     body             key and operand of every command, in order
 //! ```
+//! An entry's identity is its origin and its slot: a ballot proposes at most one value of its own per slot, and whoever proposes it
+//! again later leaves the origin as it is (rule P-05d). So two entries with the same bytes behind the header are still two.
+//!
 //! All integers little-endian. The header is hand-packed and versioned, because an archive alone has no schema evolution;
 //! the archive is checked once at the border ([`Entry::check`]) and read in place after that. An entry carries no CRC of its
 //! own: the log record or peer frame around it does, and every value has one (`Op::Set::value_crc`).
 
 use crate::command::{ArchivedCommand, Command, Illegal, Op, SessionStamp, Span};
-use crate::ids::Namespace;
+use crate::ids::{Ballot, Namespace, NodeId};
 use crate::limits;
 use crate::time::WallMs;
 use alloc::vec::Vec;
@@ -21,10 +25,10 @@ use rkyv::rancor::Failure;
 use rkyv::vec::ArchivedVec;
 
 /// Bytes of the fixed header.
-pub const ENTRY_HEADER_BYTES: usize = 32;
+pub const ENTRY_HEADER_BYTES: usize = 40;
 const MAGIC: [u8; 2] = *b"SE";
-/// 2: conditions by version made a command's archive longer.
-const VERSION: u8 = 2;
+/// 2: conditions by version made a command's archive longer. 3: the origin; operands stand beside operations.
+const VERSION: u8 = 3;
 
 /// Why bytes are not an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -68,7 +72,7 @@ impl<B: AsRef<[u8]>> EntryBuilder<B> {
     pub fn fits(&self, command: &Command<B>) -> bool {
         self.commands.is_empty()
             || (self.commands.len() < limits::BATCH_COMMANDS_MAX
-                && self.body_len + command_bytes(command) <= limits::BATCH_BYTES_MAX)
+                && self.body_len + command.byte_len() <= limits::BATCH_BYTES_MAX)
     }
     /// Adds a command; its place in the batch is returned.
     ///
@@ -83,7 +87,7 @@ impl<B: AsRef<[u8]>> EntryBuilder<B> {
     }
     fn put(&mut self, command: Command<B>) -> u32 {
         let position = self.commands.len() as u32; // bounded by BATCH_COMMANDS_MAX
-        self.body_len += command_bytes(&command);
+        self.body_len += command.byte_len();
         self.commands.push(command);
         position
     }
@@ -95,9 +99,9 @@ impl<B: AsRef<[u8]>> EntryBuilder<B> {
     pub fn is_empty(&self) -> bool {
         self.commands.is_empty()
     }
-    /// The entry's bytes; the builder is empty afterwards. With no command this is a no-op (or a tick) that only carries
-    /// the time stamp.
-    pub fn finish(&mut self, ts: WallMs) -> Vec<u8> {
+    /// The entry's bytes, first proposed in `origin`; the builder is empty afterwards. With no command this is a no-op (or a tick) that
+    /// only carries the time stamp.
+    pub fn finish(&mut self, origin: Ballot, ts: WallMs) -> Vec<u8> {
         let metas: Vec<Command<Span>> = self.commands.iter().map(spans).collect();
         let expected = ENTRY_HEADER_BYTES + metas.len() * META_BYTES_EACH + META_BYTES_ONCE + self.body_len;
         let mut out = Vec::with_capacity(expected);
@@ -108,9 +112,7 @@ impl<B: AsRef<[u8]>> EntryBuilder<B> {
         let meta_len = out.len() - ENTRY_HEADER_BYTES;
         for command in &self.commands {
             out.extend_from_slice(command.key.as_ref());
-            if let Some(operand) = command.op.operand() {
-                out.extend_from_slice(operand.as_ref());
-            }
+            out.extend_from_slice(command.operand.as_ref());
         }
         let total = out.len();
         assert!(total == ENTRY_HEADER_BYTES + meta_len + self.body_len);
@@ -122,6 +124,8 @@ impl<B: AsRef<[u8]>> EntryBuilder<B> {
         out[12..16].copy_from_slice(&(metas.len() as u32).to_le_bytes());
         out[16..24].copy_from_slice(&ts.0.to_le_bytes());
         out[24..28].copy_from_slice(&(self.body_len as u32).to_le_bytes());
+        out[28..30].copy_from_slice(&origin.node().get().to_le_bytes());
+        out[32..40].copy_from_slice(&origin.round().to_le_bytes());
         self.commands.clear();
         self.body_len = 0;
         out
@@ -143,17 +147,7 @@ const _: () = assert!(limits::ENTRY_BYTES_MAX <= u32::MAX as usize);
 
 /// A command with lengths in place of its bytes.
 fn spans<B: AsRef<[u8]>>(command: &Command<B>) -> Command<Span> {
-    let span = |bytes: &B| Span { len: bytes.as_ref().len() as u32 }; // bounded when it was pushed
-    Command {
-        namespace: command.namespace,
-        key: span(&command.key),
-        op: command.op.as_ref().map(span),
-        stamp: command.stamp,
-    }
-}
-
-fn command_bytes<B: AsRef<[u8]>>(command: &Command<B>) -> usize {
-    command.key.as_ref().len() + command.op.operand().map_or(0, |operand| operand.as_ref().len())
+    command.as_ref().map(|bytes| Span { len: bytes.as_ref().len() as u32 }) // bounded when it was pushed
 }
 
 /// Bytes that were checked to be an entry. Only [`Entry::check`] makes one, so holding it is the proof.
@@ -170,10 +164,12 @@ pub struct CommandRef<'a> {
     /// The key.
     pub key: &'a [u8],
     /// What to do.
-    pub op: Op<&'a [u8]>,
+    pub op: Op,
+    /// What the operation needs beside the key.
+    pub operand: &'a [u8],
     /// The session.
     pub stamp: SessionStamp,
-    /// Where the operand (or, without one, the end of the key) lies: byte offset from the start of the entry.
+    /// Where the operand lies: byte offset from the start of the entry.
     pub value_offset: u32,
 }
 
@@ -198,6 +194,10 @@ impl<P: AsRef<[u8]>> Entry<P> {
     pub fn ts(&self) -> WallMs {
         WallMs(u64_at(self.0.as_ref(), 16))
     }
+    /// The ballot it was first proposed in.
+    pub fn origin(&self) -> Ballot {
+        origin_of(self.0.as_ref())
+    }
     /// Number of commands.
     pub fn command_count(&self) -> u32 {
         u32_at(self.0.as_ref(), 12)
@@ -220,13 +220,14 @@ impl<P: AsRef<[u8]>> Entry<P> {
             let key = take(command.key.len);
             at += key.len();
             let value_offset = at as u32; // within ENTRY_BYTES_MAX
-            let op = command.op.map(|span| take(span.len));
-            at += op.operand().map_or(0, |operand| operand.len());
+            let operand = take(command.operand.len);
+            at += operand.len();
             CommandRef {
                 position: position as u32,
                 namespace: command.namespace,
                 key,
-                op,
+                op: command.op,
+                operand,
                 stamp: command.stamp,
                 value_offset,
             }
@@ -245,7 +246,7 @@ fn split(bytes: &[u8]) -> Result<(&ArchivedCommands, &[u8], usize), EntryError> 
     if bytes.len() < ENTRY_HEADER_BYTES || bytes.len() > limits::ENTRY_BYTES_MAX {
         return Err(EntryError::Length);
     }
-    if bytes[0..2] != MAGIC || bytes[2] != VERSION || bytes[3] != 0 || bytes[28..32] != [0; 4] {
+    if bytes[0..2] != MAGIC || bytes[2] != VERSION || bytes[3] != 0 || bytes[30..32] != [0; 2] {
         return Err(EntryError::Version);
     }
     let total = u32_at(bytes, 4) as usize;
@@ -275,15 +276,23 @@ fn check(bytes: &[u8]) -> Result<(), EntryError> {
         if !command.op.is_write() {
             return Err(EntryError::Archive);
         }
-        let operand = command.op.operand().map_or(0, |span| span.len as usize);
         let start = used + key;
-        let (end, missing) = (start + operand, EntryError::Spans); // at most 512 commands of 8 GiB each: no overflow
+        let (end, missing) = (start + command.operand.len as usize, EntryError::Spans); // at most 512 commands of 8 GiB each: no overflow
         let key = body.get(used..start).ok_or(missing)?;
         let operand = body.get(start..end).ok_or(missing)?;
-        command.op.map(|_| operand).check(key).map_err(EntryError::Illegal)?;
+        command.op.check(key, operand).map_err(EntryError::Illegal)?;
         used = end;
     }
     if used == body.len() { Ok(()) } else { Err(EntryError::Spans) }
+}
+
+/// The ballot in which an entry was first proposed, read from its header and not checked. [`Ballot::ZERO`] of bytes that are too few for
+/// a header.
+pub fn origin_of(bytes: &[u8]) -> Ballot {
+    if bytes.len() < ENTRY_HEADER_BYTES {
+        return Ballot::ZERO;
+    }
+    Ballot::new(u64_at(bytes, 32), NodeId::new(u32_at(bytes, 28) as u16)) // the lower half
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -301,17 +310,19 @@ mod tests {
     use crate::operand;
     use proptest::prelude::*;
 
+    const ORIGIN: Ballot = Ballot::new(0x0123_4567_89AB_CDEF, NodeId::new(0xFEDC));
+
     fn set(key: &[u8], value: &[u8]) -> Command<Vec<u8>> {
         Command {
             namespace: Namespace::new(3),
             key: key.to_vec(),
             op: Op::Set {
-                value: value.to_vec(),
                 value_crc: crate::checksum::crc32c(value),
                 condition: Condition::IfAbsent,
                 expiry: Expiry::After(7),
                 return_old: true,
             },
+            operand: value.to_vec(),
             stamp: SessionStamp { session: SessionId::new(4), sequence: 5, lowest_open: 2 },
         }
     }
@@ -319,23 +330,22 @@ mod tests {
     #[test]
     fn commands_come_back_in_order_with_their_bytes_where_they_say() {
         let mut builder = EntryBuilder::new();
-        let compare = Op::IfEqual { value: b"token".to_vec(), then: crate::command::Then::ExtendBy(9) };
-        let batch = [set(b"a", b"one"), Command::plain(b"b".to_vec(), compare), set(b"c", b"")];
+        let compare = Op::IfEqual { then: crate::command::Then::ExtendBy(9) };
+        let compare = Command::new(b"b".to_vec(), compare, b"token".to_vec());
+        let batch = [set(b"a", b"one"), compare, set(b"c", b"")];
         for command in &batch {
             builder.push(command.clone());
         }
-        let bytes = builder.finish(WallMs(42));
+        let bytes = builder.finish(ORIGIN, WallMs(42));
         let entry = Entry::check(bytes.as_slice()).expect("well formed");
         assert_eq!(entry.ts(), WallMs(42));
         assert_eq!(entry.command_count(), 3);
         for (got, want) in entry.commands().zip(&batch) {
             assert_eq!(got.key, want.key);
             assert_eq!(got.stamp, want.stamp);
-            assert_eq!(got.op.map(<[u8]>::to_vec), want.op.clone().map(|v| v));
-            if let Op::Set { value, .. } = got.op {
-                let at = got.value_offset as usize;
-                assert_eq!(&bytes[at..at + value.len()], value);
-            }
+            assert_eq!((got.op, got.operand), (want.op, want.operand.as_slice()));
+            let at = got.value_offset as usize;
+            assert_eq!(&bytes[at..at + got.operand.len()], got.operand);
         }
     }
 
@@ -345,72 +355,67 @@ mod tests {
         operand::put_compared(&mut compared, b"old", b"new");
         operand::put_pair(&mut pairs, b"k", b"v");
         operand::put_pair(&mut pairs, b"other", b"");
+        let to = || b"to".to_vec();
         let ops = [
-            Op::Delete,
-            Op::IncrementBy(-3),
-            Op::SetExpiry(Expiry::None),
-            Op::OpenSession,
-            Op::GetDelete,
-            Op::GetExpire(Expiry::After(3)),
-            Op::SetExpiryIf { expiry: Expiry::At(WallMs(9)), test: ExpiryTest::SetEarlier },
-            Op::SetIf {
+            (Op::Delete, Vec::new()),
+            (Op::IncrementBy(-3), Vec::new()),
+            (Op::SetExpiry(Expiry::None), Vec::new()),
+            (Op::OpenSession, Vec::new()),
+            (Op::GetDelete, Vec::new()),
+            (Op::GetExpire(Expiry::After(3)), Vec::new()),
+            (Op::SetExpiryIf { expiry: Expiry::At(WallMs(9)), test: ExpiryTest::SetEarlier }, Vec::new()),
+            (
+                Op::SetIf { value_crc: 4, compare: Compare::Equal, expiry: Expiry::Keep, return_old: true },
                 compared,
-                value_crc: 4,
-                compare: Compare::Equal,
-                expiry: Expiry::Keep,
-                return_old: true,
-            },
-            Op::DeleteIf { wanted: b"a digest".to_vec(), compare: Compare::DigestNotEqual },
-            Op::SetMany { pairs, condition: Condition::IfAbsent, expiry: Expiry::None },
-            Op::Rename { target: b"to".to_vec(), replace: true },
-            Op::Copy { target: b"to".to_vec(), replace: false },
-            Op::Flush,
+            ),
+            (Op::DeleteIf { compare: Compare::DigestNotEqual }, b"a digest".to_vec()),
+            (Op::SetMany { condition: Condition::IfAbsent, expiry: Expiry::None }, pairs),
+            (Op::Rename { replace: true }, to()),
+            (Op::Copy { replace: false }, to()),
+            (Op::Flush, Vec::new()),
         ];
         let mut builder = EntryBuilder::new();
-        for op in &ops {
+        for (op, operand) in &ops {
             let key = if op.is_keyless() { Vec::new() } else { b"k".to_vec() };
-            builder.push(Command::plain(key, op.clone()));
+            builder.push(Command::new(key, *op, operand.clone()));
         }
-        let bytes = builder.finish(WallMs(1));
+        let bytes = builder.finish(ORIGIN, WallMs(1));
         let entry = Entry::check(bytes.as_slice()).expect("well formed");
-        assert!(entry.commands().map(|command| command.op.map(<[u8]>::to_vec)).eq(ops));
+        assert!(entry.commands().map(|command| (command.op, command.operand.to_vec())).eq(ops));
         for command in entry.commands() {
-            let (at, operand) = (command.value_offset as usize, command.op.operand().copied().unwrap_or(&[]));
+            let (at, operand) = (command.value_offset as usize, command.operand);
             assert_eq!(&bytes[at..at + operand.len()], operand);
         }
     }
 
     #[test]
     fn what_is_no_command_is_refused_and_never_put_in() {
-        let on = |key: &[u8], op| Command::plain(key.to_vec(), op);
-        let command = |op| on(b"k", op);
+        type Asked = (Op, Vec<u8>);
+        let on = |key: &[u8], (op, operand): Asked| Command::new(key.to_vec(), op, operand);
+        let command = |asked: Asked| on(b"k", asked);
+        let plain = |op| (op, Vec::new());
         let keep = Expiry::Keep;
         let value = |len| alloc::vec![7_u8; len];
         let compared = |wanted: &[u8], value: &[u8], compare| {
             let mut compared = Vec::new();
             operand::put_compared(&mut compared, wanted, value);
-            Op::SetIf { compared, value_crc: 0, compare, expiry: keep, return_old: false }
+            (Op::SetIf { value_crc: 0, compare, expiry: keep, return_old: false }, compared)
         };
-        let many = |pairs: Vec<u8>| Op::SetMany { pairs, condition: Condition::Always, expiry: Expiry::None };
+        let many =
+            |pairs: Vec<u8>| (Op::SetMany { condition: Condition::Always, expiry: Expiry::None }, pairs);
         let pairs = |key: &[u8], len| {
             let mut pairs = Vec::new();
             operand::put_pair(&mut pairs, key, &value(len));
             many(pairs)
         };
-        let set = |value| Op::Set {
-            value,
-            value_crc: 0,
-            condition: Condition::Always,
-            expiry: keep,
-            return_old: false,
+        let set = |value| {
+            let condition = Condition::Always;
+            (Op::Set { value_crc: 0, condition, expiry: keep, return_old: false }, value)
         };
-        let malformed = Op::SetIf {
-            compared: b"\x09\0\0\0x".to_vec(),
-            value_crc: 0,
-            compare: Compare::Equal,
-            expiry: keep,
-            return_old: false,
-        };
+        let malformed = (
+            Op::SetIf { value_crc: 0, compare: Compare::Equal, expiry: keep, return_old: false },
+            b"\x09\0\0\0x".to_vec(),
+        );
         let then = crate::command::Then::Delete;
         let (key_max, value_max) = (limits::KEY_BYTES_MAX, limits::VALUE_BYTES_MAX);
         let [version, digest] = [operand::VERSION_BYTES, operand::DIGEST_BYTES];
@@ -428,26 +433,31 @@ mod tests {
             ),
             (command(compared(b"x", &value(value_max), Compare::NotEqual)), Illegal::ValueTooLong),
             (
-                command(Op::DeleteIf { wanted: value(value_max + 1), compare: Compare::Equal }),
+                command((Op::DeleteIf { compare: Compare::Equal }, value(value_max + 1))),
                 Illegal::ValueTooLong,
             ),
-            (command(Op::DeleteIf { wanted: value(9), compare: Compare::DigestEqual }), Illegal::Operand),
-            (command(Op::Rename { target: Vec::new(), replace: true }), Illegal::KeyEmpty),
-            (command(Op::Copy { target: value(key_max + 1), replace: true }), Illegal::KeyTooLong),
-            (command(Op::GetExpire(keep)), Illegal::Operand),
-            (command(Op::SetExpiryIf { expiry: keep, test: ExpiryTest::Set }), Illegal::Operand),
+            (command((Op::DeleteIf { compare: Compare::DigestEqual }, value(9))), Illegal::Operand),
+            (command((Op::Rename { replace: true }, Vec::new())), Illegal::KeyEmpty),
+            (command((Op::Copy { replace: true }, value(key_max + 1))), Illegal::KeyTooLong),
+            (command(plain(Op::GetExpire(keep))), Illegal::Operand),
+            (command(plain(Op::SetExpiryIf { expiry: keep, test: ExpiryTest::Set })), Illegal::Operand),
             (command(set(value(value_max + 1))), Illegal::ValueTooLong),
-            (command(Op::IfEqual { value: value(value_max + 1), then }), Illegal::ValueTooLong),
-            (command(Op::Flush), Illegal::Operand),
-            (on(b"", Op::Delete), Illegal::KeyEmpty),
-            (on(&value(key_max + 1), Op::Delete), Illegal::KeyTooLong),
+            (command((Op::IfEqual { then }, value(value_max + 1))), Illegal::ValueTooLong),
+            (command(plain(Op::Flush)), Illegal::Operand),
+            (command((Op::Delete, value(1))), Illegal::Operand),
+            (command((Op::IncrementBy(1), value(1))), Illegal::Operand),
+            (on(b"", plain(Op::Delete)), Illegal::KeyEmpty),
+            (on(&value(key_max + 1), plain(Op::Delete)), Illegal::KeyTooLong),
         ];
         for (command, illegal) in refused {
             assert_eq!(command.check(), Err(illegal), "{:?}", command.op);
             let mut builder = EntryBuilder::new();
             builder.put(command);
             if builder.body_len <= limits::OPERAND_BYTES_MAX {
-                assert_eq!(Entry::check(builder.finish(WallMs(0))), Err(EntryError::Illegal(illegal)));
+                assert_eq!(
+                    Entry::check(builder.finish(ORIGIN, WallMs(0))),
+                    Err(EntryError::Illegal(illegal))
+                );
             }
         }
         let longest = [
@@ -455,25 +465,25 @@ mod tests {
             compared(&value(digest), &value(value_max), Compare::DigestEqual),
             compared(&value(value_max - 1), b"x", Compare::Equal),
             compared(b"", &value(value_max), Compare::NotEqual),
-            Op::DeleteIf { wanted: value(value_max), compare: Compare::NotEqual },
-            Op::IfEqual { value: value(value_max), then },
-            Op::Rename { target: value(key_max), replace: true },
+            (Op::DeleteIf { compare: Compare::NotEqual }, value(value_max)),
+            (Op::IfEqual { then }, value(value_max)),
+            (Op::Rename { replace: true }, value(key_max)),
             set(value(value_max)),
         ];
         let first = core::iter::once(command(pairs(b"k", value_max - 13)));
-        for command in longest.map(|op| on(&value(key_max), op)).into_iter().chain(first) {
+        for command in longest.map(|asked| on(&value(key_max), asked)).into_iter().chain(first) {
             let mut builder = EntryBuilder::new();
             builder.push(command.clone());
-            let entry = Entry::check(builder.finish(WallMs(0))).expect("the longest there is");
+            let entry = Entry::check(builder.finish(ORIGIN, WallMs(0))).expect("the longest there is");
             assert!(entry.commands().all(|got| got.key == command.key));
         }
     }
 
     #[test]
     fn an_empty_entry_carries_time() {
-        let bytes = EntryBuilder::<Vec<u8>>::new().finish(WallMs(9));
+        let bytes = EntryBuilder::<Vec<u8>>::new().finish(ORIGIN, WallMs(9));
         let entry = Entry::check(bytes).expect("well formed");
-        assert_eq!((entry.ts(), entry.command_count()), (WallMs(9), 0));
+        assert_eq!((entry.ts(), entry.origin(), entry.command_count()), (WallMs(9), ORIGIN, 0));
     }
 
     #[test]
@@ -482,7 +492,7 @@ mod tests {
         for op in [Op::Get, Op::CountKeys, Op::ExpireTime, Op::Scan { position: 0, count: 1 }] {
             let key = if op.is_keyless() { Vec::new() } else { b"k".to_vec() };
             builder.push(Command::plain(key, op));
-            assert_eq!(Entry::check(builder.finish(WallMs(0))), Err(EntryError::Archive));
+            assert_eq!(Entry::check(builder.finish(ORIGIN, WallMs(0))), Err(EntryError::Archive));
         }
     }
 
@@ -494,7 +504,7 @@ mod tests {
             let mut builder = EntryBuilder::new();
             builder.push(set(b"key", b"value"));
             builder.push(set(b"other", &[7; 100]));
-            let good = builder.finish(WallMs(1));
+            let good = builder.finish(ORIGIN, WallMs(1));
             let mut bad = good.clone();
             let index = at.index(bad.len());
             bad[index] ^= 1 << bit;

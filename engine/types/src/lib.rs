@@ -40,7 +40,7 @@ pub use ids::{
     SegmentId, SessionId, Slot, bucket_of, group_of,
 };
 pub use message::{Beat, BeatReply, GroupMessage, Learned, PeerMessage, ReadPoint, Reported};
-pub use record::{RecordHead, RecordKind};
+pub use record::{GroupMark, RecordHead, RecordKind};
 pub use shared::{Payload, Shared};
 pub use space::{LogRoom, Space};
 pub use time::{Mono, Nanos, Now, WallMs};

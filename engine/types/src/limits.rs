@@ -37,6 +37,9 @@ pub const PEER_CHUNK_BYTES: usize = 1 << 20;
 /// Heartbeats, their answers, groups asked for, or points told in one message: one per group a core can hold, the system group included.
 /// Who has gathered more, having stood still for a while, sends several messages.
 pub const COALESCED_MAX: usize = GROUP_COUNT_MAX as usize + 1;
+/// After so many bytes a core's log says again how many records each of its groups has written: an unreadable stretch of it can only have
+/// held records of those whose numbers leap over it.
+pub const LOG_NOTE_BYTES: u64 = 4 << 20;
 /// Slots of one group a leader keeps open at once.
 pub const WINDOW_SLOTS_MAX: u64 = 256;
 /// Payload bytes of one group a leader keeps open at once.

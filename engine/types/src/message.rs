@@ -231,39 +231,35 @@ impl<P> GroupMessage<P> {
         }
     }
 
-    /// The same with every payload replaced, in order of appearance.
-    pub fn map<Q>(self, mut convert: impl FnMut(P) -> Q) -> GroupMessage<Q> {
-        match self {
+    /// The same with every payload converted, in order of appearance.
+    pub fn map<Q>(&self, mut convert: impl FnMut(&P) -> Q) -> GroupMessage<Q> {
+        match *self {
             Self::PreVote { ballot, after, wall } => GroupMessage::PreVote { ballot, after, wall },
             Self::PreVoteReply { ballot, granted, promised, chosen } => {
                 GroupMessage::PreVoteReply { ballot, granted, promised, chosen }
             }
             Self::Prepare { ballot, after, from } => GroupMessage::Prepare { ballot, after, from },
             Self::HandOver { ballot, chosen } => GroupMessage::HandOver { ballot, chosen },
-            Self::Promise { ballot, chosen, answer, part, part_count, reported } => GroupMessage::Promise {
-                ballot,
-                chosen,
-                answer,
-                part,
-                part_count,
-                reported: reported
-                    .into_iter()
-                    .map(|r| Reported { slot: r.slot, ballot: r.ballot, payload: convert(r.payload) })
-                    .collect(),
-            },
-            Self::Accept { ballot, slot, chosen, payload } => {
+            Self::Promise { ballot, chosen, answer, part, part_count, ref reported } => {
+                let convert = |r: &Reported<P>| Reported {
+                    slot: r.slot,
+                    ballot: r.ballot,
+                    payload: convert(&r.payload),
+                };
+                let reported = reported.iter().map(convert).collect();
+                GroupMessage::Promise { ballot, chosen, answer, part, part_count, reported }
+            }
+            Self::Accept { ballot, slot, chosen, ref payload } => {
                 GroupMessage::Accept { ballot, slot, chosen, payload: convert(payload) }
             }
             Self::Accepted { ballot, slot } => GroupMessage::Accepted { ballot, slot },
             Self::Nack { ballot, promised } => GroupMessage::Nack { ballot, promised },
             Self::Fetch { from } => GroupMessage::Fetch { from },
-            Self::Learn { chosen, entries } => GroupMessage::Learn {
-                chosen,
-                entries: entries
-                    .into_iter()
-                    .map(|l| Learned { slot: l.slot, ballot: l.ballot, payload: convert(l.payload) })
-                    .collect(),
-            },
+            Self::Learn { chosen, ref entries } => {
+                let convert =
+                    |l: &Learned<P>| Learned { slot: l.slot, ballot: l.ballot, payload: convert(&l.payload) };
+                GroupMessage::Learn { chosen, entries: entries.iter().map(convert).collect() }
+            }
         }
     }
 }
@@ -282,20 +278,32 @@ impl<P> PeerMessage<P> {
         }
     }
 
-    /// The same with every payload replaced, in order of appearance.
-    pub fn map<Q>(self, mut convert: impl FnMut(P) -> Q) -> PeerMessage<Q> {
+    /// Shows every payload, in order of appearance.
+    pub fn visit(&self, see: impl FnMut(&P)) {
+        drop(self.map(see));
+    }
+
+    /// The same with every payload converted, in order of appearance.
+    pub fn map<Q>(&self, mut convert: impl FnMut(&P) -> Q) -> PeerMessage<Q> {
         match self {
-            Self::Group { group, message } => PeerMessage::Group { group, message: message.map(convert) },
-            Self::Beats(beats) => PeerMessage::Beats(beats),
-            Self::BeatReplies(replies) => PeerMessage::BeatReplies(replies),
-            Self::Forward { id, group, consistency, command } => {
-                PeerMessage::Forward { id, group, consistency, command: command.map(convert) }
+            Self::Group { group, message } => {
+                PeerMessage::Group { group: *group, message: message.map(convert) }
             }
+            Self::Beats(beats) => PeerMessage::Beats(beats.clone()),
+            Self::BeatReplies(replies) => PeerMessage::BeatReplies(replies.clone()),
+            Self::Forward { id, group, consistency, command } => PeerMessage::Forward {
+                id: *id,
+                group: *group,
+                consistency: *consistency,
+                command: command.as_ref().map(convert),
+            },
             Self::ForwardReply { id, reply } => {
-                PeerMessage::ForwardReply { id, reply: reply.map(&mut convert) }
+                PeerMessage::ForwardReply { id: *id, reply: reply.as_ref().map(&mut convert) }
             }
-            Self::ReadIndex { id, groups } => PeerMessage::ReadIndex { id, groups },
-            Self::ReadIndexReply { id, points } => PeerMessage::ReadIndexReply { id, points },
+            Self::ReadIndex { id, groups } => PeerMessage::ReadIndex { id: *id, groups: groups.clone() },
+            Self::ReadIndexReply { id, points } => {
+                PeerMessage::ReadIndexReply { id: *id, points: points.clone() }
+            }
         }
     }
 }

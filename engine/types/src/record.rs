@@ -6,16 +6,23 @@
 //!  8  slot u64            the log position; 0 for a promise
 //! 16  ballot round u64
 //! 24  chosen u64          contiguous chosen prefix this replica knew when it wrote the record
-//! 32  payload             the entry, for Accept and Learned
+//! 32  number u64          of the record among those of its group in this log, from 1
+//! 40  payload             the entry, for Accept and Learned; for a Mark, of each group of the core:
+//!                         group u16 │ 0 u16 │ 0 u32 │ number u64 │ chosen u64
 //! ```
-//! All integers little-endian. `chosen` is what replay may apply up to (rule P-05): no record is applied without it.
+//! All integers little-endian. `chosen` is what replay may apply up to (rule P-05): no record is applied without it. Numbers show whom
+//! something that is missing belonged to: the groups whose numbers leap over it. A mark tells the numbers of all groups that have been
+//! given out when it was written, so that they show behind it too. Its own head names no group, slot or ballot.
 
 use crate::ids::{Ballot, GroupId, NodeId, Slot};
+use alloc::vec::Vec;
 
 /// Bytes of an encoded head.
-pub const RECORD_HEAD_BYTES: usize = 32;
+pub const RECORD_HEAD_BYTES: usize = 40;
 /// Version of this layout.
-pub const RECORD_VERSION: u8 = 1;
+pub const RECORD_VERSION: u8 = 2;
+/// Bytes of what a mark says of one group.
+pub const GROUP_MARK_BYTES: usize = 24;
 
 /// What a record says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -27,7 +34,7 @@ pub enum RecordKind {
     Accept = 2,
     /// The payload is the chosen value of `slot`, learned from a peer.
     Learned = 3,
-    /// Nothing but a newer `chosen`.
+    /// Of all groups of the core: how many records they have written, and what they know as chosen.
     Mark = 4,
 }
 
@@ -44,6 +51,58 @@ pub struct RecordHead {
     pub ballot: Ballot,
     /// Contiguous chosen prefix known when the record was written.
     pub chosen: Slot,
+    /// Its number among the records of its group, from 1; 0 of a mark.
+    pub number: u64,
+}
+
+/// What a mark says of one group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupMark {
+    /// The group.
+    pub group: GroupId,
+    /// The number of its last record.
+    pub number: u64,
+    /// Its contiguous chosen prefix.
+    pub chosen: Slot,
+}
+
+/// A whole mark, head and payload.
+pub fn encode_mark(groups: impl Iterator<Item = GroupMark>) -> Vec<u8> {
+    let head = RecordHead {
+        kind: RecordKind::Mark,
+        group: GroupId::SYSTEM,
+        slot: Slot::ZERO,
+        ballot: Ballot::ZERO,
+        chosen: Slot::ZERO,
+        number: 0,
+    };
+    let mut out = head.encode().to_vec();
+    for GroupMark { group, number, chosen } in groups {
+        out.extend_from_slice(&group.get().to_le_bytes());
+        out.extend_from_slice(&[0; 6]);
+        out.extend_from_slice(&number.to_le_bytes());
+        out.extend_from_slice(&chosen.get().to_le_bytes());
+    }
+    out
+}
+
+/// What the payload of a mark says; `None` when it is none.
+pub fn group_marks(payload: &[u8]) -> Option<impl Iterator<Item = GroupMark>> {
+    let (marks, rest) = payload.as_chunks::<GROUP_MARK_BYTES>();
+    if !rest.is_empty() || marks.iter().any(|mark| mark[2..8] != [0; 6]) {
+        return None;
+    }
+    Some(marks.iter().map(|mark| GroupMark {
+        group: GroupId::new(u16::from_le_bytes([mark[0], mark[1]])),
+        number: u64_at(mark, 8),
+        chosen: Slot::new(u64_at(mark, 16)),
+    }))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut raw = [0; 8];
+    raw.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(raw)
 }
 
 impl RecordHead {
@@ -57,6 +116,7 @@ impl RecordHead {
         out[8..16].copy_from_slice(&self.slot.get().to_le_bytes());
         out[16..24].copy_from_slice(&self.ballot.round().to_le_bytes());
         out[24..32].copy_from_slice(&self.chosen.get().to_le_bytes());
+        out[32..40].copy_from_slice(&self.number.to_le_bytes());
         out
     }
 
@@ -77,17 +137,13 @@ impl RecordHead {
             return None;
         }
         let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
-        let u64_at = |at: usize| {
-            let mut raw = [0; 8];
-            raw.copy_from_slice(&head[at..at + 8]);
-            u64::from_le_bytes(raw)
-        };
         let head = Self {
             kind,
             group: GroupId::new(u16_at(4)),
-            slot: Slot::new(u64_at(8)),
-            ballot: Ballot::new(u64_at(16), NodeId::new(u16_at(6))),
-            chosen: Slot::new(u64_at(24)),
+            slot: Slot::new(u64_at(head, 8)),
+            ballot: Ballot::new(u64_at(head, 16), NodeId::new(u16_at(6))),
+            chosen: Slot::new(u64_at(head, 24)),
+            number: u64_at(head, 32),
         };
         Some((head, payload))
     }
@@ -105,6 +161,7 @@ mod tests {
             slot: Slot::new(99),
             ballot: Ballot::new(5, NodeId::new(3)),
             chosen: Slot::new(90),
+            number: 0x0102_0304_0506_0708,
         };
         let mut bytes = head.encode().to_vec();
         bytes.extend_from_slice(b"payload");
@@ -119,13 +176,33 @@ mod tests {
             slot: Slot::ZERO,
             ballot: Ballot::ZERO,
             chosen: Slot::ZERO,
+            number: 1,
         };
         let good = head.encode();
-        assert!(RecordHead::decode(&good[..31]).is_none());
-        for (at, value) in [(0, 0), (0, 9), (1, 2), (2, 1)] {
+        assert!(RecordHead::decode(&good[..39]).is_none());
+        for (at, value) in [(0, 0), (0, 9), (1, 1), (1, 3), (2, 1)] {
             let mut bad = good;
             bad[at] = value;
             assert!(RecordHead::decode(&bad).is_none(), "byte {at} = {value}");
         }
+    }
+
+    #[test]
+    fn a_mark_says_what_it_was_told_of_every_group() {
+        let marks: Vec<GroupMark> = (0..5)
+            .map(|at| GroupMark {
+                group: GroupId::new(at * 1000),
+                number: (7 + u64::from(at)) << 40,
+                chosen: Slot::new(9 * u64::from(at)),
+            })
+            .collect();
+        let bytes = encode_mark(marks.iter().copied());
+        let (head, payload) = RecordHead::decode(&bytes).expect("a head");
+        assert_eq!((head.kind, head.number), (RecordKind::Mark, 0));
+        assert!(group_marks(payload).expect("a mark").eq(marks));
+        assert!(group_marks(&payload[1..]).is_none(), "cut short");
+        let mut bad = payload.to_vec();
+        bad[3] = 1;
+        assert!(group_marks(&bad).is_none(), "something else");
     }
 }

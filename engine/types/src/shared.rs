@@ -3,6 +3,7 @@
 //! One allocation per received chunk or encoded entry, any number of slices of it, no copy. Not `Send` on purpose: a buffer
 //! belongs to its core, and what crosses cores is copied or moved whole.
 
+use crate::ids::Ballot;
 use alloc::{rc::Rc, vec::Vec};
 use bytes::Bytes;
 use core::fmt;
@@ -17,6 +18,10 @@ pub trait Payload: Clone + AsRef<[u8]> + From<Vec<u8>> + fmt::Debug {
     #[must_use]
     fn sealed(self) -> Self {
         self
+    }
+    /// The ballot in which this value was first proposed: with its slot, what it is (rule P-05d).
+    fn origin(&self) -> Ballot {
+        crate::entry::origin_of(self.as_ref())
     }
 }
 impl Payload for Vec<u8> {}

@@ -207,7 +207,6 @@ impl Driver {
                     return resp::encode(out, &[b"SET", &self.name, &self.value]);
                 }
                 let action = Action::Set {
-                    value: self.value.as_slice(),
                     value_crc,
                     condition: Condition::Always,
                     expiry: Expiry::None,
@@ -215,7 +214,8 @@ impl Driver {
                 };
                 let stamp =
                     place.map_or(SessionStamp::default(), |place| self.sessions.stamp(op.group, place));
-                let command = Command { stamp, ..Command::plain(self.name.as_slice(), action) };
+                let command =
+                    Command { stamp, ..Command::new(self.name.as_slice(), action, self.value.as_slice()) };
                 binary::encode_request(out, id.to_wire(), Consistency::Linearizable, &command);
             }
         }

@@ -182,11 +182,11 @@ impl FakeCluster {
                 self.execute(command);
             } else if self.hit(faults.execute_late)
                 && command.stamp == SessionStamp::default()
-                && let Op::Set { value, .. } = command.op
+                && let Op::Set { .. } = command.op
             {
                 // Only outside sessions: inside, the retry would have to be told apart, as `execute` does.
                 let due = self.requests + self.random.below(200);
-                self.late.push((due, command.key.to_vec(), value.to_vec()));
+                self.late.push((due, command.key.to_vec(), command.operand.to_vec()));
             }
             return After::Break;
         }
@@ -222,13 +222,13 @@ impl FakeCluster {
     fn execute(&mut self, command: &Command<&[u8]>) -> Reply<Vec<u8>> {
         match command.op {
             Op::Get => self.read(command.key),
-            Op::Set { value, value_crc, .. } => {
+            Op::Set { value_crc, .. } => {
                 assert_eq!(
                     value_crc,
-                    synod_types::checksum::crc32c(value),
+                    synod_types::checksum::crc32c(command.operand),
                     "the generator sends the value's own checksum"
                 );
-                self.write(command.key, value, command.stamp)
+                self.write(command.key, command.operand, command.stamp)
             }
             other => panic!("the generator does not do {other:?}"),
         }

@@ -122,16 +122,16 @@ pub fn encode_request(
         out.put_u64(command.stamp.lowest_open);
     }
     let mut unchecked = 0;
-    match &command.op {
-        Op::Set { value, value_crc, condition, expiry, return_old } => {
-            let value = value.as_ref();
+    match command.op {
+        Op::Set { value_crc, condition, expiry, return_old } => {
+            let value = command.operand.as_ref();
             debug_assert_eq!(
                 synod_types::checksum::crc32c(value),
-                *value_crc,
+                value_crc,
                 "value_crc is not the CRC of the value"
             );
-            let (expiry_kind, expiry_value) = expiry_fields(*expiry);
-            out.put_u32(*value_crc);
+            let (expiry_kind, expiry_value) = expiry_fields(expiry);
+            out.put_u32(value_crc);
             out.put_u8(match condition {
                 Condition::Always => 0,
                 Condition::IfAbsent => 1,
@@ -139,18 +139,18 @@ pub fn encode_request(
                 Condition::IfVersion(_) => IF_VERSION,
             });
             out.put_u8(expiry_kind);
-            out.put_u8(u8::from(*return_old));
+            out.put_u8(u8::from(return_old));
             out.put_u8(0);
             out.put_u64(expiry_value);
             if let Condition::IfVersion(version) = condition {
-                put_version(out, *version);
+                put_version(out, version);
             }
             out.put(key);
             out.put(value);
             unchecked = value.len();
         }
         Op::DeleteIfVersion(version) => {
-            put_version(out, *version);
+            put_version(out, version);
             out.put(key);
         }
         Op::IncrementBy(delta) => {
@@ -158,17 +158,17 @@ pub fn encode_request(
             out.put(key);
         }
         Op::SetExpiry(expiry) => {
-            let (expiry_kind, expiry_value) = expiry_fields(*expiry);
+            let (expiry_kind, expiry_value) = expiry_fields(expiry);
             out.put_u64(u64::from(expiry_kind));
             out.put_u64(expiry_value);
             out.put(key);
         }
-        Op::IfEqual { value, then } => {
-            let (then_kind, milliseconds) = then_fields(*then);
+        Op::IfEqual { then } => {
+            let (then_kind, milliseconds) = then_fields(then);
             out.put_u64(u64::from(then_kind));
             out.put_u64(milliseconds);
             out.put(key);
-            out.put(value.as_ref());
+            out.put(command.operand.as_ref());
         }
         // What does not travel was refused above.
         _ => out.put(key),
@@ -177,7 +177,7 @@ pub fn encode_request(
 }
 
 /// Whether the binary protocol has a request for this operation on a key.
-pub fn is_binary<V>(op: &Op<V>) -> bool {
+pub fn is_binary(op: Op) -> bool {
     matches!(
         op,
         Op::Get
@@ -318,50 +318,55 @@ fn decode_command<'a>(header: Header, body: &mut Reader<'a>) -> Result<Decoded<'
         SessionStamp::default()
     };
     let key_len = header.argument as usize;
-    let (key, op) = match header.kind {
-        kind::GET => (body.take(key_len)?, Op::Get),
-        kind::EXISTS => (body.take(key_len)?, Op::Exists),
-        kind::TTL => (body.take(key_len)?, Op::Ttl),
-        kind::DELETE => (body.take(key_len)?, Op::Delete),
-        kind::DELETE_IF => {
-            let version = read_version(body)?;
-            (body.take(key_len)?, Op::DeleteIfVersion(version))
-        }
-        kind::SET => decode_set(key_len, body)?,
-        kind::INCREMENT => {
-            let delta = body.u64()?.cast_signed();
-            (body.take(key_len)?, Op::IncrementBy(delta))
-        }
+    let op = match header.kind {
+        kind::GET => Op::Get,
+        kind::EXISTS => Op::Exists,
+        kind::TTL => Op::Ttl,
+        kind::DELETE => Op::Delete,
+        kind::DELETE_IF => Op::DeleteIfVersion(read_version(body)?),
+        kind::SET => decode_set(body)?,
+        kind::INCREMENT => Op::IncrementBy(body.u64()?.cast_signed()),
         kind::SET_EXPIRY => {
             let kind = body.u8()?;
             body.zeros(7)?;
-            let expiry = expiry_of(kind, body.u64()?)?;
-            (body.take(key_len)?, Op::SetExpiry(expiry))
+            Op::SetExpiry(expiry_of(kind, body.u64()?)?)
         }
         kind::IF_EQUAL => {
             let kind = body.u8()?;
             body.zeros(7)?;
-            let then = then_of(kind, body.u64()?)?;
-            (body.take(key_len)?, Op::IfEqual { value: body.rest(), then })
+            Op::IfEqual { then: then_of(kind, body.u64()?)? }
         }
         _ => return Err(ProtocolError::Kind),
     };
+    let key = body.take(key_len)?;
+    let operand = match op {
+        Op::Set { .. } | Op::IfEqual { .. } => body.rest(),
+        _ => &[],
+    };
     body.end()?;
+    if let Op::Set { value_crc, .. } = op
+        && synod_types::checksum::crc32c(operand) != value_crc
+    {
+        return Err(ProtocolError::Checksum);
+    }
     let is_stamped = header.flags & FLAG_STAMP != 0;
-    let problem = problem(key, &op).or_else(|| stamp_problem(&stamp).filter(|_| is_stamped));
+    let problem = problem(key, op, operand).or_else(|| stamp_problem(&stamp).filter(|_| is_stamped));
     if let Some(problem) = problem {
         return Ok(Decoded::Refused(ErrorKind::Malformed, problem));
     }
-    if let Some(problem) = time_problem(&op) {
+    if let Some(problem) = time_problem(op) {
         return Ok(Decoded::Refused(ErrorKind::BadExpiry, problem));
     }
     let consistency =
         if header.flags & FLAG_QUORUM != 0 { Consistency::Quorum } else { Consistency::Linearizable };
     let namespace = Namespace::new(header.namespace);
-    Ok(Decoded::Request(Request::Command { consistency, command: Command { namespace, key, op, stamp } }))
+    Ok(Decoded::Request(Request::Command {
+        consistency,
+        command: Command { namespace, key, op, operand, stamp },
+    }))
 }
 
-fn decode_set<'a>(key_len: usize, body: &mut Reader<'a>) -> Result<(&'a [u8], Op<&'a [u8]>), ProtocolError> {
+fn decode_set(body: &mut Reader<'_>) -> Result<Op, ProtocolError> {
     let value_crc = body.u32()?;
     let condition_code = body.u8()?;
     if condition_code > IF_VERSION {
@@ -381,12 +386,7 @@ fn decode_set<'a>(key_len: usize, body: &mut Reader<'a>) -> Result<(&'a [u8], Op
         2 => Condition::IfPresent,
         _ => Condition::IfVersion(read_version(body)?),
     };
-    let key = body.take(key_len)?;
-    let value = body.rest();
-    if synod_types::checksum::crc32c(value) != value_crc {
-        return Err(ProtocolError::Checksum);
-    }
-    Ok((key, Op::Set { value, value_crc, condition, expiry, return_old }))
+    Ok(Op::Set { value_crc, condition, expiry, return_old })
 }
 
 fn then_fields(then: Then) -> (u8, u64) {
@@ -409,8 +409,8 @@ fn then_of(kind: u8, milliseconds: u64) -> Result<Then, ProtocolError> {
 }
 
 /// A command on a key that is none, in words.
-fn problem(key: &[u8], op: &Op<&[u8]>) -> Option<&'static str> {
-    Some(match op.check(key).err()? {
+fn problem(key: &[u8], op: Op, operand: &[u8]) -> Option<&'static str> {
+    Some(match op.check(key, operand).err()? {
         Illegal::KeyEmpty => "the key is empty",
         Illegal::KeyTooLong => "the key is over 16384 bytes",
         Illegal::ValueTooLong => "the value is over 1048576 bytes",
@@ -431,20 +431,20 @@ fn stamp_problem(stamp: &SessionStamp) -> Option<&'static str> {
 }
 
 /// A span or time of 0 is a number that somebody forgot or got wrong; taken at its word it would delete the key.
-fn time_problem(op: &Op<&[u8]>) -> Option<&'static str> {
+fn time_problem(op: Op) -> Option<&'static str> {
     match op {
         Op::Set { expiry, .. } | Op::SetExpiry(expiry) => match expiry {
             Expiry::None | Expiry::Keep => None,
             Expiry::At(WallMs(0)) => Some("an expiry at time 0; to delete the key send DELETE"),
             Expiry::After(0) => Some("an expiry after 0 ms; to delete the key send DELETE"),
-            Expiry::At(WallMs(ms)) | Expiry::After(ms) => past_problem(*ms),
+            Expiry::At(WallMs(ms)) | Expiry::After(ms) => past_problem(ms),
         },
-        Op::IfEqual { then, .. } => match then {
+        Op::IfEqual { then } => match then {
             Then::Delete => None,
             Then::ExpireAfter(0) | Then::RenewFor(0) | Then::ExtendBy(0) => {
                 Some("an expiry of 0 ms; to delete the key send IF_EQUAL with then 0")
             }
-            Then::ExpireAfter(ms) | Then::RenewFor(ms) | Then::ExtendBy(ms) => past_problem(*ms),
+            Then::ExpireAfter(ms) | Then::RenewFor(ms) | Then::ExtendBy(ms) => past_problem(ms),
         },
         _ => None,
     }

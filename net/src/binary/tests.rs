@@ -6,14 +6,14 @@ use proptest::prelude::*;
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::*;
 
-pub(crate) fn set(value: &[u8]) -> Op<Vec<u8>> {
-    Op::Set {
-        value: value.to_vec(),
+pub(crate) fn set(key: &[u8], value: &[u8]) -> Command<Vec<u8>> {
+    let op = Op::Set {
         value_crc: synod_types::checksum::crc32c(value),
         condition: Condition::Always,
         expiry: Expiry::None,
         return_old: false,
-    }
+    };
+    Command::new(key.to_vec(), op, value.to_vec())
 }
 
 /// All that are not refused.
@@ -29,7 +29,8 @@ fn expiries() -> impl Strategy<Value = Expiry> {
     ]
 }
 
-fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
+/// With their operands.
+fn ops() -> impl Strategy<Value = (Op, Vec<u8>)> {
     let versions =
         any::<(u64, u32)>().prop_map(|(slot, position)| Version { slot: Slot::new(slot), position });
     let conditions = prop_oneof![
@@ -38,7 +39,7 @@ fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
         Just(Condition::IfPresent),
         versions.clone().prop_map(Condition::IfVersion),
     ];
-    prop_oneof![
+    let plain = prop_oneof![
         Just(Op::Get),
         Just(Op::Exists),
         Just(Op::Ttl),
@@ -46,21 +47,16 @@ fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
         versions.prop_map(Op::DeleteIfVersion),
         any::<i64>().prop_map(Op::IncrementBy),
         expiries().prop_map(Op::SetExpiry),
-        (prop::collection::vec(any::<u8>(), 0..300), thens())
-            .prop_map(|(value, then)| Op::IfEqual { value, then }),
-        (
-            prop::collection::vec(any::<u8>(), 0..300),
-            conditions,
-            prop_oneof![Just(Expiry::Keep), expiries()],
-            any::<bool>()
-        )
-            .prop_map(|(value, condition, expiry, return_old)| Op::Set {
-                value_crc: synod_types::checksum::crc32c(&value),
-                value,
-                condition,
-                expiry,
-                return_old,
-            }),
+    ];
+    let value = || prop::collection::vec(any::<u8>(), 0..300);
+    let sets = (conditions, prop_oneof![Just(Expiry::Keep), expiries()], any::<bool>());
+    prop_oneof![
+        7 => plain.prop_map(|op| (op, Vec::new())),
+        1 => (value(), thens()).prop_map(|(value, then)| (Op::IfEqual { then }, value)),
+        1 => (value(), sets).prop_map(|(value, (condition, expiry, return_old))| {
+            let value_crc = synod_types::checksum::crc32c(&value);
+            (Op::Set { value_crc, condition, expiry, return_old }, value)
+        }),
     ]
 }
 
@@ -75,7 +71,13 @@ fn thens() -> impl Strategy<Value = Then> {
 
 fn commands() -> impl Strategy<Value = Command<Vec<u8>>> {
     (any::<u16>(), prop::collection::vec(any::<u8>(), 1..80), ops(), stamps()).prop_map(
-        |(namespace, key, op, stamp)| Command { namespace: Namespace::new(namespace), key, op, stamp },
+        |(namespace, key, (op, operand), stamp)| Command {
+            namespace: Namespace::new(namespace),
+            key,
+            op,
+            operand,
+            stamp,
+        },
     )
 }
 
@@ -328,7 +330,7 @@ fn codes_are_distinct_and_come_back() {
 fn a_key_or_value_one_byte_too_long_is_refused_and_the_frame_is_sound() {
     let decode = |key: usize, value: usize| {
         let mut out = Vec::new();
-        let command = Command::plain(vec![1; key], set(&vec![2; value]));
+        let command = set(&vec![1; key], &vec![2; value]);
         encode_request(&mut out, 1, Consistency::default(), &command);
         match decode_request(&out).expect("sound").1 {
             Decoded::Request(_) => "",
@@ -357,7 +359,7 @@ fn an_impossible_length_is_refused_by_its_four_bytes() {
 #[test]
 fn a_value_that_does_not_fit_its_own_checksum_is_refused() {
     let mut out = Vec::new();
-    encode_request(&mut out, 1, Consistency::default(), &Command::plain(b"k".to_vec(), set(b"value")));
+    encode_request(&mut out, 1, Consistency::default(), &set(b"k", b"value"));
     let last = out.len() - 1;
     out[last] ^= 1;
     assert_eq!(decode_request(&out), Err(ProtocolError::Checksum));
@@ -385,14 +387,15 @@ fn numbers_at_their_ends_are_taken_or_refused_by_name() {
     let bad_expiry = |text| Err((ErrorKind::BadExpiry, text));
     let malformed = |text| Err((ErrorKind::Malformed, text));
     let plain = |op| Command::plain(b"k".to_vec(), op);
-    let set_with = |expiry| match set(b"v") {
-        Op::Set { value, value_crc, condition, return_old, .. } => {
-            plain(Op::Set { value, value_crc, condition, expiry, return_old })
+    let set_with = |wanted| {
+        let mut command = set(b"k", b"v");
+        if let Op::Set { expiry, .. } = &mut command.op {
+            *expiry = wanted;
         }
-        other => panic!("{other:?}"),
+        command
     };
     let set_expiry = |expiry| plain(Op::SetExpiry(expiry));
-    let if_equal = |then| plain(Op::IfEqual { value: b"v".to_vec(), then });
+    let if_equal = |then| Command::new(b"k".to_vec(), Op::IfEqual { then }, b"v".to_vec());
     let (too_much, zero_at, zero_after) = (
         "an expiry over 9223372036854775807 ms",
         "an expiry at time 0; to delete the key send DELETE",
@@ -467,10 +470,12 @@ fn a_stamp_that_names_no_session_or_no_number_is_refused_on_every_command() {
         (u64::MAX, u64::MAX, u64::MAX, Ok(())),
         (u64::MAX, u64::MAX - 1, u64::MAX, above),
     ] {
-        for op in [Op::Get, Op::Exists, Op::Ttl, set(b"v"), Op::Delete, Op::IncrementBy(1)] {
+        let plain = [Op::Get, Op::Exists, Op::Ttl, Op::Delete, Op::IncrementBy(1)];
+        let plain = plain.map(|op| Command::plain(b"k".to_vec(), op));
+        for command in plain.into_iter().chain([set(b"k", b"v")]) {
             let stamp = SessionStamp { session: SessionId::new(session), sequence, lowest_open };
-            let command = Command { stamp, ..Command::plain(b"k".to_vec(), op.clone()) };
-            assert_eq!(verdict(&command), want, "{session} {sequence} {lowest_open} {op:?}");
+            let command = Command { stamp, ..command };
+            assert_eq!(verdict(&command), want, "{command:?}");
         }
     }
 }
@@ -478,17 +483,13 @@ fn a_stamp_that_names_no_session_or_no_number_is_refused_on_every_command() {
 /// A stamp of zeros is what `encode_request` leaves out, so this frame is put together by hand.
 #[test]
 fn a_flag_that_announces_a_session_and_a_stamp_of_zeros_is_refused() {
-    for op in [Op::Get, set(b"v"), Op::Delete] {
+    let plain = |op| Command::plain(b"k".to_vec(), op);
+    for command in [plain(Op::Get), set(b"k", b"v"), plain(Op::Delete)] {
         let mut out = Vec::new();
         let stamp = SessionStamp { session: SessionId::new(1), sequence: 1, lowest_open: 1 };
-        encode_request(
-            &mut out,
-            1,
-            Consistency::default(),
-            &Command { stamp, ..Command::plain(b"k".to_vec(), op.clone()) },
-        );
+        let unchecked = command.operand.len();
+        encode_request(&mut out, 1, Consistency::default(), &Command { stamp, ..command });
         out[24..48].fill(0);
-        let unchecked = op.operand().map_or(0, Vec::len);
         let crc = synod_types::checksum::crc32c(&out[8..out.len() - unchecked]);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
         let (kind, text) = verdict_of_frame(&out).expect_err("refused");

@@ -192,8 +192,9 @@ impl Client {
         expiry: Expiry,
     ) -> Result<Option<Version>, ClientError> {
         let value_crc = 0; // filled in by the core
-        let op = Op::Set { value: value.to_vec(), value_crc, condition, expiry, return_old: false };
-        match self.execute(key, op)? {
+        let op = Op::Set { value_crc, condition, expiry, return_old: false };
+        let command = Command::new(key.to_vec(), op, value.to_vec());
+        match self.command(Consistency::default(), command)? {
             Reply::Done { version } => Ok(Some(version)),
             Reply::Skipped => Ok(None),
             _ => Err(ClientError::WrongAnswer),
@@ -295,18 +296,18 @@ impl Client {
         }
     }
 
-    fn execute(&mut self, key: &[u8], op: Op<Vec<u8>>) -> Result<Reply<Vec<u8>>, ClientError> {
+    fn execute(&mut self, key: &[u8], op: Op) -> Result<Reply<Vec<u8>>, ClientError> {
         self.command(Consistency::default(), Command::plain(key.to_vec(), op))
     }
 
-    fn number(&mut self, key: &[u8], op: Op<Vec<u8>>) -> Result<i64, ClientError> {
+    fn number(&mut self, key: &[u8], op: Op) -> Result<i64, ClientError> {
         match self.execute(key, op)? {
             Reply::Int(number) => Ok(number),
             _ => Err(ClientError::WrongAnswer),
         }
     }
 
-    fn flag(&mut self, key: &[u8], op: Op<Vec<u8>>) -> Result<bool, ClientError> {
+    fn flag(&mut self, key: &[u8], op: Op) -> Result<bool, ClientError> {
         self.number(key, op).map(|number| number != 0)
     }
 

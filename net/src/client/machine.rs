@@ -119,14 +119,14 @@ impl Core {
 
     /// Starts a command; its stamp is the core's own affair. The number names it in [`Action::Done`].
     pub fn command(&mut self, now: Nanos, consistency: Consistency, mut command: Command<Vec<u8>>) -> u64 {
-        let fits = binary::is_binary(&command.op) && command.check().is_ok();
+        let fits = binary::is_binary(command.op) && command.check().is_ok();
         if !fits {
             let operation = self.take_id();
             self.actions.push_back(Action::Done { operation, result: Err(ClientError::OverLimit) });
             return operation;
         }
-        if let Op::Set { value, value_crc, .. } = &mut command.op {
-            *value_crc = synod_types::checksum::crc32c(value);
+        if let Op::Set { value_crc, .. } = &mut command.op {
+            *value_crc = synod_types::checksum::crc32c(&command.operand);
         }
         command.stamp = SessionStamp::default();
         self.start(now, Question::Command { command, consistency })

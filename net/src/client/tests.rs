@@ -617,14 +617,10 @@ mod over_sockets {
         assert_eq!(client.status().map(|status| status.version), Ok("0.1.0".into()));
         assert!(client.status_of(NodeId::new(1)).is_ok());
         assert_eq!(client.status_of(NodeId::new(9)), Err(ClientError::Unreachable));
-        let swap = Op::Set {
-            value: b"new".to_vec(),
-            value_crc: 0,
-            condition: Condition::Always,
-            expiry: Expiry::None,
-            return_old: true,
-        };
-        let old = client.command(Consistency::Linearizable, Command::plain(b"text".to_vec(), swap));
+        let swap =
+            Op::Set { value_crc: 0, condition: Condition::Always, expiry: Expiry::None, return_old: true };
+        let old =
+            client.command(Consistency::Linearizable, Command::new(b"text".to_vec(), swap, b"new".to_vec()));
         assert!(matches!(old, Ok(Reply::Value { value, .. }) if value == b"x"));
     }
 

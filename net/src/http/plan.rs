@@ -336,16 +336,17 @@ impl KeyPlan {
     }
     /// The command; `value` is ignored where there is none.
     pub fn command(&self, key: Shared, value: Shared) -> Command<Shared> {
-        let op = match self.action {
-            Action::Get { .. } => Op::Get,
+        match self.action {
+            Action::Get { .. } => Command::plain(key, Op::Get),
             Action::Put { condition, expiry } => {
                 let value_crc = synod_types::checksum::crc32c(value.as_ref());
-                Op::Set { value, value_crc, condition, expiry, return_old: false }
+                Command::new(key, Op::Set { value_crc, condition, expiry, return_old: false }, value)
             }
-            Action::Delete { version: None, .. } => Op::Delete,
-            Action::Delete { version: Some(version), .. } => Op::DeleteIfVersion(version),
-        };
-        Command::plain(key, op)
+            Action::Delete { version: None, .. } => Command::plain(key, Op::Delete),
+            Action::Delete { version: Some(version), .. } => {
+                Command::plain(key, Op::DeleteIfVersion(version))
+            }
+        }
     }
     /// The response to the command's reply.
     pub fn respond(&self, reply: Reply<Vec<u8>>) -> Response<Vec<u8>> {

@@ -32,87 +32,6 @@ const _: () = assert!(
         <= PEER_FRAME_BYTES_MAX
 );
 
-/// The same message with its payloads borrowed.
-pub(super) fn borrow<P: AsRef<[u8]>>(message: &PeerMessage<P>) -> PeerMessage<&[u8]> {
-    match message {
-        PeerMessage::Group { group, message } => {
-            PeerMessage::Group { group: *group, message: borrow_group(message) }
-        }
-        PeerMessage::Beats(beats) => PeerMessage::Beats(beats.clone()),
-        PeerMessage::BeatReplies(replies) => PeerMessage::BeatReplies(replies.clone()),
-        PeerMessage::Forward { id, group, consistency, command } => PeerMessage::Forward {
-            id: *id,
-            group: *group,
-            consistency: *consistency,
-            command: borrow_command(command),
-        },
-        PeerMessage::ForwardReply { id, reply } => {
-            PeerMessage::ForwardReply { id: *id, reply: reply.borrow() }
-        }
-        PeerMessage::ReadIndex { id, groups } => PeerMessage::ReadIndex { id: *id, groups: groups.clone() },
-        PeerMessage::ReadIndexReply { id, points } => {
-            PeerMessage::ReadIndexReply { id: *id, points: points.clone() }
-        }
-    }
-}
-
-fn borrow_group<P: AsRef<[u8]>>(message: &GroupMessage<P>) -> GroupMessage<&[u8]> {
-    match message {
-        GroupMessage::PreVote { ballot, after, wall } => {
-            GroupMessage::PreVote { ballot: *ballot, after: *after, wall: *wall }
-        }
-        GroupMessage::PreVoteReply { ballot, granted, promised, chosen } => GroupMessage::PreVoteReply {
-            ballot: *ballot,
-            granted: *granted,
-            promised: *promised,
-            chosen: *chosen,
-        },
-        GroupMessage::Prepare { ballot, after, from } => {
-            GroupMessage::Prepare { ballot: *ballot, after: *after, from: *from }
-        }
-        GroupMessage::Promise { ballot, chosen, answer, part, part_count, reported } => {
-            GroupMessage::Promise {
-                answer: *answer,
-                ballot: *ballot,
-                chosen: *chosen,
-                part: *part,
-                part_count: *part_count,
-                reported: reported
-                    .iter()
-                    .map(|r| Reported { slot: r.slot, ballot: r.ballot, payload: r.payload.as_ref() })
-                    .collect(),
-            }
-        }
-        GroupMessage::Accept { ballot, slot, chosen, payload } => {
-            GroupMessage::Accept { ballot: *ballot, slot: *slot, chosen: *chosen, payload: payload.as_ref() }
-        }
-        GroupMessage::Accepted { ballot, slot } => GroupMessage::Accepted { ballot: *ballot, slot: *slot },
-        GroupMessage::Nack { ballot, promised } => {
-            GroupMessage::Nack { ballot: *ballot, promised: *promised }
-        }
-        GroupMessage::Fetch { from } => GroupMessage::Fetch { from: *from },
-        GroupMessage::HandOver { ballot, chosen } => {
-            GroupMessage::HandOver { ballot: *ballot, chosen: *chosen }
-        }
-        GroupMessage::Learn { chosen, entries } => GroupMessage::Learn {
-            chosen: *chosen,
-            entries: entries
-                .iter()
-                .map(|l| Learned { slot: l.slot, ballot: l.ballot, payload: l.payload.as_ref() })
-                .collect(),
-        },
-    }
-}
-
-fn borrow_command<P: AsRef<[u8]>>(command: &Command<P>) -> Command<&[u8]> {
-    Command {
-        namespace: command.namespace,
-        key: command.key.as_ref(),
-        op: command.op.as_ref().map(AsRef::as_ref),
-        stamp: command.stamp,
-    }
-}
-
 /// The spans must cover the body exactly, and lists must be of a sane length.
 pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(), ProtocolError> {
     let count = |count: usize, max: usize| if count <= max { Ok(()) } else { Err(ProtocolError::Limit) };
@@ -146,9 +65,7 @@ pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(),
         PeerMessage::ReadIndexReply { points, .. } => count(points.len(), COALESCED_MAX)?,
         PeerMessage::Forward { command, .. } => {
             add(&command.key);
-            if let Some(operand) = command.op.operand() {
-                add(operand);
-            }
+            add(&command.operand);
         }
         PeerMessage::ForwardReply { reply, .. } => {
             if let Reply::Value { value, .. } = reply {

@@ -47,7 +47,7 @@ pub fn encode<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>) {
 /// As [`encode`].
 pub fn encode_head(out: &mut Vec<u8>, message: &PeerMessage<Shared>) -> Option<Shared> {
     let mut last = None;
-    drop(message.clone().map(|payload: Shared| last = Some(payload)));
+    message.visit(|payload| last = Some(payload.clone()));
     let tail = last.filter(|payload| payload.len() >= COMBINED_FROM);
     encode_parts(out, message, tail.as_ref());
     tail
@@ -55,9 +55,9 @@ pub fn encode_head(out: &mut Vec<u8>, message: &PeerMessage<Shared>) -> Option<S
 
 /// With `tail`, the last payload, without its bytes.
 fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, tail: Option<&Shared>) {
-    let borrowed = check::borrow(message);
     let (mut body_len, mut count) = (0_usize, 0_usize);
-    let meta: PeerMessageMeta = borrowed.clone().map(|bytes: &[u8]| {
+    let meta: PeerMessageMeta = message.map(|payload| {
+        let bytes = payload.as_ref();
         assert!(bytes.len() <= PEER_FRAME_BYTES_MAX, "payload over the frame limit");
         body_len += bytes.len();
         count += 1;
@@ -78,12 +78,12 @@ fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, tai
     let tail_len = tail.map_or(0, Shared::len);
     out.reserve(body_len - tail_len);
     let mut copied = count - usize::from(tail.is_some());
-    drop(borrowed.map(|bytes: &[u8]| {
+    message.visit(|payload| {
         if copied > 0 {
-            out.put(bytes);
+            out.put(payload.as_ref());
             copied -= 1;
         }
-    }));
+    });
     let len = FRAME_HEADER_BYTES + meta_len + body_len;
     set_u32_at(out, at + META_LENGTH_AT, meta_len as u32); // both bounded by PEER_FRAME_BYTES_MAX
     set_u32_at(out, at + BODY_LENGTH_AT, body_len as u32);
@@ -175,7 +175,7 @@ fn decode(frame: Shared) -> Result<PeerMessage<Shared>, RefusedMessage> {
     let refused = |kind: &'static str| move |error| RefusedMessage { kind: Some(kind), error };
     check::check_spans(&meta, body_len).map_err(refused(meta.kind()))?;
     let mut at = body_at;
-    let message = meta.map(|span: Span| {
+    let message = meta.map(|span: &Span| {
         let start = at;
         at += span.len as usize;
         let payload = frame.slice(start, span.len as usize);

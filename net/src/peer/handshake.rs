@@ -20,7 +20,7 @@ use synod_types::{ClusterId, CoreId, Incarnation, NodeId};
 /// Bytes of a hello, a welcome and a refusal.
 pub const HANDSHAKE_BYTES: usize = 72;
 /// The version of the peer protocol this build speaks.
-pub const PEER_VERSION: u16 = 4;
+pub const PEER_VERSION: u16 = 5;
 /// First byte differs from every client protocol's.
 const MAGIC: [u8; 8] = *b"\xF6SYNPEER";
 const CHECKED: usize = 64;

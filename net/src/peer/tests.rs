@@ -9,18 +9,19 @@ use synod_types::*;
 
 fn entry(value: &[u8]) -> Vec<u8> {
     let mut builder = EntryBuilder::new();
-    builder.push(Command::plain(b"key".to_vec(), set(value)));
-    builder.finish(WallMs(7))
+    let (op, operand) = set(value);
+    builder.push(Command::new(b"key".to_vec(), op, operand));
+    builder.finish(Ballot::new(2, NodeId::new(1)), WallMs(7))
 }
 
-fn set(value: &[u8]) -> Op<Vec<u8>> {
-    Op::Set {
-        value: value.to_vec(),
+fn set(value: &[u8]) -> (Op, Vec<u8>) {
+    let op = Op::Set {
         value_crc: synod_types::checksum::crc32c(value),
         condition: Condition::Always,
         expiry: Expiry::None,
         return_old: false,
-    }
+    };
+    (op, value.to_vec())
 }
 
 fn ballots() -> impl Strategy<Value = Ballot> {
@@ -32,17 +33,20 @@ fn slots() -> impl Strategy<Value = Slot> {
 fn entries() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..200).prop_map(|value| entry(&value))
 }
-fn ops() -> impl Strategy<Value = Op<Vec<u8>>> {
-    prop_oneof![
+fn ops() -> impl Strategy<Value = (Op, Vec<u8>)> {
+    let plain = prop_oneof![
         Just(Op::Get),
         Just(Op::Exists),
         Just(Op::Ttl),
         Just(Op::Delete),
         any::<i64>().prop_map(Op::IncrementBy),
         any::<u64>().prop_map(|at| Op::SetExpiry(Expiry::At(WallMs(at)))),
-        (prop::collection::vec(any::<u8>(), 0..80), any::<u64>())
-            .prop_map(|(value, ms)| Op::IfEqual { value, then: Then::ExtendBy(ms) }),
-        prop::collection::vec(any::<u8>(), 0..99).prop_map(|value| set(&value)),
+    ];
+    prop_oneof![
+        6 => plain.prop_map(|op| (op, Vec::new())),
+        1 => (prop::collection::vec(any::<u8>(), 0..80), any::<u64>())
+            .prop_map(|(value, ms)| (Op::IfEqual { then: Then::ExtendBy(ms) }, value)),
+        1 => prop::collection::vec(any::<u8>(), 0..99).prop_map(|value| set(&value)),
     ]
 }
 fn group_messages() -> impl Strategy<Value = GroupMessage<Vec<u8>>> {
@@ -120,8 +124,8 @@ fn messages() -> impl Strategy<Value = PeerMessage<Vec<u8>>> {
             )
         }),
         (any::<u64>(), prop::collection::vec(any::<u8>(), 1..50), ops(), any::<u64>()).prop_map(
-            |(id, key, op, sequence)| {
-                let mut command = Command::plain(key, op);
+            |(id, key, (op, operand), sequence)| {
+                let mut command = Command::new(key, op, operand);
                 command.stamp = SessionStamp { session: SessionId::new(3), sequence, lowest_open: 1 };
                 PeerMessage::Forward { id, group: GroupId::new(2), consistency: Consistency::Quorum, command }
             }
@@ -262,31 +266,32 @@ fn a_malformed_entry_is_refused_at_the_border() {
 
 #[test]
 fn forwarded_commands_and_replies_are_held_to_the_limits() {
-    let forward = |key: Vec<u8>, op| PeerMessage::Forward {
+    let forward = |key: Vec<u8>, (op, operand)| PeerMessage::Forward {
         id: 1,
         group: GroupId::new(1),
         consistency: Consistency::Linearizable,
-        command: Command::plain(key, op),
+        command: Command::new(key, op, operand),
     };
-    assert_eq!(refused(&forward(vec![0; KEY_BYTES_MAX + 1], Op::Get)), ProtocolError::Limit);
-    assert_eq!(refused(&forward(Vec::new(), Op::Get)), ProtocolError::Body);
-    assert_eq!(refused(&forward(vec![1], Op::OpenSession)), ProtocolError::Body);
+    let plain = |op| (op, Vec::new());
+    assert_eq!(refused(&forward(vec![0; KEY_BYTES_MAX + 1], plain(Op::Get))), ProtocolError::Limit);
+    assert_eq!(refused(&forward(Vec::new(), plain(Op::Get))), ProtocolError::Body);
+    assert_eq!(refused(&forward(vec![1], plain(Op::OpenSession))), ProtocolError::Body);
     assert_eq!(refused(&forward(vec![1], set(&vec![0; VALUE_BYTES_MAX + 1]))), ProtocolError::Limit);
     let compared = |len: usize| {
         let mut compared = Vec::new();
         put_compared(&mut compared, &version_bytes(Version::default()), &vec![0; len]);
         let (compare, expiry) = (Compare::Version, Expiry::Keep);
-        Op::SetIf { compared, value_crc: 0, compare, expiry, return_old: false }
+        (Op::SetIf { value_crc: 0, compare, expiry, return_old: false }, compared)
     };
     assert_eq!(refused(&forward(vec![1], compared(VALUE_BYTES_MAX + 1))), ProtocolError::Limit);
-    assert_eq!(refused(&forward(vec![1], Op::SetExpiry(Expiry::Keep))), ProtocolError::Body);
+    assert_eq!(refused(&forward(vec![1], plain(Op::SetExpiry(Expiry::Keep)))), ProtocolError::Body);
     let value = vec![0; VALUE_BYTES_MAX + 1];
     let reply = Reply::Value { value, version: Version::default() };
     assert_eq!(refused(&PeerMessage::ForwardReply { id: 1, reply }), ProtocolError::Limit);
     for message in [
         forward(vec![0; KEY_BYTES_MAX], set(&vec![0; VALUE_BYTES_MAX])),
         forward(vec![0; KEY_BYTES_MAX], compared(VALUE_BYTES_MAX)),
-        forward(Vec::new(), Op::OpenSession),
+        forward(Vec::new(), plain(Op::OpenSession)),
     ] {
         assert_eq!(decode_all(&frame_of(&message), core::iter::empty()), Ok(vec![message]));
     }
@@ -461,13 +466,12 @@ fn a_frame_in_two_pieces_is_the_same_frame() {
         }
         let group = GroupId::new(3);
         let op = Op::Set {
-            value: value.clone(),
             value_crc: synod_types::checksum::crc32c(value.as_ref()),
             condition: Condition::Always,
             expiry: Expiry::None,
             return_old: false,
         };
-        let command = Command::plain(Shared::new(b"key".to_vec()), op);
+        let command = Command::new(Shared::new(b"key".to_vec()), op, value.clone());
         let reply = Reply::Value { value: value.clone(), version: Version::default() };
         for message in [
             PeerMessage::Forward { id: 7, group, consistency: Consistency::Linearizable, command },

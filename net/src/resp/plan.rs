@@ -136,26 +136,30 @@ impl Many {
 pub enum Plan<'a> {
     /// One command.
     One {
-        /// On this key.
+        /// On this key,
         key: &'a [u8],
-        /// This is done,
-        op: Op<&'a [u8]>,
+        /// this is done,
+        op: Op,
+        /// with what lies among the arguments, or was put together here;
+        operand: Cow<'a, [u8]>,
         /// and this is how the reply is written.
         shape: Shape,
     },
     /// One command per key, from the second argument on.
     Many(Many),
-    /// One command whose operand was put together here.
-    Made {
-        /// On this key,
-        key: &'a [u8],
-        /// this is done,
-        op: Op<Vec<u8>>,
-        /// and this is how the reply is written.
-        shape: Shape,
-    },
     /// Several commands, one after the other.
     Job(Work),
+}
+
+impl<'a> Plan<'a> {
+    /// One command without an operand.
+    fn of(key: &'a [u8], op: Op, shape: Shape) -> Self {
+        Self::with(key, op, &[][..], shape)
+    }
+    /// One command.
+    fn with(key: &'a [u8], op: Op, operand: impl Into<Cow<'a, [u8]>>, shape: Shape) -> Self {
+        Self::One { key, op, operand: operand.into(), shape }
+    }
 }
 
 /// An error line, prefix included.
@@ -171,19 +175,17 @@ const NOT_AN_INTEGER: Refusal = Cow::Borrowed("ERR value is not an integer or ou
 pub fn plan<'a>(spec: &Spec, args: &Args<'a>) -> Option<Result<Plan<'a>, Refusal>> {
     let planned = plan_by_verb(spec, args)?;
     Some(planned.and_then(|plan| match &plan {
-        Plan::One { key, op, .. } => check_op(key, op).map(|()| plan),
-        Plan::Made { key, op, .. } => check_op(key, op).map(|()| plan),
+        Plan::One { key, op, operand, .. } => check_op(key, *op, operand).map(|()| plan),
         // What these come to is put together later, of keys and values that were checked one by one.
         Plan::Many(_) | Plan::Job(_) => Ok(plan),
     }))
 }
 
 /// The rule that every border goes by, after the arguments were looked at one by one.
-fn check_op<V: AsRef<[u8]>>(key: &[u8], op: &Op<V>) -> Result<(), Refusal> {
-    let len = op.operand().map_or(0, |operand| operand.as_ref().len());
-    op.check(key).map_err(|illegal| match illegal {
+fn check_op(key: &[u8], op: Op, operand: &[u8]) -> Result<(), Refusal> {
+    op.check(key, operand).map_err(|illegal| match illegal {
         Illegal::ValueTooLong => {
-            format!("ERR command too long: {len} bytes, the limit is {VALUE_BYTES_MAX}").into()
+            format!("ERR command too long: {} bytes, the limit is {VALUE_BYTES_MAX}", operand.len()).into()
         }
         other => format!("ERR {other}").into(),
     })
@@ -191,7 +193,7 @@ fn check_op<V: AsRef<[u8]>>(key: &[u8], op: &Op<V>) -> Result<(), Refusal> {
 
 fn plan_by_verb<'a>(spec: &Spec, args: &Args<'a>) -> Option<Result<Plan<'a>, Refusal>> {
     let many = |many| plan_many(spec, args, many);
-    let one = |op, shape| check_key(args.get(1)).map(|key| Plan::One { key, op, shape });
+    let one = |op, shape| check_key(args.get(1)).map(|key| Plan::of(key, op, shape));
     Some(match spec.verb {
         Verb::Get => one(Op::Get, Shape::Value),
         Verb::Set => plan_set(args),
@@ -255,24 +257,17 @@ fn plan_by_verb<'a>(spec: &Spec, args: &Args<'a>) -> Option<Result<Plan<'a>, Ref
 fn plan_script<'a>(script: Script, args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
     let (key, value, then) = scripts::call(script, args)?;
     let (key, value) = (check_key(key)?, check_value(value)?);
-    Ok(Plan::One { key, op: Op::IfEqual { value, then }, shape: Shape::Int })
+    Ok(Plan::with(key, Op::IfEqual { then }, value, Shape::Int))
 }
 
-/// The part of a command on many keys that starts at argument `index`; its limits were checked by [`plan`].
-pub fn part_op<V>(many: Many, value: impl FnOnce() -> (V, u32)) -> Op<V> {
+/// What is done to each key of a command on many keys; `value_crc` is that of the part's value, where it has one.
+pub fn part_op(many: Many, value_crc: u32) -> Op {
     match many {
         Many::Delete => Op::Delete,
         Many::Exists => Op::Exists,
         Many::Get => Op::Get,
         Many::Set => {
-            let (value, value_crc) = value();
-            Op::Set {
-                value,
-                value_crc,
-                condition: Condition::Always,
-                expiry: Expiry::None,
-                return_old: false,
-            }
+            Op::Set { value_crc, condition: Condition::Always, expiry: Expiry::None, return_old: false }
         }
     }
 }
@@ -302,7 +297,7 @@ fn plan_value<'a>(
     let key = check_key(args.get(1))?;
     let value = check_value(args.get(value_index))?;
     let value_crc = synod_types::checksum::crc32c(value);
-    Ok(Plan::One { key, op: Op::Set { value, value_crc, condition, expiry, return_old }, shape })
+    Ok(Plan::with(key, Op::Set { value_crc, condition, expiry, return_old }, value, shape))
 }
 
 /// `SET key value [NX | XX | IFEQ value | IFNE value | IFDEQ digest | IFDNE digest] [GET]
@@ -359,7 +354,7 @@ fn plan_expire<'a>(
         Some(test) => Op::SetExpiryIf { expiry, test },
         None => Op::SetExpiry(expiry),
     };
-    Ok(Plan::One { key, op, shape: Shape::Int })
+    Ok(Plan::of(key, op, Shape::Int))
 }
 
 /// A positive span or time, in milliseconds.

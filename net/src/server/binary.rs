@@ -92,7 +92,7 @@ impl BinaryFace {
         let tag = Tag(id);
         match request {
             Request::Command { consistency, command } => {
-                let command = own(&command, input, &mut self.lent);
+                let command = own(command, input, &mut self.lent);
                 Some(Ask::Command { tag, group: None, consistency, command })
             }
             Request::OpenSession { group } => self.open_session(config, tag, group, out),

@@ -438,8 +438,8 @@ fn lock_scripts_are_one_command_each() {
         connection.received(format!("{line}\r\n").as_bytes());
         let Some(Ask::Command { command, .. }) = connection.next() else { panic!("{line} asks nothing") };
         assert_eq!(command.key.as_ref(), b"lock");
-        let Op::IfEqual { value, then } = command.op else { panic!("{:?}", command.op) };
-        assert_eq!((value.as_ref(), then), (&b"token"[..], want));
+        let Op::IfEqual { then } = command.op else { panic!("{:?}", command.op) };
+        assert_eq!((command.operand.as_ref(), then), (&b"token"[..], want));
     }
     for (line, want) in [
         ("EVALSHA 0000 1 k v".to_owned(), "-NOSCRIPT No matching script. Please use EVAL.|"),

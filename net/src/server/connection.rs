@@ -261,9 +261,7 @@ impl Connection {
 fn with_operand(ask: Ask, operand: Shared) -> Ask {
     match ask {
         Ask::Command { tag, group, consistency, command } => {
-            let Command { namespace, key, op, stamp } = command;
-            let op = op.map(|_| operand.clone());
-            Ask::Command { tag, group, consistency, command: Command { namespace, key, op, stamp } }
+            Ask::Command { tag, group, consistency, command: Command { operand, ..command } }
         }
         other => other,
     }

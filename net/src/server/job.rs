@@ -49,7 +49,7 @@ enum Kind {
         key: Shared,
         how: Derive,
         tries: u32,
-        write: Option<(Op<Shared>, Derived)>,
+        write: Option<(Op, Shared, Derived)>,
     },
     Scan {
         group: u16,
@@ -150,7 +150,7 @@ impl Job {
             Kind::Scan { keys, pattern, .. } => keys.bytes + pattern.as_ref().map_or(0, Pattern::held_bytes),
             Kind::Keys { keys, pattern, .. } => keys.bytes + pattern.held_bytes(),
             Kind::Slot { keys, seen, .. } => slot_bytes(keys, seen),
-            Kind::Derive { write: Some((op, _)), .. } => 2 * op.operand().map_or(0, Shared::len),
+            Kind::Derive { write: Some((_, operand, _)), .. } => 2 * operand.len(),
             _ => 0,
         }
     }
@@ -158,11 +158,14 @@ impl Job {
     /// What is to be asked next, of which group; or, where there is nothing to ask, the answer.
     pub(super) fn next(&mut self) -> Result<(Option<GroupId>, Command<Shared>), Answer> {
         let of_group =
-            |group: u16, op| Ok((Some(GroupId::new(group)), Command::plain(Shared::new(Vec::new()), op)));
+            |group: u16, op| Ok((Some(GroupId::new(group)), Command::plain(Shared::default(), op)));
         match &mut self.kind {
             Kind::Derive { key, write, .. } => {
-                let op = write.as_ref().map_or(Op::Get, |(op, _)| op.clone());
-                Ok((None, Command::plain(key.clone(), op)))
+                let (op, operand) = match write {
+                    Some((op, operand, _)) => (*op, operand.clone()),
+                    None => (Op::Get, Shared::default()),
+                };
+                Ok((None, Command::new(key.clone(), op, operand)))
             }
             Kind::Scan { group, .. } if *group > self.group_count => {
                 Err(Answer::Page { cursor: 0, keys: Gathered::default() })
@@ -291,7 +294,7 @@ fn slot_bytes(keys: &Gathered, seen: &HashSet<u64>) -> usize {
 fn take_derive(
     how: &Derive,
     tries: &mut u32,
-    write: &mut Option<(Op<Shared>, Derived)>,
+    write: &mut Option<(Op, Shared, Derived)>,
     reply: Reply<&[u8]>,
 ) -> Option<Answer> {
     match (write.take(), reply) {
@@ -302,13 +305,14 @@ fn take_derive(
                 Ok(derived) => match &derived.value {
                     None => Some(answer_of(derived)),
                     Some(value) => {
-                        *write = Some((write_of(old.map(|(_, version)| version), value), derived));
+                        let (op, operand) = write_of(old.map(|(_, version)| version), value);
+                        *write = Some((op, operand, derived));
                         None
                     }
                 },
             }
         }
-        (Some((_, derived)), Reply::Done { .. }) => Some(answer_of(derived)),
+        (Some((.., derived)), Reply::Done { .. }) => Some(answer_of(derived)),
         // Somebody else wrote the key: from the start.
         (Some(_), Reply::Skipped) => {
             *tries += 1;
@@ -319,22 +323,17 @@ fn take_derive(
 }
 
 /// Writes `value` if the key is still in this version, or still absent.
-fn write_of(version: Option<Version>, value: &[u8]) -> Op<Shared> {
+fn write_of(version: Option<Version>, value: &[u8]) -> (Op, Shared) {
     let value_crc = synod_types::checksum::crc32c(value);
     let Some(version) = version else {
         let condition = Condition::IfAbsent;
-        let value = Shared::new(value.to_vec());
-        return Op::Set { value, value_crc, condition, expiry: Expiry::None, return_old: false };
+        let op = Op::Set { value_crc, condition, expiry: Expiry::None, return_old: false };
+        return (op, Shared::new(value.to_vec()));
     };
     let mut compared = Vec::with_capacity(value.len() + 16);
     put_compared(&mut compared, &version_bytes(version), value);
-    Op::SetIf {
-        compared: Shared::new(compared),
-        value_crc,
-        compare: Compare::Version,
-        expiry: Expiry::Keep,
-        return_old: false,
-    }
+    let op = Op::SetIf { value_crc, compare: Compare::Version, expiry: Expiry::Keep, return_old: false };
+    (op, Shared::new(compared))
 }
 
 fn answer_of(derived: Derived) -> Answer {

@@ -243,8 +243,8 @@ const LEND_BYTES_MIN: usize = 2 << 10;
 
 /// The command with key and operand in memory of its own. A long operand that lies in `input` is left out; where it lies is noted
 /// in `lent`, for the connection to put it in without a copy.
-fn own(command: &Command<&[u8]>, input: &[u8], lent: &mut Option<Range<usize>>) -> Command<Shared> {
-    let operand = command.op.operand().copied().unwrap_or(&[]);
+fn own(command: Command<&[u8]>, input: &[u8], lent: &mut Option<Range<usize>>) -> Command<Shared> {
+    let operand = command.operand;
     *lent = place_in(input, operand).filter(|_| operand.len() >= LEND_BYTES_MIN);
     let (key, operand) = if lent.is_some() || operand.is_empty() {
         (Shared::new(command.key.to_vec()), Shared::default())
@@ -255,8 +255,7 @@ fn own(command: &Command<&[u8]>, input: &[u8], lent: &mut Option<Range<usize>>) 
         let both = Shared::new(bytes);
         (both.slice(0, command.key.len()), both.slice(command.key.len(), operand.len()))
     };
-    let op = command.op.map(|_| operand.clone());
-    Command { namespace: command.namespace, key, op, stamp: command.stamp }
+    Command { namespace: command.namespace, key, op: command.op, operand, stamp: command.stamp }
 }
 
 /// Where `part` lies in `whole`, if it does.

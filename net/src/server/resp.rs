@@ -11,6 +11,7 @@ use crate::resp::parser::{Args, Caps, Parser, Step};
 use crate::resp::plan::{self, Many, Plan, Work, part_op};
 use crate::resp::reply::{Proto, Writer};
 use crate::resp::spec::{self, Spec, Verb};
+use std::borrow::Cow;
 use std::ops::Range;
 use synod_types::limits::VALUE_BYTES_MAX;
 use synod_types::{Bucket, Command, Consistency, Op, Reply, Shared, bucket_of, group_of};
@@ -266,12 +267,9 @@ impl Session {
         }
         let stride = parts.many.stride();
         let index = (parts.next - 1) / stride;
-        let op = part_op(parts.many, || {
-            let value = parts.argument(parts.next + 1);
-            let crc = synod_types::checksum::crc32c(value.as_ref());
-            (value, crc)
-        });
-        let command = Command::plain(parts.argument(parts.next), op);
+        let value = if stride > 1 { parts.argument(parts.next + 1) } else { Shared::default() };
+        let op = part_op(parts.many, synod_types::checksum::crc32c(value.as_ref()));
+        let command = Command::new(parts.argument(parts.next), op, value);
         let tag = self.slots.part(parts.tag, index);
         parts.next += stride;
         if parts.next >= parts.ranges.len() {
@@ -346,20 +344,8 @@ impl Session {
             }
         }
         match plan::plan(spec, args) {
-            Some(Ok(Plan::One { key, op, shape })) => {
-                let tag = self.slots.open_one(self.proto, spec.name, shape);
-                if self.may_redirect(asking, op.is_write()) {
-                    self.slots.let_redirect(tag);
-                }
-                let command = own(&Command::plain(key, op), input, &mut self.lent);
-                Some(Ask::Command { tag, group: None, consistency: Consistency::default(), command })
-            }
-            Some(Ok(Plan::Many(many))) => {
-                self.open_parts(spec, many, args);
-                None
-            }
-            Some(Ok(Plan::Made { key, op, shape })) => {
-                if !of_one_group(config.server.info.group_count, key, &op) {
+            Some(Ok(Plan::One { key, op, operand, shape })) => {
+                if !of_one_group(config.server.info.group_count, key, op, &operand) {
                     self.write(out, |writer| writer.error(CROSS_SLOT));
                     return None;
                 }
@@ -367,9 +353,15 @@ impl Session {
                 if self.may_redirect(asking, op.is_write()) {
                     self.slots.let_redirect(tag);
                 }
-                let command =
-                    own(&Command::plain(key, op.as_ref().map(Vec::as_slice)), input, &mut self.lent);
+                let command = match operand {
+                    Cow::Borrowed(operand) => own(Command::new(key, op, operand), input, &mut self.lent),
+                    Cow::Owned(made) => Command::new(Shared::new(key.to_vec()), op, Shared::new(made)),
+                };
                 Some(Ask::Command { tag, group: None, consistency: Consistency::default(), command })
+            }
+            Some(Ok(Plan::Many(many))) => {
+                self.open_parts(spec, many, args);
+                None
             }
             Some(Ok(Plan::Job(work))) => {
                 let has_key = matches!(work, Work::Derive { .. });
@@ -490,12 +482,12 @@ impl Session {
 const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 /// Whether all keys of a command lie in one group. A cluster of one group has no limit.
-fn of_one_group(group_count: u16, key: &[u8], op: &Op<Vec<u8>>) -> bool {
+fn of_one_group(group_count: u16, key: &[u8], op: Op, operand: &[u8]) -> bool {
     if group_count <= 1 {
         return true;
     }
     let of = |key| group_of(bucket_of(key), group_count);
-    op.other_keys().all(|other| of(other) == of(key))
+    op.other_keys(operand).all(|other| of(other) == of(key))
 }
 
 /// Spreads a counter over 64 bits.

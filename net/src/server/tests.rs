@@ -57,7 +57,7 @@ impl Toy {
             Op::Get => old.map_or(Reply::Nil, |value| Reply::Value { value, version: held }),
             Op::Exists => Reply::Int(i64::from(old.is_some())),
             Op::Ttl => Reply::Int(if old.is_some() { -1 } else { -2 }),
-            Op::Set { value, condition, return_old, .. } => {
+            Op::Set { condition, return_old, .. } => {
                 let holds = match condition {
                     Condition::Always => true,
                     Condition::IfAbsent => old.is_none(),
@@ -65,7 +65,7 @@ impl Toy {
                     Condition::IfVersion(_) => false, // the toy keeps no versions
                 };
                 if holds {
-                    self.values.insert(key, value.as_ref().to_vec());
+                    self.values.insert(key, command.operand.as_ref().to_vec());
                 }
                 match (return_old, old) {
                     (true, Some(value)) => Reply::Value { value, version },
@@ -87,8 +87,8 @@ impl Toy {
             Op::SetExpiry(_) => Reply::Int(i64::from(old.is_some())),
             Op::DeleteIfVersion(_) => old.map_or(Reply::Int(0), |_| Reply::Skipped),
             Op::OpenSession => Reply::Session(SessionId::new(self.slot)),
-            Op::IfEqual { value, then } => {
-                let is_equal = old.as_deref() == Some(value.as_ref());
+            Op::IfEqual { then } => {
+                let is_equal = old.as_deref() == Some(command.operand.as_ref());
                 if is_equal && *then == synod_types::Then::Delete {
                     self.values.remove(&key);
                 }
@@ -331,12 +331,15 @@ fn operations_carry_what_the_command_said() {
         let (mut asks, _) =
             converse(&mut connect(server()), &mut Toy::default(), &bytes, core::iter::empty());
         match asks.remove(0) {
-            Ask::Command { command, group: None, .. } => command.map(|bytes| bytes.as_ref().to_vec()).op,
+            Ask::Command { command, group: None, .. } => {
+                let operand: &[u8] = if let Op::Set { .. } = command.op { b"v" } else { b"" };
+                assert_eq!(command.operand.as_ref(), operand, "{line}");
+                command.op
+            }
             other => panic!("{other:?}"),
         }
     };
     let set = |condition, expiry, return_old| Op::Set {
-        value: b"v".to_vec(),
         value_crc: synod_types::checksum::crc32c(b"v"),
         condition,
         expiry,

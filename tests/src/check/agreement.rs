@@ -3,6 +3,7 @@
 //! Watched from outside, with an eye on every disk at once: a value is *chosen* when a majority of the voters has a durable
 //! accept record of it in one ballot. Then
 //! * one ballot carries one value per slot;
+//! * what has the same identity, origin and slot, is the same value, in whatever ballot (P-05d);
 //! * any proposal in a higher ballot carries the chosen value;
 //! * whatever a replica calls chosen has been chosen, and `Learned` records carry exactly that value;
 //! * replicas that applied the same prefix hold the same state.
@@ -14,25 +15,30 @@ use synod_types::{Ballot, GroupId, NodeId, RecordHead, RecordKind, Slot};
 
 const NAME: &str = "agreement";
 
-/// A value as the checker knows it: a digest of the entry's bytes.
+/// A value as the checker knows it: a digest of the entry's bytes, and what the entry calls itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct ValueDigest(u64);
+pub struct ValueDigest {
+    digest: u64,
+    /// [`Ballot::ZERO`] of what is no entry.
+    origin: Ballot,
+}
 
 impl ValueDigest {
     /// The digest of an entry's bytes.
     pub fn of(bytes: &[u8]) -> Self {
         // CRC and length: this tells honest values apart, it does not resist forgery.
-        Self(u64::from(synod_types::checksum::crc32c(bytes)) << 32 | bytes.len() as u64)
+        let digest = u64::from(synod_types::checksum::crc32c(bytes)) << 32 | bytes.len() as u64;
+        Self { digest, origin: synod_types::entry::origin_of(bytes) }
     }
     /// As a number, for traces.
     pub fn raw(self) -> u64 {
-        self.0
+        self.digest
     }
 }
 
 impl fmt::Display for ValueDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}/{}B", self.0 >> 32, self.0 & 0xffff_ffff)
+        write!(f, "{:08x}/{}B", self.digest >> 32, self.digest & 0xffff_ffff)
     }
 }
 
@@ -204,6 +210,15 @@ impl Agreement {
             let detail = format!("{node} writes {value} in {} over {known}, chosen in {ballot}", head.ballot);
             return self.violated(head, detail);
         }
+        let is_same = |p: &&Proposal| p.value.origin == value.origin && value.origin != Ballot::ZERO;
+        if let Some(other) = facts.proposals.iter().find(is_same)
+            && other.value != value
+        {
+            let other = other.value;
+            let detail =
+                format!("{value} at {node} and {other} both say that {} proposed them", value.origin);
+            return self.violated(head, detail);
+        }
         let index = match facts.proposals.iter().position(|p| p.ballot == head.ballot) {
             Some(index) => index,
             None => {
@@ -251,6 +266,7 @@ mod tests {
             slot: Slot::new(slot),
             ballot: Ballot::new(round, node(1)),
             chosen: Slot::ZERO,
+            number: 1,
         }
     }
 

@@ -187,7 +187,10 @@ mod tests {
 
     fn record(kind: RecordKind, slot: u64, round: u64) -> Written {
         let ballot = Ballot::new(round, NodeId::new(1));
-        (RecordHead { kind, group: GROUP, slot: Slot::new(slot), ballot, chosen: Slot::ZERO }, None)
+        (
+            RecordHead { kind, group: GROUP, slot: Slot::new(slot), ballot, chosen: Slot::ZERO, number: 1 },
+            None,
+        )
     }
 
     fn promise(round: u64) -> PeerMessage<()> {

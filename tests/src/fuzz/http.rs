@@ -181,9 +181,9 @@ async fn execute(site: &Site, number: usize, plan: &KeyPlan, upload: Upload) -> 
     let (consistency, command) = upload.finish(plan);
     assert!((1..=KEY_BYTES_MAX).contains(&command.key.len()), "a key of {} bytes", command.key.len());
     assert!(command.check().is_ok(), "a command that is none");
-    if let synod_types::Op::Set { value, value_crc, .. } = &command.op {
-        assert!(value.len() <= VALUE_BYTES_MAX);
-        assert_eq!(synod_types::checksum::crc32c(value.as_ref()), *value_crc);
+    if let synod_types::Op::Set { value_crc, .. } = command.op {
+        assert!(command.operand.len() <= VALUE_BYTES_MAX);
+        assert_eq!(synod_types::checksum::crc32c(command.operand.as_ref()), value_crc);
     }
     let told = command.map(|bytes| (bytes.len(), synod_types::checksum::crc32c(bytes.as_ref())));
     site.exchanges.borrow_mut()[number].asked = format!("{consistency:?} {told:?}");

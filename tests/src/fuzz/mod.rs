@@ -9,11 +9,13 @@ mod http;
 mod http_client;
 mod log;
 mod replicas;
+mod seeds;
 
 pub use border::{binary_client, peer, server};
 pub use http::http;
 pub use log::{entry, recovery};
 pub use replicas::{drawn, replicas, replicas_told};
+pub use seeds::seeds;
 
 /// A target by its name in `tests/fuzz` and of its corpus directory.
 pub type Target = (&'static str, fn(&[u8]));

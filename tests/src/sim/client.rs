@@ -462,9 +462,9 @@ impl Clients {
             let lag = self.rng.below(4).min(sequence - 1);
             stamp = SessionStamp { session: session.id, sequence, lowest_open: sequence - lag };
         }
-        let op = self.op_of(key, action, now);
+        let (op, operand) = self.op_of(key, action, now);
         let name = self.name_of(key, action);
-        let command = Command { namespace: Namespace::default(), key: Shared::new(name), op, stamp };
+        let command = Command { namespace: Namespace::default(), key: Shared::new(name), op, operand, stamp };
         self.keys.on_operation(key);
         let id = self.history.call_member(client as u32, self.keys.subject(key), action, now);
         self.start(client, Job::Operation { id, key, action }, group, command, give_up_at, out);

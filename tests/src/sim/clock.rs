@@ -16,21 +16,30 @@ pub struct Clock {
     rate_ppm: i64,
     /// What the wall clock is ahead of the observer's, milliseconds.
     wall_offset_ms: i64,
+    /// Its wall clock moves by so much at a time.
+    wall_grain_ms: u64,
 }
 
 impl Clock {
     /// A clock that reads `base` at instant 0.
     pub fn new(base: u64, rate_ppm: i64, wall_offset_ms: i64) -> Self {
-        Self { base, booted_at: 0, rate_ppm, wall_offset_ms }
+        Self { base, booted_at: 0, rate_ppm, wall_offset_ms, wall_grain_ms: 1 }
+    }
+    /// The same with a wall clock that moves by `grain_ms` at a time.
+    #[must_use]
+    pub fn with_grain(mut self, grain_ms: u64) -> Self {
+        self.wall_grain_ms = grain_ms;
+        self
     }
     /// Both readings at `instant`.
     pub fn read(&self, instant: Instant) -> Now {
         let elapsed = i128::from(instant - self.booted_at);
         let run = elapsed + elapsed * i128::from(self.rate_ppm) / 1_000_000;
         let observer = EPOCH_MS + instant / MS;
+        let wall = observer.saturating_add_signed(self.wall_offset_ms);
         Now {
             mono: Mono(self.base + run as u64), // rate is a few percent: never negative
-            wall: WallMs(observer.saturating_add_signed(self.wall_offset_ms)),
+            wall: WallMs(wall - wall % self.wall_grain_ms),
         }
     }
     /// The machine was switched off and on: the boot-time clock starts over.
@@ -59,5 +68,8 @@ mod tests {
         clock.step_wall(7);
         assert_eq!(clock.read(SECOND).mono, Mono(MS));
         assert_eq!(clock.read(2 * SECOND).wall, WallMs(EPOCH_MS + 2007));
+        let coarse = clock.with_grain(1000);
+        assert_eq!(coarse.read(2 * SECOND - 8 * MS).wall, WallMs(EPOCH_MS + 1000));
+        assert_eq!(coarse.read(2 * SECOND).wall, WallMs(EPOCH_MS + 2000));
     }
 }

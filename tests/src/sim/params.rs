@@ -6,6 +6,7 @@ use super::queue::{MS, US};
 use super::rng::Rng;
 use std::fmt;
 use synod_shard::{AheadLimits, Canary, FollowLoad, Leadership, Timing};
+use synod_types::limits::LOG_NOTE_BYTES;
 use synod_types::{GroupId, Nanos, NodeId};
 
 /// Who judges a run.
@@ -103,6 +104,8 @@ pub struct Limits {
     pub writes_in_flight: usize,
     /// Of those, blocks that are not full.
     pub small_writes_in_flight: usize,
+    /// After so many bytes the log says how many records each group has written.
+    pub note_bytes: u64,
 }
 
 /// How the network behaves when nothing is cut.
@@ -156,6 +159,8 @@ pub struct ClockParams {
     pub drift_ppm_max: u64,
     /// Wall clocks are this much off at most, milliseconds.
     pub wall_ms_max: u64,
+    /// Wall clocks move by so much at a time, milliseconds: a second where nodes are to give different entries the same time.
+    pub wall_grain_ms: u64,
 }
 
 /// What the clients do.
@@ -212,6 +217,7 @@ impl Params {
             block_bytes_max: *rng.pick(&[4 << 10, 16 << 10, 64 << 10]),
             writes_in_flight: rng.between(1, 8) as usize,
             small_writes_in_flight: Rng::named(options.seed, "small writes").between(1, 4) as usize,
+            note_bytes: *Rng::named(options.seed, "notes").pick(&[1 << 10, 64 << 10, LOG_NOTE_BYTES]),
         };
         let mut net = derive_net(rng);
         let votes = &mut Rng::named(options.seed, "late votes");
@@ -236,6 +242,8 @@ impl Params {
             is_loose,
             drift_ppm_max: if is_loose { DRIFT_PPM_LOOSE } else { drift_ppm_max },
             wall_ms_max: *rng.pick(&[0, 5, 200, 2000]),
+            wall_grain_ms: *Rng::named(options.seed, "wall grain")
+                .pick(&[1, 1, 1, 1, 1, 1000, 30_000, 30_000]),
         };
         let mut load = derive_load(rng, node_count);
         let flushes = &mut Rng::named(options.seed, "flush");
@@ -289,7 +297,7 @@ impl Params {
 
     /// How far apart two nodes' ideas of "now", as expiry judges it, can be at the end of the run, in nanoseconds.
     pub fn expiry_slack(&self) -> u64 {
-        let wall = 2 * self.clock.wall_ms_max * MS;
+        let wall = 2 * (self.clock.wall_ms_max + self.clock.wall_grain_ms) * MS;
         let run = (self.options.seconds + 60) * super::queue::SECOND;
         // Milliseconds are rounded at several places; 5 ms cover them.
         wall + run / 1_000_000 * 2 * self.clock.drift_ppm_max + 5 * MS

@@ -281,7 +281,7 @@ fn make_node(params: &Params, rng: &mut Rng) -> Node {
     // A boot-time clock says how long its machine has been up: anything.
     let base = rng.between(MS, 1000 * SECOND);
     Node {
-        clock: Clock::new(base, rate_ppm, wall_offset_ms),
+        clock: Clock::new(base, rate_ppm, wall_offset_ms).with_grain(params.clock.wall_grain_ms),
         life: 0,
         up: false,
         outage: 0,

@@ -33,13 +33,14 @@ fn place(data: &Path, value: &[u8]) -> Option<(PathBuf, u64)> {
     segments(data).into_iter().find_map(|(path, bytes)| find(&bytes, value).map(|at| (path, at as u64)))
 }
 
-/// Whether the newest block of the log holds no record: the mark behind what is durable (docs/disk-format.md).
+/// Whether the newest block of the log holds nothing but a note: the mark behind what is durable (docs/disk-format.md).
 fn is_marked(data: &Path) -> bool {
     let blocks = segments(data).into_iter().rev().find_map(|(_, bytes)| {
         // A segment that is only prepared has no block yet.
         bytes.chunks(PAGE).skip(1).rfind(|page| page.starts_with(b"SBLK")).map(<[u8]>::to_vec)
     });
-    blocks.is_some_and(|page| page[44..48] == [0; 4])
+    // One record, behind the headers of block and frame, of kind 4.
+    blocks.is_some_and(|page| page[44..48] == [1, 0, 0, 0] && page[64 + 8] == 4)
 }
 
 /// Polls what another process writes; nothing depends on how long it takes.

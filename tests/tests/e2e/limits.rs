@@ -144,8 +144,8 @@ fn exchange(stream: &mut TcpStream, command: &Command<Vec<u8>>) -> Response {
 fn set(key: &[u8], value: &[u8]) -> Command<Vec<u8>> {
     let value_crc = synod_types::checksum::crc32c(value);
     let (condition, expiry) = (Condition::Always, Expiry::None);
-    let op = Op::Set { value: value.to_vec(), value_crc, condition, expiry, return_old: false };
-    Command::plain(key.to_vec(), op)
+    let op = Op::Set { value_crc, condition, expiry, return_old: false };
+    Command::new(key.to_vec(), op, value.to_vec())
 }
 
 #[test]

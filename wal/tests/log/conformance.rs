@@ -32,6 +32,7 @@ conformance! {
     a_place_in_use_cannot_be_opened_as_another_log
     an_empty_place_is_refused_where_a_log_must_be
     a_marked_log_refuses_damage_to_its_last_record
+    a_note_is_found_again_and_counts_for_nothing
     a_longer_record_than_promised_is_refused
 }
 
@@ -277,22 +278,44 @@ async fn a_marked_log_refuses_damage_to_its_last_record<R: Rig>(rig: &R) {
     let (mut wal, _, _) = open(rig.disk().await, small()).expect("open");
     let (_, location) = append(&mut wal, b"last");
     settle(rig, &mut wal).await;
-    wal.mark().expect("mark");
+    wal.mark(Vec::new).expect("mark");
     assert_eq!(wal.backlog().block_count, 1);
-    wal.mark().expect("nothing more to mark");
+    wal.mark(Vec::new).expect("nothing more to mark");
     assert_eq!(wal.backlog().block_count, 1);
     while wal.backlog().block_count > 0 {
         rig.work().await;
         assert_eq!(wal.poll().expect("poll"), None, "a mark is no record");
     }
-    wal.mark().expect("nothing to mark");
+    wal.mark(Vec::new).expect("nothing to mark");
     assert_eq!(wal.backlog().block_count, 0);
     drop(wal);
     let (mut wal, records, report) = open(rig.disk().await, small()).expect("open");
     assert_eq!(records, [(b"last".to_vec(), location)]);
     assert_eq!(report.block_count(), 2);
-    wal.mark().expect("the new segment's header marks what was recovered");
+    wal.mark(Vec::new).expect("the new segment's header marks what was recovered");
     assert_eq!(wal.backlog().block_count, 0);
+}
+
+/// A note is found again where it was put, and counts for nothing: no number, no word that it is durable, no mark for it.
+async fn a_note_is_found_again_and_counts_for_nothing<R: Rig>(rig: &R) {
+    let (mut wal, _, _) = open(rig.disk().await, small()).expect("open");
+    let (first, _) = append(&mut wal, b"first");
+    assert!(wal.unnoted_bytes() > 0);
+    wal.note(b"between").expect("room");
+    assert_eq!((wal.appended(), wal.unnoted_bytes()), (first, 0));
+    let (second, _) = append(&mut wal, b"second");
+    assert_eq!(second, first.next(), "a note has no number");
+    settle(rig, &mut wal).await;
+    wal.mark(|| b"last".to_vec()).expect("mark");
+    while wal.backlog().block_count > 0 {
+        rig.work().await;
+        assert_eq!(wal.poll().expect("poll"), None, "a note is no record");
+    }
+    wal.mark(|| panic!("there is nothing to mark")).expect("mark");
+    drop(wal);
+    let (_, records, _) = open(rig.disk().await, small()).expect("open");
+    let found: Vec<_> = records.iter().map(|(bytes, _)| bytes.as_slice()).collect();
+    assert_eq!(found, [&b"first"[..], b"between", b"second", b"last"]);
 }
 
 async fn a_longer_record_than_promised_is_refused<R: Rig>(rig: &R) {

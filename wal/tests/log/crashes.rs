@@ -103,7 +103,7 @@ impl Story {
             }
             50..70 => wal.submit().expect("submit"),
             70..95 => self.pass_time(wal, 300_000),
-            95..98 => wal.mark().expect("mark"),
+            95..98 => wal.mark(Vec::new).expect("mark"),
             _ => return self.release(wal),
         }
         0

@@ -131,7 +131,7 @@ fn a_mark_or_a_reopening_makes_damage_to_the_last_block_plain() {
         image.complete_all();
         wal.poll().expect("poll");
     }
-    wal.mark().expect("mark");
+    wal.mark(Vec::new).expect("mark");
     image.complete_all();
     wal.poll().expect("poll");
     image.rot(location.segment, location.offset, 1);

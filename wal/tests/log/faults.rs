@@ -46,7 +46,7 @@ fn a_failed_or_short_write_ends_the_log_for_good() {
         for _ in 0..2 {
             assert_eq!(wal.poll(), Err(failed.clone()), "even though later writes succeeded");
             assert_eq!(wal.submit(), Err(failed.clone()));
-            assert_eq!(wal.mark(), Err(failed.clone()));
+            assert_eq!(wal.mark(Vec::new), Err(failed.clone()));
             assert_eq!(wal.append(&[b"x"]), Err(AppendError::Failed(failed.clone())));
             assert_eq!(wal.durable(), Lsn::new(1));
         }

@@ -8,7 +8,8 @@ use synod_types::{CoreId, SegmentId};
 use synod_wal::uring::{UringDisk, UringOptions, probe_io_uring};
 use synod_wal::{Label, OpenError, Wal, WalOptions};
 
-const FIXTURE: &[u8] = include_bytes!("../fixtures/format-1.seg");
+const FIXTURE: &[u8] = include_bytes!("../fixtures/format-2.seg");
+const FIXTURE_1: &[u8] = include_bytes!("../fixtures/format-1.seg");
 
 #[test]
 fn io_uring_is_found_where_the_other_tests_use_it() {
@@ -185,7 +186,7 @@ fn damage_is_named_by_file_and_offset() {
         let (mut wal, _, _) = open(rig.disk().await, small()).expect("open");
         let (_, location) = append(&mut wal, b"acknowledged");
         settle(rig, &mut wal).await;
-        wal.mark().expect("mark");
+        wal.mark(Vec::new).expect("mark");
         while wal.backlog().block_count > 0 {
             rig.work().await;
             wal.poll().expect("poll");
@@ -214,7 +215,7 @@ fn fixture_options() -> WalOptions {
     options
 }
 
-/// Written by version 1 and kept: today's program reads it, and writes the same.
+/// Written by version 2 and kept: today's program reads it, and writes the same. Version 1 is refused by name.
 #[test]
 fn the_format_is_what_it_was() {
     run_mem(async |rig| {
@@ -227,6 +228,11 @@ fn the_format_is_what_it_was() {
         }
         let written = rig.image.bytes(SegmentId::new(1)).expect("the first segment");
         assert!(written == FIXTURE, "the format changed: raise FORMAT_VERSION and read both");
+    });
+    run_mem(async |rig| {
+        rig.image.put(SegmentId::new(1), FIXTURE_1.to_vec());
+        let refusal = open(rig.disk().await, fixture_options()).map(|_| ()).expect_err("an old log");
+        assert!(matches!(refusal, OpenError::Version { found: 1, expected: 2, .. }), "{refusal}");
     });
     run_mem(async |rig| {
         rig.image.put(SegmentId::new(1), FIXTURE.to_vec());

@@ -1,6 +1,7 @@
 //! P-14d, P-02f, P-05a: a replica far behind accepts, forgets nothing it said, and keeps little in memory.
 
 use super::cluster::Cluster;
+use super::describe::Bytes;
 use super::solo::*;
 use crate::{AheadLimits, Input};
 use std::format;
@@ -29,7 +30,7 @@ fn grant(n1: &mut Solo, ballot: Ballot) {
     assert!(lines.iter().any(|line| line.contains("beat-reply")), "{lines:?}");
 }
 
-fn pre_vote_granted(ballot: Ballot, chosen: u64) -> GroupMessage<Vec<u8>> {
+fn pre_vote_granted(ballot: Ballot, chosen: u64) -> GroupMessage<Bytes> {
     GroupMessage::PreVoteReply { ballot, granted: true, promised: Ballot::ZERO, chosen: slot(chosen) }
 }
 
@@ -382,10 +383,10 @@ fn a_lone_replica_reads_again_what_it_could_not_read() {
     assert_eq!(n1.apply(), ["s1=v1", "s2=v2"]);
 }
 
-/// P-02f, P-05b: a chosen value for a slot whose own value is in the log alone. Of the same ballot it is the same; else it is taken
-/// when the slot is next, because what is held may be this value in a higher ballot and has to be reported in that till then.
+/// P-02f, P-05b: a chosen value for a slot whose own value is in the log alone. If it is the one held it goes on being reported in the
+/// ballot it was accepted in, which may be higher than the one it came with; another one is written.
 #[test]
-fn a_value_learned_over_one_that_was_shed_is_taken_when_it_is_next() {
+fn a_value_learned_over_one_that_was_shed_is_known_by_what_it_is() {
     let mut n1 = solo(0);
     let theirs = ballot(5, 2);
     accept_all(&mut n1, theirs, [2, 3, 4]);
@@ -402,9 +403,9 @@ fn a_value_learned_over_one_that_was_shed_is_taken_when_it_is_next() {
     n1.hear(3, accept(ballot(6, 3), 9, "v9", 0));
     n1.disk();
     assert_eq!(n1.away(), [2, 3, 4, 9]);
-    let lines = n1.hear(3, learn(4, &[(1, theirs, "v1"), (3, ballot(1, 3), "v3")]));
-    assert_eq!(lines, ["record learned s1=v1 (chosen s0)", "record learned s3=v3 (chosen s2)"]);
-    assert_eq!(n1.paxos.chosen(), slot(3));
+    let lines = n1.hear(3, learn(4, &[(1, theirs, "v1"), (4, ballot(6, 3), "w4")]));
+    assert_eq!(lines, ["record learned s1=v1 (chosen s0)", "record learned s4=w4 (chosen s3)"]);
+    assert_eq!(n1.paxos.chosen(), slot(4));
 }
 
 /// P-14d: a log with values far above the prefix takes no more memory to replay than to live with.

@@ -661,7 +661,7 @@ impl Cluster {
 }
 
 fn location(number: usize, value: Option<&Bytes>) -> Location {
-    let len = value.map_or(0, Vec::len) as u32;
+    let len = value.map_or(0, Bytes::len) as u32;
     Location { segment: SegmentId::new(GROUP.get().into()), offset: number as u32, len }
 }
 

@@ -4,13 +4,50 @@ use crate::Effect;
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
-use synod_types::{Ballot, Beat, BeatReply, Entry, GroupMessage, NodeId, RecordHead, RecordKind};
+use synod_types::{Ballot, Beat, BeatReply, Entry, GroupMessage, NodeId, Payload, RecordHead, RecordKind};
 
-pub(super) type Bytes = Vec<u8>;
+/// What the tests propose: entries without commands, and texts, which say themselves which value they are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Bytes(Vec<u8>);
+
+impl Payload for Bytes {
+    fn origin(&self) -> Ballot {
+        match Entry::check(self.0.as_slice()) {
+            Ok(entry) => entry.origin(),
+            Err(_) => {
+                let step = |sum: u64, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+                Ballot::new(self.0.iter().fold(0xcbf2_9ce4_8422_2325, step), NodeId::new(0))
+            }
+        }
+    }
+}
+
+impl Bytes {
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+impl From<&str> for Bytes {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
 
 /// A payload: `noop` for an entry without commands, else the text itself, long ones cut.
 pub(super) fn payload(bytes: &Bytes) -> String {
-    if Entry::check(bytes.clone()).is_ok_and(|entry| entry.command_count() == 0) {
+    let bytes = bytes.as_ref();
+    if Entry::check(bytes).is_ok_and(|entry| entry.command_count() == 0) {
         return "noop".to_string();
     }
     match core::str::from_utf8(bytes) {

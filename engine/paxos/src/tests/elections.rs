@@ -1,12 +1,13 @@
 //! P-06 and P-02: pre-vote, candidacy, reports, re-proposal.
 
 use super::cluster::Cluster;
+use super::describe::Bytes;
 use super::solo::*;
 use crate::{Effect, Input};
 use std::string::String;
 use std::vec;
 use std::vec::Vec;
-use synod_types::{Ballot, GroupMessage, NodeId};
+use synod_types::{Ballot, EntryBuilder, GroupMessage, Learned, NodeId};
 
 /// P-02c: an acceptor whose report does not fit one message answers in parts, and a lost part is sent again with the whole
 /// answer. Between two answers the acceptor may have learned a chosen value; parts of the two must still cover everything it
@@ -17,7 +18,7 @@ fn parts_of_two_answers_leave_no_slot_out() {
     let voters = [1, 2, 3, 4, 5];
     // s3=x is chosen by n2, n4, n5 in 1.n1; only n2 of them will be in the quorum.
     let mut acceptor = Solo::new(2, &voters);
-    let value = |letter: char, kib: usize| vec![letter as u8; kib << 10];
+    let value = |letter: char, kib: usize| Bytes::from(vec![letter as u8; kib << 10]);
     for (at, letter, kib) in [(1, 'a', 300), (2, 'w', 600), (3, 'x', 600), (4, 'y', 300)] {
         let message = GroupMessage::Accept {
             ballot: old,
@@ -67,7 +68,7 @@ fn parts_of_two_answers_leave_no_slot_out() {
     }
 }
 
-fn promises(acceptor: &mut Solo, prepare: GroupMessage<Vec<u8>>) -> Vec<GroupMessage<Vec<u8>>> {
+fn promises(acceptor: &mut Solo, prepare: GroupMessage<Bytes>) -> Vec<GroupMessage<Bytes>> {
     let mut promises = Vec::new();
     for effect in acceptor.step(Input::Message { from: NodeId::new(1), message: prepare }) {
         match effect {
@@ -105,6 +106,29 @@ fn an_overtaken_leader_that_learns_slots_beyond_its_own_steps_down() {
     assert_eq!(n1.paxos.leading(), None);
     n1.disk();
     assert_eq!(n1.apply(), ["s2=y", "s3=z"]);
+}
+
+/// P-05d: the no-ops of two leaders look alike where their clocks say the same. What was learned is not what is held.
+#[test]
+fn a_value_that_only_looks_like_the_one_held_is_another_one() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_candidate(2);
+    n1.hear(2, promise(mine, 0, &[]));
+    n1.disk();
+    let newer = Ballot::new(mine.round() + 1, NodeId::new(2));
+    let no_op = |origin: Ballot| Bytes::from(EntryBuilder::<Bytes>::new().finish(origin, n1.now.wall));
+    let (held, other) = (no_op(mine), no_op(newer));
+    assert_eq!(held.len(), other.len());
+    let learn = |payload| GroupMessage::Learn {
+        chosen: slot(1),
+        entries: vec![Learned { slot: slot(1), ballot: newer, payload }],
+    };
+    let mut n2 = Solo::new(2, &[1, 2, 3]);
+    n2.hear(1, GroupMessage::Accept { ballot: mine, slot: slot(1), chosen: slot(0), payload: held.clone() });
+    n2.disk();
+    assert_eq!(n2.hear(3, learn(held)), [""; 0], "the very value is in the log already");
+    assert_eq!(n1.hear(3, learn(other)), ["record learned s1=noop (chosen s0)"]);
+    assert_eq!(n1.paxos.leading(), None);
 }
 
 /// P-06f: out of order, with a gap before it.

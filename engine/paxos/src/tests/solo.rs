@@ -88,7 +88,8 @@ impl Solo {
         let timing = Timing::default();
         let mut paxos = Paxos::new(config(node, voters), timing, 7).with_ahead_limits(ahead);
         for (number, (head, value)) in records.iter().enumerate() {
-            paxos.replay(*head, (*value).into(), place(number as u64, value.len()));
+            let head = RecordHead { number: number as u64 + 1, ..*head };
+            paxos.replay(head, (*value).into(), place(number as u64, value.len()));
         }
         let start = Now { mono: Mono(1_000_000_000), wall: WallMs(1_000_000) };
         paxos.start(start);
@@ -113,7 +114,7 @@ impl Solo {
         self.paxos.invariants();
         for effect in &out {
             if let Effect::Append { receipt, payload, .. } = effect {
-                self.receipts.push((*receipt, payload.as_ref().map_or(0, Vec::len)));
+                self.receipts.push((*receipt, payload.as_ref().map_or(0, Bytes::len)));
             }
         }
         out
@@ -237,5 +238,5 @@ pub(super) fn learned_record(ballot: Ballot, at: u64, value: &str, chosen: u64) 
     (head(RecordKind::Learned, at, ballot, chosen), value)
 }
 pub(super) fn head(kind: RecordKind, at: u64, ballot: Ballot, chosen: u64) -> RecordHead {
-    RecordHead { kind, group: GROUP, slot: slot(at), ballot, chosen: slot(chosen) }
+    RecordHead { kind, group: GROUP, slot: slot(at), ballot, chosen: slot(chosen), number: 0 }
 }

@@ -25,12 +25,12 @@ fn write_crowd(lab: &mut Lab, group: GroupId, count: u32, due: WallMs) {
             operand::put_pair(&mut pairs, format!("crowd:{number}").as_bytes(), b"v");
         }
         assert!(pairs.len() < VALUE_BYTES_MAX);
-        let op = Op::SetMany { pairs, condition: Condition::Always, expiry: Expiry::At(due) };
+        let op = Op::SetMany { condition: Condition::Always, expiry: Expiry::At(due) };
         let request = lab.request_as(
             1,
             group,
             Consistency::Linearizable,
-            Command::plain(format!("crowd:{written}").into_bytes(), op),
+            Command::new(format!("crowd:{written}").into_bytes(), op, pairs),
         );
         lab.settle();
         assert_eq!(lab.reply(request), Some(&Reply::Int(1)));

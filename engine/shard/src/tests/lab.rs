@@ -28,8 +28,8 @@ pub(super) fn set(key: &str, value: &str) -> Command<Bytes> {
 pub(super) fn set_op(key: &str, value: &str, expiry: Expiry, return_old: bool) -> Command<Bytes> {
     let value_crc = synod_types::checksum::crc32c(value.as_bytes());
     let condition = Condition::Always;
-    let op = Op::Set { value: value.into(), value_crc, condition, expiry, return_old };
-    Command::plain(key.into(), op)
+    let op = Op::Set { value_crc, condition, expiry, return_old };
+    Command::new(key.into(), op, value.into())
 }
 pub(super) fn increment(key: &str) -> Command<Bytes> {
     Command::plain(key.into(), Op::IncrementBy(1))
@@ -388,16 +388,20 @@ impl Lab {
         }
     }
 
+    /// A fresh shard of a node, and what its log says, record by record.
+    pub fn to_replay(&self, id: u16) -> (Shard<Bytes>, Vec<(RecordHead, Bytes, Location)>) {
+        let log = &self.cores[&id].log;
+        let records = log.iter().map(|r| (r.head, r.payload.clone().unwrap_or_default(), r.at)).collect();
+        (Shard::new(self.shard_config(id)), records)
+    }
+
     pub fn start(&mut self, id: u16) {
         self.starts += 1;
-        let mut shard: Shard<Bytes> = Shard::new(self.shard_config(id));
-        let records: Vec<_> = {
-            let log = &self.cores[&id].log;
-            log.iter().map(|r| (r.head, r.payload.clone().unwrap_or_default(), r.at)).collect()
-        };
+        let (mut shard, records) = self.to_replay(id);
         for (head, payload, at) in records {
             let mut out = Vec::new();
-            shard.replay(head, payload, at, &mut |effect: Effect<'_, Bytes>| out.push(own(effect)));
+            let mut sink = |effect: Effect<'_, Bytes>| out.push(own(effect));
+            shard.replay(head, payload, at, &mut sink).expect("the whole log");
             while let Some(effect) = out.pop() {
                 let Owned::Read { token, location } = effect else { panic!("replay asks for reads only") };
                 let result = Ok(self.bytes(id, location));

@@ -46,7 +46,7 @@ fn a_damaged_value_is_read_from_a_peer() {
 fn a_copy_that_shares_its_place_is_found_too() {
     let mut lab = Lab::led_by_n1(Setup::default());
     lab.ask(1, set("k", &long(1)));
-    lab.ask(1, Command::plain("k".into(), Op::Copy { target: "copy".into(), replace: false }));
+    lab.ask(1, Command::new("k".into(), Op::Copy { replace: false }, "copy".into()));
     lab.ask(1, set("k", "short"));
     lab.run_ms(100);
     lab.rotten.insert(1);

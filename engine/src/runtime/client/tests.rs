@@ -17,8 +17,12 @@ fn pairs(keys: &[&str]) -> Shared {
     Shared::new(packed)
 }
 
-fn ask(tag: u64, key: &str, op: Op<Shared>) -> Ask {
-    let command = Command::plain(bytes(key), op);
+fn ask(tag: u64, key: &str, op: Op) -> Ask {
+    ask_with(tag, key, op, Shared::default())
+}
+
+fn ask_with(tag: u64, key: &str, op: Op, operand: Shared) -> Ask {
+    let command = Command::new(bytes(key), op, operand);
     Ask::Command { tag: Tag::new(tag), group: None, consistency: Consistency::Linearizable, command }
 }
 
@@ -44,18 +48,14 @@ impl Clients {
 
 #[test]
 fn a_read_waits_for_every_open_write_that_names_its_key() {
-    let rename = Op::Rename { target: bytes("new"), replace: true };
-    let copy = Op::Copy { target: bytes("new"), replace: false };
-    let many = Op::SetMany {
-        pairs: pairs(&["old", "new", "third"]),
-        condition: Condition::Always,
-        expiry: Expiry::None,
-    };
-    for (op, named) in
-        [(rename, &["old", "new"][..]), (copy, &["old", "new"]), (many, &["old", "new", "third"])]
-    {
+    let many = Op::SetMany { condition: Condition::Always, expiry: Expiry::None };
+    for (op, operand, named) in [
+        (Op::Rename { replace: true }, bytes("new"), &["old", "new"][..]),
+        (Op::Copy { replace: false }, bytes("new"), &["old", "new"]),
+        (many, pairs(&["old", "new", "third"]), &["old", "new", "third"]),
+    ] {
         let (mut clients, connection) = clients();
-        assert!(!clients.waits(connection, &ask(1, "old", op.clone())), "a write waits for nothing");
+        assert!(!clients.waits(connection, &ask_with(1, "old", op, operand)), "a write waits for nothing");
         assert!(!clients.waits(connection, &ask(2, "new", Op::Delete)), "a write after it neither");
         for key in named {
             for read in [Op::Get, Op::Exists, Op::Ttl, Op::ExpireTime] {
@@ -79,9 +79,12 @@ fn a_read_waits_for_every_open_write_that_names_its_key() {
 fn each_of_many_keys_is_waited_for() {
     let names: Vec<String> = (0..300).map(|key| format!("k{key}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let many = || Op::SetMany { pairs: pairs(&names), condition: Condition::Always, expiry: Expiry::None };
+    let many = |tag| {
+        let op = Op::SetMany { condition: Condition::Always, expiry: Expiry::None };
+        ask_with(tag, "k0", op, pairs(&names))
+    };
     let (mut clients, connection) = clients();
-    assert!(!clients.waits(connection, &ask(1, "k0", many())));
+    assert!(!clients.waits(connection, &many(1)));
     for name in &names {
         assert!(clients.waits(connection, &ask(2, name, Op::Get)), "{name}");
     }
@@ -89,7 +92,7 @@ fn each_of_many_keys_is_waited_for() {
     clients.reply(connection, Tag::new(1), Reply::Int(1));
     for name in &names {
         assert!(!clients.waits(connection, &ask(3, name, Op::Get)), "{name}");
-        assert!(clients.waits(connection, &ask(4, "k0", many())), "a read of {name} is open");
+        assert!(clients.waits(connection, &many(4)), "a read of {name} is open");
         clients.reply(connection, Tag::new(3), Reply::Nil);
     }
 }
@@ -97,10 +100,13 @@ fn each_of_many_keys_is_waited_for() {
 /// A pipeline sees its own writes, and none that it sent later.
 #[test]
 fn a_read_waits_for_earlier_writes_of_its_key_and_a_write_for_earlier_reads() {
-    let command = |key: &str, op: Op<Vec<u8>>| Command::plain(key.as_bytes().to_vec(), op);
+    let command = |key: &str, op| Command::plain(key.as_bytes().to_vec(), op);
     let get = |key| command(key, Op::Get);
     let delete = |key| command(key, Op::Delete);
-    let rename = |from, to: &str| command(from, Op::Copy { target: to.as_bytes().to_vec(), replace: true });
+    let rename = |from: &str, to: &str| {
+        let [from, to] = [from, to].map(|key| key.as_bytes().to_vec());
+        Command::new(from, Op::Copy { replace: true }, to)
+    };
     let flush = || command("", Op::Flush);
     let tag = Tag::new;
     let mut open = OpenCommands::default();

@@ -16,10 +16,10 @@ enum Verdict {
 
 impl Turn<'_> {
     pub(super) fn execute_set_if(&mut self, command: &CommandRef<'_>, found: Option<RecordId>) -> Outcome {
-        let Op::SetIf { compared, value_crc, compare, expiry, return_old } = command.op else {
+        let Op::SetIf { value_crc, compare, expiry, return_old } = command.op else {
             unreachable!("called for SetIf only")
         };
-        let Some((wanted, start, value)) = split_compared(compared) else {
+        let Some((wanted, start, value)) = split_compared(command.operand) else {
             return Outcome::Reply(Reply::Error(ErrorKind::Malformed));
         };
         let Some(until) = self.resolve(expiry) else {

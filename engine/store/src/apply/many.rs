@@ -22,10 +22,10 @@ impl Turn<'_> {
     pub(super) fn execute_set_many(
         &mut self,
         command: &CommandRef<'_>,
-        packed: &[u8],
         condition: Condition,
         expiry: Expiry,
     ) -> Reply<()> {
+        let packed = command.operand;
         if !are_pairs(packed) {
             return Reply::Error(ErrorKind::Malformed);
         }
@@ -58,10 +58,10 @@ impl Turn<'_> {
         &mut self,
         command: &CommandRef<'_>,
         found: Option<RecordId>,
-        target: &[u8],
         replace: bool,
     ) -> Reply<()> {
         let Some(id) = found else { return Reply::Nil };
+        let target = command.operand;
         let there = self.find(command.namespace, target);
         if there.is_some() && !replace {
             return Reply::Int(0);
@@ -79,10 +79,10 @@ impl Turn<'_> {
         &mut self,
         command: &CommandRef<'_>,
         found: Option<RecordId>,
-        target: &[u8],
         replace: bool,
     ) -> Reply<()> {
         let Some(id) = found else { return Reply::Int(0) };
+        let target = command.operand;
         let there = self.find(command.namespace, target);
         if there == Some(id) || (there.is_some() && !replace) {
             return Reply::Int(0);

@@ -335,10 +335,10 @@ fn any_change_of_a_key_is_a_new_version_and_no_change_is_not() {
     }
     let before = version(&mut rig);
     for op in [
-        Op::SetExpiry(Expiry::None),
+        Op::SetExpiry(Expiry::None).into(),
         set_with(b"z", Condition::IfAbsent, Expiry::None),
-        Op::IncrementBy(i64::MAX),
-        Op::SetExpiry(Expiry::Keep),
+        Op::IncrementBy(i64::MAX).into(),
+        Op::SetExpiry(Expiry::Keep).into(),
     ] {
         rig.run(command("k", op));
         assert_eq!(version(&mut rig), before);

@@ -1,13 +1,12 @@
 //! `Op::IfEqual`: what the owner of a lock can do, and nobody else.
 
-use super::rig::{Rig, command, set, set_with};
+use super::rig::{Asked, Rig, command, set, set_with};
 use crate::CacheHint;
 use crate::sessions::SESSION_LIMITS;
-use alloc::vec::Vec;
 use synod_types::{Condition, ErrorKind, Expiry, Op, Reply, Then};
 
-fn if_equal(value: &[u8], then: Then) -> Op<Vec<u8>> {
-    Op::IfEqual { value: value.to_vec(), then }
+fn if_equal(value: &[u8], then: Then) -> Asked {
+    Asked(Op::IfEqual { then }, value.to_vec())
 }
 
 fn locked(rig: &mut Rig, token: &[u8], ms: u64) {

@@ -128,7 +128,7 @@ impl Twin {
         };
         let bad = |expiry| at(expiry).is_some_and(|at| at.is_none_or(|at| at > i64::MAX as u64));
         match &command.op {
-            Op::Set { value, condition, expiry, return_old, .. } => {
+            Op::Set { condition, expiry, return_old, .. } => {
                 if bad(*expiry) {
                     return Reply::Error(ErrorKind::BadExpiry);
                 }
@@ -145,7 +145,7 @@ impl Twin {
                 if holds && expire_at.is_some_and(|at| at <= self.now) {
                     self.keys.remove(&name);
                 } else if holds {
-                    self.keys.insert(name, Key { value: value.clone(), version, expire_at });
+                    self.keys.insert(name, Key { value: command.operand.clone(), version, expire_at });
                 }
                 match (return_old, found) {
                     (true, Some(key)) => Reply::Value { value: key.value, version: key.version },
@@ -178,8 +178,8 @@ impl Twin {
                 self.keys.insert(name, Key { value: sum.to_string().into_bytes(), version, expire_at });
                 Reply::Int(sum)
             }
-            Op::IfEqual { value, then } => {
-                let Some(key) = found.filter(|key| key.value == *value) else {
+            Op::IfEqual { then } => {
+                let Some(key) = found.filter(|key| key.value == command.operand) else {
                     return Reply::Int(0);
                 };
                 let expire_at = match then {
@@ -248,30 +248,26 @@ impl Twin {
                 }
                 self.execute(&Command { op: Op::SetExpiry(*expiry), ..command.clone() }, version)
             }
-            Op::SetIf { compared, compare, expiry, return_old, .. } => {
-                let (wanted, _, value) = split_compared(compared).expect("made well formed");
+            Op::SetIf { compare, expiry, return_old, .. } => {
+                let (wanted, _, value) = split_compared(&command.operand).expect("made well formed");
                 let holds = compares(found.as_ref(), wanted, *compare);
                 let value = value.to_vec();
                 // The rest is a SET that is done always or (on a key in its place) never.
-                let set = |condition| Op::Set {
-                    value: value.clone(),
-                    value_crc: 0,
-                    condition,
-                    expiry: *expiry,
-                    return_old: *return_old,
-                };
+                let set =
+                    |condition| Op::Set { value_crc: 0, condition, expiry: *expiry, return_old: *return_old };
                 let never = if found.is_some() { Condition::IfAbsent } else { Condition::IfPresent };
                 let op = set(if holds { Condition::Always } else { never });
-                self.execute(&Command { op, ..command.clone() }, version)
+                self.execute(&Command { op, operand: value, ..command.clone() }, version)
             }
-            Op::DeleteIf { wanted, compare } => {
-                let holds = found.is_some() && compares(found.as_ref(), wanted, *compare);
+            Op::DeleteIf { compare } => {
+                let holds = found.is_some() && compares(found.as_ref(), &command.operand, *compare);
                 if holds {
                     self.keys.remove(&name);
                 }
                 Reply::Int(i64::from(holds))
             }
-            Op::SetMany { pairs: packed, condition, expiry } => {
+            Op::SetMany { condition, expiry } => {
+                let packed = &command.operand;
                 if bad(*expiry) {
                     return Reply::Error(ErrorKind::BadExpiry);
                 }
@@ -287,20 +283,20 @@ impl Twin {
                 }
                 for pair in pairs(packed) {
                     let op = Op::Set {
-                        value: pair.value.to_vec(),
                         value_crc: pair.value_crc,
                         condition: Condition::Always,
                         expiry: *expiry,
                         return_old: false,
                     };
-                    self.execute(&Command { key: pair.key.to_vec(), op, ..command.clone() }, version);
+                    let (key, operand) = (pair.key.to_vec(), pair.value.to_vec());
+                    self.execute(&Command { key, op, operand, ..command.clone() }, version);
                 }
                 Reply::Int(1)
             }
-            Op::Rename { target, replace } | Op::Copy { target, replace } => {
+            Op::Rename { replace } | Op::Copy { replace } => {
                 let renames = matches!(command.op, Op::Rename { .. });
                 let Some(key) = found else { return if renames { Reply::Nil } else { Reply::Int(0) } };
-                let other = (command.namespace, target.clone());
+                let other = (command.namespace, command.operand.clone());
                 if self.keys.contains_key(&other) && !replace {
                     return Reply::Int(0);
                 }
@@ -349,7 +345,8 @@ enum Act {
     },
     Command {
         key: u8,
-        op: Op<Seed>,
+        op: Op,
+        seed: Seed,
         session: Option<Index>,
         sequence: u64,
         lowest_open: u64,
@@ -419,7 +416,8 @@ fn aim(command: &mut Command<Vec<u8>>, twin: &Twin) {
     }
 }
 
-fn ops() -> impl Strategy<Value = Op<Seed>> {
+fn ops() -> impl Strategy<Value = (Op, Seed)> {
+    let plain = |op| (op, Seed::Bytes(0));
     let condition = proptest::sample::select(vec![
         Condition::Always,
         Condition::Always,
@@ -445,27 +443,27 @@ fn ops() -> impl Strategy<Value = Op<Seed>> {
     ]);
     prop_oneof![
         8 => (seeds(), condition, expiries(), any::<bool>()).prop_map(|(value, condition, expiry, return_old)| {
-            Op::Set { value, value_crc: 0, condition, expiry, return_old }
+            (Op::Set { value_crc: 0, condition, expiry, return_old }, value)
         }),
-        2 => Just(Op::Delete),
-        1 => Just(Op::DeleteIfVersion(CURRENT)),
-        1 => Just(Op::DeleteIfVersion(Version { slot: Slot::new(u64::MAX), position: 1 })),
-        3 => proptest::sample::select(vec![1, -1, 0, i64::MAX, i64::MIN]).prop_map(Op::IncrementBy),
-        3 => expiries().prop_map(Op::SetExpiry),
-        2 => Just(Op::GetDelete),
-        2 => expiries().prop_map(Op::GetExpire),
-        3 => (expiries(), tests).prop_map(|(expiry, test)| Op::SetExpiryIf { expiry, test }),
+        2 => Just(plain(Op::Delete)),
+        1 => Just(plain(Op::DeleteIfVersion(CURRENT))),
+        1 => Just(plain(Op::DeleteIfVersion(Version { slot: Slot::new(u64::MAX), position: 1 }))),
+        3 => proptest::sample::select(vec![1, -1, 0, i64::MAX, i64::MIN]).prop_map(move |delta| plain(Op::IncrementBy(delta))),
+        3 => expiries().prop_map(move |expiry| plain(Op::SetExpiry(expiry))),
+        2 => Just(plain(Op::GetDelete)),
+        2 => expiries().prop_map(move |expiry| plain(Op::GetExpire(expiry))),
+        3 => (expiries(), tests).prop_map(move |(expiry, test)| plain(Op::SetExpiryIf { expiry, test })),
         6 => (seeds(), compares.clone(), expiries(), any::<bool>()).prop_map(|(compared, compare, expiry, return_old)| {
-            Op::SetIf { compared, value_crc: 0, compare, expiry, return_old }
+            (Op::SetIf { value_crc: 0, compare, expiry, return_old }, compared)
         }),
-        3 => (seeds(), compares).prop_map(|(wanted, compare)| Op::DeleteIf { wanted, compare }),
+        3 => (seeds(), compares).prop_map(|(wanted, compare)| (Op::DeleteIf { compare }, wanted)),
         3 => (seeds(), conditions, expiries()).prop_map(|(pairs, condition, expiry)| {
-            Op::SetMany { pairs, condition, expiry }
+            (Op::SetMany { condition, expiry }, pairs)
         }),
-        3 => (seeds(), any::<bool>()).prop_map(|(target, replace)| Op::Rename { target, replace }),
-        3 => (seeds(), any::<bool>()).prop_map(|(target, replace)| Op::Copy { target, replace }),
-        1 => Just(Op::Flush),
-        4 => (seeds(), thens()).prop_map(|(value, then)| Op::IfEqual { value, then }),
+        3 => (seeds(), any::<bool>()).prop_map(|(target, replace)| (Op::Rename { replace }, target)),
+        3 => (seeds(), any::<bool>()).prop_map(|(target, replace)| (Op::Copy { replace }, target)),
+        1 => Just(plain(Op::Flush)),
+        4 => (seeds(), thens()).prop_map(|(value, then)| (Op::IfEqual { then }, value)),
     ]
 }
 
@@ -483,8 +481,8 @@ fn acts() -> impl Strategy<Value = Act> {
     let later = prop_oneof![4 => 0..8_u64, 2 => 8..100_u64, 1 => 100..2_000_000_u64];
     let session = proptest::option::of(any::<Index>());
     prop_oneof![
-        12 => (0..5_u8, ops(), session, 0..7_u64, 0..6_u64).prop_map(|(key, op, session, sequence, lowest_open)| {
-            Act::Command { key, op, session, sequence, lowest_open }
+        12 => (0..5_u8, ops(), session, 0..7_u64, 0..6_u64).prop_map(|(key, (op, seed), session, sequence, lowest_open)| {
+            Act::Command { key, op, seed, session, sequence, lowest_open }
         }),
         4 => (later, 0..3_u64).prop_map(|(later_ms, earlier_ms)| Act::Slot { later_ms, earlier_ms }),
         1 => Just(Act::Open),
@@ -519,7 +517,7 @@ fn wanted(held: Option<&Key>, compare: Compare, step: usize) -> Vec<u8> {
 /// Steps with their times made absolute and their sessions named.
 fn command_of(act: &Act, step: usize, twin: &Twin, sessions: &[SessionId]) -> Option<Command<Vec<u8>>> {
     let now = twin.now;
-    let Act::Command { key, op, session, sequence, lowest_open } = act else {
+    let Act::Command { key, op, seed, session, sequence, lowest_open } = act else {
         return matches!(act, Act::Open).then(|| Command::plain(Vec::new(), Op::OpenSession));
     };
     let absolute = |expiry| match expiry {
@@ -530,17 +528,18 @@ fn command_of(act: &Act, step: usize, twin: &Twin, sessions: &[SessionId]) -> Op
     let (namespace, key) = name(*key);
     let held = twin.keys.get(&(namespace, key.clone()));
     let wanted = |compare| wanted(held, compare, step);
-    let op = match op.clone().map(|seed| seed.make(step)) {
-        Op::SetIf { compared: value, compare, expiry, return_old, .. } => {
+    let value = seed.make(step);
+    let (op, operand) = match *op {
+        Op::SetIf { compare, expiry, return_old, .. } => {
             let mut compared = Vec::new();
             put_compared(&mut compared, &wanted(compare), &value);
             let value_crc = synod_types::checksum::crc32c(&value);
-            Op::SetIf { compared, value_crc, compare, expiry: absolute(expiry), return_old }
+            (Op::SetIf { value_crc, compare, expiry: absolute(expiry), return_old }, compared)
         }
-        Op::DeleteIf { compare, .. } => Op::DeleteIf { wanted: wanted(compare), compare },
-        Op::GetExpire(expiry) => Op::GetExpire(absolute(expiry)),
-        Op::SetExpiryIf { expiry, test } => Op::SetExpiryIf { expiry: absolute(expiry), test },
-        Op::SetMany { pairs: value, condition, expiry } => {
+        Op::DeleteIf { compare } => (Op::DeleteIf { compare }, wanted(compare)),
+        Op::GetExpire(expiry) => (Op::GetExpire(absolute(expiry)), Vec::new()),
+        Op::SetExpiryIf { expiry, test } => (Op::SetExpiryIf { expiry: absolute(expiry), test }, Vec::new()),
+        Op::SetMany { condition, expiry } => {
             let mut pairs = Vec::new();
             for other in 0..=step % 3 {
                 let key = name((step + other * 2) as u8 % 5).1;
@@ -550,19 +549,15 @@ fn command_of(act: &Act, step: usize, twin: &Twin, sessions: &[SessionId]) -> Op
                     &value[..value.len() / (other + 1)],
                 );
             }
-            Op::SetMany { pairs, condition, expiry: absolute(expiry) }
+            (Op::SetMany { condition, expiry: absolute(expiry) }, pairs)
         }
-        Op::Rename { replace, .. } => Op::Rename { target: name(step as u8 % 5).1, replace },
-        Op::Copy { replace, .. } => Op::Copy { target: name(step as u8 % 5).1, replace },
-        Op::Set { value, condition, expiry, return_old, .. } => Op::Set {
-            value_crc: synod_types::checksum::crc32c(&value),
-            value,
-            condition,
-            expiry: absolute(expiry),
-            return_old,
-        },
-        Op::SetExpiry(expiry) => Op::SetExpiry(absolute(expiry)),
-        other => other,
+        op @ (Op::Rename { .. } | Op::Copy { .. }) => (op, name(step as u8 % 5).1),
+        Op::Set { condition, expiry, return_old, .. } => {
+            let value_crc = synod_types::checksum::crc32c(&value);
+            (Op::Set { value_crc, condition, expiry: absolute(expiry), return_old }, value)
+        }
+        Op::SetExpiry(expiry) => (Op::SetExpiry(absolute(expiry)), Vec::new()),
+        other => (other, value),
     };
     let stamp = session.map_or(SessionStamp::default(), |at| SessionStamp {
         // Now and then a session that never was.
@@ -570,7 +565,7 @@ fn command_of(act: &Act, step: usize, twin: &Twin, sessions: &[SessionId]) -> Op
         sequence: *sequence,
         lowest_open: *lowest_open,
     });
-    Some(Command { namespace, key, op, stamp })
+    Some(Command { namespace, key, op, operand, stamp })
 }
 
 proptest! {

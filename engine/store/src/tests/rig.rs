@@ -43,7 +43,8 @@ impl Rig {
 
     pub(super) fn run(&mut self, command: Command<Vec<u8>>) -> Reply<Vec<u8>> {
         let mut value_at = Location::default();
-        if let Some(value) = command.op.operand() {
+        let value = command.operand.as_slice();
+        if !value.is_empty() {
             value_at = Location {
                 segment: SegmentId::new(1),
                 offset: self.log.len() as u32,
@@ -56,7 +57,8 @@ impl Rig {
             position: self.version.position,
             namespace: command.namespace,
             key: &command.key,
-            op: command.op.as_ref().map(Vec::as_slice),
+            op: command.op,
+            operand: &command.operand,
             stamp: command.stamp,
             value_offset: 0,
         };
@@ -122,8 +124,19 @@ impl Rig {
     }
 }
 
-pub(super) fn command(key: &str, op: Op<Vec<u8>>) -> Command<Vec<u8>> {
-    Command::plain(key.as_bytes().to_vec(), op)
+/// An operation and its operand.
+#[derive(Clone, Debug)]
+pub(super) struct Asked(pub Op, pub Vec<u8>);
+
+impl From<Op> for Asked {
+    fn from(op: Op) -> Self {
+        Self(op, Vec::new())
+    }
+}
+
+pub(super) fn command(key: &str, asked: impl Into<Asked>) -> Command<Vec<u8>> {
+    let Asked(op, operand) = asked.into();
+    Command::new(key.as_bytes().to_vec(), op, operand)
 }
 
 pub(super) fn stamped(
@@ -136,16 +149,16 @@ pub(super) fn stamped(
     command
 }
 
-pub(super) fn set(value: &[u8]) -> Op<Vec<u8>> {
+pub(super) fn set(value: &[u8]) -> Asked {
     set_with(value, Condition::Always, Expiry::None)
 }
 
-pub(super) fn set_with(value: &[u8], condition: Condition, expiry: Expiry) -> Op<Vec<u8>> {
+pub(super) fn set_with(value: &[u8], condition: Condition, expiry: Expiry) -> Asked {
     let value_crc = synod_types::checksum::crc32c(value);
-    Op::Set { value: value.to_vec(), value_crc, condition, expiry, return_old: false }
+    Asked(Op::Set { value_crc, condition, expiry, return_old: false }, value.to_vec())
 }
 
-pub(super) fn set_get(value: &[u8], condition: Condition, expiry: Expiry) -> Op<Vec<u8>> {
+pub(super) fn set_get(value: &[u8], condition: Condition, expiry: Expiry) -> Asked {
     let value_crc = synod_types::checksum::crc32c(value);
-    Op::Set { value: value.to_vec(), value_crc, condition, expiry, return_old: true }
+    Asked(Op::Set { value_crc, condition, expiry, return_old: true }, value.to_vec())
 }

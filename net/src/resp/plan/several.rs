@@ -7,14 +7,14 @@ use synod_types::operand::put_pair;
 
 /// `RENAME key newkey`, `RENAMENX key newkey`
 pub(super) fn plan_rename<'a>(args: &Args<'a>, replace: bool) -> Result<Plan<'a>, Refusal> {
-    let (key, target) = (check_key(args.get(1))?, check_key(args.get(2))?.to_vec());
+    let (key, target) = (check_key(args.get(1))?, check_key(args.get(2))?);
     let shape = if replace { Shape::Renamed } else { Shape::RenamedOrNot };
-    Ok(Plan::Made { key, op: Op::Rename { target, replace }, shape })
+    Ok(Plan::with(key, Op::Rename { replace }, target, shape))
 }
 
 /// `COPY source destination [DB 0] [REPLACE]`
 pub(super) fn plan_copy<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
-    let (key, target) = (check_key(args.get(1))?, check_key(args.get(2))?.to_vec());
+    let (key, target) = (check_key(args.get(1))?, check_key(args.get(2))?);
     let mut replace = false;
     let mut options = args.iter_from(3);
     while let Some(option) = options.next() {
@@ -26,10 +26,10 @@ pub(super) fn plan_copy<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
             return Err(SYNTAX);
         }
     }
-    if key == target.as_slice() {
+    if key == target {
         return Err("ERR source and destination objects are the same".into());
     }
-    Ok(Plan::Made { key, op: Op::Copy { target, replace }, shape: Shape::Int })
+    Ok(Plan::with(key, Op::Copy { replace }, target, Shape::Int))
 }
 
 /// `MSETNX key value …`
@@ -80,8 +80,7 @@ fn set_many<'a>(
             break; // too long already, and refused as such
         }
     }
-    let op = Op::SetMany { pairs, condition, expiry };
-    Ok(Plan::Made { key: args.get(first), op, shape: Shape::Int })
+    Ok(Plan::with(args.get(first), Op::SetMany { condition, expiry }, pairs, Shape::Int))
 }
 
 /// `KEYS pattern`

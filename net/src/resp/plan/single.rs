@@ -45,15 +45,15 @@ pub(super) fn set_if<'a>(
     let mut compared = Vec::with_capacity(4 + wanted.bytes.len() + value.len());
     put_compared(&mut compared, &wanted.bytes, value);
     let value_crc = synod_types::checksum::crc32c(value);
-    let op = Op::SetIf { compared, value_crc, compare: wanted.compare, expiry, return_old };
-    Ok(Plan::Made { key, op, shape: if return_old { Shape::OldValue } else { Shape::Ok } })
+    let op = Op::SetIf { value_crc, compare: wanted.compare, expiry, return_old };
+    Ok(Plan::with(key, op, compared, if return_old { Shape::OldValue } else { Shape::Ok }))
 }
 
 /// `DELEX key [IFEQ value | IFNE value | IFDEQ digest | IFDNE digest]`
 pub(super) fn plan_del_ex<'a>(spec: &Spec, args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
     let key = check_key(args.get(1))?;
     match args.len() {
-        2 => Ok(Plan::One { key, op: Op::Delete, shape: Shape::Int }),
+        2 => Ok(Plan::of(key, Op::Delete, Shape::Int)),
         4 => match Wanted::of(args.get(2), Some(args.get(3))) {
             Some(wanted) => wanted.map(|wanted| delete_if(key, wanted)),
             None => Err("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE".into()),
@@ -68,7 +68,7 @@ pub(super) fn plan_del_if_eq<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
 }
 
 fn delete_if(key: &[u8], wanted: Wanted) -> Plan<'_> {
-    Plan::Made { key, op: Op::DeleteIf { wanted: wanted.bytes, compare: wanted.compare }, shape: Shape::Int }
+    Plan::with(key, Op::DeleteIf { compare: wanted.compare }, wanted.bytes, Shape::Int)
 }
 
 /// The condition of `EXPIRE key time [NX | XX | GT | LT]`.
@@ -121,12 +121,12 @@ pub(super) fn plan_get_ex<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
         (false, Expiry::None) => (Op::Get, Shape::Value),
         (false, expiry) => (Op::GetExpire(expiry), Shape::OldValue),
     };
-    Ok(Plan::One { key, op, shape })
+    Ok(Plan::of(key, op, shape))
 }
 
 pub(super) fn plan_get_range<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
     let shape = Shape::Range { first: integer(args.get(2))?, last: integer(args.get(3))? };
-    Ok(Plan::One { key: check_key(args.get(1))?, op: Op::Get, shape })
+    Ok(Plan::of(check_key(args.get(1))?, Op::Get, shape))
 }
 
 /// `OBJECT ENCODING | REFCOUNT | IDLETIME | FREQ key`; `None` for its other subcommands.
@@ -142,7 +142,7 @@ pub(super) fn plan_object<'a>(args: &Args<'a>) -> Option<Result<Plan<'a>, Refusa
         let name = String::from_utf8_lossy(args.get(1)).to_ascii_lowercase();
         return Some(Err(wrong_arity(&format!("object|{name}"))));
     }
-    Some(check_key(args.get(2)).map(|key| Plan::One { key, op, shape }))
+    Some(check_key(args.get(2)).map(|key| Plan::of(key, op, shape)))
 }
 
 /// `MEMORY USAGE key [SAMPLES count]`; `None` for its other subcommands.
@@ -161,7 +161,7 @@ pub(super) fn plan_memory<'a>(args: &Args<'a>) -> Option<Result<Plan<'a>, Refusa
         Err(error) => return Some(Err(error)),
     }
     let key = check_key(args.get(2));
-    Some(key.map(|key| Plan::One { key, op: Op::Get, shape: Shape::Memory { key_len: key.len() } }))
+    Some(key.map(|key| Plan::of(key, Op::Get, Shape::Memory { key_len: key.len() })))
 }
 
 pub(super) fn plan_append<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {

@@ -15,7 +15,7 @@ fn responses(sent: &[u8]) -> Vec<binary::Response> {
 #[test]
 fn binary_requests_become_asks_and_replies_come_in_any_order() {
     let mut bytes = binary::PREAMBLE.to_vec();
-    let mut command = Command::plain(b"key".to_vec(), binary::tests::set(b"value"));
+    let mut command = binary::tests::set(b"key", b"value");
     command.namespace = Namespace::new(2);
     command.stamp = SessionStamp { session: SessionId::new(5), sequence: 2, lowest_open: 1 };
     binary::encode_request(&mut bytes, 11, Consistency::Linearizable, &command);

@@ -22,8 +22,8 @@ fn binary_streams() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         (any::<u64>(), prop::collection::vec(any::<u8>(), 0..2000)).prop_map(|(id, value)| {
             let mut out = Vec::new();
-            let op = binary::tests::set(&value);
-            binary::encode_request(&mut out, id, Consistency::Quorum, &Command::plain(b"key".to_vec(), op));
+            let set = binary::tests::set(b"key", &value);
+            binary::encode_request(&mut out, id, Consistency::Quorum, &set);
             out
         }),
         any::<u64>().prop_map(|id| {

@@ -36,8 +36,8 @@ impl Toy {
             }
             Op::ExpireTime => Reply::Int(if old.is_some() { 1_700_000_000_500 } else { -2 }),
             Op::CountKeys => Reply::Int(self.values.keys().filter(|key| self.group(key) == 1).count() as i64),
-            Op::SetIf { compared, compare, return_old, .. } => {
-                let (wanted, _, value) = split_compared(compared.as_ref()).expect("well formed");
+            Op::SetIf { compare, return_old, .. } => {
+                let (wanted, _, value) = split_compared(command.operand.as_ref()).expect("well formed");
                 let holds = compares(wanted, *compare);
                 if holds {
                     self.values.insert(key, value.to_vec());
@@ -48,32 +48,34 @@ impl Toy {
                     false => Reply::Skipped,
                 }
             }
-            Op::DeleteIf { wanted, compare } => {
-                let holds = old.is_some() && compares(wanted.as_ref(), *compare);
+            Op::DeleteIf { compare } => {
+                let holds = old.is_some() && compares(command.operand.as_ref(), *compare);
                 if holds {
                     self.values.remove(&key);
                 }
                 Reply::Int(i64::from(holds))
             }
-            Op::SetMany { pairs: packed, condition, .. } => {
-                let there = pairs(packed.as_ref()).any(|pair| self.values.contains_key(pair.key));
+            Op::SetMany { condition, .. } => {
+                let packed = command.operand.as_ref();
+                let there = pairs(packed).any(|pair| self.values.contains_key(pair.key));
                 if *condition == Condition::IfAbsent && there {
                     return Reply::Int(0);
                 }
-                for pair in pairs(packed.as_ref()) {
+                for pair in pairs(packed) {
                     self.values.insert(pair.key.to_vec(), pair.value.to_vec());
                 }
                 Reply::Int(1)
             }
-            Op::Rename { target, replace } | Op::Copy { target, replace } => {
+            Op::Rename { replace } | Op::Copy { replace } => {
+                let target = command.operand.as_ref();
                 let Some(old) = old else { return Reply::Nil };
-                if self.values.contains_key(target.as_ref()) && !replace {
+                if self.values.contains_key(target) && !replace {
                     return Reply::Int(0);
                 }
                 if matches!(command.op, Op::Rename { .. }) {
                     self.values.remove(&key);
                 }
-                self.values.insert(target.as_ref().to_vec(), old);
+                self.values.insert(target.to_vec(), old);
                 Reply::Int(1)
             }
             Op::Flush => {
@@ -289,14 +291,19 @@ fn resp3_has_its_own_nils_maps_and_texts() {
 }
 
 /// A connection whose asks the test answers itself.
-fn asked(connection: &mut Connection, line: &str) -> (Tag, Op<Vec<u8>>) {
+fn asked(connection: &mut Connection, line: &str) -> (Tag, Op) {
     connection.received(line.as_bytes());
     next_ask(connection)
 }
 
-fn next_ask(connection: &mut Connection) -> (Tag, Op<Vec<u8>>) {
+fn next_ask(connection: &mut Connection) -> (Tag, Op) {
+    let (tag, command) = next_command(connection);
+    (tag, command.op)
+}
+
+fn next_command(connection: &mut Connection) -> (Tag, Command<Shared>) {
     match connection.next() {
-        Some(Ask::Command { tag, command, .. }) => (tag, command.map(|bytes| bytes.as_ref().to_vec()).op),
+        Some(Ask::Command { tag, command, .. }) => (tag, command),
         other => panic!("{other:?}"),
     }
 }
@@ -328,10 +335,10 @@ fn the_longest_derived_value_is_a_command_and_a_longer_one_is_refused() {
             assert_eq!(sent(&mut connection), refusal, "{line}");
             continue;
         };
-        let (_, op) = next_ask(&mut connection);
-        assert_eq!(op.check(b"k"), Ok(()), "{line}");
-        let Op::SetIf { compared, compare: Compare::Version, .. } = op else { panic!("{op:?}") };
-        assert_eq!(split_compared(&compared).expect("well formed").2.len(), len);
+        let (_, command) = next_command(&mut connection);
+        assert_eq!((command.key.as_ref(), command.check()), (&b"k"[..], Ok(())), "{line}");
+        let Op::SetIf { compare: Compare::Version, .. } = command.op else { panic!("{command:?}") };
+        assert_eq!(split_compared(command.operand.as_ref()).expect("well formed").2.len(), len);
         connection.reply(tag, Reply::Done { version });
         assert!(connection.next().is_none());
         assert_eq!(sent(&mut connection), format!(":{len}\r\n"));
@@ -346,13 +353,13 @@ fn a_derived_value_is_made_anew_when_another_write_came_between() {
     assert_eq!(op, Op::Get);
     assert!(connection.next().is_none() && !connection.wants_read());
     connection.reply(tag, Reply::Value { value: b"a", version: version(5) });
-    let (_, op) = next_ask(&mut connection);
-    let Op::SetIf { compared, compare: Compare::Version, expiry: Expiry::Keep, return_old: false, value_crc } =
-        op
+    let (_, command) = next_command(&mut connection);
+    let Op::SetIf { compare: Compare::Version, expiry: Expiry::Keep, return_old: false, value_crc } =
+        command.op
     else {
-        panic!("{op:?}")
+        panic!("{command:?}")
     };
-    let (wanted, _, value) = split_compared(&compared).expect("well formed");
+    let (wanted, _, value) = split_compared(command.operand.as_ref()).expect("well formed");
     assert_eq!((wanted, value), (version_bytes(version(5)).as_slice(), b"ab".as_slice()));
     assert_eq!(value_crc, synod_types::checksum::crc32c(b"ab"));
     connection.reply(tag, Reply::Skipped);

@@ -154,8 +154,8 @@ impl<'a> Cluster<'a> {
                 } else {
                     let (consistency, command) = script.command();
                     let key: String = String::from_utf8_lossy(&command.key).chars().take(20).collect();
-                    let op = command.op.as_ref().map(|value| value.len());
-                    self.say(|| format!("n{} binary {key} {op:?} {:?}", node + 1, command.stamp));
+                    let (op, operand) = (command.op, command.operand.len());
+                    self.say(|| format!("n{} binary {key} {op:?} {operand}B {:?}", node + 1, command.stamp));
                     self.clients[2 * node + 1].ask_command(consistency, &command);
                 }
                 self.go_on(node, then);

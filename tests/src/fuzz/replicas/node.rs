@@ -236,7 +236,7 @@ impl Node {
                 Incoming::HandOver(group, heir) => Input::HandOver { group, heir },
                 Incoming::Tick => Input::Tick,
                 Incoming::Mark => {
-                    self.wal.mark().expect("the disk is sound");
+                    self.wal.mark(|| self.shard.mark()).expect("the disk is sound");
                     continue;
                 }
             };
@@ -410,7 +410,8 @@ fn replay_one(
         other => panic!("replay asks for nothing but reads: {other:?}"),
     };
     let mut reads = Vec::new();
-    shard.replay(head, payload, payload_at, &mut |effect: Effect<'_, Shared>| collect(&mut reads, effect));
+    let mut sink = |effect: Effect<'_, Shared>| collect(&mut reads, effect);
+    shard.replay(head, payload, payload_at, &mut sink).expect("the whole log");
     while let Some((token, location)) = reads.pop() {
         let Location { segment, offset, len } = location;
         let record = records.range(..=(segment, offset)).next_back();

@@ -449,6 +449,7 @@ impl<'a> Script<'a> {
         let consistency = if self.below(4) == 0 { Consistency::Quorum } else { Consistency::Linearizable };
         let namespace = Namespace::new(self.pick(&[0, 0, 0, 1, u16::MAX]));
         let (stamp, key) = (self.stamp(), self.key());
+        let mut operand = Vec::new();
         let op = match self.below(12) {
             0 => Op::Get,
             1 => Op::Exists,
@@ -465,22 +466,23 @@ impl<'a> Script<'a> {
                     2 => Then::RenewFor(milliseconds),
                     _ => Then::ExtendBy(milliseconds),
                 };
-                Op::IfEqual { value: self.value(), then }
+                operand = self.value();
+                Op::IfEqual { then }
             }
             _ => {
-                let value = self.value();
+                operand = self.value();
                 let condition = match self.below(5) {
                     0 => Condition::IfAbsent,
                     1 => Condition::IfPresent,
                     2 => Condition::IfVersion(self.version()),
                     _ => Condition::Always,
                 };
-                let value_crc = synod_types::checksum::crc32c(&value);
+                let value_crc = synod_types::checksum::crc32c(&operand);
                 let (expiry, return_old) = (self.expiry(), self.below(3) == 0);
-                Op::Set { value, value_crc, condition, expiry, return_old }
+                Op::Set { value_crc, condition, expiry, return_old }
             }
         };
-        (consistency, Command { namespace, key, op, stamp })
+        (consistency, Command { namespace, key, op, operand, stamp })
     }
 }
 

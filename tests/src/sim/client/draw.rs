@@ -183,15 +183,15 @@ impl Clients {
 
     /// What is asked. That a blob is written under one name once says as much as the version it was seen in, where a key keeps
     /// that: either may be asked for.
-    pub(super) fn op_of(&mut self, key: u32, action: Action, now: Instant) -> Op<Shared> {
+    pub(super) fn op_of(&mut self, key: u32, action: Action, now: Instant) -> (Op, Shared) {
         let versioned = self.versioned(key);
         let member_name = |at: u8| {
             let Subject { key: first, .. } = self.keys.subject(key);
             Shared::new(self.keys.get(first + u32::from(at)).name.clone())
         };
-        match action {
-            Action::Rename { target, replace } => Op::Rename { target: member_name(target), replace },
-            Action::Copy { target, replace } => Op::Copy { target: member_name(target), replace },
+        let op = match action {
+            Action::Rename { target, replace } => return (Op::Rename { replace }, member_name(target)),
+            Action::Copy { target, replace } => return (Op::Copy { replace }, member_name(target)),
             Action::SetMany { values, when, ttl } => {
                 let mut pairs = Vec::new();
                 for (at, value) in values.iter().enumerate() {
@@ -200,7 +200,7 @@ impl Clients {
                     put_pair(&mut pairs, &name, &self.bytes_of(value));
                 }
                 let expiry = self.expiry_of(ttl, now);
-                Op::SetMany { pairs: Shared::new(pairs), condition: condition_of(when), expiry }
+                return (Op::SetMany { condition: condition_of(when), expiry }, Shared::new(pairs));
             }
             Action::Flush => Op::Flush,
             Action::Ttl { absolute: false } => Op::Ttl,
@@ -221,26 +221,26 @@ impl Clients {
                     Then::RenewFrom(from) => synod_types::Then::RenewFor(span(from)),
                     Then::ExtendBy(span) => synod_types::Then::ExtendBy(span / MS),
                 };
-                Op::IfEqual { value: Shared::new(self.bytes_of(wanted)), then }
+                return (Op::IfEqual { then }, Shared::new(self.bytes_of(wanted)));
             }
             Action::SetUnless { unwanted, value } => {
                 let digest = self.rng.coin();
                 let compare = if digest { Compare::DigestNotEqual } else { Compare::NotEqual };
                 let unwanted = self.bytes_of(unwanted);
                 let unwanted = if digest { digest_of(&unwanted).to_vec() } else { unwanted };
-                self.compared(&unwanted, value, compare)
+                return self.compared(&unwanted, value, compare);
             }
             Action::Get | Action::GetLate => Op::Get,
             Action::Exists => Op::Exists,
             Action::Set { value, when, ttl, return_old } => {
                 let bytes = self.bytes_of(value);
-                Op::Set {
+                let op = Op::Set {
                     value_crc: synod_types::checksum::crc32c(&bytes),
-                    value: Shared::new(bytes),
                     condition: condition_of(when),
                     expiry: self.expiry_of(ttl, now),
                     return_old,
-                }
+                };
+                return (op, Shared::new(bytes));
             }
             Action::Delete => Op::Delete,
             Action::Increment(delta) => Op::IncrementBy(delta),
@@ -250,23 +250,24 @@ impl Clients {
             Action::SetIf { wanted, value } if versioned && self.rng.below(4) == 0 => {
                 let condition = Condition::IfVersion(self.version_seen(key, wanted));
                 let bytes = self.bytes_of(value);
-                Op::Set {
+                let op = Op::Set {
                     value_crc: synod_types::checksum::crc32c(&bytes),
-                    value: Shared::new(bytes),
                     condition,
                     expiry: Expiry::None,
                     return_old: false,
-                }
+                };
+                return (op, Shared::new(bytes));
             }
             Action::SetIf { wanted, value } => {
                 let (compare, wanted) = self.comparison(key, wanted);
-                self.compared(&wanted, value, compare)
+                return self.compared(&wanted, value, compare);
             }
             Action::DeleteIf { wanted } => {
                 let (compare, wanted) = self.comparison(key, wanted);
-                Op::DeleteIf { wanted: Shared::new(wanted), compare }
+                return (Op::DeleteIf { compare }, Shared::new(wanted));
             }
-        }
+        };
+        (op, Shared::default())
     }
 
     fn bytes_of(&mut self, datum: Datum) -> Vec<u8> {
@@ -279,17 +280,17 @@ impl Clients {
         }
     }
 
-    fn compared(&mut self, wanted: &[u8], value: Datum, compare: Compare) -> Op<Shared> {
+    fn compared(&mut self, wanted: &[u8], value: Datum, compare: Compare) -> (Op, Shared) {
         let bytes = self.bytes_of(value);
         let mut compared = Vec::new();
         put_compared(&mut compared, wanted, &bytes);
-        Op::SetIf {
-            compared: Shared::new(compared),
+        let op = Op::SetIf {
             value_crc: synod_types::checksum::crc32c(&bytes),
             compare,
             expiry: Expiry::None,
             return_old: false,
-        }
+        };
+        (op, Shared::new(compared))
     }
 
     /// How to ask for a value: by its bytes, their digest or the version they were seen in.

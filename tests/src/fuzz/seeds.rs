@@ -1,0 +1,107 @@
+//! Inputs that are whole: what is written and sent today, for the fuzzers to begin with. A format that changes makes old ones worthless
+//! without a word, so `cargo test` compares the files with these, and `fuzz_seeds` writes them.
+
+use synod_types::record::encode_mark;
+use synod_types::{
+    Ballot, Beat, BeatReply, Command, Condition, Consistency, EntryBuilder, Expiry, GroupId, GroupMark,
+    GroupMessage, Learned, Mono, NodeId, Op, PeerMessage, ReadPoint, RecordHead, RecordKind, Reply, Reported,
+    SessionId, SessionStamp, Shared, Slot, Then, Version, WallMs,
+};
+
+const GROUP: GroupId = GroupId::new(3);
+const BALLOT: Ballot = Ballot::new(7, NodeId::new(2));
+const EARLIER: Ballot = Ballot::new(5, NodeId::new(1));
+
+fn shared(bytes: &[u8]) -> Shared {
+    Shared::new(bytes.to_vec())
+}
+
+fn set() -> Command<Shared> {
+    let op = Op::Set {
+        value_crc: synod_types::checksum::crc32c(b"blue"),
+        condition: Condition::IfAbsent,
+        expiry: Expiry::After(60_000),
+        return_old: true,
+    };
+    let stamp = SessionStamp { session: SessionId::new(9), sequence: 4, lowest_open: 2 };
+    Command { stamp, ..Command::new(shared(b"color"), op, shared(b"blue")) }
+}
+
+fn entry() -> Vec<u8> {
+    let mut builder = EntryBuilder::new();
+    builder.push(set());
+    builder.push(Command::plain(shared(b"count"), Op::IncrementBy(-3)));
+    builder.push(Command::new(shared(b"lock"), Op::IfEqual { then: Then::ExtendBy(500) }, shared(b"token")));
+    builder.push(Command::new(shared(b"color"), Op::Copy { replace: true }, shared(b"colour")));
+    builder.finish(EARLIER, WallMs(1_790_000_000_000))
+}
+
+fn record() -> Vec<u8> {
+    let head = RecordHead {
+        kind: RecordKind::Accept,
+        group: GROUP,
+        slot: Slot::new(12),
+        ballot: BALLOT,
+        chosen: Slot::new(11),
+        number: 40,
+    };
+    [&head.encode()[..], &entry()].concat()
+}
+
+fn mark() -> Vec<u8> {
+    let of = |group| GroupMark { group: GroupId::new(group), number: 40, chosen: Slot::new(12) };
+    encode_mark((0..3).map(of))
+}
+
+/// One of every kind.
+fn messages() -> Vec<PeerMessage<Shared>> {
+    let payload = || Shared::new(entry());
+    let (ballot, slot, chosen) = (BALLOT, Slot::new(12), Slot::new(11));
+    let group = [
+        GroupMessage::PreVote { ballot, after: EARLIER, wall: WallMs(1_790_000_000_000) },
+        GroupMessage::PreVoteReply { ballot, granted: true, promised: EARLIER, chosen },
+        GroupMessage::Prepare { ballot, after: Ballot::ZERO, from: slot },
+        GroupMessage::Promise {
+            ballot,
+            chosen,
+            answer: 77,
+            part: 0,
+            part_count: 1,
+            reported: vec![Reported { slot, ballot: EARLIER, payload: payload() }],
+        },
+        GroupMessage::Accept { ballot, slot, chosen, payload: payload() },
+        GroupMessage::Accepted { ballot, slot },
+        GroupMessage::Nack { ballot: EARLIER, promised: ballot },
+        GroupMessage::Fetch { from: slot },
+        GroupMessage::Learn { chosen, entries: vec![Learned { slot, ballot, payload: payload() }] },
+        GroupMessage::HandOver { ballot, chosen },
+    ];
+    let beat = Beat { group: GROUP, ballot, chosen, sent_at: Mono(5) };
+    let answer = BeatReply { group: GROUP, ballot, sent_at: Mono(5), chosen, is_low: true };
+    let reply = Reply::Value { value: shared(b"blue"), version: Version { slot, position: 1 } };
+    let mut all: Vec<_> =
+        group.into_iter().map(|message| PeerMessage::Group { group: GROUP, message }).collect();
+    all.extend([
+        PeerMessage::Beats(vec![beat]),
+        PeerMessage::BeatReplies(vec![answer]),
+        PeerMessage::Forward { id: 6, group: GROUP, consistency: Consistency::Quorum, command: set() },
+        PeerMessage::ForwardReply { id: 6, reply },
+        PeerMessage::ReadIndex { id: 8, groups: vec![GROUP] },
+        PeerMessage::ReadIndexReply { id: 8, points: vec![ReadPoint { group: GROUP, ballot, chosen }] },
+    ]);
+    all
+}
+
+/// Each as its target, its name in that target's corpus, and its bytes.
+pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let mut all = vec![3, 9, 60, 200]; // how the rest is cut
+    for message in messages() {
+        synod_net::peer::encode(&mut all, &message);
+    }
+    vec![
+        ("entry", "entry", entry()),
+        ("entry", "record", record()),
+        ("entry", "mark", mark()),
+        ("peer", "all", all),
+    ]
+}
