@@ -101,6 +101,7 @@ fn connection() -> Connection {
         server: Rc::new(ServerConfig::default()),
         id: 1,
         peer_address: "10.0.0.1:5000".to_owned(),
+        is_loopback: true,
         local_address: "10.0.0.2:6379".to_owned(),
     })
 }

@@ -4,6 +4,7 @@
 
 use crate::bench::{self, BenchOptions};
 use crate::clientcmd::{self, SetOptions, Target};
+use crate::config::Secret;
 use crate::config::keys::{self, KEYS};
 use crate::config::{CLIENT_PORT_DEFAULT, Config, DATA_DIR_DEFAULT, Flags};
 use crate::dev::{self, DevOptions};
@@ -126,7 +127,9 @@ struct TargetArgs {
 
 impl From<TargetArgs> for Target {
     fn from(args: TargetArgs) -> Self {
-        Self { addresses: args.target, timeout: args.timeout }
+        // Not a flag: a command line is for everybody to see.
+        let password = std::env::var_os("SYNOD_PASSWORD").map(|given| Secret::new(given.into_vec()));
+        Self { addresses: args.target, timeout: args.timeout, password }
     }
 }
 
@@ -230,7 +233,7 @@ struct Settings(Flags);
 impl FromArgMatches for Settings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let given =
-            KEYS.iter().filter_map(|key| Some((key.name, matches.get_one::<String>(key.name)?.clone())));
+            with_flags().filter_map(|key| Some((key.name, matches.get_one::<String>(key.name)?.clone())));
         Ok(Self(given.collect()))
     }
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -241,7 +244,7 @@ impl FromArgMatches for Settings {
 
 impl Args for Settings {
     fn augment_args(command: Command) -> Command {
-        KEYS.iter().fold(command, |command, key| {
+        with_flags().fold(command, |command, key| {
             let help = format!("{} [default: {}]", key.help, key.default);
             command.arg(
                 Arg::new(key.name).long(key.flag).value_name("VALUE").help(help).help_heading("Settings"),
@@ -251,6 +254,10 @@ impl Args for Settings {
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
     }
+}
+
+fn with_flags() -> impl Iterator<Item = &'static keys::Key> {
+    KEYS.iter().copied().filter(|key| !key.flag.is_empty())
 }
 
 /// Does what the command line asks.
@@ -323,10 +330,11 @@ fn run(ask: Ask) -> Result<(), RunError> {
         Ask::Status(args) => clientcmd::status(&args.into()),
         Ask::Config(ConfigAsk::Keys) => {
             for key in KEYS {
+                let flag =
+                    if key.flag.is_empty() { "(no flag)".to_owned() } else { format!("--{}", key.flag) };
                 println!(
-                    "{:<26} --{:<20} {:<30} {} [default: {}]",
+                    "{:<26} {flag:<22} {:<30} {} [default: {}]",
                     key.name,
-                    key.flag,
                     key.env(),
                     key.help,
                     key.default

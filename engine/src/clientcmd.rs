@@ -2,12 +2,13 @@
 //!
 //! Answers go to standard output as they are, so that they can be piped; everything else goes to standard error.
 
+use crate::config::Secret;
 use crate::node::RunError;
 use crate::refusal::Refusal;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
 use std::time::Duration;
-use synod_net::binary::{GroupRole, GroupState, NodeStatus, Topology};
+use synod_net::binary::{Failure, GroupRole, GroupState, NodeStatus, Topology};
 use synod_net::client::{Client, ClientConfig, ClientError, ConnectError, TcpDial};
 use synod_types::limits::VALUE_BYTES_MAX;
 use synod_types::{Command, Condition, Consistency, Expiry, Nanos, NodeId, Op, Reply};
@@ -19,14 +20,18 @@ pub struct Target {
     pub addresses: Vec<String>,
     /// An answer is given up after this long.
     pub timeout: Duration,
+    /// What the cluster wants to hear, if anything.
+    pub password: Option<Secret>,
 }
 
 impl Target {
     fn connect(&self) -> Result<Client, RunError> {
         let deadline = Nanos(u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX));
-        let config = ClientConfig { deadline, ..ClientConfig::default() };
+        let password = self.password.as_ref().map(|password| password.bytes().to_vec());
+        let config = ClientConfig { deadline, password, ..ClientConfig::default() };
         Client::connect_with(&self.addresses, config, Box::new(TcpDial)).map_err(|error| match error {
             ConnectError::Address(bad) => RunError::Refused(Refusal::Usage(format!("--target: {bad}"))),
+            ConnectError::Client(error @ ClientError::NotAdmitted(_)) => failed(&error),
             ConnectError::Client(error) => {
                 RunError::Failed(format!("no answer from {}: {error}", self.addresses.join(" or ")))
             }
@@ -35,7 +40,18 @@ impl Target {
 }
 
 fn failed(error: &ClientError) -> RunError {
-    RunError::Failed(error.to_string())
+    RunError::Failed(match error {
+        ClientError::NotAdmitted(Failure::AuthRequired) => {
+            "the cluster wants a password: give it in the variable SYNOD_PASSWORD".to_owned()
+        }
+        ClientError::NotAdmitted(Failure::AuthFailed) => {
+            "the cluster wants another password than the one in SYNOD_PASSWORD".to_owned()
+        }
+        ClientError::NotAdmitted(Failure::Protected) => {
+            "the node has no password and lets clients of its own machine in only (protected mode)".to_owned()
+        }
+        error => error.to_string(),
+    })
 }
 
 /// Prints the value of `key`. That there is none is a failure, so that scripts can ask.

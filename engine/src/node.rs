@@ -3,7 +3,7 @@
 //! Between the command line and the runtime. Holds no socket, no executor; of the disk it holds only the locked directory.
 
 use crate::config::facts::ClusterFacts;
-use crate::config::{Durability, Leadership, Redirect};
+use crate::config::{Durability, Leadership, Redirect, Secret};
 use crate::identity::{DataDir, Identity, PeerBook, Pins};
 use crate::refusal::Refusal;
 use crate::stop::Stop;
@@ -12,6 +12,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
+use synod_net::access::Access;
 use synod_shard::Timing;
 use synod_types::{CoreId, NodeId};
 
@@ -88,6 +89,17 @@ pub struct NodeOptions {
     pub pending_bytes_max: usize,
     /// Slots of one group in flight.
     pub pipeline_slots: u64,
+    /// What clients must know, any of them.
+    pub passwords: Vec<Secret>,
+    /// Whether clients of other machines are turned away while there is none.
+    pub is_protected: bool,
+}
+
+impl NodeOptions {
+    /// Whom the node lets in.
+    pub fn access(&self) -> Access {
+        Access::new(self.passwords.iter().map(Secret::bytes), self.is_protected)
+    }
 }
 
 /// A node, ready to run.

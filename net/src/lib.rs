@@ -15,6 +15,7 @@
 //! and what is malformed becomes a clear error, never a panic. docs/wire-format.md is the description for implementers.
 #![deny(unsafe_code)] // but for `memory`
 
+pub mod access;
 pub mod binary;
 pub mod client;
 mod error;

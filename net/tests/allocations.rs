@@ -43,6 +43,7 @@ fn per_command(preamble: &[u8], one: &[u8], backwards: bool) -> f64 {
         server: Rc::new(ServerConfig::default()),
         id: 1,
         peer_address: String::new(),
+        is_loopback: true,
         local_address: String::new(),
     });
     connection.received(preamble);

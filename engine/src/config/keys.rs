@@ -19,7 +19,7 @@ pub enum KeyKind {
 pub struct Key {
     /// `section.name`, as in the file.
     pub name: &'static str,
-    /// The long flag, without the dashes.
+    /// The long flag, without the dashes; empty where there is none: a command line is for everybody to see.
     pub flag: &'static str,
     /// When it may change.
     pub kind: KeyKind,
@@ -34,6 +34,10 @@ impl Key {
     pub fn env(&self) -> String {
         format!("{ENV_PREFIX}{}", self.name.replace('.', "_").to_uppercase())
     }
+    /// Whether its value is never shown.
+    pub fn is_secret(&self) -> bool {
+        self.flag.is_empty()
+    }
     /// The table of the file it stands in, and its name there.
     pub fn section(&self) -> (&'static str, &'static str) {
         // Every name in the table has exactly one dot (tested).
@@ -44,7 +48,7 @@ impl Key {
 /// What every environment variable of ours begins with.
 pub const ENV_PREFIX: &str = "SYNOD_";
 /// The tables of the file that hold settings.
-pub const SECTIONS: [&str; 4] = ["cluster", "node", "timing", "limits"];
+pub const SECTIONS: [&str; 5] = ["cluster", "node", "timing", "limits", "security"];
 /// The array of tables that lists the members.
 pub const MEMBERS: &str = "members";
 /// The keys of one member.
@@ -119,6 +123,12 @@ keys! {
         "Open client connections of one core";
     PENDING_MIB = "limits.pending_mib", "pending-mib", Node, "16",
         "MiB that may wait in one group before it answers busy, 2 or more";
+    PASSWORD = "security.password", "", Node, "none",
+        "What clients must know to be let in; better given by the variable than by a file that others read";
+    PASSWORD_OLD = "security.password_old", "", Node, "none",
+        "Another password that lets them in still, while they are told the new one";
+    PROTECTED_MODE = "security.protected_mode", "protected-mode", Node, "yes",
+        "Whether clients of other machines are turned away while there is no password: yes or no";
     PIPELINE_SLOTS = "limits.pipeline_slots", "pipeline-slots", Node, "8",
         "Log slots of one group in flight";
 }
@@ -160,9 +170,11 @@ mod tests {
 
     #[test]
     fn names_flags_and_variables_are_unique_and_every_name_has_a_section() {
-        let flags: BTreeSet<_> = KEYS.iter().map(|key| key.flag).collect();
+        let with_flags: Vec<_> = KEYS.iter().filter(|key| !key.flag.is_empty()).collect();
+        let flags: BTreeSet<_> = with_flags.iter().map(|key| key.flag).collect();
         let envs: BTreeSet<_> = KEYS.iter().map(|key| key.env()).collect();
-        assert_eq!((flags.len(), envs.len()), (KEYS.len(), KEYS.len()));
+        assert_eq!((flags.len(), envs.len()), (with_flags.len(), KEYS.len()));
+        assert_eq!(KEYS.iter().filter(|key| key.is_secret()).count(), 2);
         for key in KEYS {
             let (section, name) = key.section();
             assert!(SECTIONS.contains(&section) && !name.is_empty() && !name.contains('.'), "{}", key.name);

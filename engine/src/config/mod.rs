@@ -78,6 +78,30 @@ impl fmt::Display for Durability {
     }
 }
 
+/// A password. It is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// These bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+/// What stands for a secret where settings are shown.
+const HIDDEN: &str = "********";
+
 /// A configuration that is right in itself. Whether it fits the data directory is asked in [`Claims::verify`], whether it
 /// fits the machine in `preflight`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,6 +151,8 @@ struct Tuning {
     connections: u64,
     pending_mib: u64,
     pipeline_slots: u64,
+    passwords: Vec<Secret>,
+    is_protected: bool,
 }
 
 impl Config {
@@ -151,7 +177,11 @@ impl Config {
         use values::{ip_address, port, port_or_none, text};
         let said = keys::KEYS
             .iter()
-            .filter_map(|key| raw.values.get(key.name).map(|s| (*key, s.value.plain(), s.place.clone())))
+            .filter_map(|key| {
+                let said = raw.values.get(key.name)?;
+                let shown = if key.is_secret() { HIDDEN.to_owned() } else { said.value.plain() };
+                Some((*key, shown, said.place.clone()))
+            })
             .collect();
         let mut taken = values::Taker { values: &mut raw.values };
 
@@ -294,6 +324,8 @@ impl Config {
             connections_max: tuning.connections as usize,
             pending_bytes_max: (tuning.pending_mib << 20) as usize,
             pipeline_slots: tuning.pipeline_slots,
+            passwords: tuning.passwords.clone(),
+            is_protected: tuning.is_protected,
         })
     }
 
@@ -366,7 +398,18 @@ impl Tuning {
             connections: number(&keys::CONNECTIONS, 1, CONNECTIONS_MAX, 4096)?.value,
             pending_mib: number(&keys::PENDING_MIB, PENDING_MIB_MIN, PENDING_MIB_MAX, 16)?.value,
             pipeline_slots: number(&keys::PIPELINE_SLOTS, 1, PIPELINE_SLOTS_MAX, 8)?.value,
+            passwords: Vec::new(),
+            is_protected: true,
         };
+        let password = taken.take(&keys::PASSWORD, values::secret)?;
+        let old = taken.take(&keys::PASSWORD_OLD, values::secret)?;
+        if let (None, Some(old)) = (&password, &old) {
+            return Err(Refusal::ConfigInvalid {
+                place: old.place.clone(),
+                why: "there is an old password and no new one; set security.password".to_owned(),
+            });
+        }
+        let is_protected = taken.take(&keys::PROTECTED_MODE, values::yes_or_no)?;
         let durability = taken.take(&keys::DURABILITY, values::durability)?;
         let redirect = taken.take(&keys::REDIRECT, values::redirect)?;
         let leadership = taken.take(&keys::LEADERSHIP, values::leadership)?;
@@ -374,6 +417,8 @@ impl Tuning {
             durability: durability.map_or(Durability::Sync, |said| said.value),
             redirect: redirect.map_or(Redirect::Proxy, |said| said.value),
             leadership: leadership.map_or(Leadership::default(), |said| said.value),
+            passwords: password.into_iter().chain(old).map(|said| said.value).collect(),
+            is_protected: is_protected.is_none_or(|said| said.value),
             ..tuning
         })
     }

@@ -96,7 +96,7 @@ impl RawConfig {
         for (&name, word) in flags {
             // Flags are made from the table of keys.
             let key = keys::find(name).expect("every flag has its key");
-            let place = format!("--{}", key.flag);
+            let place = if key.flag.is_empty() { name.to_owned() } else { format!("--{}", key.flag) };
             raw.values.insert(key.name, Said { value: RawValue::Word(word.clone()), place });
         }
         Ok(raw)
@@ -141,8 +141,12 @@ impl FileReader<'_> {
                 self.read_section(section, value, raw)?;
             } else {
                 let known = SECTIONS.iter().copied().chain([MEMBERS]);
-                let why =
-                    unknown("table", section, known, "[cluster], [node], [timing], [limits] and [[members]]");
+                let why = unknown(
+                    "table",
+                    section,
+                    known,
+                    "[cluster], [node], [timing], [limits], [security] and [[members]]",
+                );
                 return Err(self.syntax(Some(name.span()), why));
             }
         }

@@ -143,7 +143,10 @@ fn misspelt_tables_keys_and_variables_are_refused_with_a_suggestion() {
         refused("[node]\n\ncoers = 1\n"),
         "conf/node.toml line 3: there is no key \"node.coers\"; did you mean \"node.cores\"?"
     );
-    assert!(refused("[xyzzy]\n").contains("there are [cluster], [node], [timing], [limits] and [[members]]"));
+    assert!(
+        refused("[xyzzy]\n")
+            .contains("there are [cluster], [node], [timing], [limits], [security] and [[members]]")
+    );
     assert!(refused("[[members]]\nport = 1\n").contains("line 2: there is no member key \"port\""));
     let stray = load("", &[("SYNOD_NODE_CORE", "1")], &[]).unwrap_err().to_string();
     assert!(stray.contains("SYNOD_NODE_CORE names no setting"), "{stray}");
@@ -375,6 +378,7 @@ fn numbers_at_their_ends_are_taken_or_refused() {
     ];
     let others = ["cluster.name", "cluster.id", "cluster.hash", "node.data_dir", "node.listen"];
     let others = others.into_iter().chain(["node.durability", "node.redirect", "node.leadership"]);
+    let others = others.chain(["security.password", "security.password_old", "security.protected_mode"]);
     let mut named: Vec<&str> = numbers.iter().map(|row| row.0).chain(others).collect();
     named.sort_unstable();
     let mut all: Vec<&str> = keys::KEYS.iter().map(|key| key.name).collect();
@@ -409,5 +413,44 @@ fn numbers_at_their_ends_are_taken_or_refused() {
         let (section, key) = name.split_once('.').expect("a section");
         let negative = refused(&format!("[{section}]\n{key} = -1\n"));
         assert!(negative.contains("neither a string, nor a whole number from 0 up"), "{name}: {negative}");
+    }
+}
+
+#[test]
+fn a_password_is_taken_from_file_and_variable_and_never_shown() {
+    let options = |config: &Config| {
+        let facts = config.claims.identity(drawn()).unwrap().facts;
+        config.options(&facts).unwrap()
+    };
+    let admitted = |config: &Config, given: &str| options(config).access().admits(given.as_bytes());
+    let text = "[security]\npassword = \"in the file\"\npassword_old = \"1234\"\n";
+    let file = load(text, &[], &[]).unwrap();
+    assert!(admitted(&file, "in the file") && admitted(&file, "1234") && !admitted(&file, "other"));
+    let both = load(text, &[("SYNOD_SECURITY_PASSWORD", "in a variable")], &[]).unwrap();
+    assert!(admitted(&both, "in a variable") && !admitted(&both, "in the file"));
+    for shown in [both.explain(), file.explain(), format!("{both:?} {file:?}")] {
+        assert!(
+            !shown.contains("in the file") && !shown.contains("in a variable") && !shown.contains("1234"),
+            "{shown}"
+        );
+    }
+    let line =
+        "security.password          = ********                 # conf/node.toml line 2 (security.password)";
+    assert!(file.explain().lines().any(|shown| shown == line), "{}", file.explain());
+    let none = bare(&[]).unwrap();
+    assert!(!options(&none).access().wants_password() && options(&none).access().is_protected());
+    let open = bare(&[("security.protected_mode", "no")]).unwrap();
+    assert!(!options(&open).access().is_protected());
+
+    let long = format!("[security]\npassword = \"{}\"\n", "x".repeat(1025));
+    for (text, why) in [
+        ("[security]\npassword = 1234567\n", "a password is a string of 1 to 1024 bytes; write it in quotes"),
+        ("[security]\npassword = \"\"\n", "a password is a string of 1 to 1024 bytes"),
+        (&long, "a password is a string of 1 to 1024 bytes"),
+        ("[security]\npassword_old = \"1234567\"\n", "there is an old password and no new one"),
+        ("[security]\nprotected_mode = \"maybe\"\n", "'maybe' is neither yes nor no"),
+    ] {
+        let said = refused(text);
+        assert!(said.contains(why) && !said.contains("1234567") && !said.contains("xxx"), "{said}");
     }
 }

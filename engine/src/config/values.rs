@@ -3,11 +3,12 @@
 use super::facts::KeyHash;
 use super::keys::Key;
 use super::raw::{RawValue, Said};
-use super::{Durability, Leadership, Redirect, limits};
+use super::{Durability, Leadership, Redirect, Secret, limits};
 use crate::identity::Pins;
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use synod_net::access::PASSWORD_BYTES_MAX;
 use synod_types::ClusterId;
 use synod_types::limits::GROUP_COUNT_MAX;
 
@@ -135,6 +136,24 @@ pub(super) fn leadership(raw: RawValue) -> Result<Leadership, String> {
             "'{other}' is no leadership; use balance, which spreads the leaders over the nodes, follow, which lets a group be led \
              by the node that most of its requests come through, or stay, which leaves it with whoever was elected"
         )),
+    }
+}
+
+/// A password. What was said is in no complaint.
+pub(super) fn secret(raw: RawValue) -> Result<Secret, String> {
+    match raw {
+        RawValue::Text(text) | RawValue::Word(text) if (1..=PASSWORD_BYTES_MAX).contains(&text.len()) => {
+            Ok(Secret::new(text.into_bytes()))
+        }
+        _ => Err(format!("a password is a string of 1 to {PASSWORD_BYTES_MAX} bytes; write it in quotes")),
+    }
+}
+
+pub(super) fn yes_or_no(raw: RawValue) -> Result<bool, String> {
+    match text(raw)?.as_str() {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => Err(format!("'{other}' is neither yes nor no")),
     }
 }
 

@@ -297,9 +297,11 @@ async fn accept(running: Running, listener: TcpListener) {
                 let _ = stream.set_nodelay(true); // only a broken socket refuses; the read will say so
                 let address =
                     |addr: glommio::Result<SocketAddr, ()>| addr.map(|a| a.to_string()).unwrap_or_default();
-                let (peer, local) = (address(stream.peer_addr()), address(stream.local_addr()));
+                let (peer, local) = (stream.peer_addr(), stream.local_addr());
+                let is_loopback = peer.as_ref().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
+                let ends = Ends { peer: address(peer), is_loopback, local: address(local) };
                 let running = running.clone();
-                glommio::spawn_local(async move { serve(running, stream, peer, local).await }).detach();
+                glommio::spawn_local(async move { serve(running, stream, ends).await }).detach();
             }
             Err(error) => {
                 eprintln!("synod: core {}: accept of a client failed: {error}", running.me.get());
@@ -309,15 +311,23 @@ async fn accept(running: Running, listener: TcpListener) {
     }
 }
 
+/// Who is at the ends of a connection.
+struct Ends {
+    peer: String,
+    is_loopback: bool,
+    local: String,
+}
+
 /// Serves one connection to its end.
-async fn serve<S: Stream>(running: Running, stream: S, peer_address: String, local_address: String) {
+async fn serve<S: Stream>(running: Running, stream: S, ends: Ends) {
+    let Ends { peer: peer_address, is_loopback, local: local_address } = ends;
     let (connection, write, read, pace) = running.with_quiet(|core| {
         let server = Rc::clone(&core.server);
         // Numbers are unique over the node's cores.
         let cores = u64::from(core.node().setup.cores());
         core.io.clients.open(|number| {
             let id = number * cores + u64::from(running.me.get());
-            Connection::new(ConnectionConfig { server, id, peer_address, local_address })
+            Connection::new(ConnectionConfig { server, id, peer_address, is_loopback, local_address })
         })
     });
     let (mut reader, mut writer) = stream::split(stream);
@@ -327,7 +337,7 @@ async fn serve<S: Stream>(running: Running, stream: S, peer_address: String, loc
     pace.watch(futures_lite::future::or(reading, writing)).await;
     if let Some(first) = running.with_quiet(|core| core.take_http(connection)) {
         // Boxed: every other connection would carry its size.
-        Box::pin(http::serve(&running, first, reader, writer)).await;
+        Box::pin(http::serve(&running, is_loopback, first, reader, writer)).await;
     }
     running.with_quiet(|core| core.io.clients.close(connection));
 }

@@ -155,6 +155,7 @@ impl Core {
             },
             port: setup.own().client_port,
             core: me,
+            access: node.access.clone(),
             ..ServerConfig::default()
         });
         let core = Self {

@@ -43,6 +43,7 @@ use snapshot::Board;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
+use synod_net::access::Access;
 use synod_types::{CoreId, Mono};
 use ticker::{Ticker, TickerSlot};
 
@@ -62,6 +63,8 @@ struct Shared {
     /// When the node started, boot-time clock.
     started: Mono,
     board: Board,
+    /// Whom it lets in; the same for all cores, whichever was told to change it.
+    access: Access,
     /// Executors that serve; the last one prints the line.
     ready: AtomicU16,
 }
@@ -76,7 +79,21 @@ pub fn run(setup: NodeSetup) -> Result<(), RunError> {
     let ticker = Ticker::start(usize::from(cores))
         .map_err(|error| RunError::Failed(format!("cannot start the ticker thread: {error}")))?;
     let board = Board::new(usize::from(cores));
-    let shared = Arc::new(Shared { setup, started: clock::now().mono, board, ready: AtomicU16::new(0) });
+    let access = setup.options.access();
+    if access.turns_away(setup.listen.is_loopback()) {
+        eprintln!(
+            "synod: listening on {} without a password: clients of other machines are turned away; set security.password, or \
+             security.protected_mode = \"no\" if nobody but your own can reach this port",
+            setup.listen
+        );
+    } else if !access.wants_password() && !setup.listen.is_loopback() {
+        eprintln!(
+            "synod: listening on {} without a password and without protected mode: whoever reaches it reads and writes",
+            setup.listen
+        );
+    }
+    let started = clock::now().mono;
+    let shared = Arc::new(Shared { setup, started, board, access, ready: AtomicU16::new(0) });
     let mut mesh = mailbox::mesh(usize::from(cores)).into_iter();
     let mut executors = Vec::new();
     let mut failed = None;

@@ -463,8 +463,10 @@ fn blame_flags(refusal: Refusal) -> Refusal {
 /// A setting as a flag has it, as a file has it.
 fn toml_literal(name: &str, value: &str) -> String {
     use keys::{CLUSTER_ID, CLUSTER_NAME, DATA_DIR, DURABILITY, HASH, LEADERSHIP, LISTEN, PINS, REDIRECT};
+    use keys::{PASSWORD, PASSWORD_OLD, PROTECTED_MODE};
     let texts = [&CLUSTER_ID, &CLUSTER_NAME, &DATA_DIR, &DURABILITY, &HASH, &LEADERSHIP, &LISTEN, &REDIRECT];
-    let is_text = texts.iter().any(|key| key.name == name);
+    let texts = texts.into_iter().chain([&PASSWORD, &PASSWORD_OLD, &PROTECTED_MODE]);
+    let is_text = texts.map(|key| key.name).any(|text| text == name);
     match () {
         () if is_text || value == "none" => toml::Value::String(value.to_owned()).to_string(),
         () if name == PINS.name => format!("[{value}]"),

@@ -417,6 +417,7 @@ fn failure_name(failure: Failure) -> &'static str {
         Failure::AuthRequired => "authentication required",
         Failure::AuthFailed => "authentication failed",
         Failure::Unavailable => "unavailable",
+        Failure::Protected => "protected",
     }
 }
 

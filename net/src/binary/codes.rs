@@ -47,6 +47,8 @@ pub enum Failure {
     AuthFailed,
     /// The server cannot answer this at the moment (a topology or status that is not known yet).
     Unavailable,
+    /// The server has no password and lets clients of its own machine in only; it closes the connection after this answer.
+    Protected,
 }
 
 impl Failure {
@@ -58,6 +60,7 @@ impl Failure {
             Failure::AuthRequired => 102,
             Failure::AuthFailed => 103,
             Failure::Unavailable => 104,
+            Failure::Protected => 105,
         }
     }
     pub(crate) const fn of_code(code: u32) -> Option<Self> {
@@ -67,6 +70,7 @@ impl Failure {
             102 => Failure::AuthRequired,
             103 => Failure::AuthFailed,
             104 => Failure::Unavailable,
+            105 => Failure::Protected,
             _ => return None,
         })
     }

@@ -254,8 +254,8 @@ impl Core {
         let Some(pending) = link.requests.remove(&response.id) else {
             // Id 0 answers no request: the server explains why it is about to close.
             match (response.id, response.body) {
-                (0, ResponseBody::Failed(Failure::Version)) => {
-                    self.on_not_admitted(now, from, Failure::Version)
+                (0, ResponseBody::Failed(failure @ (Failure::Version | Failure::Protected))) => {
+                    self.on_not_admitted(now, from, failure)
                 }
                 (0, ResponseBody::Failed(_)) => {
                     self.actions.push_back(Action::Disconnect(from.clone()));

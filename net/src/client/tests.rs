@@ -2,6 +2,7 @@
 //! sockets. The invariant is the product's: what is told "not executed" never is, and nothing is executed twice.
 
 use super::*;
+use crate::access::Access;
 use crate::binary::{Topology, TopologyGroup, TopologyNode};
 use crate::server::tests::{Toy, connect, server};
 use crate::server::{Ask, Connection, LocalAnswer, LocalQuery, ServerConfig};
@@ -543,7 +544,7 @@ mod over_sockets {
     }
 
     fn talk(mut stream: TcpStream, cluster: &Mutex<Cluster>, port: u16, password: Option<&[u8]>) {
-        let mut connection = connect(ServerConfig { password: password.map(<[u8]>::to_vec), ..server() });
+        let mut connection = connect(ServerConfig { access: Access::new(password, true), ..server() });
         let mut buffer = [0; 4096];
         loop {
             while let Some(ask) = connection.next() {

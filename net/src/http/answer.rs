@@ -45,9 +45,16 @@ impl Failure {
         let message = "this path does not take this method; the Allow header names those it takes";
         Self { status: 405, code: "method_not_allowed", message, allow: Some(allow) }
     }
-    pub(super) const fn unauthorized() -> Self {
-        Self::new(401, "unauthorized", "send the password as Authorization: Bearer <password>")
-    }
+    pub(super) const UNAUTHORIZED: Self = Self::new(
+        401,
+        "unauthorized",
+        "send the password as Authorization: Bearer <password>, or by Basic authentication with the user 'default'",
+    );
+    pub(super) const PROTECTED: Self = Self::new(
+        403,
+        "protected",
+        "no password is set, so this node answers its own machine only; set security.password in its configuration, or security.protected_mode to no",
+    );
     /// For a command that was not done, or not known to be done.
     pub(super) const fn of(kind: ErrorKind) -> Self {
         match kind {
@@ -98,6 +105,7 @@ impl Failure {
         match self.status {
             401 => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"synod\""));
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"synod\""));
             }
             503 | 507 => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -2,6 +2,9 @@
 
 use super::answer::{self, Failure};
 use super::etag;
+use crate::access::Access;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{Method, Response};
@@ -69,13 +72,13 @@ enum Known {
     Versions(Vec<Version>),
 }
 
-/// Decides by the head alone. With a `password`, keys, metrics and status want `Authorization: Bearer <password>`; the two
-/// probes do not, because what asks them has no secrets.
-pub fn route(head: &Parts, password: Option<&[u8]>) -> Route {
-    try_route(head, password).unwrap_or_else(|failure| Route::Done(failure.response()))
+/// Decides by the head alone. With a password, keys, metrics and status want it, as `Authorization: Bearer <password>` or Basic with the
+/// user `default` or none; the two probes do not, because what asks them has no secrets. `is_loopback`: the client is on this machine.
+pub fn route(head: &Parts, access: &Access, is_loopback: bool) -> Route {
+    try_route(head, access, is_loopback).unwrap_or_else(|failure| Route::Done(failure.response()))
 }
 
-fn try_route(head: &Parts, password: Option<&[u8]>) -> Result<Route, Failure> {
+fn try_route(head: &Parts, access: &Access, is_loopback: bool) -> Result<Route, Failure> {
     let path = head.uri.path();
     let page = match path {
         "/" => Some(Page::Status),
@@ -97,7 +100,7 @@ fn try_route(head: &Parts, password: Option<&[u8]>) -> Result<Route, Failure> {
         ));
     }
     if !matches!(page, Some(Page::Health | Page::Ready)) {
-        authorize(head, password)?;
+        authorize(head, access, is_loopback)?;
     }
     let is_read = head.method == Method::GET || head.method == Method::HEAD;
     match (page, key) {
@@ -107,13 +110,32 @@ fn try_route(head: &Parts, password: Option<&[u8]>) -> Result<Route, Failure> {
     }
 }
 
-fn authorize(head: &Parts, password: Option<&[u8]>) -> Result<(), Failure> {
-    let Some(password) = password else { return Ok(()) };
-    let given = one_of(head, AUTHORIZATION)?.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
-    match given {
-        Some(given) if crate::server::password_fits(Some(password), given.as_bytes()) => Ok(()),
-        _ => Err(Failure::unauthorized()),
+fn authorize(head: &Parts, access: &Access, is_loopback: bool) -> Result<(), Failure> {
+    if access.turns_away(is_loopback) {
+        return Err(Failure::PROTECTED);
     }
+    if !access.wants_password() {
+        return Ok(());
+    }
+    let given = one_of(head, AUTHORIZATION)?.and_then(credentials);
+    match given {
+        Some(given) if access.admits(&given) => Ok(()),
+        _ => Err(Failure::UNAUTHORIZED),
+    }
+}
+
+/// The password of an Authorization header (RFC 6750, RFC 7617). There is one user, called `default` as in Redis, or not at all.
+fn credentials(header: &str) -> Option<Vec<u8>> {
+    let (scheme, rest) = header.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().as_bytes().to_vec());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let both = BASE64_STANDARD.decode(rest.trim()).ok()?;
+    let colon = both.iter().position(|&byte| byte == b':')?;
+    matches!(&both[..colon], b"" | b"default").then(|| both[colon + 1..].to_vec())
 }
 
 fn plan_key(head: &Parts, encoded: &str) -> Result<KeyPlan, Failure> {

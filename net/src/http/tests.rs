@@ -1,6 +1,7 @@
 //! The mapping by example, and that no head and no reply makes it panic.
 
 use super::*;
+use crate::access::Access;
 use ::http::request::Parts;
 use ::http::{Request, Response};
 use proptest::prelude::*;
@@ -16,14 +17,14 @@ fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Parts {
 }
 
 fn plan(method: &str, target: &str, headers: &[(&str, &str)]) -> KeyPlan {
-    match route(&head(method, target, headers), None) {
+    match route(&head(method, target, headers), &Access::default(), true) {
         Route::Key(plan) => plan,
         other => panic!("{method} {target}: {other:?}"),
     }
 }
 
 fn refused(method: &str, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
-    match route(&head(method, target, headers), None) {
+    match route(&head(method, target, headers), &Access::default(), true) {
         Route::Done(response) => {
             let code = code(&response);
             (response.status().as_u16(), code)
@@ -148,7 +149,7 @@ fn numbers_at_their_ends_are_taken_or_refused() {
         [(0, true), (VALUE_BYTES_MAX as u64, true), (VALUE_BYTES_MAX as u64 + 1, false), (u64::MAX, false)]
     {
         let length = length.to_string();
-        let route = route(&head("PUT", "/v1/kv/k", &[("Content-Length", &length)]), None);
+        let route = route(&head("PUT", "/v1/kv/k", &[("Content-Length", &length)]), &Access::default(), true);
         assert_eq!(matches!(route, Route::Key(_)), fits, "{length}");
     }
 }
@@ -167,21 +168,62 @@ fn methods_paths_and_lengths_that_do_not_fit_are_refused() {
         ("/healthz", Page::Health),
         ("/readyz", Page::Ready),
     ] {
-        assert!(matches!(route(&head("GET", target, &[]), None), Route::Page(given) if given == page));
+        assert!(
+            matches!(route(&head("GET", target, &[]), &Access::default(), true), Route::Page(given) if given == page)
+        );
     }
 }
 
 #[test]
 fn a_password_guards_everything_but_the_probes() {
-    let with = |target, headers: &[(&str, &str)]| route(&head("GET", target, headers), Some(b"secret"));
+    let access = Access::new([&b"secret"[..], b"old:er"], true);
+    let with = |target, headers: &[(&str, &str)]| route(&head("GET", target, headers), &access, false);
     for target in ["/", "/metrics", "/v1/kv/k"] {
-        for headers in [&[][..], &[("Authorization", "Bearer wrong")], &[("Authorization", "secret")]] {
-            assert!(matches!(with(target, headers), Route::Done(r) if r.status() == 401), "{target}");
+        assert!(matches!(with(target, &[]), Route::Done(r) if r.status() == 401), "{target}");
+        for wrong in [
+            "Bearer wrong",
+            "Bearer",
+            "secret",
+            "Basic secret",
+            "Basic c2VjcmV0",             // secret
+            "Basic YWRtaW46c2VjcmV0",     // admin:secret
+            "Basic ZGVmYXVsdDpzZWNyZXRz", // default:secrets
+            "Digest secret",
+        ] {
+            let refused = with(target, &[("Authorization", wrong)]);
+            let Route::Done(response) = refused else { panic!("{target} {wrong}") };
+            let offers: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
+            assert_eq!(offers, ["Bearer realm=\"synod\"", "Basic realm=\"synod\""]);
+            assert_eq!(response.status(), 401);
         }
-        let right = with(target, &[("Authorization", "Bearer secret")]);
-        assert!(!matches!(right, Route::Done(_)), "{target}");
+        for right in [
+            "Bearer secret",
+            "bearer  secret ",
+            "Bearer old:er",
+            "Basic ZGVmYXVsdDpzZWNyZXQ=", // default:secret
+            "basic OnNlY3JldA==",         // :secret
+            "Basic ZGVmYXVsdDpvbGQ6ZXI=", // default:old:er
+        ] {
+            let right = with(target, &[("Authorization", right)]);
+            assert!(!matches!(right, Route::Done(_)), "{target}");
+        }
     }
     assert!(matches!(with("/healthz", &[]), Route::Page(Page::Health)));
+}
+
+#[test]
+fn without_a_password_other_machines_get_the_probes_only() {
+    let access = Access::default();
+    for target in ["/", "/metrics", "/v1/kv/k"] {
+        let answer = |is_loopback| route(&head("GET", target, &[]), &access, is_loopback);
+        assert!(matches!(answer(false), Route::Done(r) if r.status() == 403), "{target}");
+        assert!(!matches!(answer(true), Route::Done(_)), "{target}");
+    }
+    for target in ["/healthz", "/readyz"] {
+        assert!(matches!(route(&head("GET", target, &[]), &access, false), Route::Page(_)), "{target}");
+    }
+    access.set_protected(false);
+    assert!(matches!(route(&head("GET", "/metrics", &[]), &access, false), Route::Page(_)));
 }
 
 #[test]
@@ -260,7 +302,7 @@ proptest! {
             request = request.header(name, value);
         }
         let Ok(request) = request.body(()) else { return Ok(()) };
-        match route(&request.into_parts().0, password) {
+        match route(&request.into_parts().0, &Access::new(password, true), true) {
             Route::Key(plan) => {
                 prop_assert!(!plan.key().is_empty() && plan.key().len() <= KEY_BYTES_MAX);
                 for reply in [Reply::Nil, Reply::Skipped, Reply::Int(0), Reply::Done { version: AT }] {

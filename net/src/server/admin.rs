@@ -3,7 +3,8 @@
 use super::client_commands::{BAD_NAME, client_name};
 use super::resp::Replies;
 use super::resp::Session;
-use super::{ConnectionConfig, ServerConfig, password_fits};
+use super::{ConnectionConfig, ServerConfig};
+use crate::access::{Access, PASSWORD_BYTES_MAX};
 use crate::resp::glob::{Case, Pattern};
 use crate::resp::number::parse_i64;
 use crate::resp::parser::Args;
@@ -42,7 +43,7 @@ impl Session {
                 self.name.clear();
                 self.replies = Replies::On;
                 self.unmute();
-                self.authenticated = config.server.password.is_none();
+                self.authenticated = !config.server.access.wants_password();
                 self.write(out, |writer| writer.simple("RESET"));
             }
             Verb::Role | Verb::SlowLog | Verb::Latency | Verb::Memory | Verb::Acl | Verb::Function => {
@@ -65,11 +66,11 @@ impl Session {
     }
 
     fn auth(&mut self, config: &ConnectionConfig, out: &mut Vec<u8>, args: &Args<'_>) {
-        let wanted = config.server.password.as_deref();
+        let access = &config.server.access;
         let error = match args.len() {
-            2 if wanted.is_none() => Err(NO_PASSWORD),
-            2 => self.authenticate(wanted, b"default", args.get(1)),
-            3 => self.authenticate(wanted, args.get(1), args.get(2)),
+            2 if !access.wants_password() => Err(NO_PASSWORD),
+            2 => self.authenticate(access, b"default", args.get(1)),
+            3 => self.authenticate(access, args.get(1), args.get(2)),
             _ => Err("ERR syntax error"),
         };
         self.write(out, |writer| match error {
@@ -79,8 +80,8 @@ impl Session {
     }
 
     /// There is one user, called `default` as in Redis; without a password it takes any.
-    fn authenticate(&mut self, wanted: Option<&[u8]>, user: &[u8], given: &[u8]) -> Result<(), &'static str> {
-        if user != b"default" || !password_fits(wanted, given) {
+    fn authenticate(&mut self, access: &Access, user: &[u8], given: &[u8]) -> Result<(), &'static str> {
+        if user != b"default" || !access.admits(given) {
             return Err(WRONG_PASSWORD);
         }
         self.authenticated = true;
@@ -130,7 +131,7 @@ impl Session {
             }
         }
         if let Some((user, given)) = credentials {
-            self.authenticate(config.server.password.as_deref(), user, given)?;
+            self.authenticate(&config.server.access, user, given)?;
         }
         if !self.authenticated {
             return Err(HELLO_NO_AUTH.into());
@@ -161,10 +162,13 @@ impl Session {
                 });
             }
             (b"set", len) if len.is_multiple_of(2) => {
-                let refusal = refuse_settings(&parameters(&config.server), args);
-                self.write(out, |writer| match refusal {
-                    Some(error) => writer.error(&error),
-                    None => writer.simple("OK"),
+                let changes = settings(&parameters(&config.server), args);
+                self.write(out, |writer| match changes {
+                    Err(error) => writer.error(&error),
+                    Ok(changes) => {
+                        changes.into_iter().for_each(|change| change.make(&config.server.access));
+                        writer.simple("OK");
+                    }
                 });
             }
             (b"resetstat", 2) => self.write(out, |writer| writer.simple("OK")),
@@ -224,20 +228,60 @@ fn write_hello(writer: &mut Writer<'_>, config: &ConnectionConfig, proto: Proto)
     writer.array(0);
 }
 
-/// Why CONFIG SET is refused: nothing can be set here, but what is so already may be asked for.
-fn refuse_settings(all: &[(&str, String)], args: &Args<'_>) -> Option<String> {
-    let given: Vec<&[u8]> = args.iter_from(2).collect();
-    given.chunks_exact(2).find_map(|pair| {
-        let found = all.iter().find(|(name, _)| pair[0].eq_ignore_ascii_case(name.as_bytes()));
-        let name = lossy(pair[0]);
-        match found {
-            None => Some(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'")),
-            Some((_, value)) if value.as_bytes().eq_ignore_ascii_case(pair[1]) => None,
-            Some(_) => Some(format!(
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config"
-            )),
+/// What CONFIG SET changes, on this node until it is restarted.
+enum Change<'a> {
+    Password(Option<&'a [u8]>),
+    Protected(bool),
+}
+
+impl Change<'_> {
+    fn make(self, access: &Access) {
+        match self {
+            Self::Password(password) => access.set_password(password),
+            Self::Protected(is_protected) => access.set_protected(is_protected),
         }
-    })
+    }
+}
+
+/// What CONFIG SET asks for, all of it or, as in Redis, nothing. Few things can be set, and what is so already may be asked for.
+fn settings<'a>(all: &[(&str, String)], args: &Args<'a>) -> Result<Vec<Change<'a>>, String> {
+    let given: Vec<&[u8]> = args.iter_from(2).collect();
+    let changes = given.chunks_exact(2).map(|pair| setting(all, pair[0], pair[1]));
+    changes.filter_map(Result::transpose).collect()
+}
+
+fn setting<'a>(all: &[(&str, String)], given: &[u8], value: &'a [u8]) -> Result<Option<Change<'a>>, String> {
+    let name = lossy(given);
+    let failed =
+        |why: &str| Err(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"));
+    if given.eq_ignore_ascii_case(b"requirepass") {
+        return match value.len() {
+            0 => Ok(Some(Change::Password(None))),
+            1..=PASSWORD_BYTES_MAX => Ok(Some(Change::Password(Some(value)))),
+            _ => failed("a password has at most 1024 bytes"),
+        };
+    }
+    if given.eq_ignore_ascii_case(b"protected-mode") {
+        return match value.to_ascii_lowercase().as_slice() {
+            b"yes" => Ok(Some(Change::Protected(true))),
+            b"no" => Ok(Some(Change::Protected(false))),
+            _ => failed("argument must be 'yes' or 'no'"),
+        };
+    }
+    match all.iter().find(|(known, _)| given.eq_ignore_ascii_case(known.as_bytes())) {
+        None => Err(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'")),
+        Some((_, held)) if held.as_bytes().eq_ignore_ascii_case(value) => Ok(None),
+        Some(_) => failed("can't set immutable config"),
+    }
+}
+
+const _: () = assert!(PASSWORD_BYTES_MAX == 1024); // as the text says
+
+/// What stands for a password.
+const HIDDEN: &str = "********";
+
+fn yes_or_no(holds: bool) -> String {
+    if holds { "yes" } else { "no" }.to_owned()
 }
 
 /// What CONFIG GET shows: what clients and tools look for, then what the shell adds.
@@ -251,6 +295,9 @@ fn parameters(server: &ServerConfig) -> Vec<(&str, String)> {
         ("maxmemory-policy", "noeviction".to_owned()),
         ("port", server.port.to_string()),
         ("proto-max-bulk-len", synod_types::limits::VALUE_BYTES_MAX.to_string()),
+        ("protected-mode", yes_or_no(server.access.is_protected())),
+        // Whether there is one, never which.
+        ("requirepass", if server.access.wants_password() { HIDDEN.to_owned() } else { String::new() }),
         ("save", String::new()),
         ("timeout", "0".to_owned()),
     ];

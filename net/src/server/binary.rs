@@ -17,7 +17,7 @@ pub(super) struct BinaryFace {
 
 impl BinaryFace {
     pub(super) fn new(server: &ServerConfig) -> Self {
-        Self { authenticated: server.password.is_none(), open: 0, lent: None }
+        Self { authenticated: !server.access.wants_password(), open: 0, lent: None }
     }
 
     pub(super) fn open(&self) -> usize {
@@ -76,7 +76,7 @@ impl BinaryFace {
         draining: &mut bool,
     ) -> Option<Ask> {
         if let Request::Auth { password } = request {
-            if super::password_fits(config.server.password.as_deref(), password) {
+            if config.server.access.admits(password) {
                 self.authenticated = true;
                 binary::encode_ok(out, id);
             } else {

@@ -7,12 +7,19 @@ use crate::binary::{self, Failure, PREAMBLE};
 use crate::http;
 use crate::inbox::{Inbox, InboxLimits};
 use crate::memory::Room;
+use crate::resp::reply::{Proto, Writer};
 use synod_types::{Bucket, Command, Reply, Shared};
 
 /// A chunk is read at once from a client, and kept while a long value in it is open.
 const INPUT: InboxLimits = InboxLimits { chunk_bytes: 64 << 10, retired: 1 };
 /// A first line longer than this is no HTTP request line worth waiting for. The longest key, percent-encoded, fits.
 const HTTP_LINE_BYTES_MAX: usize = 3 * synod_types::limits::KEY_BYTES_MAX + (4 << 10);
+
+/// What a client of another machine is told where nobody has set a password: Redis' words, as far as they are true here.
+pub(crate) const PROTECTED: &str = "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. \
+     In this mode connections are only accepted from the loopback interface. Set security.password in the node's \
+     configuration, or send CONFIG SET requirepass from this machine; or switch protected mode off, with \
+     security.protected_mode = \"no\" or CONFIG SET protected-mode no, if nobody but your own can reach this port.";
 
 /// Which protocol is spoken.
 #[derive(Debug)]
@@ -227,8 +234,22 @@ impl Connection {
         ask
     }
 
-    /// Decides by the first bytes which protocol is spoken.
+    /// Decides by the first bytes which protocol is spoken. Who is turned away is told so in that.
     fn sniff(&mut self) {
+        self.decide();
+        let is_stranger = self.config.server.access.turns_away(self.config.is_loopback);
+        match &self.face {
+            Face::Resp(_) if is_stranger => {
+                Writer::new(&mut self.out, Proto::Resp2).error(PROTECTED);
+                self.draining = true;
+            }
+            Face::Binary(_) if is_stranger => self.fail(Failure::Protected, PROTECTED),
+            // HTTP's own answer is given where its requests are, see `http::route`.
+            _ => {}
+        }
+    }
+
+    fn decide(&mut self) {
         let input = self.input.held();
         let Some(&first) = input.first() else { return };
         if first != PREAMBLE[0] {

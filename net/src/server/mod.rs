@@ -38,6 +38,7 @@ mod slots;
 pub(crate) mod tests;
 mod transaction;
 
+use crate::access::Access;
 use crate::binary::{NodeStatus, ServerInfo, Topology};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -157,8 +158,8 @@ pub struct ServerConfig {
     pub port: u16,
     /// The core that serves the connection.
     pub core: CoreId,
-    /// The password clients must give; `None` lets everybody in.
-    pub password: Option<Vec<u8>>,
+    /// Whom it lets in.
+    pub access: Access,
     /// Further CONFIG GET parameters and their values, besides the built-in ones.
     pub parameters: Vec<(String, String)>,
     /// Bounds.
@@ -196,6 +197,8 @@ pub struct ConnectionConfig {
     pub id: u64,
     /// The client's address, for CLIENT INFO.
     pub peer_address: String,
+    /// Whether that is an address of this very machine.
+    pub is_loopback: bool,
     /// The address it connected to.
     pub local_address: String,
 }
@@ -229,13 +232,6 @@ impl Default for Limits {
             arguments_max: 1 << 16,
         }
     }
-}
-
-/// Whether `given` is the password; takes the same time for every wrong one of its length.
-pub(crate) fn password_fits(wanted: Option<&[u8]>, given: &[u8]) -> bool {
-    let Some(wanted) = wanted else { return true };
-    let difference = wanted.iter().zip(given).fold(0, |acc, (a, b)| acc | (a ^ b));
-    wanted.len() == given.len() && difference == 0
 }
 
 /// Operands from this length on are not copied out of the input.

@@ -90,7 +90,7 @@ impl RespFace {
     pub(super) fn new(server: &ServerConfig) -> Self {
         let session = Session {
             proto: Proto::default(),
-            authenticated: server.password.is_none(),
+            authenticated: !server.access.wants_password(),
             name: String::new(),
             library_name: String::new(),
             library_version: String::new(),

@@ -7,6 +7,7 @@ mod long;
 mod numbers;
 mod order;
 mod redis;
+mod strangers;
 
 use super::*;
 use crate::binary;
@@ -30,6 +31,7 @@ pub(crate) fn connect(server: ServerConfig) -> Connection {
         server: Rc::new(server),
         id: 7,
         peer_address: "10.0.0.1:5000".into(),
+        is_loopback: true,
         local_address: "10.0.0.2:6379".into(),
     })
 }

@@ -27,6 +27,7 @@ pub(super) fn connect() -> Connection {
         server: Rc::new(server),
         id: 7,
         peer_address: "10.0.0.1:5000".into(),
+        is_loopback: true,
         local_address: "10.0.0.2:6379".into(),
     })
 }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
+use synod_net::access::Access;
 use synod_net::http::{
     DRAIN_BYTES_MAX, Failure, HEAD_BYTES_MAX, HEADERS_MAX, KeyPlan, Route, Upload, page, route,
 };
@@ -133,7 +134,7 @@ async fn handle(
     site.upgrades.set(site.upgrades.get() || head.headers.contains_key("upgrade"));
     let number = site.open(head.method.as_str() == "HEAD", expects);
     let skips = !body.is_end_stream() && !expects;
-    let response = match route(&head, site.password) {
+    let response = match route(&head, &Access::new(site.password, true), true) {
         Route::Key(plan) if plan.wants_body() => match upload(&line, &plan, body).await {
             Ok(upload) => execute(&site, number, &plan, upload).await,
             Err(failure) => failure.response(),

@@ -18,3 +18,4 @@ mod names;
 mod redis;
 mod redis_oracle;
 mod refused;
+mod strangers;

@@ -34,6 +34,7 @@ fn clients() -> (Clients, u64) {
             server: Rc::new(ServerConfig::default()),
             id,
             peer_address,
+            is_loopback: true,
             local_address,
         })
     });

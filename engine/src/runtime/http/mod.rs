@@ -40,13 +40,14 @@ const BODY_LIMIT: Duration = Duration::from_secs(60);
 /// Serves one connection to its end; `first` was read from it already.
 pub(crate) async fn serve<S: Stream>(
     running: &Running,
+    is_loopback: bool,
     first: Vec<u8>,
     reader: Reader<S>,
     writer: Writer<S>,
 ) {
     let alarm = Alarm::default();
     let stream = HttpStream::new(first, reader, writer, running.clone(), alarm.clone());
-    let service = service_fn(|request| handle(running.clone(), request));
+    let service = service_fn(|request| handle(running.clone(), is_loopback, request));
     let connection = http1::Builder::new()
         .timer(alarm.clone())
         .header_read_timeout(HEAD_LIMIT)
@@ -60,9 +61,13 @@ pub(crate) async fn serve<S: Stream>(
     futures_lite::future::or(serving, alarm.guard()).await;
 }
 
-async fn handle(running: Running, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn handle(
+    running: Running,
+    is_loopback: bool,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let route = running.with_quiet(|core| synod_net::http::route(&head, core.server.password.as_deref()));
+    let route = running.with_quiet(|core| synod_net::http::route(&head, &core.server.access, is_loopback));
     let response = match route {
         Route::Done(response) => {
             skip(&head, body).await;

@@ -1,6 +1,7 @@
 //! The binary protocol on the same port.
 
 use super::*;
+use crate::access::Access;
 
 fn responses(sent: &[u8]) -> Vec<binary::Response> {
     let mut decoder = binary::ResponseDecoder::new();
@@ -74,7 +75,7 @@ fn binary_nonsense_gets_a_failure_and_the_end() {
 
 #[test]
 fn binary_clients_need_the_password_too() {
-    let mut connection = connect(ServerConfig { password: Some(b"pw".to_vec()), ..server() });
+    let mut connection = connect(ServerConfig { access: Access::new([&b"pw"[..]], true), ..server() });
     let mut bytes = binary::PREAMBLE.to_vec();
     binary::encode_status(&mut bytes, 1);
     binary::encode_auth(&mut bytes, 2, b"pw");

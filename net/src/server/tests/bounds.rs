@@ -1,6 +1,7 @@
 //! Whatever bytes come, however they are cut: the same asks, bounded memory, the password first.
 
 use super::*;
+use crate::access::Access;
 
 fn resp_streams() -> impl Strategy<Value = Vec<u8>> {
     let words = prop::sample::select(vec![
@@ -70,7 +71,7 @@ proptest! {
     fn the_same_bytes_ask_and_answer_the_same_however_they_are_cut(
         stream in streams(), cuts in prop::collection::vec(1_usize..900, 0..60), with_password in any::<bool>(),
     ) {
-        let config = || ServerConfig { password: with_password.then(|| b"pw".to_vec()), ..server() };
+        let config = || ServerConfig { access: Access::new(with_password.then_some(&b"pw"[..]), true), ..server() };
         let mut whole = connect(config());
         let want = converse(&mut whole, &mut Toy::default(), &stream, core::iter::empty());
         let mut cut = connect(config());
@@ -188,7 +189,7 @@ fn an_old_value_that_cannot_be_kept_makes_the_outcome_unknown_not_busy() {
 
 #[test]
 fn a_password_stands_before_everything() {
-    let config = || ServerConfig { password: Some(b"secret".to_vec()), ..server() };
+    let config = || ServerConfig { access: Access::new([&b"secret"[..]], true), ..server() };
     let (mut connection, mut toy) = (connect(config()), Toy::default());
     let said = said(
         &mut connection,

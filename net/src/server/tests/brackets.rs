@@ -2,6 +2,7 @@
 //! REPLY. What they ask for ends where it should, and at the connection's own commands.
 
 use super::*;
+use crate::access::Access;
 
 const INSIDE: &str =
     "-ERR not executed: MULTI was refused, as transactions are not supported yet; EXEC or DISCARD ends this|";
@@ -25,7 +26,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn with_password() -> ServerConfig {
-    ServerConfig { password: Some(b"pw".to_vec()), ..server() }
+    ServerConfig { access: Access::new([&b"pw"[..]], true), ..server() }
 }
 
 #[test]

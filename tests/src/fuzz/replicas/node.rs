@@ -150,8 +150,8 @@ impl Node {
         let server = &self.server;
         let served = self.clients.entry(client).or_insert_with(|| {
             let (peer_address, local_address) = ("10.0.0.1:5000".into(), "10.0.0.2:6379".into());
-            let config =
-                ConnectionConfig { server: Rc::clone(server), id: client, peer_address, local_address };
+            let (server, is_loopback) = (Rc::clone(server), true);
+            let config = ConnectionConfig { server, id: client, peer_address, is_loopback, local_address };
             Served { connection: Connection::new(config), unread: VecDeque::new() }
         });
         served.unread.extend(bytes);

@@ -1,0 +1,105 @@
+//! Who is let in over RESP and the binary protocol, and what changes that while the node runs.
+
+use super::*;
+use crate::access::Access;
+use crate::binary::{self, Failure, ResponseBody, ResponseDecoder};
+
+fn far(access: Access) -> Connection {
+    Connection::new(ConnectionConfig {
+        server: Rc::new(ServerConfig { access, ..server() }),
+        id: 7,
+        peer_address: "10.0.0.1:5000".into(),
+        is_loopback: false,
+        local_address: "10.0.0.2:6379".into(),
+    })
+}
+
+/// What a connection answers, and whether it ends.
+fn answer(connection: &mut Connection, bytes: &[u8]) -> (Vec<u8>, bool) {
+    let (asks, out) = converse(connection, &mut Toy::default(), bytes, core::iter::empty());
+    (out, asks.contains(&Ask::Close))
+}
+
+#[test]
+fn without_a_password_clients_of_other_machines_are_turned_away() {
+    let access = Access::default();
+    for line in ["PING\r\n", "AUTH x\r\n", "*1\r\n$4\r\nPING\r\n", "SET k v\r\nGET k\r\n"] {
+        let (out, is_over) = answer(&mut far(access.clone()), line.as_bytes());
+        let text = String::from_utf8(out).expect("text");
+        assert!(text.starts_with("-DENIED Redis is running in protected mode"), "{line}: {text}");
+        assert!(text.ends_with("port.\r\n") && text.matches('\n').count() == 1 && is_over, "{line}: {text}");
+    }
+    let mut hello = binary::PREAMBLE.to_vec();
+    binary::encode_hello(&mut hello, 1, "me");
+    let (out, is_over) = answer(&mut far(access.clone()), &hello);
+    let mut decoder = ResponseDecoder::new();
+    decoder.feed(&out);
+    let told = decoder.next().expect("sound").expect("an answer");
+    assert_eq!(told.body, ResponseBody::Failed(Failure::Protected));
+    assert!(is_over);
+
+    access.set_protected(false);
+    assert_eq!(answer(&mut far(access.clone()), b"PING\r\n").0, b"+PONG\r\n");
+    access.set_protected(true);
+    access.set_password(Some(b"pw"));
+    assert_eq!(answer(&mut far(access), b"AUTH pw\r\nPING\r\n").0, b"+OK\r\n+PONG\r\n");
+}
+
+#[test]
+fn a_password_is_set_and_taken_away_while_the_node_runs_and_never_shown() {
+    let access = Access::default();
+    let config = || ServerConfig { access: access.clone(), ..server() };
+    let say = |line: &str| said(&mut connect(config()), &mut Toy::default(), line);
+    assert_eq!(say("CONFIG GET requirepass"), "*2|$11|requirepass|$0||");
+    // All of it or nothing.
+    let both = "CONFIG SET requirepass secret appendfsync no";
+    assert!(say(both).starts_with("-ERR CONFIG SET failed"), "{}", say(both));
+    assert_eq!(say("PING"), "+PONG|");
+    let mut before = connect(config());
+    assert_eq!(said(&mut before, &mut Toy::default(), "CONFIG SET requirepass secret"), "+OK|");
+    assert_eq!(said(&mut before, &mut Toy::default(), "PING"), "+PONG|", "who was let in stays");
+    assert_eq!(say("PING"), "-NOAUTH Authentication required.|");
+    assert_eq!(say("AUTH wrong"), "-WRONGPASS invalid username-password pair or user is disabled.|");
+    assert_eq!(say("AUTH secret\nCONFIG GET requirepass"), "+OK|*2|$11|requirepass|$8|********|");
+    assert_eq!(say("HELLO 2 AUTH default secret\nCONFIG SET requirepass ''").matches("+OK|").count(), 1);
+    assert_eq!(say("PING"), "+PONG|");
+    let long = format!("CONFIG SET requirepass {}", "x".repeat(1025));
+    assert!(say(&long).contains("a password has at most 1024 bytes"), "{}", say(&long));
+}
+
+#[test]
+fn protected_mode_is_switched_while_the_node_runs() {
+    let access = Access::default();
+    let config = || ServerConfig { access: access.clone(), ..server() };
+    let say = |line: &str| said(&mut connect(config()), &mut Toy::default(), line);
+    assert_eq!(say("CONFIG GET protected-mode"), "*2|$14|protected-mode|$3|yes|");
+    assert!(say("CONFIG SET protected-mode maybe").contains("argument must be 'yes' or 'no'"));
+    assert_eq!(say("CONFIG SET protected-mode no"), "+OK|");
+    assert_eq!(say("CONFIG GET protected-mode"), "*2|$14|protected-mode|$2|no|");
+    assert_eq!(answer(&mut far(access.clone()), b"PING\r\n").0, b"+PONG\r\n");
+}
+
+#[test]
+fn every_command_before_the_password_answers_noauth_and_asks_for_nothing() {
+    let access = Access::new([&b"pw"[..]], true);
+    for spec in crate::resp::spec::SPECS {
+        let arguments = vec![" 1"; usize::from(spec.arity.unsigned_abs()) - 1].concat();
+        let line = format!("{}{arguments}\r\n", spec.name);
+        let mut connection = connect(ServerConfig { access: access.clone(), ..server() });
+        let (asks, sent) =
+            converse(&mut connection, &mut Toy::default(), line.as_bytes(), core::iter::empty());
+        let said = String::from_utf8(sent).expect("text");
+        match spec.name {
+            // What lets in, and what is only about the connection.
+            "auth" => assert!(said.starts_with("-WRONGPASS"), "{said}"),
+            "hello" => assert!(said.starts_with("-NOAUTH HELLO must be called"), "{said}"),
+            "quit" => assert_eq!(said, "+OK\r\n"),
+            "reset" => assert_eq!(said, "+RESET\r\n"),
+            // A transaction is judged when it ends; its commands are refused one by one.
+            _ => {
+                assert_eq!(said, "-NOAUTH Authentication required.\r\n", "{line}");
+                assert!(asks.is_empty(), "{line}: {asks:?}");
+            }
+        }
+    }
+}
