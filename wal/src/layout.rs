@@ -342,11 +342,13 @@ mod tests {
 
     #[test]
     fn another_version_is_told_apart_from_damage() {
-        let mut page = segment_header().encode();
-        page[8] = 2;
-        let crc = synod_types::checksum::crc32c(&page[..4092]);
-        page[4092..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(SegmentHeader::decode(&page), Err(BadSegmentHeader::Version(2)));
+        for version in [FORMAT_VERSION - 1, FORMAT_VERSION + 1] {
+            let mut page = segment_header().encode();
+            page[8..10].copy_from_slice(&version.to_le_bytes());
+            let crc = synod_types::checksum::crc32c(&page[..4092]);
+            page[4092..].copy_from_slice(&crc.to_le_bytes());
+            assert_eq!(SegmentHeader::decode(&page), Err(BadSegmentHeader::Version(version)));
+        }
     }
 
     #[test]

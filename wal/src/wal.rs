@@ -631,12 +631,11 @@ impl<D: Disk> Wal<D> {
             self.ram_bytes -= held.capacity as usize;
             assert!(held.header.sequence == self.durable_sequence + 1, "the durable prefix has no gap");
             self.durable_sequence = held.header.sequence;
-            self.marked_sequence = if held.is_mark {
-                // Nothing is lost with it, so it needs no mark of its own.
-                held.header.sequence
-            } else {
-                self.marked_sequence.max(held.header.watermark)
-            };
+            let marked = self.marked_sequence.max(held.header.watermark);
+            // Nothing is lost with a block of notes: if all before it is marked, it needs no mark of its own. One that was written among
+            // others marks no more than they do.
+            let is_end = held.is_mark && marked + 1 == held.header.sequence;
+            self.marked_sequence = if is_end { held.header.sequence } else { marked };
             self.durable = held.last;
         }
         Ok(())

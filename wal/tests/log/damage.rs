@@ -138,6 +138,38 @@ fn a_mark_or_a_reopening_makes_damage_to_the_last_block_plain() {
     assert_eq!(label_of(recover(&image)), Label::AckedBlockDamaged);
 }
 
+/// A note that comes to lie in a block of its own while others are under way marks nothing: those are marked when the log is quiet, and
+/// damage to them is noticed from then on.
+#[test]
+fn a_note_among_other_blocks_is_no_mark() {
+    let (image, _, _) = written(0);
+    let (mut wal, _, _) = open(image.disk(), small()).expect("open");
+    for _ in 0..3 {
+        wal.submit().expect("submit");
+        image.complete_all(); // the segment
+        wal.poll().expect("poll");
+    }
+    let full = vec![7; small().record_bytes_max as usize];
+    let (_, location) = append(&mut wal, &full);
+    append(&mut wal, &full);
+    wal.note(&full).expect("room");
+    wal.submit().expect("submit"); // all three at once
+    assert_eq!(wal.backlog().in_flight, 3);
+    image.complete_all();
+    wal.poll().expect("poll");
+    assert_eq!(wal.backlog().block_count, 0);
+    wal.mark(|| b"the end".to_vec()).expect("mark");
+    assert_eq!(wal.backlog().block_count, 1, "two blocks of records were not marked");
+    image.complete_all();
+    wal.poll().expect("poll");
+    drop(wal);
+    image.rot(location.segment, location.offset, 1);
+    assert_eq!(
+        label_of(open(image.disk(), small()).map(|(_, records, report)| (records, report))),
+        Label::AckedBlockDamaged
+    );
+}
+
 #[test]
 fn missing_cut_off_and_renamed_segments_are_refused() {
     let (image, blocks, records) = written(24);
