@@ -186,7 +186,27 @@ fn parse_setting(words: &str) -> Result<(&'static str, String), String> {
         Some(meant) => format!("there is no setting {name}; did you mean {meant}?"),
         None => format!("there is no setting {name}; `synod config keys` lists them all"),
     })?;
+    if key.is_secret() {
+        return Err(format!(
+            "{name} is not taken from a command line, which everybody can see; set {}",
+            key.env()
+        ));
+    }
     Ok((key.name, value.to_owned()))
+}
+
+/// The passwords that a cluster of this command is to want: they come from the environment alone.
+fn secrets_of_environment() -> Result<Flags, RunError> {
+    let secrets = KEYS.iter().filter(|key| key.is_secret());
+    let said = secrets.filter_map(|key| Some((key.name, key.env(), std::env::var_os(key.env())?)));
+    said.map(|(name, variable, value)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(RunError::Refused(Refusal::ConfigInvalid {
+            place: variable,
+            why: "it is not UTF-8".to_owned(),
+        })),
+    })
+    .collect()
 }
 
 /// How long a key lives: no time at all would delete it under an OK.
@@ -296,7 +316,7 @@ fn run(ask: Ask) -> Result<(), RunError> {
             base_port: args.base_port,
             nodes: args.nodes,
             cores: args.cores,
-            settings: args.settings.into_iter().collect(),
+            settings: args.settings.into_iter().chain(secrets_of_environment()?).collect(),
         }),
         Ask::Bench(args) => bench::bench(&BenchOptions {
             dir: args.dir,

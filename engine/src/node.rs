@@ -3,7 +3,7 @@
 //! Between the command line and the runtime. Holds no socket, no executor; of the disk it holds only the locked directory.
 
 use crate::config::facts::ClusterFacts;
-use crate::config::{Durability, Leadership, Redirect, Secret};
+use crate::config::{Durability, Leadership, Redirect};
 use crate::identity::{DataDir, Identity, PeerBook, Pins};
 use crate::refusal::Refusal;
 use crate::stop::Stop;
@@ -89,17 +89,8 @@ pub struct NodeOptions {
     pub pending_bytes_max: usize,
     /// Slots of one group in flight.
     pub pipeline_slots: u64,
-    /// What clients must know, any of them.
-    pub passwords: Vec<Secret>,
-    /// Whether clients of other machines are turned away while there is none.
-    pub is_protected: bool,
-}
-
-impl NodeOptions {
     /// Whom the node lets in.
-    pub fn access(&self) -> Access {
-        Access::new(self.passwords.iter().map(Secret::bytes), self.is_protected)
-    }
+    pub access: Access,
 }
 
 /// A node, ready to run.

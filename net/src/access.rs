@@ -20,6 +20,26 @@ struct Rules {
     is_protected: bool,
 }
 
+/// What becomes of a client before it has shown a password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// It is let in.
+    Open,
+    /// It is let in with a password.
+    WantsPassword,
+    /// It is turned away, whatever it says.
+    TurnedAway,
+}
+
+/// What may be changed while the node runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// All passwords are replaced by this one, or by none.
+    Password(Option<&'a [u8]>),
+    /// See [`Access::is_protected`].
+    Protected(bool),
+}
+
 /// What one node wants of its clients. Copies are one, over all cores: what is set on one holds on all from then on.
 #[derive(Clone)]
 pub struct Access(Arc<RwLock<Rules>>);
@@ -38,55 +58,70 @@ impl Access {
         Self(Arc::new(RwLock::new(Rules { passwords, is_protected })))
     }
 
-    /// Replaces all passwords by this one, or by none. Who was let in stays.
-    pub fn set_password(&self, password: Option<&[u8]>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).passwords =
-            password.map(hash).into_iter().collect();
+    /// Changes all of this at once: nobody comes in between. Who was let in stays.
+    pub fn change<'a>(&self, changes: impl IntoIterator<Item = Change<'a>>) {
+        let mut rules = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for change in changes {
+            match change {
+                Change::Password(password) => rules.passwords = password.map(hash).into_iter().collect(),
+                Change::Protected(is_protected) => rules.is_protected = is_protected,
+            }
+        }
     }
 
-    /// Whether clients of other machines are turned away while there is no password.
-    pub fn set_protected(&self, is_protected: bool) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).is_protected = is_protected;
+    /// What a client meets that has shown nothing yet.
+    pub fn admission(&self, is_loopback: bool) -> Admission {
+        self.read(|rules| rules.admission(is_loopback))
     }
 
-    /// See [`Access::set_protected`].
-    pub fn is_protected(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_protected
+    /// Whether a client that shows `given` is let in. Takes the same time for all of one length that are wrong.
+    pub fn admits(&self, is_loopback: bool, given: &[u8]) -> bool {
+        self.read(|rules| match rules.admission(is_loopback) {
+            Admission::TurnedAway => false,
+            Admission::Open => true,
+            Admission::WantsPassword => {
+                let given = hash(given);
+                rules.passwords.iter().fold(Choice::from(0), |fits, one| fits | one.ct_eq(&given)).into()
+            }
+        })
     }
 
-    /// Whether a password is wanted.
+    /// Whether there is a password.
     pub fn wants_password(&self) -> bool {
-        !self.0.read().unwrap_or_else(PoisonError::into_inner).passwords.is_empty()
+        self.read(|rules| !rules.passwords.is_empty())
     }
 
-    /// Whether a client is turned away before it has said anything.
-    pub fn turns_away(&self, is_loopback: bool) -> bool {
-        let rules = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        rules.is_protected && rules.passwords.is_empty() && !is_loopback
+    /// Whether clients of other machines are turned away while there is none.
+    pub fn is_protected(&self) -> bool {
+        self.read(|rules| rules.is_protected)
     }
 
-    /// Whether `given` is one of the passwords, or none is wanted. Takes the same time for all of one length that are not.
-    pub fn admits(&self, given: &[u8]) -> bool {
-        let rules = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let given = hash(given);
-        let fits = rules.passwords.iter().fold(Choice::from(0), |fits, one| fits | one.ct_eq(&given));
-        rules.passwords.is_empty() || fits.into()
+    fn read<T>(&self, look: impl FnOnce(&Rules) -> T) -> T {
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Rules {
+    fn admission(&self, is_loopback: bool) -> Admission {
+        match (self.passwords.is_empty(), self.is_protected && !is_loopback) {
+            (false, _) => Admission::WantsPassword,
+            (true, true) => Admission::TurnedAway,
+            (true, false) => Admission::Open,
+        }
     }
 }
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rules = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let protected = if rules.is_protected { "protected" } else { "not protected" };
-        write!(f, "{} passwords, {protected}", rules.passwords.len())
+        let (count, is_protected) = self.read(|rules| (rules.passwords.len(), rules.is_protected));
+        write!(f, "{count} passwords, {}", if is_protected { "protected" } else { "not protected" })
     }
 }
 
 /// Two are equal if they let the same in.
 impl PartialEq for Access {
     fn eq(&self, other: &Self) -> bool {
-        let rules = |this: &Self| this.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        rules(self) == rules(other)
+        self.read(Clone::clone) == other.read(Clone::clone)
     }
 }
 impl Eq for Access {}
@@ -102,11 +137,11 @@ mod tests {
     #[test]
     fn who_knows_a_password_is_let_in_and_nobody_is_shown_one() {
         let none = Access::default();
-        assert!(!none.wants_password() && none.admits(b"") && none.admits(b"anything"));
+        assert!(!none.wants_password() && none.admits(true, b"") && none.admits(true, b"anything"));
         let both = Access::new([&b"new"[..], b"old"], true);
-        assert!(both.wants_password() && both.admits(b"new") && both.admits(b"old"));
+        assert!(both.wants_password() && both.admits(false, b"new") && both.admits(true, b"old"));
         for wrong in [&b""[..], b"ne", b"neww", b"New", b"newold"] {
-            assert!(!both.admits(wrong), "{wrong:?}");
+            assert!(!both.admits(true, wrong), "{wrong:?}");
         }
         assert_eq!(format!("{both:?}"), "2 passwords, protected");
     }
@@ -115,27 +150,30 @@ mod tests {
     fn what_is_replaced_holds_no_more_on_any_copy() {
         let all = Access::new([&b"new"[..], b"old"], true);
         let copy = all.clone();
-        copy.set_password(Some(b"newer"));
-        assert!(all.admits(b"newer") && !all.admits(b"new") && !all.admits(b"old"));
-        copy.set_password(None);
-        assert!(!all.wants_password() && all.admits(b"old"));
+        copy.change([Change::Password(Some(b"newer"))]);
+        assert!(all.admits(true, b"newer") && !all.admits(true, b"new") && !all.admits(true, b"old"));
+        copy.change([Change::Password(None)]);
+        assert!(!all.wants_password() && all.admits(true, b"old"));
         assert_eq!(all, Access::default());
+        copy.change([Change::Protected(false), Change::Password(Some(b"pw"))]);
+        assert_eq!(format!("{all:?}"), "1 passwords, not protected");
     }
 
     #[test]
     fn strangers_are_turned_away_only_where_nothing_else_keeps_them_out() {
-        for (passwords, is_protected, is_loopback, turned_away) in [
-            (0, true, false, true),
-            (0, true, true, false),
-            (0, false, false, false),
-            (1, true, false, false),
-            (1, false, false, false),
+        use Admission::{Open, TurnedAway, WantsPassword};
+        for (passwords, is_protected, is_loopback, want) in [
+            (0, true, false, TurnedAway),
+            (0, true, true, Open),
+            (0, false, false, Open),
+            (1, true, false, WantsPassword),
+            (1, true, true, WantsPassword),
+            (1, false, false, WantsPassword),
         ] {
             let access = Access::new([&b"pw"[..]].into_iter().take(passwords), is_protected);
-            assert_eq!(access.turns_away(is_loopback), turned_away, "{access:?} {is_loopback}");
+            assert_eq!(access.admission(is_loopback), want, "{access:?} {is_loopback}");
+            assert_eq!(access.admits(is_loopback, b"pw"), want != TurnedAway);
+            assert_eq!(access.admits(is_loopback, b"other"), want == Open);
         }
-        let access = Access::default();
-        access.set_protected(false);
-        assert!(!access.turns_away(false) && !access.is_protected());
     }
 }

@@ -16,8 +16,8 @@
 //! client_port = 6379
 //! peer_port = 16379
 //! ```
-//! `[timing]` and `[limits]` hold the rest; [`keys`] lists every setting. Each may also come from a `SYNOD_*` variable or a
-//! flag: flag, then environment, then file, then default. A fact that nobody mentions is taken from the data directory; one
+//! `[timing]`, `[limits]` and `[security]` hold the rest; [`keys`] lists every setting. Each may also come from a `SYNOD_*`
+//! variable and, but for passwords, from a flag: flag, then environment, then file, then default. A fact that nobody mentions is taken from the data directory; one
 //! that is mentioned must agree with it.
 //!
 //! May not: look at the data directory or the machine. It reads one file, once.
@@ -39,6 +39,7 @@ use keys::Key;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use synod_net::access::Access;
 use synod_shard::Timing;
 use synod_types::Nanos;
 
@@ -151,8 +152,7 @@ struct Tuning {
     connections: u64,
     pending_mib: u64,
     pipeline_slots: u64,
-    passwords: Vec<Secret>,
-    is_protected: bool,
+    access: Access,
 }
 
 impl Config {
@@ -324,8 +324,7 @@ impl Config {
             connections_max: tuning.connections as usize,
             pending_bytes_max: (tuning.pending_mib << 20) as usize,
             pipeline_slots: tuning.pipeline_slots,
-            passwords: tuning.passwords.clone(),
-            is_protected: tuning.is_protected,
+            access: tuning.access.clone(),
         })
     }
 
@@ -398,8 +397,7 @@ impl Tuning {
             connections: number(&keys::CONNECTIONS, 1, CONNECTIONS_MAX, 4096)?.value,
             pending_mib: number(&keys::PENDING_MIB, PENDING_MIB_MIN, PENDING_MIB_MAX, 16)?.value,
             pipeline_slots: number(&keys::PIPELINE_SLOTS, 1, PIPELINE_SLOTS_MAX, 8)?.value,
-            passwords: Vec::new(),
-            is_protected: true,
+            access: Access::default(),
         };
         let password = taken.take(&keys::PASSWORD, values::secret)?;
         let old = taken.take(&keys::PASSWORD_OLD, values::secret)?;
@@ -417,8 +415,10 @@ impl Tuning {
             durability: durability.map_or(Durability::Sync, |said| said.value),
             redirect: redirect.map_or(Redirect::Proxy, |said| said.value),
             leadership: leadership.map_or(Leadership::default(), |said| said.value),
-            passwords: password.into_iter().chain(old).map(|said| said.value).collect(),
-            is_protected: is_protected.is_none_or(|said| said.value),
+            access: Access::new(
+                password.iter().chain(&old).map(|said| said.value.bytes()),
+                is_protected.is_none_or(|said| said.value),
+            ),
             ..tuning
         })
     }

@@ -422,7 +422,7 @@ fn a_password_is_taken_from_file_and_variable_and_never_shown() {
         let facts = config.claims.identity(drawn()).unwrap().facts;
         config.options(&facts).unwrap()
     };
-    let admitted = |config: &Config, given: &str| options(config).access().admits(given.as_bytes());
+    let admitted = |config: &Config, given: &str| options(config).access.admits(true, given.as_bytes());
     let text = "[security]\npassword = \"in the file\"\npassword_old = \"1234\"\n";
     let file = load(text, &[], &[]).unwrap();
     assert!(admitted(&file, "in the file") && admitted(&file, "1234") && !admitted(&file, "other"));
@@ -438,13 +438,14 @@ fn a_password_is_taken_from_file_and_variable_and_never_shown() {
         "security.password          = ********                 # conf/node.toml line 2 (security.password)";
     assert!(file.explain().lines().any(|shown| shown == line), "{}", file.explain());
     let none = bare(&[]).unwrap();
-    assert!(!options(&none).access().wants_password() && options(&none).access().is_protected());
+    assert!(!options(&none).access.wants_password() && options(&none).access.is_protected());
     let open = bare(&[("security.protected_mode", "no")]).unwrap();
-    assert!(!options(&open).access().is_protected());
+    assert!(!options(&open).access.is_protected());
 
     let long = format!("[security]\npassword = \"{}\"\n", "x".repeat(1025));
     for (text, why) in [
         ("[security]\npassword = 1234567\n", "a password is a string of 1 to 1024 bytes; write it in quotes"),
+        ("[security]\npassword = \"none\"\n", "leave the setting out where there is to be none"),
         ("[security]\npassword = \"\"\n", "a password is a string of 1 to 1024 bytes"),
         (&long, "a password is a string of 1 to 1024 bytes"),
         ("[security]\npassword_old = \"1234567\"\n", "there is an old password and no new one"),

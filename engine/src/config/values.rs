@@ -142,6 +142,10 @@ pub(super) fn leadership(raw: RawValue) -> Result<Leadership, String> {
 /// A password. What was said is in no complaint.
 pub(super) fn secret(raw: RawValue) -> Result<Secret, String> {
     match raw {
+        RawValue::Text(text) | RawValue::Word(text) if text == "none" => {
+            Err("none is no password that anybody means; leave the setting out where there is to be none"
+                .to_owned())
+        }
         RawValue::Text(text) | RawValue::Word(text) if (1..=PASSWORD_BYTES_MAX).contains(&text.len()) => {
             Ok(Secret::new(text.into_bytes()))
         }

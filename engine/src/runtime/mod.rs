@@ -43,7 +43,7 @@ use snapshot::Board;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
-use synod_net::access::Access;
+use synod_net::access::{Access, Admission};
 use synod_types::{CoreId, Mono};
 use ticker::{Ticker, TickerSlot};
 
@@ -79,8 +79,8 @@ pub fn run(setup: NodeSetup) -> Result<(), RunError> {
     let ticker = Ticker::start(usize::from(cores))
         .map_err(|error| RunError::Failed(format!("cannot start the ticker thread: {error}")))?;
     let board = Board::new(usize::from(cores));
-    let access = setup.options.access();
-    if access.turns_away(setup.listen.is_loopback()) {
+    let access = setup.options.access.clone();
+    if access.admission(setup.listen.is_loopback()) == Admission::TurnedAway {
         eprintln!(
             "synod: listening on {} without a password: clients of other machines are turned away; set security.password, or \
              security.protected_mode = \"no\" if nobody but your own can reach this port",

@@ -21,9 +21,10 @@ use crate::serve;
 use child::{Launch, Process, Readiness, describe_exit};
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use synod_net::client::Client;
@@ -108,7 +109,8 @@ impl Cluster {
             workdir.clear()?;
         }
         for plan in &plans {
-            fs::write(&plan.path, &plan.text).map_err(|error| Refusal::io("write", &plan.path, &error))?;
+            write_private(&plan.path, &plan.text)
+                .map_err(|error| Refusal::io("write", &plan.path, &error))?;
             if !plan.formatted {
                 serve::format(&plan.config)?;
             }
@@ -335,12 +337,7 @@ struct Plan {
     formatted: bool,
 }
 
-fn plan(
-    dir: &std::path::Path,
-    spec: &ClusterSpec,
-    members: &[Member],
-    own: &Member,
-) -> Result<Plan, Refusal> {
+fn plan(dir: &Path, spec: &ClusterSpec, members: &[Member], own: &Member) -> Result<Plan, Refusal> {
     let path = dir.join(format!("{}.toml", own.id));
     let text = config_text(spec, members, own);
     // No environment: the children get none either.
@@ -458,6 +455,14 @@ fn blame_flags(refusal: Refusal) -> Refusal {
         }
         other => other,
     }
+}
+
+/// Writes a file that may hold a password, for this user alone.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // One that was there already has the rights that it had.
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())
 }
 
 /// A setting as a flag has it, as a file has it.

@@ -254,6 +254,11 @@ impl Core {
         let Some(pending) = link.requests.remove(&response.id) else {
             // Id 0 answers no request: the server explains why it is about to close.
             match (response.id, response.body) {
+                (0, ResponseBody::Failed(Failure::Protected)) if !self.seeds.contains(from) => {
+                    // A node that this machine does not reach as itself; the one that was named will forward.
+                    self.actions.push_back(Action::Disconnect(from.clone()));
+                    self.lose(now, from);
+                }
                 (0, ResponseBody::Failed(failure @ (Failure::Version | Failure::Protected))) => {
                     self.on_not_admitted(now, from, failure)
                 }

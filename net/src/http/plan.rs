@@ -2,7 +2,7 @@
 
 use super::answer::{self, Failure};
 use super::etag;
-use crate::access::Access;
+use crate::access::{Access, Admission};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, IF_MATCH, IF_NONE_MATCH};
@@ -111,16 +111,13 @@ fn try_route(head: &Parts, access: &Access, is_loopback: bool) -> Result<Route, 
 }
 
 fn authorize(head: &Parts, access: &Access, is_loopback: bool) -> Result<(), Failure> {
-    if access.turns_away(is_loopback) {
-        return Err(Failure::PROTECTED);
-    }
-    if !access.wants_password() {
-        return Ok(());
-    }
-    let given = one_of(head, AUTHORIZATION)?.and_then(credentials);
-    match given {
-        Some(given) if access.admits(&given) => Ok(()),
-        _ => Err(Failure::UNAUTHORIZED),
+    match access.admission(is_loopback) {
+        Admission::Open => Ok(()),
+        Admission::TurnedAway => Err(Failure::PROTECTED),
+        Admission::WantsPassword => match one_of(head, AUTHORIZATION)?.and_then(credentials) {
+            Some(given) if access.admits(is_loopback, &given) => Ok(()),
+            _ => Err(Failure::UNAUTHORIZED),
+        },
     }
 }
 

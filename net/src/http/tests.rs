@@ -1,7 +1,7 @@
 //! The mapping by example, and that no head and no reply makes it panic.
 
 use super::*;
-use crate::access::Access;
+use crate::access::{Access, Change};
 use ::http::request::Parts;
 use ::http::{Request, Response};
 use proptest::prelude::*;
@@ -222,7 +222,7 @@ fn without_a_password_other_machines_get_the_probes_only() {
     for target in ["/healthz", "/readyz"] {
         assert!(matches!(route(&head("GET", target, &[]), &access, false), Route::Page(_)), "{target}");
     }
-    access.set_protected(false);
+    access.change([Change::Protected(false)]);
     assert!(matches!(route(&head("GET", "/metrics", &[]), &access, false), Route::Page(_)));
 }
 

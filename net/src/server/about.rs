@@ -9,7 +9,11 @@ use crate::resp::plan::lossy;
 use crate::resp::reply::Writer;
 use crate::resp::spec::{Spec, Verb};
 
-const ACL_LINE: &str = "user default on nopass ~* &* +@all";
+/// There is one user, with or without a password.
+fn acl_line(server: &ServerConfig) -> String {
+    let word = if server.access.wants_password() { "sanitize-payload" } else { "nopass" };
+    format!("user default on {word} ~* &* +@all")
+}
 const CATEGORIES: [&str; 5] = ["read", "write", "string", "connection", "admin"];
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 
@@ -74,7 +78,13 @@ impl Session {
         });
     }
 
-    pub(super) fn about(&mut self, out: &mut Vec<u8>, spec: &'static Spec, args: &Args<'_>) {
+    pub(super) fn about(
+        &mut self,
+        server: &ServerConfig,
+        out: &mut Vec<u8>,
+        spec: &'static Spec,
+        args: &Args<'_>,
+    ) {
         let sub = if args.len() > 1 { args.get(1).to_ascii_lowercase() } else { Vec::new() };
         let mut known = true;
         self.write(out, |writer| {
@@ -83,7 +93,7 @@ impl Session {
                 Verb::SlowLog => write_slow_log(writer, &sub, args),
                 Verb::Latency => write_latency(writer, &sub, args),
                 Verb::Memory => write_memory(writer, &sub),
-                Verb::Acl => write_acl(writer, &sub, args),
+                Verb::Acl => write_acl(writer, server, &sub, args),
                 _ => write_function(writer, &sub),
             };
             if !known {
@@ -167,14 +177,14 @@ fn write_memory(writer: &mut Writer<'_>, sub: &[u8]) -> bool {
     true
 }
 
-fn write_acl(writer: &mut Writer<'_>, sub: &[u8], args: &Args<'_>) -> bool {
+fn write_acl(writer: &mut Writer<'_>, server: &ServerConfig, sub: &[u8], args: &Args<'_>) -> bool {
     let write_list = |writer: &mut Writer<'_>, items: &[&str]| {
         writer.array(items.len());
         items.iter().for_each(|item| writer.bulk(item.as_bytes()));
     };
     match (sub, args.len()) {
         (b"whoami", 2) => writer.bulk(b"default"),
-        (b"list", 2) => write_list(writer, &[ACL_LINE]),
+        (b"list", 2) => write_list(writer, &[&acl_line(server)]),
         (b"users", 2) => write_list(writer, &["default"]),
         (b"cat", 2) => write_list(writer, &CATEGORIES),
         (b"cat", 3) => {

@@ -4,7 +4,7 @@ use super::client_commands::{BAD_NAME, client_name};
 use super::resp::Replies;
 use super::resp::Session;
 use super::{ConnectionConfig, ServerConfig};
-use crate::access::{Access, PASSWORD_BYTES_MAX};
+use crate::access::{Change, PASSWORD_BYTES_MAX};
 use crate::resp::glob::{Case, Pattern};
 use crate::resp::number::parse_i64;
 use crate::resp::parser::Args;
@@ -43,11 +43,11 @@ impl Session {
                 self.name.clear();
                 self.replies = Replies::On;
                 self.unmute();
-                self.authenticated = !config.server.access.wants_password();
+                self.authenticated = false; // whether one is wanted is asked each time
                 self.write(out, |writer| writer.simple("RESET"));
             }
             Verb::Role | Verb::SlowLog | Verb::Latency | Verb::Memory | Verb::Acl | Verb::Function => {
-                self.about(out, spec, args);
+                self.about(&config.server, out, spec, args);
             }
             Verb::Object => self.unknown_subcommand(out, "OBJECT", args),
             // Nothing is ever watched.
@@ -69,8 +69,8 @@ impl Session {
         let access = &config.server.access;
         let error = match args.len() {
             2 if !access.wants_password() => Err(NO_PASSWORD),
-            2 => self.authenticate(access, b"default", args.get(1)),
-            3 => self.authenticate(access, args.get(1), args.get(2)),
+            2 => self.authenticate(config, b"default", args.get(1)),
+            3 => self.authenticate(config, args.get(1), args.get(2)),
             _ => Err("ERR syntax error"),
         };
         self.write(out, |writer| match error {
@@ -80,8 +80,13 @@ impl Session {
     }
 
     /// There is one user, called `default` as in Redis; without a password it takes any.
-    fn authenticate(&mut self, access: &Access, user: &[u8], given: &[u8]) -> Result<(), &'static str> {
-        if user != b"default" || !access.admits(given) {
+    fn authenticate(
+        &mut self,
+        config: &ConnectionConfig,
+        user: &[u8],
+        given: &[u8],
+    ) -> Result<(), &'static str> {
+        if user != b"default" || !config.server.access.admits(config.is_loopback, given) {
             return Err(WRONG_PASSWORD);
         }
         self.authenticated = true;
@@ -131,9 +136,9 @@ impl Session {
             }
         }
         if let Some((user, given)) = credentials {
-            self.authenticate(&config.server.access, user, given)?;
+            self.authenticate(config, user, given)?;
         }
-        if !self.authenticated {
+        if !self.is_let_in(config) {
             return Err(HELLO_NO_AUTH.into());
         }
         Ok((proto, name))
@@ -166,7 +171,7 @@ impl Session {
                 self.write(out, |writer| match changes {
                     Err(error) => writer.error(&error),
                     Ok(changes) => {
-                        changes.into_iter().for_each(|change| change.make(&config.server.access));
+                        config.server.access.change(changes);
                         writer.simple("OK");
                     }
                 });
@@ -228,22 +233,7 @@ fn write_hello(writer: &mut Writer<'_>, config: &ConnectionConfig, proto: Proto)
     writer.array(0);
 }
 
-/// What CONFIG SET changes, on this node until it is restarted.
-enum Change<'a> {
-    Password(Option<&'a [u8]>),
-    Protected(bool),
-}
-
-impl Change<'_> {
-    fn make(self, access: &Access) {
-        match self {
-            Self::Password(password) => access.set_password(password),
-            Self::Protected(is_protected) => access.set_protected(is_protected),
-        }
-    }
-}
-
-/// What CONFIG SET asks for, all of it or, as in Redis, nothing. Few things can be set, and what is so already may be asked for.
+/// What CONFIG SET changes, on this node until it is restarted: all of it or, as in Redis, nothing. Few things can be set, and what is so already may be asked for.
 fn settings<'a>(all: &[(&str, String)], args: &Args<'a>) -> Result<Vec<Change<'a>>, String> {
     let given: Vec<&[u8]> = args.iter_from(2).collect();
     let changes = given.chunks_exact(2).map(|pair| setting(all, pair[0], pair[1]));
@@ -256,6 +246,11 @@ fn setting<'a>(all: &[(&str, String)], given: &[u8], value: &'a [u8]) -> Result<
         |why: &str| Err(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"));
     if given.eq_ignore_ascii_case(b"requirepass") {
         return match value.len() {
+            // Who puts back what CONFIG GET showed changes nothing.
+            _ if value == HIDDEN.as_bytes() => match all.iter().find(|(known, _)| *known == "requirepass") {
+                Some((_, shown)) if shown == HIDDEN => Ok(None),
+                _ => failed("that stands for a password and is none"),
+            },
             0 => Ok(Some(Change::Password(None))),
             1..=PASSWORD_BYTES_MAX => Ok(Some(Change::Password(Some(value)))),
             _ => failed("a password has at most 1024 bytes"),

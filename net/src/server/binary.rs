@@ -2,6 +2,7 @@
 //! request id, so nothing is kept per request but a count.
 
 use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
+use crate::access::Admission;
 use crate::binary::{self, Decoded, Failure, Request};
 use std::ops::Range;
 use synod_types::{Command, Consistency, ErrorKind, GroupId, Op, Reply, Shared};
@@ -16,8 +17,8 @@ pub(super) struct BinaryFace {
 }
 
 impl BinaryFace {
-    pub(super) fn new(server: &ServerConfig) -> Self {
-        Self { authenticated: !server.access.wants_password(), open: 0, lent: None }
+    pub(super) fn new(authenticated: bool) -> Self {
+        Self { authenticated, open: 0, lent: None }
     }
 
     pub(super) fn open(&self) -> usize {
@@ -76,7 +77,7 @@ impl BinaryFace {
         draining: &mut bool,
     ) -> Option<Ask> {
         if let Request::Auth { password } = request {
-            if config.server.access.admits(password) {
+            if config.server.access.admits(config.is_loopback, password) {
                 self.authenticated = true;
                 binary::encode_ok(out, id);
             } else {
@@ -85,7 +86,8 @@ impl BinaryFace {
             }
             return None;
         }
-        if !self.authenticated {
+        let is_open = || config.server.access.admission(config.is_loopback) == Admission::Open;
+        if !self.authenticated && !is_open() {
             binary::encode_failure(out, id, Failure::AuthRequired, "authenticate first");
             return None;
         }

@@ -3,6 +3,7 @@
 use super::binary::BinaryFace;
 use super::resp::RespFace;
 use super::{Ask, ConnectionConfig, LocalAnswer, Tag};
+use crate::access::Admission;
 use crate::binary::{self, Failure, PREAMBLE};
 use crate::http;
 use crate::inbox::{Inbox, InboxLimits};
@@ -236,8 +237,9 @@ impl Connection {
 
     /// Decides by the first bytes which protocol is spoken. Who is turned away is told so in that.
     fn sniff(&mut self) {
-        self.decide();
-        let is_stranger = self.config.server.access.turns_away(self.config.is_loopback);
+        let admission = self.config.server.access.admission(self.config.is_loopback);
+        self.decide(admission == Admission::Open);
+        let is_stranger = admission == Admission::TurnedAway;
         match &self.face {
             Face::Resp(_) if is_stranger => {
                 Writer::new(&mut self.out, Proto::Resp2).error(PROTECTED);
@@ -249,14 +251,14 @@ impl Connection {
         }
     }
 
-    fn decide(&mut self) {
+    fn decide(&mut self, is_let_in: bool) {
         let input = self.input.held();
         let Some(&first) = input.first() else { return };
         if first != PREAMBLE[0] {
             match looks_like_http(input, self.searched) {
                 None if !self.ended => self.searched = input.len(),
                 Some(true) => self.face = Face::Http,
-                _ => self.face = Face::Resp(Box::new(RespFace::new(&self.config.server))),
+                _ => self.face = Face::Resp(Box::new(RespFace::new(is_let_in))),
             }
             return;
         }
@@ -268,7 +270,7 @@ impl Connection {
         } else if preamble != PREAMBLE {
             self.fail(Failure::Version, "this server speaks version 1 of the binary protocol");
         } else {
-            self.face = Face::Binary(BinaryFace::new(&self.config.server));
+            self.face = Face::Binary(BinaryFace::new(is_let_in));
         }
     }
 

@@ -7,6 +7,7 @@ use super::transaction::{Transaction, Verdict};
 use super::{
     Ask, ConnectionConfig, LOCAL_ARGUMENTS_MAX, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own,
 };
+use crate::access::Admission;
 use crate::resp::parser::{Args, Caps, Parser, Step};
 use crate::resp::plan::{self, Many, Plan, Work, part_op};
 use crate::resp::reply::{Proto, Writer};
@@ -87,10 +88,10 @@ impl Parts {
 }
 
 impl RespFace {
-    pub(super) fn new(server: &ServerConfig) -> Self {
+    pub(super) fn new(authenticated: bool) -> Self {
         let session = Session {
             proto: Proto::default(),
-            authenticated: !server.access.wants_password(),
+            authenticated,
             name: String::new(),
             library_name: String::new(),
             library_version: String::new(),
@@ -323,12 +324,14 @@ impl Session {
         };
         self.doing = spec.name;
         let is_whole = spec.takes(args.len());
-        let verdict = self.transaction.note(spec.verb, is_whole, self.authenticated);
+        let verdict = self.transaction.note(spec.verb, is_whole, self.is_let_in(config));
         if !is_whole {
             self.write(out, |writer| writer.error(&plan::wrong_arity(spec.name)));
             return None;
         }
-        if !self.authenticated && !matches!(spec.verb, Verb::Auth | Verb::Hello | Verb::Quit | Verb::Reset) {
+        if !self.is_let_in(config)
+            && !matches!(spec.verb, Verb::Auth | Verb::Hello | Verb::Quit | Verb::Reset)
+        {
             self.write(out, |writer| writer.error("NOAUTH Authentication required."));
             return None;
         }
@@ -390,6 +393,11 @@ impl Session {
                 Some(Ask::Local { tag, query })
             }
         }
+    }
+
+    /// Whether it has shown a password, or none is wanted any more.
+    pub(super) fn is_let_in(&self, config: &ConnectionConfig) -> bool {
+        self.authenticated || config.server.access.admission(config.is_loopback) == Admission::Open
     }
 
     /// Forgets what ASKING and READONLY asked for.

@@ -33,7 +33,8 @@ fn synod(words: &[&str], target: &str, password: Option<&str>) -> Output {
 
 #[test]
 fn every_face_of_every_node_wants_the_password_and_takes_the_old_one_too() {
-    let settings = [("security.password", "new"), ("security.password_old", "old")];
+    let (new, old) = ("Rosebud-0451", "Xanadu-1941");
+    let settings = [("security.password", new), ("security.password_old", old)];
     let mut nodes = Nodes::with("passwords", 1, &settings);
     let targets = nodes.targets();
     for target in &targets {
@@ -54,7 +55,7 @@ fn every_face_of_every_node_wants_the_password_and_takes_the_old_one_too() {
             assert!(!refused.status.success() && text.contains(hint), "{text}");
         }
     }
-    for (number, (target, password)) in targets.iter().zip(["new", "old", "new"]).enumerate() {
+    for (number, (target, password)) in targets.iter().zip([new, old, new]).enumerate() {
         let key = format!("k{number}");
         let set = synod(&["set", &key, "v"], target, Some(password));
         assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
@@ -64,12 +65,15 @@ fn every_face_of_every_node_wants_the_password_and_takes_the_old_one_too() {
         assert!(got.starts_with("HTTP/1.1 200 ") && got.ends_with("\r\n\r\nv"), "{got}");
     }
     // Nothing that a node wrote shows a password.
+    let mut logs = 0;
     for entry in std::fs::read_dir(nodes.dir()).expect("the directory can be listed").flatten() {
         if entry.path().extension().is_some_and(|extension| extension == "log") {
             let log = std::fs::read_to_string(entry.path()).expect("a log");
-            assert!(!log.contains("\"new\"") && !log.contains("\"old\""), "{log}");
+            assert!(log.contains("synod serving") && !log.contains(new) && !log.contains(old), "{log}");
+            logs += 1;
         }
     }
+    assert_eq!(logs, targets.len(), "every node's log was looked at");
 }
 
 /// In a network of its own, where a node's machine has an address that is not the loopback's.

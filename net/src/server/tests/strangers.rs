@@ -1,7 +1,7 @@
 //! Who is let in over RESP and the binary protocol, and what changes that while the node runs.
 
 use super::*;
-use crate::access::Access;
+use crate::access::{Access, Change};
 use crate::binary::{self, Failure, ResponseBody, ResponseDecoder};
 
 fn far(access: Access) -> Connection {
@@ -38,10 +38,9 @@ fn without_a_password_clients_of_other_machines_are_turned_away() {
     assert_eq!(told.body, ResponseBody::Failed(Failure::Protected));
     assert!(is_over);
 
-    access.set_protected(false);
+    access.change([Change::Protected(false)]);
     assert_eq!(answer(&mut far(access.clone()), b"PING\r\n").0, b"+PONG\r\n");
-    access.set_protected(true);
-    access.set_password(Some(b"pw"));
+    access.change([Change::Protected(true), Change::Password(Some(b"pw"))]);
     assert_eq!(answer(&mut far(access), b"AUTH pw\r\nPING\r\n").0, b"+OK\r\n+PONG\r\n");
 }
 
@@ -63,6 +62,16 @@ fn a_password_is_set_and_taken_away_while_the_node_runs_and_never_shown() {
     assert_eq!(say("AUTH secret\nCONFIG GET requirepass"), "+OK|*2|$11|requirepass|$8|********|");
     assert_eq!(say("HELLO 2 AUTH default secret\nCONFIG SET requirepass ''").matches("+OK|").count(), 1);
     assert_eq!(say("PING"), "+PONG|");
+    // What CONFIG GET shows is no password.
+    assert!(say("CONFIG SET requirepass ********").contains("stands for a password and is none"));
+    assert_eq!(say("CONFIG SET requirepass secret"), "+OK|");
+    assert_eq!(say("AUTH secret\nCONFIG SET requirepass ********"), "+OK|+OK|");
+    assert_eq!(say("AUTH secret"), "+OK|", "it is as it was");
+    // Who came while there was one is let in when it is taken away.
+    let mut waiting = connect(config());
+    assert_eq!(said(&mut waiting, &mut Toy::default(), "PING"), "-NOAUTH Authentication required.|");
+    assert_eq!(say("AUTH secret\nCONFIG SET requirepass ''"), "+OK|+OK|");
+    assert_eq!(said(&mut waiting, &mut Toy::default(), "PING"), "+PONG|");
     let long = format!("CONFIG SET requirepass {}", "x".repeat(1025));
     assert!(say(&long).contains("a password has at most 1024 bytes"), "{}", say(&long));
 }
@@ -102,4 +111,26 @@ fn every_command_before_the_password_answers_noauth_and_asks_for_nothing() {
             }
         }
     }
+}
+
+/// Who came while there was a password does not get in by saying anything once it is taken away.
+#[test]
+fn a_stranger_who_waits_is_not_let_in_when_the_password_goes() {
+    let access = Access::new([&b"pw"[..]], true);
+    let mut waiting = far(access.clone());
+    assert_eq!(answer(&mut waiting, b"PING\r\n").0, b"-NOAUTH Authentication required.\r\n");
+    let mut binary_waits = far(access.clone());
+    assert_eq!(answer(&mut binary_waits, &binary::PREAMBLE).0, b"");
+    access.change([Change::Password(None)]);
+    let lines = b"RESET\r\nPING\r\nAUTH default x\r\nPING\r\nHELLO 2 AUTH default x\r\nPING\r\n";
+    let said = String::from_utf8(answer(&mut waiting, lines).0).expect("text");
+    assert_eq!(said.matches("-NOAUTH Authentication required.").count(), 3, "{said}");
+    assert_eq!(said.matches("-WRONGPASS").count(), 2, "{said}");
+    let mut guess = Vec::new();
+    binary::encode_auth(&mut guess, 1, b"x");
+    let (out, is_over) = answer(&mut binary_waits, &guess);
+    let mut decoder = ResponseDecoder::new();
+    decoder.feed(&out);
+    let told = decoder.next().expect("sound").expect("an answer");
+    assert_eq!((told.body, is_over), (ResponseBody::Failed(Failure::AuthFailed), true));
 }
