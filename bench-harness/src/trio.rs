@@ -10,6 +10,7 @@
 use crate::GROUP;
 use std::collections::VecDeque;
 use synod_shard::{AheadLimits, Effect, Input, Leadership, Shard, ShardConfig, Timing};
+use synod_types::Level;
 use synod_types::{
     Command, Consistency, CoreId, GroupConfig, Location, Lsn, Members, Mono, Nanos, NodeId, Now, PeerMessage,
     Reply, RequestId, SegmentId, Shared, Slot, WallMs,
@@ -168,6 +169,7 @@ impl Replica {
             pipeline_slots: PIPELINE_SLOTS,
             leadership: Leadership::Stay,
             ahead: AheadLimits::default(),
+            level: Level::OWN,
             seed: u64::from(node.get()),
         });
         Self {

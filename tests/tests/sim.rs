@@ -42,6 +42,7 @@ const WANTED: &[&str] = &[
     "clean_end",
     "read from disk",
     "a mark was replayed",
+    "a level was raised",
     "replay reads an old value",
     "batch of several commands",
     "stamped write answered again",
@@ -184,6 +185,12 @@ fn a_promise_of_an_earlier_candidacy_that_counts_in_a_later_one_is_caught_with_a
     let found = caught(Canary::PromiseOfAnotherBallot, Eyes::All, 0..40);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
     assert!(caught(Canary::PromiseOfAnotherBallot, Eyes::Clients, 0..60).is_some());
+}
+
+#[test]
+fn a_level_raised_before_every_member_reads_it_is_caught() {
+    // By the machine that would have to write what it cannot read.
+    assert!(caught(Canary::LevelByQuorum, Eyes::All, 0..20).is_some());
 }
 
 #[test]

@@ -239,6 +239,7 @@ impl<P: Payload> Paxos<P> {
                 sent_at: beat.sent_at,
                 chosen: self.chosen,
                 is_low: self.is_low(),
+                level: self.level,
             },
         });
     }

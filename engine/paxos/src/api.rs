@@ -264,6 +264,8 @@ pub enum Canary {
     EqualBytes,
     /// Entries are named by a counter that begins anew with the process (breaks P-05d).
     OriginRestarts,
+    /// A level is raised when a quorum reads it (breaks P-19).
+    LevelByQuorum,
     /// The watermark is applied to a record of another ballot (breaks P-05).
     WatermarkOtherBallot,
     /// A replica that is far behind leads before it has caught up (breaks P-06h).

@@ -11,8 +11,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
 use synod_types::{
-    Ballot, Beat, BeatReply, GroupMessage, Mono, Nanos, NodeId, Now, Payload, RecordKind, Slot, WallMs,
-    limits,
+    Ballot, Beat, BeatReply, GroupMessage, Level, Mono, Nanos, NodeId, Now, Payload, RecordKind, Slot,
+    WallMs, limits,
 };
 
 /// Unanswered accept bytes to one peer beyond which it is left to pull (P-14). Twice the leader's own window, so that a peer
@@ -55,6 +55,8 @@ pub(crate) struct Peer {
     unanswered_bytes: usize,
     /// Its log was running out of room when it answered.
     is_low: bool,
+    /// What it said it reads; nothing before its first answer to this leader.
+    level: Option<Level>,
     /// How long it takes to answer a heartbeat, and an accept, which it writes first.
     beat_pace: Pace,
     accept_pace: Pace,
@@ -175,6 +177,7 @@ impl<P: Payload> Paxos<P> {
                 beat_pace: Pace::default(),
                 accept_pace: Pace::default(),
                 is_low: false,
+                level: None,
             })
             .collect();
         self.role = State::Leader(Leader {
@@ -232,6 +235,17 @@ impl<P: Payload> Paxos<P> {
             State::Leader(leader) => Some(leader.wall.plus_ms(now.since(leader.since).as_ms())),
             _ => None,
         }
+    }
+
+    /// What every member reads, as far as all of them have said so to this leader (P-19). Nothing on a replica that does not lead.
+    pub fn level_of_all(&self) -> Option<Level> {
+        let State::Leader(leader) = &self.role else { return None };
+        #[cfg(feature = "canary")]
+        if self.canary == Some(crate::Canary::LevelByQuorum) {
+            let read = |level: Level| leader.peers.iter().filter(|peer| peer.level >= Some(level)).count();
+            return (read(self.level) + 1 >= self.accept_quorum() as usize).then_some(self.level);
+        }
+        leader.peers.iter().try_fold(self.level, |level, peer| Some(level.min(peer.level?)))
     }
 
     pub(crate) fn on_propose(&mut self, payload: P, now: Now, out: &mut Vec<Effect<P>>) {
@@ -329,6 +343,7 @@ impl<P: Payload> Paxos<P> {
             if reply.sent_at >= peer.echo {
                 peer.echo = reply.sent_at;
                 peer.is_low = reply.is_low;
+                peer.level = Some(reply.level);
                 peer.chosen = reply.chosen; // less than before, if it restarted
             }
             peer.beat_pace.note(now.mono.since(reply.sent_at), now.mono);
@@ -340,6 +355,7 @@ impl<P: Payload> Paxos<P> {
         if let State::Leader(leader) = &mut self.role
             && let Some(peer) = leader.peers.iter_mut().find(|peer| peer.node == node)
         {
+            peer.level = None; // it may be another build that comes back
             peer.unanswered.clear();
             peer.unanswered_bytes = 0;
             // An heir that was restarted is silent for a lease (P-07c) and would leave the group without a leader so long.

@@ -225,6 +225,8 @@ impl<P: Payload> Paxos<P> {
     fn learn_value(&mut self, slot: Slot, ballot: Ballot, payload: P, now: Now, out: &mut Vec<Effect<P>>) {
         if slot <= self.chosen {
             if self.needs_again(slot) {
+                let is_same = self.log.get(slot).is_none_or(|open| self.is_same(open, &payload));
+                assert!(is_same, "two values were chosen for {slot}: agreement is broken");
                 self.log.put_again(slot, ballot, payload.clone());
                 self.write_learned(slot, ballot, payload, out);
             }

@@ -48,8 +48,8 @@ use leader::Leader;
 use log::SlotLog;
 use recall::Recalls;
 use synod_types::{
-    Ballot, Beat, GroupConfig, GroupMark, GroupMessage, Location, Mono, NodeId, Now, Payload, RecordHead,
-    RecordKind, Slot, Space,
+    Ballot, Beat, GroupConfig, GroupMark, GroupMessage, Level, Location, Mono, NodeId, Now, Payload,
+    RecordHead, RecordKind, Slot, Space,
 };
 
 /// One replica of one group.
@@ -57,6 +57,8 @@ use synod_types::{
 pub struct Paxos<P> {
     config: GroupConfig,
     timing: Timing,
+    /// What this replica reads.
+    level: Level,
     /// Own small generator (election jitter only), seeded by the shell.
     random: u64,
     #[cfg(feature = "canary")]
@@ -128,6 +130,7 @@ impl<P: Payload> Paxos<P> {
         Self {
             config,
             timing,
+            level: Level::OWN,
             random: seed | 1,
             #[cfg(feature = "canary")]
             canary: None,
@@ -166,6 +169,13 @@ impl<P: Payload> Paxos<P> {
     pub fn with_ahead_limits(mut self, ahead: AheadLimits) -> Self {
         self.log = SlotLog::new(ahead.near_slots);
         self.ahead = ahead;
+        self
+    }
+
+    /// The same, able to read up to `level`.
+    #[must_use]
+    pub fn with_level(mut self, level: Level) -> Self {
+        self.level = level;
         self
     }
 

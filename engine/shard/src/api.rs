@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 pub use synod_paxos::{AheadLimits, Role, Timing};
 use synod_types::{
-    Ballot, Command, Consistency, CoreId, GroupConfig, GroupId, Location, LogRoom, Lsn, Nanos, NodeId,
+    Ballot, Command, Consistency, CoreId, GroupConfig, GroupId, Level, Location, LogRoom, Lsn, Nanos, NodeId,
     PeerMessage, RecordHead, Reply, RequestId, Slot, WallMs,
 };
 
@@ -170,6 +170,8 @@ pub struct ShardConfig {
     pub leadership: Leadership,
     /// What is held of each group above what is applied.
     pub ahead: AheadLimits,
+    /// What this node reads.
+    pub level: Level,
     /// Seeds election jitter and hashing; drawn by the shell.
     pub seed: u64,
 }
@@ -248,4 +250,16 @@ pub enum ReplayError {
     /// A mark that is none.
     #[error("a mark is malformed")]
     Malformed,
+    /// The log was gone on with by a later build.
+    #[error(
+        "{group} is at {found} and this synod reads up to {known}; start it with the synod that wrote the log, or a later one"
+    )]
+    Level {
+        /// The group.
+        group: GroupId,
+        /// The level found.
+        found: Level,
+        /// The highest this node reads.
+        known: Level,
+    },
 }

@@ -6,7 +6,7 @@ use crate::group::{Parked, Proposed};
 use crate::request::{ReadUse, push_reply};
 use alloc::vec::Vec;
 use synod_store::{Applied, CacheHint};
-use synod_types::{CommandRef, Entry, Location, Mono, Now, Payload, Slot, Version};
+use synod_types::{CommandRef, Entry, Location, Mono, Now, Op, Payload, Slot, Version};
 
 impl<P: Payload> Shard<P> {
     /// Applies every chosen entry whose place in the log is known, up to one that needs a cold value or is itself not in memory; sees
@@ -79,6 +79,13 @@ impl<P: Payload> Shard<P> {
         }
         for command in commands {
             let version = Version { slot, position: command.position };
+            if let Op::RaiseLevel(level) = command.op {
+                // It was said by a leader that had heard every member say so (P-19).
+                assert!(
+                    level <= self.config.level,
+                    "{group} {slot} raises the level above what this node reads"
+                );
+            }
             let value_at = at.part(command.value_offset, command.operand.len() as u32); // within OPERAND_BYTES_MAX
             let mut applied = self.store.apply(group, &command, version, value_at, keep, old.take());
             // What an earlier command of this very entry wrote is at hand. (And nowhere else: the log says of applied slots only where

@@ -8,7 +8,9 @@ use crate::stats::GroupStats;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use synod_paxos::{AheadLimits, Paxos, Timing};
-use synod_types::{Ballot, EntryBuilder, GroupConfig, GroupId, Location, Mono, NodeId, Payload, Slot, Space};
+use synod_types::{
+    Ballot, EntryBuilder, GroupConfig, GroupId, Level, Location, Mono, NodeId, Payload, Slot, Space,
+};
 
 use crate::api::ReadToken;
 
@@ -80,10 +82,10 @@ pub(crate) struct Parked {
 }
 
 impl<P: Payload> Group<P> {
-    pub fn new(config: GroupConfig, timing: Timing, ahead: AheadLimits, seed: u64) -> Self {
+    pub fn new(config: GroupConfig, timing: Timing, ahead: AheadLimits, level: Level, seed: u64) -> Self {
         Self {
             id: config.group,
-            paxos: Paxos::new(config, timing, seed).with_ahead_limits(ahead),
+            paxos: Paxos::new(config, timing, seed).with_ahead_limits(ahead).with_level(level),
             room: (Space::Free, false),
             led: None,
             followed: None,

@@ -51,8 +51,8 @@ use synod_paxos as paxos;
 use synod_store::{Store, StoreConfig};
 use synod_types::record::{encode_mark, group_marks};
 use synod_types::{
-    Ballot, GroupId, GroupMessage, Location, LogRoom, Lsn, Mono, Now, Payload, PeerMessage, RecordHead,
-    RecordKind, Slot,
+    Ballot, Entry, GroupId, GroupMessage, Level, Location, LogRoom, Lsn, Mono, Now, Op, Payload, PeerMessage,
+    RecordHead, RecordKind, Slot,
 };
 
 /// Steps of giving back what FLUSHALL cleared, per tick: a million keys in two seconds, at half a millisecond a tick where all of
@@ -125,7 +125,7 @@ impl<P: Payload> Shard<P> {
             assert!(groups.last().is_none_or(|last| last.id < group.group), "a group is named twice");
             assert!(group.node == config.node, "a group configured for another node");
             let seed = config.seed ^ (u64::from(group.group.get()) << 32) ^ u64::from(config.node.get());
-            groups.push(Group::new(group.clone(), config.timing, config.ahead, seed));
+            groups.push(Group::new(group.clone(), config.timing, config.ahead, config.level, seed));
         }
         let forward_base = config.seed >> 1;
         Self {
@@ -191,6 +191,9 @@ impl<P: Payload> Shard<P> {
             return Ok(());
         }
         let index = self.place_in_log(head.group, head.number, 1)?;
+        if let Some(found) = level_raised(payload.as_ref()).filter(|&level| level > self.config.level) {
+            return Err(ReplayError::Level { group: head.group, found, known: self.config.level });
+        }
         self.groups[index].paxos.replay(head, payload, payload_at);
         self.replayed(index, out);
         Ok(())
@@ -306,6 +309,7 @@ impl<P: Payload> Shard<P> {
             self.drive(index, paxos::Input::Tick { stalled }, now, out);
             self.mind_room(index, now, out);
             self.keep_time(index, now, out);
+            self.raise_level(index, now, out);
             self.retry_waiting(index, now, out);
             self.expire_lagging(index, now, out);
         }
@@ -356,6 +360,11 @@ impl<P: Payload> Shard<P> {
     /// The ballot of the leader that a write of the group would go to now; none if nobody is known, or the group lives on another core.
     pub fn leader_of(&self, group: GroupId) -> Option<Ballot> {
         self.groups[self.index_of(group)?].paxos.leader_ballot()
+    }
+
+    /// What all members of a group read, as its log says; nothing of a group that lives elsewhere.
+    pub fn level(&self, group: GroupId) -> Option<Level> {
+        self.index_of(group).map(|_| self.store.level(group))
     }
 
     /// What every group has counted, in the order of [`Shard::status`].
@@ -425,5 +434,17 @@ impl<P: Payload> Shard<P> {
 
     fn index_of(&self, group: GroupId) -> Option<usize> {
         self.groups.binary_search_by_key(&group, |group| group.id).ok()
+    }
+}
+
+/// The level that an entry raises its group to. Such an entry is short and has no other command.
+fn level_raised(entry: &[u8]) -> Option<Level> {
+    if entry.len() > 256 {
+        return None;
+    }
+    let entry = Entry::check(entry).ok()?;
+    match entry.commands().next()?.op {
+        Op::RaiseLevel(level) => Some(level),
+        _ => None,
     }
 }

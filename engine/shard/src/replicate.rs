@@ -7,8 +7,8 @@ use crate::{Shard, paxos};
 use alloc::vec::Vec;
 use synod_paxos::{ReadBack, Receipt, Writable};
 use synod_types::{
-    Ballot, Beat, BeatReply, GroupMessage, Learned, Location, Lsn, Mono, NodeId, Now, Payload, PeerMessage,
-    Slot, WallMs, limits,
+    Ballot, Beat, BeatReply, Command, GroupMessage, Learned, Location, Lsn, Mono, NodeId, Now, Op, Payload,
+    PeerMessage, Slot, WallMs, limits,
 };
 
 /// A record that is on its way to the disk.
@@ -217,6 +217,28 @@ impl<P: Payload> Shard<P> {
         {
             let origin = group.paxos.next_origin();
             let payload = P::from(group.builder.finish(origin, clock));
+            self.drive(index, paxos::Input::Propose { payload }, now, out);
+        }
+    }
+
+    /// Once every member has said that it reads a later level, the leader says so in the log: from the next slot on what comes with that
+    /// level may be written (P-19).
+    pub(crate) fn raise_level(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+        let held = self.store.level(self.groups[index].id);
+        let group = &mut self.groups[index];
+        if let Some(level) = group.paxos.level_of_all()
+            && level > held
+            && group.paxos.serving()
+            && group.paxos.can_propose()
+            && group.paxos.writable(now.mono) == Writable::Yes
+            && group.pending.is_empty()
+            && group.paxos.in_flight() == 0
+        {
+            let nothing = || P::from(Vec::new());
+            group.builder.push(Command::new(nothing(), Op::RaiseLevel(level), nothing()));
+            let ts = group.paxos.leader_clock(now.mono).unwrap_or(WallMs::ZERO);
+            let origin = group.paxos.next_origin();
+            let payload = P::from(group.builder.finish(origin, ts));
             self.drive(index, paxos::Input::Propose { payload }, now, out);
         }
     }

@@ -11,6 +11,7 @@ mod balancing;
 mod expiring;
 mod falling_behind;
 mod handing_over;
+mod leveling;
 mod repairing;
 mod replaying;
 mod requests;

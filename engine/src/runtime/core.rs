@@ -25,6 +25,7 @@ use synod_net::binary::ServerInfo;
 use synod_net::peer::Decoder;
 use synod_net::server::ServerConfig;
 use synod_shard::{AheadLimits, FollowLoad, Input, Leadership, ReadFailed, Shard, ShardConfig};
+use synod_types::Level;
 use synod_types::limits::LOG_NOTE_BYTES;
 use synod_types::{
     Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, LogRoom, Lsn, Members, Mono, Nanos,
@@ -140,6 +141,7 @@ impl Core {
                 config::Leadership::Balance => Leadership::Balance,
             },
             ahead: AheadLimits::default(),
+            level: Level::OWN,
             seed: replay::seed()?,
         });
         let turn = Rc::new(Notify::default());
@@ -265,7 +267,7 @@ impl Core {
         let now = clock::now();
         watch.look(now.mono, Work::Apply);
         self.step(Input::TurnEnd, now);
-        // Without room it is tried again at the next turn.
+        // Where there is no room none is written, now and at every turn until there is: it only says what records say too.
         if self.io.wal.unnoted_bytes() >= LOG_NOTE_BYTES {
             let _is_taken = self.io.wal.note(&self.shard.mark()).is_ok();
         }

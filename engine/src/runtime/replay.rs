@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use synod_shard::{AheadLimits, Leadership, ShardConfig, Timing};
     use synod_types::{
-        Ballot, Command, Condition, EntryBuilder, Expiry, GroupConfig, GroupId, Members, NodeId, Op,
+        Ballot, Command, Condition, EntryBuilder, Expiry, GroupConfig, GroupId, Level, Members, NodeId, Op,
         RecordKind, SegmentId, Slot, Then, WallMs, checksum::crc32c,
     };
 
@@ -164,6 +164,7 @@ mod tests {
             pipeline_slots: 4,
             leadership: Leadership::Stay,
             ahead: AheadLimits::default(),
+            level: Level::OWN,
             seed: 7,
         })
     }

@@ -165,6 +165,10 @@ impl Turn<'_> {
             Op::Rename { replace } => Outcome::Reply(self.execute_rename(command, found, replace)),
             Op::Copy { replace } => Outcome::Reply(self.execute_copy(command, found, replace)),
             Op::Flush => Outcome::Reply(self.execute_flush()),
+            Op::RaiseLevel(level) => {
+                self.group.level = self.group.level.max(level);
+                Outcome::Reply(Reply::Done { version: self.version })
+            }
             // Reads are refused as entries and sessions are opened above; an answer is kinder than a crash.
             Op::Get
             | Op::Exists

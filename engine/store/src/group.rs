@@ -7,7 +7,7 @@ use crate::index::{Index, RecordId, Value};
 use crate::sessions::{SessionLimits, Sessions};
 use crate::version::PackedVersion;
 use ahash::RandomState;
-use synod_types::{Namespace, WallMs};
+use synod_types::{Level, Namespace, WallMs};
 
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -19,6 +19,8 @@ pub(crate) struct Group {
     /// Keys removed because they had expired; local, for metrics.
     pub(crate) expired: u64,
     pub(crate) sessions: Sessions,
+    /// What all members read.
+    pub(crate) level: Level,
 }
 
 impl Group {
@@ -29,6 +31,7 @@ impl Group {
             index: Index::new(hasher),
             expired: 0,
             sessions: Sessions::new(limits),
+            level: Level::FIRST,
         }
     }
 
@@ -61,7 +64,12 @@ impl Group {
             .get()
         });
         let keys = keys.fold(0_u64, u64::wrapping_add);
-        Digest::new(3).word(self.applied_ts.0).word(keys).word(self.sessions.digest()).get()
+        Digest::new(3)
+            .word(self.applied_ts.0)
+            .word(keys)
+            .word(self.sessions.digest())
+            .word(u64::from(self.level.get()))
+            .get()
     }
 
     /// # Panics

@@ -8,7 +8,7 @@ use crate::sessions::{SESSION_LIMITS, SessionLimits};
 use crate::slab::{Owner, Slab};
 use alloc::vec::Vec;
 use synod_types::limits::{GROUP_COUNT_MAX, INLINE_VALUE_BYTES_MAX};
-use synod_types::{CommandRef, GroupId, Location, Namespace, SessionId, Version, WallMs};
+use synod_types::{CommandRef, GroupId, Level, Location, Namespace, SessionId, Version, WallMs};
 
 /// Stands for "not on this core".
 const ABSENT: u16 = u16::MAX;
@@ -172,6 +172,11 @@ impl Store {
             }
             Value::Free { .. } => unreachable!("a free record was found"),
         }
+    }
+
+    /// What all members of the group read, as its log says.
+    pub fn level(&self, group: GroupId) -> Level {
+        self.group(group).level
     }
 
     /// Whether the key exists at applied time.

@@ -6,7 +6,7 @@
 // The `Archive` derive makes helper items that carry no docs; everything written here has them.
 #![allow(missing_docs)]
 
-use crate::ids::{Namespace, SessionId, Slot};
+use crate::ids::{Level, Namespace, SessionId, Slot};
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::operand::{self, DIGEST_BYTES, VERSION_BYTES};
 use crate::time::WallMs;
@@ -203,6 +203,9 @@ pub enum Op {
     },
     /// Remove every key of the group, in all namespaces; the key is empty.
     Flush,
+    /// Every member reads this level: what comes with it may be written from the next slot on. Said by leaders, not by clients; the key
+    /// is empty.
+    RaiseLevel(Level),
     /// Act on the key if its value is exactly this one, compared and done in one step: how the owner of a lock gives it back
     /// or keeps it. Replies 1 when it was done; 0 without the key, with another value or with nothing to do.
     ///
@@ -242,7 +245,15 @@ impl Op {
     }
     /// Whether this is about a group and no key of it: the command's key is empty.
     pub fn is_keyless(self) -> bool {
-        matches!(self, Op::OpenSession | Op::Flush | Op::CountKeys | Op::Scan { .. } | Op::RandomKey { .. })
+        matches!(
+            self,
+            Op::OpenSession
+                | Op::Flush
+                | Op::RaiseLevel(_)
+                | Op::CountKeys
+                | Op::Scan { .. }
+                | Op::RandomKey { .. }
+        )
     }
     /// Whether this may be asked about `key` with this operand: the one rule about keys, operands and options, for every border and
     /// every entry.

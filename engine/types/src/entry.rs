@@ -373,6 +373,7 @@ mod tests {
             (Op::Rename { replace: true }, to()),
             (Op::Copy { replace: false }, to()),
             (Op::Flush, Vec::new()),
+            (Op::RaiseLevel(crate::ids::Level::new(9)), Vec::new()),
         ];
         let mut builder = EntryBuilder::new();
         for (op, operand) in &ops {

@@ -75,6 +75,11 @@ id!(
     SessionId(u64), "session"
 );
 id!(
+    /// What a build can read: one number for every kind of entry, record and message there is. A group writes nothing that came with a
+    /// later level than the one its log carries (rule P-19).
+    Level(u16), "level "
+);
+id!(
     /// The shell's name for a request that awaits its reply; unique while it is open on one core.
     RequestId(u64), "r"
 );
@@ -111,6 +116,13 @@ impl Lsn {
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
+}
+
+impl Level {
+    /// What this build reads, and what a fresh group begins with while there is no later one.
+    pub const OWN: Self = Self(2);
+    /// What every build that reads this format reads.
+    pub const FIRST: Self = Self(2);
 }
 
 impl SessionId {

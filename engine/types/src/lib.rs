@@ -36,8 +36,8 @@ pub use command::{
 pub use config::{GroupConfig, Members};
 pub use entry::{CommandRef, Entry, EntryBuilder, EntryError};
 pub use ids::{
-    Ballot, Bucket, ClusterId, CoreId, GroupId, Incarnation, Location, Lsn, Namespace, NodeId, RequestId,
-    SegmentId, SessionId, Slot, bucket_of, group_of,
+    Ballot, Bucket, ClusterId, CoreId, GroupId, Incarnation, Level, Location, Lsn, Namespace, NodeId,
+    RequestId, SegmentId, SessionId, Slot, bucket_of, group_of,
 };
 pub use message::{Beat, BeatReply, GroupMessage, Learned, PeerMessage, ReadPoint, Reported};
 pub use record::{GroupMark, RecordHead, RecordKind};

@@ -24,7 +24,7 @@ pub const PAIRS_MAX: usize = 8192;
 /// A batch closes before it would pass this many key and value bytes; one larger command is a batch of its own.
 /// Chosen so that an entry with its headers stays within one 256 KiB log block.
 pub const BATCH_BYTES_MAX: usize = 192 << 10;
-/// Commands in one entry: bounds the rkyv meta part (about 90 bytes each) to 45 KiB.
+/// Commands in one entry: bounds the rkyv meta part (62 bytes each) to 31 KiB.
 pub const BATCH_COMMANDS_MAX: usize = 512;
 /// Room for the entry's header and the metas around a largest key and operand, or around a whole batch.
 pub const ENTRY_OVERHEAD_BYTES_MAX: usize = 64 << 10;

@@ -5,7 +5,7 @@
 #![allow(missing_docs)]
 
 use crate::command::{Command, Consistency, Reply, Span};
-use crate::ids::{Ballot, GroupId, Slot};
+use crate::ids::{Ballot, GroupId, Level, Slot};
 use crate::time::{Mono, WallMs};
 use alloc::vec::Vec;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -152,6 +152,8 @@ pub struct BeatReply {
     pub chosen: Slot,
     /// Its log cannot be given more room and is running out of it: what it is sent will not be accepted for long.
     pub is_low: bool,
+    /// What it can read.
+    pub level: Level,
 }
 
 /// What a leader vouches for in a `ReadIndexReply`: whoever has applied the group up to `chosen` has every write that was

@@ -119,6 +119,7 @@ fn messages() -> impl Strategy<Value = PeerMessage<Vec<u8>>> {
                         chosen,
                         sent_at: Mono(at),
                         is_low: at % 2 == 1,
+                        level: Level::new(at as u16),
                     })
                     .collect(),
             )

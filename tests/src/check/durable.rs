@@ -224,8 +224,14 @@ mod tests {
     #[test]
     fn a_lease_is_granted_after_its_promise_is_durable() {
         let ballot = Ballot::new(7, NodeId::new(1));
-        let reply =
-            BeatReply { group: GROUP, ballot, sent_at: Mono::ZERO, chosen: Slot::ZERO, is_low: false };
+        let reply = BeatReply {
+            group: GROUP,
+            ballot,
+            sent_at: Mono::ZERO,
+            chosen: Slot::ZERO,
+            is_low: false,
+            level: synod_types::Level::OWN,
+        };
         let message = PeerMessage::<()>::BeatReplies(vec![reply]);
         let mut disk = CoreDisk::new();
         disk.on_append(Lsn::new(1), record(RecordKind::Promise, 0, 7));

@@ -1,6 +1,7 @@
 //! Inputs that are whole: what is written and sent today, for the fuzzers to begin with. A format that changes makes old ones worthless
 //! without a word, so `cargo test` compares the files with these, and `fuzz_seeds` writes them.
 
+use synod_types::Level;
 use synod_types::record::encode_mark;
 use synod_types::{
     Ballot, Beat, BeatReply, Command, Condition, Consistency, EntryBuilder, Expiry, GroupId, GroupMark,
@@ -77,7 +78,8 @@ fn messages() -> Vec<PeerMessage<Shared>> {
         GroupMessage::HandOver { ballot, chosen },
     ];
     let beat = Beat { group: GROUP, ballot, chosen, sent_at: Mono(5) };
-    let answer = BeatReply { group: GROUP, ballot, sent_at: Mono(5), chosen, is_low: true };
+    let answer =
+        BeatReply { group: GROUP, ballot, sent_at: Mono(5), chosen, is_low: true, level: Level::OWN };
     let reply = Reply::Value { value: shared(b"blue"), version: Version { slot, position: 1 } };
     let mut all: Vec<_> =
         group.into_iter().map(|message| PeerMessage::Group { group: GROUP, message }).collect();

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use synod_shard::{Canary, Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
-    Command, Consistency, CoreId, GroupConfig, GroupId, Location, LogRoom, Lsn, Members, NodeId, Now,
+    Command, Consistency, CoreId, GroupConfig, GroupId, Level, Location, LogRoom, Lsn, Members, NodeId, Now,
     PeerMessage, RecordHead, RecordKind, Reply, RequestId, SegmentId, Shared, Space,
 };
 use synod_wal::mem::{MemDisk, MemImage};
@@ -122,7 +122,7 @@ impl Core {
     ) -> Result<Self, Violation> {
         let seed = params.options.seed;
         let mut rng = Rng::named(seed ^ life << 32, &format!("core {place}"));
-        let config = shard_config(params, place, rng.draw());
+        let config = shard_config(params, place, life, rng.draw());
         let groups = config.groups.iter().map(|group| group.group).collect();
         let mut shard = Shard::<Shared>::new(config);
         if let Some(canary) = params.options.canary {
@@ -389,6 +389,9 @@ impl Core {
     }
 
     fn observe(&mut self, life: u64, observer: &mut Observer) -> Checked {
+        if self.groups.iter().any(|&group| self.shard.level(group) > Some(Level::FIRST)) {
+            observer.coverage.meet("a level was raised");
+        }
         observer.on_shard(self.place, life, &self.shard)
     }
 
@@ -436,7 +439,7 @@ fn read_record(records: &BTreeMap<(SegmentId, u32), Vec<u8>>, location: Location
     (at_segment == segment).then(|| Shared::new(bytes.to_vec()))
 }
 
-fn shard_config(params: &Params, place: Place, seed: u64) -> ShardConfig {
+fn shard_config(params: &Params, place: Place, life: u64, seed: u64) -> ShardConfig {
     let nodes: Vec<NodeId> = (1..=params.node_count).map(NodeId::new).collect();
     let first = u16::from(!params.system_group);
     let groups = (first..=params.group_count)
@@ -460,6 +463,7 @@ fn shard_config(params: &Params, place: Place, seed: u64) -> ShardConfig {
         pipeline_slots: params.limits.pipeline_slots,
         leadership: params.limits.leadership,
         ahead: params.limits.ahead,
+        level: params.level(place.node, life),
         seed,
     }
 }

@@ -7,7 +7,7 @@ use super::rng::Rng;
 use std::fmt;
 use synod_shard::{AheadLimits, Canary, FollowLoad, Leadership, Timing};
 use synod_types::limits::LOG_NOTE_BYTES;
-use synod_types::{GroupId, Nanos, NodeId};
+use synod_types::{GroupId, Level, Nanos, NodeId};
 
 /// Who judges a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -288,6 +288,17 @@ impl Params {
             wish_interval,
             read_bursts,
         }
+    }
+
+    /// What a node reads in a life: in some runs it is started as a later build one day, and stays that.
+    pub fn level(&self, node: NodeId, life: u64) -> Level {
+        let mut upgrades = Rng::named(self.options.seed, "upgrades");
+        if upgrades.below(3) != 0 {
+            return Level::OWN;
+        }
+        let mut own = Rng::named(self.options.seed, &format!("upgrade of {node}"));
+        let is_later = life >= own.below(8);
+        if is_later { Level::new(Level::OWN.get() + 1) } else { Level::OWN }
     }
 
     /// Who is to lead a group when all is well: the groups go round the nodes.

@@ -13,12 +13,13 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 20] = [
+pub const CANARIES: [(&str, Canary); 21] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
     ("noop-over-reported", Canary::NoopOverReported),
     ("promise-of-another-ballot", Canary::PromiseOfAnotherBallot),
+    ("level-by-quorum", Canary::LevelByQuorum),
     ("equal-bytes", Canary::EqualBytes),
     ("origin-restarts", Canary::OriginRestarts),
     ("watermark-other-ballot", Canary::WatermarkOtherBallot),

@@ -6,6 +6,7 @@ use crate::handover::FAR_BEHIND_SLOTS;
 use crate::{Input, Timing};
 use std::string::String;
 use std::vec::Vec;
+use synod_types::Level;
 use synod_types::{Ballot, BeatReply, GroupMessage, NodeId, Slot};
 
 const ALL: [u16; 3] = [1, 2, 3];
@@ -157,7 +158,14 @@ fn a_hand_over_to_a_lost_peer_is_called_off() {
     n1.pass_ms(60);
     let sent_at = n1.now.mono;
     n1.tick();
-    let reply = BeatReply { group: GROUP, ballot: mine, sent_at, chosen: n1.paxos.chosen(), is_low: false };
+    let reply = BeatReply {
+        group: GROUP,
+        ballot: mine,
+        sent_at,
+        chosen: n1.paxos.chosen(),
+        is_low: false,
+        level: Level::OWN,
+    };
     n1.say(Input::BeatReply { from: NodeId::new(2), reply });
     n1.say(Input::HandOver { heir: NodeId::new(2) });
     assert!(!n1.paxos.can_propose());
@@ -183,8 +191,14 @@ fn an_heir_that_fell_behind_meanwhile_is_not_told_to_stand() {
             n1.pass_ms(60);
             let sent_at = n1.now.mono;
             n1.tick();
-            let reply =
-                BeatReply { group: GROUP, ballot: mine, sent_at, chosen: slot(chosen), is_low: false };
+            let reply = BeatReply {
+                group: GROUP,
+                ballot: mine,
+                sent_at,
+                chosen: slot(chosen),
+                is_low: false,
+                level: Level::OWN,
+            };
             n1.say(Input::BeatReply { from: NodeId::new(2), reply });
         };
         says_it_knows(&mut n1, last);

@@ -5,6 +5,7 @@ use super::solo::*;
 use crate::{Input, Timing};
 use std::string::String;
 use std::vec::Vec;
+use synod_types::Level;
 use synod_types::{Ballot, BeatReply, GroupMessage, Mono, Nanos, NodeId, Slot};
 
 const ALL: [u16; 3] = [1, 2, 3];
@@ -132,7 +133,14 @@ fn nobody_hands_over_to_a_peer_that_is_far_behind() {
     n1.pass_ms(60);
     let sent_at = n1.now.mono;
     n1.tick();
-    let reply = BeatReply { group: GROUP, ballot: mine, sent_at, chosen: n1.paxos.chosen(), is_low: false };
+    let reply = BeatReply {
+        group: GROUP,
+        ballot: mine,
+        sent_at,
+        chosen: n1.paxos.chosen(),
+        is_low: false,
+        level: Level::OWN,
+    };
     n1.say(Input::BeatReply { from: NodeId::new(2), reply });
     n1.say(hand_over_to(2));
     assert_eq!(turn_end(&mut n1).len(), 1);

@@ -4,6 +4,7 @@ use super::solo::*;
 use crate::{Input, Timing, Writable};
 use std::string::String;
 use std::vec::Vec;
+use synod_types::Level;
 use synod_types::{Ballot, BeatReply, NodeId, Space};
 
 const ALL: [u16; 3] = [1, 2, 3];
@@ -22,8 +23,14 @@ fn answered(n1: &mut Solo, mine: Ballot, from: u16, is_low: bool) {
     assert!(n1.paxos.read_ticket().is_some());
     let mut out = Vec::new();
     n1.paxos.beat_if_wanted(n1.now, &mut out);
-    let reply =
-        BeatReply { group: GROUP, ballot: mine, sent_at: n1.now.mono, chosen: n1.paxos.chosen(), is_low };
+    let reply = BeatReply {
+        group: GROUP,
+        ballot: mine,
+        sent_at: n1.now.mono,
+        chosen: n1.paxos.chosen(),
+        is_low,
+        level: Level::OWN,
+    };
     n1.say(Input::BeatReply { from: NodeId::new(from), reply });
 }
 

@@ -4,6 +4,7 @@ use super::describe::{self, Bytes};
 use crate::{AheadLimits, Effect, Input, Paxos, Receipt, Timing};
 use std::string::String;
 use std::vec::Vec;
+use synod_types::Level;
 use synod_types::{
     Ballot, Beat, BeatReply, GroupConfig, GroupId, GroupMessage, Learned, Location, Members, Mono, Nanos,
     NodeId, Now, RecordHead, RecordKind, Reported, SegmentId, Slot, WallMs,
@@ -132,7 +133,8 @@ impl Solo {
         self.say(Input::Beat { from: ballot.node(), beat })
     }
     pub fn hear_beat_reply(&mut self, from: u16, ballot: Ballot, sent_at: Mono) -> Vec<String> {
-        let reply = BeatReply { group: GROUP, ballot, sent_at, chosen: Slot::ZERO, is_low: false };
+        let reply =
+            BeatReply { group: GROUP, ballot, sent_at, chosen: Slot::ZERO, is_low: false, level: Level::OWN };
         self.say(Input::BeatReply { from: NodeId::new(from), reply })
     }
     pub fn tick(&mut self) -> Vec<String> {

@@ -6,6 +6,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use synod_types::Level;
 use synod_types::{
     Command, Condition, Consistency, CoreId, Expiry, GroupConfig, GroupId, GroupMessage, Location, LogRoom,
     Lsn, Members, Mono, Nanos, NodeId, Now, Op, PeerMessage, RecordHead, Reply, RequestId, SegmentId,
@@ -87,6 +88,8 @@ pub(super) struct Lab {
     pub held_reads: BTreeSet<u16>,
     /// Nodes whose disks return damaged bytes: what is checked against its record fails, the rest is wrong.
     pub rotten: BTreeSet<u16>,
+    /// What nodes read from their next start on, where it is not what this build does.
+    pub levels: BTreeMap<u16, Level>,
     /// Each step is followed by a walk over everything a core holds. Not where that is very much.
     pub is_walked: bool,
 }
@@ -153,6 +156,7 @@ impl Lab {
             replies: BTreeMap::new(),
             held_disks: BTreeSet::new(),
             held_reads: BTreeSet::new(),
+            levels: BTreeMap::new(),
             rotten: BTreeSet::new(),
             is_walked: true,
             config,
@@ -205,6 +209,7 @@ impl Lab {
             pipeline_slots: self.config.pipeline_slots,
             leadership: self.config.leadership,
             ahead: self.config.ahead,
+            level: self.levels.get(&id).copied().unwrap_or(Level::OWN),
             // The shell draws a new one at every start.
             seed: self.starts * 7_919 + u64::from(id),
         }

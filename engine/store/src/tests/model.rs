@@ -7,6 +7,7 @@ use crate::{CacheHint, FoundValue, Room};
 use alloc::{collections::BTreeMap, string::ToString, vec, vec::Vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use synod_types::Level;
 use synod_types::operand::{pairs, put_compared, put_pair, split_compared, version_bytes};
 use synod_types::{
     Command, Compare, Condition, ErrorKind, Expiry, ExpiryTest, Namespace, Op, Reply, SessionId,
@@ -313,6 +314,7 @@ impl Twin {
                 self.keys.clear();
                 Reply::Done { version }
             }
+            Op::RaiseLevel(_) => Reply::Done { version },
             Op::Get
             | Op::Exists
             | Op::Ttl
@@ -463,6 +465,7 @@ fn ops() -> impl Strategy<Value = (Op, Seed)> {
         3 => (seeds(), any::<bool>()).prop_map(|(target, replace)| (Op::Rename { replace }, target)),
         3 => (seeds(), any::<bool>()).prop_map(|(target, replace)| (Op::Copy { replace }, target)),
         1 => Just(plain(Op::Flush)),
+        1 => (0..5_u16).prop_map(move |level| plain(Op::RaiseLevel(Level::new(level)))),
         4 => (seeds(), thens()).prop_map(|(value, then)| (Op::IfEqual { then }, value)),
     ]
 }

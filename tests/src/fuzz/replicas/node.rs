@@ -16,6 +16,7 @@ use synod_net::server::{Ask, Connection, ConnectionConfig, LocalAnswer, LocalQue
 use synod_shard::{
     AheadLimits, Effect, Input, Leadership, ReadFailed, ReadToken, Shard, ShardConfig, Timing,
 };
+use synod_types::Level;
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
     CoreId, GroupConfig, GroupId, Location, Lsn, Members, NodeId, Now, PeerMessage, RecordHead, Reply,
@@ -391,6 +392,7 @@ fn shard_config(id: NodeId, setup: &Setup, seed: u64) -> ShardConfig {
         pipeline_slots: setup.pipeline_slots,
         leadership: Leadership::Balance,
         ahead: AheadLimits::default(),
+        level: Level::OWN,
         seed,
     }
 }

@@ -1,0 +1,56 @@
+//! P-19: what comes with a later level is written once every member reads it, and not before.
+
+use super::lab::*;
+use crate::{Effect, ReplayError};
+use synod_types::Level;
+
+const LATER: Level = Level::new(Level::OWN.get() + 1);
+
+fn restart_at(lab: &mut Lab, id: u16, level: Level) {
+    lab.levels.insert(id, level);
+    lab.crash(id);
+    lab.start(id);
+    lab.until("a leader", |lab| lab.leader().is_some());
+    lab.run_ms(500);
+}
+
+fn levels(lab: &Lab) -> [Level; 3] {
+    [1, 2, 3].map(|id| lab.shard(id).level(G1).expect("its group"))
+}
+
+#[test]
+fn a_level_is_raised_when_the_last_member_reads_it_and_stays() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    assert_eq!(levels(&lab), [Level::FIRST; 3]);
+    for id in [3, 2] {
+        restart_at(&mut lab, id, LATER);
+        assert_eq!(levels(&lab), [Level::FIRST; 3], "n1 does not read it");
+    }
+    // Who is not heard does not count as one that reads it, however long that lasts.
+    lab.isolate(1);
+    lab.until("another leader", |lab| lab.leads(2, G1) || lab.leads(3, G1));
+    lab.run_ms(3_000);
+    assert_eq!(lab.shard(2).level(G1), Some(Level::FIRST));
+    lab.heal();
+    restart_at(&mut lab, 1, LATER);
+    lab.until("all follow", |lab| levels(lab) == [LATER; 3]);
+    // It is a fact of the log from here on.
+    restart_at(&mut lab, 2, LATER);
+    assert_eq!(levels(&lab), [LATER; 3]);
+}
+
+#[test]
+fn a_log_of_a_later_level_is_not_replayed() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    for id in [3, 2, 1] {
+        restart_at(&mut lab, id, LATER);
+    }
+    lab.until("all follow", |lab| levels(lab) == [LATER; 3]);
+    lab.run_ms(500);
+    lab.levels.clear();
+    let (mut shard, records) = lab.to_replay(2);
+    let mut nothing = |_: Effect<'_, Bytes>| {};
+    let replayed =
+        records.into_iter().try_for_each(|(head, payload, at)| shard.replay(head, payload, at, &mut nothing));
+    assert_eq!(replayed, Err(ReplayError::Level { group: G1, found: LATER, known: Level::OWN }));
+}
