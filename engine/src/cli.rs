@@ -186,13 +186,23 @@ fn parse_setting(words: &str) -> Result<(&'static str, String), String> {
         Some(meant) => format!("there is no setting {name}; did you mean {meant}?"),
         None => format!("there is no setting {name}; `synod config keys` lists them all"),
     })?;
-    if key.is_secret() {
-        return Err(format!(
-            "{name} is not taken from a command line, which everybody can see; set {}",
-            key.env()
-        ));
-    }
     Ok((key.name, value.to_owned()))
+}
+
+/// The further settings, none of them a secret. (Not where words are parsed: what is refused there is shown.)
+fn settings(given: Vec<(&'static str, String)>) -> Result<Flags, RunError> {
+    let secret = |name: &str| keys::find(name).filter(|key| key.is_secret());
+    match given.iter().find_map(|(name, _)| secret(name)) {
+        None => Ok(given.into_iter().collect()),
+        Some(key) => Err(RunError::Refused(Refusal::ConfigInvalid {
+            place: "--set".to_owned(),
+            why: format!(
+                "{} is not taken from a command line, which everybody can see; set {}",
+                key.name,
+                key.env()
+            ),
+        })),
+    }
 }
 
 /// The passwords that a cluster of this command is to want: they come from the environment alone.
@@ -316,14 +326,14 @@ fn run(ask: Ask) -> Result<(), RunError> {
             base_port: args.base_port,
             nodes: args.nodes,
             cores: args.cores,
-            settings: args.settings.into_iter().chain(secrets_of_environment()?).collect(),
+            settings: settings(args.settings)?.into_iter().chain(secrets_of_environment()?).collect(),
         }),
         Ask::Bench(args) => bench::bench(&BenchOptions {
             dir: args.dir,
             nodes: args.nodes,
             cores: args.cores,
             keep: args.keep,
-            settings: args.settings.into_iter().collect(),
+            settings: settings(args.settings)?,
             load: args.load,
         }),
         Ask::Get(args) => {

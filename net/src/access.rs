@@ -32,7 +32,7 @@ pub enum Admission {
 }
 
 /// What may be changed while the node runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Change<'a> {
     /// All passwords are replaced by this one, or by none.
     Password(Option<&'a [u8]>),

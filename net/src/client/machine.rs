@@ -255,9 +255,7 @@ impl Core {
             // Id 0 answers no request: the server explains why it is about to close.
             match (response.id, response.body) {
                 (0, ResponseBody::Failed(Failure::Protected)) if !self.seeds.contains(from) => {
-                    // A node that this machine does not reach as itself; the one that was named will forward.
-                    self.actions.push_back(Action::Disconnect(from.clone()));
-                    self.lose(now, from);
+                    self.on_turned_away(now, from);
                 }
                 (0, ResponseBody::Failed(failure @ (Failure::Version | Failure::Protected))) => {
                     self.on_not_admitted(now, from, failure)
@@ -318,6 +316,36 @@ impl Core {
             }
         }
         self.on_not_admitted(now, from, failure);
+    }
+
+    /// A node that does not take this machine for its own. Nothing sent there was executed; whoever was named will forward it, and for a
+    /// while it is not tried again.
+    fn on_turned_away(&mut self, now: Nanos, from: &Address) {
+        self.actions.push_back(Action::Disconnect(from.clone()));
+        let Some(link) = self.links.get_mut(from) else { return };
+        let mut groups = Vec::new();
+        for (_, pending) in link.requests.extract_if(.., |_, pending| {
+            matches!(pending.purpose, Purpose::Operation(_) | Purpose::OpenSession(_))
+        }) {
+            match pending.purpose {
+                Purpose::OpenSession(group) => groups.push(group),
+                Purpose::Operation(id) => {
+                    if let Some(operation) = self.operations.get_mut(&id) {
+                        operation.sent = None;
+                        operation.not_before = now;
+                    }
+                }
+                Purpose::Auth | Purpose::Topology => {}
+            }
+        }
+        self.lose(now, from);
+        if let Some(link) = self.links.get_mut(from) {
+            let span = self.config.topology_refresh.max(self.config.pause_max);
+            link.state = LinkState::Down { until: after(now, span) };
+        }
+        for group in groups {
+            self.sessions.insert(group, Session::Closed { not_before: now });
+        }
     }
 
     /// A wrong password will stay wrong: what waits ends, unless it may have been executed.

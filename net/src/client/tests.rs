@@ -122,6 +122,9 @@ struct World {
     wires: BTreeMap<Address, Wire>,
     random: Random,
     faults: Faults,
+    /// These take the client for one of another machine, and have no password.
+    protected: Vec<Address>,
+    connects: u64,
 }
 
 impl World {
@@ -204,7 +207,11 @@ impl World {
                         core.disconnected(now, &to);
                         continue;
                     }
-                    let connection = connect(ServerConfig { ..server() });
+                    self.connects += 1;
+                    let connection = match self.protected.contains(&to) {
+                        true => crate::server::tests::strangers::far(Access::default()),
+                        false => connect(ServerConfig { ..server() }),
+                    };
                     self.wires.insert(to.clone(), Wire { connection, to_server: Vec::new(), hangs: false });
                     core.connected(now, &to);
                 }
@@ -238,7 +245,14 @@ fn world(seed: u64, faults: Faults) -> World {
     for group in 1..=GROUPS {
         cluster.leaders.insert(GroupId::new(group), group % 3 + 1);
     }
-    World { cluster, wires: BTreeMap::new(), random: Random(seed), faults }
+    World {
+        cluster,
+        wires: BTreeMap::new(),
+        random: Random(seed),
+        faults,
+        protected: Vec::new(),
+        connects: 0,
+    }
 }
 
 const CALM: Faults = Faults {
@@ -474,6 +488,36 @@ fn a_refusal_at_the_border_after_a_lost_answer_says_nothing_about_the_first_atte
             remembered.for_each(|reply| *reply = Reply::Error(kind));
         });
         assert_eq!(told, Err(ClientError::Unknown), "{kind:?}");
+    }
+}
+
+/// The leader turns this machine away: the node that was named forwards, and nothing is told to be unknown.
+#[test]
+fn a_leader_that_turns_this_machine_away_is_passed_over() {
+    for sessions in [true, false] {
+        let mut core = Core::new(ClientConfig { sessions, ..quick() }, vec![address(1)]);
+        let mut calm = world(1, CALM);
+        calm.protected = vec![address(2), address(3)];
+        let mut ms = 0;
+        for (number, op) in [(1_u64, Op::IncrementBy(1)), (1, Op::Get), (2, Op::IncrementBy(1))] {
+            for key in [&b"a"[..], b"b", b"c", b"d", b"e"] {
+                let command = Command::plain(key.to_vec(), op);
+                let id = core.command(Nanos::from_ms(ms), Consistency::Linearizable, command);
+                let mut ended = calm.act(Nanos::from_ms(ms), &mut core);
+                while ended.is_empty() {
+                    calm.step(Nanos::from_ms(ms), &mut core);
+                    ended = calm.act(Nanos::from_ms(ms), &mut core);
+                    ms += 1;
+                }
+                let (done, result) = ended.remove(0);
+                assert_eq!(done, id);
+                assert!(matches!(result, Ok(Outcome::Reply(_))), "{key:?}: {result:?}");
+                assert_eq!(calm.cluster.toy.values[key], number.to_string().as_bytes());
+            }
+        }
+        // Each is tried once in a while.
+        let most = 1 + 2 * (1 + ms / 50);
+        assert!(calm.connects <= most, "{} connections in {ms} ms", calm.connects);
     }
 }
 

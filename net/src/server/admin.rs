@@ -166,7 +166,7 @@ impl Session {
                     }
                 });
             }
-            (b"set", len) if len.is_multiple_of(2) => {
+            (b"set", len @ 4..) if len.is_multiple_of(2) => {
                 let changes = settings(&parameters(&config.server), args);
                 self.write(out, |writer| match changes {
                     Err(error) => writer.error(&error),
@@ -236,6 +236,16 @@ fn write_hello(writer: &mut Writer<'_>, config: &ConnectionConfig, proto: Proto)
 /// What CONFIG SET changes, on this node until it is restarted: all of it or, as in Redis, nothing. Few things can be set, and what is so already may be asked for.
 fn settings<'a>(all: &[(&str, String)], args: &Args<'a>) -> Result<Vec<Change<'a>>, String> {
     let given: Vec<&[u8]> = args.iter_from(2).collect();
+    let names = || given.iter().step_by(2);
+    if let Some((_, twice)) = names()
+        .enumerate()
+        .find(|(at, name)| names().take(*at).any(|earlier| earlier.eq_ignore_ascii_case(name)))
+    {
+        let name = lossy(twice);
+        return Err(format!(
+            "ERR CONFIG SET failed (possibly related to argument '{name}') - duplicate parameter"
+        ));
+    }
     let changes = given.chunks_exact(2).map(|pair| setting(all, pair[0], pair[1]));
     changes.filter_map(Result::transpose).collect()
 }
@@ -252,6 +262,7 @@ fn setting<'a>(all: &[(&str, String)], given: &[u8], value: &'a [u8]) -> Result<
                 _ => failed("that stands for a password and is none"),
             },
             0 => Ok(Some(Change::Password(None))),
+            4 if value == b"none" => failed("none is no password that anybody means; use ''"),
             1..=PASSWORD_BYTES_MAX => Ok(Some(Change::Password(Some(value)))),
             _ => failed("a password has at most 1024 bytes"),
         };

@@ -4,6 +4,7 @@
 use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
 use crate::access::Admission;
 use crate::binary::{self, Decoded, Failure, Request};
+use crate::server::connection::PROTECTED;
 use std::ops::Range;
 use synod_types::{Command, Consistency, ErrorKind, GroupId, Op, Reply, Shared};
 
@@ -76,6 +77,13 @@ impl BinaryFace {
         out: &mut Vec<u8>,
         draining: &mut bool,
     ) -> Option<Ask> {
+        if !self.authenticated && config.server.access.admission(config.is_loopback) == Admission::TurnedAway
+        {
+            // The password that it was asked for is gone.
+            binary::encode_failure(out, 0, Failure::Protected, PROTECTED);
+            *draining = true;
+            return None;
+        }
         if let Request::Auth { password } = request {
             if config.server.access.admits(config.is_loopback, password) {
                 self.authenticated = true;

@@ -12,6 +12,7 @@ use crate::resp::parser::{Args, Caps, Parser, Step};
 use crate::resp::plan::{self, Many, Plan, Work, part_op};
 use crate::resp::reply::{Proto, Writer};
 use crate::resp::spec::{self, Spec, Verb};
+use crate::server::connection::PROTECTED;
 use std::borrow::Cow;
 use std::ops::Range;
 use synod_types::limits::VALUE_BYTES_MAX;
@@ -174,7 +175,7 @@ impl RespFace {
                 bulk_bytes: VALUE_BYTES_MAX,
                 command_bytes: limits.command_bytes_max.min(COMMAND_BYTES_CEILING),
                 arguments: limits.arguments_max.min(PARTS_MAX),
-                trusted: session.authenticated,
+                trusted: session.is_let_in(config),
             };
             let ask = match self.parser.parse(&input[used..], &caps) {
                 Step::More { used: more } => return (None, used + more),
@@ -327,6 +328,14 @@ impl Session {
         let verdict = self.transaction.note(spec.verb, is_whole, self.is_let_in(config));
         if !is_whole {
             self.write(out, |writer| writer.error(&plan::wrong_arity(spec.name)));
+            return None;
+        }
+        if !self.is_let_in(config)
+            && config.server.access.admission(config.is_loopback) == Admission::TurnedAway
+        {
+            // The password that it was asked for is gone.
+            self.write(out, |writer| writer.error(PROTECTED));
+            self.over = true;
             return None;
         }
         if !self.is_let_in(config)

@@ -7,7 +7,7 @@ mod long;
 mod numbers;
 mod order;
 mod redis;
-mod strangers;
+pub(crate) mod strangers;
 
 use super::*;
 use crate::binary;
