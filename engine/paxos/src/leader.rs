@@ -57,6 +57,8 @@ pub(crate) struct Peer {
     is_low: bool,
     /// What it said it reads; nothing before its first answer to this leader.
     level: Option<Level>,
+    /// A level counts in answers to heartbeats sent after this one: those before may have been answered by another build.
+    level_after: Mono,
     /// How long it takes to answer a heartbeat, and an accept, which it writes first.
     beat_pace: Pace,
     accept_pace: Pace,
@@ -178,6 +180,7 @@ impl<P: Payload> Paxos<P> {
                 accept_pace: Pace::default(),
                 is_low: false,
                 level: None,
+                level_after: Mono::ZERO,
             })
             .collect();
         self.role = State::Leader(Leader {
@@ -343,7 +346,9 @@ impl<P: Payload> Paxos<P> {
             if reply.sent_at >= peer.echo {
                 peer.echo = reply.sent_at;
                 peer.is_low = reply.is_low;
-                peer.level = Some(reply.level);
+                if reply.sent_at > peer.level_after {
+                    peer.level = Some(reply.level);
+                }
                 peer.chosen = reply.chosen; // less than before, if it restarted
             }
             peer.beat_pace.note(now.mono.since(reply.sent_at), now.mono);
@@ -355,7 +360,9 @@ impl<P: Payload> Paxos<P> {
         if let State::Leader(leader) = &mut self.role
             && let Some(peer) = leader.peers.iter_mut().find(|peer| peer.node == node)
         {
-            peer.level = None; // it may be another build that comes back
+            // It may be another build that comes back, and what the one before said may still be on its way.
+            peer.level = None;
+            peer.level_after = leader.last_sent_at;
             peer.unanswered.clear();
             peer.unanswered_bytes = 0;
             // An heir that was restarted is silent for a lease (P-07c) and would leave the group without a leader so long.

@@ -26,6 +26,8 @@ pub(crate) struct Group<P> {
     pub followed: Option<NodeId>,
     /// What was asked of this replica as the leader.
     pub asked: Asked,
+    /// The level that it last proposed to raise this group to, and the ballot in which.
+    pub raised: Option<(Ballot, Level)>,
     /// To whom it last tried to hand over in vain; outlasts its own leadership.
     pub wish: Option<Wish>,
     /// Writes that wait for a place in the pipeline (leader only).
@@ -89,6 +91,7 @@ impl<P: Payload> Group<P> {
             room: (Space::Free, false),
             led: None,
             followed: None,
+            raised: None,
             asked: Asked::default(),
             wish: None,
             pending: VecDeque::new(),

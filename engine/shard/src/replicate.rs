@@ -224,16 +224,20 @@ impl<P: Payload> Shard<P> {
     /// Once every member has said that it reads a later level, the leader says so in the log: from the next slot on what comes with that
     /// level may be written (P-19).
     pub(crate) fn raise_level(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+        let behind = self.undurable_bytes >= self.config.log_backlog_bytes_max;
         let held = self.store.level(self.groups[index].id);
         let group = &mut self.groups[index];
         if let Some(level) = group.paxos.level_of_all()
             && level > held
+            && group.raised != Some((group.paxos.next_origin(), level))
+            && !behind
             && group.paxos.serving()
             && group.paxos.can_propose()
             && group.paxos.writable(now.mono) == Writable::Yes
-            && group.pending.is_empty()
-            && group.paxos.in_flight() == 0
+            && group.paxos.in_flight() < self.config.pipeline_slots
         {
+            // Chosen, sooner or later, unless another leads by then.
+            group.raised = Some((group.paxos.next_origin(), level));
             let nothing = || P::from(Vec::new());
             group.builder.push(Command::new(nothing(), Op::RaiseLevel(level), nothing()));
             let ts = group.paxos.leader_clock(now.mono).unwrap_or(WallMs::ZERO);

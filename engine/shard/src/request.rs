@@ -118,7 +118,7 @@ impl<P: Payload> Shard<P> {
             return;
         };
         // Whatever a border let through must not reach a peer or the log: they refuse it, and not only it.
-        if command.check().is_err() {
+        if command.check().is_err() || !command.op.is_of_clients() {
             push_error(Origin::Client(id), ErrorKind::Malformed, out);
             return;
         }
@@ -148,7 +148,8 @@ impl<P: Payload> Shard<P> {
         if !is_new {
             return; // the first one is answered
         }
-        match self.index_of(group).filter(|_| group != GroupId::SYSTEM) {
+        let index = self.index_of(group).filter(|_| group != GroupId::SYSTEM);
+        match index.filter(|_| command.op.is_of_clients()) {
             Some(index) => {
                 self.groups[index].asked.note_peer(from);
                 self.route(index, Request { origin, consistency, command, arrived: now.mono }, now, out);

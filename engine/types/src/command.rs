@@ -203,9 +203,6 @@ pub enum Op {
     },
     /// Remove every key of the group, in all namespaces; the key is empty.
     Flush,
-    /// Every member reads this level: what comes with it may be written from the next slot on. Said by leaders, not by clients; the key
-    /// is empty.
-    RaiseLevel(Level),
     /// Act on the key if its value is exactly this one, compared and done in one step: how the owner of a lock gives it back
     /// or keeps it. Replies 1 when it was done; 0 without the key, with another value or with nothing to do.
     ///
@@ -214,6 +211,9 @@ pub enum Op {
         /// What is done then.
         then: Then,
     },
+    /// Every member reads this level: what comes with it may be written from the next slot on. Said by leaders and not by clients
+    /// ([`Op::is_of_clients`]), alone in its entry; the key is empty.
+    RaiseLevel(Level),
 }
 
 /// What [`Op::IfEqual`] does to a key whose value is the expected one.
@@ -242,6 +242,10 @@ impl Op {
                 | Op::Scan { .. }
                 | Op::RandomKey { .. }
         )
+    }
+    /// Whether a client may ask for this.
+    pub fn is_of_clients(self) -> bool {
+        !matches!(self, Op::RaiseLevel(_))
     }
     /// Whether this is about a group and no key of it: the command's key is empty.
     pub fn is_keyless(self) -> bool {

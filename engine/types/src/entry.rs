@@ -48,6 +48,9 @@ pub enum EntryError {
     /// A command is none.
     #[error("a command of the entry cannot be: {0}")]
     Illegal(Illegal),
+    /// What leaders say stands beside what clients said.
+    #[error("a command of the leader's own is not alone in its entry")]
+    NotAlone,
 }
 
 /// Collects commands into one entry. Keys and values are copied once, into the entry when it is finished.
@@ -270,8 +273,8 @@ fn check(bytes: &[u8]) -> Result<(), EntryError> {
         return Err(EntryError::Spans);
     }
     let mut used = 0_usize;
-    for archived in archived.iter() {
-        let command = deserialize(archived);
+    for one in archived.iter() {
+        let command = deserialize(one);
         let key = command.key.len as usize;
         if !command.op.is_write() {
             return Err(EntryError::Archive);
@@ -281,6 +284,9 @@ fn check(bytes: &[u8]) -> Result<(), EntryError> {
         let key = body.get(used..start).ok_or(missing)?;
         let operand = body.get(start..end).ok_or(missing)?;
         command.op.check(key, operand).map_err(EntryError::Illegal)?;
+        if !command.op.is_of_clients() && (archived.len() != 1 || command.stamp != SessionStamp::default()) {
+            return Err(EntryError::NotAlone);
+        }
         used = end;
     }
     if used == body.len() { Ok(()) } else { Err(EntryError::Spans) }
@@ -373,7 +379,6 @@ mod tests {
             (Op::Rename { replace: true }, to()),
             (Op::Copy { replace: false }, to()),
             (Op::Flush, Vec::new()),
-            (Op::RaiseLevel(crate::ids::Level::new(9)), Vec::new()),
         ];
         let mut builder = EntryBuilder::new();
         for (op, operand) in &ops {
@@ -383,6 +388,18 @@ mod tests {
         let bytes = builder.finish(ORIGIN, WallMs(1));
         let entry = Entry::check(bytes.as_slice()).expect("well formed");
         assert!(entry.commands().map(|command| (command.op, command.operand.to_vec())).eq(ops));
+
+        // What only leaders say is alone.
+        let raise = || Command::new(Vec::new(), Op::RaiseLevel(crate::ids::Level::new(9)), Vec::new());
+        let mut builder = EntryBuilder::new();
+        builder.push(raise());
+        assert!(Entry::check(builder.finish(ORIGIN, WallMs(1))).is_ok());
+        builder.push(raise());
+        builder.push(Command::new(Vec::new(), Op::Flush, Vec::new()));
+        assert_eq!(Entry::check(builder.finish(ORIGIN, WallMs(1))), Err(EntryError::NotAlone));
+        let stamp = SessionStamp { session: SessionId::new(1), ..SessionStamp::default() };
+        builder.push(Command { stamp, ..raise() });
+        assert_eq!(Entry::check(builder.finish(ORIGIN, WallMs(1))), Err(EntryError::NotAlone));
         for command in entry.commands() {
             let (at, operand) = (command.value_offset as usize, command.operand);
             assert_eq!(&bytes[at..at + operand.len()], operand);

@@ -97,6 +97,9 @@ pub(super) fn check_payloads(message: &PeerMessage<Shared>) -> Result<(), Protoc
 }
 
 fn check_command(command: &Command<Shared>) -> Result<(), ProtocolError> {
+    if !command.op.is_of_clients() {
+        return Err(ProtocolError::Body);
+    }
     command.check().map_err(
         |illegal| {
             if illegal.is_limit() { ProtocolError::Limit } else { ProtocolError::Body }

@@ -253,3 +253,30 @@ fn a_lost_heir_costs_time_and_nothing_else() {
     assert!(spent <= 2 * Timing::default().lease.as_ms(), "{spent} ms");
     cluster.write("after");
 }
+
+/// P-19a: whoever comes back after the link was lost may be another build; what the one before said, and comes late, does not count.
+#[test]
+fn a_level_counts_until_the_link_is_lost() {
+    let (mut n1, mine) = leased();
+    let answer = |n1: &mut Solo, from: u16, sent_at| {
+        let (chosen, level) = (n1.paxos.chosen(), Level::OWN);
+        let reply = BeatReply { group: GROUP, ballot: mine, sent_at, chosen, is_low: false, level };
+        n1.say(Input::BeatReply { from: NodeId::new(from), reply });
+    };
+    let beat = |n1: &mut Solo| {
+        n1.pass_ms(60);
+        n1.tick();
+        n1.now.mono
+    };
+    let first = beat(&mut n1);
+    answer(&mut n1, 2, first);
+    assert_eq!(n1.paxos.level_of_all(), None, "n3 has not said anything");
+    answer(&mut n1, 3, first);
+    assert_eq!(n1.paxos.level_of_all(), Some(Level::OWN));
+    n1.say(Input::LinkLost { node: NodeId::new(2) });
+    answer(&mut n1, 2, first);
+    assert_eq!(n1.paxos.level_of_all(), None);
+    let second = beat(&mut n1);
+    answer(&mut n1, 2, second);
+    assert_eq!(n1.paxos.level_of_all(), Some(Level::OWN));
+}

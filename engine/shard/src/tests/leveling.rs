@@ -1,8 +1,8 @@
 //! P-19: what comes with a later level is written once every member reads it, and not before.
 
 use super::lab::*;
-use crate::{Effect, ReplayError};
-use synod_types::Level;
+use crate::{Effect, Input, ReplayError};
+use synod_types::{Command, Consistency, ErrorKind, Level, NodeId, Op, PeerMessage, Reply};
 
 const LATER: Level = Level::new(Level::OWN.get() + 1);
 
@@ -53,4 +53,40 @@ fn a_log_of_a_later_level_is_not_replayed() {
     let replayed =
         records.into_iter().try_for_each(|(head, payload, at)| shard.replay(head, payload, at, &mut nothing));
     assert_eq!(replayed, Err(ReplayError::Level { group: G1, found: LATER, known: Level::OWN }));
+}
+
+/// Traffic does not stand in the way: there is no need of a moment without any.
+#[test]
+fn a_busy_group_raises_its_level() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    restart_at(&mut lab, 3, LATER);
+    restart_at(&mut lab, 2, LATER);
+    lab.levels.insert(1, LATER);
+    lab.crash(1);
+    lab.until("another leader", |lab| lab.leads(2, G1) || lab.leads(3, G1));
+    let leader = lab.until_leader();
+    lab.start(1);
+    for _ in 0..200 {
+        // Whenever the leader looks, something is under way.
+        lab.request(leader, set("k", "v"));
+        lab.turn_end(leader);
+        lab.pass_ms(5);
+        lab.ids().into_iter().for_each(|id| lab.tick(id));
+        lab.settle();
+    }
+    assert!(lab.leads(leader, G1), "nothing happened to the leader");
+    assert_eq!(levels(&lab), [LATER; 3]);
+}
+
+/// Only leaders say it: from a client, or by way of a peer, it is refused.
+#[test]
+fn nobody_but_a_leader_raises_a_level() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    let raise = || Command::plain(Bytes::default(), Op::RaiseLevel(LATER));
+    assert_eq!(lab.ask(1, raise()), Reply::Error(ErrorKind::Malformed));
+    let forward =
+        PeerMessage::Forward { id: 9, group: G1, consistency: Consistency::default(), command: raise() };
+    lab.step(1, Input::Peer { from: NodeId::new(2), message: forward });
+    lab.run_ms(500);
+    assert_eq!(levels(&lab), [Level::FIRST; 3]);
 }
