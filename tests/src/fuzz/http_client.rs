@@ -132,8 +132,11 @@ fn next_head(rest: &mut &[u8], may_go_on: bool) -> Option<Head> {
         let mut fields = BTreeMap::new();
         for line in lines {
             let (name, value) = line.split_once(": ").expect("a field has a name");
-            let before = fields.insert(name.to_ascii_lowercase(), value.to_owned());
-            assert!(before.is_none(), "{name} stands twice");
+            let name = name.to_ascii_lowercase();
+            // Of the fields that are sent this one alone is a list, with a line for each way to say a password.
+            let is_list = name == "www-authenticate";
+            let before = fields.insert(name.clone(), value.to_owned());
+            assert!(before.is_none_or(|before| is_list && before != value), "{name} stands twice");
         }
         if status != 100 {
             return Some(Head { status, fields });
