@@ -229,7 +229,7 @@ impl<P: Payload> Shard<P> {
         let group = &mut self.groups[index];
         if let Some(level) = group.paxos.level_of_all()
             && level > held
-            && group.raised != Some((group.paxos.next_origin(), level))
+            && group.raised != group.led.map(|ballot| (ballot, level))
             && !behind
             && group.paxos.serving()
             && group.paxos.can_propose()
@@ -237,7 +237,7 @@ impl<P: Payload> Shard<P> {
             && group.paxos.in_flight() < self.config.pipeline_slots
         {
             // Chosen, sooner or later, unless another leads by then.
-            group.raised = Some((group.paxos.next_origin(), level));
+            group.raised = group.led.map(|ballot| (ballot, level));
             let nothing = || P::from(Vec::new());
             group.builder.push(Command::new(nothing(), Op::RaiseLevel(level), nothing()));
             let ts = group.paxos.leader_clock(now.mono).unwrap_or(WallMs::ZERO);
