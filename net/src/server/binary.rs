@@ -77,12 +77,18 @@ impl BinaryFace {
         out: &mut Vec<u8>,
         draining: &mut bool,
     ) -> Option<Ask> {
-        if !self.authenticated && config.server.access.admission(config.is_loopback) == Admission::TurnedAway
-        {
-            // The password that it was asked for is gone.
-            binary::encode_failure(out, 0, Failure::Protected, PROTECTED);
-            *draining = true;
-            return None;
+        if !self.authenticated {
+            match config.server.access.admission(config.is_loopback) {
+                // Who was let in stays: clients go by it that nothing was executed where they are turned away later.
+                Admission::Open => self.authenticated = true,
+                Admission::WantsPassword => {}
+                Admission::TurnedAway => {
+                    // The password that it was asked for is gone.
+                    binary::encode_failure(out, 0, Failure::Protected, PROTECTED);
+                    *draining = true;
+                    return None;
+                }
+            }
         }
         if let Request::Auth { password } = request {
             if config.server.access.admits(config.is_loopback, password) {
@@ -94,8 +100,7 @@ impl BinaryFace {
             }
             return None;
         }
-        let is_open = || config.server.access.admission(config.is_loopback) == Admission::Open;
-        if !self.authenticated && !is_open() {
+        if !self.authenticated {
             binary::encode_failure(out, id, Failure::AuthRequired, "authenticate first");
             return None;
         }

@@ -330,19 +330,22 @@ impl Session {
             self.write(out, |writer| writer.error(&plan::wrong_arity(spec.name)));
             return None;
         }
-        if !self.is_let_in(config)
-            && config.server.access.admission(config.is_loopback) == Admission::TurnedAway
-        {
-            // The password that it was asked for is gone.
-            self.write(out, |writer| writer.error(PROTECTED));
-            self.over = true;
-            return None;
-        }
-        if !self.is_let_in(config)
-            && !matches!(spec.verb, Verb::Auth | Verb::Hello | Verb::Quit | Verb::Reset)
-        {
-            self.write(out, |writer| writer.error("NOAUTH Authentication required."));
-            return None;
+        if !self.authenticated {
+            match config.server.access.admission(config.is_loopback) {
+                Admission::Open => self.authenticated = true, // who was let in stays
+                Admission::WantsPassword => {
+                    if !matches!(spec.verb, Verb::Auth | Verb::Hello | Verb::Quit | Verb::Reset) {
+                        self.write(out, |writer| writer.error("NOAUTH Authentication required."));
+                        return None;
+                    }
+                }
+                Admission::TurnedAway => {
+                    // The password that it was asked for is gone.
+                    self.write(out, |writer| writer.error(PROTECTED));
+                    self.over = true;
+                    return None;
+                }
+            }
         }
         match verdict {
             Verdict::Execute => {}

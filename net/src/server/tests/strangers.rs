@@ -146,3 +146,26 @@ fn a_stranger_who_waits_is_not_let_in_when_the_password_goes() {
     let told = decoder.next().expect("sound").expect("an answer");
     assert_eq!((told.body, is_over), (ResponseBody::Failed(Failure::Protected), true));
 }
+
+/// Who was served once is never told that nothing of theirs was executed.
+#[test]
+fn who_was_let_in_without_a_password_stays_when_the_door_is_closed() {
+    let access = Access::new([&b"pw"[..]], true);
+    let mut resp = far(access.clone());
+    assert_eq!(answer(&mut resp, b"PING\r\n").0, b"-NOAUTH Authentication required.\r\n");
+    let mut binary_waits = far(access.clone());
+    assert_eq!(answer(&mut binary_waits, &binary::PREAMBLE).0, b"");
+    let mut ping = |id| {
+        let mut bytes = Vec::new();
+        binary::encode_ping(&mut bytes, id);
+        let mut decoder = ResponseDecoder::new();
+        decoder.feed(&answer(&mut binary_waits, &bytes).0);
+        decoder.next().expect("sound").expect("an answer").body
+    };
+    access.change([Change::Password(None), Change::Protected(false)]);
+    assert_eq!((answer(&mut resp, b"PING\r\n").0, ping(1)), (b"+PONG\r\n".to_vec(), ResponseBody::Pong));
+    for change in [Change::Protected(true), Change::Password(Some(b"other"))] {
+        access.change([change]);
+        assert_eq!((answer(&mut resp, b"PING\r\n").0, ping(2)), (b"+PONG\r\n".to_vec(), ResponseBody::Pong));
+    }
+}
