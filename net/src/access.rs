@@ -10,7 +10,24 @@ use std::sync::{Arc, PoisonError, RwLock};
 use subtle::{Choice, ConstantTimeEq};
 
 /// Longest password, bytes.
-pub const PASSWORD_BYTES_MAX: usize = 1024;
+const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// What stands for a password, or any secret, where settings are shown.
+pub const HIDDEN: &str = "********";
+
+/// Whether this may become a password.
+///
+/// # Errors
+/// Why not. What was given is not in it.
+pub fn check_password(given: &[u8]) -> Result<(), &'static str> {
+    match given {
+        b"none" => Err("none is the word for no password"),
+        _ if given == HIDDEN.as_bytes() => Err("that stands for a password and is none"),
+        _ if (1..=PASSWORD_BYTES_MAX).contains(&given.len()) => Ok(()),
+        _ => Err("a password is a string of 1 to 1024 bytes"),
+    }
+}
+const _: () = assert!(PASSWORD_BYTES_MAX == 1024); // as the text says
 
 type Hashed = [u8; 32];
 
@@ -133,6 +150,16 @@ fn hash(password: &[u8]) -> Hashed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_for_a_password_or_for_none_is_no_password() {
+        for good in [&b"x"[..], b"None", &[0xFF; 1024]] {
+            assert_eq!(check_password(good), Ok(()), "{good:?}");
+        }
+        for bad in [&b""[..], b"none", b"********", &[b'x'; 1025]] {
+            assert!(check_password(bad).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn who_knows_a_password_is_let_in_and_nobody_is_shown_one() {

@@ -17,8 +17,8 @@
 //! peer_port = 16379
 //! ```
 //! `[timing]`, `[limits]` and `[security]` hold the rest; [`keys`] lists every setting. Each may also come from a `SYNOD_*`
-//! variable and, but for passwords, from a flag: flag, then environment, then file, then default. A fact that nobody mentions is taken from the data directory; one
-//! that is mentioned must agree with it.
+//! variable and, but for passwords, from a flag: flag, then environment, then file, then default. A fact that nobody mentions is
+//! taken from the data directory; one that is mentioned must agree with it.
 //!
 //! May not: look at the data directory or the machine. It reads one file, once.
 
@@ -39,7 +39,7 @@ use keys::Key;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use synod_net::access::Access;
+use synod_net::access::{Access, HIDDEN};
 use synod_shard::Timing;
 use synod_types::Nanos;
 
@@ -99,9 +99,6 @@ impl fmt::Debug for Secret {
         f.write_str(HIDDEN)
     }
 }
-
-/// What stands for a secret where settings are shown.
-const HIDDEN: &str = "********";
 
 /// A configuration that is right in itself. Whether it fits the data directory is asked in [`Claims::verify`], whether it
 /// fits the machine in `preflight`.

@@ -444,7 +444,10 @@ fn a_password_is_taken_from_file_and_variable_and_never_shown() {
 
     let long = format!("[security]\npassword = \"{}\"\n", "x".repeat(1025));
     for (text, why) in [
-        ("[security]\npassword = 1234567\n", "a password is a string of 1 to 1024 bytes; write it in quotes"),
+        (
+            "[security]\npassword = 1234567\n",
+            "a password is a string of 1 to 1024 bytes; write one in quotes",
+        ),
         ("[security]\npassword = \"none\"\n", "leave the setting out where there is to be none"),
         ("[security]\npassword = \"\"\n", "a password is a string of 1 to 1024 bytes"),
         (&long, "a password is a string of 1 to 1024 bytes"),

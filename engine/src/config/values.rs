@@ -8,7 +8,7 @@ use crate::identity::Pins;
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use synod_net::access::PASSWORD_BYTES_MAX;
+use synod_net::access::check_password;
 use synod_types::ClusterId;
 use synod_types::limits::GROUP_COUNT_MAX;
 
@@ -141,16 +141,14 @@ pub(super) fn leadership(raw: RawValue) -> Result<Leadership, String> {
 
 /// A password. What was said is in no complaint.
 pub(super) fn secret(raw: RawValue) -> Result<Secret, String> {
-    match raw {
-        RawValue::Text(text) | RawValue::Word(text) if text == "none" => {
-            Err("none is no password that anybody means; leave the setting out where there is to be none"
-                .to_owned())
-        }
-        RawValue::Text(text) | RawValue::Word(text) if (1..=PASSWORD_BYTES_MAX).contains(&text.len()) => {
-            Ok(Secret::new(text.into_bytes()))
-        }
-        _ => Err(format!("a password is a string of 1 to {PASSWORD_BYTES_MAX} bytes; write it in quotes")),
-    }
+    let given = match raw {
+        RawValue::Text(text) | RawValue::Word(text) => text.into_bytes(),
+        _ => Vec::new(), // no string
+    };
+    check_password(&given).map_err(|why| {
+        format!("{why}; write one in quotes, or leave the setting out where there is to be none")
+    })?;
+    Ok(Secret::new(given))
 }
 
 pub(super) fn yes_or_no(raw: RawValue) -> Result<bool, String> {

@@ -25,10 +25,9 @@ use synod_net::binary::ServerInfo;
 use synod_net::peer::Decoder;
 use synod_net::server::ServerConfig;
 use synod_shard::{AheadLimits, FollowLoad, Input, Leadership, ReadFailed, Shard, ShardConfig};
-use synod_types::Level;
 use synod_types::limits::LOG_NOTE_BYTES;
 use synod_types::{
-    Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, LogRoom, Lsn, Members, Mono, Nanos,
+    Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Level, LogRoom, Lsn, Members, Mono, Nanos,
     NodeId, Now, PeerMessage, Reply, Shared, Space,
 };
 

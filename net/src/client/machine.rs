@@ -323,28 +323,23 @@ impl Core {
     fn on_turned_away(&mut self, now: Nanos, from: &Address) {
         self.actions.push_back(Action::Disconnect(from.clone()));
         let Some(link) = self.links.get_mut(from) else { return };
-        let mut groups = Vec::new();
-        for (_, pending) in link.requests.extract_if(.., |_, pending| {
-            matches!(pending.purpose, Purpose::Operation(_) | Purpose::OpenSession(_))
-        }) {
+        let span = self.config.topology_refresh.max(self.config.pause_max);
+        link.state = LinkState::Down { until: after(now, span) };
+        self.topology_due = self.topology_due.min(now);
+        for pending in core::mem::take(&mut link.requests).into_values() {
             match pending.purpose {
-                Purpose::OpenSession(group) => groups.push(group),
+                Purpose::Auth => {}
+                Purpose::Topology => self.topology_asked = false,
+                Purpose::OpenSession(group) => {
+                    self.sessions.insert(group, Session::Closed { not_before: now });
+                }
                 Purpose::Operation(id) => {
                     if let Some(operation) = self.operations.get_mut(&id) {
                         operation.sent = None;
                         operation.not_before = now;
                     }
                 }
-                Purpose::Auth | Purpose::Topology => {}
             }
-        }
-        self.lose(now, from);
-        if let Some(link) = self.links.get_mut(from) {
-            let span = self.config.topology_refresh.max(self.config.pause_max);
-            link.state = LinkState::Down { until: after(now, span) };
-        }
-        for group in groups {
-            self.sessions.insert(group, Session::Closed { not_before: now });
         }
     }
 

@@ -4,7 +4,7 @@ use super::client_commands::{BAD_NAME, client_name};
 use super::resp::Replies;
 use super::resp::Session;
 use super::{ConnectionConfig, ServerConfig};
-use crate::access::{Change, PASSWORD_BYTES_MAX};
+use crate::access::{Change, HIDDEN, check_password};
 use crate::resp::glob::{Case, Pattern};
 use crate::resp::number::parse_i64;
 use crate::resp::parser::Args;
@@ -255,16 +255,14 @@ fn setting<'a>(all: &[(&str, String)], given: &[u8], value: &'a [u8]) -> Result<
     let failed =
         |why: &str| Err(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"));
     if given.eq_ignore_ascii_case(b"requirepass") {
-        return match value.len() {
-            // Who puts back what CONFIG GET showed changes nothing.
-            _ if value == HIDDEN.as_bytes() => match all.iter().find(|(known, _)| *known == "requirepass") {
-                Some((_, shown)) if shown == HIDDEN => Ok(None),
-                _ => failed("that stands for a password and is none"),
-            },
-            0 => Ok(Some(Change::Password(None))),
-            4 if value == b"none" => failed("none is no password that anybody means; use ''"),
-            1..=PASSWORD_BYTES_MAX => Ok(Some(Change::Password(Some(value)))),
-            _ => failed("a password has at most 1024 bytes"),
+        // Who puts back what CONFIG GET showed changes nothing.
+        let is_as_shown =
+            all.iter().any(|(known, shown)| *known == "requirepass" && shown.as_bytes() == value);
+        return match check_password(value) {
+            _ if is_as_shown => Ok(None),
+            _ if value.is_empty() => Ok(Some(Change::Password(None))),
+            Ok(()) => Ok(Some(Change::Password(Some(value)))),
+            Err(why) => failed(why),
         };
     }
     if given.eq_ignore_ascii_case(b"protected-mode") {
@@ -280,11 +278,6 @@ fn setting<'a>(all: &[(&str, String)], given: &[u8], value: &'a [u8]) -> Result<
         Some(_) => failed("can't set immutable config"),
     }
 }
-
-const _: () = assert!(PASSWORD_BYTES_MAX == 1024); // as the text says
-
-/// What stands for a password.
-const HIDDEN: &str = "********";
 
 fn yes_or_no(holds: bool) -> String {
     if holds { "yes" } else { "no" }.to_owned()

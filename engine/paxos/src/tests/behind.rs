@@ -6,8 +6,7 @@ use crate::handover::FAR_BEHIND_SLOTS;
 use crate::{Input, Timing};
 use std::string::String;
 use std::vec::Vec;
-use synod_types::Level;
-use synod_types::{Ballot, BeatReply, GroupMessage, NodeId, Slot};
+use synod_types::{Ballot, GroupMessage, NodeId, Slot};
 
 const ALL: [u16; 3] = [1, 2, 3];
 const FAR: u64 = FAR_BEHIND_SLOTS + 1;
@@ -158,15 +157,8 @@ fn a_hand_over_to_a_lost_peer_is_called_off() {
     n1.pass_ms(60);
     let sent_at = n1.now.mono;
     n1.tick();
-    let reply = BeatReply {
-        group: GROUP,
-        ballot: mine,
-        sent_at,
-        chosen: n1.paxos.chosen(),
-        is_low: false,
-        level: Level::OWN,
-    };
-    n1.say(Input::BeatReply { from: NodeId::new(2), reply });
+    let chosen = n1.paxos.chosen();
+    n1.hear_beat_reply_knowing(2, mine, sent_at, chosen);
     n1.say(Input::HandOver { heir: NodeId::new(2) });
     assert!(!n1.paxos.can_propose());
     n1.say(Input::LinkLost { node: NodeId::new(2) });
@@ -191,15 +183,8 @@ fn an_heir_that_fell_behind_meanwhile_is_not_told_to_stand() {
             n1.pass_ms(60);
             let sent_at = n1.now.mono;
             n1.tick();
-            let reply = BeatReply {
-                group: GROUP,
-                ballot: mine,
-                sent_at,
-                chosen: slot(chosen),
-                is_low: false,
-                level: Level::OWN,
-            };
-            n1.say(Input::BeatReply { from: NodeId::new(2), reply });
+            let chosen = slot(chosen);
+            n1.hear_beat_reply_knowing(2, mine, sent_at, chosen);
         };
         says_it_knows(&mut n1, last);
         n1.propose("y");

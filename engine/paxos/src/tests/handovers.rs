@@ -6,7 +6,7 @@ use crate::{Input, Timing};
 use std::string::String;
 use std::vec::Vec;
 use synod_types::Level;
-use synod_types::{Ballot, BeatReply, GroupMessage, Mono, Nanos, NodeId, Slot};
+use synod_types::{Ballot, GroupMessage, Mono, Nanos, NodeId, Slot};
 
 const ALL: [u16; 3] = [1, 2, 3];
 
@@ -133,15 +133,8 @@ fn nobody_hands_over_to_a_peer_that_is_far_behind() {
     n1.pass_ms(60);
     let sent_at = n1.now.mono;
     n1.tick();
-    let reply = BeatReply {
-        group: GROUP,
-        ballot: mine,
-        sent_at,
-        chosen: n1.paxos.chosen(),
-        is_low: false,
-        level: Level::OWN,
-    };
-    n1.say(Input::BeatReply { from: NodeId::new(2), reply });
+    let chosen = n1.paxos.chosen();
+    n1.hear_beat_reply_knowing(2, mine, sent_at, chosen);
     n1.say(hand_over_to(2));
     assert_eq!(turn_end(&mut n1).len(), 1);
 }
@@ -259,9 +252,8 @@ fn a_lost_heir_costs_time_and_nothing_else() {
 fn a_level_counts_until_the_link_is_lost() {
     let (mut n1, mine) = leased();
     let answer = |n1: &mut Solo, from: u16, sent_at| {
-        let (chosen, level) = (n1.paxos.chosen(), Level::OWN);
-        let reply = BeatReply { group: GROUP, ballot: mine, sent_at, chosen, is_low: false, level };
-        n1.say(Input::BeatReply { from: NodeId::new(from), reply });
+        let chosen = n1.paxos.chosen();
+        n1.hear_beat_reply_knowing(from, mine, sent_at, chosen);
     };
     let beat = |n1: &mut Solo| {
         n1.pass_ms(60);

@@ -133,8 +133,16 @@ impl Solo {
         self.say(Input::Beat { from: ballot.node(), beat })
     }
     pub fn hear_beat_reply(&mut self, from: u16, ballot: Ballot, sent_at: Mono) -> Vec<String> {
-        let reply =
-            BeatReply { group: GROUP, ballot, sent_at, chosen: Slot::ZERO, is_low: false, level: Level::OWN };
+        self.hear_beat_reply_knowing(from, ballot, sent_at, Slot::ZERO)
+    }
+    pub fn hear_beat_reply_knowing(
+        &mut self,
+        from: u16,
+        ballot: Ballot,
+        sent_at: Mono,
+        chosen: Slot,
+    ) -> Vec<String> {
+        let reply = BeatReply { group: GROUP, ballot, sent_at, chosen, is_low: false, level: Level::OWN };
         self.say(Input::BeatReply { from: NodeId::new(from), reply })
     }
     pub fn tick(&mut self) -> Vec<String> {
