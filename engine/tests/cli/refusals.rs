@@ -40,6 +40,25 @@ fn a_wrong_command_line_ends_with_2() {
 }
 
 #[test]
+fn a_password_on_the_command_line_is_refused_and_not_repeated() {
+    let room = Room::new();
+    for command in ["dev", "bench"] {
+        for key in ["security.password", "security.password_old"] {
+            let sentence = room.refuses(&[command, "--set", &format!("{key}=Rosebud-0451")]);
+            assert!(
+                sentence.starts_with(&format!("--set: {key} is not taken from a command line")),
+                "{sentence}"
+            );
+            assert!(
+                sentence.contains("SYNOD_SECURITY_PASSWORD") && !sentence.contains("Rosebud"),
+                "{sentence}"
+            );
+        }
+    }
+    assert_eq!(fs::read_dir(room.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_wrong_configuration_is_refused_with_file_line_and_key() {
     let room = Room::new();
     let missing = room.refuses(&["serve", "--config", "none.toml"]);

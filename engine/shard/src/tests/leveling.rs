@@ -78,6 +78,29 @@ fn a_busy_group_raises_its_level() {
     assert_eq!(levels(&lab), [LATER; 3]);
 }
 
+/// Under way is under way: it is not asked for again at each tick until it is chosen.
+#[test]
+fn a_level_is_proposed_once() {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    restart_at(&mut lab, 3, LATER);
+    restart_at(&mut lab, 2, LATER);
+    lab.levels.insert(1, LATER);
+    lab.crash(1);
+    lab.until("another leader", |lab| lab.leads(2, G1) || lab.leads(3, G1));
+    let leader = lab.until_leader();
+    let chosen = |lab: &Lab| lab.shard(leader).status().next().expect("its group").chosen;
+    let before = chosen(&lab);
+    lab.held_disks.extend([2, 3]);
+    lab.start(1);
+    lab.run_ms(500);
+    assert!(lab.leads(leader, G1), "nothing happened to the leader");
+    assert_eq!(chosen(&lab), before, "one vote is no quorum");
+    lab.held_disks.clear();
+    lab.until("all follow", |lab| levels(lab) == [LATER; 3]);
+    lab.run_ms(200);
+    assert_eq!(chosen(&lab).since(before), 1);
+}
+
 /// Only leaders say it: from a client, or by way of a peer, it is refused.
 #[test]
 fn nobody_but_a_leader_raises_a_level() {
