@@ -10,6 +10,7 @@ use crate::config::{CLIENT_PORT_DEFAULT, Config, DATA_DIR_DEFAULT, Flags};
 use crate::dev::{self, DevOptions};
 use crate::node::RunError;
 use crate::refusal::Refusal;
+use crate::secretcmd;
 use crate::serve;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -58,6 +59,28 @@ enum Ask {
     /// Show settings.
     #[command(subcommand)]
     Config(ConfigAsk),
+    /// Show or replace the secret that the nodes of a cluster share.
+    #[command(subcommand)]
+    Secret(Box<SecretAsk>),
+}
+
+#[derive(Subcommand, Debug)]
+enum SecretAsk {
+    /// Print it; on a second line the one before it, while both are taken.
+    Show(NodeArgs),
+    /// Take a new one, and the one so far, too, until `retire`; prints the new one for the other nodes.
+    Rotate(RotateArgs),
+    /// Take the current one only, once every node has it.
+    Retire(NodeArgs),
+}
+
+#[derive(Args, Debug)]
+struct RotateArgs {
+    /// Take the secret in this file, or on standard input (-), instead of a new one.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodeArgs,
 }
 
 #[derive(Subcommand, Debug)]
@@ -372,6 +395,11 @@ fn run(ask: Ask) -> Result<(), RunError> {
             }
             Ok(())
         }
+        Ask::Secret(ask) => match *ask {
+            SecretAsk::Show(args) => secretcmd::show(&args.load()?),
+            SecretAsk::Rotate(args) => secretcmd::rotate(&args.node.load()?, args.from.as_deref()),
+            SecretAsk::Retire(args) => secretcmd::retire(&args.load()?),
+        },
         Ask::Config(ConfigAsk::Explain(args)) => {
             print!("{}", args.load()?.explain());
             Ok(())

@@ -238,6 +238,33 @@ pub enum Refusal {
         /// The incarnation presented.
         presented: Incarnation,
     },
+    /// A node with peers and no secret to prove to them.
+    #[error(
+        "there is no peer secret in {}: the nodes of a cluster prove with it that they belong together; take the file of \
+         another node of this cluster, or give all of them one that `synod secret rotate` makes", path.display()
+    )]
+    NoPeerSecret {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The peers' secret stays as it is.
+    #[error("{} is left as it is: {why}", path.display())]
+    SecretNotReplaced {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// The file with the peers' secret holds something else.
+    #[error(
+        "{} is no file with a peer secret ({why}); take that of another node of this cluster", path.display()
+    )]
+    PeerSecretUnusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// The system refused something on the data directory.
     #[error("cannot {what} {}: {why}", path.display())]
     Io {

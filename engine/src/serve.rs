@@ -4,13 +4,12 @@
 
 use crate::config::Config;
 use crate::config::Drawn;
-use crate::identity::{self, DataDir, DirState, Identity, PeerBook};
+use crate::identity::{self, DataDir, DirState, Identity, PeerBook, SecretBook};
 use crate::node::{self, NodeSetup, RunError};
 use crate::preflight;
+use crate::random::random;
 use crate::refusal::Refusal;
 use crate::stop::Stop;
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 use synod_types::{ClusterId, CoreId, Incarnation};
 
@@ -28,7 +27,7 @@ pub fn format(config: &Config) -> Result<DataDir, Refusal> {
 fn make(config: &Config, identity: Identity) -> Result<DataDir, Refusal> {
     let options = config.options(&identity.facts)?;
     let cores = identity.cores;
-    let data = DataDir::format(&config.data_dir, identity)?;
+    let data = DataDir::format(&config.data_dir, identity, &config.peer_secret_file)?;
     let segment_bytes = u32::try_from(options.segment_bytes).unwrap_or(u32::MAX); // at most 1 GiB by the configuration
     for core in (0..cores).map(CoreId::new) {
         let dir = data.core_dir(core);
@@ -63,7 +62,11 @@ pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
     let members = config.members(&identity.facts, identity.cores)?;
     let options = config.options(&identity.facts)?;
     let peer_book = Arc::new(PeerBook::load(data.path(), identity.facts.cluster)?);
-    Ok(NodeSetup { data, peer_book, members, listen: config.listen, options, stop })
+    let peer_secrets = match members.len() {
+        1 => None,
+        _ => Some(Arc::new(SecretBook::load(&config.peer_secret_file)?)),
+    };
+    Ok(NodeSetup { data, peer_book, peer_secrets, members, listen: config.listen, options, stop })
 }
 
 /// Prepares and runs a node until it is told to stop.
@@ -113,9 +116,6 @@ fn default_cores() -> u16 {
 
 /// 128 random bits, never 0.
 fn draw() -> Result<u128, Refusal> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(|error| Refusal::io("draw random bytes from", "/dev/urandom", &error))?;
+    let bytes = random().map_err(|error| Refusal::io("draw an id from", "/dev/urandom", &error))?;
     Ok(u128::from_le_bytes(bytes).max(1))
 }

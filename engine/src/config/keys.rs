@@ -127,6 +127,8 @@ keys! {
         "What clients must know to be let in; better given by the variable than by a file that others read";
     PASSWORD_OLD = "security.password_old", "", Node, "none",
         "Another password that lets them in still, while they are told the new one";
+    PEER_SECRET_FILE = "security.peer_secret_file", "peer-secret-file", Node, "peers.secret in the data directory",
+        "File with what the nodes of the cluster prove to each other; in a file it is relative to the file";
     PROTECTED_MODE = "security.protected_mode", "protected-mode", Node, "yes",
         "Whether clients of other machines are turned away while there is no password: yes or no";
     PIPELINE_SLOTS = "limits.pipeline_slots", "pipeline-slots", Node, "8",

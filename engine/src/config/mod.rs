@@ -32,6 +32,7 @@ mod values;
 pub use claims::{Claims, Drawn};
 pub use raw::{Flags, RawConfig, RawValue, Said};
 
+use crate::identity::secret::SECRET_FILE;
 use crate::node::{Member, NodeOptions};
 use crate::refusal::Refusal;
 use facts::ClusterFacts;
@@ -110,6 +111,8 @@ pub struct Config {
     pub claims: Claims,
     /// Where the data is.
     pub data_dir: PathBuf,
+    /// Where the peers' secret is.
+    pub peer_secret_file: PathBuf,
     /// The address to listen on.
     pub listen: IpAddr,
     /// Ports of a node whose configuration lists no members.
@@ -183,12 +186,15 @@ impl Config {
         let mut taken = values::Taker { values: &mut raw.values };
 
         let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
-        let data_dir = taken.take(&keys::DATA_DIR, |raw| match raw {
+        let path = |raw: RawValue| match raw {
             // A flag or a variable is meant relative to where the person stands, the file's own word relative to the file.
             RawValue::Word(_) => text(raw).map(PathBuf::from),
-            said => text(said).map(|dir| base.join(dir)),
-        })?;
+            said => text(said).map(|path| base.join(path)),
+        };
+        let data_dir = taken.take(&keys::DATA_DIR, path)?;
         let data_dir = data_dir.map_or_else(|| PathBuf::from(DATA_DIR_DEFAULT), |said| said.value);
+        let peer_secret_file = taken.take(&keys::PEER_SECRET_FILE, path)?;
+        let peer_secret_file = peer_secret_file.map_or_else(|| data_dir.join(SECRET_FILE), |said| said.value);
         let listen = taken.take(&keys::LISTEN, ip_address)?;
         let client_port = taken.take(&keys::CLIENT_PORT, port)?;
         let core_port_base = taken.take(&keys::CORE_PORT_BASE, port_or_none)?;
@@ -235,7 +241,16 @@ impl Config {
                     core_port_base: own.core_port_base,
                     peer_port: own.peer_port,
                 };
-                Self { file: file.map(Path::to_owned), claims, data_dir, listen, ports, tuning, said }
+                Self {
+                    file: file.map(Path::to_owned),
+                    claims,
+                    data_dir,
+                    peer_secret_file,
+                    listen,
+                    ports,
+                    tuning,
+                    said,
+                }
             }
             None => {
                 let client = client_port.map_or(CLIENT_PORT_DEFAULT, |port| port.value);
@@ -250,7 +265,16 @@ impl Config {
                     ),
                 };
                 let listen = listen.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |said| said.value);
-                Self { file: file.map(Path::to_owned), claims, data_dir, listen, ports, tuning, said }
+                Self {
+                    file: file.map(Path::to_owned),
+                    claims,
+                    data_dir,
+                    peer_secret_file,
+                    listen,
+                    ports,
+                    tuning,
+                    said,
+                }
             }
         };
         if let Some(cores) = &config.claims.cores {

@@ -379,6 +379,7 @@ fn numbers_at_their_ends_are_taken_or_refused() {
     let others = ["cluster.name", "cluster.id", "cluster.hash", "node.data_dir", "node.listen"];
     let others = others.into_iter().chain(["node.durability", "node.redirect", "node.leadership"]);
     let others = others.chain(["security.password", "security.password_old", "security.protected_mode"]);
+    let others = others.chain(["security.peer_secret_file"]);
     let mut named: Vec<&str> = numbers.iter().map(|row| row.0).chain(others).collect();
     named.sort_unstable();
     let mut all: Vec<&str> = keys::KEYS.iter().map(|key| key.name).collect();

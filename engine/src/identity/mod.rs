@@ -4,17 +4,20 @@
 //! synod-data/
 //!   synod.id    who this is; written last at format, so that it is there only if all the rest is
 //!   peers.id    which incarnations of other nodes were met
+//!   peers.secret  what nodes of this cluster prove to each other (may lie elsewhere)
 //!   core-0/ …   one log each
 //! ```
-//! Reading and checking ([`inspect`], [`DataDir::open`]) writes nothing. Only [`DataDir::format`] and
-//! [`PeerBook::check_or_learn`] write.
+//! Reading and checking ([`inspect`], [`DataDir::open`]) writes nothing. Only [`DataDir::format`],
+//! [`PeerBook::check_or_learn`] and [`mod@secret`] write.
 
 mod durable;
 mod layout;
 mod peers;
+pub mod secret;
 
 pub use layout::ID_FORMAT_VERSION;
 pub use peers::PeerBook;
+pub use secret::SecretBook;
 
 use crate::config::facts::ClusterFacts;
 use crate::refusal::{Refusal, cluster_label, list};
@@ -30,6 +33,7 @@ use synod_types::{CoreId, Incarnation, NodeId};
 pub const ID_FILE: &str = "synod.id";
 const ID_TEMPORARY: &str = "synod.id.tmp";
 const PEERS_TEMPORARY: &str = "peers.id.tmp";
+const SECRET_TEMPORARY: &str = "peers.secret.tmp";
 /// What a fresh ext4 mount holds; a mount point is as good as an empty directory.
 const LOST_FOUND: &str = "lost+found";
 
@@ -142,6 +146,8 @@ pub fn inspect(path: &Path) -> Result<DirState, Refusal> {
         let inside = path.join(&name);
         match name.as_str() {
             LOST_FOUND | ID_TEMPORARY | peers::PEERS_FILE | PEERS_TEMPORARY => {}
+            // Another node's, put there before this one is made.
+            secret::SECRET_FILE | SECRET_TEMPORARY => {}
             core if is_core_name(core) => {
                 let is_empty = fs::read_dir(&inside)
                     .map_err(|error| Refusal::io("read the directory", &inside, &error))?
@@ -189,8 +195,11 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory `path` that of `identity`. Refuses whatever is not empty.
-    pub fn format(path: &Path, identity: Identity) -> Result<Self, Refusal> {
+    /// Makes the directory `path` that of `identity`. Refuses whatever is not empty. The peers' secret is taken as it lies in
+    /// `secret_file`, and made where it does not.
+    pub fn format(path: &Path, identity: Identity, secret_file: &Path) -> Result<Self, Refusal> {
+        // What lies outside has a place, or nothing is made at all.
+        secret::check_place(secret_file, path)?;
         match inspect(path)? {
             DirState::Missing => create_dir_durably(path)?,
             DirState::Empty => {}
@@ -211,6 +220,7 @@ impl DataDir {
                 Err(error) => return Err(Refusal::io("create the directory", core_dir, &error)),
             }
         }
+        secret::ensure(secret_file)?;
         PeerBook::create(path, identity.facts.cluster)?;
         durable::replace_file(path, ID_FILE, &layout::encode(&identity))?;
         Ok(Self { path: path.to_owned(), identity, _lock: lock })

@@ -22,6 +22,10 @@ fn identity() -> Identity {
     }
 }
 
+fn format(path: &Path) -> Result<DataDir, Refusal> {
+    DataDir::format(path, identity(), &path.join(secret::SECRET_FILE))
+}
+
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -34,8 +38,8 @@ fn a_formatted_directory_holds_exactly_what_it_should_and_opens_as_itself() {
     let base = tempfile::tempdir().unwrap();
     let path = base.path().join("deep/data");
     assert_eq!(inspect(&path), Ok(DirState::Missing));
-    drop(DataDir::format(&path, identity()).unwrap());
-    assert_eq!(names(&path), ["core-0", "core-1", "peers.id", "synod.id"]);
+    drop(format(&path).unwrap());
+    assert_eq!(names(&path), ["core-0", "core-1", "peers.id", "peers.secret", "synod.id"]);
     assert_eq!(inspect(&path), Ok(DirState::Formatted(Box::new(identity()))));
     let data = DataDir::open(&path).unwrap();
     assert_eq!(data.identity(), &identity());
@@ -46,8 +50,8 @@ fn a_formatted_directory_holds_exactly_what_it_should_and_opens_as_itself() {
 #[test]
 fn a_directory_is_formatted_once() {
     let base = tempfile::tempdir().unwrap();
-    drop(DataDir::format(base.path(), identity()).unwrap());
-    let refusal = DataDir::format(base.path(), identity()).unwrap_err();
+    drop(format(base.path()).unwrap());
+    let refusal = format(base.path()).unwrap_err();
     assert!(matches!(refusal, Refusal::AlreadyFormatted { .. }));
     assert!(refusal.to_string().contains("node n1 of cluster 00000000000000000000000000000005"), "{refusal}");
 }
@@ -55,7 +59,7 @@ fn a_directory_is_formatted_once() {
 #[test]
 fn one_process_at_a_time() {
     let base = tempfile::tempdir().unwrap();
-    let first = DataDir::format(base.path(), identity()).unwrap();
+    let first = format(base.path()).unwrap();
     let refusal = DataDir::open(base.path()).unwrap_err();
     let pid = std::process::id();
     assert!(matches!(&refusal, Refusal::DirectoryInUse { .. }));
@@ -80,14 +84,14 @@ fn foreign_files_empty_mounts_and_unfinished_formats_are_told_apart() {
     fs::write(path.join("synod.id.tmp"), "half").unwrap();
     fs::write(path.join("peers.id"), "half").unwrap();
     assert_eq!(inspect(path), Ok(DirState::Empty), "unfinished");
-    drop(DataDir::format(path, identity()).unwrap());
+    drop(format(path).unwrap());
 
     // The identity is lost, the logs are not.
     fs::remove_file(path.join("synod.id")).unwrap();
     fs::write(path.join("core-1/segment"), "promises").unwrap();
     let lost = inspect(path).unwrap_err();
     assert!(matches!(&lost, Refusal::IdentityLost { found, .. } if found == "core-1"), "{lost}");
-    assert!(DataDir::format(path, identity()).is_err(), "never formatted over");
+    assert!(format(path).is_err(), "never formatted over");
 
     let other = tempfile::tempdir().unwrap();
     fs::write(other.path().join("thesis.tex"), "x").unwrap();
@@ -108,7 +112,7 @@ fn foreign_files_empty_mounts_and_unfinished_formats_are_told_apart() {
 fn damaged_alien_and_incomplete_directories_are_refused() {
     let base = tempfile::tempdir().unwrap();
     let path = base.path();
-    drop(DataDir::format(path, identity()).unwrap());
+    drop(format(path).unwrap());
     let id = path.join(ID_FILE);
     let good = fs::read(&id).unwrap();
 
@@ -117,7 +121,7 @@ fn damaged_alien_and_incomplete_directories_are_refused() {
     fs::write(&id, &bad).unwrap();
     let damaged = DataDir::open(path).unwrap_err();
     assert!(matches!(&damaged, Refusal::Damaged { why, .. } if why == "its checksum is wrong"), "{damaged}");
-    assert!(DataDir::format(path, identity()).is_err(), "never formatted over");
+    assert!(format(path).is_err(), "never formatted over");
 
     for version in [1, 7] {
         let mut other = good.clone();

@@ -16,6 +16,7 @@
 mod begun;
 mod client;
 mod clock;
+mod complaints;
 mod core;
 mod gather;
 mod http;
@@ -35,6 +36,7 @@ mod snapshot;
 mod stream;
 mod ticker;
 
+use crate::identity::SecretBook;
 use crate::node::{NodeSetup, RunError};
 use crate::runtime::core::Core;
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
@@ -92,6 +94,9 @@ pub fn run(setup: NodeSetup) -> Result<(), RunError> {
             setup.listen
         );
     }
+    if let Some(secrets) = &setup.peer_secrets {
+        warn_if_open(secrets);
+    }
     let started = clock::now().mono;
     let shared = Arc::new(Shared { setup, started, board, access, ready: AtomicU16::new(0) });
     let mut mesh = mailbox::mesh(usize::from(cores)).into_iter();
@@ -139,6 +144,16 @@ pub fn run(setup: NodeSetup) -> Result<(), RunError> {
         }
     }
     outcome
+}
+
+/// Says so if others can have the peers' secret.
+fn warn_if_open(secrets: &SecretBook) {
+    if secrets.is_open_to_others() {
+        let file = secrets.file().display();
+        eprintln!(
+            "synod: others can have what is in {file}, and with it be any node of the cluster; chmod 600 {file}"
+        );
+    }
 }
 
 /// One core: open the log, replay it, serve, stop.

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //!   Links::send ─▶ buffer ─flush─▶ dialer task ──── TCP ────▶ listener task ─▶ Shard
-//!                                  hello ▶ ◀ welcome
+//!                                  hello ▶ ◀ challenge
+//!                                  intro ▶ ◀ welcome
 //! ```
 //! Whoever dials only sends, whoever accepts only receives. A link that breaks is dialled again; what was in its buffer is
-//! lost, as the protocol allows, and the shard is told.
+//! lost, as the protocol allows, and the shard is told. A link stands for as long as the secret is taken that proved it.
 
+use crate::identity::SecretBook;
 use crate::node::{Member, RunError};
+use crate::random::random;
+use crate::runtime::complaints::Complaints;
 use crate::runtime::core::Running;
 use crate::runtime::gather::Gather;
 use crate::runtime::notify::Notify;
@@ -15,14 +19,16 @@ use crate::runtime::pace::{self, Pace};
 use crate::runtime::stream::{self, Stream};
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpListener;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use synod_net::peer::{
-    self as wire, Decoder, HANDSHAKE_BYTES, Handshake, HandshakeFrame, Known, decode_handshake,
+    self as wire, Acceptor, Decoder, HANDSHAKE_HEAD_BYTES, Handshake, HandshakeError, Head, Initiator, Known,
+    Nonce, PeerSecret, Proved,
 };
-use synod_types::{GroupMessage, Incarnation, NodeId, PeerMessage, Shared};
+use synod_types::{CoreId, GroupMessage, Incarnation, NodeId, PeerMessage, Shared};
 
 /// Bytes a link may hold for a peer that does not take them. Beyond it, bulk is dropped (P-14): the peer pulls later.
 const LINK_BULK_BYTES_MAX: usize = 32 << 20;
@@ -32,6 +38,10 @@ const LINK_BYTES_MAX: usize = 40 << 20;
 const OUTBOX_BYTES_KEPT: usize = 1 << 20;
 const CONNECT_LIMIT: Duration = Duration::from_millis(500);
 const HANDSHAKE_LIMIT: Duration = Duration::from_millis(2000);
+/// Connections of one core that have not proved anything yet. Peers come one at a time; many are strangers.
+const UNPROVED_MAX: usize = 64;
+/// Between two looks at what is taken for the secret.
+const SECRETS_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_millis(200);
 
@@ -127,46 +137,125 @@ impl Links {
     }
 }
 
-/// Listens for peers and dials them.
+/// What the links of one core share.
+#[derive(Clone)]
+struct Room {
+    running: Running,
+    secrets: Arc<SecretBook>,
+    complaints: Rc<Complaints>,
+    unproved: Waiting,
+}
+
+/// Connections that have not proved anything yet, the oldest first: each is told here to make room for others.
+type Waiting = Rc<RefCell<VecDeque<Rc<Notify>>>>;
+
+/// Listens for peers and dials them, if there are any.
 pub(crate) fn listen(running: &Running) -> Result<(), RunError> {
     let setup = &running.node.setup;
+    let Some(secrets) = setup.peer_secrets.clone() else { return Ok(()) };
     let addr = std::net::SocketAddr::new(setup.listen, setup.own().peer_port(running.me));
     let listener = TcpListener::bind(addr)
         .map_err(|error| RunError::Failed(format!("cannot listen for peers on {addr}: {error}")))?;
-    let accepting = running.clone();
-    glommio::spawn_local(async move {
+    let room = Room { running: running.clone(), secrets, complaints: Rc::default(), unproved: Rc::default() };
+    if running.me == CoreId::new(0) {
+        let room = room.clone();
+        glommio::spawn_local(async move { room.watch_secrets().await }).detach();
+    }
+    let accepting = room.clone();
+    glommio::spawn_local(async move { accepting.accept(listener).await }).detach();
+    for member in setup.peers() {
+        let (room, member) = (room.clone(), member.clone());
+        glommio::spawn_local(async move { dial(room, member).await }).detach();
+    }
+    Ok(())
+}
+
+/// One of the connections that have not proved anything yet.
+struct Unproved {
+    all: Waiting,
+    make_room: Rc<Notify>,
+}
+
+impl Unproved {
+    /// One more; where they are too many, the oldest has to go. An honest peer needs milliseconds, whoever holds the others.
+    fn new(all: &Waiting) -> Self {
+        let make_room = Rc::new(Notify::default());
+        let mut waiting = all.borrow_mut();
+        if waiting.len() >= UNPROVED_MAX
+            && let Some(oldest) = waiting.pop_front()
+        {
+            oldest.notify();
+        }
+        waiting.push_back(Rc::clone(&make_room));
+        Self { all: Rc::clone(all), make_room }
+    }
+}
+
+impl Drop for Unproved {
+    fn drop(&mut self) {
+        self.all.borrow_mut().retain(|one| !Rc::ptr_eq(one, &self.make_room));
+    }
+}
+
+impl Room {
+    async fn accept(&self, listener: TcpListener) {
         loop {
             match listener.accept().await {
                 Ok(stream) => {
-                    let running = accepting.clone();
+                    let from = stream.peer_addr().map_or_else(
+                        |_| "somewhere".to_owned(), // gone already
+                        |addr| addr.ip().to_string(),
+                    );
+                    let unproved = Unproved::new(&self.unproved);
+                    let room = self.clone();
                     glommio::spawn_local(async move {
                         // Only a broken socket refuses; the read will say so.
                         let _ = stream.set_nodelay(true);
                         let _ = stream::break_when_silent(&stream);
                         let pace = Pace::default();
-                        if let Err(why) = pace.watch(receive(&running, stream, &pace)).await {
-                            eprintln!("synod: core {}: peer connection closed: {why}", running.me.get());
+                        if let Err(why) = pace.watch(receive(&room, stream, unproved, &pace)).await {
+                            room.complain(format!("peer connection from {from} closed: {why}"));
                         }
                     })
                     .detach();
                 }
                 Err(error) => {
-                    eprintln!("synod: core {}: accept of a peer failed: {error}", running_name(&accepting));
+                    self.complain(format!("accept of a peer failed: {error}"));
                     glommio::timer::sleep(RETRY_MAX).await; // out of descriptors: give others time to close theirs
                 }
             }
         }
-    })
-    .detach();
-    for member in setup.peers() {
-        let (running, member) = (running.clone(), member.clone());
-        glommio::spawn_local(async move { dial(running, member).await }).detach();
     }
-    Ok(())
-}
 
-fn running_name(running: &Running) -> u16 {
-    running.me.get()
+    /// Takes what the file says, when it says something else.
+    async fn watch_secrets(&self) {
+        // Its own, so that no stranger can keep it from being heard.
+        let complaints = Complaints::default();
+        loop {
+            glommio::timer::sleep(SECRETS_INTERVAL).await;
+            let secrets = Arc::clone(&self.secrets);
+            match glommio::executor().spawn_blocking(move || secrets.refresh()).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    let file = self.secrets.file().display();
+                    eprintln!("synod: what is in {file} is taken for the peers' secret now");
+                    super::warn_if_open(&self.secrets);
+                }
+                Err(refusal) => complaints.say(format!("the peers' secret stays as it was: {refusal}")),
+            }
+        }
+    }
+
+    /// Ends when `secret` is not taken any more.
+    async fn until_retired(&self, secret: &PeerSecret) {
+        while self.secrets.takes(secret) {
+            glommio::timer::sleep(SECRETS_INTERVAL).await;
+        }
+    }
+
+    fn complain(&self, line: String) {
+        self.complaints.say(format!("core {}: {line}", self.running.me.get()));
+    }
 }
 
 fn ours(running: &Running, target: NodeId) -> Handshake {
@@ -212,34 +301,128 @@ async fn within<T>(
     futures_lite::future::or(work, late).await
 }
 
-async fn read_handshake<S: Stream>(stream: &mut S) -> Result<HandshakeFrame, String> {
-    let mut bytes = [0; HANDSHAKE_BYTES];
-    stream.read_exact(&mut bytes).await.map_err(|error| format!("handshake: {error}"))?;
-    decode_handshake(&bytes).map_err(|error| format!("handshake: {error}"))
+/// Why a handshake broke off.
+enum Broken {
+    /// The other end is not there any more, or says nothing.
+    Gone(String),
+    /// It is there and speaks another version.
+    Version(HandshakeError),
+    /// It is there and something is wrong: worth a line.
+    Wrong(String),
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gone(why) => write!(f, "handshake: {why}"),
+            Self::Version(error) => write!(f, "handshake: {error}"),
+            Self::Wrong(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<HandshakeError> for Broken {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Version { .. } => Self::Version(error),
+            other => Self::Wrong(format!("handshake: {other}")),
+        }
+    }
+}
+
+async fn read_frame<S: Stream>(stream: &mut S) -> Result<(Head, Vec<u8>), Broken> {
+    let gone = |error: std::io::Error| Broken::Gone(error.to_string());
+    let mut bytes = [0; HANDSHAKE_HEAD_BYTES];
+    stream.read_exact(&mut bytes).await.map_err(gone)?;
+    let head = Head::decode(&bytes)?;
+    let mut tail = vec![0; head.tail_bytes()];
+    stream.read_exact(&mut tail).await.map_err(gone)?;
+    Ok((head, tail))
 }
 
 async fn write_all<S: Stream>(stream: &mut S, bytes: &[u8]) -> Result<(), String> {
     stream.write_all(bytes).await.map_err(|error| format!("handshake: {error}"))
 }
 
-/// The accepting side: judge the hello, then take messages until the link ends.
-async fn receive<S: Stream>(running: &Running, mut stream: S, pace: &Pace) -> Result<(), String> {
-    let hello = within(HANDSHAKE_LIMIT, "the handshake", read_handshake(&mut stream)).await?;
-    let HandshakeFrame::Hello(theirs) = hello else {
-        return Err("the first frame is not a hello".to_owned());
+/// Sends what there is to say, and leaves `out` empty.
+async fn send<S: Stream>(stream: &mut S, out: &mut Vec<u8>) -> Result<(), Broken> {
+    let sent = stream.write_all(out).await.map_err(|error| Broken::Gone(error.to_string()));
+    out.clear();
+    sent
+}
+
+/// The kernel's generator is no disk: it does not keep this thread waiting.
+fn nonce() -> Result<Nonce, Broken> {
+    random().map_err(|error| Broken::Wrong(format!("cannot draw random bytes: {error}")))
+}
+
+/// The accepting side: judge who comes, then take messages until the link ends.
+async fn receive<S: Stream>(
+    room: &Room,
+    mut stream: S,
+    unproved: Unproved,
+    pace: &Pace,
+) -> Result<(), String> {
+    let proof = async { Ok(prove(room, &mut stream).await) };
+    let crowded = async {
+        unproved.make_room.notified().await;
+        Err("it proved nothing, and others want its place".to_owned())
     };
+    let proof = within(HANDSHAKE_LIMIT, "the handshake", proof);
+    let proved = futures_lite::future::or(crowded, proof).await?.map_err(|broken| broken.to_string())?;
+    drop(unproved);
+    let running = &room.running;
+    let theirs = *proved.theirs();
+    let secret = proved.secret().clone();
     let mine = ours(running, theirs.node);
     let mut answer = Vec::new();
     if let Err(refusal) = mine.judge(&theirs, known(running, theirs.node)) {
-        wire::encode_refusal(&mut answer, &mine, refusal);
+        proved.refuse(&mine, refusal, &mut answer);
         // The refusal is a courtesy; the connection closes either way.
         let _ = within(HANDSHAKE_LIMIT, "the refusal", write_all(&mut stream, &answer)).await;
         return Err(format!("{} was refused: {refusal}", theirs.node));
     }
     learn(running, theirs.node, theirs.incarnation).await?;
-    wire::encode_welcome(&mut answer, &mine);
+    proved.welcome(&mine, &mut answer);
     within(HANDSHAKE_LIMIT, "the welcome", write_all(&mut stream, &answer)).await?;
-    let from = theirs.node;
+    let retired = async {
+        room.until_retired(&secret).await;
+        Err(format!(
+            "the secret by which {} proved itself is not taken any more; it may come again",
+            theirs.node
+        ))
+    };
+    futures_lite::future::or(take_messages(running, theirs.node, stream, pace), retired).await
+}
+
+/// The accepting side of a handshake, up to the proof of who has come.
+async fn prove<S: Stream>(room: &Room, stream: &mut S) -> Result<Proved, Broken> {
+    let mut out = Vec::new();
+    let (hello, _) = match read_frame(stream).await {
+        Err(broken @ Broken::Version(_)) => {
+            wire::refuse_version(&mut out);
+            send(stream, &mut out).await?;
+            return Err(broken);
+        }
+        frame => frame?,
+    };
+    let acceptor = Acceptor::challenge(&hello, room.secrets.secrets(), nonce()?, &mut out)?;
+    send(stream, &mut out).await?;
+    let (intro, tail) = read_frame(stream).await?;
+    let proved = acceptor.on_intro(&intro, &tail, &mut out);
+    if proved.is_err() {
+        let _ = send(stream, &mut out).await; // a courtesy, as above
+    }
+    Ok(proved?)
+}
+
+/// Takes messages until the link ends.
+async fn take_messages<S: Stream>(
+    running: &Running,
+    from: NodeId,
+    mut stream: S,
+    pace: &Pace,
+) -> Result<(), String> {
     let mut decoder = Decoder::new();
     loop {
         let mut room = decoder.lend();
@@ -259,22 +442,25 @@ async fn receive<S: Stream>(running: &Running, mut stream: S, pace: &Pace) -> Re
 }
 
 /// The dialling side: connect, introduce, send what gathers; again and again.
-async fn dial(running: Running, member: Member) {
+async fn dial(room: Room, member: Member) {
+    let running = room.running.clone();
     let mut pause = RETRY_FIRST;
     let last_said = Cell::new(None::<String>);
     loop {
-        match establish(&running, &member).await {
-            Ok(stream) => {
+        match establish(&room, &member).await {
+            Ok((stream, secret)) => {
                 pause = RETRY_FIRST;
                 last_said.set(None);
-                serve_link(&running, member.id, stream).await;
+                let retired = room.until_retired(&secret);
+                futures_lite::future::or(serve_link(&running, member.id, stream), retired).await;
                 running.with(|core| {
                     core.io.links.reset(member.id, false);
                     core.link_lost(member.id);
                 });
             }
-            Err(Failure::Unreachable) => {}
-            Err(Failure::Refused(why)) => {
+            Err(Broken::Gone(_)) => {}
+            Err(broken) => {
+                let why = broken.to_string();
                 let said = last_said.take();
                 if said.as_ref() != Some(&why) {
                     eprintln!("synod: core {}: no link to {}: {why}", running.me.get(), member.id);
@@ -288,43 +474,50 @@ async fn dial(running: Running, member: Member) {
     }
 }
 
-enum Failure {
-    /// Nobody answers: normal while nodes come and go.
-    Unreachable,
-    /// Somebody answers and something is wrong: worth a line.
-    Refused(String),
-}
-
-async fn establish(running: &Running, member: &Member) -> Result<glommio::net::TcpStream, Failure> {
-    let core = running.me;
+async fn establish(room: &Room, member: &Member) -> Result<(glommio::net::TcpStream, PeerSecret), Broken> {
+    let core = room.running.me;
     let addr = if member.host.parse::<std::net::IpAddr>().is_ok() {
         member.peer_addr(core)
     } else {
         let member = member.clone();
         glommio::executor().spawn_blocking(move || member.peer_addr(core)).await
     };
-    let addr = addr.map_err(|error| Failure::Refused(format!("{}: {error}", member.host)))?;
-    let mut stream = stream::connect(addr, CONNECT_LIMIT).await.map_err(|_| Failure::Unreachable)?;
-    stream::break_when_silent(&stream).map_err(|_| Failure::Unreachable)?;
-    let mine = ours(running, member.id);
-    let mut hello = Vec::new();
-    wire::encode_hello(&mut hello, &mine);
-    within(HANDSHAKE_LIMIT, "the hello", write_all(&mut stream, &hello))
-        .await
-        .map_err(|_| Failure::Unreachable)?;
-    let answer = within(HANDSHAKE_LIMIT, "the handshake", read_handshake(&mut stream))
-        .await
-        .map_err(|_| Failure::Unreachable)?;
-    match answer {
-        HandshakeFrame::Welcome(theirs) => {
-            mine.judge(&theirs, known(running, member.id))
-                .map_err(|refusal| Failure::Refused(refusal.to_string()))?;
-            learn(running, member.id, theirs.incarnation).await.map_err(Failure::Refused)?;
-            Ok(stream)
-        }
-        HandshakeFrame::Refused(refusal) => Err(Failure::Refused(refusal.to_string())),
-        HandshakeFrame::Hello(_) => Err(Failure::Refused("it answers a hello with a hello".to_owned())),
+    let addr = addr.map_err(|error| Broken::Wrong(format!("{}: {error}", member.host)))?;
+    let gone = |error: std::io::Error| Broken::Gone(error.to_string());
+    let mut stream = stream::connect(addr, CONNECT_LIMIT).await.map_err(gone)?;
+    stream::break_when_silent(&stream).map_err(gone)?;
+    let introduce = async { Ok(introduce(room, member, &mut stream).await) };
+    let (theirs, secret) =
+        within(HANDSHAKE_LIMIT, "the handshake", introduce).await.map_err(Broken::Gone)??;
+    if theirs.node != member.id {
+        return Err(Broken::Wrong(format!("{} answers at its address; check the addresses", theirs.node)));
     }
+    let running = &room.running;
+    let judged = ours(running, member.id).judge(&theirs, known(running, theirs.node));
+    judged.map_err(|refusal| Broken::Wrong(refusal.to_string()))?;
+    learn(running, theirs.node, theirs.incarnation).await.map_err(Broken::Wrong)?;
+    Ok((stream, secret))
+}
+
+/// The dialling side of a handshake: who answers, and by which secret that is proved.
+async fn introduce<S: Stream>(
+    room: &Room,
+    member: &Member,
+    stream: &mut S,
+) -> Result<(Handshake, PeerSecret), Broken> {
+    let mine = ours(&room.running, member.id);
+    let mut out = Vec::new();
+    let initiator = Initiator::hello(mine, room.secrets.secrets(), nonce()?, &mut out);
+    send(stream, &mut out).await?;
+    let (challenge, tail) = read_frame(stream).await?;
+    let introduced = initiator.on_challenge(&challenge, &tail, &mut out);
+    if introduced.is_err() {
+        let _ = send(stream, &mut out).await; // a courtesy, as above
+    }
+    let introduced = introduced?;
+    send(stream, &mut out).await?;
+    let (answer, tail) = read_frame(stream).await?;
+    Ok(introduced.on_answer(&answer, &tail)?)
 }
 
 /// Sends what gathers until the link breaks.

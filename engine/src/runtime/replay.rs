@@ -1,10 +1,10 @@
 //! From a log on disk to a shard that knows what it knew.
 
 use crate::node::{NodeSetup, RunError};
+use crate::random::random;
 use crate::runtime::notify::Notify;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -21,10 +21,7 @@ fn begun_file(setup: &NodeSetup, core: CoreId) -> PathBuf {
 
 /// A seed for jitter and hashing.
 pub(crate) fn seed() -> Result<u64, RunError> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(|error| RunError::Failed(format!("cannot draw random bytes: {error}")))?;
+    let bytes = random().map_err(|error| RunError::Failed(format!("cannot draw random bytes: {error}")))?;
     Ok(u64::from_le_bytes(bytes))
 }
 

@@ -13,7 +13,7 @@ pub use ports::PortBlock;
 pub use workdir::{Maker, Workdir, check as check_workdir, made_by};
 
 use crate::config::{Config, Flags, Leadership, RawConfig, keys};
-use crate::identity::{self, DataDir, DirState};
+use crate::identity::{self, DataDir, DirState, secret};
 use crate::node::{Member, RunError, listeners};
 use crate::preflight;
 use crate::refusal::{Refusal, list};
@@ -111,6 +111,7 @@ impl Cluster {
         for plan in &plans {
             write_private(&plan.path, &plan.text)
                 .map_err(|error| Refusal::io("write", &plan.path, &error))?;
+            secret::ensure(&plan.config.peer_secret_file)?;
             if !plan.formatted {
                 serve::format(&plan.config)?;
             }
@@ -343,6 +344,9 @@ fn plan(dir: &Path, spec: &ClusterSpec, members: &[Member], own: &Member) -> Res
     // No environment: the children get none either.
     let raw = RawConfig::gather(Some((&path, &text)), std::iter::empty(), &Flags::new())?;
     let config = Config::from_raw(Some(&path), raw)?;
+    if !spec.fresh || !config.peer_secret_file.starts_with(dir) {
+        secret::read(&config.peer_secret_file)?;
+    }
     let state = if spec.fresh { DirState::Missing } else { identity::inspect(&config.data_dir)? };
     let formatted = match state {
         DirState::Formatted(found) => {
@@ -407,6 +411,14 @@ fn config_text(spec: &ClusterSpec, members: &[Member], own: &Member) -> String {
     settings.insert(keys::CLUSTER_NAME.name, spec.name.clone());
     settings.insert(keys::NODE_ID.name, own.id.get().to_string());
     settings.insert(keys::DATA_DIR.name, own.id.to_string());
+    // One file for all of them, beside their directories, unless another is wanted: that is meant from where the person stands.
+    let secret_file = match settings.get(keys::PEER_SECRET_FILE.name) {
+        Some(given) => {
+            std::path::absolute(given).map_or_else(|_| given.clone(), |path| path.display().to_string())
+        }
+        None => secret::SECRET_FILE.to_owned(),
+    };
+    settings.insert(keys::PEER_SECRET_FILE.name, secret_file);
     let first = usize::from(own.id.get() - 1) * usize::from(own.cores);
     if let Some(cpus) = spec.cpus.get(first..first + usize::from(own.cores)) {
         settings.insert(keys::PINS.name, list(cpus));
@@ -468,9 +480,9 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 /// A setting as a flag has it, as a file has it.
 fn toml_literal(name: &str, value: &str) -> String {
     use keys::{CLUSTER_ID, CLUSTER_NAME, DATA_DIR, DURABILITY, HASH, LEADERSHIP, LISTEN, PINS, REDIRECT};
-    use keys::{PASSWORD, PASSWORD_OLD, PROTECTED_MODE};
+    use keys::{PASSWORD, PASSWORD_OLD, PEER_SECRET_FILE, PROTECTED_MODE};
     let texts = [&CLUSTER_ID, &CLUSTER_NAME, &DATA_DIR, &DURABILITY, &HASH, &LEADERSHIP, &LISTEN, &REDIRECT];
-    let texts = texts.into_iter().chain([&PASSWORD, &PASSWORD_OLD, &PROTECTED_MODE]);
+    let texts = texts.into_iter().chain([&PASSWORD, &PASSWORD_OLD, &PEER_SECRET_FILE, &PROTECTED_MODE]);
     let is_text = texts.map(|key| key.name).any(|text| text == name);
     match () {
         () if is_text || value == "none" => toml::Value::String(value.to_owned()).to_string(),

@@ -4,9 +4,10 @@
 //! generator's socket can sit on a node's port when the node comes back. These come from below that range, and an abstract
 //! Unix socket per port keeps other processes of ours from choosing the same while none listens.
 
+use crate::random::random;
 use crate::refusal::Refusal;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -48,10 +49,8 @@ impl PortBlock {
                  raise the start of that range"
             )));
         }
-        let mut random = fs::File::open("/dev/urandom").map_err(|error| failed(&error))?;
         for _ in 0..ATTEMPTS_MAX {
-            let mut draw = [0; 4];
-            random.read_exact(&mut draw).map_err(|error| failed(&error))?;
+            let draw = random().map_err(|error| failed(&error))?;
             let span = u32::from(highest - LOWEST);
             // Below `span`, which is below 65536.
             let base = LOWEST + (u32::from_le_bytes(draw) % span) as u16;

@@ -3,3 +3,4 @@
 mod machine;
 mod refusals;
 mod run;
+mod secrets;

@@ -1,32 +1,52 @@
-//! The first 72 bytes in each direction of a peer link.
+//! How two nodes come to a link: each proves that it knows the cluster's secret before it says who it is.
+//!
+//! ```text
+//!  initiator                                       acceptor
+//!     │ hello      nonce                              │    nothing else is said to strangers, nor learnt from them
+//!     │ ───────────────────────────────────────────▶  │
+//!     │            nonce, proof by each secret  chal. │
+//!     │ ◀───────────────────────────────────────────  │
+//!     │ intro      identity, proof                    │
+//!     │ ───────────────────────────────────────────▶  │    judged
+//!     │               identity, proof of all  welcome │
+//!     │ ◀───────────────────────────────────────────  │    or a refusal, with the reason
+//!   judged
+//! ```
+//! A proof is a MAC (`secret.rs`) of all frames so far and of the one that it ends: it holds for these nonces, these two
+//! nodes and cores, this kind of frame (so for one of the two ends) and this version. docs/wire-format.md has the bytes.
 //!
 //! ```text
 //!  0  magic [8] = F6 "SYNPEER"
-//!  8  version u16 │ kind u16 (1 hello, 2 welcome, 3 refusal) │ code u16 (refusals) │ 0 u16
-//! 16  cluster id u128
-//! 32  facts u64          hash of the cluster's immutable facts (group count, hash function, …)
-//! 40  incarnation u128   the life of the sender's disk
-//! 56  node u16 │ core u16 │ core count u16 │ target node u16
-//! 64  crc u32            CRC32C of bytes 0..64
+//!  8  version u16 │ kind u16 │ code u16 (refusals) │ bytes behind the head u16
+//! 16  nonce [32]        of a hello and a challenge
+//! 48  0 [16]
+//! 64  crc u32           CRC32C of bytes 0..64
 //! 68  0 u32
 //! ```
-//! The initiator sends a hello, the acceptor answers with a welcome of its own facts or a refusal with the reason; both
-//! sides judge the other. Length and the first ten bytes never change, so that any two versions can refuse each other.
+//! Length and the first ten bytes of the head never change, so that any two versions can refuse each other.
 
+use super::secret::{MAC_BYTES, PeerSecret, Secrets};
 use crate::error::ProtocolError;
 use crate::wire::{Put, Reader, u32_at};
 use synod_types::{ClusterId, CoreId, Incarnation, NodeId};
 
-/// Bytes of a hello, a welcome and a refusal.
-pub const HANDSHAKE_BYTES: usize = 72;
-/// The version of the peer protocol this build speaks.
-pub const PEER_VERSION: u16 = 5;
+/// Bytes that every frame of a handshake begins with.
+pub const HANDSHAKE_HEAD_BYTES: usize = 72;
+/// The version of the peer protocol this build speaks, and the only one.
+pub const PEER_VERSION: u16 = 6;
 /// First byte differs from every client protocol's.
 const MAGIC: [u8; 8] = *b"\xF6SYNPEER";
-const CHECKED: usize = 64;
-const KIND_HELLO: u16 = 1;
-const KIND_WELCOME: u16 = 2;
-const KIND_REFUSAL: u16 = 3;
+pub(super) const CHECKED: usize = 64;
+/// What proofs begin with, so that a secret used elsewhere, too, proves nothing here.
+const LABEL: &[u8] = b"synod peer link\0";
+const NONCE_BYTES: usize = 32;
+pub(super) const IDENTITY_BYTES: usize = 48;
+/// Behind a head: two proofs, or an identity and a proof.
+const TAIL_BYTES_MAX: usize = IDENTITY_BYTES + MAC_BYTES;
+const _: () = assert!(2 * MAC_BYTES <= TAIL_BYTES_MAX);
+
+/// Drawn at random for one handshake.
+pub type Nonce = [u8; NONCE_BYTES];
 
 /// Who one end of a link is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,10 +108,13 @@ pub enum Refusal {
     /// The node is stopping or has no room for another link.
     #[error("the peer takes no links at the moment")]
     Unavailable,
+    /// None of its proofs is by a secret that this node takes.
+    #[error("the peer has another peer secret; give all nodes of the cluster the same (`synod secret`)")]
+    OtherSecret,
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Refusal; 9] = [
+    pub(crate) const ALL: [Refusal; 10] = [
         Refusal::VersionMismatch,
         Refusal::WrongCluster,
         Refusal::WrongFacts,
@@ -101,6 +124,7 @@ impl Refusal {
         Refusal::WrongCore,
         Refusal::SameNode,
         Refusal::Unavailable,
+        Refusal::OtherSecret,
     ];
     /// The number on the wire.
     pub const fn code(self) -> u16 {
@@ -114,22 +138,12 @@ impl Refusal {
             Refusal::WrongCore => 7,
             Refusal::SameNode => 8,
             Refusal::Unavailable => 9,
+            Refusal::OtherSecret => 10,
         }
     }
     fn of_code(code: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|refusal| refusal.code() == code)
     }
-}
-
-/// One handshake frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HandshakeFrame {
-    /// The initiator introduces itself.
-    Hello(Handshake),
-    /// The acceptor agrees and introduces itself.
-    Welcome(Handshake),
-    /// The acceptor refuses.
-    Refused(Refusal),
 }
 
 impl Handshake {
@@ -142,16 +156,17 @@ impl Handshake {
         if theirs.cluster != self.cluster {
             return Err(Refusal::WrongCluster);
         }
+        // Before anything else is held against it: it may not have meant this node.
+        if theirs.target != self.node {
+            return Err(Refusal::WrongTarget);
+        }
         if theirs.facts != self.facts {
             return Err(Refusal::WrongFacts);
         }
         if theirs.node == self.node {
             return Err(Refusal::SameNode);
         }
-        if theirs.target != self.node {
-            return Err(Refusal::WrongTarget);
-        }
-        if theirs.core.get() >= theirs.core_count {
+        if (theirs.core, theirs.core_count) != (self.core, self.core_count) {
             return Err(Refusal::WrongCore);
         }
         match known {
@@ -160,76 +175,388 @@ impl Handshake {
             Known::As(_) | Known::Unseen => Ok(()),
         }
     }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u128(self.cluster.get());
+        out.put_u64(self.facts);
+        out.put_u128(self.incarnation.get());
+        out.put_u16(self.node.get());
+        out.put_u16(self.core.get());
+        out.put_u16(self.core_count);
+        out.put_u16(self.target.get());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, ProtocolError> {
+        let mut fields = Reader::new(bytes);
+        let theirs = Self {
+            cluster: ClusterId::new(fields.u128()?),
+            facts: fields.u64()?,
+            incarnation: Incarnation::new(fields.u128()?),
+            node: NodeId::new(fields.u16()?),
+            core: CoreId::new(fields.u16()?),
+            core_count: fields.u16()?,
+            target: NodeId::new(fields.u16()?),
+        };
+        fields.end()?;
+        Ok(theirs)
+    }
 }
 
-/// Appends a hello.
-pub fn encode_hello(out: &mut Vec<u8>, ours: &Handshake) {
-    put(out, KIND_HELLO, 0, ours);
-}
-/// Appends a welcome.
-pub fn encode_welcome(out: &mut Vec<u8>, ours: &Handshake) {
-    put(out, KIND_WELCOME, 0, ours);
-}
-/// Appends a refusal. It says who refuses, so that the other side's log can name the node.
-pub fn encode_refusal(out: &mut Vec<u8>, ours: &Handshake, refusal: Refusal) {
-    put(out, KIND_REFUSAL, refusal.code(), ours);
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Hello,
+    Welcome,
+    Refusal,
+    Challenge,
+    Intro,
 }
 
-fn put(out: &mut Vec<u8>, kind: u16, code: u16, ours: &Handshake) {
-    let at = out.len();
-    out.put(&MAGIC);
-    out.put_u16(PEER_VERSION);
-    out.put_u16(kind);
-    out.put_u16(code);
-    out.put_u16(0);
-    out.put_u128(ours.cluster.get());
-    out.put_u64(ours.facts);
-    out.put_u128(ours.incarnation.get());
-    out.put_u16(ours.node.get());
-    out.put_u16(ours.core.get());
-    out.put_u16(ours.core_count);
-    out.put_u16(ours.target.get());
-    let crc = synod_types::checksum::crc32c(&out[at..at + CHECKED]);
-    out.put_u32(crc);
-    out.put_u32(0);
-    assert!(out.len() == at + HANDSHAKE_BYTES);
-}
+impl Kind {
+    const ALL: [Self; 5] = [Self::Hello, Self::Welcome, Self::Refusal, Self::Challenge, Self::Intro];
 
-/// Reads a handshake frame.
-///
-/// # Errors
-/// [`ProtocolError::Magic`] for something that is no Synod node, [`ProtocolError::Version`] for a node of another version
-/// (answer it with [`Refusal::VersionMismatch`]), else what is wrong.
-pub fn decode_handshake(bytes: &[u8; HANDSHAKE_BYTES]) -> Result<HandshakeFrame, ProtocolError> {
-    let mut fields = Reader::new(bytes);
-    if fields.take(MAGIC.len())? != MAGIC {
-        return Err(ProtocolError::Magic);
-    }
-    let version = fields.u16()?;
-    let (kind, code) = (fields.u16()?, fields.u16()?);
-    if version != PEER_VERSION {
-        return Err(ProtocolError::Version);
-    }
-    if synod_types::checksum::crc32c(&bytes[..CHECKED]) != u32_at(bytes, CHECKED) {
-        return Err(ProtocolError::Checksum);
-    }
-    fields.zeros(2)?;
-    let cluster = ClusterId::new(fields.u128()?);
-    let facts = fields.u64()?;
-    let incarnation = Incarnation::new(fields.u128()?);
-    let node = NodeId::new(fields.u16()?);
-    let core = CoreId::new(fields.u16()?);
-    let core_count = fields.u16()?;
-    let target = NodeId::new(fields.u16()?);
-    fields.u32()?;
-    fields.zeros(4)?;
-    let theirs = Handshake { cluster, facts, node, incarnation, core, core_count, target };
-    match (kind, code) {
-        (KIND_HELLO, 0) => Ok(HandshakeFrame::Hello(theirs)),
-        (KIND_WELCOME, 0) => Ok(HandshakeFrame::Welcome(theirs)),
-        (KIND_REFUSAL, code) => {
-            Refusal::of_code(code).map(HandshakeFrame::Refused).ok_or(ProtocolError::Kind)
+    const fn code(self) -> u16 {
+        match self {
+            Self::Hello => 1,
+            Self::Welcome => 2,
+            Self::Refusal => 3,
+            Self::Challenge => 4,
+            Self::Intro => 5,
         }
-        _ => Err(ProtocolError::Kind),
+    }
+
+    /// Whether so many bytes may be behind its head.
+    const fn may_carry(self, tail: usize) -> bool {
+        match self {
+            Self::Hello => tail == 0,
+            Self::Challenge => tail == MAC_BYTES || tail == 2 * MAC_BYTES,
+            Self::Intro | Self::Welcome => tail == IDENTITY_BYTES + MAC_BYTES,
+            // To somebody who has proved nothing, nothing is said but the reason.
+            Self::Refusal => tail == 0 || tail == IDENTITY_BYTES + MAC_BYTES,
+        }
+    }
+}
+
+/// Why a handshake came to nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The bytes are none of a handshake.
+    #[error("{0}")]
+    Protocol(#[from] ProtocolError),
+    /// Another version of the peer protocol.
+    #[error(
+        "it speaks version {theirs} of the peer protocol and this node speaks version {PEER_VERSION}; run the same synod on \
+         all nodes"
+    )]
+    Version {
+        /// The other end's.
+        theirs: u16,
+    },
+    /// A frame that does not belong here.
+    #[error("it sent a frame of the handshake out of its turn")]
+    OutOfTurn,
+    /// The frame's proof is by nobody who knows the secret.
+    #[error("what it says of itself is not proved by the peer secret")]
+    Unproved,
+    /// The other end refuses. Proved, unless the reason is its version or that there is no secret in common.
+    #[error("it refused: {0}")]
+    Refused(Refusal),
+    /// There is no secret that both take.
+    #[error("{}", Refusal::OtherSecret)]
+    OtherSecret,
+}
+
+/// The head of a frame, checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    kind: Kind,
+    pub(super) code: u16,
+    tail_bytes: usize,
+    nonce: Nonce,
+}
+
+impl Head {
+    /// Reads a head.
+    ///
+    /// # Errors
+    /// [`HandshakeError::Version`] for a node of another version (answer it with [`refuse_version`]),
+    /// [`ProtocolError::Magic`] for something that is no Synod node, else what is wrong.
+    pub fn decode(bytes: &[u8; HANDSHAKE_HEAD_BYTES]) -> Result<Self, HandshakeError> {
+        let mut fields = Reader::new(bytes);
+        if fields.take(MAGIC.len())? != MAGIC {
+            return Err(ProtocolError::Magic.into());
+        }
+        let theirs = fields.u16()?;
+        if theirs != PEER_VERSION {
+            return Err(HandshakeError::Version { theirs });
+        }
+        if synod_types::checksum::crc32c(&bytes[..CHECKED]) != u32_at(bytes, CHECKED) {
+            return Err(ProtocolError::Checksum.into());
+        }
+        let (kind, code, tail_bytes) = (fields.u16()?, fields.u16()?, usize::from(fields.u16()?));
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.copy_from_slice(fields.take(NONCE_BYTES)?);
+        fields.zeros(CHECKED - 16 - NONCE_BYTES)?;
+        fields.u32()?;
+        fields.zeros(4)?;
+        let kind = Kind::ALL.into_iter().find(|known| known.code() == kind).ok_or(ProtocolError::Kind)?;
+        if (code != 0) != (kind == Kind::Refusal) {
+            return Err(ProtocolError::Kind.into());
+        }
+        if !kind.may_carry(tail_bytes) {
+            return Err(ProtocolError::Length.into());
+        }
+        let has_nonce = matches!(kind, Kind::Hello | Kind::Challenge);
+        if !has_nonce && nonce != [0; NONCE_BYTES] {
+            return Err(ProtocolError::Body.into());
+        }
+        Ok(Self { kind, code, tail_bytes, nonce })
+    }
+
+    /// How many bytes follow it.
+    pub fn tail_bytes(&self) -> usize {
+        self.tail_bytes
+    }
+
+    pub(super) fn new(kind: Kind, code: u16, tail_bytes: usize, nonce: Nonce) -> Self {
+        assert!(kind.may_carry(tail_bytes));
+        Self { kind, code, tail_bytes, nonce }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let at = out.len();
+        out.put(&MAGIC);
+        out.put_u16(PEER_VERSION);
+        out.put_u16(self.kind.code());
+        out.put_u16(self.code);
+        out.put_u16(self.tail_bytes as u16); // bounded by TAIL_BYTES_MAX
+        out.put(&self.nonce);
+        out.put(&[0; CHECKED - 16 - NONCE_BYTES]);
+        let crc = synod_types::checksum::crc32c(&out[at..at + CHECKED]);
+        out.put_u32(crc);
+        out.put_u32(0);
+        assert!(out.len() == at + HANDSHAKE_HEAD_BYTES);
+    }
+}
+
+/// Answers a node of another version, and says nothing but that.
+pub fn refuse_version(out: &mut Vec<u8>) {
+    refuse_unproved(out, Refusal::VersionMismatch);
+}
+
+fn refuse_unproved(out: &mut Vec<u8>, refusal: Refusal) {
+    Head::new(Kind::Refusal, refusal.code(), 0, [0; NONCE_BYTES]).encode(out);
+}
+
+/// What was said so far: what a proof is of.
+#[derive(Clone, Debug)]
+pub(super) struct Transcript(Vec<u8>);
+
+impl Transcript {
+    pub(super) fn new() -> Self {
+        Self(LABEL.to_vec())
+    }
+
+    /// Sends a frame with an identity and the proof of everything so far.
+    pub(super) fn say(&mut self, head: &Head, identity: &Handshake, secret: &PeerSecret, out: &mut Vec<u8>) {
+        let at = out.len();
+        head.encode(out);
+        identity.encode(out);
+        self.0.extend_from_slice(&out[at..]);
+        let mac = secret.mac(&self.0);
+        out.put(&mac);
+        self.0.extend_from_slice(&mac);
+        assert!(out.len() == at + HANDSHAKE_HEAD_BYTES + head.tail_bytes);
+    }
+
+    /// Takes such a frame: the identity, and by which of `secrets` it is proved.
+    fn hear<'s>(
+        &mut self,
+        head: &Head,
+        tail: &[u8],
+        secrets: impl IntoIterator<Item = &'s PeerSecret>,
+    ) -> Result<(Handshake, &'s PeerSecret), HandshakeError> {
+        let (identity, mac) = tail.split_at_checked(IDENTITY_BYTES).ok_or(ProtocolError::Length)?;
+        head.encode(&mut self.0);
+        self.0.extend_from_slice(identity);
+        let mut secrets = secrets.into_iter();
+        let secret = secrets.find(|secret| secret.made(mac, &self.0)).ok_or(HandshakeError::Unproved)?;
+        self.0.extend_from_slice(mac);
+        Ok((Handshake::decode(identity)?, secret))
+    }
+}
+
+/// The initiator, once its hello is sent.
+#[derive(Debug)]
+pub struct Initiator {
+    ours: Handshake,
+    secrets: Secrets,
+    transcript: Transcript,
+}
+
+impl Initiator {
+    /// Appends a hello, which says nothing of this node.
+    pub fn hello(ours: Handshake, secrets: Secrets, nonce: Nonce, out: &mut Vec<u8>) -> Self {
+        let mut transcript = Transcript::new();
+        let at = out.len();
+        Head::new(Kind::Hello, 0, 0, nonce).encode(out);
+        transcript.0.extend_from_slice(&out[at..]);
+        Self { ours, secrets, transcript }
+    }
+
+    /// Takes the acceptor's challenge and appends the introduction; to one that knows no secret of ours, a refusal, which is
+    /// to be sent, too.
+    ///
+    /// # Errors
+    /// What came is no challenge, or is by one who knows no secret of ours: the link is to be closed.
+    pub fn on_challenge(
+        mut self,
+        head: &Head,
+        tail: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Introduced, HandshakeError> {
+        match head.kind {
+            Kind::Challenge => {}
+            Kind::Refusal => return Err(refused_unproved(head)),
+            _ => return Err(HandshakeError::OutOfTurn),
+        }
+        head.encode(&mut self.transcript.0);
+        let made =
+            |secret: &&PeerSecret| tail.chunks(MAC_BYTES).any(|mac| secret.made(mac, &self.transcript.0));
+        let Some(secret) = self.secrets.all().find(made).cloned() else {
+            refuse_unproved(out, Refusal::OtherSecret);
+            return Err(HandshakeError::OtherSecret);
+        };
+        self.transcript.0.extend_from_slice(tail);
+        let head = Head::new(Kind::Intro, 0, IDENTITY_BYTES + MAC_BYTES, [0; NONCE_BYTES]);
+        self.transcript.say(&head, &self.ours, &secret, out);
+        Ok(Introduced { secret, transcript: self.transcript })
+    }
+}
+
+/// The initiator, once it has introduced itself.
+#[derive(Debug)]
+pub struct Introduced {
+    secret: PeerSecret,
+    transcript: Transcript,
+}
+
+impl Introduced {
+    /// Takes the acceptor's answer: who it is, proved by which secret, and not judged yet.
+    ///
+    /// # Errors
+    /// It refuses, or proves nothing: the link is to be closed.
+    pub fn on_answer(mut self, head: &Head, tail: &[u8]) -> Result<(Handshake, PeerSecret), HandshakeError> {
+        match head.kind {
+            Kind::Welcome | Kind::Refusal if tail.is_empty() => return Err(refused_unproved(head)),
+            Kind::Welcome | Kind::Refusal => {}
+            _ => return Err(HandshakeError::OutOfTurn),
+        }
+        let (theirs, _) = self.transcript.hear(head, tail, [&self.secret])?;
+        match head.kind {
+            Kind::Welcome => Ok((theirs, self.secret)),
+            _ => Err(HandshakeError::Refused(Refusal::of_code(head.code).ok_or(ProtocolError::Kind)?)),
+        }
+    }
+}
+
+/// A refusal that proves nothing. Anybody can send one: nothing may come of it but a later attempt.
+fn refused_unproved(head: &Head) -> HandshakeError {
+    match Refusal::of_code(head.code) {
+        Some(reason @ (Refusal::VersionMismatch | Refusal::OtherSecret | Refusal::Unavailable)) => {
+            HandshakeError::Refused(reason)
+        }
+        _ => HandshakeError::Unproved,
+    }
+}
+
+/// The acceptor, once its challenge is sent.
+#[derive(Debug)]
+pub struct Acceptor {
+    secrets: Secrets,
+    transcript: Transcript,
+}
+
+impl Acceptor {
+    /// Takes a hello and appends the challenge: a nonce, and the proof that we know the secrets, which tells a stranger
+    /// nothing.
+    ///
+    /// # Errors
+    /// What came is no hello: the link is to be closed.
+    pub fn challenge(
+        hello: &Head,
+        secrets: Secrets,
+        nonce: Nonce,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, HandshakeError> {
+        if hello.kind != Kind::Hello {
+            return Err(HandshakeError::OutOfTurn);
+        }
+        let mut transcript = Transcript::new();
+        hello.encode(&mut transcript.0);
+        let tail_bytes = secrets.all().count() * MAC_BYTES;
+        let at = out.len();
+        Head::new(Kind::Challenge, 0, tail_bytes, nonce).encode(out);
+        transcript.0.extend_from_slice(&out[at..]);
+        let tail = out.len();
+        for secret in secrets.all() {
+            out.put(&secret.mac(&transcript.0));
+        }
+        transcript.0.extend_from_slice(&out[tail..]);
+        Ok(Self { secrets, transcript })
+    }
+
+    /// Takes the initiator's introduction; to one that knows no secret of ours a refusal is appended, which is to be sent,
+    /// too.
+    ///
+    /// # Errors
+    /// What came is no introduction, or is by one who knows no secret of ours: the link is to be closed.
+    pub fn on_intro(mut self, head: &Head, tail: &[u8], out: &mut Vec<u8>) -> Result<Proved, HandshakeError> {
+        match head.kind {
+            Kind::Intro => {}
+            Kind::Refusal => return Err(refused_unproved(head)),
+            _ => return Err(HandshakeError::OutOfTurn),
+        }
+        let (theirs, secret) = self.transcript.hear(head, tail, self.secrets.all()).inspect_err(|error| {
+            if *error == HandshakeError::Unproved {
+                refuse_unproved(out, Refusal::OtherSecret);
+            }
+        })?;
+        let secret = secret.clone();
+        Ok(Proved { theirs, secret, transcript: self.transcript })
+    }
+}
+
+/// The acceptor, once the initiator has proved who it is: to be judged, and answered.
+#[derive(Debug)]
+pub struct Proved {
+    theirs: Handshake,
+    secret: PeerSecret,
+    transcript: Transcript,
+}
+
+impl Proved {
+    /// Who it is.
+    pub fn theirs(&self) -> &Handshake {
+        &self.theirs
+    }
+
+    /// By which secret.
+    pub fn secret(&self) -> &PeerSecret {
+        &self.secret
+    }
+
+    /// Appends a welcome: the link stands.
+    pub fn welcome(self, ours: &Handshake, out: &mut Vec<u8>) {
+        self.answer(Kind::Welcome, 0, ours, out);
+    }
+
+    /// Appends a refusal. It says who refuses, so that the other side's log can name the node.
+    pub fn refuse(self, ours: &Handshake, refusal: Refusal, out: &mut Vec<u8>) {
+        self.answer(Kind::Refusal, refusal.code(), ours, out);
+    }
+
+    fn answer(mut self, kind: Kind, code: u16, ours: &Handshake, out: &mut Vec<u8>) {
+        let head = Head::new(kind, code, IDENTITY_BYTES + MAC_BYTES, [0; NONCE_BYTES]);
+        self.transcript.say(&head, ours, &self.secret, out);
     }
 }

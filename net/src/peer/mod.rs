@@ -1,4 +1,4 @@
-//! Node to node: a handshake that proves both ends belong together, then frames around archived messages.
+//! Node to node: a handshake in which both ends prove that they belong together, then frames around archived messages.
 //!
 //! This is the border at which a peer's bytes become messages. Everything is checked here, once, and read in place after
 //! that: checksum, archive, spans, every entry, every limit. One allocation holds a frame; its payloads are slices of it.
@@ -6,11 +6,13 @@
 mod check;
 mod frame;
 mod handshake;
+mod secret;
 #[cfg(test)]
 mod tests;
 
 pub use frame::{Decoder, FRAME_HEADER_BYTES, encode, encode_head};
 pub use handshake::{
-    HANDSHAKE_BYTES, Handshake, HandshakeFrame, Known, PEER_VERSION, Refusal, decode_handshake, encode_hello,
-    encode_refusal, encode_welcome,
+    Acceptor, HANDSHAKE_HEAD_BYTES, Handshake, HandshakeError, Head, Initiator, Introduced, Known, Nonce,
+    PEER_VERSION, Proved, Refusal, refuse_version,
 };
+pub use secret::{PeerSecret, RotateError, SECRET_BYTES, SECRETS_TEXT_BYTES_MAX, Secrets};

@@ -1,5 +1,7 @@
 //! Round trips, damage and limits of the peer protocol.
 
+use super::handshake::{CHECKED, IDENTITY_BYTES, Kind, Transcript};
+use super::secret::MAC_BYTES;
 use super::*;
 use crate::ProtocolError;
 use proptest::prelude::*;
@@ -226,17 +228,21 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..400), cuts in prop::collection::vec(1_usize..64, 0..20),
     ) {
         let _ = decode_all(&bytes, cuts.into_iter());
-        if let Some(chunk) = bytes.first_chunk::<HANDSHAKE_BYTES>() {
-            prop_assert!(decode_handshake(chunk).is_err());
+        if let Some(chunk) = bytes.first_chunk::<HANDSHAKE_HEAD_BYTES>() {
+            prop_assert!(Head::decode(chunk).is_err());
         }
     }
 
+    /// Whatever is done to what is said, by somebody who does not know the secret: no link comes of it.
     #[test]
-    fn a_damaged_handshake_is_refused(at in 0_usize..HANDSHAKE_BYTES, bit in 0_u8..8) {
-        let mut out = Vec::new();
-        encode_hello(&mut out, &ours());
-        out[at] ^= 1 << bit;
-        prop_assert!(decode_handshake(out.first_chunk().expect("whole")).is_err());
+    fn a_damaged_handshake_comes_to_nothing(frame in 0_usize..4, at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        let shaken = shake_with(both(), both(), |number, bytes| {
+            if number == frame {
+                let at = at.index(bytes.len());
+                bytes[at] ^= 1 << bit;
+            }
+        });
+        prop_assert!(shaken.is_err());
     }
 }
 
@@ -381,27 +387,161 @@ fn ours() -> Handshake {
     }
 }
 
+fn theirs() -> Handshake {
+    Handshake { node: NodeId::new(2), incarnation: Incarnation::new(0x22), target: NodeId::new(1), ..ours() }
+}
+
+fn secret(first: u8) -> PeerSecret {
+    PeerSecret::new([
+        first, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+        13, 14, 15,
+    ])
+}
+
+/// The first replaces the second.
+fn both() -> Secrets {
+    Secrets::one(secret(2)).rotated(secret(1)).expect("one is replaced by another")
+}
+
+/// Takes a frame off the front.
+fn cut(bytes: &mut Vec<u8>) -> Result<(Head, Vec<u8>), HandshakeError> {
+    let head = Head::decode(bytes.first_chunk().expect("a whole head"))?;
+    let rest = bytes.split_off(HANDSHAKE_HEAD_BYTES + head.tail_bytes());
+    let tail = bytes.split_off(HANDSHAKE_HEAD_BYTES);
+    *bytes = rest;
+    Ok((head, tail))
+}
+
+/// A handshake of two nodes with these secrets, its frames touched on their way; what each learnt of the other, and whether
+/// they speak of the same secret.
+fn shake_with(
+    of_initiator: Secrets,
+    of_acceptor: Secrets,
+    mut touch: impl FnMut(usize, &mut Vec<u8>),
+) -> Result<(Handshake, Handshake, bool), HandshakeError> {
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    let initiator = Initiator::hello(ours(), of_initiator, [0xA0; 32], &mut there);
+    touch(0, &mut there);
+    let (hello, tail) = cut(&mut there)?;
+    assert!(tail.is_empty());
+    let acceptor = Acceptor::challenge(&hello, of_acceptor, [0xB0; 32], &mut back)?;
+    touch(1, &mut back);
+    let (challenge, tail) = cut(&mut back)?;
+    let introduced = initiator.on_challenge(&challenge, &tail, &mut there)?;
+    touch(2, &mut there);
+    let (intro, tail) = cut(&mut there)?;
+    let proved = acceptor.on_intro(&intro, &tail, &mut back)?;
+    let (heard, secret) = (*proved.theirs(), proved.secret().clone());
+    proved.welcome(&theirs(), &mut back);
+    touch(3, &mut back);
+    let (welcome, tail) = cut(&mut back)?;
+    let (answered, by) = introduced.on_answer(&welcome, &tail)?;
+    assert!(there.is_empty() && back.is_empty(), "something was said and not heard");
+    Ok((heard, answered, by == secret))
+}
+
 #[test]
-fn handshakes_survive_their_bytes() {
+fn two_nodes_with_a_secret_in_common_shake_hands() {
+    let (new, old) = (Secrets::one(secret(1)), Secrets::one(secret(2)));
+    for (a, b) in [(&new, &new), (&both(), &both()), (&new, &both()), (&both(), &old), (&old, &both())] {
+        let shaken = shake_with(a.clone(), b.clone(), |_, _| ());
+        assert_eq!(shaken, Ok((ours(), theirs(), true)), "{a:?} {b:?}");
+    }
+    let mut said = 0;
+    assert_eq!(shake_with(new, old, |number, _| said = number), Err(HandshakeError::OtherSecret));
+    assert_eq!(said, 1, "who cannot prove anything is not told anything");
+}
+
+#[test]
+fn a_stranger_is_told_nothing_and_believed_nothing() {
+    let says_nothing = |bytes: &[u8]| {
+        let mut identity = Vec::new();
+        ours().encode(&mut identity);
+        [&identity[..16], &identity[24..40]].iter().all(|part| !bytes.windows(16).any(|w| w == *part))
+    };
+    // A stranger with all facts, who dials.
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    let stranger = Initiator::hello(ours(), Secrets::one(secret(9)), [1; 32], &mut there);
+    assert!(says_nothing(&there));
+    let (hello, _) = cut(&mut there).expect("a hello");
+    let acceptor = Acceptor::challenge(&hello, both(), [2; 32], &mut back).expect("a challenge");
+    assert!(says_nothing(&back));
+    let (challenge, tail) = cut(&mut back).expect("whole");
+    let error = stranger.on_challenge(&challenge, &tail, &mut there).unwrap_err();
+    assert_eq!(error, HandshakeError::OtherSecret);
+    // What he says in its place: the reason, or an introduction of which he makes up the proof.
+    let (refusal, tail) = cut(&mut there).expect("whole");
+    assert_eq!((tail.len(), there.len()), (0, 0));
+    let refused = acceptor.on_intro(&refusal, &tail, &mut back).unwrap_err();
+    assert_eq!(refused, HandshakeError::Refused(Refusal::OtherSecret));
+    let acceptor = Acceptor::challenge(&hello, both(), [2; 32], &mut Vec::new()).expect("a challenge");
+    let mut transcript = Transcript::new();
+    let head = Head::new(Kind::Intro, 0, IDENTITY_BYTES + MAC_BYTES, [0; 32]);
+    transcript.say(&head, &ours(), &secret(9), &mut there);
+    let (intro, tail) = cut(&mut there).expect("whole");
+    assert_eq!(acceptor.on_intro(&intro, &tail, &mut back).unwrap_err(), HandshakeError::Unproved);
+    let (refusal, tail) = cut(&mut back).expect("whole");
+    assert_eq!((refusal.code, tail.len(), back.len()), (Refusal::OtherSecret.code(), 0, 0));
+
+    // One who listens where a node dials, and sends back what he has recorded of another handshake.
+    let mut recorded = Vec::new();
+    shake_with(both(), both(), |_, bytes| recorded.push(bytes.clone())).expect("they shake hands");
+    let initiator = Initiator::hello(ours(), both(), [0xA1; 32], &mut there);
+    let (challenge, tail) = cut(&mut recorded[1]).expect("whole");
+    let error = initiator.on_challenge(&challenge, &tail, &mut there).unwrap_err();
+    assert_eq!(error, HandshakeError::OtherSecret);
+    assert!(says_nothing(&there));
+    // And one who dials and replays.
+    let (hello, _) = cut(&mut recorded[0]).expect("whole");
+    let acceptor = Acceptor::challenge(&hello, both(), [0xB1; 32], &mut back).expect("a challenge");
+    let (intro, tail) = cut(&mut recorded[2]).expect("whole");
+    assert_eq!(acceptor.on_intro(&intro, &tail, &mut back).unwrap_err(), HandshakeError::Unproved);
+}
+
+#[test]
+fn a_refusal_says_why_and_only_one_that_is_proved_says_more_than_that_there_is_no_link() {
+    let refused = |refusal: Refusal, touch: &dyn Fn(&mut Vec<u8>)| {
+        let (mut there, mut back) = (Vec::new(), Vec::new());
+        let initiator = Initiator::hello(ours(), both(), [1; 32], &mut there);
+        let (hello, _) = cut(&mut there).expect("whole");
+        let acceptor = Acceptor::challenge(&hello, both(), [2; 32], &mut back).expect("a challenge");
+        let (challenge, tail) = cut(&mut back).expect("whole");
+        let introduced = initiator.on_challenge(&challenge, &tail, &mut there).expect("a secret in common");
+        let (intro, tail) = cut(&mut there).expect("whole");
+        acceptor.on_intro(&intro, &tail, &mut back).expect("proved").refuse(&theirs(), refusal, &mut back);
+        touch(&mut back);
+        let (answer, tail) = cut(&mut back)?;
+        introduced.on_answer(&answer, &tail).map(|_| ())
+    };
+    for refusal in Refusal::ALL {
+        assert_eq!(refused(refusal, &|_| ()), Err(HandshakeError::Refused(refusal)));
+        let forged = refused(refusal, &|bytes| {
+            bytes.clear();
+            Head::new(Kind::Refusal, refusal.code(), 0, [0; 32]).encode(bytes);
+        });
+        let believed = [Refusal::VersionMismatch, Refusal::OtherSecret, Refusal::Unavailable];
+        let wanted = match believed.contains(&refusal) {
+            true => HandshakeError::Refused(refusal),
+            false => HandshakeError::Unproved,
+        };
+        assert_eq!(forged, Err(wanted));
+    }
+}
+
+#[test]
+fn another_version_is_named_and_refused_with_nothing_else_said() {
     let mut out = Vec::new();
-    encode_hello(&mut out, &ours());
-    encode_welcome(&mut out, &ours());
-    encode_refusal(&mut out, &ours(), Refusal::WrongIncarnation);
-    let decoded: Vec<_> = out
-        .chunks(HANDSHAKE_BYTES)
-        .map(|chunk| decode_handshake(chunk.first_chunk().expect("whole")))
-        .collect();
-    let want = [
-        Ok(HandshakeFrame::Hello(ours())),
-        Ok(HandshakeFrame::Welcome(ours())),
-        Ok(HandshakeFrame::Refused(Refusal::WrongIncarnation)),
-    ];
-    assert_eq!(decoded, want);
-    let mut other = out[..HANDSHAKE_BYTES].to_vec();
-    other[8] = 9;
-    assert_eq!(decode_handshake(other.first_chunk().expect("whole")), Err(ProtocolError::Version));
-    other[0] = b'G';
-    assert_eq!(decode_handshake(other.first_chunk().expect("whole")), Err(ProtocolError::Magic));
+    Initiator::hello(ours(), both(), [1; 32], &mut out);
+    out[8] = 9;
+    let head = Head::decode(out.first_chunk().expect("whole"));
+    assert_eq!(head, Err(HandshakeError::Version { theirs: 9 }), "whatever its checksum");
+    out[0] = b'G';
+    assert_eq!(Head::decode(out.first_chunk().expect("whole")), Err(ProtocolError::Magic.into()));
+    let mut out = Vec::new();
+    refuse_version(&mut out);
+    assert_eq!(out.len(), HANDSHAKE_HEAD_BYTES);
+    assert_eq!(out[8..10], PEER_VERSION.to_le_bytes());
+    assert!(out[16..CHECKED].iter().all(|&byte| byte == 0));
 }
 
 #[test]
@@ -418,7 +558,8 @@ fn a_handshake_is_judged_by_every_fact() {
         (Handshake { facts: 9, ..theirs }, Refusal::WrongFacts),
         (Handshake { node: NodeId::new(2), ..theirs }, Refusal::SameNode),
         (Handshake { target: NodeId::new(9), ..theirs }, Refusal::WrongTarget),
-        (Handshake { core: CoreId::new(2), ..theirs }, Refusal::WrongCore),
+        (Handshake { core: CoreId::new(1), ..theirs }, Refusal::WrongCore),
+        (Handshake { core_count: 3, ..theirs }, Refusal::WrongCore),
     ];
     for (theirs, refusal) in cases {
         assert_eq!(here.judge(&theirs, known), Err(refusal));

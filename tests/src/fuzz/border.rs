@@ -8,7 +8,7 @@ use synod_net::peer;
 use synod_net::server::{
     Ask, Connection, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag,
 };
-use synod_types::{ErrorKind, Reply, Slot, Version};
+use synod_types::{ClusterId, CoreId, ErrorKind, Incarnation, NodeId, Reply, Slot, Version};
 
 fn limits() -> Limits {
     Limits {
@@ -194,15 +194,42 @@ pub fn binary_client(data: &[u8]) {
     assert_eq!(at_once, piecewise, "what is answered depends on how the bytes were cut");
 }
 
+/// Bytes of somebody who does not know the secret, to either end of a handshake.
+fn shake_hands(data: &[u8]) {
+    let frame = |data: &[u8]| {
+        let (head, rest) = data.split_first_chunk::<{ peer::HANDSHAKE_HEAD_BYTES }>()?;
+        let head = peer::Head::decode(head).ok()?; // an error is as good an answer
+        let (tail, rest) = rest.split_at_checked(head.tail_bytes())?;
+        Some((head, tail.to_vec(), rest.to_vec()))
+    };
+    let secrets = || peer::Secrets::one(peer::PeerSecret::new(*b"no fuzzer will ever guess it, so"));
+    let ours = peer::Handshake {
+        cluster: ClusterId::new(1),
+        facts: 2,
+        node: NodeId::new(1),
+        incarnation: Incarnation::new(3),
+        core: CoreId::new(0),
+        core_count: 1,
+        target: NodeId::new(2),
+    };
+    let Some((first, tail, rest)) = frame(data) else { return };
+    let mut out = Vec::new();
+    let initiator = peer::Initiator::hello(ours, secrets(), [1; 32], &mut out);
+    assert!(initiator.on_challenge(&first, &tail, &mut out).is_err(), "a challenge without the secret");
+    if let Ok(acceptor) = peer::Acceptor::challenge(&first, secrets(), [2; 32], &mut out)
+        && let Some((second, tail, _)) = frame(&rest)
+    {
+        assert!(acceptor.on_intro(&second, &tail, &mut out).is_err(), "an introduction without the secret");
+    }
+}
+
 /// A peer's bytes: messages or an error, the same however they were cut; a message that was taken can be sent again and is
 /// then the same.
 ///
 /// # Panics
 /// When one of these does not hold.
 pub fn peer(data: &[u8]) {
-    if let Some(handshake) = data.first_chunk::<{ peer::HANDSHAKE_BYTES }>() {
-        let _ = peer::decode_handshake(handshake); // an error is as good an answer
-    }
+    shake_hands(data);
     let read = |decoder: &mut peer::Decoder, seen: &mut Vec<String>| {
         loop {
             match decoder.next() {

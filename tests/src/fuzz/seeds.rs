@@ -4,9 +4,9 @@
 use synod_types::Level;
 use synod_types::record::encode_mark;
 use synod_types::{
-    Ballot, Beat, BeatReply, Command, Condition, Consistency, EntryBuilder, Expiry, GroupId, GroupMark,
-    GroupMessage, Learned, Mono, NodeId, Op, PeerMessage, ReadPoint, RecordHead, RecordKind, Reply, Reported,
-    SessionId, SessionStamp, Shared, Slot, Then, Version, WallMs,
+    Ballot, Beat, BeatReply, ClusterId, Command, Condition, Consistency, CoreId, EntryBuilder, Expiry,
+    GroupId, GroupMark, GroupMessage, Incarnation, Learned, Mono, NodeId, Op, PeerMessage, ReadPoint,
+    RecordHead, RecordKind, Reply, Reported, SessionId, SessionStamp, Shared, Slot, Then, Version, WallMs,
 };
 
 const GROUP: GroupId = GroupId::new(3);
@@ -94,16 +94,41 @@ fn messages() -> Vec<PeerMessage<Shared>> {
     all
 }
 
+/// Both ends of a handshake as somebody with another secret would say them: what an initiator says, and what an acceptor does.
+fn handshakes() -> [Vec<u8>; 2] {
+    use synod_net::peer::{Acceptor, HANDSHAKE_HEAD_BYTES, Handshake, Head, Initiator, PeerSecret, Secrets};
+    let ours = Handshake {
+        cluster: ClusterId::new(1),
+        facts: 2,
+        node: NodeId::new(2),
+        incarnation: Incarnation::new(3),
+        core: CoreId::new(0),
+        core_count: 1,
+        target: NodeId::new(1),
+    };
+    let secrets = || Secrets::one(PeerSecret::new(*b"what a fuzzer begins with is bad"));
+    let head = |bytes: &[u8]| bytes.first_chunk().map(Head::decode).and_then(Result::ok).expect("a head");
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    let initiator = Initiator::hello(ours, secrets(), [5; 32], &mut there);
+    Acceptor::challenge(&head(&there), secrets(), [6; 32], &mut back).expect("a challenge");
+    let challenge = head(&back);
+    initiator.on_challenge(&challenge, &back[HANDSHAKE_HEAD_BYTES..], &mut there).expect("the same secret");
+    [there, back]
+}
+
 /// Each as its target, its name in that target's corpus, and its bytes.
 pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let mut all = vec![3, 9, 60, 200]; // how the rest is cut
     for message in messages() {
         synod_net::peer::encode(&mut all, &message);
     }
+    let [initiator, acceptor] = handshakes();
     vec![
         ("entry", "entry", entry()),
         ("entry", "record", record()),
         ("entry", "mark", mark()),
         ("peer", "all", all),
+        ("peer", "initiator", initiator),
+        ("peer", "acceptor", acceptor),
     ]
 }

@@ -16,7 +16,7 @@ const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 const END_LIMIT: Duration = Duration::from_secs(120);
 /// What an error a client sees may say, in lower case: the server's own words for "not now" and "perhaps", and what becomes of
 /// a connection whose other end is gone.
-const KNOWN: [&str; 28] = [
+const KNOWN: [&str; 29] = [
     // The server's.
     "unknown the outcome is not known",
     "\"unknown\": the outcome is not known", // as redis-rs quotes it
@@ -30,6 +30,7 @@ const KNOWN: [&str; 28] = [
     "refused",
     "couldn't connect to server",
     "connect call failed", // asyncio
+    "connection lost", // asyncio, where it ends between a write and its drain
     "connection reset",
     "broken pipe",
     "connection is closed",

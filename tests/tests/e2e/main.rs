@@ -18,4 +18,5 @@ mod names;
 mod redis;
 mod redis_oracle;
 mod refused;
+mod secrets;
 mod strangers;

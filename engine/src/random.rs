@@ -1,0 +1,11 @@
+//! Random bytes of the kernel: for ids, nonces, secrets and seeds.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+/// So many of them.
+pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
