@@ -11,6 +11,7 @@ use crate::random::random;
 use crate::refusal::Refusal;
 use crate::stop::Stop;
 use std::sync::Arc;
+use synod_net::peer::PeerSecret;
 use synod_types::{ClusterId, CoreId, Incarnation};
 
 /// Formats the data directory of `config`; returns it open.
@@ -27,7 +28,8 @@ pub fn format(config: &Config) -> Result<DataDir, Refusal> {
 fn make(config: &Config, identity: Identity) -> Result<DataDir, Refusal> {
     let options = config.options(&identity.facts)?;
     let cores = identity.cores;
-    let data = DataDir::format(&config.data_dir, identity, &config.peer_secret_file)?;
+    let wants_secret = !config.is_of_one_machine(&config.members(&identity.facts, cores)?);
+    let data = DataDir::format(&config.data_dir, identity, &config.peer_secret_file, wants_secret)?;
     let segment_bytes = u32::try_from(options.segment_bytes).unwrap_or(u32::MAX); // at most 1 GiB by the configuration
     for core in (0..cores).map(CoreId::new) {
         let dir = data.core_dir(core);
@@ -64,7 +66,11 @@ pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
     let peer_book = Arc::new(PeerBook::load(data.path(), identity.facts.cluster)?);
     let peer_secrets = match members.len() {
         1 => None,
-        _ => Some(Arc::new(SecretBook::load(&config.peer_secret_file)?)),
+        _ => {
+            let is_of_one = config.is_of_one_machine(&members);
+            let without = is_of_one.then(|| PeerSecret::of_one_machine(identity.facts.cluster));
+            Some(Arc::new(SecretBook::load(&config.peer_secret_file, without)?))
+        }
     };
     Ok(NodeSetup { data, peer_book, peer_secrets, members, listen: config.listen, options, stop })
 }

@@ -309,6 +309,15 @@ impl Config {
         Ok(vec![Member { id, host: self.listen.to_string(), client_port, core_port_base, peer_port, cores }])
     }
 
+    /// Whether nobody but this machine can reach the nodes of the cluster, as far as this one knows.
+    pub fn is_of_one_machine(&self, members: &[Member]) -> bool {
+        let is_loopback = |host: &str| match host.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            Err(_) => host == "localhost",
+        };
+        self.listen.is_loopback() && members.iter().all(|member| is_loopback(&member.host))
+    }
+
     /// The node's options, once the facts are known.
     pub fn options(&self, facts: &ClusterFacts) -> Result<NodeOptions, Refusal> {
         let tuning = &self.tuning;

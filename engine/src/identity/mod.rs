@@ -196,8 +196,13 @@ pub struct DataDir {
 
 impl DataDir {
     /// Makes the directory `path` that of `identity`. Refuses whatever is not empty. The peers' secret is taken as it lies in
-    /// `secret_file`, and made where it does not.
-    pub fn format(path: &Path, identity: Identity, secret_file: &Path) -> Result<Self, Refusal> {
+    /// `secret_file`, and, where it does not, made if it is `wanted`.
+    pub fn format(
+        path: &Path,
+        identity: Identity,
+        secret_file: &Path,
+        wanted: bool,
+    ) -> Result<Self, Refusal> {
         // What lies outside has a place, or nothing is made at all.
         secret::check_place(secret_file, path)?;
         match inspect(path)? {
@@ -220,7 +225,9 @@ impl DataDir {
                 Err(error) => return Err(Refusal::io("create the directory", core_dir, &error)),
             }
         }
-        secret::ensure(secret_file)?;
+        if wanted {
+            secret::ensure(secret_file)?;
+        }
         PeerBook::create(path, identity.facts.cluster)?;
         durable::replace_file(path, ID_FILE, &layout::encode(&identity))?;
         Ok(Self { path: path.to_owned(), identity, _lock: lock })

@@ -90,17 +90,23 @@ pub fn ensure(file: &Path) -> Result<(), Refusal> {
 #[derive(Debug)]
 pub struct SecretBook {
     file: PathBuf,
+    /// What is taken while there is no file.
+    without: Option<PeerSecret>,
     secrets: RwLock<Secrets>,
 }
 
 impl SecretBook {
-    /// Opens the book.
+    /// Opens the book; where there is no file, `without` is taken.
     ///
     /// # Errors
-    /// There is no secret, or the file is not as it should be.
-    pub fn load(file: &Path) -> Result<Self, Refusal> {
-        let secrets = read(file)?.ok_or_else(|| Refusal::NoPeerSecret { path: file.to_owned() })?;
-        Ok(Self { file: file.to_owned(), secrets: RwLock::new(secrets) })
+    /// There is neither, or the file is not as it should be.
+    pub fn load(file: &Path, without: Option<PeerSecret>) -> Result<Self, Refusal> {
+        let secrets = match (read(file)?, &without) {
+            (Some(secrets), _) => secrets,
+            (None, Some(without)) => Secrets::one(without.clone()),
+            (None, None) => return Err(Refusal::NoPeerSecret { path: file.to_owned() }),
+        };
+        Ok(Self { file: file.to_owned(), without, secrets: RwLock::new(secrets) })
     }
 
     /// Where it is kept.
@@ -113,7 +119,10 @@ impl SecretBook {
     /// # Errors
     /// As [`SecretBook::load`].
     pub fn refresh(&self) -> Result<bool, Refusal> {
-        let found = Self::load(&self.file)?.secrets.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let found = Self::load(&self.file, self.without.clone())?
+            .secrets
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
         let has_changed = *secrets != found;
         *secrets = found;
@@ -139,19 +148,20 @@ impl SecretBook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use synod_types::ClusterId;
 
     #[test]
     fn a_secret_is_made_once_and_for_its_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(SECRET_FILE);
         assert_eq!(read(&file), Ok(None));
-        let missing = SecretBook::load(&file).unwrap_err();
+        let missing = SecretBook::load(&file, None).unwrap_err();
         assert_eq!(missing, Refusal::NoPeerSecret { path: file.clone() });
         ensure(&file).unwrap();
         let made = read(&file).unwrap().expect("it is there");
         ensure(&file).unwrap();
         assert_eq!(read(&file), Ok(Some(made.clone())), "what is there stays");
-        let book = SecretBook::load(&file).unwrap();
+        let book = SecretBook::load(&file, None).unwrap();
         assert!(!book.is_open_to_others());
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(book.is_open_to_others());
@@ -166,11 +176,26 @@ mod tests {
     }
 
     #[test]
+    fn nodes_of_one_machine_need_none_and_take_one_that_they_are_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(SECRET_FILE);
+        let [ours, others] = [1, 2].map(|id| PeerSecret::of_one_machine(ClusterId::new(id)));
+        assert!(ours != others);
+        let book = SecretBook::load(&file, Some(ours.clone())).unwrap();
+        assert!(book.takes(&ours) && !book.takes(&others));
+        ensure(&file).unwrap();
+        assert_eq!(book.refresh(), Ok(true));
+        assert!(!book.takes(&ours));
+        std::fs::write(&file, "").unwrap();
+        assert!(SecretBook::load(&file, Some(ours)).is_err(), "a file that is no good is not passed over");
+    }
+
+    #[test]
     fn a_running_node_takes_what_is_in_the_file_and_keeps_what_it_has_when_that_is_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(SECRET_FILE);
         ensure(&file).unwrap();
-        let book = SecretBook::load(&file).unwrap();
+        let book = SecretBook::load(&file, None).unwrap();
         let first = book.secrets();
         assert_eq!(book.refresh(), Ok(false));
         for text in ["", "Rosebud-0451", &"ab".repeat(2000)] {

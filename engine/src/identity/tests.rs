@@ -23,7 +23,7 @@ fn identity() -> Identity {
 }
 
 fn format(path: &Path) -> Result<DataDir, Refusal> {
-    DataDir::format(path, identity(), &path.join(secret::SECRET_FILE))
+    DataDir::format(path, identity(), &path.join(secret::SECRET_FILE), true)
 }
 
 fn names(dir: &Path) -> Vec<String> {

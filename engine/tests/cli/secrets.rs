@@ -6,14 +6,14 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-/// Node `id` of three.
+/// Node `id` of three, on machines of their own.
 fn node(id: u16) -> String {
     let mut text = format!(
-        "[cluster]\nname = \"demo\"\n\n[node]\nid = {id}\ndata_dir = \"n{id}\"\ncores = 1\nreserve_mib = 0\n"
+        "[cluster]\nname = \"demo\"\n\n[node]\nid = {id}\ndata_dir = \"n{id}\"\nlisten = \"127.0.0.1\"\ncores = 1\nreserve_mib = 0\n"
     );
     for id in 1..=3 {
         text.push_str(&format!(
-            "\n[[members]]\nid = {id}\nhost = \"127.0.0.{id}\"\nclient_port = 1\npeer_port = 2\n"
+            "\n[[members]]\nid = {id}\nhost = \"192.0.2.{id}\"\nclient_port = 1\npeer_port = 2\n"
         ));
     }
     text
@@ -51,6 +51,29 @@ fn format_makes_a_secret_or_takes_the_one_that_lies_there() {
     assert!(!room.path().join("n3/peers.secret").exists());
     let shown = room.succeeds(&["secret", "show", "--config", "n3.toml", "--peer-secret-file", "elsewhere"]);
     assert_eq!(shown, made);
+}
+
+#[test]
+fn nodes_that_only_their_own_machine_can_reach_are_made_without() {
+    let room = Room::new();
+    for (number, (listen, host, is_made)) in [
+        ("127.0.0.1", "127.0.0.2", false),
+        ("::1", "localhost", false),
+        ("0.0.0.0", "127.0.0.2", true),
+        ("127.0.0.1", "192.0.2.1", true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let text = node(1)
+            .replace("listen = \"127.0.0.1\"", &format!("listen = \"{listen}\""))
+            .replace("192.0.2.", "127.0.0.")
+            .replace("host = \"127.0.0.2\"", &format!("host = \"{host}\""))
+            .replace("data_dir = \"n1\"", &format!("data_dir = \"d{number}\""));
+        room.write("node.toml", &text);
+        room.succeeds(&["format", "--config", "node.toml"]);
+        assert_eq!(room.path().join(format!("d{number}/peers.secret")).exists(), is_made, "{listen} {host}");
+    }
 }
 
 #[test]

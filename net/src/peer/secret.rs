@@ -6,6 +6,7 @@ use crate::access::HIDDEN;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::fmt;
+use synod_types::ClusterId;
 
 /// Bytes of a secret.
 pub const SECRET_BYTES: usize = 32;
@@ -22,6 +23,13 @@ impl PeerSecret {
     /// These bytes: random ones, nothing that somebody thought of.
     pub const fn new(bytes: [u8; SECRET_BYTES]) -> Self {
         Self(bytes)
+    }
+
+    /// What stands for a secret among nodes that only their own machine can reach, as long as they are given none: it keeps clusters
+    /// apart, and nobody out.
+    pub fn of_one_machine(cluster: ClusterId) -> Self {
+        let label = [b"synod cluster of one machine\0", cluster.get().to_le_bytes().as_slice()].concat();
+        Self(Self([0; SECRET_BYTES]).mac(&label))
     }
 
     /// Its digits.

@@ -30,7 +30,7 @@ const KNOWN: [&str; 29] = [
     "refused",
     "couldn't connect to server",
     "connect call failed", // asyncio
-    "connection lost", // asyncio, where it ends between a write and its drain
+    "connection lost",     // asyncio, where it ends between a write and its drain
     "connection reset",
     "broken pipe",
     "connection is closed",

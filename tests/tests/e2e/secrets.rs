@@ -175,6 +175,31 @@ fn a_stranger_with_all_facts_is_told_a_version_and_no_more() {
     assert!(log.contains("peer connection from 127.0.0.1 closed"), "{log}");
 }
 
+/// Made one by one, as people try a cluster out: without a secret they know each other, as long as nobody else can reach them.
+#[test]
+fn nodes_of_one_machine_need_no_secret_until_they_are_given_one() {
+    let mut nodes = Nodes::start("machine");
+    nodes.wait_led();
+    let file = nodes.dir().join("peers.secret");
+    let given = fs::read_to_string(&file).expect("the cluster has a secret");
+    for index in 0..3 {
+        nodes.get().kill(index).expect("killed");
+    }
+    fs::remove_file(&file).expect("removed");
+    (0..3).for_each(|index| nodes.get().restart(index).expect("restarted"));
+    nodes.get().wait_ready(Duration::from_secs(60)).expect("they serve");
+    nodes.wait_led();
+    let caller = facts(&mut nodes, 1, 2);
+    let with = Secrets::parse(&given).expect("a secret");
+    assert_eq!(shake(&mut nodes, 2, caller, with.clone()), Err(HandshakeError::OtherSecret));
+    fs::write(&file, given).expect("written");
+    for node in 1..=3 {
+        taken(nodes.dir(), node, 1);
+    }
+    assert!(shake(&mut nodes, 2, caller, with).is_ok());
+    works_without(&mut nodes, 0, "given");
+}
+
 fn secret(dir: &Path, words: &[&str], config: &Path, given: &str) -> String {
     let mut command = Command::new(binary());
     command.arg("secret").args(words).arg("--config").arg(config).current_dir(dir);
