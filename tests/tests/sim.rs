@@ -5,7 +5,9 @@
 use std::ops::Range;
 use synod_shard::Canary;
 use synod_tests::check::coverage::Coverage;
-use synod_tests::sim::{Eyes, FaultKind, Options, report, run, run_far_behind, run_loose, run_partition};
+use synod_tests::sim::{
+    ClockCase, Eyes, FaultKind, Options, report, run, run_clocks, run_far_behind, run_loose, run_partition,
+};
 
 /// Enough to meet everything in [`WANTED`] several times over, few enough for every `cargo test`.
 const SEEDS: Range<u64> = 0..40;
@@ -184,7 +186,7 @@ fn a_promise_of_an_earlier_candidacy_that_counts_in_a_later_one_is_caught_with_a
 {
     let found = caught(Canary::PromiseOfAnotherBallot, Eyes::All, 0..40);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
-    assert!(caught(Canary::PromiseOfAnotherBallot, Eyes::Clients, 0..60).is_some());
+    assert!(caught(Canary::PromiseOfAnotherBallot, Eyes::Clients, 150..170).is_some());
 }
 
 #[test]
@@ -195,7 +197,7 @@ fn a_level_raised_before_every_member_reads_it_is_caught() {
 
 #[test]
 fn a_value_taken_for_another_that_looks_like_it_is_caught() {
-    let found = caught(Canary::EqualBytes, Eyes::All, 60..100);
+    let found = caught(Canary::EqualBytes, Eyes::All, 180..200);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
 }
 
@@ -240,7 +242,7 @@ fn a_lease_granted_before_its_promise_is_durable_is_caught() {
 
 #[test]
 fn an_answer_that_confirms_a_later_heartbeat_is_caught() {
-    let found = caught(Canary::BeatConfirmsLast, Eyes::All, 0..40);
+    let found = caught(Canary::BeatConfirmsLast, Eyes::All, 70..90);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("lease-overlap"));
 }
 
@@ -253,6 +255,26 @@ fn a_point_from_a_leader_that_does_not_serve_yet_is_caught_by_clients() {
 #[test]
 fn a_forward_executed_twice_is_caught_by_clients() {
     assert!(caught(Canary::ForwardTwice, Eyes::Clients, 0..10).is_some());
+}
+
+#[test]
+fn a_groups_clock_is_neither_early_nor_late_whatever_wall_clocks_say() {
+    for seed in 0..4 {
+        for case in ClockCase::ALL {
+            if let Err(failure) = run_clocks(Options::new(seed), case) {
+                panic!("{case:?}: {}", failure.report);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_winner_that_goes_by_its_own_wall_clock_is_caught() {
+    let with = |case| run_clocks(Options { canary: Some(Canary::ClockOfTheWinner), ..Options::new(0) }, case);
+    for case in [ClockCase::Apart, ClockCase::AheadAndCutOff, ClockCase::SetBack] {
+        let found = with(case).err().map(|failure| failure.violation.invariant);
+        assert_eq!(found, Some("cluster-time"), "{case:?}");
+    }
 }
 
 #[test]

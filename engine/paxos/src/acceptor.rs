@@ -1,5 +1,6 @@
 //! The acceptor: promises, accepts, and the lease it grants. Everything it reveals rides on the record that makes it durable.
 
+use crate::clock::Anchor;
 use crate::{Effect, Paxos, Receipt, State};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -22,7 +23,6 @@ impl<P: Payload> Paxos<P> {
         from: NodeId,
         ballot: Ballot,
         after: Ballot,
-        wall: WallMs,
         now: Now,
         out: &mut Vec<Effect<P>>,
     ) {
@@ -30,8 +30,7 @@ impl<P: Payload> Paxos<P> {
         let granted = ballot > self.promised
             && ballot.node() == from
             && !self.bound_against(from, after, now.mono)
-            && self.can_promise()
-            && wall.distance_ms(now.wall) <= self.timing.skew_max_ms;
+            && self.can_promise();
         out.push(Effect::Send {
             to: from,
             message: GroupMessage::PreVoteReply {
@@ -69,7 +68,7 @@ impl<P: Payload> Paxos<P> {
         }
         if ballot == self.promised {
             if self.promised_durable == ballot {
-                for message in self.promise_parts(ballot, first) {
+                for message in self.promise_parts(ballot, first, now) {
                     out.push(Effect::Send { to: from, message });
                 }
             }
@@ -83,7 +82,7 @@ impl<P: Payload> Paxos<P> {
         self.step_down(now.mono);
         self.arm_election(now.mono, false);
         let then: Vec<_> =
-            self.promise_parts(ballot, first).into_iter().map(|message| (from, message)).collect();
+            self.promise_parts(ballot, first, now).into_iter().map(|message| (from, message)).collect();
         #[cfg(feature = "canary")]
         if self.canary == Some(crate::Canary::PromiseBeforeDurable) {
             for (to, message) in then {
@@ -107,8 +106,9 @@ impl<P: Payload> Paxos<P> {
 
     /// What this acceptor reports in a promise: everything it accepted above its chosen prefix (and from `first` on), in
     /// parts that fit a frame. What it knows as chosen is named by number and fetched instead (P-02).
-    fn promise_parts(&mut self, ballot: Ballot, first: Slot) -> Vec<GroupMessage<P>> {
+    fn promise_parts(&mut self, ballot: Ballot, first: Slot, now: Now) -> Vec<GroupMessage<P>> {
         let answer = self.next_random();
+        let time = Anchor::report(self.anchor, now.mono, now.wall);
         let mut parts: Vec<Vec<Reported<P>>> = vec![Vec::new()];
         let mut bytes = 0;
         for (slot, open) in self.log.range(self.chosen.next().max(first)) {
@@ -138,6 +138,7 @@ impl<P: Payload> Paxos<P> {
                 answer,
                 part,
                 part_count,
+                time,
                 reported,
             })
             .collect()
@@ -223,6 +224,9 @@ impl<P: Payload> Paxos<P> {
             return;
         }
         assert!(beat.ballot == self.promised, "a lower ballot was refused before");
+        if beat.time > WallMs::ZERO {
+            Anchor::hear(&mut self.anchor, Anchor::new(beat.ballot, beat.time, now.mono));
+        }
         let is_durable = self.promised_durable >= beat.ballot;
         #[cfg(feature = "canary")]
         let is_durable = is_durable || self.canary == Some(crate::Canary::GrantBeforeDurable);
@@ -240,6 +244,7 @@ impl<P: Payload> Paxos<P> {
                 chosen: self.chosen,
                 is_low: self.is_low(),
                 level: self.level,
+                wall: now.wall,
             },
         });
     }

@@ -23,7 +23,7 @@ pub struct Timing {
     pub resend: Nanos,
     /// How long a request waits for a leader, and a forwarded one for its answer.
     pub patience: Nanos,
-    /// A candidate whose wall clock is further than this from a voter's gets no vote.
+    /// A group's clock that is further than this from the wall clocks that agree is worth a word.
     pub skew_max_ms: u64,
 }
 
@@ -37,7 +37,7 @@ impl Default for Timing {
             rank_delay: Nanos::from_ms(60),
             resend: Nanos::from_ms(100),
             patience: Nanos::from_ms(4000),
-            skew_max_ms: 30_000,
+            skew_max_ms: 60_000,
         }
     }
 }
@@ -288,6 +288,8 @@ pub enum Canary {
     PointBeforeServing,
     /// A forward that comes twice is executed twice (breaks P-12g).
     ForwardTwice,
+    /// A winner's clock is its wall clock (breaks P-16).
+    ClockOfTheWinner,
     /// Applied time does not move on when a key is to expire (breaks P-16).
     ExpiryUnwatched,
     /// A write that is under way is refused for want of room, as if it certainly were not executed (breaks P-18).

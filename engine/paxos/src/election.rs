@@ -8,12 +8,14 @@
 //! A pre-vote is granted by who sees no live leader, whatever the candidate's log: any node that reaches a quorum may lead,
 //! even one that is behind (it pulls what it misses before it serves). That is what survives partial partitions.
 
+use crate::clock::Report;
 use crate::handover::FAR_BEHIND_SLOTS;
 use crate::{Effect, Paxos, Receipt, State};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use synod_types::{
-    Ballot, EntryBuilder, GroupMessage, Mono, Nanos, NodeId, Now, Payload, RecordKind, Reported, Slot, WallMs,
+    Ballot, EntryBuilder, GroupMessage, Mono, Nanos, NodeId, Now, Payload, RecordKind, Reported, Slot,
+    TimeReport, WallMs,
 };
 
 /// How often of late a replica that is far behind left it to others to lead. Seldom enough that it leads when there is nobody else.
@@ -60,6 +62,8 @@ pub(crate) struct Candidate<P> {
     pub ballot: Ballot,
     /// As in the pre-vote.
     after: Ballot,
+    /// When it asked: nothing that it is told is older.
+    since: Mono,
     first: Slot,
     promises: u64,
     until: Mono,
@@ -70,6 +74,8 @@ pub(crate) struct Candidate<P> {
     chosen: Slot,
     chosen_at: NodeId,
     partial: BTreeMap<NodeId, Parts>,
+    /// What those who promised know of the time (P-16).
+    times: BTreeMap<NodeId, Report>,
 }
 
 /// The parts of one acceptor's promise that have come. A repetition may be cut differently, so parts of different answers
@@ -162,7 +168,7 @@ impl<P: Payload> Paxos<P> {
             chosen: (self.chosen, self.config.node),
         });
         for to in self.peers() {
-            out.push(Effect::Send { to, message: GroupMessage::PreVote { ballot, after, wall: now.wall } });
+            out.push(Effect::Send { to, message: GroupMessage::PreVote { ballot, after } });
         }
         self.pre_vote_settle(now, out);
     }
@@ -175,10 +181,7 @@ impl<P: Payload> Paxos<P> {
         let PreCandidate { ballot, after, votes, refusals, .. } = *pre;
         for to in self.peers() {
             if self.bit_of(to).is_some_and(|bit| (votes | refusals) & bit == 0) {
-                out.push(Effect::Send {
-                    to,
-                    message: GroupMessage::PreVote { ballot, after, wall: now.wall },
-                });
+                out.push(Effect::Send { to, message: GroupMessage::PreVote { ballot, after } });
             }
         }
     }
@@ -276,6 +279,7 @@ impl<P: Payload> Paxos<P> {
         self.role = State::Candidate(Candidate {
             ballot,
             after,
+            since: now.mono,
             first,
             promises: 0,
             until: now.mono.plus(self.timing.lease).plus(self.timing.lease),
@@ -285,6 +289,7 @@ impl<P: Payload> Paxos<P> {
             chosen,
             chosen_at,
             partial: BTreeMap::new(),
+            times: BTreeMap::new(),
         });
         first
     }
@@ -386,6 +391,19 @@ impl<P: Payload> Paxos<P> {
         candidate.own_durable && candidate.promises.count_ones() >= self.prepare_quorum() && self.can_win()
     }
 
+    /// What came with a promise of this candidacy.
+    pub(crate) fn note_time(&mut self, from: NodeId, ballot: Ballot, report: TimeReport, now: Now) {
+        if let State::Candidate(candidate) = &mut self.role
+            && candidate.ballot == ballot
+        {
+            let report = Report { report, asked: candidate.since, at: now.mono };
+            let held = candidate.times.entry(from).or_insert(report);
+            if report.is_better_than(held, now.mono) {
+                *held = report;
+            }
+        }
+    }
+
     fn promises_settle(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
         let State::Candidate(candidate) = &self.role else { return };
         if !self.has_won(candidate) {
@@ -418,25 +436,28 @@ impl<P: Payload> Paxos<P> {
     /// The winner re-proposes the highest-ballot value of every open slot, a no-op only where nobody in the quorum reported
     /// one, and one slot of its own after them (P-06).
     fn win(&mut self, candidate: Candidate<P>, now: Now, out: &mut Vec<Effect<P>>) {
-        let Candidate { ballot, mut best, chosen, chosen_at, .. } = candidate;
+        let Candidate { ballot, mut best, chosen, chosen_at, times, .. } = candidate;
         let chosen = chosen.max(self.chosen);
         // A slot learned since the own report is in the log and not among the reports.
         let top = best.last_key_value().map_or(chosen, |(&slot, _)| slot.max(chosen)).max(self.log.last());
         let start_slot = top.next();
         self.become_leader(ballot, start_slot, now);
+        self.inherit_time(&times, now);
+        // Not known yet where nobody has heard a leader: then what fills slots carries none.
+        let time = self.leader_clock(now.mono).unwrap_or(WallMs::ZERO);
         let mut slot = chosen.next();
         while slot <= top {
             if self.log.get(slot).is_none_or(|open| !open.chosen) {
                 let value = best.remove(&slot).map(|(_, payload)| payload);
                 #[cfg(feature = "canary")]
                 let value = value.filter(|_| self.canary != Some(crate::Canary::NoopOverReported));
-                let value = value.unwrap_or_else(|| no_op(self.next_origin(), now.wall));
+                let value = value.unwrap_or_else(|| no_op(self.next_origin(), time));
                 self.propose_at(slot, value, now, out);
             }
             slot = slot.next();
         }
         let origin = self.next_origin();
-        self.propose_at(start_slot, no_op(origin, now.wall), now, out);
+        self.propose_at(start_slot, no_op(origin, time), now, out);
         self.pull = None;
         self.pull_towards(chosen_at, chosen, now, out);
         self.send_beats(now, out);

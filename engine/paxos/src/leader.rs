@@ -4,6 +4,7 @@
 //! promised nobody higher. A lease is `confirmed + lease - drift > now`; a ReadIndex read waits until `confirmed` reaches its
 //! ticket. Both count from the *sending* of the heartbeat (P-07).
 
+use crate::clock::{Anchor, GroupClock, Reading, Readings, Report, SETTING_MAX, inherited};
 use crate::handover::Parting;
 use crate::pace::Pace;
 use crate::{Effect, Paxos, Receipt, State};
@@ -15,6 +16,8 @@ use synod_types::{
     WallMs, limits,
 };
 
+/// Between two looks at the wall clocks.
+const STEER_INTERVAL: Nanos = Nanos::from_ms(50);
 /// Unanswered accept bytes to one peer beyond which it is left to pull (P-14). Twice the leader's own window, so that a peer
 /// which merely lags one window is not cut off.
 const PEER_UNANSWERED_BYTES_MAX: usize = 2 * limits::WINDOW_BYTES_MAX;
@@ -26,7 +29,11 @@ pub(crate) struct Leader {
     pub start_slot: Slot,
     pub next_slot: Slot,
     since: Mono,
-    wall: WallMs,
+    /// The group's clock; nothing while it is not known where it is to go on.
+    pub clock: Option<GroupClock>,
+    /// By how much it is ahead of the wall clocks, as last seen.
+    skew_ms: Option<i64>,
+    next_steer: Mono,
     last_sent_at: Mono,
     next_beat: Mono,
     beat_wanted: bool,
@@ -59,6 +66,8 @@ pub(crate) struct Peer {
     level: Option<Level>,
     /// A level counts in answers to heartbeats sent after this one: those before may have been answered by another build.
     level_after: Mono,
+    /// What its wall clock said.
+    wall: Option<Reading>,
     /// How long it takes to answer a heartbeat, and an accept, which it writes first.
     beat_pace: Pace,
     accept_pace: Pace,
@@ -181,6 +190,7 @@ impl<P: Payload> Paxos<P> {
                 is_low: false,
                 level: None,
                 level_after: Mono::ZERO,
+                wall: None,
             })
             .collect();
         self.role = State::Leader(Leader {
@@ -188,7 +198,9 @@ impl<P: Payload> Paxos<P> {
             start_slot,
             next_slot: start_slot.next(),
             since: now.mono,
-            wall: now.wall,
+            clock: None,
+            skew_ms: None,
+            next_steer: now.mono,
             last_sent_at: Mono::ZERO,
             next_beat: now.mono,
             beat_wanted: false,
@@ -232,12 +244,74 @@ impl<P: Payload> Paxos<P> {
         }
     }
 
-    /// The leader's clock: wall time at election plus elapsed boot time, so that a stepped wall clock cannot move expiry.
+    /// What the group's clock says, on a leader that knows it (P-16).
     pub fn leader_clock(&self, now: Mono) -> Option<WallMs> {
         match &self.role {
-            State::Leader(leader) => Some(leader.wall.plus_ms(now.since(leader.since).as_ms())),
+            State::Leader(leader) => leader.clock.map(|clock| clock.read(now)),
             _ => None,
         }
+    }
+
+    /// By how much the group's clock was last seen to be ahead of the wall clocks that agree, milliseconds; nothing on a replica that
+    /// does not lead, and where too few agree.
+    pub fn clock_skew_ms(&self) -> Option<i64> {
+        match &self.role {
+            State::Leader(leader) => leader.skew_ms,
+            _ => None,
+        }
+    }
+
+    /// A winner's clock goes on where the last leader's was, as far as its quorum knows.
+    pub(crate) fn inherit_time(&mut self, times: &BTreeMap<NodeId, Report>, now: Now) {
+        let report = Anchor::report(self.anchor, now.mono, now.wall);
+        let own = Report { report, asked: now.mono, at: now.mono };
+        let reports: Vec<Report> = times.values().copied().chain([own]).collect();
+        // Within about so long a follower has heard a leader, or stands itself.
+        let fresh = Nanos(2 * self.timing.lease.0 + self.timing.election_jitter.0);
+        let inherited = inherited(&reports, fresh, now.mono);
+        #[cfg(feature = "canary")]
+        let inherited = match self.canary {
+            // As it was once: by whoever leads.
+            Some(crate::Canary::ClockOfTheWinner) => Some(now.wall),
+            _ => inherited,
+        };
+        let floor = self.applied_time;
+        let State::Leader(leader) = &mut self.role else { return };
+        for peer in &mut leader.peers {
+            let heard = times.get(&peer.node);
+            peer.wall = heard.and_then(|heard| Reading::new(heard.report.wall, heard.asked, heard.at));
+        }
+        leader.clock = inherited.map(|time| GroupClock::set(time.max(floor), now.mono));
+        self.steer_clock(now);
+    }
+
+    /// Looks at the wall clocks: sets a clock that nothing is known of, steers one that runs.
+    fn steer_clock(&mut self, now: Now) {
+        let (majority, floor) = (self.majority(), self.applied_time);
+        let Some(readings) = self.readings(now) else { return };
+        let agreed = readings.agreed(majority);
+        let State::Leader(leader) = &mut self.role else { return };
+        if let Some(clock) = &mut leader.clock {
+            let ahead =
+                |agreed: WallMs| clock.read(now.mono).0.cast_signed().saturating_sub(agreed.0.cast_signed());
+            leader.skew_ms = agreed.map(ahead);
+            clock.steer(agreed, now.mono);
+            return;
+        }
+        let is_late = now.mono.since(leader.since) >= SETTING_MAX;
+        let set = agreed.or_else(|| is_late.then(|| readings.least(majority, floor, now.wall)));
+        leader.clock = set.map(|time| GroupClock::set(time.max(floor), now.mono));
+    }
+
+    /// What the wall clocks say, on a leader.
+    fn readings(&self, now: Now) -> Option<Readings> {
+        let State::Leader(leader) = &self.role else { return None };
+        let others = leader.peers.iter().filter_map(|peer| peer.wall?.now(now.mono));
+        Some(Readings::of(others.chain([now.wall])))
+    }
+
+    fn majority(&self) -> usize {
+        self.config.members.voters().len() / 2 + 1
     }
 
     /// What every member reads, as far as all of them have said so to this leader (P-19). Nothing on a replica that does not lead.
@@ -346,6 +420,7 @@ impl<P: Payload> Paxos<P> {
             if reply.sent_at >= peer.echo {
                 peer.echo = reply.sent_at;
                 peer.is_low = reply.is_low;
+                Reading::keep(&mut peer.wall, Reading::new(reply.wall, reply.sent_at, now.mono), now.mono);
                 if reply.sent_at > peer.level_after {
                     peer.level = Some(reply.level);
                 }
@@ -435,22 +510,28 @@ impl<P: Payload> Paxos<P> {
         leader.next_beat = now.mono.plus(heartbeat);
         leader.beat_wanted = false;
         let ballot = leader.ballot;
+        let time = leader.clock.map_or(WallMs::ZERO, |clock| clock.read(now.mono));
         for peer in &leader.peers {
-            out.push(Effect::Beat { to: peer.node, beat: Beat { group, ballot, chosen, sent_at } });
+            out.push(Effect::Beat { to: peer.node, beat: Beat { group, ballot, chosen, sent_at, time } });
         }
     }
 
     pub(crate) fn leader_tick(&mut self, stalled: bool, now: Now, out: &mut Vec<Effect<P>>) {
         let patience = self.timing.lease.0 * 2;
         let confirmed = self.confirmed(now.mono);
-        let serving = self.serving();
+        let is_ready = self.has_caught_up();
+        let State::Leader(leader) = &mut self.role else { return };
+        if leader.clock.is_none() || now.mono >= leader.next_steer {
+            leader.next_steer = now.mono.plus(STEER_INTERVAL);
+            self.steer_clock(now);
+        }
         let State::Leader(leader) = &mut self.role else { return };
         leader.stalled = stalled;
         let age = now.mono.since(leader.since).0;
         let unconfirmed = now.mono.since(confirmed.max(leader.since)).0 > patience;
         // A leader that no quorum answers must fall silent, or those who still hear it would refuse a better one (P-06);
         // one that cannot get ready has the same effect.
-        if unconfirmed || (!serving && age > 4 * patience) {
+        if unconfirmed || (!is_ready && age > 4 * patience) {
             self.step_down(now.mono);
             return;
         }

@@ -23,6 +23,7 @@ extern crate std;
 
 mod acceptor;
 mod api;
+mod clock;
 mod election;
 mod handover;
 mod leader;
@@ -43,13 +44,14 @@ pub use pace::Pace;
 pub use space::Writable;
 
 use alloc::vec::Vec;
+use clock::Anchor;
 use election::{Candidate, Deference, PreCandidate};
 use leader::Leader;
 use log::SlotLog;
 use recall::Recalls;
 use synod_types::{
     Ballot, Beat, GroupConfig, GroupMark, GroupMessage, Level, Location, Mono, NodeId, Now, Payload,
-    RecordHead, RecordKind, Slot, Space,
+    RecordHead, RecordKind, Slot, Space, WallMs,
 };
 
 /// One replica of one group.
@@ -91,6 +93,12 @@ pub struct Paxos<P> {
     ahead: AheadLimits,
     recalls: Recalls,
     pull: Option<learner::Pull>,
+
+    // Time (P-16).
+    /// The clock of the last leader that was heard.
+    anchor: Option<Anchor>,
+    /// What was applied carries no later time.
+    applied_time: WallMs,
 
     // Proposer.
     role: State<P>,
@@ -151,6 +159,8 @@ impl<P: Payload> Paxos<P> {
             ahead: AheadLimits::default(),
             recalls: Recalls::default(),
             pull: None,
+            anchor: None,
+            applied_time: WallMs::ZERO,
             role: State::Follower,
             gave_way: None,
             records: 0,
@@ -280,16 +290,15 @@ impl<P: Payload> Paxos<P> {
             return; // a stranger, or an echo: not ours to answer
         }
         match message {
-            GroupMessage::PreVote { ballot, after, wall } => {
-                self.on_pre_vote(from, ballot, after, wall, now, out);
-            }
+            GroupMessage::PreVote { ballot, after } => self.on_pre_vote(from, ballot, after, now, out),
             GroupMessage::PreVoteReply { ballot, granted, promised, chosen } => {
                 self.on_pre_vote_reply(from, ballot, granted, promised, chosen, now, out);
             }
             GroupMessage::Prepare { ballot, after, from: first } => {
                 self.on_prepare(from, ballot, after, first, now, out);
             }
-            GroupMessage::Promise { ballot, chosen, answer, part, part_count, reported } => {
+            GroupMessage::Promise { ballot, chosen, answer, part, part_count, time, reported } => {
+                self.note_time(from, ballot, time, now);
                 self.on_promise(from, ballot, chosen, (answer, part, part_count), reported, now, out);
             }
             GroupMessage::Accept { ballot, slot, chosen, payload } => {
@@ -357,6 +366,16 @@ impl<P: Payload> Paxos<P> {
         self.log.settle(slot);
     }
 
+    /// What was applied carries this time: no clock of the group goes on from an earlier one.
+    pub fn applied_time(&mut self, time: WallMs, now: Mono) {
+        self.applied_time = self.applied_time.max(time);
+        if let State::Leader(leader) = &mut self.role
+            && let Some(clock) = &mut leader.clock
+        {
+            clock.raise(time, now);
+        }
+    }
+
     /// The ballot this replica leads in, if it does.
     pub fn leading(&self) -> Option<Ballot> {
         match &self.role {
@@ -365,8 +384,13 @@ impl<P: Payload> Paxos<P> {
         }
     }
 
-    /// Whether this replica leads and has applied everything that was chosen before it led (P-06).
+    /// Whether this replica leads, has applied everything that was chosen before it led (P-06), and knows the time (P-16).
     pub fn serving(&self) -> bool {
+        matches!(&self.role, State::Leader(leader) if leader.clock.is_some()) && self.has_caught_up()
+    }
+
+    /// Whether this replica leads and has applied everything that was chosen before it led.
+    fn has_caught_up(&self) -> bool {
         matches!(&self.role, State::Leader(leader) if self.applied >= leader.start_slot)
     }
 
@@ -501,18 +525,26 @@ impl<P: Payload> Paxos<P> {
             self.leader = Some(ballot);
         }
         if ballot.node() != self.config.node {
-            if !matches!(self.role, State::Follower) {
-                self.role = State::Follower;
-            }
+            self.follow(now);
             self.arm_election(now, false);
         }
     }
 
     fn step_down(&mut self, now: Mono) {
         if !matches!(self.role, State::Follower) {
-            self.role = State::Follower;
+            self.follow(now);
             self.arm_election(now, false);
         }
+    }
+
+    /// Plays no other part any more. Who led has heard its own clock last.
+    fn follow(&mut self, now: Mono) {
+        if let State::Leader(leader) = &self.role
+            && let Some(clock) = &leader.clock
+        {
+            Anchor::hear(&mut self.anchor, Anchor::new(leader.ballot, clock.read(now), now));
+        }
+        self.role = State::Follower;
     }
 
     fn next_random(&mut self) -> u64 {

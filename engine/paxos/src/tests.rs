@@ -16,3 +16,4 @@ mod pipelines;
 mod promises;
 mod rooms;
 mod schedules;
+mod times;

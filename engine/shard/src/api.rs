@@ -222,6 +222,9 @@ pub struct GroupStatus {
     pub applied: Slot,
     /// Time up to which expiry has been judged.
     pub applied_ts: WallMs,
+    /// By how much the group's clock is ahead of the wall clocks that agree, milliseconds; nothing where this replica does not lead,
+    /// or too few agree.
+    pub clock_skew_ms: Option<i64>,
     /// Keys held. One that has expired counts until it was swept.
     pub keys: u64,
     /// How often this replica saw the leader change since it started (a first leader is not a change).

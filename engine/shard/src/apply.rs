@@ -69,6 +69,7 @@ impl<P: Payload> Shard<P> {
         let keep = if leads { CacheHint::Keep } else { CacheHint::Skip };
         if first == 0 {
             self.store.begin_slot(group, entry.ts());
+            self.groups[index].paxos.applied_time(self.store.applied_ts(group), now.mono);
             let is_own = |proposed: &Proposed| proposed.slot != slot || proposed.ballot == entry.origin();
             let is_known = self.groups[index].proposed.front().is_none_or(is_own);
             assert!(is_known, "{group} {slot}: clients wait for another entry than the one that was chosen");

@@ -52,7 +52,7 @@ use synod_store::{Store, StoreConfig};
 use synod_types::record::{encode_mark, group_marks};
 use synod_types::{
     Ballot, Entry, GroupId, GroupMessage, Level, Location, LogRoom, Lsn, Mono, Now, Op, Payload, PeerMessage,
-    RecordHead, RecordKind, Slot,
+    RecordHead, RecordKind, Slot, WallMs,
 };
 
 /// Steps of giving back what FLUSHALL cleared, per tick: a million keys in two seconds, at half a millisecond a tick where all of
@@ -347,6 +347,7 @@ impl<P: Payload> Shard<P> {
             chosen: group.paxos.chosen(),
             applied: group.paxos.applied_slot(),
             applied_ts: self.store.applied_ts(group.id),
+            clock_skew_ms: group.paxos.clock_skew_ms(),
             keys: self.store.keys(group.id),
             leader_changes: group.paxos.leader_changes(),
         })
@@ -414,6 +415,12 @@ impl<P: Payload> Shard<P> {
     /// Whether the group serves under an unexpired lease at `now` (checkers only).
     pub fn holds_lease(&self, group: GroupId, now: Mono) -> bool {
         self.index_of(group).is_some_and(|index| self.groups[index].paxos.lease_valid(now))
+    }
+
+    /// What the group's clock says, where this replica serves under an unexpired lease at `now` (checkers only).
+    pub fn clock(&self, group: GroupId, now: Mono) -> Option<WallMs> {
+        let paxos = &self.groups[self.index_of(group)?].paxos;
+        paxos.leader_clock(now).filter(|_| paxos.serving() && paxos.lease_valid(now))
     }
 
     /// Checks every invariant that holds between steps.

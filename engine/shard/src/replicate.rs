@@ -180,6 +180,8 @@ impl<P: Payload> Shard<P> {
                 return;
             }
             let Some(slot) = group.paxos.next_slot() else { return };
+            // Nothing is written before it is known what time it is (P-16e).
+            let Some(ts) = group.paxos.leader_clock(now.mono) else { return };
             let mut origins = Vec::new();
             while let Some(next) = group.pending.front()
                 && group.builder.fits(&next.command)
@@ -190,7 +192,6 @@ impl<P: Payload> Shard<P> {
                 group.builder.push(next.command);
                 origins.push(Some(next.origin));
             }
-            let ts = group.paxos.leader_clock(now.mono).unwrap_or(WallMs::ZERO);
             let origin = group.paxos.next_origin();
             let payload = P::from(group.builder.finish(origin, ts)).sealed();
             group.stats.batch_commands.record(origins.len() as u64);

@@ -17,3 +17,4 @@ mod replaying;
 mod requests;
 mod rooms;
 mod schedules;
+mod timing;

@@ -117,8 +117,8 @@ keys! {
         "An unanswered proposal is sent again after this long";
     PATIENCE_MS = "timing.patience_ms", "patience-ms", Node, "4000",
         "How long a request waits for a leader, and a forwarded one for its answer";
-    SKEW_MAX_MS = "timing.skew_max_ms", "skew-max-ms", Node, "30000",
-        "A candidate whose wall clock is further off than this gets no vote";
+    SKEW_MAX_MS = "timing.skew_max_ms", "skew-max-ms", Node, "60000",
+        "A group's clock that is further than this from the wall clocks that agree is reported";
     CONNECTIONS = "limits.connections", "connections-max", Node, "4096",
         "Open client connections of one core";
     PENDING_MIB = "limits.pending_mib", "pending-mib", Node, "16",

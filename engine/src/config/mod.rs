@@ -423,7 +423,7 @@ impl Tuning {
             rank_delay_ms: number(&keys::RANK_DELAY_MS, 0, SPAN_MS_MAX, 60)?.value,
             resend_ms: number(&keys::RESEND_MS, 1, SPAN_MS_MAX, 100)?.value,
             patience_ms: number(&keys::PATIENCE_MS, 1, SPAN_MS_MAX, 4000)?.value,
-            skew_max_ms: number(&keys::SKEW_MAX_MS, 1, 3_600_000, 30_000)?.value,
+            skew_max_ms: number(&keys::SKEW_MAX_MS, 1, 3_600_000, 60_000)?.value,
             connections: number(&keys::CONNECTIONS, 1, CONNECTIONS_MAX, 4096)?.value,
             pending_mib: number(&keys::PENDING_MIB, PENDING_MIB_MIN, PENDING_MIB_MAX, 16)?.value,
             pipeline_slots: number(&keys::PIPELINE_SLOTS, 1, PIPELINE_SLOTS_MAX, 8)?.value,

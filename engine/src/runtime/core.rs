@@ -37,6 +37,8 @@ const TICK: Duration = Duration::from_millis(5);
 const PAGE_REFRESH: Nanos = Nanos::from_ms(20);
 /// Between two looks whether the log is quiet and its end not marked yet.
 const MARK_INTERVAL: Nanos = Nanos::from_ms(100);
+/// Between two lines about the same clock.
+const SKEW_SILENCE: Nanos = Nanos::from_ms(60_000);
 /// Turns that a stop waits for the disk, one tick apart: a second.
 const FINISH_TURNS: u32 = 200;
 
@@ -61,6 +63,8 @@ pub(crate) struct Core {
     pub server: Rc<ServerConfig>,
     page_at: Mono,
     mark_at: Mono,
+    /// When it was last said that a group's clock is off.
+    skew_said_at: Option<Mono>,
     /// Where clients are sent.
     pub routes: Routes,
     slow: SlowTurns,
@@ -170,6 +174,7 @@ impl Core {
             server,
             page_at: Mono::ZERO,
             mark_at: Mono::ZERO,
+            skew_said_at: None,
             routes: Routes::default(),
             slow: SlowTurns::default(),
         };
@@ -333,10 +338,31 @@ impl Core {
         if now.mono.since(self.mark_at) >= MARK_INTERVAL {
             self.mark_at = now.mono;
             self.mark();
+            self.mind_skew(now.mono);
         }
         let mut watch = Watch::new(now.mono);
         watch.look(clock::mono(), Work::Tick);
         self.end_turn(&watch, None);
+    }
+
+    /// Says so when the clock of a group is far from the wall clocks: it follows them slowly, and what has a time to live is judged
+    /// by it (P-16).
+    fn mind_skew(&mut self, now: Mono) {
+        let most = self.node.setup.options.timing.skew_max_ms;
+        let skew = |skew: Option<i64>| skew.filter(|skew| skew.unsigned_abs() > most);
+        let far = self.shard.status().find_map(|status| Some((status.group, skew(status.clock_skew_ms)?)));
+        if let Some((group, skew)) = far
+            && self.skew_said_at.is_none_or(|at| now.since(at) >= SKEW_SILENCE)
+        {
+            self.skew_said_at = Some(now);
+            let (off, way) = (skew.unsigned_abs() / 1000, if skew > 0 { "ahead of" } else { "behind" });
+            eprintln!(
+                "synod: core {}: the clock of group {} is {off} s {way} the wall clocks of most nodes, and goes towards them by \
+                 20 ms per second; if they are right now, stopping and starting all nodes sets it forward at once",
+                self.me.get(),
+                group.get()
+            );
+        }
     }
 
     fn refresh_page(&mut self, now: Now) {

@@ -158,6 +158,15 @@ fn of_groups(out: &mut Exposition, pages: &[CorePage]) {
     family("synod_expired_keys_total", "Keys removed after their expiry.", true, |_, stats| {
         stats.keys_expired
     });
+    out.gauge(
+        "synod_clock_skew_milliseconds",
+        "How far the clock of a group that this node leads is ahead of the wall clocks of a majority that agree.",
+    );
+    for (core, status, _) in groups(pages) {
+        if let Some(skew) = status.clock_skew_ms {
+            out.sample(&[("core", &core), ("group", &status.group.get())], skew);
+        }
+    }
     out.gauge("synod_group_ready", "1 where a leader is known that answers.");
     for (core, page) in pages.iter().enumerate() {
         for (status, ready) in page.groups.iter().zip(&page.ready) {
@@ -310,6 +319,7 @@ mod tests {
             chosen: Slot::new(9),
             applied: Slot::new(8),
             applied_ts: WallMs(1),
+            clock_skew_ms: Some(-7),
             keys: 5,
             leader_changes: 0,
         };
@@ -349,6 +359,7 @@ mod tests {
             "synod_stage_seconds_sum{core=\"0\",group=\"3\",stage=\"queue\"} 0.0001",
             "synod_slow_turns_total{core=\"1\",kind=\"walk\"} 1",
             "synod_group_ready{core=\"0\",group=\"3\"} 1",
+            "synod_clock_skew_milliseconds{core=\"0\",group=\"3\"} -7",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing in\n{text}");
         }

@@ -84,6 +84,7 @@ mod tests {
             chosen: Slot::ZERO,
             applied: Slot::ZERO,
             applied_ts: WallMs::ZERO,
+            clock_skew_ms: None,
             keys: 0,
             leader_changes: 0,
         };

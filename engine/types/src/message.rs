@@ -6,7 +6,7 @@
 
 use crate::command::{Command, Consistency, Reply, Span};
 use crate::ids::{Ballot, GroupId, Level, Slot};
-use crate::time::{Mono, WallMs};
+use crate::time::{Mono, Nanos, WallMs};
 use alloc::vec::Vec;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -41,8 +41,6 @@ pub enum GroupMessage<P> {
         ballot: Ballot,
         /// The ballot whose leader gave its lease up for the sender; zero if none did.
         after: Ballot,
-        /// The sender's wall clock, so that a candidate whose clock is far off is refused.
-        wall: WallMs,
     },
     /// The answer.
     PreVoteReply {
@@ -77,6 +75,8 @@ pub enum GroupMessage<P> {
         part: u32,
         /// How many parts there are.
         part_count: u32,
+        /// What the sender knows of the group's time.
+        time: TimeReport,
         /// Accepted values above `chosen`.
         reported: Vec<Reported<P>>,
     },
@@ -126,6 +126,19 @@ pub enum GroupMessage<P> {
     },
 }
 
+/// What an acceptor knows of its group's time, for who is to lead (P-16).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct TimeReport {
+    /// The ballot of the leader whose clock it heard last; zero if it has heard none since its start.
+    pub ballot: Ballot,
+    /// What that clock says now.
+    pub time: WallMs,
+    /// How long ago it was heard.
+    pub age: Nanos,
+    /// The acceptor's own wall clock.
+    pub wall: WallMs,
+}
+
 /// A leader's heartbeat for one group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
 pub struct Beat {
@@ -137,6 +150,8 @@ pub struct Beat {
     pub chosen: Slot,
     /// The leader's boot-time clock at sending; strictly rising per leader, echoed in the reply.
     pub sent_at: Mono,
+    /// What the group's clock says (P-16); zero while it is not set.
+    pub time: WallMs,
 }
 
 /// A follower's answer to a heartbeat: "as of its receipt I had promised nothing above `ballot`", and a lease grant.
@@ -154,6 +169,8 @@ pub struct BeatReply {
     pub is_low: bool,
     /// What it can read.
     pub level: Level,
+    /// Its wall clock.
+    pub wall: WallMs,
 }
 
 /// What a leader vouches for in a `ReadIndexReply`: whoever has applied the group up to `chosen` has every write that was
@@ -236,20 +253,20 @@ impl<P> GroupMessage<P> {
     /// The same with every payload converted, in order of appearance.
     pub fn map<Q>(&self, mut convert: impl FnMut(&P) -> Q) -> GroupMessage<Q> {
         match *self {
-            Self::PreVote { ballot, after, wall } => GroupMessage::PreVote { ballot, after, wall },
+            Self::PreVote { ballot, after } => GroupMessage::PreVote { ballot, after },
             Self::PreVoteReply { ballot, granted, promised, chosen } => {
                 GroupMessage::PreVoteReply { ballot, granted, promised, chosen }
             }
             Self::Prepare { ballot, after, from } => GroupMessage::Prepare { ballot, after, from },
             Self::HandOver { ballot, chosen } => GroupMessage::HandOver { ballot, chosen },
-            Self::Promise { ballot, chosen, answer, part, part_count, ref reported } => {
+            Self::Promise { ballot, chosen, answer, part, part_count, time, ref reported } => {
                 let convert = |r: &Reported<P>| Reported {
                     slot: r.slot,
                     ballot: r.ballot,
                     payload: convert(&r.payload),
                 };
                 let reported = reported.iter().map(convert).collect();
-                GroupMessage::Promise { ballot, chosen, answer, part, part_count, reported }
+                GroupMessage::Promise { ballot, chosen, answer, part, part_count, time, reported }
             }
             Self::Accept { ballot, slot, chosen, ref payload } => {
                 GroupMessage::Accept { ballot, slot, chosen, payload: convert(payload) }

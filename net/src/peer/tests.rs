@@ -53,11 +53,7 @@ fn ops() -> impl Strategy<Value = (Op, Vec<u8>)> {
 }
 fn group_messages() -> impl Strategy<Value = GroupMessage<Vec<u8>>> {
     prop_oneof![
-        (ballots(), ballots(), any::<u64>()).prop_map(|(ballot, after, wall)| GroupMessage::PreVote {
-            ballot,
-            after,
-            wall: WallMs(wall)
-        }),
+        (ballots(), ballots()).prop_map(|(ballot, after)| GroupMessage::PreVote { ballot, after }),
         (ballots(), any::<bool>(), ballots(), slots()).prop_map(|(ballot, granted, promised, chosen)| {
             GroupMessage::PreVoteReply { ballot, granted, promised, chosen }
         }),
@@ -74,6 +70,12 @@ fn group_messages() -> impl Strategy<Value = GroupMessage<Vec<u8>>> {
                 answer,
                 part: 1,
                 part_count: 3,
+                time: TimeReport {
+                    ballot,
+                    time: WallMs(answer),
+                    age: Nanos(!answer),
+                    wall: WallMs(answer / 3)
+                },
                 reported: list
                     .into_iter()
                     .map(|(slot, ballot, payload)| Reported { slot, ballot, payload })
@@ -108,6 +110,7 @@ fn messages() -> impl Strategy<Value = PeerMessage<Vec<u8>>> {
                         ballot,
                         chosen,
                         sent_at: Mono(at),
+                        time: WallMs(!at),
                     })
                     .collect(),
             )
@@ -122,6 +125,7 @@ fn messages() -> impl Strategy<Value = PeerMessage<Vec<u8>>> {
                         sent_at: Mono(at),
                         is_low: at % 2 == 1,
                         level: Level::new(at as u16),
+                        wall: WallMs(!at),
                     })
                     .collect(),
             )
@@ -267,7 +271,8 @@ fn a_malformed_entry_is_refused_at_the_border() {
     assert_eq!(refused(&PeerMessage::Group { group: GroupId::new(1), message }), error);
     let reported = vec![Reported { slot: Slot::new(1), ballot: Ballot::ZERO, payload }];
     let (ballot, chosen) = (Ballot::ZERO, Slot::ZERO);
-    let message = GroupMessage::Promise { ballot, chosen, answer: 7, part: 0, part_count: 1, reported };
+    let time = unheard();
+    let message = GroupMessage::Promise { ballot, chosen, answer: 7, part: 0, part_count: 1, time, reported };
     assert_eq!(refused(&PeerMessage::Group { group: GroupId::new(1), message }), error);
 }
 
@@ -306,20 +311,18 @@ fn forwarded_commands_and_replies_are_held_to_the_limits() {
 
 #[test]
 fn lists_and_parts_are_held_to_sane_counts() {
-    let beat =
-        |_| Beat { group: GroupId::new(1), ballot: Ballot::ZERO, chosen: Slot::ZERO, sent_at: Mono(1) };
+    let beat = |_| beat();
     assert_eq!(refused(&PeerMessage::Beats((0..1026).map(beat).collect())), ProtocolError::Limit);
     let (ballot, chosen) = (Ballot::ZERO, Slot::ZERO);
-    let message =
-        GroupMessage::Promise { ballot, chosen, answer: 7, part: 1, part_count: 1, reported: Vec::new() };
+    let (time, reported) = (unheard(), Vec::new());
+    let message = GroupMessage::Promise { ballot, chosen, answer: 7, part: 1, part_count: 1, time, reported };
     assert_eq!(refused(&PeerMessage::Group { group: GroupId::new(1), message }), ProtocolError::Body);
 }
 
 /// Who reads of a broken link must learn which message broke it.
 #[test]
 fn a_refused_message_is_named() {
-    let beat =
-        |_| Beat { group: GroupId::new(1), ballot: Ballot::ZERO, chosen: Slot::ZERO, sent_at: Mono(1) };
+    let beat = |_| beat();
     let mut decoder = Decoder::new();
     decoder.feed(&frame_of(&PeerMessage::Beats((0..=COALESCED_MAX).map(beat).collect())));
     let refused = decoder.next().expect_err("one heartbeat too many");
@@ -373,6 +376,15 @@ fn another_version_is_named_as_such() {
     frame[8] = PEER_VERSION.to_le_bytes()[0] + 1;
     repair(&mut frame);
     assert_eq!(decode_all(&frame, core::iter::empty()), Err(ProtocolError::Version));
+}
+
+fn beat() -> Beat {
+    let (group, ballot, chosen) = (GroupId::new(1), Ballot::ZERO, Slot::ZERO);
+    Beat { group, ballot, chosen, sent_at: Mono(1), time: WallMs(2) }
+}
+
+fn unheard() -> TimeReport {
+    TimeReport { ballot: Ballot::ZERO, time: WallMs::ZERO, age: Nanos::ZERO, wall: WallMs(3) }
 }
 
 fn ours() -> Handshake {

@@ -180,7 +180,7 @@ fn describe<P>(message: &GroupMessage<P>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use synod_types::Mono;
+    use synod_types::{Mono, Nanos, WallMs};
 
     const GROUP: GroupId = GroupId::new(1);
     const NODE: NodeId = NodeId::new(2);
@@ -201,6 +201,12 @@ mod tests {
             answer: 0,
             part: 0,
             part_count: 1,
+            time: synod_types::TimeReport {
+                ballot: Ballot::ZERO,
+                time: WallMs::ZERO,
+                age: Nanos::ZERO,
+                wall: WallMs::ZERO,
+            },
             reported: vec![],
         };
         PeerMessage::Group { group: GROUP, message }
@@ -231,6 +237,7 @@ mod tests {
             chosen: Slot::ZERO,
             is_low: false,
             level: synod_types::Level::OWN,
+            wall: WallMs::ZERO,
         };
         let message = PeerMessage::<()>::BeatReplies(vec![reply]);
         let mut disk = CoreDisk::new();

@@ -5,8 +5,9 @@ use synod_types::Level;
 use synod_types::record::encode_mark;
 use synod_types::{
     Ballot, Beat, BeatReply, ClusterId, Command, Condition, Consistency, CoreId, EntryBuilder, Expiry,
-    GroupId, GroupMark, GroupMessage, Incarnation, Learned, Mono, NodeId, Op, PeerMessage, ReadPoint,
-    RecordHead, RecordKind, Reply, Reported, SessionId, SessionStamp, Shared, Slot, Then, Version, WallMs,
+    GroupId, GroupMark, GroupMessage, Incarnation, Learned, Mono, Nanos, NodeId, Op, PeerMessage, ReadPoint,
+    RecordHead, RecordKind, Reply, Reported, SessionId, SessionStamp, Shared, Slot, Then, TimeReport,
+    Version, WallMs,
 };
 
 const GROUP: GroupId = GroupId::new(3);
@@ -59,7 +60,7 @@ fn messages() -> Vec<PeerMessage<Shared>> {
     let payload = || Shared::new(entry());
     let (ballot, slot, chosen) = (BALLOT, Slot::new(12), Slot::new(11));
     let group = [
-        GroupMessage::PreVote { ballot, after: EARLIER, wall: WallMs(1_790_000_000_000) },
+        GroupMessage::PreVote { ballot, after: EARLIER },
         GroupMessage::PreVoteReply { ballot, granted: true, promised: EARLIER, chosen },
         GroupMessage::Prepare { ballot, after: Ballot::ZERO, from: slot },
         GroupMessage::Promise {
@@ -68,6 +69,7 @@ fn messages() -> Vec<PeerMessage<Shared>> {
             answer: 77,
             part: 0,
             part_count: 1,
+            time: TimeReport { ballot: EARLIER, time: WallMs(7), age: Nanos::from_ms(3), wall: WallMs(8) },
             reported: vec![Reported { slot, ballot: EARLIER, payload: payload() }],
         },
         GroupMessage::Accept { ballot, slot, chosen, payload: payload() },
@@ -77,9 +79,10 @@ fn messages() -> Vec<PeerMessage<Shared>> {
         GroupMessage::Learn { chosen, entries: vec![Learned { slot, ballot, payload: payload() }] },
         GroupMessage::HandOver { ballot, chosen },
     ];
-    let beat = Beat { group: GROUP, ballot, chosen, sent_at: Mono(5) };
+    let (time, wall) = (WallMs(1_790_000_000_000), WallMs(1_790_000_000_007));
+    let beat = Beat { group: GROUP, ballot, chosen, sent_at: Mono(5), time };
     let answer =
-        BeatReply { group: GROUP, ballot, sent_at: Mono(5), chosen, is_low: true, level: Level::OWN };
+        BeatReply { group: GROUP, ballot, sent_at: Mono(5), chosen, is_low: true, level: Level::OWN, wall };
     let reply = Reply::Value { value: shared(b"blue"), version: Version { slot, position: 1 } };
     let mut all: Vec<_> =
         group.into_iter().map(|message| PeerMessage::Group { group: GROUP, message }).collect();

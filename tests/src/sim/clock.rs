@@ -6,6 +6,11 @@ use synod_types::{Mono, Now, WallMs};
 /// The wall clock of a perfect observer at instant 0, in milliseconds since the epoch.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 
+/// What the wall clock of a perfect observer says.
+pub fn observed(instant: Instant) -> WallMs {
+    WallMs(EPOCH_MS + instant / MS)
+}
+
 /// One node's clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {

@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod clock;
+pub mod clocks;
 pub mod fault;
 pub mod keys;
 pub mod net;
@@ -25,6 +26,7 @@ pub mod trace;
 pub mod value;
 pub mod world;
 
+pub use clocks::{ClockCase, run_clocks};
 pub use fault::FaultKind;
 pub use params::{Eyes, Options, Params};
 pub use run::{Failure, Summary, run, run_far_behind, run_loose, run_partition};

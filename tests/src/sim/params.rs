@@ -310,8 +310,11 @@ impl Params {
     pub fn expiry_slack(&self) -> u64 {
         let wall = 2 * (self.clock.wall_ms_max + self.clock.wall_grain_ms) * MS;
         let run = (self.options.seconds + 60) * super::queue::SECOND;
+        // A clock is steered by two hundredths, forth or back, and a new leader's is behind by what a heartbeat was under way; it
+        // goes on from wall clocks only where nobody has heard it.
+        let steered = 4 * super::client::EXPIRY_SPAN_MAX / 50 + 200 * MS;
         // Milliseconds are rounded at several places; 5 ms cover them.
-        wall + run / 1_000_000 * 2 * self.clock.drift_ppm_max + 5 * MS
+        wall + steered + run / 1_000_000 * 2 * self.clock.drift_ppm_max + 5 * MS
     }
 }
 

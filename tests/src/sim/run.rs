@@ -73,7 +73,7 @@ pub fn run_partition(options: Options, kind: FaultKind) -> Result<Summary, Box<F
 }
 
 /// Nothing goes wrong by itself.
-fn quiet_params(options: Options) -> Params {
+pub(super) fn quiet_params(options: Options) -> Params {
     let mut params = Params::derive(options);
     params.faults.clear();
     params.net.loss_ppm = 0;
@@ -123,7 +123,10 @@ pub fn run_far_behind(options: Options, leader_dies: bool) -> Result<Summary, Bo
     run_with(&params, |world| play_far_behind(world, leader_dies))
 }
 
-fn run_with(params: &Params, play: impl FnOnce(&mut World) -> Checked) -> Result<Summary, Box<Failure>> {
+pub(super) fn run_with(
+    params: &Params,
+    play: impl FnOnce(&mut World) -> Checked,
+) -> Result<Summary, Box<Failure>> {
     let mut ended = None;
     let mut reached = 0;
     let result = report::guard(params, || {
@@ -306,13 +309,13 @@ fn serves(world: &World, node: usize, group: GroupId) -> bool {
     world.cores().any(|(place, core)| usize::from(place.node.get()) == node + 1 && core.shard().serves(group))
 }
 
-fn phase(world: &mut World, name: &'static str) {
+pub(super) fn phase(world: &mut World, name: &'static str) {
     world.observer.now = world.now();
     world.observer.note(super::trace::Note::Phase { name });
 }
 
 /// Progress (DESIGN §4 rule 6; style 28): once faults end, every group acknowledges a new write in bounded time.
-fn prove_progress(world: &mut World) -> Checked {
+pub(super) fn prove_progress(world: &mut World) -> Checked {
     let deadline = world.now() + PROGRESS_WITHIN;
     for group in 1..=world.params().group_count {
         let group = GroupId::new(group);
@@ -351,7 +354,7 @@ fn leader_changes(world: &World) -> u64 {
 }
 
 /// Everybody gets an answer: within patience, and then some for the way.
-fn settle_clients(world: &mut World) -> Checked {
+pub(super) fn settle_clients(world: &mut World) -> Checked {
     let deadline = world.now() + world.params().timing.patience.0 + 30 * SECOND;
     while world.clients.any_busy() {
         if world.now() > deadline {
@@ -375,7 +378,7 @@ fn settle_clients(world: &mut World) -> Checked {
 }
 
 /// Convergence (DESIGN §4 rules 3, 9): in a quiet, healed cluster all replicas reach the same slot and the same state.
-fn converge(world: &mut World) -> Checked {
+pub(super) fn converge(world: &mut World) -> Checked {
     let deadline = world.now() + CONVERGED_WITHIN;
     loop {
         let first = if world.params().system_group { 0 } else { 1 };
@@ -403,7 +406,7 @@ fn equal(world: &World, group: GroupId) -> bool {
 
 /// Nothing acknowledged is lost: every key that ever was is read at the end, and the answers join the history. By then every
 /// expiry has come, so a key that had one is gone.
-fn read_back(world: &mut World) -> Checked {
+pub(super) fn read_back(world: &mut World) -> Checked {
     let helper = world.clients.add_helper();
     for key in 0..world.clients.keys.count() {
         let deadline = world.now() + 10 * SECOND;

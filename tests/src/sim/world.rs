@@ -21,7 +21,7 @@ use super::rng::Rng;
 use super::trace::{Note, Place};
 use crate::check::{Checked, Violation};
 use readers::Readers;
-use synod_types::{Command, Consistency, GroupId, NodeId, PeerMessage, Reply, Shared};
+use synod_types::{Command, Consistency, GroupId, NodeId, PeerMessage, Reply, Shared, WallMs};
 use synod_wal::mem::{MemImage, MemOptions};
 use votes::KeptVotes;
 
@@ -223,6 +223,21 @@ impl World {
         for (from, to) in kind.cuts(victim, self.nodes.len(), &mut self.fault_rng) {
             self.net.cut(from, to, true);
         }
+    }
+
+    /// Somebody sets a node's wall clock.
+    pub fn set_wall(&mut self, node: usize, offset_ms: i64) {
+        self.observer.note(Note::Fault { what: "wall clock step", on: true, victim: node as u64 });
+        self.nodes[node].clock.step_wall(offset_ms);
+    }
+
+    /// Who serves a group under a lease, and what its clock says.
+    pub fn group_clock(&self, group: GroupId) -> Option<(usize, WallMs)> {
+        self.cores().find_map(|(place, core)| {
+            let node = usize::from(place.node.get()) - 1;
+            let now = self.nodes[node].clock.read(self.now());
+            Some((node, core.shard().clock(group, now.mono)?))
+        })
     }
 
     /// Ends all cuts of the network.

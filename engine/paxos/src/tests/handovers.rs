@@ -160,8 +160,8 @@ fn granted(theirs: Ballot) -> Solo {
     n1
 }
 
-fn pre_vote_after(mine: Ballot, after: Ballot, n1: &Solo) -> GroupMessage<super::describe::Bytes> {
-    GroupMessage::PreVote { ballot: mine, after, wall: n1.now.wall }
+fn pre_vote_after(mine: Ballot, after: Ballot) -> GroupMessage<super::describe::Bytes> {
+    GroupMessage::PreVote { ballot: mine, after }
 }
 
 #[test]
@@ -170,12 +170,12 @@ fn a_grant_binds_no_longer_in_a_ballot_that_was_given_up() {
     let mine = ballot(5, 3);
     let mut n1 = granted(theirs);
     for other in [Ballot::ZERO, ballot(3, 2), ballot(4, 3)] {
-        let message = pre_vote_after(mine, other, &n1);
+        let message = pre_vote_after(mine, other);
         assert!(n1.hear(3, message)[0].contains("prevote-refused"), "{other}");
         let message = GroupMessage::Prepare { ballot: mine, after: other, from: Slot::new(1) };
         assert!(n1.hear(3, message).is_empty(), "{other}");
     }
-    let message = pre_vote_after(mine, theirs, &n1);
+    let message = pre_vote_after(mine, theirs);
     assert!(n1.hear(3, message)[0].contains("prevote-granted"));
     let message = GroupMessage::Prepare { ballot: mine, after: theirs, from: Slot::new(1) };
     assert_eq!(n1.hear(3, message).len(), 1);

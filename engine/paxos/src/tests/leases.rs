@@ -28,10 +28,9 @@ fn a_grant_refuses_others_until_it_ends() {
     let mut n1 = granted(ballot(1, 2));
     n1.pass(Nanos(Timing::default().lease.0 - 1));
     assert!(n1.hear(3, prepare(ballot(2, 3), 1)).is_empty());
-    let wall = n1.now.wall;
-    assert!(silent_or_refused(&n1.hear(3, pre_vote(ballot(2, 3), wall))));
+    assert!(silent_or_refused(&n1.hear(3, pre_vote(ballot(2, 3)))));
     n1.pass(Nanos(1));
-    assert!(n1.hear(3, pre_vote(ballot(2, 3), wall))[0].contains("prevote-granted"));
+    assert!(n1.hear(3, pre_vote(ballot(2, 3)))[0].contains("prevote-granted"));
     assert_eq!(n1.hear(3, prepare(ballot(2, 3), 1)).len(), 1);
 }
 
@@ -55,8 +54,7 @@ fn a_restarted_acceptor_is_silent_for_one_lease() {
     let mut n1 = Solo::new(1, &ALL);
     n1.now.mono = Mono(1_000_000_000 + Timing::default().lease.0 - 1);
     assert!(n1.hear(3, prepare(ballot(2, 3), 1)).is_empty());
-    let wall = n1.now.wall;
-    assert!(silent_or_refused(&n1.hear(3, pre_vote(ballot(2, 3), wall))));
+    assert!(silent_or_refused(&n1.hear(3, pre_vote(ballot(2, 3)))));
     assert!(n1.hear_beat(ballot(2, 3), 0).is_empty());
     n1.pass(Nanos(1));
     assert_eq!(n1.hear(3, prepare(ballot(2, 3), 1)).len(), 1);
@@ -128,8 +126,7 @@ fn a_leader_is_bound_by_its_own_lease() {
     n1.hear_beat_reply(2, mine, sent);
     let higher = ballot(mine.round() + 1, 3);
     assert!(n1.hear(3, prepare(higher, 1)).is_empty());
-    let wall = n1.now.wall;
-    assert!(silent_or_refused(&n1.hear(3, pre_vote(higher, wall))));
+    assert!(silent_or_refused(&n1.hear(3, pre_vote(higher))));
     assert_eq!(n1.paxos.leading(), Some(mine));
     n1.pass(Timing::default().lease);
     assert_eq!(n1.hear(3, prepare(higher, 1)).len(), 1);

@@ -67,8 +67,7 @@ fn only_a_durable_promise_is_named() {
     let mut n1 = Solo::new(1, &ALL);
     n1.hear(2, prepare(ballot(5, 2), 1));
     assert!(n1.hear(3, prepare(ballot(4, 3), 1)).is_empty());
-    let wall = n1.now.wall;
-    let answer = n1.hear(3, pre_vote(ballot(6, 3), wall));
+    let answer = n1.hear(3, pre_vote(ballot(6, 3)));
     assert_eq!(answer, ["-> n3: prevote-refused 6.n3 (promised 0.n0, chosen s0)"]);
     n1.disk();
     assert_eq!(n1.hear(3, prepare(ballot(4, 3), 1)), ["-> n3: nack 4.n3 (promised 5.n2)"]);

@@ -30,6 +30,7 @@ fn answered(n1: &mut Solo, mine: Ballot, from: u16, is_low: bool) {
         chosen: n1.paxos.chosen(),
         is_low,
         level: Level::OWN,
+        wall: n1.now.wall,
     };
     n1.say(Input::BeatReply { from: NodeId::new(from), reply });
 }
@@ -39,8 +40,7 @@ fn answered(n1: &mut Solo, mine: Ballot, from: u16, is_low: bool) {
 fn a_spent_log_promises_nothing_and_stands_for_nothing() {
     let mut n1 = Solo::new(1, &ALL);
     room(&mut n1, Space::Spent);
-    let wall = n1.now.wall;
-    assert!(n1.hear(3, pre_vote(ballot(2, 3), wall))[0].contains("prevote-refused"));
+    assert!(n1.hear(3, pre_vote(ballot(2, 3)))[0].contains("prevote-refused"));
     assert!(n1.hear(3, prepare(ballot(2, 3), 1)).is_empty());
     assert!(n1.hear_beat(ballot(2, 3), 0).is_empty());
     assert!(records(&n1.hear(3, accept(ballot(2, 3), 1, "x", 0))).is_empty());

@@ -7,7 +7,7 @@ use std::vec::Vec;
 use synod_types::Level;
 use synod_types::{
     Ballot, Beat, BeatReply, GroupConfig, GroupId, GroupMessage, Learned, Location, Members, Mono, Nanos,
-    NodeId, Now, RecordHead, RecordKind, Reported, SegmentId, Slot, WallMs,
+    NodeId, Now, RecordHead, RecordKind, Reported, SegmentId, Slot, TimeReport, WallMs,
 };
 
 pub(super) const GROUP: GroupId = GroupId::new(1);
@@ -22,6 +22,12 @@ pub(super) fn place(raw: u64, len: usize) -> Location {
     Location { segment: SegmentId::new(1), offset: raw as u32 * 64, len: len as u32 }
 }
 
+/// No leader's clock was heard, and the wall clock is right.
+pub(super) const UNHEARD: TimeReport =
+    TimeReport { ballot: Ballot::ZERO, time: WallMs::ZERO, age: Nanos::ZERO, wall: WallMs::ZERO };
+/// When a test begins.
+pub(super) const START: Now = Now { mono: Mono(1_000_000_000), wall: WallMs(1_000_000) };
+
 pub(super) fn config(node: u16, voters: &[u16]) -> GroupConfig {
     GroupConfig {
         group: GROUP,
@@ -33,18 +39,27 @@ pub(super) fn config(node: u16, voters: &[u16]) -> GroupConfig {
 }
 
 // Short words for the messages, so that a test reads as a dialogue.
-pub(super) fn pre_vote(ballot: Ballot, wall: WallMs) -> GroupMessage<Bytes> {
-    GroupMessage::PreVote { ballot, after: Ballot::ZERO, wall }
+pub(super) fn pre_vote(ballot: Ballot) -> GroupMessage<Bytes> {
+    GroupMessage::PreVote { ballot, after: Ballot::ZERO }
 }
 pub(super) fn prepare(ballot: Ballot, from: u64) -> GroupMessage<Bytes> {
     GroupMessage::Prepare { ballot, after: Ballot::ZERO, from: slot(from) }
 }
+/// By an acceptor whose wall clock is that of who hears it ([`Solo::hear`]), and that has heard of no other.
 pub(super) fn promise(ballot: Ballot, chosen: u64, reported: &[(u64, Ballot, &str)]) -> GroupMessage<Bytes> {
+    promise_at(UNHEARD, ballot, chosen, reported)
+}
+pub(super) fn promise_at(
+    time: TimeReport,
+    ballot: Ballot,
+    chosen: u64,
+    reported: &[(u64, Ballot, &str)],
+) -> GroupMessage<Bytes> {
     let reported = reported
         .iter()
         .map(|&(at, ballot, value)| Reported { slot: slot(at), ballot, payload: value.into() })
         .collect();
-    GroupMessage::Promise { ballot, chosen: slot(chosen), answer: 0, part: 0, part_count: 1, reported }
+    GroupMessage::Promise { ballot, chosen: slot(chosen), answer: 0, part: 0, part_count: 1, time, reported }
 }
 pub(super) fn accept(ballot: Ballot, at: u64, value: &str, chosen: u64) -> GroupMessage<Bytes> {
     GroupMessage::Accept { ballot, slot: slot(at), chosen: slot(chosen), payload: value.into() }
@@ -92,10 +107,9 @@ impl Solo {
             let head = RecordHead { number: number as u64 + 1, ..*head };
             paxos.replay(head, (*value).into(), place(number as u64, value.len()));
         }
-        let start = Now { mono: Mono(1_000_000_000), wall: WallMs(1_000_000) };
-        paxos.start(start);
+        paxos.start(START);
         paxos.invariants();
-        let mut solo = Self { paxos, now: start, receipts: Vec::new() };
+        let mut solo = Self { paxos, now: START, receipts: Vec::new() };
         // Past the silence, before any election timeout can matter to a test that does not tick.
         solo.pass(timing.lease);
         solo
@@ -125,11 +139,20 @@ impl Solo {
     pub fn say(&mut self, input: Input<Bytes>) -> Vec<String> {
         describe::effects(&self.step(input))
     }
-    pub fn hear(&mut self, from: u16, message: GroupMessage<Bytes>) -> Vec<String> {
+    pub fn hear(&mut self, from: u16, mut message: GroupMessage<Bytes>) -> Vec<String> {
+        if let GroupMessage::Promise { time, .. } = &mut message
+            && time.wall == WallMs::ZERO
+        {
+            time.wall = self.now.wall;
+        }
         self.say(Input::Message { from: NodeId::new(from), message })
     }
     pub fn hear_beat(&mut self, ballot: Ballot, chosen: u64) -> Vec<String> {
-        let beat = Beat { group: GROUP, ballot, chosen: slot(chosen), sent_at: Mono(77) };
+        self.hear_beat_at(self.now.wall, ballot, chosen)
+    }
+    /// A heartbeat of a leader whose clock says `time`.
+    pub fn hear_beat_at(&mut self, time: WallMs, ballot: Ballot, chosen: u64) -> Vec<String> {
+        let beat = Beat { group: GROUP, ballot, chosen: slot(chosen), sent_at: Mono(77), time };
         self.say(Input::Beat { from: ballot.node(), beat })
     }
     pub fn hear_beat_reply(&mut self, from: u16, ballot: Ballot, sent_at: Mono) -> Vec<String> {
@@ -142,7 +165,8 @@ impl Solo {
         sent_at: Mono,
         chosen: Slot,
     ) -> Vec<String> {
-        let reply = BeatReply { group: GROUP, ballot, sent_at, chosen, is_low: false, level: Level::OWN };
+        let (is_low, level, wall) = (false, Level::OWN, self.now.wall);
+        let reply = BeatReply { group: GROUP, ballot, sent_at, chosen, is_low, level, wall };
         self.say(Input::BeatReply { from: NodeId::new(from), reply })
     }
     pub fn tick(&mut self) -> Vec<String> {

@@ -90,6 +90,8 @@ pub(super) struct Lab {
     pub rotten: BTreeSet<u16>,
     /// What nodes read from their next start on, where it is not what this build does.
     pub levels: BTreeMap<u16, Level>,
+    /// What wall clocks are ahead, milliseconds.
+    pub walls_ms: BTreeMap<u16, u64>,
     /// Each step is followed by a walk over everything a core holds. Not where that is very much.
     pub is_walked: bool,
 }
@@ -157,6 +159,7 @@ impl Lab {
             held_disks: BTreeSet::new(),
             held_reads: BTreeSet::new(),
             levels: BTreeMap::new(),
+            walls_ms: BTreeMap::new(),
             rotten: BTreeSet::new(),
             is_walked: true,
             config,
@@ -218,6 +221,11 @@ impl Lab {
     pub fn now(&self) -> Now {
         Now { mono: Mono(self.time), wall: WallMs(1_700_000_000_000 + self.time / 1_000_000) }
     }
+    /// The clocks of one node.
+    fn now_at(&self, id: u16) -> Now {
+        let Now { mono, wall } = self.now();
+        Now { mono, wall: wall.plus_ms(self.walls_ms.get(&id).copied().unwrap_or(0)) }
+    }
     pub fn pass_ms(&mut self, ms: u64) {
         self.time += Nanos::from_ms(ms).0;
     }
@@ -234,7 +242,7 @@ impl Lab {
     // ---- steps ------------------------------------------------------------------------------------------------------
 
     pub fn step(&mut self, id: u16, input: Input<Bytes>) {
-        let now = self.now();
+        let now = self.now_at(id);
         let Some(shard) = self.cores.get_mut(&id).unwrap().shard.as_mut() else { return };
         let mut out = Vec::new();
         shard.step(input, now, &mut |effect: Effect<'_, Bytes>| out.push(own(effect)));
@@ -414,7 +422,7 @@ impl Lab {
                 shard.step(read, Now::default(), &mut |effect: Effect<'_, Bytes>| out.push(own(effect)));
             }
         }
-        shard.start(self.now());
+        shard.start(self.now_at(id));
         let core = self.cores.get_mut(&id).unwrap();
         core.first = core.log.len();
         core.shard = Some(shard);

@@ -208,8 +208,8 @@ fn what_a_standing_disk_gathers_is_bounded() {
             let message = synod_types::GroupMessage::Prepare { ballot, after, from };
             let from = ballot.node();
             lab.step(1, Input::Peer { from, message: PeerMessage::Group { group, message } });
-            let beat =
-                synod_types::Beat { group, ballot, chosen: synod_types::Slot::ZERO, sent_at: lab.now().mono };
+            let (chosen, sent_at, time) = (synod_types::Slot::ZERO, lab.now().mono, lab.now().wall);
+            let beat = synod_types::Beat { group, ballot, chosen, sent_at, time };
             lab.step(1, Input::Peer { from, message: PeerMessage::Beats(Vec::from([beat])) });
         }
     }
