@@ -4,7 +4,7 @@
 
 use crate::config::facts::ClusterFacts;
 use crate::config::{Durability, Leadership, Redirect};
-use crate::identity::{DataDir, Identity, PeerBook, Pins, SecretBook};
+use crate::identity::{DataDir, HeardBook, Identity, PeerBook, Pins, SecretBook};
 use crate::refusal::Refusal;
 use crate::stop::Stop;
 use std::fmt;
@@ -100,6 +100,8 @@ pub struct NodeSetup {
     pub data: DataDir,
     /// The incarnations of other nodes met so far.
     pub peer_book: Arc<PeerBook>,
+    /// What other nodes have said of their logs.
+    pub heard: Arc<HeardBook>,
     /// What the nodes prove to each other; none for a node that is its own cluster.
     pub peer_secrets: Option<Arc<SecretBook>>,
     /// The founding members with their addresses, this node among them, ascending by id.

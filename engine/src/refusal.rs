@@ -217,6 +217,17 @@ pub enum Refusal {
         /// The configured members.
         wanted: String,
     },
+    /// The directory is an old copy of its node's.
+    #[error(
+        "the data directory {} is an old copy ({why}): the node has promised and written more since, so it must not come back \
+         with it; find its newest data, or bring it back as a new node", path.display()
+    )]
+    Condemned {
+        /// The directory.
+        path: PathBuf,
+        /// Who knew better.
+        why: String,
+    },
     /// Another process has the directory open.
     #[error("the data directory {} is in use by another process{by}; stop that one first", path.display())]
     DirectoryInUse {

@@ -4,7 +4,7 @@
 
 use crate::config::Config;
 use crate::config::Drawn;
-use crate::identity::{self, DataDir, DirState, Identity, PeerBook, SecretBook};
+use crate::identity::{self, DataDir, DirState, HeardBook, Identity, PeerBook, SecretBook};
 use crate::node::{self, NodeSetup, RunError};
 use crate::preflight;
 use crate::random::random;
@@ -72,7 +72,14 @@ pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
             Some(Arc::new(SecretBook::load(&config.peer_secret_file, without)?))
         }
     };
-    Ok(NodeSetup { data, peer_book, peer_secrets, members, listen: config.listen, options, stop })
+    let (heard, wrong) = HeardBook::load(data.path(), identity.facts.cluster);
+    if let Some(wrong) = wrong {
+        eprintln!(
+            "synod: {wrong}: what was known of other nodes' logs is forgotten, and old copies of them may not be noticed"
+        );
+    }
+    let heard = Arc::new(heard);
+    Ok(NodeSetup { data, peer_book, heard, peer_secrets, members, listen: config.listen, options, stop })
 }
 
 /// Prepares and runs a node until it is told to stop.

@@ -68,9 +68,11 @@ fn handshake() -> Vec<u8> {
         target: NodeId::new(1),
         ..identity()
     };
-    proved.welcome(&theirs, &mut said);
+    let known = LogPosition { sequence: 500, crc: 0xC0FF_EE00 };
+    proved.welcome(&theirs, known, &mut said);
     let (welcome, tail) = frame(&said);
-    assert_eq!(introduced.on_answer(&welcome, &tail).map(|(identity, _)| identity), Ok(theirs));
+    let answer = introduced.on_answer(&welcome, &tail).map(|answer| (answer.theirs, answer.heard));
+    assert_eq!(answer, Ok((theirs, known)));
     said
 }
 

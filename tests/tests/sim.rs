@@ -6,7 +6,8 @@ use std::ops::Range;
 use synod_shard::Canary;
 use synod_tests::check::coverage::Coverage;
 use synod_tests::sim::{
-    ClockCase, Eyes, FaultKind, Options, report, run, run_clocks, run_far_behind, run_loose, run_partition,
+    ClockCase, Eyes, FaultKind, Options, report, run, run_clocks, run_far_behind, run_loose, run_old_copy,
+    run_partition,
 };
 
 /// Enough to meet everything in [`WANTED`] several times over, few enough for every `cargo test`.
@@ -275,6 +276,18 @@ fn a_winner_that_goes_by_its_own_wall_clock_is_caught() {
         let found = with(case).err().map(|failure| failure.violation.invariant);
         assert_eq!(found, Some("cluster-time"), "{case:?}");
     }
+}
+
+#[test]
+fn an_old_copy_is_taken_for_what_it_is_and_a_node_that_comes_back_for_itself() {
+    for seed in 0..6 {
+        if let Err(failure) = run_old_copy(Options::new(seed)) {
+            panic!("{}", failure.report);
+        }
+    }
+    let options = Options { canary: Some(Canary::PositionsForgotten), ..Options::new(0) };
+    let caught = run_old_copy(options).err().map(|failure| failure.violation.invariant);
+    assert_eq!(caught, Some("old-copy-believed"));
 }
 
 #[test]

@@ -17,6 +17,7 @@
 
 #![deny(unsafe_code)]
 
+mod chain;
 mod disk;
 mod error;
 mod layout;

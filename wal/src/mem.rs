@@ -128,6 +128,10 @@ struct File {
     bytes: Vec<u8>,
 }
 
+/// What a copy of a disk holds.
+#[derive(Clone)]
+pub struct MemCopy(BTreeMap<SegmentId, File>);
+
 struct Operation {
     op: OpId,
     due_ns: u64,
@@ -307,6 +311,21 @@ impl MemImage {
     /// Removes a segment.
     pub fn remove(&self, segment: SegmentId) {
         self.0.borrow_mut().files.remove(&segment);
+    }
+
+    /// A copy as of now: writes that are done, segments that are made.
+    pub fn copy(&self) -> MemCopy {
+        MemCopy(self.0.borrow().files.clone())
+    }
+
+    /// Puts a copy in the place of what is there.
+    ///
+    /// # Panics
+    /// When a log is at work on the disk.
+    pub fn put_back(&self, copy: &MemCopy) {
+        let mut inner = self.0.borrow_mut();
+        assert!(inner.operations.is_empty() && inner.background.is_empty(), "a log is at work");
+        inner.files.clone_from(&copy.0);
     }
 
     /// Bit rot: changes one byte by exclusive or.

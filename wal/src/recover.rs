@@ -9,6 +9,7 @@
 //! Nothing is changed on disk here. The log goes on in a fresh segment whose header binds it to the last block that counts
 //! ([`Continues`]), so that what was cut off cannot come back at a later recovery.
 
+use crate::chain::Chain;
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::layout::{
@@ -20,7 +21,7 @@ use crate::table::{Facts, Label, Verdict};
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use synod_types::{Location, SegmentId};
+use synod_types::{Location, LogPosition, SegmentId};
 
 /// A record as recovery found it.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +124,8 @@ impl fmt::Display for RecoveryReport {
 pub(crate) struct Recovered {
     pub report: RecoveryReport,
     pub continues: Continues,
+    /// The blocks up to that one.
+    pub chain: Chain,
     /// The segment that holds that block; 0 for none.
     pub previous: SegmentId,
     pub segment_next: SegmentId,
@@ -214,6 +217,7 @@ pub(crate) fn recover<D: Disk>(
             unused: outside,
         },
         continues: end.last,
+        chain: end.chain,
         previous: last,
         segment_next: SegmentId::new(newest.get() + 1),
         generation_next: newest_generation + 1,
@@ -227,6 +231,7 @@ fn fresh() -> Recovered {
     Recovered {
         report: RecoveryReport::default(),
         continues: Continues { sequence: 0, crc: 0 },
+        chain: Chain::default(),
         previous: SegmentId::new(0),
         segment_next: SegmentId::new(1),
         generation_next: 1,
@@ -336,6 +341,7 @@ struct Walk<'a> {
     state: State,
     expected: Option<Expected>,
     last: Continues,
+    chain: Chain,
     last_segment: SegmentId,
     /// Highest block that a later segment continues after.
     continued: u64,
@@ -347,6 +353,7 @@ struct End {
     segment: SegmentId,
     offset: u32,
     last: Continues,
+    chain: Chain,
     last_segment: SegmentId,
     beyond: Beyond,
     continued: u64,
@@ -375,6 +382,7 @@ impl<'a> Walk<'a> {
             state: State::Going,
             expected: None,
             last: Continues { sequence: 0, crc: 0 },
+            chain: Chain::default(),
             last_segment: SegmentId::new(0),
             continued: 0,
             segments: Vec::new(),
@@ -439,13 +447,16 @@ impl<'a> Walk<'a> {
         if let Some(continues) = scan.header.continues {
             // At the very beginning nothing comes before; at a later start the block before it is simply not looked at.
             self.last = continues;
+            self.chain = Chain::after(LogPosition { sequence: continues.sequence, crc: continues.crc });
             self.last_segment = scan.header.previous;
             self.expected = Some(Expected { sequence: continues.sequence + 1, previous_crc: continues.crc });
         } else if let Place::Intact { header, .. } = scan.place(SEGMENT_HEADER_BYTES)
             && self.options.replay_from.is_some()
             && header.sequence > 0
         {
-            self.last = Continues { sequence: header.sequence - 1, crc: header.previous_crc };
+            let (sequence, crc) = (header.sequence - 1, header.previous_crc);
+            self.last = Continues { sequence, crc };
+            self.chain = Chain::after(LogPosition { sequence, crc });
             self.expected = Some(Expected { sequence: header.sequence, previous_crc: header.previous_crc });
         }
     }
@@ -537,6 +548,7 @@ impl<'a> Walk<'a> {
         report.block_count += 1;
         report.end = header.offset + header.len;
         self.last = Continues { sequence: header.sequence, crc };
+        self.chain.push(LogPosition { sequence: header.sequence, crc });
         self.last_segment = segment;
         self.expected = Some(Expected { sequence: header.sequence + 1, previous_crc: crc });
     }
@@ -567,6 +579,7 @@ impl<'a> Walk<'a> {
             segment: stop.segment,
             offset: stop.offset,
             last: self.last,
+            chain: self.chain,
             last_segment: self.last_segment,
             beyond,
             continued: self.continued,

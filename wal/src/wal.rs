@@ -8,6 +8,7 @@
 //! ```
 //! A place is final as soon as `append` gives it; a submitted block is never rewritten; a write is never retried.
 
+use crate::chain::Chain;
 use crate::disk::{Completion, Disk, OpId};
 use crate::error::{AppendError, LogFailed, OpenError, ReadError};
 use crate::layout::{
@@ -20,7 +21,7 @@ use crate::segments::Segments;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use synod_types::checksum::combine;
-use synod_types::{Location, LogRoom, Lsn, SegmentId};
+use synod_types::{Location, LogPosition, LogRoom, Lsn, SegmentId};
 
 /// A record has its number and its place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +68,8 @@ pub struct Wal<D: Disk> {
     chain_crc: u32,
     /// Every block up to here is durable.
     durable_sequence: u64,
+    /// Which history that is.
+    chain: Chain,
     durable: Lsn,
     appended: Lsn,
     /// The highest watermark that is itself on disk.
@@ -101,6 +104,8 @@ struct OpenBlock<B> {
 
 struct Held<B> {
     header: BlockHeader,
+    /// The checksum of the header, once that is submitted.
+    crc: u32,
     key: Key,
     segment: SegmentId,
     buf: Rc<B>,
@@ -161,6 +166,7 @@ impl<D: Disk> Wal<D> {
             sequence_next: continues.sequence + 1,
             chain_crc: continues.crc,
             durable_sequence: continues.sequence,
+            chain: recovered.chain,
             durable: Lsn::ZERO,
             appended: Lsn::ZERO,
             // The header of the fresh segment names the last block that counts.
@@ -302,6 +308,17 @@ impl<D: Disk> Wal<D> {
             }
         }
         Ok(())
+    }
+
+    /// The last block of the durable prefix.
+    pub fn position(&self) -> LogPosition {
+        self.chain.last()
+    }
+
+    /// Whether the durable log holds this very block: whoever was told of it and finds that it does not has heard of another log, or
+    /// of a later state of this one. Of a block that is some 65 000 blocks old the number must do.
+    pub fn holds(&self, position: LogPosition) -> bool {
+        self.chain.holds(position)
     }
 
     /// The bytes at `location` if they are still held for the disk. No copy.
@@ -555,6 +572,7 @@ impl<D: Disk> Wal<D> {
         };
         self.held.push_back(Held {
             header,
+            crc: 0,
             key: open.key,
             segment: open.segment,
             buf: Rc::new(open.buf),
@@ -597,6 +615,7 @@ impl<D: Disk> Wal<D> {
             unreachable!("a queued block has one owner: it is shared with the disk below, once")
         };
         self.chain_crc = block.header.encode(block.key, buf.as_mut());
+        block.crc = self.chain_crc;
         block.state = HeldState::InFlight;
         let (op, segment, offset) = (OpId(block.header.sequence), block.segment, block.header.offset);
         let buf = Rc::clone(&block.buf);
@@ -631,6 +650,7 @@ impl<D: Disk> Wal<D> {
             self.ram_bytes -= held.capacity as usize;
             assert!(held.header.sequence == self.durable_sequence + 1, "the durable prefix has no gap");
             self.durable_sequence = held.header.sequence;
+            self.chain.push(LogPosition { sequence: held.header.sequence, crc: held.crc });
             let marked = self.marked_sequence.max(held.header.watermark);
             // Nothing is lost with a block of notes: if all before it is marked, it needs no mark of its own. One that was written among
             // others marks no more than they do.
@@ -664,6 +684,7 @@ impl<D: Disk> Wal<D> {
         let closed = self.held.len() as u64 + u64::from(self.open.is_some());
         assert!(self.durable_sequence + closed + 1 == self.sequence_next, "every block is counted once");
         assert!(self.marked_sequence <= self.durable_sequence);
+        assert!(self.chain.last().sequence == self.durable_sequence, "the chain ends at the durable prefix");
     }
 }
 

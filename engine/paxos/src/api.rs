@@ -290,6 +290,8 @@ pub enum Canary {
     ForwardTwice,
     /// A winner's clock is its wall clock (breaks P-16).
     ClockOfTheWinner,
+    /// What was heard of other nodes' logs is not kept over a restart (breaks P-20).
+    PositionsForgotten,
     /// Applied time does not move on when a key is to expire (breaks P-16).
     ExpiryUnwatched,
     /// A write that is under way is refused for want of room, as if it certainly were not executed (breaks P-18).

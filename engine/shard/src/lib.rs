@@ -297,6 +297,8 @@ impl<P: Payload> Shard<P> {
             PeerMessage::ReadIndexReply { id, points } => {
                 self.on_read_index_reply(from, id, points, now, out);
             }
+            // Of logs the shell keeps account.
+            PeerMessage::Position(_) => {}
         }
     }
 

@@ -4,6 +4,8 @@
 //! synod-data/
 //!   synod.id    who this is; written last at format, so that it is there only if all the rest is
 //!   peers.id    which incarnations of other nodes were met
+//!   peers.heard what they said of their logs
+//!   condemned   this is an old copy; written once and for all
 //!   peers.secret  what nodes of this cluster prove to each other (may lie elsewhere)
 //!   core-0/ …   one log each
 //! ```
@@ -11,10 +13,12 @@
 //! [`PeerBook::check_or_learn`] and [`mod@secret`] write.
 
 mod durable;
+mod heard;
 mod layout;
 mod peers;
 pub mod secret;
 
+pub use heard::HeardBook;
 pub use layout::ID_FORMAT_VERSION;
 pub use peers::PeerBook;
 pub use secret::SecretBook;
@@ -36,6 +40,9 @@ const PEERS_TEMPORARY: &str = "peers.id.tmp";
 const SECRET_TEMPORARY: &str = "peers.secret.tmp";
 /// What a fresh ext4 mount holds; a mount point is as good as an empty directory.
 const LOST_FOUND: &str = "lost+found";
+
+/// Says that this directory is an old copy of its node's, and must not be used.
+const CONDEMNED_FILE: &str = "condemned";
 
 /// Marks the directory of a whole cluster of `synod dev` or `synod bench`, which is not one node's data.
 pub const CLUSTER_MARKER: &str = ".synod-cluster";
@@ -146,6 +153,7 @@ pub fn inspect(path: &Path) -> Result<DirState, Refusal> {
         let inside = path.join(&name);
         match name.as_str() {
             LOST_FOUND | ID_TEMPORARY | peers::PEERS_FILE | PEERS_TEMPORARY => {}
+            heard::HEARD_FILE | CONDEMNED_FILE => {}
             // Another node's, put there before this one is made.
             secret::SECRET_FILE | SECRET_TEMPORARY => {}
             core if is_core_name(core) => {
@@ -243,6 +251,11 @@ impl DataDir {
         let DirState::Formatted(identity) = inspect(path)? else {
             return Err(unformatted());
         };
+        match fs::read_to_string(path.join(CONDEMNED_FILE)) {
+            Ok(why) => return Err(Refusal::Condemned { path: path.to_owned(), why: why.trim().to_owned() }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(Refusal::io("read", path.join(CONDEMNED_FILE), &error)),
+        }
         for core in 0..identity.cores {
             let core_dir = path.join(core_name(CoreId::new(core)));
             if !core_dir.is_dir() {
@@ -253,6 +266,14 @@ impl DataDir {
             }
         }
         Ok(Self { path: path.to_owned(), identity: *identity, _lock: lock })
+    }
+
+    /// Has this directory refused from now on: another node has shown that it is an old copy.
+    ///
+    /// # Errors
+    /// It cannot be written: the next start will have to be shown once more.
+    pub fn condemn(&self, why: &str) -> Result<(), Refusal> {
+        durable::replace_file(&self.path, CONDEMNED_FILE, format!("{why}\n").as_bytes())
     }
 
     /// Where it is.

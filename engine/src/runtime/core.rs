@@ -16,19 +16,19 @@ use crate::runtime::room::RoomWatch;
 use crate::runtime::routes::Routes;
 use crate::runtime::slow::{SlowTurns, Watch, Work};
 use crate::runtime::snapshot::CorePage;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use synod_net::RefusedMessage;
 use synod_net::binary::ServerInfo;
 use synod_net::peer::Decoder;
 use synod_net::server::ServerConfig;
+use synod_net::{ProtocolError, RefusedMessage};
 use synod_shard::{AheadLimits, FollowLoad, Input, Leadership, ReadFailed, Shard, ShardConfig};
 use synod_types::limits::LOG_NOTE_BYTES;
 use synod_types::{
-    Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Level, LogRoom, Lsn, Members, Mono, Nanos,
-    NodeId, Now, PeerMessage, Reply, Shared, Space,
+    Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Level, LogPosition, LogRoom, Lsn, Members,
+    Mono, Nanos, NodeId, Now, PeerMessage, Reply, Shared, Space,
 };
 
 /// Between two ticks of the machines.
@@ -39,6 +39,10 @@ const PAGE_REFRESH: Nanos = Nanos::from_ms(20);
 const MARK_INTERVAL: Nanos = Nanos::from_ms(100);
 /// Between two lines about the same clock.
 const SKEW_SILENCE: Nanos = Nanos::from_ms(60_000);
+/// Between two times that the peers are told how far the log is durable.
+const POSITION_INTERVAL: Nanos = Nanos::from_ms(100);
+/// The same while it does not change.
+const POSITION_INTERVAL_IDLE: Nanos = Nanos::from_ms(1_000);
 /// Turns that a stop waits for the disk, one tick apart: a second.
 const FINISH_TURNS: u32 = 200;
 
@@ -65,6 +69,8 @@ pub(crate) struct Core {
     mark_at: Mono,
     /// When it was last said that a group's clock is off.
     skew_said_at: Option<Mono>,
+    /// When, and what, the peers were told of the log.
+    told: (Mono, LogPosition),
     /// Where clients are sent.
     pub routes: Routes,
     slow: SlowTurns,
@@ -175,6 +181,7 @@ impl Core {
             page_at: Mono::ZERO,
             mark_at: Mono::ZERO,
             skew_said_at: None,
+            told: (Mono::ZERO, LogPosition::default()),
             routes: Routes::default(),
             slow: SlowTurns::default(),
         };
@@ -340,6 +347,7 @@ impl Core {
             self.mark();
             self.mind_skew(now.mono);
         }
+        self.tell_position(now.mono);
         let mut watch = Watch::new(now.mono);
         watch.look(clock::mono(), Work::Tick);
         self.end_turn(&watch, None);
@@ -456,6 +464,7 @@ impl Core {
     pub fn peer_messages(
         &mut self,
         from: NodeId,
+        heard: &Cell<LogPosition>,
         decoder: &mut Decoder,
         pace: &Pace,
     ) -> Result<bool, RefusedMessage> {
@@ -466,6 +475,10 @@ impl Core {
                 break true;
             }
             let Some(message) = decoder.next()? else { break false };
+            if let PeerMessage::Position(position) = message {
+                self.hear_position(from, heard, position)?;
+                continue;
+            }
             let work = Work::of_message(&message);
             self.peer_message(from, message, now);
             steps += 1;
@@ -477,6 +490,39 @@ impl Core {
         watch.look(clock::mono(), Work::Peer);
         self.end_turn(&watch, None);
         Ok(more)
+    }
+
+    /// What a peer says of its log. It was told at the beginning of the link what was known of that.
+    fn hear_position(
+        &self,
+        from: NodeId,
+        heard: &Cell<LogPosition>,
+        position: LogPosition,
+    ) -> Result<(), RefusedMessage> {
+        let setup = &self.node.setup;
+        let known = setup.peer_book.get(from);
+        let last = heard.replace(position);
+        if known.is_some_and(|incarnation| setup.heard.hear(from, incarnation, self.me, last, position)) {
+            return Ok(());
+        }
+        // It is not what it was. When it links again it will be told.
+        Err(RefusedMessage { kind: Some("Position"), error: ProtocolError::Body })
+    }
+
+    /// Tells the peers how far the log is durable.
+    fn tell_position(&mut self, now: Mono) {
+        let position = self.io.wal.position();
+        let (at, last) = self.told;
+        let interval = if position == last { POSITION_INTERVAL_IDLE } else { POSITION_INTERVAL };
+        if now.since(at) < interval {
+            return;
+        }
+        self.told = (now, position);
+        let peers: Vec<NodeId> = self.io.links.connected().collect();
+        for node in peers {
+            self.io.links.send(node, &PeerMessage::Position(position));
+        }
+        self.io.links.flush();
     }
 
     /// The link to a peer broke.

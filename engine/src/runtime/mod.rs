@@ -67,6 +67,8 @@ struct Shared {
     board: Board,
     /// Whom it lets in; the same for all cores, whichever was told to change it.
     access: Access,
+    /// Executors that have tried all peers.
+    introduced: AtomicU16,
     /// Executors that serve; the last one prints the line.
     ready: AtomicU16,
 }
@@ -98,7 +100,8 @@ pub fn run(setup: NodeSetup) -> Result<(), RunError> {
         warn_if_open(secrets);
     }
     let started = clock::now().mono;
-    let shared = Arc::new(Shared { setup, started, board, access, ready: AtomicU16::new(0) });
+    let (introduced, ready) = (AtomicU16::new(0), AtomicU16::new(0));
+    let shared = Arc::new(Shared { setup, started, board, access, introduced, ready });
     let mut mesh = mailbox::mesh(usize::from(cores)).into_iter();
     let mut executors = Vec::new();
     let mut failed = None;
@@ -160,10 +163,18 @@ fn warn_if_open(secrets: &SecretBook) {
 async fn run_core(core: CoreId, shared: Arc<Shared>, ends: Ends, slot: TickerSlot) -> Result<(), RunError> {
     glommio::spawn_local(slot.park()).detach();
     let running = Core::open(core, Arc::clone(&shared)).await?;
+    // Peers first: they may know that this is an old copy, and then nothing may be said.
+    let introductions = peer::listen(&running)?;
+    introductions.made(&shared.setup.stop).await;
+    // All cores as one: what one of them is told holds for all.
+    shared.introduced.fetch_add(1, Ordering::SeqCst);
+    while shared.introduced.load(Ordering::SeqCst) < shared.setup.cores() && !shared.setup.stop.requested() {
+        glommio::timer::sleep(Duration::from_millis(5)).await;
+    }
     mailbox::carry(&running, ends);
     client::listen(&running)?;
-    peer::listen(&running)?;
     Core::start(&running);
+    introductions.end();
     if shared.ready.fetch_add(1, Ordering::SeqCst) + 1 == shared.setup.cores() {
         shared.setup.announce();
     }
@@ -171,5 +182,8 @@ async fn run_core(core: CoreId, shared: Arc<Shared>, ends: Ends, slot: TickerSlo
         glommio::timer::sleep(Duration::from_millis(20)).await;
     }
     Core::finish(&running).await;
+    if let Err(refusal) = shared.setup.heard.flush() {
+        eprintln!("synod: core {core}: what is known of other nodes' logs is not durable: {refusal}");
+    }
     Ok(())
 }

@@ -8,27 +8,29 @@
 //! Whoever dials only sends, whoever accepts only receives. A link that breaks is dialled again; what was in its buffer is
 //! lost, as the protocol allows, and the shard is told. A link stands for as long as the secret is taken that proved it.
 
-use crate::identity::SecretBook;
+use crate::identity::{HeardBook, SecretBook};
 use crate::node::{Member, RunError};
 use crate::random::random;
+use crate::runtime::clock;
 use crate::runtime::complaints::Complaints;
-use crate::runtime::core::Running;
+use crate::runtime::core::{Running, fatal};
 use crate::runtime::gather::Gather;
 use crate::runtime::notify::Notify;
 use crate::runtime::pace::{self, Pace};
 use crate::runtime::stream::{self, Stream};
+use crate::stop::Stop;
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpListener;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use synod_net::peer::{
-    self as wire, Acceptor, Decoder, HANDSHAKE_HEAD_BYTES, Handshake, HandshakeError, Head, Initiator, Known,
-    Nonce, PeerSecret, Proved,
+    self as wire, Acceptor, Answer, Decoder, HANDSHAKE_HEAD_BYTES, Handshake, HandshakeError, Head,
+    Initiator, Known, Nonce, PeerSecret, Proved,
 };
-use synod_types::{CoreId, GroupMessage, Incarnation, NodeId, PeerMessage, Shared};
+use synod_types::{CoreId, GroupMessage, Incarnation, LogPosition, Mono, Nanos, NodeId, PeerMessage, Shared};
 
 /// Bytes a link may hold for a peer that does not take them. Beyond it, bulk is dropped (P-14): the peer pulls later.
 const LINK_BULK_BYTES_MAX: usize = 32 << 20;
@@ -40,6 +42,13 @@ const CONNECT_LIMIT: Duration = Duration::from_millis(500);
 const HANDSHAKE_LIMIT: Duration = Duration::from_millis(2000);
 /// Connections of one core that have not proved anything yet. Peers come one at a time; many are strangers.
 const UNPROVED_MAX: usize = 64;
+/// Between two times that what was heard of other nodes' logs is made durable.
+const HEARD_INTERVAL: Duration = Duration::from_secs(2);
+/// Nobody listens where a peer should be: after so long it is taken for not there.
+const ABSENT_FOR: Nanos = Nanos::from_ms(1_000);
+/// How long a node that was started waits for its peers to tell it what they know of its log.
+const INTRODUCTIONS_MAX: Nanos = Nanos::from_ms(3_000);
+const INTRODUCTIONS_LOOK: Duration = Duration::from_millis(5);
 /// Between two looks at what is taken for the secret.
 const SECRETS_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(10);
@@ -142,24 +151,85 @@ impl Links {
 struct Room {
     running: Running,
     secrets: Arc<SecretBook>,
+    heard: Arc<HeardBook>,
     complaints: Rc<Complaints>,
     unproved: Waiting,
+    introductions: Introductions,
+}
+
+/// Whom a node that was started has tried to reach, so that it learns before its first word whether it is an old copy (P-20).
+#[derive(Clone)]
+pub(crate) struct Introductions {
+    left: Rc<RefCell<BTreeSet<NodeId>>>,
+    over: Rc<Cell<bool>>,
+    began: Mono,
+}
+
+impl Introductions {
+    fn to(members: impl Iterator<Item = NodeId>) -> Self {
+        let began = clock::mono();
+        Self { left: Rc::new(RefCell::new(members.collect())), over: Rc::default(), began }
+    }
+
+    /// Waits until everybody was linked to or is not there, for a while.
+    pub async fn made(&self, stop: &Stop) {
+        while !self.left.borrow().is_empty()
+            && clock::mono().since(self.began) < INTRODUCTIONS_MAX
+            && !stop.requested()
+        {
+            glommio::timer::sleep(INTRODUCTIONS_LOOK).await;
+        }
+    }
+
+    /// The node has begun: what peers say is listened to.
+    pub fn end(&self) {
+        self.over.set(true);
+    }
+
+    async fn ended(&self) {
+        while !self.over.get() {
+            glommio::timer::sleep(INTRODUCTIONS_LOOK).await;
+        }
+    }
+
+    /// How it went with one of them. Who is not there may be about to be, and who does not answer may yet.
+    fn tried<T>(&self, node: NodeId, link: &Result<T, Broken>) {
+        let is_over = match link {
+            Ok(_) => true,
+            Err(Broken::Absent | Broken::Wrong(_) | Broken::Version(_)) => {
+                clock::mono().since(self.began) >= ABSENT_FOR
+            }
+            Err(Broken::Gone(_)) => false,
+        };
+        if is_over {
+            self.left.borrow_mut().remove(&node);
+        }
+    }
 }
 
 /// Connections that have not proved anything yet, the oldest first: each is told here to make room for others.
 type Waiting = Rc<RefCell<VecDeque<Rc<Notify>>>>;
 
-/// Listens for peers and dials them, if there are any.
-pub(crate) fn listen(running: &Running) -> Result<(), RunError> {
+/// Listens for peers and dials them, if there are any. What they say is listened to once their introductions have ended.
+pub(crate) fn listen(running: &Running) -> Result<Introductions, RunError> {
     let setup = &running.node.setup;
-    let Some(secrets) = setup.peer_secrets.clone() else { return Ok(()) };
+    let introductions = Introductions::to(setup.peers().map(|member| member.id));
+    let Some(secrets) = setup.peer_secrets.clone() else { return Ok(introductions) };
     let addr = std::net::SocketAddr::new(setup.listen, setup.own().peer_port(running.me));
     let listener = TcpListener::bind(addr)
         .map_err(|error| RunError::Failed(format!("cannot listen for peers on {addr}: {error}")))?;
-    let room = Room { running: running.clone(), secrets, complaints: Rc::default(), unproved: Rc::default() };
+    let room = Room {
+        running: running.clone(),
+        secrets,
+        heard: Arc::clone(&setup.heard),
+        complaints: Rc::default(),
+        unproved: Rc::default(),
+        introductions: introductions.clone(),
+    };
     if running.me == CoreId::new(0) {
-        let room = room.clone();
-        glommio::spawn_local(async move { room.watch_secrets().await }).detach();
+        let (secrets, heard) = (room.clone(), room.clone());
+        glommio::spawn_local(async move { secrets.watch_secrets().await }).detach();
+        glommio::spawn_local(async move { heard.keep_heard().await }).detach();
     }
     let accepting = room.clone();
     glommio::spawn_local(async move { accepting.accept(listener).await }).detach();
@@ -167,7 +237,7 @@ pub(crate) fn listen(running: &Running) -> Result<(), RunError> {
         let (room, member) = (room.clone(), member.clone());
         glommio::spawn_local(async move { dial(room, member).await }).detach();
     }
-    Ok(())
+    Ok(introductions)
 }
 
 /// One of the connections that have not proved anything yet.
@@ -246,6 +316,18 @@ impl Room {
         }
     }
 
+    /// Makes durable what was heard of other nodes' logs.
+    async fn keep_heard(&self) {
+        let complaints = Complaints::default();
+        loop {
+            glommio::timer::sleep(HEARD_INTERVAL).await;
+            let heard = Arc::clone(&self.heard);
+            if let Err(refusal) = glommio::executor().spawn_blocking(move || heard.flush()).await {
+                complaints.say(format!("what is known of other nodes' logs is not durable: {refusal}"));
+            }
+        }
+    }
+
     /// Ends when `secret` is not taken any more.
     async fn until_retired(&self, secret: &PeerSecret) {
         while self.secrets.takes(secret) {
@@ -281,6 +363,9 @@ fn known(running: &Running, node: NodeId) -> Known {
 
 /// Makes a peer's incarnation durable before anything it says counts.
 async fn learn(running: &Running, node: NodeId, incarnation: Incarnation) -> Result<(), String> {
+    if running.node.setup.peer_book.get(node) == Some(incarnation) {
+        return Ok(()); // as nearly always: no need to wait for whoever blocks on a disk
+    }
     let book = Arc::clone(&running.node.setup.peer_book);
     // The first meeting blocks on a flush.
     glommio::executor()
@@ -303,6 +388,8 @@ async fn within<T>(
 
 /// Why a handshake broke off.
 enum Broken {
+    /// Nobody listens there.
+    Absent,
     /// The other end is not there any more, or says nothing.
     Gone(String),
     /// It is there and speaks another version.
@@ -314,6 +401,7 @@ enum Broken {
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Absent => f.write_str("nobody listens there"),
             Self::Gone(why) => write!(f, "handshake: {why}"),
             Self::Version(error) => write!(f, "handshake: {error}"),
             Self::Wrong(why) => f.write_str(why),
@@ -383,7 +471,8 @@ async fn receive<S: Stream>(
         return Err(format!("{} was refused: {refusal}", theirs.node));
     }
     learn(running, theirs.node, theirs.incarnation).await?;
-    proved.welcome(&mine, &mut answer);
+    let heard = room.heard.about(theirs.node, theirs.incarnation, running.me);
+    proved.welcome(&mine, heard, &mut answer);
     within(HANDSHAKE_LIMIT, "the welcome", write_all(&mut stream, &answer)).await?;
     let retired = async {
         room.until_retired(&secret).await;
@@ -392,7 +481,11 @@ async fn receive<S: Stream>(
             theirs.node
         ))
     };
-    futures_lite::future::or(take_messages(running, theirs.node, stream, pace), retired).await
+    let messages = async {
+        room.introductions.ended().await;
+        take_messages(running, theirs.node, heard, stream, pace).await
+    };
+    futures_lite::future::or(messages, retired).await
 }
 
 /// The accepting side of a handshake, up to the proof of who has come.
@@ -420,10 +513,13 @@ async fn prove<S: Stream>(room: &Room, stream: &mut S) -> Result<Proved, Broken>
 async fn take_messages<S: Stream>(
     running: &Running,
     from: NodeId,
+    heard: LogPosition,
     mut stream: S,
     pace: &Pace,
 ) -> Result<(), String> {
     let mut decoder = Decoder::new();
+    // What it was told, and then has said, of its log.
+    let heard = Cell::new(heard);
     loop {
         let mut room = decoder.lend();
         let count = match stream.read(&mut room).await {
@@ -435,7 +531,7 @@ async fn take_messages<S: Stream>(
         };
         decoder.put(room, count);
         let broken = |error| format!("{from} sent what is no message that this node takes: {error}");
-        while running.with(|core| core.peer_messages(from, &mut decoder, pace)).map_err(broken)? {
+        while running.with(|core| core.peer_messages(from, &heard, &mut decoder, pace)).map_err(broken)? {
             pace::rest().await;
         }
     }
@@ -447,18 +543,23 @@ async fn dial(room: Room, member: Member) {
     let mut pause = RETRY_FIRST;
     let last_said = Cell::new(None::<String>);
     loop {
-        match establish(&room, &member).await {
+        let link = establish(&room, &member).await;
+        room.introductions.tried(member.id, &link);
+        match link {
             Ok((stream, secret)) => {
                 pause = RETRY_FIRST;
                 last_said.set(None);
                 let retired = room.until_retired(&secret);
                 futures_lite::future::or(serve_link(&running, member.id, stream), retired).await;
+                let has_begun = room.introductions.over.get();
                 running.with(|core| {
                     core.io.links.reset(member.id, false);
-                    core.link_lost(member.id);
+                    if has_begun {
+                        core.link_lost(member.id);
+                    }
                 });
             }
-            Err(Broken::Gone(_)) => {}
+            Err(Broken::Gone(_) | Broken::Absent) => {}
             Err(broken) => {
                 let why = broken.to_string();
                 let said = last_said.take();
@@ -484,10 +585,14 @@ async fn establish(room: &Room, member: &Member) -> Result<(glommio::net::TcpStr
     };
     let addr = addr.map_err(|error| Broken::Wrong(format!("{}: {error}", member.host)))?;
     let gone = |error: std::io::Error| Broken::Gone(error.to_string());
-    let mut stream = stream::connect(addr, CONNECT_LIMIT).await.map_err(gone)?;
+    let connected = stream::connect(addr, CONNECT_LIMIT).await;
+    let mut stream = connected.map_err(|error| match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => Broken::Absent,
+        _ => gone(error),
+    })?;
     stream::break_when_silent(&stream).map_err(gone)?;
     let introduce = async { Ok(introduce(room, member, &mut stream).await) };
-    let (theirs, secret) =
+    let Answer { theirs, secret, heard } =
         within(HANDSHAKE_LIMIT, "the handshake", introduce).await.map_err(Broken::Gone)??;
     if theirs.node != member.id {
         return Err(Broken::Wrong(format!("{} answers at its address; check the addresses", theirs.node)));
@@ -496,15 +601,31 @@ async fn establish(room: &Room, member: &Member) -> Result<(glommio::net::TcpStr
     let judged = ours(running, member.id).judge(&theirs, known(running, theirs.node));
     judged.map_err(|refusal| Broken::Wrong(refusal.to_string()))?;
     learn(running, theirs.node, theirs.incarnation).await.map_err(Broken::Wrong)?;
+    // Of what is durable at this moment, which is after it was said.
+    if !running.with_quiet(|core| core.io.wal.holds(heard)) {
+        condemn(running, theirs.node, heard);
+    }
     Ok((stream, secret))
 }
 
-/// The dialling side of a handshake: who answers, and by which secret that is proved.
-async fn introduce<S: Stream>(
-    room: &Room,
-    member: &Member,
-    stream: &mut S,
-) -> Result<(Handshake, PeerSecret), Broken> {
+/// This node's data is an old copy: it has promised, and written, what it does not know of. It says nothing more, now and later.
+fn condemn(running: &Running, by: NodeId, heard: LogPosition) -> ! {
+    let own = running.with_quiet(|core| core.io.wal.position());
+    let why = format!(
+        "{by} has known block {} of the log of core {} as durable, and this log, which ends at block {}, has not got that block",
+        heard.sequence,
+        running.me.get(),
+        own.sequence
+    );
+    let data = &running.node.setup.data;
+    if let Err(refusal) = data.condemn(&why) {
+        eprintln!("synod: core {}: {refusal}", running.me.get());
+    }
+    fatal(&crate::refusal::Refusal::Condemned { path: data.path().to_owned(), why }.to_string())
+}
+
+/// The dialling side of a handshake: who answers.
+async fn introduce<S: Stream>(room: &Room, member: &Member, stream: &mut S) -> Result<Answer, Broken> {
     let mine = ours(&room.running, member.id);
     let mut out = Vec::new();
     let initiator = Initiator::hello(mine, room.secrets.secrets(), nonce()?, &mut out);

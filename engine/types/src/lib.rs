@@ -39,7 +39,9 @@ pub use ids::{
     Ballot, Bucket, ClusterId, CoreId, GroupId, Incarnation, Level, Location, Lsn, Namespace, NodeId,
     RequestId, SegmentId, SessionId, Slot, bucket_of, group_of,
 };
-pub use message::{Beat, BeatReply, GroupMessage, Learned, PeerMessage, ReadPoint, Reported, TimeReport};
+pub use message::{
+    Beat, BeatReply, GroupMessage, Learned, LogPosition, PeerMessage, ReadPoint, Reported, TimeReport,
+};
 pub use record::{GroupMark, RecordHead, RecordKind};
 pub use shared::{Payload, Shared};
 pub use space::{LogRoom, Space};

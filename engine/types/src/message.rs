@@ -185,6 +185,16 @@ pub struct ReadPoint {
     pub chosen: Slot,
 }
 
+/// A block of a core's log: its number, and the checksum of its header, which covers all blocks before it. A log that holds the
+/// block is the one it was told of, or a later state of that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Archive, Serialize, Deserialize)]
+pub struct LogPosition {
+    /// The block's number; 0 for the beginning of the log.
+    pub sequence: u64,
+    /// The checksum of its header.
+    pub crc: u32,
+}
+
 /// Everything that crosses a peer link.
 #[derive(Clone, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
 pub enum PeerMessage<P> {
@@ -231,6 +241,8 @@ pub enum PeerMessage<P> {
         /// One for each group that the sender leads under a lease; of the others it can say nothing at the moment.
         points: Vec<ReadPoint>,
     },
+    /// "So far my log is durable." Remembered, and said again to a node that comes back: it may be an old copy of itself.
+    Position(LogPosition),
 }
 
 impl<P> GroupMessage<P> {
@@ -294,6 +306,7 @@ impl<P> PeerMessage<P> {
             Self::ForwardReply { .. } => "ForwardReply",
             Self::ReadIndex { .. } => "ReadIndex",
             Self::ReadIndexReply { .. } => "ReadIndexReply",
+            Self::Position(_) => "Position",
         }
     }
 
@@ -323,6 +336,7 @@ impl<P> PeerMessage<P> {
             Self::ReadIndexReply { id, points } => {
                 PeerMessage::ReadIndexReply { id: *id, points: points.clone() }
             }
+            Self::Position(position) => PeerMessage::Position(*position),
         }
     }
 }

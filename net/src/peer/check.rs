@@ -63,6 +63,7 @@ pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(),
         PeerMessage::BeatReplies(replies) => count(replies.len(), COALESCED_MAX)?,
         PeerMessage::ReadIndex { groups, .. } => count(groups.len(), COALESCED_MAX)?,
         PeerMessage::ReadIndexReply { points, .. } => count(points.len(), COALESCED_MAX)?,
+        PeerMessage::Position(_) => {}
         PeerMessage::Forward { command, .. } => {
             add(&command.key);
             add(&command.operand);

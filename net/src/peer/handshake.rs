@@ -8,7 +8,7 @@
 //!     │ ◀───────────────────────────────────────────  │
 //!     │ intro      identity, proof                    │
 //!     │ ───────────────────────────────────────────▶  │    judged
-//!     │               identity, proof of all  welcome │
+//!     │  identity, initiator's log, proof of all  welc.│
 //!     │ ◀───────────────────────────────────────────  │    or a refusal, with the reason
 //!   judged
 //! ```
@@ -28,7 +28,7 @@
 use super::secret::{MAC_BYTES, PeerSecret, Secrets};
 use crate::error::ProtocolError;
 use crate::wire::{Put, Reader, u32_at};
-use synod_types::{ClusterId, CoreId, Incarnation, NodeId};
+use synod_types::{ClusterId, CoreId, Incarnation, LogPosition, NodeId};
 
 /// Bytes that every frame of a handshake begins with.
 pub const HANDSHAKE_HEAD_BYTES: usize = 72;
@@ -41,8 +41,10 @@ pub(super) const CHECKED: usize = 64;
 const LABEL: &[u8] = b"synod peer link\0";
 const NONCE_BYTES: usize = 32;
 pub(super) const IDENTITY_BYTES: usize = 48;
-/// Behind a head: two proofs, or an identity and a proof.
-const TAIL_BYTES_MAX: usize = IDENTITY_BYTES + MAC_BYTES;
+/// A block number, a checksum and four zeros.
+const POSITION_BYTES: usize = 16;
+/// Behind a head: two proofs, or an identity, a position and a proof.
+const TAIL_BYTES_MAX: usize = IDENTITY_BYTES + POSITION_BYTES + MAC_BYTES;
 const _: () = assert!(2 * MAC_BYTES <= TAIL_BYTES_MAX);
 
 /// Drawn at random for one handshake.
@@ -229,7 +231,8 @@ impl Kind {
         match self {
             Self::Hello => tail == 0,
             Self::Challenge => tail == MAC_BYTES || tail == 2 * MAC_BYTES,
-            Self::Intro | Self::Welcome => tail == IDENTITY_BYTES + MAC_BYTES,
+            Self::Intro => tail == IDENTITY_BYTES + MAC_BYTES,
+            Self::Welcome => tail == IDENTITY_BYTES + POSITION_BYTES + MAC_BYTES,
             // To somebody who has proved nothing, nothing is said but the reason.
             Self::Refusal => tail == 0 || tail == IDENTITY_BYTES + MAC_BYTES,
         }
@@ -347,6 +350,24 @@ fn refuse_unproved(out: &mut Vec<u8>, refusal: Refusal) {
     Head::new(Kind::Refusal, refusal.code(), 0, [0; NONCE_BYTES]).encode(out);
 }
 
+/// What a frame says besides its kind.
+struct Said {
+    identity: Handshake,
+    /// In a welcome.
+    heard: LogPosition,
+}
+
+/// An acceptor that has proved who it is, and is not judged yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// Who it is.
+    pub theirs: Handshake,
+    /// By which secret that is proved.
+    pub secret: PeerSecret,
+    /// How far it has known this node's log, of this core, to be durable. A log that does not hold that block is an old copy.
+    pub heard: LogPosition,
+}
+
 /// What was said so far: what a proof is of.
 #[derive(Clone, Debug)]
 pub(super) struct Transcript(Vec<u8>);
@@ -357,10 +378,22 @@ impl Transcript {
     }
 
     /// Sends a frame with an identity and the proof of everything so far.
-    pub(super) fn say(&mut self, head: &Head, identity: &Handshake, secret: &PeerSecret, out: &mut Vec<u8>) {
+    pub(super) fn say(
+        &mut self,
+        head: &Head,
+        identity: &Handshake,
+        heard: Option<LogPosition>,
+        secret: &PeerSecret,
+        out: &mut Vec<u8>,
+    ) {
         let at = out.len();
         head.encode(out);
         identity.encode(out);
+        if let Some(LogPosition { sequence, crc }) = heard {
+            out.put_u64(sequence);
+            out.put_u32(crc);
+            out.put_u32(0);
+        }
         self.0.extend_from_slice(&out[at..]);
         let mac = secret.mac(&self.0);
         out.put(&mac);
@@ -374,14 +407,26 @@ impl Transcript {
         head: &Head,
         tail: &[u8],
         secrets: impl IntoIterator<Item = &'s PeerSecret>,
-    ) -> Result<(Handshake, &'s PeerSecret), HandshakeError> {
-        let (identity, mac) = tail.split_at_checked(IDENTITY_BYTES).ok_or(ProtocolError::Length)?;
+    ) -> Result<(Said, &'s PeerSecret), HandshakeError> {
+        let said = head.tail_bytes.checked_sub(MAC_BYTES).ok_or(ProtocolError::Length)?;
+        let (said, mac) = tail.split_at_checked(said).ok_or(ProtocolError::Length)?;
         head.encode(&mut self.0);
-        self.0.extend_from_slice(identity);
+        self.0.extend_from_slice(said);
         let mut secrets = secrets.into_iter();
         let secret = secrets.find(|secret| secret.made(mac, &self.0)).ok_or(HandshakeError::Unproved)?;
         self.0.extend_from_slice(mac);
-        Ok((Handshake::decode(identity)?, secret))
+        let (identity, heard) = said.split_at_checked(IDENTITY_BYTES).ok_or(ProtocolError::Length)?;
+        let heard = match heard {
+            [] => LogPosition::default(),
+            bytes => {
+                let mut fields = Reader::new(bytes);
+                let position = LogPosition { sequence: fields.u64()?, crc: fields.u32()? };
+                fields.zeros(4)?;
+                fields.end()?;
+                position
+            }
+        };
+        Ok((Said { identity: Handshake::decode(identity)?, heard }, secret))
     }
 }
 
@@ -428,7 +473,7 @@ impl Initiator {
         };
         self.transcript.0.extend_from_slice(tail);
         let head = Head::new(Kind::Intro, 0, IDENTITY_BYTES + MAC_BYTES, [0; NONCE_BYTES]);
-        self.transcript.say(&head, &self.ours, &secret, out);
+        self.transcript.say(&head, &self.ours, None, &secret, out);
         Ok(Introduced { secret, transcript: self.transcript })
     }
 }
@@ -441,19 +486,19 @@ pub struct Introduced {
 }
 
 impl Introduced {
-    /// Takes the acceptor's answer: who it is, proved by which secret, and not judged yet.
+    /// Takes the acceptor's answer.
     ///
     /// # Errors
     /// It refuses, or proves nothing: the link is to be closed.
-    pub fn on_answer(mut self, head: &Head, tail: &[u8]) -> Result<(Handshake, PeerSecret), HandshakeError> {
+    pub fn on_answer(mut self, head: &Head, tail: &[u8]) -> Result<Answer, HandshakeError> {
         match head.kind {
             Kind::Welcome | Kind::Refusal if tail.is_empty() => return Err(refused_unproved(head)),
             Kind::Welcome | Kind::Refusal => {}
             _ => return Err(HandshakeError::OutOfTurn),
         }
-        let (theirs, _) = self.transcript.hear(head, tail, [&self.secret])?;
+        let (Said { identity: theirs, heard }, _) = self.transcript.hear(head, tail, [&self.secret])?;
         match head.kind {
-            Kind::Welcome => Ok((theirs, self.secret)),
+            Kind::Welcome => Ok(Answer { theirs, secret: self.secret, heard }),
             _ => Err(HandshakeError::Refused(Refusal::of_code(head.code).ok_or(ProtocolError::Kind)?)),
         }
     }
@@ -521,7 +566,7 @@ impl Acceptor {
                 refuse_unproved(out, Refusal::OtherSecret);
             }
         })?;
-        let secret = secret.clone();
+        let (theirs, secret) = (theirs.identity, secret.clone());
         Ok(Proved { theirs, secret, transcript: self.transcript })
     }
 }
@@ -545,18 +590,26 @@ impl Proved {
         &self.secret
     }
 
-    /// Appends a welcome: the link stands.
-    pub fn welcome(self, ours: &Handshake, out: &mut Vec<u8>) {
-        self.answer(Kind::Welcome, 0, ours, out);
+    /// Appends a welcome: the link stands, if the initiator's log holds what was `heard` of it.
+    pub fn welcome(self, ours: &Handshake, heard: LogPosition, out: &mut Vec<u8>) {
+        self.answer(Kind::Welcome, 0, ours, Some(heard), out);
     }
 
     /// Appends a refusal. It says who refuses, so that the other side's log can name the node.
     pub fn refuse(self, ours: &Handshake, refusal: Refusal, out: &mut Vec<u8>) {
-        self.answer(Kind::Refusal, refusal.code(), ours, out);
+        self.answer(Kind::Refusal, refusal.code(), ours, None, out);
     }
 
-    fn answer(mut self, kind: Kind, code: u16, ours: &Handshake, out: &mut Vec<u8>) {
-        let head = Head::new(kind, code, IDENTITY_BYTES + MAC_BYTES, [0; NONCE_BYTES]);
-        self.transcript.say(&head, ours, &self.secret, out);
+    fn answer(
+        mut self,
+        kind: Kind,
+        code: u16,
+        ours: &Handshake,
+        heard: Option<LogPosition>,
+        out: &mut Vec<u8>,
+    ) {
+        let tail_bytes = IDENTITY_BYTES + if heard.is_some() { POSITION_BYTES } else { 0 } + MAC_BYTES;
+        let head = Head::new(kind, code, tail_bytes, [0; NONCE_BYTES]);
+        self.transcript.say(&head, ours, heard, &self.secret, out);
     }
 }

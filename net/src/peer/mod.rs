@@ -12,7 +12,7 @@ mod tests;
 
 pub use frame::{Decoder, FRAME_HEADER_BYTES, encode, encode_head};
 pub use handshake::{
-    Acceptor, HANDSHAKE_HEAD_BYTES, Handshake, HandshakeError, Head, Initiator, Introduced, Known, Nonce,
-    PEER_VERSION, Proved, Refusal, refuse_version,
+    Acceptor, Answer, HANDSHAKE_HEAD_BYTES, Handshake, HandshakeError, Head, Initiator, Introduced, Known,
+    Nonce, PEER_VERSION, Proved, Refusal, refuse_version,
 };
 pub use secret::{PeerSecret, RotateError, SECRET_BYTES, SECRETS_TEXT_BYTES_MAX, Secrets};

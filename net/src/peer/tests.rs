@@ -130,6 +130,8 @@ fn messages() -> impl Strategy<Value = PeerMessage<Vec<u8>>> {
                     .collect(),
             )
         }),
+        (any::<u64>(), any::<u32>())
+            .prop_map(|(sequence, crc)| PeerMessage::Position(LogPosition { sequence, crc })),
         (any::<u64>(), prop::collection::vec(any::<u8>(), 1..50), ops(), any::<u64>()).prop_map(
             |(id, key, (op, operand), sequence)| {
                 let mut command = Command::new(key, op, operand);
@@ -410,6 +412,9 @@ fn secret(first: u8) -> PeerSecret {
     ])
 }
 
+/// What an acceptor knows of an initiator's log.
+const HEARD: LogPosition = LogPosition { sequence: 0x0102_0304_0506_0708, crc: 0x090A_0B0C };
+
 /// The first replaces the second.
 fn both() -> Secrets {
     Secrets::one(secret(2)).rotated(secret(1)).expect("one is replaced by another")
@@ -444,10 +449,11 @@ fn shake_with(
     let (intro, tail) = cut(&mut there)?;
     let proved = acceptor.on_intro(&intro, &tail, &mut back)?;
     let (heard, secret) = (*proved.theirs(), proved.secret().clone());
-    proved.welcome(&theirs(), &mut back);
+    proved.welcome(&theirs(), HEARD, &mut back);
     touch(3, &mut back);
     let (welcome, tail) = cut(&mut back)?;
-    let (answered, by) = introduced.on_answer(&welcome, &tail)?;
+    let Answer { theirs: answered, secret: by, heard: told } = introduced.on_answer(&welcome, &tail)?;
+    assert_eq!(told, HEARD);
     assert!(there.is_empty() && back.is_empty(), "something was said and not heard");
     Ok((heard, answered, by == secret))
 }
@@ -489,7 +495,7 @@ fn a_stranger_is_told_nothing_and_believed_nothing() {
     let acceptor = Acceptor::challenge(&hello, both(), [2; 32], &mut Vec::new()).expect("a challenge");
     let mut transcript = Transcript::new();
     let head = Head::new(Kind::Intro, 0, IDENTITY_BYTES + MAC_BYTES, [0; 32]);
-    transcript.say(&head, &ours(), &secret(9), &mut there);
+    transcript.say(&head, &ours(), None, &secret(9), &mut there);
     let (intro, tail) = cut(&mut there).expect("whole");
     assert_eq!(acceptor.on_intro(&intro, &tail, &mut back).unwrap_err(), HandshakeError::Unproved);
     let (refusal, tail) = cut(&mut back).expect("whole");

@@ -93,6 +93,7 @@ fn messages() -> Vec<PeerMessage<Shared>> {
         PeerMessage::ForwardReply { id: 6, reply },
         PeerMessage::ReadIndex { id: 8, groups: vec![GROUP] },
         PeerMessage::ReadIndexReply { id: 8, points: vec![ReadPoint { group: GROUP, ballot, chosen }] },
+        PeerMessage::Position(synod_types::LogPosition { sequence: 9, crc: 10 }),
     ]);
     all
 }

@@ -21,8 +21,8 @@ use std::collections::{BTreeMap, VecDeque};
 use synod_shard::{Canary, Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
-    Command, Consistency, CoreId, GroupConfig, GroupId, Level, Location, LogRoom, Lsn, Members, NodeId, Now,
-    PeerMessage, RecordHead, RecordKind, Reply, RequestId, SegmentId, Shared, Space,
+    Command, Consistency, CoreId, GroupConfig, GroupId, Level, Location, LogPosition, LogRoom, Lsn, Members,
+    NodeId, Now, PeerMessage, RecordHead, RecordKind, Reply, RequestId, SegmentId, Shared, Space,
 };
 use synod_wal::mem::{MemDisk, MemImage};
 use synod_wal::{Wal, WalOptions};
@@ -105,6 +105,25 @@ impl Todo {
             Effect::ReadEntry { token, location } => Self::ReadEntry(token, location),
         }
     }
+}
+
+/// Whether the log on the disk of a core that does not run holds this block, as the core would find when it starts.
+///
+/// # Errors
+/// When the log refuses to open.
+pub fn log_holds(
+    params: &Params,
+    place: Place,
+    image: &MemImage,
+    position: LogPosition,
+) -> Result<bool, Violation> {
+    let opened = Wal::open(image.disk(), wal_options(params, place), |_| ());
+    let (wal, _) = opened
+        .map_err(|error| Violation::new("recovery-refused", format!("{place}: an old copy: {error}")))?;
+    let holds = wal.holds(position);
+    drop(wal);
+    image.crash(0); // what it had begun
+    Ok(holds)
 }
 
 impl Core {
@@ -199,6 +218,16 @@ impl Core {
     /// The machine, to look at.
     pub fn shard(&self) -> &Shard<Shared> {
         &self.shard
+    }
+
+    /// The last block of the log that is durable with all before it.
+    pub fn position(&self) -> LogPosition {
+        self.wal.position()
+    }
+
+    /// Whether the log holds this block.
+    pub fn holds(&self, position: LogPosition) -> bool {
+        self.wal.holds(position)
     }
 
     /// The groups this core holds.

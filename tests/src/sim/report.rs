@@ -13,7 +13,7 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 22] = [
+pub const CANARIES: [(&str, Canary); 23] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
@@ -34,6 +34,7 @@ pub const CANARIES: [(&str, Canary); 22] = [
     ("point-before-serving", Canary::PointBeforeServing),
     ("forward-twice", Canary::ForwardTwice),
     ("clock-of-the-winner", Canary::ClockOfTheWinner),
+    ("positions-forgotten", Canary::PositionsForgotten),
     ("expiry-unwatched", Canary::ExpiryUnwatched),
     ("refused-under-way", Canary::RefusedUnderWay),
 ];

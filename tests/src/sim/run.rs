@@ -123,6 +123,15 @@ pub fn run_far_behind(options: Options, leader_dies: bool) -> Result<Summary, Bo
     run_with(&params, |world| play_far_behind(world, leader_dies))
 }
 
+/// A healthy cluster in which an old copy of each node in turn is put back in its place, while one of those who know has been down in
+/// between and has only its notes.
+///
+/// # Errors
+/// [`Failure`] when somebody takes it for the node, or an invariant does not hold.
+pub fn run_old_copy(options: Options) -> Result<Summary, Box<Failure>> {
+    run_with(&quiet_params(options), play_old_copy)
+}
+
 pub(super) fn run_with(
     params: &Params,
     play: impl FnOnce(&mut World) -> Checked,
@@ -290,6 +299,26 @@ fn play_far_behind(world: &mut World, leader_dies: bool) -> Checked {
     world.slow_reads(world.params().disk.read_ns);
     world.heal()?;
     prove_progress(world)?;
+    world.clients.stop();
+    settle_clients(world)?;
+    converge(world)?;
+    wgl::check_all(&world.clients.history.by_key())
+}
+
+fn play_old_copy(world: &mut World) -> Checked {
+    world.run_until(3 * SECOND)?;
+    let nodes = usize::from(world.params().node_count);
+    for victim in 0..nodes {
+        phase(world, "old copy");
+        let old = world.copy_of(victim);
+        prove_progress(world)?;
+        world.run_until(world.now() + 4 * SECOND)?;
+        world.outage((victim + 1) % nodes, true, world.now() + SECOND);
+        // Until it comes back, and not until it has been told anew.
+        world.run_until(world.now() + SECOND)?;
+        world.meet_old_copy(victim, &old)?;
+        prove_progress(world)?;
+    }
     world.clients.stop();
     settle_clients(world)?;
     converge(world)?;

@@ -112,6 +112,7 @@ impl Gist {
                     .map_or((none, Ballot::ZERO, Slot::ZERO), |p| (p.group, p.ballot, p.chosen));
                 gist("ReadIndexReply", group, ballot, chosen, *id)
             }
+            PeerMessage::Position(at) => gist("Position", none, Ballot::ZERO, Slot::ZERO, at.sequence),
             PeerMessage::Group { group, message } => {
                 let (kind, ballot, slot, count) = group_gist(message);
                 gist(kind, *group, ballot, slot, count)

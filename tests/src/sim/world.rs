@@ -3,6 +3,7 @@
 //! May not: take anything from outside but [`Params`]. What is random comes from named streams of the seed; what is ordered
 //! by the queue stays ordered by it.
 
+mod copies;
 mod events;
 mod faults;
 mod readers;
@@ -21,7 +22,7 @@ use super::rng::Rng;
 use super::trace::{Note, Place};
 use crate::check::{Checked, Violation};
 use readers::Readers;
-use synod_types::{Command, Consistency, GroupId, NodeId, PeerMessage, Reply, Shared, WallMs};
+use synod_types::{Command, Consistency, GroupId, LogPosition, NodeId, PeerMessage, Reply, Shared, WallMs};
 use synod_wal::mem::{MemImage, MemOptions};
 use votes::KeptVotes;
 
@@ -69,6 +70,8 @@ enum Event {
     Outage { node: usize, life: u64, power: bool, until: Instant },
     /// A node's machine comes back.
     Restart { node: usize, outage: u64 },
+    /// Everybody tells everybody how far its log is durable.
+    Positions,
 }
 
 /// One core's place in the world; survives its lives.
@@ -81,6 +84,9 @@ struct Slot {
     disk_event: Option<Instant>,
     /// The link session each peer node was last heard in.
     heard: Vec<u32>,
+    /// How far it knows the logs of its peers, by node, and what of that is noted durably (P-20).
+    known: Vec<LogPosition>,
+    noted: Vec<LogPosition>,
 }
 
 /// One node: what its cores share.
@@ -156,6 +162,8 @@ impl World {
                 turn_pending: false,
                 disk_event: None,
                 heard: vec![0; node_count],
+                known: vec![LogPosition::default(); node_count],
+                noted: vec![LogPosition::default(); node_count],
             })
             .collect();
         let mut world = Self {
@@ -178,6 +186,7 @@ impl World {
         for node in 0..node_count {
             world.start_node(node)?;
         }
+        world.queue.at(SECOND, Event::Positions);
         for client in 0..world.clients.count() {
             let after = world.rng.below(SECOND);
             world.queue.after(after, Event::Wake { client });

@@ -15,6 +15,7 @@ mod http;
 mod limits;
 mod load;
 mod names;
+mod old_copies;
 mod redis;
 mod redis_oracle;
 mod refused;

@@ -101,7 +101,7 @@ fn shake(
     let introduced = initiator.on_challenge(&challenge, &tail, &mut out)?;
     caller.say(&out);
     let (answer, tail) = caller.frame();
-    introduced.on_answer(&answer, &tail).map(|(theirs, _)| theirs)
+    introduced.on_answer(&answer, &tail).map(|answer| answer.theirs)
 }
 
 #[test]

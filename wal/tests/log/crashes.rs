@@ -5,6 +5,7 @@
 
 use crate::rig::{Random, Records, open, record, small};
 use std::collections::BTreeMap;
+use synod_types::LogPosition;
 use synod_wal::mem::{MemImage, MemOptions};
 use synod_wal::{AppendError, Label, Wal, WalOptions};
 
@@ -17,6 +18,8 @@ struct Story {
     /// What the log must give back at most, in order; the first `kept` of them at least.
     history: Records,
     kept: usize,
+    /// Blocks that were the last durable one.
+    positions: Vec<LogPosition>,
     next: u64,
     labels: BTreeMap<&'static str, u64>,
 }
@@ -51,6 +54,7 @@ impl Story {
             now_ns: 0,
             history: Records::new(),
             kept: 0,
+            positions: Vec::new(),
             next: 0,
             labels: BTreeMap::new(),
         }
@@ -66,6 +70,9 @@ impl Story {
         assert!(records.len() >= self.kept, "seed {}: {} of {} kept", self.seed, records.len(), self.kept);
         assert!(records.len() <= self.history.len(), "seed {}: records out of nowhere", self.seed);
         assert!(records == self.history[..records.len()], "seed {}: other records than appended", self.seed);
+        // What was durable keeps its number and its checksum, whatever happens (P-20).
+        let held = |position: &LogPosition| wal.holds(*position);
+        assert!(self.positions.iter().all(held), "seed {}: a durable block is another one", self.seed);
         self.history = records;
         self.kept = self.history.len();
         let base = self.kept;
@@ -73,6 +80,9 @@ impl Story {
         let mut gone = 0;
         for _ in 0..steps {
             gone += self.step(&mut wal);
+            if self.positions.last() != Some(&wal.position()) {
+                self.positions.push(wal.position());
+            }
             self.kept = base - gone.min(base) + wal.durable().get() as usize - gone.saturating_sub(base);
         }
         if self.random.below(2) == 0 {

@@ -5,4 +5,5 @@ mod crashes;
 mod damage;
 mod faults;
 mod files;
+mod positions;
 mod rig;

@@ -40,6 +40,7 @@ impl World {
                     self.outage(node, power, until);
                 }
             }
+            Event::Positions => return self.on_positions(),
             Event::Restart { node, outage } => {
                 if !self.nodes[node].up && self.nodes[node].outage == outage {
                     return self.start_node(node);

@@ -36,10 +36,10 @@ impl World {
             self.queue.after(tick, Event::Tick { core, life });
             self.schedule_disk(core);
         }
-        Ok(())
+        self.welcome_node(node)
     }
 
-    fn stop_node(&mut self, node: usize, power: bool) {
+    pub(super) fn stop_node(&mut self, node: usize, power: bool) {
         if !self.nodes[node].up {
             return;
         }
@@ -63,6 +63,7 @@ impl World {
                 self.slots[core].image.complete_all();
             }
             self.slots[core].image.crash(self.fault_rng.draw());
+            self.forget_positions(core);
         }
         if power {
             self.nodes[node].clock.reboot(now);

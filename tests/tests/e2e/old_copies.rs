@@ -1,0 +1,115 @@
+//! An old copy of a node's directory, put back in its place: it has forgotten what it promised, and must not come back with it.
+
+use crate::cluster::Nodes;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use synod::identity::{self, DirState, HeardBook};
+use synod_net::client::Client;
+use synod_types::CoreId;
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a new directory");
+    for entry in fs::read_dir(from).expect("it can be listed").flatten() {
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).expect("copied");
+        }
+    }
+}
+
+/// The block of the third node's log that is known to another one, on its disk.
+fn known(nodes: &mut Nodes, to: usize) -> u64 {
+    let DirState::Formatted(third) = identity::inspect(&nodes.get().data_dir(2)).expect("a directory") else {
+        panic!("the third node has a directory");
+    };
+    let (book, wrong) = HeardBook::load(&nodes.get().data_dir(to), third.facts.cluster);
+    assert_eq!(wrong, None);
+    book.about(third.node, third.incarnation, CoreId::new(0)).sequence
+}
+
+fn write(nodes: &mut Nodes, name: &str) {
+    let targets: Vec<String> = nodes.targets().into_iter().take(2).collect();
+    let mut client = Client::connect(&targets).expect("they take clients");
+    for number in 0..50 {
+        client.set(format!("{name}:{number}").as_bytes(), b"written").expect("a write");
+    }
+}
+
+fn starts(nodes: &mut Nodes, index: usize) {
+    nodes.get().restart(index).expect("restarted");
+    nodes.get().wait_node_ready(index, Duration::from_secs(60)).expect("it serves");
+}
+
+/// The third node ends instead of serving; with which words.
+fn is_refused(nodes: &mut Nodes) -> String {
+    nodes.get().restart(2).expect("started");
+    let error = nodes.get().wait_node_ready(2, Duration::from_secs(60)).expect_err("it must not serve");
+    let text = error.to_string();
+    assert!(text.contains("ended before it served"), "{text}");
+    text
+}
+
+#[test]
+fn an_old_copy_is_told_so_by_whoever_knew_more_even_after_a_restart() {
+    let mut nodes = Nodes::start("copies");
+    nodes.wait_led();
+    let dir = nodes.get().data_dir(2);
+    let (old, newest) = (nodes.dir().join("n3.old"), nodes.dir().join("n3.newest"));
+    write(&mut nodes, "before");
+    nodes.get().terminate(2).expect("stopped");
+    copy(&dir, &old);
+    starts(&mut nodes, 2);
+    nodes.wait_led();
+    // What is noted may be behind the copy's own end: more than all that is noted when it has come to rest.
+    let mut then = (0, Instant::now());
+    until("what is noted comes to rest", || {
+        let noted = known(&mut nodes, 0).max(known(&mut nodes, 1));
+        if noted != then.0 {
+            then = (noted, Instant::now());
+        }
+        noted > 0 && then.1.elapsed() > Duration::from_secs(5)
+    });
+    write(&mut nodes, "after");
+    until("both know more", || known(&mut nodes, 0) > then.0 && known(&mut nodes, 1) > then.0);
+    nodes.get().terminate(2).expect("stopped");
+
+    // Who knew has been away, too; one of the two is enough.
+    for index in [0, 1] {
+        nodes.get().kill(index).expect("killed");
+    }
+    starts(&mut nodes, 1);
+    fs::rename(&dir, &newest).expect("renamed");
+    copy(&old, &dir);
+    let said = is_refused(&mut nodes);
+    assert!(said.contains("is an old copy (n2 has known block"), "{said}");
+    // And so it remains, whoever is there.
+    nodes.get().kill(1).expect("killed");
+    let said = is_refused(&mut nodes);
+    assert!(said.contains("is an old copy (n2 has known block"), "{said}");
+    for index in [0, 1] {
+        starts(&mut nodes, index);
+    }
+    nodes.wait_led();
+    write(&mut nodes, "meanwhile");
+
+    // Its newest data is as welcome as ever.
+    fs::remove_dir_all(&dir).expect("removed");
+    fs::rename(&newest, &dir).expect("renamed");
+    starts(&mut nodes, 2);
+    let mut client = Client::connect(&nodes.targets()).expect("they take clients");
+    for name in ["before", "after", "meanwhile"] {
+        let value = client.get(format!("{name}:49").as_bytes()).expect("a read");
+        assert_eq!(value.as_deref(), Some(&b"written"[..]), "{name}");
+    }
+}
