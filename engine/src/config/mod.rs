@@ -205,7 +205,7 @@ impl Config {
         let claims = Claims::take(&mut taken, &raw.members, &place)?;
         assert!(raw.values.is_empty(), "every key is taken by someone");
 
-        let config = match claims.own_member() {
+        let (listen, ports) = match claims.own_member() {
             Some(own) => {
                 let own = own.clone();
                 let agree = |said: &Option<Said<u16>>, key: &Key, port: u16| match said {
@@ -241,16 +241,7 @@ impl Config {
                     core_port_base: own.core_port_base,
                     peer_port: own.peer_port,
                 };
-                Self {
-                    file: file.map(Path::to_owned),
-                    claims,
-                    data_dir,
-                    peer_secret_file,
-                    listen,
-                    ports,
-                    tuning,
-                    said,
-                }
+                (listen, ports)
             }
             None => {
                 let client = client_port.map_or(CLIENT_PORT_DEFAULT, |port| port.value);
@@ -265,18 +256,11 @@ impl Config {
                     ),
                 };
                 let listen = listen.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |said| said.value);
-                Self {
-                    file: file.map(Path::to_owned),
-                    claims,
-                    data_dir,
-                    peer_secret_file,
-                    listen,
-                    ports,
-                    tuning,
-                    said,
-                }
+                (listen, ports)
             }
         };
+        let file = file.map(Path::to_owned);
+        let config = Self { file, claims, data_dir, peer_secret_file, listen, ports, tuning, said };
         if let Some(cores) = &config.claims.cores {
             config.check_own_ports(cores.value)?;
         }

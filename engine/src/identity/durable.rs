@@ -21,31 +21,35 @@ fn replace(dir: &Path, name: &str, bytes: &[u8], is_private: bool) -> Result<(),
     let temporary = dir.join(format!("{name}.tmp"));
     let target = dir.join(name);
     let write = || -> std::io::Result<()> {
-        if !is_private {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            return std::fs::rename(&temporary, &target);
-        }
-        // Whoever has one open that was left there reads no more of it than that.
-        match std::fs::remove_file(&temporary) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        // The administrator may do this for the user that the node runs as.
-        let owner = std::fs::metadata(&target).or_else(|_| std::fs::metadata(dir))?;
-        let own = file.metadata()?;
-        if (owner.uid(), owner.gid()) != (own.uid(), own.gid()) {
-            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
-        }
+        let mut file = if is_private {
+            create_private(&temporary, &target, dir)?
+        } else {
+            OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?
+        };
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, &target)
     };
     write().map_err(|error| Refusal::io("write", &target, &error))?;
     sync_dir(dir)
+}
+
+/// A new file for the owner of `target`, or of `dir` where that is not there, and for nobody else.
+fn create_private(temporary: &Path, target: &Path, dir: &Path) -> std::io::Result<File> {
+    // Whoever has one open that was left there reads no more of it than that.
+    match std::fs::remove_file(temporary) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    // The administrator may do this for the user that the node runs as.
+    let owner = std::fs::metadata(target).or_else(|_| std::fs::metadata(dir))?;
+    let own = file.metadata()?;
+    if (owner.uid(), owner.gid()) != (own.uid(), own.gid()) {
+        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(file)
 }
 
 /// Makes the names in `dir` durable.

@@ -6,8 +6,8 @@
 use crate::runtime::client::Clients;
 use crate::runtime::core::fatal;
 use crate::runtime::http::Waiters;
+use crate::runtime::links::Links;
 use crate::runtime::mailbox::{Mail, Outboxes};
-use crate::runtime::peer::Links;
 use crate::runtime::snapshot::Errors;
 use std::collections::VecDeque;
 use synod_net::server::Tag;

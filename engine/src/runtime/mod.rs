@@ -21,6 +21,7 @@ mod core;
 mod gather;
 mod http;
 mod io;
+mod links;
 mod local;
 mod mailbox;
 mod metrics;

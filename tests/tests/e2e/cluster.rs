@@ -18,6 +18,15 @@ pub struct Nodes {
     _alone: MutexGuard<'static, ()>,
 }
 
+/// Looks again and again until it is so; what is waited for has no signal of its own.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// The `synod` binary of this build.
 pub fn binary() -> PathBuf {
     let mut dir = std::env::current_exe().expect("a test has a path");

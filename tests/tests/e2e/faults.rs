@@ -1,6 +1,6 @@
 //! Nodes killed and stopped for real, under load.
 
-use crate::cluster::Nodes;
+use crate::cluster::{Nodes, until};
 use crate::load::{self, monotonic_ns, slowest_recovery};
 use std::time::Duration;
 use synod_net::binary::NodeStatus;
@@ -14,14 +14,6 @@ fn status(nodes: &mut Nodes, index: usize) -> NodeStatus {
     let node = nodes.node(index);
     let mut client = Client::connect(&[address]).expect("the node takes clients");
     client.status_of(node).expect("the node answers")
-}
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let started = std::time::Instant::now();
-    while !done() {
-        assert!(started.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The node that leads the most data groups, and one that is not it.
@@ -99,7 +91,7 @@ fn a_leader_stopped_for_longer_than_its_lease_loses_it_and_serves_nothing_stale(
             status(&mut nodes, leader).groups.into_iter().filter(|group| group.serving).collect();
         nodes.get().stop(leader).expect("stopped");
         // Longer than its lease: until the others have led what it led, in higher ballots.
-        wait_until("the others lead", || {
+        until("the others lead", || {
             let now = status(&mut nodes, witness).groups;
             led.iter().all(|before| {
                 now.iter().any(|group| group.group == before.group && group.promised > before.promised)
@@ -107,7 +99,7 @@ fn a_leader_stopped_for_longer_than_its_lease_loses_it_and_serves_nothing_stale(
         });
         nodes.get().cont(leader).expect("continued");
         // It finds out that its leases are lost.
-        wait_until("it has lost its leases", || {
+        until("it has lost its leases", || {
             let now = status(&mut nodes, leader).groups;
             led.iter().all(|before| {
                 now.iter().any(|group| group.group == before.group && group.promised > before.promised)

@@ -1,20 +1,12 @@
 //! An old copy of a node's directory, put back in its place: it has forgotten what it promised, and must not come back with it.
 
-use crate::cluster::Nodes;
+use crate::cluster::{Nodes, until};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use synod::identity::{self, DirState, HeardBook};
 use synod_net::client::Client;
 use synod_types::CoreId;
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(started.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a new directory");

@@ -1,12 +1,12 @@
 //! The peers' secret, by real nodes: strangers at a peer port, and a secret that is replaced while the nodes serve.
 
-use crate::cluster::{Nodes, binary};
+use crate::cluster::{Nodes, binary, until};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use synod::identity::{self, DirState, Identity};
 use synod_net::client::{Client, ClientConfig, TcpDial};
 use synod_net::peer::{
@@ -14,14 +14,6 @@ use synod_net::peer::{
     Secrets,
 };
 use synod_types::{CoreId, Nanos};
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(started.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 fn identity(nodes: &mut Nodes, index: usize) -> Identity {
     match identity::inspect(&nodes.get().data_dir(index)).expect("a data directory") {

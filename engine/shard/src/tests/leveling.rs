@@ -14,6 +14,18 @@ fn restart_at(lab: &mut Lab, id: u16, level: Level) {
     lab.run_ms(500);
 }
 
+/// One of the two others leads, and n1, which is down, will read what they do.
+fn all_but_n1_later() -> (Lab, u16) {
+    let mut lab = Lab::led_by_n1(Setup::default());
+    restart_at(&mut lab, 3, LATER);
+    restart_at(&mut lab, 2, LATER);
+    lab.levels.insert(1, LATER);
+    lab.crash(1);
+    lab.until("another leader", |lab| lab.leads(2, G1) || lab.leads(3, G1));
+    let leader = lab.until_leader();
+    (lab, leader)
+}
+
 fn levels(lab: &Lab) -> [Level; 3] {
     [1, 2, 3].map(|id| lab.shard(id).level(G1).expect("its group"))
 }
@@ -58,13 +70,7 @@ fn a_log_of_a_later_level_is_not_replayed() {
 /// Traffic does not stand in the way: there is no need of a moment without any.
 #[test]
 fn a_busy_group_raises_its_level() {
-    let mut lab = Lab::led_by_n1(Setup::default());
-    restart_at(&mut lab, 3, LATER);
-    restart_at(&mut lab, 2, LATER);
-    lab.levels.insert(1, LATER);
-    lab.crash(1);
-    lab.until("another leader", |lab| lab.leads(2, G1) || lab.leads(3, G1));
-    let leader = lab.until_leader();
+    let (mut lab, leader) = all_but_n1_later();
     lab.start(1);
     for _ in 0..200 {
         // Whenever the leader looks, something is under way.
@@ -81,13 +87,7 @@ fn a_busy_group_raises_its_level() {
 /// Under way is under way: it is not asked for again at each tick until it is chosen.
 #[test]
 fn a_level_is_proposed_once() {
-    let mut lab = Lab::led_by_n1(Setup::default());
-    restart_at(&mut lab, 3, LATER);
-    restart_at(&mut lab, 2, LATER);
-    lab.levels.insert(1, LATER);
-    lab.crash(1);
-    lab.until("another leader", |lab| lab.leads(2, G1) || lab.leads(3, G1));
-    let leader = lab.until_leader();
+    let (mut lab, leader) = all_but_n1_later();
     let chosen = |lab: &Lab| lab.shard(leader).status().next().expect("its group").chosen;
     let before = chosen(&lab);
     lab.held_disks.extend([2, 3]);
