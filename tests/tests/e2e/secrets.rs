@@ -225,13 +225,25 @@ fn serve(targets: &[String], key: &str) {
     });
 }
 
-/// Two nodes are a cluster only if they are linked: the third is killed, and comes back.
+/// Whether a node is linked to all others.
+fn is_linked(target: &str) -> bool {
+    let Ok(mut stream) = TcpStream::connect(target) else { return false };
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
+    stream.write_all(b"CLUSTER NODES\r\nQUIT\r\n").expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    text.matches(" connected").count() == 3
+}
+
+/// Two nodes are a cluster only if they are linked: the third is killed, and comes back, and all are linked again.
 fn works_without(nodes: &mut Nodes, index: usize, key: &str) {
     nodes.get().kill(index).expect("killed");
     let mut others = nodes.targets();
     others.remove(index);
     serve(&others, key);
     restart(nodes, index);
+    let targets = nodes.targets();
+    until("all are linked", || targets.iter().all(|target| is_linked(target)));
 }
 
 #[test]
