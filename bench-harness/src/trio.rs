@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use synod_shard::{AheadLimits, Effect, Input, Leadership, Shard, ShardConfig, Timing};
 use synod_types::Level;
 use synod_types::{
-    Command, Consistency, CoreId, GroupConfig, Location, Lsn, Members, Mono, Nanos, NodeId, Now, PeerMessage,
-    Reply, RequestId, SegmentId, Shared, Slot, WallMs,
+    Boot, Command, Consistency, CoreId, GroupConfig, Location, Lsn, Members, Mono, Nanos, NodeId, Now,
+    PeerMessage, Reply, RequestId, SegmentId, Shared, Slot, WallMs,
 };
 
 /// The replica that leads.
@@ -170,6 +170,7 @@ impl Replica {
             leadership: Leadership::Stay,
             ahead: AheadLimits::default(),
             level: Level::OWN,
+            boot: Boot { counter: 1, random: 1 },
             seed: u64::from(node.get()),
         });
         Self {

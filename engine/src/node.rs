@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use synod_net::access::Access;
 use synod_shard::Timing;
-use synod_types::{CoreId, NodeId};
+use synod_types::{Boot, CoreId, NodeId};
 
 /// A node of the cluster as the configuration describes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,6 +98,8 @@ pub struct NodeOptions {
 pub struct NodeSetup {
     /// The data directory, open and locked for this process until the setup is dropped.
     pub data: DataDir,
+    /// This start.
+    pub boot: Boot,
     /// The incarnations of other nodes met so far.
     pub peer_book: Arc<PeerBook>,
     /// What other nodes have said of their logs.

@@ -79,7 +79,19 @@ pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
         );
     }
     let heard = Arc::new(heard);
-    Ok(NodeSetup { data, peer_book, heard, peer_secrets, members, listen: config.listen, options, stop })
+    // The last thing that can be wrong: what does not come to serve does not count.
+    let boot = data.begin()?;
+    Ok(NodeSetup {
+        data,
+        boot,
+        peer_book,
+        heard,
+        peer_secrets,
+        members,
+        listen: config.listen,
+        options,
+        stop,
+    })
 }
 
 /// Prepares and runs a node until it is told to stop.

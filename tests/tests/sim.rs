@@ -6,8 +6,8 @@ use std::ops::Range;
 use synod_shard::Canary;
 use synod_tests::check::coverage::Coverage;
 use synod_tests::sim::{
-    ClockCase, Eyes, FaultKind, Options, report, run, run_clocks, run_far_behind, run_loose, run_old_copy,
-    run_partition,
+    ClockCase, Eyes, FaultKind, Options, report, run, run_clocks, run_crashes, run_far_behind, run_loose,
+    run_old_copy, run_partition,
 };
 
 /// Enough to meet everything in [`WANTED`] several times over, few enough for every `cargo test`.
@@ -35,6 +35,8 @@ const WANTED: &[&str] = &[
     "stopped with a gap in what is written",
     "a vote came later than a lease",
     "a promise came as its candidate stood again",
+    "a stamped write came again",
+    "a node's session was asked for again",
     "every node was asked as leaders changed",
     "an entry read for a peer",
     "message lost",
@@ -187,7 +189,7 @@ fn a_promise_of_an_earlier_candidacy_that_counts_in_a_later_one_is_caught_with_a
 {
     let found = caught(Canary::PromiseOfAnotherBallot, Eyes::All, 0..40);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
-    assert!(caught(Canary::PromiseOfAnotherBallot, Eyes::Clients, 150..170).is_some());
+    assert!(caught(Canary::PromiseOfAnotherBallot, Eyes::Clients, 25..45).is_some());
 }
 
 #[test]
@@ -198,14 +200,20 @@ fn a_level_raised_before_every_member_reads_it_is_caught() {
 
 #[test]
 fn a_value_taken_for_another_that_looks_like_it_is_caught() {
-    let found = caught(Canary::EqualBytes, Eyes::All, 180..200);
+    let found = caught(Canary::EqualBytes, Eyes::All, 425..440);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
 }
 
 #[test]
 fn entries_named_by_a_counter_that_begins_anew_are_caught() {
-    let found = caught(Canary::OriginRestarts, Eyes::All, 210..230);
-    assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
+    for seed in 0..2 {
+        if let Err(failure) = run_crashes(Options::new(seed)) {
+            panic!("{}", failure.report);
+        }
+    }
+    let with = |seed| run_crashes(Options { canary: Some(Canary::OriginRestarts), ..Options::new(seed) });
+    let found = (0..40).find_map(|seed| Some(with(seed).err()?.violation.invariant));
+    assert_eq!(found, Some("agreement"));
 }
 
 #[test]
@@ -256,6 +264,17 @@ fn a_point_from_a_leader_that_does_not_serve_yet_is_caught_by_clients() {
 #[test]
 fn a_forward_executed_twice_is_caught_by_clients() {
     assert!(caught(Canary::ForwardTwice, Eyes::Clients, 0..10).is_some());
+}
+
+#[test]
+fn a_node_that_forgets_what_it_executed_for_others_is_caught_by_clients() {
+    assert!(caught(Canary::StampsForgotten, Eyes::Clients, 0..40).is_some());
+}
+
+#[test]
+fn a_session_that_an_earlier_start_opens_is_caught() {
+    let found = caught(Canary::AnyBootOpens, Eyes::All, 0..40);
+    assert_eq!(found.map(|(_, invariant)| invariant), Some("node-session"));
 }
 
 #[test]
@@ -341,7 +360,7 @@ fn a_quorum_read_served_by_a_lease_is_caught() {
             panic!("{}", failure.report);
         }
     }
-    let caught =
-        (0..40).find_map(|seed| Some(with(seed, Some(Canary::QuorumReadByLease)).err()?.violation.invariant));
+    let caught = (40..140)
+        .find_map(|seed| Some(with(seed, Some(Canary::QuorumReadByLease)).err()?.violation.invariant));
     assert_eq!(caught, Some("linearizability"));
 }

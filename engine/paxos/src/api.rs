@@ -288,6 +288,10 @@ pub enum Canary {
     PointBeforeServing,
     /// A forward that comes twice is executed twice (breaks P-12g).
     ForwardTwice,
+    /// What was executed under a node's session is not remembered (breaks P-21).
+    StampsForgotten,
+    /// An earlier start of a node opens a session in the place of a later one's (breaks P-21).
+    AnyBootOpens,
     /// A winner's clock is its wall clock (breaks P-16).
     ClockOfTheWinner,
     /// What was heard of other nodes' logs is not kept over a restart (breaks P-20).

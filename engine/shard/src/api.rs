@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 pub use synod_paxos::{AheadLimits, Role, Timing};
 use synod_types::{
-    Ballot, Command, Consistency, CoreId, GroupConfig, GroupId, Level, Location, LogRoom, Lsn, Nanos, NodeId,
-    PeerMessage, RecordHead, Reply, RequestId, Slot, WallMs,
+    Ballot, Boot, Command, Consistency, CoreId, GroupConfig, GroupId, Level, Location, LogRoom, Lsn, Nanos,
+    NodeId, PeerMessage, RecordHead, Reply, RequestId, Slot, WallMs,
 };
 
 /// Names a read that is under way.
@@ -172,6 +172,8 @@ pub struct ShardConfig {
     pub ahead: AheadLimits,
     /// What this node reads.
     pub level: Level,
+    /// This start of the node's process.
+    pub boot: Boot,
     /// Seeds election jitter and hashing; drawn by the shell.
     pub seed: u64,
 }

@@ -1,8 +1,9 @@
 //! Applying chosen entries to the store, in slot order, and answering who waited for them.
 
 use crate::Shard;
-use crate::api::{Effect, Sink};
+use crate::api::Effect;
 use crate::group::{Parked, Proposed};
+use crate::outlet::Out;
 use crate::request::{ReadUse, push_reply};
 use alloc::vec::Vec;
 use synod_store::{Applied, CacheHint};
@@ -11,13 +12,13 @@ use synod_types::{CommandRef, Entry, Location, Mono, Now, Op, Payload, Slot, Ver
 impl<P: Payload> Shard<P> {
     /// Applies every chosen entry whose place in the log is known, up to one that needs a cold value or is itself not in memory; sees
     /// to it that those after that come back in time.
-    pub(crate) fn apply_ready(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn apply_ready(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         self.apply_all(index, now, out);
         self.groups[index].paxos.recall_ahead(&mut self.effects);
         self.flush_effects(index, now, out);
     }
 
-    fn apply_all(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    fn apply_all(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         while self.groups[index].parked.is_none() {
             let Some((slot, payload, at)) = self.groups[index].paxos.next_apply() else { return };
             let payload = payload.clone();
@@ -32,7 +33,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Goes on with a slot that waited for a cold value, given that value, checked.
-    pub(crate) fn unpark(&mut self, index: usize, old: P, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn unpark(&mut self, index: usize, old: P, now: Now, out: &mut impl Out<P>) {
         let parked = self.groups[index].parked.take().expect("apply is parked until its value is there");
         assert!(
             synod_types::checksum::crc32c(old.as_ref()) == parked.crc,
@@ -59,7 +60,7 @@ impl<P: Payload> Shard<P> {
         mut old: Option<&[u8]>,
         since: Mono,
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         let entry = match Entry::check(payload) {
             Ok(entry) => entry,

@@ -9,8 +9,9 @@
 //! before; a read that came after the question may not use its answer. What is not in memory here is fetched from the leader, and
 //! kept if there is room to spare. Whatever goes wrong, nothing was executed: the read goes the way of other requests.
 
-use crate::api::{Effect, Sink};
+use crate::api::Effect;
 use crate::group::Group;
+use crate::outlet::Out;
 use crate::request::Request;
 use crate::{Shard, paxos};
 use alloc::collections::VecDeque;
@@ -85,7 +86,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Asks about all that gathered, unless too many questions are under way.
-    pub(crate) fn flush_asks(&mut self, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn flush_asks(&mut self, now: Now, out: &mut impl Out<P>) {
         for at in 0..self.asking.len() {
             let asking = &mut self.asking[at];
             if asking.gathered.is_empty() || asking.asked.len() >= ASKS_MAX {
@@ -111,7 +112,7 @@ impl<P: Payload> Shard<P> {
         id: u64,
         groups: &[GroupId],
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         let mut point = |&group: &GroupId| {
             let index = self.index_of(group)?;
@@ -133,7 +134,7 @@ impl<P: Payload> Shard<P> {
         number: u64,
         mut points: Vec<ReadPoint>,
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         let Some(reads) = self.take_asked(number, Some(from)) else { return };
         points.sort_unstable_by_key(|point| point.group);
@@ -174,13 +175,13 @@ impl<P: Payload> Shard<P> {
         None
     }
 
-    fn answer_here(&mut self, read: Read<P>, now: Now, out: &mut impl Sink<P>) {
+    fn answer_here(&mut self, read: Read<P>, now: Now, out: &mut impl Out<P>) {
         self.stats.follower_reads += 1;
         self.read(read.index, read.request.origin, read.request.command, now, out);
     }
 
     /// Answers the reads that what was applied has come up to.
-    pub(crate) fn serve_lagging(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn serve_lagging(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         let applied = self.groups[index].paxos.applied_slot();
         while let Some(first) = self.groups[index].lagging.pop_front_if(|first| first.point <= applied) {
             self.answer_here(first.read, now, out);
@@ -188,7 +189,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// No answer is to be expected to what was asked of `node`, nor to what was about to be.
-    pub(crate) fn asks_lost(&mut self, node: NodeId, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn asks_lost(&mut self, node: NodeId, now: Now, out: &mut impl Out<P>) {
         let Some(asking) = self.asking.iter_mut().find(|asking| asking.node == node) else { return };
         let gathered = core::mem::take(&mut asking.gathered);
         let asked = core::mem::take(&mut asking.asked);
@@ -198,14 +199,14 @@ impl<P: Payload> Shard<P> {
     }
 
     /// A question never left, if that is what `number` was.
-    pub(crate) fn ask_unsent(&mut self, number: u64, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn ask_unsent(&mut self, number: u64, now: Now, out: &mut impl Out<P>) {
         for read in self.take_asked(number, None).into_iter().flatten() {
             self.wait_anew(self.groups[read.index].id, read.request, now, out);
         }
     }
 
     /// Reads that have waited long for a leader's word, or for what it spoke of, are handed on.
-    pub(crate) fn expire_asks(&mut self, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn expire_asks(&mut self, now: Now, out: &mut impl Out<P>) {
         for at in 0..self.asking.len() {
             let is_late = |asked: &mut Asked<P>| now.mono.since(asked.at) >= ASK_PATIENCE;
             while let Some(asked) = self.asking[at].asked.pop_front_if(is_late) {
@@ -216,7 +217,7 @@ impl<P: Payload> Shard<P> {
         }
     }
 
-    pub(crate) fn expire_lagging(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn expire_lagging(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         let is_late = |first: &mut Lagging<P>| now.mono.since(first.since) >= ASK_PATIENCE;
         while let Some(late) = self.groups[index].lagging.pop_front_if(is_late) {
             self.route_to_leader(late.read.index, late.read.request, now, out);

@@ -5,8 +5,9 @@
 //! near, and with a log that is not slower than its own; then the group goes there. One at a time: a hand-over that goes wrong costs
 //! its group up to a lease, and must not cost all groups that at once.
 
-use crate::api::{Leadership, Sink};
+use crate::api::Leadership;
 use crate::load::may_try;
+use crate::outlet::Out;
 use crate::{Shard, paxos};
 use alloc::vec::Vec;
 use synod_types::{Mono, Nanos, NodeId, Now, Payload};
@@ -80,7 +81,7 @@ impl Balancing {
 
 impl<P: Payload> Shard<P> {
     /// Hands the next group over that another node is to lead, if that one can and no hand-over is under way.
-    pub(crate) fn balance(&mut self, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn balance(&mut self, now: Now, out: &mut impl Out<P>) {
         if self.config.leadership != Leadership::Balance {
             return;
         }

@@ -4,12 +4,14 @@ use crate::ask::Lagging;
 use crate::load::{Asked, Wish};
 use crate::replicate::Batch;
 use crate::request::{Origin, Request};
+use crate::stamps::Stamps;
 use crate::stats::GroupStats;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use synod_paxos::{AheadLimits, Paxos, Timing};
 use synod_types::{
-    Ballot, EntryBuilder, GroupConfig, GroupId, Level, Location, Mono, NodeId, Payload, Slot, Space,
+    Ballot, EntryBuilder, GroupConfig, GroupId, Level, Location, Mono, NodeId, Payload, RequestId, Slot,
+    Space,
 };
 
 use crate::api::ReadToken;
@@ -32,7 +34,7 @@ pub(crate) struct Group<P> {
     pub wish: Option<Wish>,
     /// Writes that wait for a place in the pipeline (leader only).
     pub pending: VecDeque<Request<P>>,
-    /// Bytes in `pending` and `waiting`.
+    /// Bytes in `pending`, `waiting` and `unstamped`.
     pub pending_bytes: usize,
     /// Who awaits which slot, in slot order (leader only).
     pub proposed: VecDeque<Proposed>,
@@ -42,6 +44,10 @@ pub(crate) struct Group<P> {
     pub lagging: VecDeque<Lagging<P>>,
     /// Clients' requests that wait for a leader.
     pub waiting: VecDeque<Request<P>>,
+    /// The session under which this core sends clients' writes.
+    pub stamps: Stamps,
+    /// Clients' writes that wait for that session, or for room in its window, in order.
+    pub unstamped: VecDeque<(RequestId, Request<P>)>,
     /// Apply stands still until a cold value was read.
     pub parked: Option<Parked>,
     /// Answers for peers that are being read back.
@@ -100,6 +106,8 @@ impl<P: Payload> Group<P> {
             confirming: VecDeque::new(),
             lagging: VecDeque::new(),
             waiting: VecDeque::new(),
+            stamps: Stamps::default(),
+            unstamped: VecDeque::new(),
             parked: None,
             batches: Vec::new(),
             next_batch: 0,
@@ -110,6 +118,7 @@ impl<P: Payload> Group<P> {
 
     pub fn invariants(&self) {
         self.paxos.invariants();
+        self.stamps.invariants();
         assert!(self.led == self.paxos.leading(), "a change of leadership went unnoticed");
         if self.led.is_none() {
             assert!(self.pending.is_empty() && self.proposed.is_empty() && self.confirming.is_empty());

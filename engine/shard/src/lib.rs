@@ -20,10 +20,12 @@ mod ask;
 mod balance;
 mod group;
 mod load;
+mod outlet;
 mod repair;
 mod replicate;
 mod request;
 mod room;
+mod stamps;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,7 @@ use alloc::vec::Vec;
 use ask::Asking;
 use balance::Balancing;
 use group::Group;
+use outlet::{Answer, Out, Outlet};
 use repair::Repairs;
 use replicate::{Coalesced, Written};
 use request::{Forwarded, ReadUse, Taken};
@@ -90,6 +93,10 @@ pub struct Shard<P> {
     asking: Vec<Asking<P>>,
     /// Not from 1, as with forwards.
     next_question: u64,
+    /// Scratch for the answers of a step; empty between steps.
+    answers: Vec<Answer>,
+    /// Times that a session of this core was gone.
+    sessions_lost: u64,
     /// Forwards taken of late, by peer.
     taken: BTreeMap<synod_types::NodeId, Taken>,
     /// The place of the group that the next sweep begins with.
@@ -148,6 +155,8 @@ impl<P: Payload> Shard<P> {
             next_forward: forward_base,
             asking: Vec::new(),
             next_question: forward_base,
+            answers: Vec::new(),
+            sessions_lost: 0,
             taken: BTreeMap::new(),
             sweep_from: 0,
             walks: 0,
@@ -165,6 +174,11 @@ impl<P: Payload> Shard<P> {
     #[cfg(feature = "canary")]
     pub fn set_canary(&mut self, canary: Canary) {
         self.canary = Some(canary);
+        match canary {
+            Canary::ForwardTwice | Canary::StampsForgotten => self.store.set_flaw(synod_store::Flaw::Forgets),
+            Canary::AnyBootOpens => self.store.set_flaw(synod_store::Flaw::AnyBootOpens),
+            _ => {}
+        }
         for group in &mut self.groups {
             group.paxos.set_canary(canary);
         }
@@ -182,6 +196,7 @@ impl<P: Payload> Shard<P> {
         payload_at: Location,
         out: &mut impl Sink<P>,
     ) -> Result<(), ReplayError> {
+        let out = &mut Outlet::new(out, Vec::new());
         if head.kind == RecordKind::Mark {
             for mark in group_marks(payload.as_ref()).ok_or(ReplayError::Malformed)? {
                 let index = self.place_in_log(mark.group, mark.number, 0)?;
@@ -206,7 +221,7 @@ impl<P: Payload> Shard<P> {
         if number == wanted { Ok(index) } else { Err(ReplayError::Missing { group, wanted, found: number }) }
     }
 
-    fn replayed(&mut self, index: usize, out: &mut impl Sink<P>) {
+    fn replayed(&mut self, index: usize, out: &mut impl Out<P>) {
         self.apply_ready(index, Now::default(), out);
         // All at once, nobody waits: memory must not come to hold every key that the log ever let expire.
         let mut budget = usize::MAX;
@@ -238,6 +253,22 @@ impl<P: Payload> Shard<P> {
     pub fn step(&mut self, input: Input<P>, now: Now, out: &mut impl Sink<P>) {
         assert!(now.mono >= self.last, "time went back");
         self.last = now.mono;
+        let mut out = Outlet::new(out, core::mem::take(&mut self.answers));
+        self.take_input(input, now, &mut out);
+        // To see to them may lead to more of them.
+        while !out.answers.is_empty() {
+            let mut answers = core::mem::take(&mut out.answers);
+            for answer in answers.drain(..) {
+                self.on_answer(answer, now, &mut out);
+            }
+            if out.answers.is_empty() {
+                out.answers = answers;
+            }
+        }
+        self.answers = out.answers;
+    }
+
+    fn take_input(&mut self, input: Input<P>, now: Now, out: &mut impl Out<P>) {
         match input {
             Input::Request { id, group, consistency, command } => {
                 self.on_request(id, group, consistency, command, now, out);
@@ -264,7 +295,7 @@ impl<P: Payload> Shard<P> {
         from: synod_types::NodeId,
         message: PeerMessage<P>,
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         match message {
             PeerMessage::Group { group, message } => {
@@ -302,7 +333,7 @@ impl<P: Payload> Shard<P> {
         }
     }
 
-    fn on_tick(&mut self, now: Now, out: &mut impl Sink<P>) {
+    fn on_tick(&mut self, now: Now, out: &mut impl Out<P>) {
         let stalled = self.log_stalled(now.mono);
         // First: the better what has expired is sorted out, the better is known whether time must move on.
         self.sweep();
@@ -313,6 +344,7 @@ impl<P: Payload> Shard<P> {
             self.keep_time(index, now, out);
             self.raise_level(index, now, out);
             self.retry_waiting(index, now, out);
+            self.mind_session(index, true, now, out);
             self.expire_lagging(index, now, out);
         }
         self.expire_forwards(now, out);
@@ -323,9 +355,10 @@ impl<P: Payload> Shard<P> {
         self.store.bury(BURY_STEPS_PER_TICK);
     }
 
-    fn on_turn_end(&mut self, now: Now, out: &mut impl Sink<P>) {
+    fn on_turn_end(&mut self, now: Now, out: &mut impl Out<P>) {
         self.walks = 0;
         for index in 0..self.groups.len() {
+            self.mind_session(index, false, now, out);
             self.propose_pending(index, now, out);
             let group = &mut self.groups[index];
             group.paxos.hand_over_if_drained(now, &mut self.effects);
@@ -431,6 +464,7 @@ impl<P: Payload> Shard<P> {
     /// When one does not.
     pub fn invariants(&self) {
         assert!(self.effects.is_empty(), "effects were left behind");
+        assert!(self.answers.is_empty(), "answers were left behind");
         assert!(self.durable <= self.lsn);
         assert!(self.written.len() as u64 == self.lsn.get() - self.durable.get(), "a record was lost");
         let bytes: usize = self.written.iter().map(Written::bytes).sum();

@@ -4,7 +4,8 @@
 //! who leads ask the leader itself; the others sit behind one node, and the groups they ask for had better be led there. What is
 //! asked evenly from several nodes stays where it is.
 
-use crate::api::{FollowLoad, Leadership, Sink};
+use crate::api::{FollowLoad, Leadership};
+use crate::outlet::Out;
 use crate::{Shard, paxos};
 use alloc::vec::Vec;
 use synod_types::{Mono, Nanos, NodeId, Now, Payload};
@@ -75,7 +76,7 @@ impl Asked {
 
 impl<P: Payload> Shard<P> {
     /// Once per window: hands over what is asked for elsewhere.
-    pub(crate) fn follow_load(&mut self, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn follow_load(&mut self, now: Now, out: &mut impl Out<P>) {
         let Leadership::Follow(FollowLoad { window, requests_min }) = self.config.leadership else { return };
         if now.mono.since(self.load_since) < window {
             return;

@@ -8,9 +8,11 @@
 //! Only what is chosen and applied here is asked for, and nothing is written: an acceptance that was lost is not made up for. Every
 //! byte is checked before it is used, here as at the peer that sends it.
 
-use crate::api::{Effect, Sink};
+use crate::api::Effect;
+use crate::outlet::Out;
 use crate::request::{Origin, push_error, push_value};
 use crate::{ReadFailed, Shard};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use synod_store::{FoundValue, Lookup, Room};
@@ -69,7 +71,7 @@ impl<P: Payload> Shard<P> {
         command: Command<P>,
         (version, crc): (Version, u32),
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         self.stats.reads_failed += 1;
         let found = self.store.lookup(self.groups[index].id, command.namespace, command.key.as_ref());
@@ -90,7 +92,7 @@ impl<P: Payload> Shard<P> {
     ///
     /// # Panics
     /// When there is no other copy.
-    pub(crate) fn on_old_value_lost(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn on_old_value_lost(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         self.stats.reads_failed += 1;
         let parked = self.groups[index].parked.expect("apply is parked until its read comes back");
         let (location, crc) = (parked.location, parked.crc);
@@ -108,7 +110,7 @@ impl<P: Payload> Shard<P> {
         ballot: Ballot,
         to: NodeId,
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         self.stats.reads_failed += 1;
         self.stats.damaged_at = self.groups[index].paxos.place_of(slot);
@@ -125,7 +127,7 @@ impl<P: Payload> Shard<P> {
         self.config.groups[index].members.voters().len() > 1
     }
 
-    fn repair(&mut self, index: usize, slot: Slot, what: What<P>, now: Now, out: &mut impl Sink<P>) {
+    fn repair(&mut self, index: usize, slot: Slot, what: What<P>, now: Now, out: &mut impl Out<P>) {
         let is_full = !self.repairs.wanted.contains_key(&(index, slot))
             && self.repairs.wanted.len() >= REPAIRS_MAX
             && !matches!(what, What::Apply { .. });
@@ -150,7 +152,7 @@ impl<P: Payload> Shard<P> {
         self.ask_for(index, slot, asked, out);
     }
 
-    fn ask_for(&mut self, index: usize, slot: Slot, to: NodeId, out: &mut impl Sink<P>) {
+    fn ask_for(&mut self, index: usize, slot: Slot, to: NodeId, out: &mut impl Out<P>) {
         let group = self.groups[index].id;
         let message = PeerMessage::Group { group, message: GroupMessage::Fetch { from: slot } };
         out.push(Effect::Send { to, message });
@@ -164,7 +166,7 @@ impl<P: Payload> Shard<P> {
         others.copied().find(|&voter| voter != self.config.node).unwrap_or(node)
     }
 
-    fn give_up_on(&mut self, what: What<P>, out: &mut impl Sink<P>) {
+    fn give_up_on(&mut self, what: What<P>, out: &mut impl Out<P>) {
         match what {
             What::Get { origin, .. } => push_error(origin, ErrorKind::ReadFailed, out),
             // It asks again.
@@ -179,7 +181,7 @@ impl<P: Payload> Shard<P> {
         index: usize,
         entries: &[Learned<P>],
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         if self.repairs.wanted.is_empty() {
             return;
@@ -193,7 +195,7 @@ impl<P: Payload> Shard<P> {
             let uses = core::mem::take(&mut repair.uses);
             for one in uses {
                 if let Err(one) = self.use_entry(index, *slot, payload, one, now, out) {
-                    repair.uses.push(one);
+                    repair.uses.push(*one);
                 }
             }
             if !repair.uses.is_empty() {
@@ -210,15 +212,15 @@ impl<P: Payload> Shard<P> {
         entry: &P,
         one: Use<P>,
         now: Now,
-        out: &mut impl Sink<P>,
-    ) -> Result<(), Use<P>> {
+        out: &mut impl Out<P>,
+    ) -> Result<(), Box<Use<P>>> {
         let part = |offset: u32, len: u32, crc: u32| {
             let bytes = entry.as_ref().get(offset as usize..offset as usize + len as usize)?;
             (checksum::crc32c(bytes) == crc).then_some(bytes)
         };
         match &one.what {
             What::Get { origin, command, version, offset, len, crc } => {
-                let Some(bytes) = part(*offset, *len, *crc) else { return Err(one) };
+                let Some(bytes) = part(*offset, *len, *crc) else { return Err(Box::new(one)) };
                 let group = &self.groups[index];
                 let room = if group.led.is_some() { Room::Made } else { Room::Spare };
                 let value = FoundValue::summed(*version, bytes, *crc);
@@ -226,7 +228,7 @@ impl<P: Payload> Shard<P> {
                 push_value(*origin, bytes, *version, out);
             }
             What::Apply { offset, len, crc } => {
-                let Some(bytes) = part(*offset, *len, *crc) else { return Err(one) };
+                let Some(bytes) = part(*offset, *len, *crc) else { return Err(Box::new(one)) };
                 let old = P::from(bytes.to_vec());
                 self.unpark(index, old, now, out);
                 self.follow_up(index, now, out);
@@ -243,7 +245,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Asks the next peer for what has not come, and gives up on what has been waited for too long.
-    pub(crate) fn repair_tick(&mut self, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn repair_tick(&mut self, now: Now, out: &mut impl Out<P>) {
         let (patience, resend) = (self.config.timing.patience, self.config.timing.resend);
         let due = self.repairs.wanted.iter().filter(|(_, repair)| now.mono.since(repair.asked_at) >= resend);
         let due: Vec<(usize, Slot)> = due.map(|(&place, _)| place).collect();

@@ -1,7 +1,8 @@
 //! Between Paxos and the log: record numbers, receipts, coalesced heartbeats, batching.
 
-use crate::api::{Effect, ReadToken, Sink};
+use crate::api::{Effect, ReadToken};
 use crate::group::Proposed;
+use crate::outlet::Out;
 use crate::request::ReadUse;
 use crate::{Shard, paxos};
 use alloc::vec::Vec;
@@ -58,14 +59,14 @@ impl Written {
 
 impl<P: Payload> Shard<P> {
     /// Lets one thing happen to a group and sees to all that follows from it.
-    pub(crate) fn drive(&mut self, index: usize, input: paxos::Input<P>, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn drive(&mut self, index: usize, input: paxos::Input<P>, now: Now, out: &mut impl Out<P>) {
         self.tell_room(index, now);
         self.groups[index].paxos.step(input, now, &mut self.effects);
         self.follow_up(index, now, out);
     }
 
     /// After a step of a group: pass its effects on, apply what became ready, notice a change of leadership, serve reads.
-    pub(crate) fn follow_up(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn follow_up(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         self.flush_effects(index, now, out);
         self.apply_ready(index, now, out);
         self.notice_leadership(index, now, out);
@@ -73,7 +74,7 @@ impl<P: Payload> Shard<P> {
         self.serve_lagging(index, now, out);
     }
 
-    pub(crate) fn flush_effects(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn flush_effects(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         let group = self.groups[index].id;
         let mut effects = core::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
@@ -119,7 +120,7 @@ impl<P: Payload> Shard<P> {
 
     /// One message per peer for all groups' heartbeats, one for all answers (P-09); more only if a turn has gathered more than a
     /// peer takes at once: who stood still for seconds answers all that came meanwhile.
-    pub(crate) fn flush_coalesced(&mut self, out: &mut impl Sink<P>) {
+    pub(crate) fn flush_coalesced(&mut self, out: &mut impl Out<P>) {
         for entry in &mut self.coalesced {
             let to = entry.node;
             for part in parts(&mut entry.beats) {
@@ -131,7 +132,7 @@ impl<P: Payload> Shard<P> {
         }
     }
 
-    pub(crate) fn on_appended(&mut self, lsn: Lsn, at: Location, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn on_appended(&mut self, lsn: Lsn, at: Location, now: Now, out: &mut impl Out<P>) {
         assert!(lsn > self.durable && lsn <= self.lsn, "a place for a record that is not under way");
         let offset = (lsn.get() - self.durable.get() - 1) as usize; // within `written`
         let written = &self.written[offset];
@@ -144,7 +145,7 @@ impl<P: Payload> Shard<P> {
         }
     }
 
-    pub(crate) fn on_durable(&mut self, lsn: Lsn, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn on_durable(&mut self, lsn: Lsn, now: Now, out: &mut impl Out<P>) {
         assert!(lsn <= self.lsn, "a record is durable that was never written");
         let (mut flushed, before) = (0, self.durable);
         while self.durable < lsn {
@@ -163,7 +164,7 @@ impl<P: Payload> Shard<P> {
 
     /// Proposes what gathered. While the pipeline is full, or the log too far behind, what arrives gathers into the next
     /// batch: no timer (P-04). What gathers is bounded, and so what waits for the disk is too (P-14b).
-    pub(crate) fn propose_pending(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn propose_pending(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         let depth = self.config.pipeline_slots;
         loop {
             if self.groups[index].pending.is_empty() {
@@ -202,7 +203,7 @@ impl<P: Payload> Shard<P> {
 
     /// While an expiry is due, the leader moves applied time on by an empty slot, so that nothing that has expired can
     /// reappear after a failover. What is under way or about to be carries a time itself, and is waited for.
-    pub(crate) fn keep_time(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn keep_time(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         #[cfg(feature = "canary")]
         if self.canary == Some(crate::Canary::ExpiryUnwatched) {
             return;
@@ -224,7 +225,7 @@ impl<P: Payload> Shard<P> {
 
     /// Once every member has said that it reads a later level, the leader says so in the log: from the next slot on what comes with that
     /// level may be written (P-19).
-    pub(crate) fn raise_level(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn raise_level(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         let behind = self.undurable_bytes >= self.config.log_backlog_bytes_max;
         let held = self.store.level(self.groups[index].id);
         let group = &mut self.groups[index];
@@ -260,7 +261,7 @@ impl<P: Payload> Shard<P> {
         self.sweep_from = (self.sweep_from + 1) % self.groups.len().max(1);
     }
 
-    fn read_back(&mut self, index: usize, to: NodeId, wanted: &[ReadBack], out: &mut impl Sink<P>) {
+    fn read_back(&mut self, index: usize, to: NodeId, wanted: &[ReadBack], out: &mut impl Out<P>) {
         let group = &mut self.groups[index];
         if group.batches.iter().filter(|batch| batch.to == to).count() >= BATCHES_PER_PEER_MAX {
             return; // the peer asks again
@@ -285,7 +286,7 @@ impl<P: Payload> Shard<P> {
         slot: Slot,
         payload: Option<P>,
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         let group = &mut self.groups[index];
         let at = group.batches.iter().position(|batch| batch.number == number);
@@ -306,7 +307,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Sends what was read back for a peer, up to the first that failed.
-    fn send_batch(&mut self, index: usize, at: usize, out: &mut impl Sink<P>) {
+    fn send_batch(&mut self, index: usize, at: usize, out: &mut impl Out<P>) {
         let group = &mut self.groups[index];
         let Batch { to, entries, .. } = group.batches.swap_remove(at);
         let entries: Vec<Learned<P>> = entries

@@ -3,10 +3,11 @@
 //! A request that was *not* proposed is certainly not executed: it may wait, be forwarded, and be forwarded again. Once it
 //! was proposed, or handed to a leader that fell silent, only `Unknown` is the truth (P-12).
 
-use crate::api::{Effect, ReadFailed, ReadToken, Sink};
+use crate::api::{Effect, ReadFailed, ReadToken};
 use crate::ask::Read;
 use crate::group::Confirming;
 use crate::load::Asked;
+use crate::outlet::{Answer, Out, OwnAsk};
 use crate::repair::is_whole;
 use crate::stats::RequestKind;
 use crate::{GroupId, Shard};
@@ -14,14 +15,18 @@ use alloc::vec::Vec;
 use synod_store::{FoundValue, Lookup, RandomKey, Room};
 use synod_types::{
     Ballot, Command, Consistency, Entry, ErrorKind, Mono, NodeId, Now, Op, Payload, PeerMessage, Reply,
-    RequestId, Slot, Version, WallMs,
+    RequestId, SessionId, Slot, Version, WallMs,
 };
 
 /// Where a request came from, and so where its answer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A client of this core.
+    /// A client of this core: it reads, or has a session of its own.
     Client(RequestId),
+    /// A client of this core, under the session that the core has in the group at this place.
+    Stamped { id: RequestId, index: u16, sequence: u64 },
+    /// This core, for its session in the group at this place.
+    Own { index: u16, ask: OwnAsk },
     /// A forwarding peer and its number for the request.
     Peer(NodeId, u64),
 }
@@ -37,10 +42,10 @@ pub(crate) struct Request<P> {
 
 impl<P: Payload> Request<P> {
     /// Answers it.
-    fn reply(&self, reply: Reply<&[u8]>, out: &mut impl Sink<P>) {
+    fn reply(&self, reply: Reply<&[u8]>, out: &mut impl Out<P>) {
         push_reply(self.origin, reply, out);
     }
-    fn refuse(&self, kind: ErrorKind, out: &mut impl Sink<P>) {
+    pub(crate) fn refuse(&self, kind: ErrorKind, out: &mut impl Out<P>) {
         push_error(self.origin, kind, out);
     }
 }
@@ -85,9 +90,23 @@ pub(crate) fn cost<P: AsRef<[u8]>>(command: &Command<P>) -> usize {
     command.byte_len() + 128
 }
 
-pub(crate) fn push_reply<P: Payload>(origin: Origin, reply: Reply<&[u8]>, out: &mut impl Sink<P>) {
+pub(crate) fn push_reply<P: Payload>(origin: Origin, reply: Reply<&[u8]>, out: &mut impl Out<P>) {
     match origin {
         Origin::Client(to) => out.push(Effect::Reply { to, reply }),
+        Origin::Stamped { id, index, sequence } => {
+            // What was refused by its stamp may have been executed when it came before.
+            let is_unclear = matches!(
+                reply,
+                Reply::Error(ErrorKind::SessionExpired | ErrorKind::SequenceClosed | ErrorKind::ReplyDropped)
+            );
+            if matches!(reply, Reply::Error(ErrorKind::SessionExpired)) {
+                out.note(Answer::Gone { index });
+            }
+            let reply = if is_unclear { Reply::Error(ErrorKind::Unknown) } else { reply };
+            out.push(Effect::Reply { to: id, reply });
+            out.note(Answer::Write { index, sequence });
+        }
+        Origin::Own { index, ask } => out.note(Answer::Own { index, ask, reply: reply.map(|_| ()) }),
         Origin::Peer(to, id) => {
             let reply = reply.map(|value| P::from(value.to_vec()));
             out.push(Effect::Send { to, message: PeerMessage::ForwardReply { id, reply } });
@@ -95,11 +114,11 @@ pub(crate) fn push_reply<P: Payload>(origin: Origin, reply: Reply<&[u8]>, out: &
     }
 }
 
-pub(crate) fn push_error<P: Payload>(origin: Origin, kind: ErrorKind, out: &mut impl Sink<P>) {
+pub(crate) fn push_error<P: Payload>(origin: Origin, kind: ErrorKind, out: &mut impl Out<P>) {
     push_reply(origin, Reply::Error(kind), out);
 }
 
-pub(crate) fn push_value<P: Payload>(origin: Origin, value: &[u8], version: Version, out: &mut impl Sink<P>) {
+pub(crate) fn push_value<P: Payload>(origin: Origin, value: &[u8], version: Version, out: &mut impl Out<P>) {
     push_reply(origin, Reply::Value { value, version }, out);
 }
 
@@ -111,7 +130,7 @@ impl<P: Payload> Shard<P> {
         consistency: Consistency,
         command: Command<P>,
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         let Some(index) = self.index_of(group).filter(|_| group != GroupId::SYSTEM) else {
             push_error(Origin::Client(id), ErrorKind::Malformed, out);
@@ -125,7 +144,15 @@ impl<P: Payload> Shard<P> {
         let of = &mut self.groups[index];
         of.stats.requests[RequestKind::of(command.op) as usize] += 1;
         of.asked.note_own();
+        // No client has one of those.
+        if command.stamp.session.is_of_node() {
+            push_error(Origin::Client(id), ErrorKind::SessionExpired, out);
+            return;
+        }
         let request = Request { origin: Origin::Client(id), consistency, command, arrived: now.mono };
+        if request.command.op.is_write() && request.command.stamp.session == SessionId::NONE {
+            return self.take_write(index, id, request, now, out);
+        }
         self.route(index, request, now, out);
     }
 
@@ -138,7 +165,7 @@ impl<P: Payload> Shard<P> {
         consistency: Consistency,
         command: Command<P>,
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         let origin = Origin::Peer(from, id);
         // No number is 0: it stands for none.
@@ -149,9 +176,11 @@ impl<P: Payload> Shard<P> {
             return; // the first one is answered
         }
         let index = self.index_of(group).filter(|_| group != GroupId::SYSTEM);
-        match index.filter(|_| command.op.is_of_clients()) {
+        match index.filter(|_| command.op.may_come_from(from)) {
             Some(index) => {
-                self.groups[index].asked.note_peer(from);
+                if !command.op.is_of_nodes() {
+                    self.groups[index].asked.note_peer(from);
+                }
                 self.route(index, Request { origin, consistency, command, arrived: now.mono }, now, out);
             }
             None => push_error(origin, ErrorKind::Malformed, out),
@@ -160,7 +189,7 @@ impl<P: Payload> Shard<P> {
 
     /// Decides who executes a request: this replica if it leads, or if the leader's word is enough for it; the leader if one is
     /// known; else nobody yet.
-    fn route(&mut self, index: usize, request: Request<P>, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn route(&mut self, index: usize, request: Request<P>, now: Now, out: &mut impl Out<P>) {
         let group = &self.groups[index];
         if matches!(request.origin, Origin::Client(_))
             && group.led.is_none()
@@ -181,7 +210,7 @@ impl<P: Payload> Shard<P> {
         index: usize,
         request: Request<P>,
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         if self.groups[index].led.is_some() {
             if request.command.op.is_write() {
@@ -211,7 +240,7 @@ impl<P: Payload> Shard<P> {
         }
     }
 
-    fn wait_for_leader(&mut self, index: usize, request: Request<P>, out: &mut impl Sink<P>) {
+    fn wait_for_leader(&mut self, index: usize, request: Request<P>, out: &mut impl Out<P>) {
         let limit = self.config.pending_bytes_max;
         let group = &mut self.groups[index];
         let cost = cost(&request.command);
@@ -222,7 +251,7 @@ impl<P: Payload> Shard<P> {
         group.waiting.push_back(request);
     }
 
-    fn enqueue_write(&mut self, index: usize, request: Request<P>, out: &mut impl Sink<P>) {
+    fn enqueue_write(&mut self, index: usize, request: Request<P>, out: &mut impl Out<P>) {
         let limit = self.config.pending_bytes_max;
         let group = &mut self.groups[index];
         let cost = cost(&request.command);
@@ -243,7 +272,7 @@ impl<P: Payload> Shard<P> {
         consistency == Consistency::Linearizable
     }
 
-    fn read_or_confirm(&mut self, index: usize, request: Request<P>, now: Now, out: &mut impl Sink<P>) {
+    fn read_or_confirm(&mut self, index: usize, request: Request<P>, now: Now, out: &mut impl Out<P>) {
         let trusts_lease = self.may_trust_lease(request.consistency);
         let group = &mut self.groups[index];
         let by_lease = trusts_lease && group.paxos.lease_valid(now.mono);
@@ -264,7 +293,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Serves the reads whose leader is confirmed, in order.
-    pub(crate) fn serve_confirmed(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn serve_confirmed(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         while let Some(first) = self.groups[index].confirming.front() {
             let paxos = &self.groups[index].paxos;
             let by_lease = self.may_trust_lease(first.request.consistency) && paxos.lease_valid(now.mono);
@@ -290,7 +319,7 @@ impl<P: Payload> Shard<P> {
         origin: Origin,
         command: Command<P>,
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         let group = self.groups[index].id;
         let key = command.key.as_ref();
@@ -351,7 +380,7 @@ impl<P: Payload> Shard<P> {
         token: ReadToken,
         result: Result<P, ReadFailed>,
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         let use_ = self.reads.remove(&token).expect("a read comes back once");
         match use_ {
@@ -387,7 +416,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Tells who waited on a leadership that ended. What was proposed may yet be chosen: unknown. What was not is routed anew.
-    pub(crate) fn notice_leadership(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn notice_leadership(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         let group = &mut self.groups[index];
         let leading = group.paxos.leading();
         let leader = group.paxos.leader_hint();
@@ -426,7 +455,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Requests that wait for a leader: go on when there is one, give up when patience ends.
-    pub(crate) fn retry_waiting(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn retry_waiting(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         if self.groups[index].waiting.is_empty() {
             return;
         }
@@ -453,7 +482,7 @@ impl<P: Payload> Shard<P> {
         number: u64,
         reply: Reply<P>,
         now: Now,
-        out: &mut impl Sink<P>,
+        out: &mut impl Out<P>,
     ) {
         if self.forwards.get(&number).is_none_or(|forwarded| forwarded.to != from) {
             return; // answered already, or given up
@@ -471,13 +500,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// A request that was certainly not executed waits for the next leader (at most until its patience ends).
-    pub(crate) fn wait_anew(
-        &mut self,
-        group: GroupId,
-        request: Request<P>,
-        now: Now,
-        out: &mut impl Sink<P>,
-    ) {
+    pub(crate) fn wait_anew(&mut self, group: GroupId, request: Request<P>, now: Now, out: &mut impl Out<P>) {
         match self.index_of(group) {
             Some(index) if now.mono.since(request.arrived) < self.config.timing.patience => {
                 self.wait_for_leader(index, request, out);
@@ -486,7 +509,7 @@ impl<P: Payload> Shard<P> {
         }
     }
 
-    pub(crate) fn on_link_lost(&mut self, node: NodeId, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn on_link_lost(&mut self, node: NodeId, now: Now, out: &mut impl Out<P>) {
         self.balancing.lost(node, now.mono);
         for index in 0..self.groups.len() {
             self.drive(index, crate::paxos::Input::LinkLost { node }, now, out);
@@ -500,14 +523,14 @@ impl<P: Payload> Shard<P> {
     }
 
     /// A request that never left is certainly not executed: it waits for a leader that can be reached.
-    pub(crate) fn on_unsent(&mut self, number: u64, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn on_unsent(&mut self, number: u64, now: Now, out: &mut impl Out<P>) {
         if let Some(Forwarded { group, request, .. }) = self.forwards.remove(&number) {
             self.wait_anew(group, request, now, out);
         }
         self.ask_unsent(number, now, out);
     }
 
-    pub(crate) fn expire_forwards(&mut self, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn expire_forwards(&mut self, now: Now, out: &mut impl Out<P>) {
         let patience = self.config.timing.patience;
         // Numbers rise with time, so the oldest come first; rerouted ones keep their arrival, hence the bounded look-ahead.
         let late: Vec<u64> = self
@@ -526,7 +549,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// The leader's answer will not come: a write's outcome is unknown, a read is asked again elsewhere.
-    fn give_up(&mut self, number: u64, now: Now, out: &mut impl Sink<P>) {
+    fn give_up(&mut self, number: u64, now: Now, out: &mut impl Out<P>) {
         let Some(Forwarded { group, request, .. }) = self.forwards.remove(&number) else { return };
         if request.command.op.is_write() {
             request.refuse(ErrorKind::Unknown, out);

@@ -6,8 +6,8 @@
 //!                                            └─ no quorum has any ─▶ NoSpace for it; Unknown, after its patience, for what was
 //! ```
 
-use crate::api::Sink;
 use crate::load::{PAUSE_MAX, may_try};
+use crate::outlet::Out;
 use crate::request::{Request, cost, push_error};
 use crate::{Shard, paxos};
 use synod_paxos::Writable;
@@ -66,7 +66,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Sees to writes that no accept quorum has room for here: leadership goes to who has room, or the writes are refused.
-    pub(crate) fn mind_room(&mut self, index: usize, now: Now, out: &mut impl Sink<P>) {
+    pub(crate) fn mind_room(&mut self, index: usize, now: Now, out: &mut impl Out<P>) {
         if !self.groups[index].paxos.serving() {
             return;
         }
@@ -103,7 +103,7 @@ impl<P: Payload> Shard<P> {
     }
 
     /// Refuses what has waited for so long and was not proposed.
-    fn refuse_pending(&mut self, index: usize, patience: Nanos, now: Now, out: &mut impl Sink<P>) {
+    fn refuse_pending(&mut self, index: usize, patience: Nanos, now: Now, out: &mut impl Out<P>) {
         let group = &mut self.groups[index];
         let is_late = |first: &mut Request<P>| now.mono.since(first.arrived) >= patience;
         while let Some(request) = group.pending.pop_front_if(is_late) {

@@ -17,4 +17,5 @@ mod replaying;
 mod requests;
 mod rooms;
 mod schedules;
+mod stamping;
 mod timing;

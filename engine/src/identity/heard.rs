@@ -2,16 +2,17 @@
 //! is told so when it comes (P-20).
 //!
 //! ```text
-//!   0  magic "SYNOD-HB" │ 8  version u32 = 2 │ 12  count u32 │ 16  own cluster u128
-//!  32  entries, ascending by node and core:
+//!   two slots, as long as need be (see `slots`); the one with the higher sequence counts
+//!   0  magic "SYNOD-HB" │ 8  version u32 = 2 │ 12  count u32 │ 16  own cluster u128 │ 32  sequence u64
+//!  40  entries, ascending by node and core:
 //!        node u16, core u16, block checksum u32, incarnation u128, block number u64 (32 bytes each)
-//!      crc32c u32 of everything before it
+//!      crc32c u32 of everything before it │ zeros
 //! ```
 //! What is heard is written down every few seconds, by one core for all. A book that is not there or cannot be read knows nothing:
 //! that costs a warning that might have been given, and no promise of this node's own.
 
-use super::durable;
 use super::layout::Reader;
+use super::slots::{self, PAGE_BYTES};
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use synod_types::{ClusterId, CoreId, Incarnation, LogPosition, NodeId};
 pub(super) const HEARD_FILE: &str = "peers.heard";
 const MAGIC: &[u8; 8] = b"SYNOD-HB";
 const VERSION: u32 = 2;
-const HEAD_BYTES: usize = 32;
+const HEAD_BYTES: usize = 40;
 const ENTRY_BYTES: usize = 32;
 
 type Heard = BTreeMap<(NodeId, CoreId), (Incarnation, LogPosition)>;
@@ -33,28 +34,40 @@ struct Held {
     has_changed: bool,
 }
 
+/// How the file is.
+#[derive(Debug, Default)]
+struct Written {
+    /// Of what was written last.
+    sequence: u64,
+    /// 0 while there is none that can be gone on with.
+    slot_bytes: usize,
+}
+
 /// What was heard of other nodes' logs, shared by all cores of the process.
 #[derive(Debug)]
 pub struct HeardBook {
     dir: PathBuf,
     cluster: ClusterId,
     held: Mutex<Held>,
+    /// Held while it is written; taken before `held`.
+    written: Mutex<Written>,
 }
 
 impl HeardBook {
     /// Reads the book of the data directory `dir`; says what is wrong with one that cannot be read, which knows nothing then.
     pub fn load(dir: &Path, cluster: ClusterId) -> (Self, Option<String>) {
         let path = dir.join(HEARD_FILE);
-        let (heard, wrong) = match std::fs::read(&path) {
-            Ok(bytes) => match decode(&bytes, cluster) {
-                Ok(heard) => (heard, None),
-                Err(why) => (Heard::new(), Some(format!("{} is damaged ({why})", path.display()))),
+        let nothing = || (Heard::new(), Written::default());
+        let ((heard, written), wrong) = match std::fs::read(&path) {
+            Ok(bytes) => match latest(&bytes, cluster) {
+                Ok((sequence, heard)) => ((heard, Written { sequence, slot_bytes: bytes.len() / 2 }), None),
+                Err(why) => (nothing(), Some(format!("{} is damaged ({why})", path.display()))),
             },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Heard::new(), None),
-            Err(error) => (Heard::new(), Some(format!("cannot read {}: {error}", path.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (nothing(), None),
+            Err(error) => (nothing(), Some(format!("cannot read {}: {error}", path.display()))),
         };
-        let held = Mutex::new(Held { heard, has_changed: false });
-        (Self { dir: dir.to_owned(), cluster, held }, wrong)
+        let (held, written) = (Mutex::new(Held { heard, has_changed: false }), Mutex::new(written));
+        (Self { dir: dir.to_owned(), cluster, held, written }, wrong)
     }
 
     /// What is known of the log of a core of `node`; the beginning of a log if nothing is.
@@ -97,15 +110,31 @@ impl HeardBook {
     /// # Errors
     /// It cannot be written; it is tried again the next time.
     pub fn flush(&self) -> Result<(), Refusal> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = written.sequence + 1;
         let bytes = {
             let mut held = self.lock();
             if !held.has_changed {
                 return Ok(());
             }
             held.has_changed = false;
-            encode(self.cluster, &held.heard)
+            encode(self.cluster, sequence, &held.heard)
         };
-        durable::replace_file(&self.dir, HEARD_FILE, &bytes).inspect_err(|_| self.lock().has_changed = true)
+        let slot_bytes = bytes.len().next_multiple_of(PAGE_BYTES);
+        let result = if slot_bytes <= written.slot_bytes {
+            slots::write(&self.dir.join(HEARD_FILE), written.slot_bytes, sequence, &bytes)
+        } else {
+            slots::create(&self.dir, HEARD_FILE, slot_bytes, sequence, &bytes)
+        };
+        match result {
+            Ok(()) => *written = Written { sequence, slot_bytes: slot_bytes.max(written.slot_bytes) },
+            Err(_) => {
+                // Tried again, and as a new file: this one may have been taken away.
+                written.slot_bytes = 0;
+                self.lock().has_changed = true;
+            }
+        }
+        result
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -113,12 +142,13 @@ impl HeardBook {
     }
 }
 
-fn encode(cluster: ClusterId, heard: &Heard) -> Vec<u8> {
+fn encode(cluster: ClusterId, sequence: u64, heard: &Heard) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEAD_BYTES + ENTRY_BYTES * heard.len() + 4);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
     out.extend_from_slice(&(heard.len() as u32).to_le_bytes()); // nodes times cores
     out.extend_from_slice(&cluster.get().to_le_bytes());
+    out.extend_from_slice(&sequence.to_le_bytes());
     assert_eq!(out.len(), HEAD_BYTES);
     for ((node, core), (incarnation, position)) in heard {
         out.extend_from_slice(&node.get().to_le_bytes());
@@ -132,35 +162,47 @@ fn encode(cluster: ClusterId, heard: &Heard) -> Vec<u8> {
     out
 }
 
-fn decode(bytes: &[u8], cluster: ClusterId) -> Result<Heard, &'static str> {
-    let (body, crc) = bytes.split_last_chunk::<4>().ok_or("it is cut short")?;
-    let mut reader = Reader { bytes: body };
+/// What the slot that was written last says, and its sequence. A slot that cannot be read was being written when the power went.
+fn latest(bytes: &[u8], cluster: ClusterId) -> Result<(u64, Heard), &'static str> {
+    let slots = slots::split(bytes).ok_or("it has another length")?;
+    let [first, second] = slots.map(|slot| decode(slot, cluster));
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok(if first.0 > second.0 { first } else { second }),
+        (Ok(only), Err(_)) | (Err(_), Ok(only)) => Ok(only),
+        // Zeros were never written.
+        (Err(first), Err(_)) if slots[1].iter().all(|&byte| byte == 0) => Err(first),
+        (Err(_), Err(second)) => Err(second),
+    }
+}
+
+fn decode(slot: &[u8], cluster: ClusterId) -> Result<(u64, Heard), &'static str> {
+    let mut reader = Reader { bytes: slot };
     if reader.take::<8>() != Some(*MAGIC) {
         return Err("it does not begin like a peers.heard file");
     }
-    if u32::from_le_bytes(*crc) != synod_types::checksum::crc32c(body) {
+    let (version, count) = (reader.u32(), reader.u32());
+    let (Some(version), Some(count)) = (version, count) else { return Err("it is cut short") };
+    let body_bytes = (count as usize).saturating_mul(ENTRY_BYTES).saturating_add(HEAD_BYTES);
+    let sum = slot.get(body_bytes..).and_then(<[u8]>::first_chunk).copied().map(u32::from_le_bytes);
+    if sum.is_none_or(|sum| sum != synod_types::checksum::crc32c(&slot[..body_bytes])) {
         return Err("its checksum is wrong");
     }
-    let (Some(version), Some(count), Some(own)) = (reader.u32(), reader.u32(), reader.u128()) else {
-        return Err("it is cut short");
-    };
     if version != VERSION {
         return Err("it has another version");
     }
-    if own != cluster.get() {
+    if reader.u128() != Some(cluster.get()) {
         return Err("it belongs to another cluster");
     }
-    if reader.bytes.len() != count as usize * ENTRY_BYTES {
-        return Err("its length is not that of its entries");
-    }
+    let sequence = reader.u64().ok_or("it is cut short")?;
+    reader.bytes = &slot[HEAD_BYTES..body_bytes];
     let mut heard = Heard::new();
-    while let (Some(node), Some(core), Some(crc), Some(incarnation), Some(sequence)) =
+    while let (Some(node), Some(core), Some(crc), Some(incarnation), Some(block)) =
         (reader.u16(), reader.u16(), reader.u32(), reader.u128(), reader.u64())
     {
         let of = (NodeId::new(node), CoreId::new(core));
-        heard.insert(of, (Incarnation::new(incarnation), LogPosition { sequence, crc }));
+        heard.insert(of, (Incarnation::new(incarnation), LogPosition { sequence: block, crc }));
     }
-    Ok(heard)
+    Ok((sequence, heard))
 }
 
 #[cfg(test)]
@@ -212,20 +254,55 @@ mod tests {
     }
 
     #[test]
+    fn a_note_that_was_being_written_leaves_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (book, _) = HeardBook::load(dir.path(), CLUSTER);
+        let path = dir.path().join(HEARD_FILE);
+        let mut last = at(0);
+        for block in 1..=5 {
+            assert!(book.hear(NODE, LIFE, CORE, last, at(block)));
+            last = at(block);
+            book.flush().unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), 8192, "in place");
+            let mut torn = std::fs::read(&path).unwrap();
+            let slot = block as usize % 2 * PAGE_BYTES;
+            torn[slot + 50] ^= 1;
+            let known = latest(&torn, CLUSTER).ok().map(|(_, heard)| heard[&(NODE, CORE)].1);
+            assert_eq!(known, (block > 1).then(|| at(block - 1)));
+        }
+        // More than fits: the file grows.
+        for core in 0..200 {
+            assert!(book.hear(NODE, LIFE, CoreId::new(core + 2), at(0), at(7)));
+        }
+        book.flush().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 16384);
+        let (book, wrong) = HeardBook::load(dir.path(), CLUSTER);
+        assert_eq!((book.about(NODE, LIFE, CORE), wrong), (at(5), None));
+        assert_eq!(book.about(NODE, LIFE, CoreId::new(201)), at(7));
+        assert!(book.hear(NODE, LIFE, CORE, at(5), at(6)));
+        book.flush().unwrap();
+        assert_eq!(HeardBook::load(dir.path(), CLUSTER).0.about(NODE, LIFE, CORE), at(6));
+    }
+
+    #[test]
     fn a_damaged_or_foreign_book_knows_nothing_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let (book, _) = HeardBook::load(dir.path(), CLUSTER);
         assert!(book.hear(NODE, LIFE, CORE, at(0), at(9)));
         book.flush().unwrap();
         let good = std::fs::read(dir.path().join(HEARD_FILE)).unwrap();
-        for bit in 0..good.len() * 8 {
+        let used = HEAD_BYTES + ENTRY_BYTES + 4;
+        let slot = &good[PAGE_BYTES..][..used];
+        assert!(decode(slot, CLUSTER).is_ok());
+        for bit in 0..used * 8 {
             let mut bad = good.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode(&bad, CLUSTER).is_err(), "bit {bit}");
+            bad[PAGE_BYTES + bit / 8] ^= 1 << (bit % 8);
+            assert!(latest(&bad, CLUSTER).is_err(), "bit {bit}");
         }
-        for len in 0..good.len() {
-            assert!(decode(&good[..len], CLUSTER).is_err(), "cut to {len}");
+        for len in 0..used {
+            assert!(decode(&slot[..len], CLUSTER).is_err(), "cut to {len}");
         }
+        assert!((0..good.len()).all(|len| latest(&good[..len], CLUSTER).is_err()));
         let (book, wrong) = HeardBook::load(dir.path(), ClusterId::new(6));
         assert_eq!(book.about(NODE, LIFE, CORE), LogPosition::default());
         assert!(wrong.unwrap().contains("it belongs to another cluster"));

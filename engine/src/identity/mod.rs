@@ -5,18 +5,21 @@
 //!   synod.id    who this is; written last at format, so that it is there only if all the rest is
 //!   peers.id    which incarnations of other nodes were met
 //!   peers.heard what they said of their logs
+//!   boots       how often its process was started
 //!   condemned   this is an old copy; written once and for all
 //!   peers.secret  what nodes of this cluster prove to each other (may lie elsewhere)
 //!   core-0/ …   one log each
 //! ```
-//! Reading and checking ([`inspect`], [`DataDir::open`]) writes nothing. Only [`DataDir::format`],
+//! Reading and checking ([`inspect`], [`DataDir::open`]) writes nothing. Only [`DataDir::format`], [`DataDir::begin`],
 //! [`PeerBook::check_or_learn`] and [`mod@secret`] write.
 
+mod boots;
 mod durable;
 mod heard;
 mod layout;
 mod peers;
 pub mod secret;
+mod slots;
 
 pub use heard::HeardBook;
 pub use layout::ID_FORMAT_VERSION;
@@ -24,6 +27,7 @@ pub use peers::PeerBook;
 pub use secret::SecretBook;
 
 use crate::config::facts::ClusterFacts;
+use crate::random::random;
 use crate::refusal::{Refusal, cluster_label, list};
 use layout::LayoutError;
 use std::fmt;
@@ -31,12 +35,13 @@ use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use synod_types::{CoreId, Incarnation, NodeId};
+use synod_types::{Boot, CoreId, Incarnation, NodeId};
 
 /// The identity file, in the data directory.
 pub const ID_FILE: &str = "synod.id";
 const ID_TEMPORARY: &str = "synod.id.tmp";
 const PEERS_TEMPORARY: &str = "peers.id.tmp";
+const BOOTS_TEMPORARY: &str = "boots.tmp";
 const SECRET_TEMPORARY: &str = "peers.secret.tmp";
 /// What a fresh ext4 mount holds; a mount point is as good as an empty directory.
 const LOST_FOUND: &str = "lost+found";
@@ -153,7 +158,7 @@ pub fn inspect(path: &Path) -> Result<DirState, Refusal> {
         let inside = path.join(&name);
         match name.as_str() {
             LOST_FOUND | ID_TEMPORARY | peers::PEERS_FILE | PEERS_TEMPORARY => {}
-            heard::HEARD_FILE | CONDEMNED_FILE => {}
+            heard::HEARD_FILE | CONDEMNED_FILE | boots::BOOTS_FILE | BOOTS_TEMPORARY => {}
             // Another node's, put there before this one is made.
             secret::SECRET_FILE | SECRET_TEMPORARY => {}
             core if is_core_name(core) => {
@@ -237,6 +242,7 @@ impl DataDir {
             secret::ensure(secret_file)?;
         }
         PeerBook::create(path, identity.facts.cluster)?;
+        boots::create(path, identity.incarnation)?;
         durable::replace_file(path, ID_FILE, &layout::encode(&identity))?;
         Ok(Self { path: path.to_owned(), identity, _lock: lock })
     }
@@ -266,6 +272,15 @@ impl DataDir {
             }
         }
         Ok(Self { path: path.to_owned(), identity: *identity, _lock: lock })
+    }
+
+    /// Counts the start of a process that is to serve from this directory, durably when this returns.
+    ///
+    /// # Errors
+    /// What counts them is missing or damaged, or cannot be written.
+    pub fn begin(&self) -> Result<Boot, Refusal> {
+        let random = random().map_err(|error| Refusal::io("draw a number from", "/dev/urandom", &error))?;
+        boots::begin(&self.path, self.identity.incarnation, u64::from_le_bytes(random))
     }
 
     /// Has this directory refused from now on: another node has shown that it is an old copy.

@@ -39,12 +39,14 @@ fn a_formatted_directory_holds_exactly_what_it_should_and_opens_as_itself() {
     let path = base.path().join("deep/data");
     assert_eq!(inspect(&path), Ok(DirState::Missing));
     drop(format(&path).unwrap());
-    assert_eq!(names(&path), ["core-0", "core-1", "peers.id", "peers.secret", "synod.id"]);
+    assert_eq!(names(&path), ["boots", "core-0", "core-1", "peers.id", "peers.secret", "synod.id"]);
     assert_eq!(inspect(&path), Ok(DirState::Formatted(Box::new(identity()))));
     let data = DataDir::open(&path).unwrap();
     assert_eq!(data.identity(), &identity());
     assert_eq!(data.core_dir(CoreId::new(1)), path.join("core-1"));
     PeerBook::load(&path, ClusterId::new(5)).unwrap();
+    let boots = [data.begin().unwrap(), data.begin().unwrap()];
+    assert!(boots[0].counter == 1 && boots[1].counter == 2 && boots[0].random != boots[1].random);
 }
 
 #[test]
@@ -83,6 +85,7 @@ fn foreign_files_empty_mounts_and_unfinished_formats_are_told_apart() {
     fs::create_dir(path.join("core-0")).unwrap();
     fs::write(path.join("synod.id.tmp"), "half").unwrap();
     fs::write(path.join("peers.id"), "half").unwrap();
+    fs::write(path.join("boots"), "half").unwrap();
     assert_eq!(inspect(path), Ok(DirState::Empty), "unfinished");
     drop(format(path).unwrap());
 

@@ -2,7 +2,9 @@
 
 use super::Shared as Node;
 use crate::config;
+use crate::identity::DataDir;
 use crate::node::RunError;
+use crate::refusal::Refusal;
 use crate::runtime::begun::{Begun, Told};
 use crate::runtime::client::Clients;
 use crate::runtime::clock;
@@ -50,6 +52,14 @@ const FINISH_TURNS: u32 = 200;
 pub(crate) fn fatal(why: &str) -> ! {
     eprintln!("synod: fatal: {why}");
     std::process::exit(1)
+}
+
+/// Ends the process for good: its data are an old copy of the node's, and are refused from now on.
+pub(crate) fn condemn(data: &DataDir, me: CoreId, why: String) -> ! {
+    if let Err(refusal) = data.condemn(&why) {
+        eprintln!("synod: core {}: {refusal}", me.get());
+    }
+    fatal(&Refusal::Condemned { path: data.path().to_owned(), why }.to_string())
 }
 
 /// A core while it runs; borrowed by one task at a time and never across an await.
@@ -151,6 +161,7 @@ impl Core {
             },
             ahead: AheadLimits::default(),
             level: Level::OWN,
+            boot: setup.boot,
             seed: replay::seed()?,
         });
         let turn = Rc::new(Notify::default());
@@ -336,6 +347,9 @@ impl Core {
         let now = clock::now();
         self.step(Input::Tick, now);
         self.mind_room(now);
+        if let Some(group) = self.shard.superseded() {
+            self.condemn(group);
+        }
         if let Some(lsn) = self.begun.waits() {
             self.durable(lsn);
         }
@@ -371,6 +385,16 @@ impl Core {
                 group.get()
             );
         }
+    }
+
+    /// A later start of this node than this one has been at work (P-21).
+    fn condemn(&self, group: GroupId) -> ! {
+        let why = format!(
+            "in group {} another process has said that it is this node, after at least as many starts as are counted here ({})",
+            group.get(),
+            self.node.setup.boot.counter
+        );
+        condemn(&self.node.setup.data, self.me, why)
     }
 
     fn refresh_page(&mut self, now: Now) {

@@ -13,7 +13,7 @@ use crate::node::{Member, RunError};
 use crate::random::random;
 use crate::runtime::clock;
 use crate::runtime::complaints::Complaints;
-use crate::runtime::core::{Running, fatal};
+use crate::runtime::core::{self, Running};
 use crate::runtime::gather::Gather;
 use crate::runtime::notify::Notify;
 use crate::runtime::pace::{self, Pace};
@@ -521,11 +521,7 @@ fn condemn(running: &Running, by: NodeId, heard: LogPosition) -> ! {
         running.me.get(),
         own.sequence
     );
-    let data = &running.node.setup.data;
-    if let Err(refusal) = data.condemn(&why) {
-        eprintln!("synod: core {}: {refusal}", running.me.get());
-    }
-    fatal(&crate::refusal::Refusal::Condemned { path: data.path().to_owned(), why }.to_string())
+    core::condemn(&running.node.setup.data, running.me, why)
 }
 
 /// The dialling side of a handshake: who answers.

@@ -133,8 +133,8 @@ mod tests {
     use super::*;
     use synod_shard::{AheadLimits, Leadership, ShardConfig, Timing};
     use synod_types::{
-        Ballot, Command, Condition, EntryBuilder, Expiry, GroupConfig, GroupId, Level, Members, NodeId, Op,
-        RecordKind, SegmentId, Slot, Then, WallMs, checksum::crc32c,
+        Ballot, Boot, Command, Condition, EntryBuilder, Expiry, GroupConfig, GroupId, Level, Members, NodeId,
+        Op, RecordKind, SegmentId, Slot, Then, WallMs, checksum::crc32c,
     };
 
     const NODE: NodeId = NodeId::new(1);
@@ -162,6 +162,7 @@ mod tests {
             leadership: Leadership::Stay,
             ahead: AheadLimits::default(),
             level: Level::OWN,
+            boot: Boot { counter: 1, random: 1 },
             seed: 7,
         })
     }

@@ -90,16 +90,25 @@ impl Turn<'_> {
     /// The session's part.
     fn apply_once(&mut self, command: &CommandRef<'_>, version: PackedVersion) -> Outcome {
         let stamp = &command.stamp;
-        if let Op::OpenSession = command.op {
-            // Outside any session: the reply would have to outlive an eviction that it may itself have caused.
-            return Outcome::Reply(if stamp.session == SessionId::NONE {
-                Reply::Session(self.group.sessions.open(version))
-            } else {
-                Reply::Error(ErrorKind::Malformed)
-            });
+        match command.op {
+            // Not within a client's session: the reply would have to outlive an eviction that it may itself have caused.
+            Op::OpenSession if stamp.session != SessionId::NONE && !stamp.session.is_of_node() => {
+                return Outcome::Reply(Reply::Error(ErrorKind::Malformed));
+            }
+            Op::OpenNodeSession { node, core, boot } => {
+                if stamp.session != SessionId::NONE {
+                    return Outcome::Reply(Reply::Error(ErrorKind::Malformed));
+                }
+                let opened = self.group.sessions.open_for_node(node, core, boot, version);
+                return Outcome::Reply(match opened {
+                    Some(id) => Reply::Session(id),
+                    None => Reply::Error(ErrorKind::SessionExpired),
+                });
+            }
+            _ => {}
         }
         let found = self.find(command.namespace, command.key);
-        let verdict = self.group.sessions.judge(stamp, self.reply_value_len(command.op, found));
+        let verdict = self.group.sessions.judge(command, self.reply_value_len(command.op, found));
         let outcome = match verdict {
             Verdict::Execute => self.execute(command, found),
             Verdict::Repeat => Outcome::Recall,
@@ -111,7 +120,7 @@ impl Turn<'_> {
         self.group.sessions.touch(stamp, version);
         if let (Verdict::Execute, Outcome::Reply(reply)) = (verdict, outcome) {
             let value = self.old_value.as_slice();
-            self.group.sessions.remember(stamp, reply.map(|()| value));
+            self.group.sessions.remember(command, reply.map(|()| value));
         }
         outcome
     }
@@ -169,7 +178,18 @@ impl Turn<'_> {
                 self.group.level = self.group.level.max(level);
                 Outcome::Reply(Reply::Done { version: self.version })
             }
-            // Reads are refused as entries and sessions are opened above; an answer is kinder than a crash.
+            Op::OpenSession => {
+                let version = PackedVersion::pack(self.version);
+                Outcome::Reply(Reply::Session(self.group.sessions.open(version)))
+            }
+            Op::CloseSequences => {
+                let closed = self.group.sessions.close(command, self.old_value);
+                Outcome::Reply(match closed {
+                    Ok(()) => Reply::Value { value: (), version: self.version },
+                    Err(kind) => Reply::Error(kind),
+                })
+            }
+            // Reads are refused as entries and nodes' sessions are opened above; an answer is kinder than a crash.
             Op::Get
             | Op::Exists
             | Op::Ttl
@@ -177,7 +197,7 @@ impl Turn<'_> {
             | Op::CountKeys
             | Op::Scan { .. }
             | Op::RandomKey { .. }
-            | Op::OpenSession => Outcome::Reply(Reply::Error(ErrorKind::Malformed)),
+            | Op::OpenNodeSession { .. } => Outcome::Reply(Reply::Error(ErrorKind::Malformed)),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The hash that replicas compare. Fixed for all machines: the index hash is seeded per process and follows the CPU, so it
 //! cannot serve.
 
-use synod_types::{Reply, Version};
+use synod_types::{CommandRef, Op, Reply, Version};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A running hash over words.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,17 @@ impl Digest {
     pub(crate) fn get(self) -> u64 {
         self.0
     }
+}
+
+/// A hash of what a command asks, its stamp left out: equal for the same command sent again, on all machines. What the checksum of
+/// the value in the operation stands for is not read again.
+pub(crate) fn fingerprint(command: &CommandRef<'_>) -> u64 {
+    let operand = match command.op {
+        Op::Set { .. } => 0,
+        _ => xxh3_64_with_seed(command.operand, 1),
+    };
+    let seed = operand ^ (command.operand.len() as u64) << 16 ^ u64::from(command.namespace.get());
+    xxh3_64_with_seed(&command.op.to_bytes(), xxh3_64_with_seed(command.key, seed))
 }
 
 /// The finaliser of SplitMix64: a bijection that spreads every input bit over all output bits.

@@ -36,6 +36,8 @@ mod wheel;
 
 pub use api::{Applied, CacheHint, CacheStats, FoundValue, Lookup, Room, StoreConfig};
 pub use scan::RandomKey;
+#[cfg(feature = "canary")]
+pub use store::Flaw;
 pub use store::Store;
 
 #[cfg(test)]

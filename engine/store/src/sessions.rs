@@ -1,15 +1,24 @@
-//! Client sessions of one group (rule P-12): which commands were executed and what they were answered, so that a retry is
-//! executed once. Part of the replicated state; decided by applied order alone, never by a clock or a hash.
+//! Sessions of one group: which commands were executed and what they were answered, so that a retry is executed once. Those of clients
+//! (rule P-12), and those of nodes, under which they send what their clients ask outside of sessions (rule P-21). Part of the
+//! replicated state; decided by applied order alone, never by a clock.
 //!
 //! ```text
-//!   sequence   … 4   5   6   7   8 …
-//!                closed │   remembered replies
+//!   sequence   … 4   5   6   7   8   9 …
+//!                closed │   remembered replies; in a node's session parts of them may be closed too
 //!                       └ lowest_open: the client has heard everything below
 //! ```
 //! What is refused is refused for this send and changes nothing else: `Busy` until the client closes replies, after which the
-//! same sequence may be sent again. May not: execute anything.
+//! same sequence may be sent again. A sequence belongs to one command; with another it is refused.
+//!
+//! | | of a client | of a node |
+//! |---|---|---|
+//! | is evicted | by newer ones, and for the bytes of all | never; a later start of the node replaces those of all its cores |
+//! | too many replies | `Busy` | `Busy` |
+//! | too many bytes of them | `Busy` | the command is executed and its reply dropped, which is remembered |
+//!
+//! May not: execute anything.
 
-use crate::digest::Digest;
+use crate::digest::{Digest, fingerprint};
 use crate::list::{Linked, Links, List};
 use crate::version::PackedVersion;
 use alloc::{
@@ -17,24 +26,32 @@ use alloc::{
     collections::{BTreeMap, VecDeque},
     vec::Vec,
 };
-use synod_types::limits::{SESSION_REPLIES_MAX, SESSIONS_PER_GROUP_MAX, VALUE_BYTES_MAX};
-use synod_types::{ErrorKind, Reply, SessionId, SessionStamp};
+use synod_types::limits::{
+    NODE_REPLY_BYTES_MAX, SESSION_REPLIES_MAX, SESSIONS_PER_GROUP_MAX, VALUE_BYTES_MAX,
+};
+use synod_types::operand::ranges;
+use synod_types::{Boot, CommandRef, CoreId, ErrorKind, NodeId, Reply, SessionId, SessionStamp};
 
 /// How much one group remembers. Part of the replicated semantics: the same on every replica.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionLimits {
-    /// Sessions; one more evicts the least recently used.
+    /// Sessions of clients; one more evicts the least recently used.
     pub(crate) sessions_max: usize,
     /// Replies of one session; one more is refused.
     pub(crate) replies_max: usize,
-    /// Bytes of one session's replies ([`REPLY_BYTES`] each, plus values); more are refused.
+    /// Bytes of one session's replies ([`REPLY_BYTES`] each, plus values); more are refused, or dropped.
     pub(crate) session_bytes_max: u64,
-    /// Bytes of all sessions' replies; more evict the least recently used sessions.
+    /// Bytes of all clients' sessions' replies; more evict the least recently used sessions.
     pub(crate) group_bytes_max: u64,
+    /// Longest value in a reply that a node's session keeps.
+    pub(crate) node_reply_bytes_max: usize,
 }
 
 /// What a remembered reply is charged beside its value.
 pub(crate) const REPLY_BYTES: u64 = 64;
+/// Values up to this long, as what says which sequences were executed, are kept in a node's session whatever else is.
+pub(crate) const SMALL_VALUE_BYTES: u64 = 128;
+const _: () = assert!(SESSION_REPLIES_MAX.div_ceil(8) as u64 <= SMALL_VALUE_BYTES);
 
 pub(crate) const SESSION_LIMITS: SessionLimits = SessionLimits {
     sessions_max: SESSIONS_PER_GROUP_MAX,
@@ -43,12 +60,17 @@ pub(crate) const SESSION_LIMITS: SessionLimits = SessionLimits {
     session_bytes_max: 4 << 20,
     // 1 MiB of small replies is 16 384 of them; a thousand clients keep a dozen each.
     group_bytes_max: 64 << 20,
+    node_reply_bytes_max: NODE_REPLY_BYTES_MAX,
 };
 
 const _: () = assert!(size_of::<Remembered>() as u64 <= REPLY_BYTES);
 const _: () = assert!(
     SESSION_LIMITS.session_bytes_max
         >= SESSION_REPLIES_MAX as u64 * REPLY_BYTES + 3 * (VALUE_BYTES_MAX as u64 + REPLY_BYTES)
+);
+const _: () = assert!(
+    SESSION_LIMITS.session_bytes_max
+        >= SESSION_REPLIES_MAX as u64 * (REPLY_BYTES + SMALL_VALUE_BYTES) + NODE_REPLY_BYTES_MAX as u64
 );
 // The session in use is never the one evicted for bytes.
 const _: () = assert!(SESSION_LIMITS.group_bytes_max >= 2 * SESSION_LIMITS.session_bytes_max);
@@ -67,6 +89,8 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 struct Remembered {
     sequence: u64,
+    /// Of the command.
+    fingerprint: u64,
     reply: Reply<Box<[u8]>>,
 }
 
@@ -86,12 +110,15 @@ fn reply_bytes(value_len: usize) -> u64 {
 #[derive(Debug)]
 struct Session {
     id: SessionId,
+    /// Among those of clients.
     links: Links,
     last_used: PackedVersion,
     lowest_open: u64,
     /// By sequence, ascending; none below `lowest_open`.
     replies: VecDeque<Remembered>,
     bytes: u64,
+    /// Closed ranges above `lowest_open`, first sequence and the one behind the last, ascending and apart (of a node's only).
+    closed: Vec<(u64, u64)>,
 }
 
 impl Session {
@@ -107,9 +134,45 @@ impl Session {
     /// Whether another reply fits once everything below `lowest_open` is dropped.
     fn has_room(&self, limits: &SessionLimits, lowest_open: u64, bytes: u64) -> bool {
         let dropped = self.replies.partition_point(|reply| reply.sequence < lowest_open);
+        if self.replies.len() - dropped >= limits.replies_max {
+            return false;
+        }
+        if self.id.is_of_node() {
+            return true;
+        }
         let dropped_bytes: u64 = self.replies.range(..dropped).map(Remembered::bytes).sum();
-        self.replies.len() - dropped < limits.replies_max
-            && self.bytes - dropped_bytes + bytes <= limits.session_bytes_max
+        self.bytes - dropped_bytes + bytes <= limits.session_bytes_max
+    }
+    /// Whether a reply with a value of `len` bytes is kept whole in a node's session: there is room for what is small under every
+    /// sequence, used or not, and what is larger shares the rest.
+    fn keeps(&self, limits: &SessionLimits, len: u64) -> bool {
+        if len <= SMALL_VALUE_BYTES {
+            return true;
+        }
+        let each = REPLY_BYTES + SMALL_VALUE_BYTES;
+        let shared: u64 = self.replies.iter().map(|reply| reply.bytes().saturating_sub(each)).sum();
+        len <= limits.node_reply_bytes_max as u64
+            && limits.replies_max as u64 * each + shared + (len - SMALL_VALUE_BYTES)
+                <= limits.session_bytes_max
+    }
+    fn is_closed(&self, sequence: u64) -> bool {
+        sequence < self.lowest_open
+            || self.closed.iter().any(|&(first, end)| (first..end).contains(&sequence))
+    }
+    /// Drops what lies below `lowest_open`; the bytes that were given back.
+    fn forget_closed(&mut self) -> u64 {
+        let mut bytes = 0;
+        while let Some(reply) = self.replies.pop_front_if(|reply| reply.sequence < self.lowest_open) {
+            bytes += reply.bytes();
+        }
+        self.bytes -= bytes;
+        let lowest_open = self.lowest_open;
+        self.closed.retain(|&(_, end)| end > lowest_open);
+        // Room for a burst is not kept for good: four thousand sessions may have had one.
+        if self.replies.capacity() > 64 && self.replies.len() < self.replies.capacity() / 4 {
+            self.replies.shrink_to(self.replies.len() * 2);
+        }
+        bytes
     }
 }
 
@@ -122,15 +185,26 @@ impl Linked for Vec<Session> {
     }
 }
 
+/// The latest start of a node that has opened a session, and its cores' sessions.
+#[derive(Debug)]
+struct Holder {
+    boot: Boot,
+    cores: BTreeMap<CoreId, SessionId>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Sessions {
     limits: SessionLimits,
     by_id: BTreeMap<SessionId, u32>,
     nodes: Vec<Session>,
     free: Vec<u32>,
-    /// Most recently used in front.
+    /// Those of clients, most recently used in front.
     uses: List,
+    /// Of replies in those of clients.
     bytes: u64,
+    holders: BTreeMap<NodeId, Holder>,
+    #[cfg(feature = "canary")]
+    pub(crate) flaw: Option<crate::Flaw>,
 }
 
 impl Sessions {
@@ -142,17 +216,61 @@ impl Sessions {
             free: Vec::new(),
             uses: List::EMPTY,
             bytes: 0,
+            holders: BTreeMap::new(),
+            #[cfg(feature = "canary")]
+            flaw: None,
         }
     }
 
-    /// Opens a session, named after the command that opens it.
+    /// Opens a client's session, named after the command that opens it.
     pub(crate) fn open(&mut self, version: PackedVersion) -> SessionId {
-        if self.by_id.len() >= self.limits.sessions_max {
+        if self.uses.count() as usize >= self.limits.sessions_max {
             self.evict_least_recent();
         }
         // Slots start at 1, so this is never `SessionId::NONE`, and no two commands share a version.
         let id = SessionId::new(version.get());
-        assert!(id != SessionId::NONE);
+        assert!(id != SessionId::NONE && !id.is_of_node());
+        let at = self.put(id, version);
+        self.uses.push_front(&mut self.nodes, at);
+        id
+    }
+
+    /// Opens the session of a node's core, or says which one this start of the node has opened for it before. `None` if a later start
+    /// has, or another one that counts alike: nothing is changed then. The first word of a later start ends the sessions of all cores
+    /// of the one before.
+    pub(crate) fn open_for_node(
+        &mut self,
+        node: NodeId,
+        core: CoreId,
+        boot: Boot,
+        version: PackedVersion,
+    ) -> Option<SessionId> {
+        if let Some(holder) = self.holders.get(&node)
+            && holder.boot != boot
+        {
+            #[cfg(feature = "canary")]
+            let is_later = holder.boot.counter < boot.counter || self.flaw == Some(crate::Flaw::AnyBootOpens);
+            #[cfg(not(feature = "canary"))]
+            let is_later = holder.boot.counter < boot.counter;
+            if !is_later {
+                return None;
+            }
+            for id in core::mem::take(&mut self.holders.get_mut(&node)?.cores).into_values() {
+                self.remove(id);
+            }
+        }
+        let holder = self.holders.entry(node).or_insert(Holder { boot, cores: BTreeMap::new() });
+        holder.boot = boot;
+        if let Some(&id) = holder.cores.get(&core) {
+            return Some(id);
+        }
+        let id = SessionId::of_node(version.get());
+        holder.cores.insert(core, id);
+        self.put(id, version);
+        Some(id)
+    }
+
+    fn put(&mut self, id: SessionId, version: PackedVersion) -> u32 {
         let session = Session {
             id,
             links: Links::NONE,
@@ -160,6 +278,7 @@ impl Sessions {
             lowest_open: 0,
             replies: VecDeque::new(),
             bytes: 0,
+            closed: Vec::new(),
         };
         let at = match self.free.pop() {
             Some(at) => {
@@ -168,13 +287,12 @@ impl Sessions {
             }
             None => {
                 self.nodes.push(session);
-                (self.nodes.len() - 1) as u32 // at most `sessions_max`
+                (self.nodes.len() - 1) as u32 // `sessions_max`, and the cores of all nodes
             }
         };
         let before = self.by_id.insert(id, at);
         assert!(before.is_none(), "a session opened twice");
-        self.uses.push_front(&mut self.nodes, at);
-        id
+        at
     }
 
     /// Looks at where [`Sessions::judge`] and [`Sessions::remember`] will look for each of `stamps`, as `Index::warm` does
@@ -189,7 +307,8 @@ impl Sessions {
     }
 
     /// What to do with a command; changes nothing. `value_len` is the length of the value its reply will hold.
-    pub(crate) fn judge(&self, stamp: &SessionStamp, value_len: usize) -> Verdict {
+    pub(crate) fn judge(&self, command: &CommandRef<'_>, value_len: usize) -> Verdict {
+        let stamp = &command.stamp;
         if stamp.session == SessionId::NONE {
             return Verdict::Execute;
         }
@@ -199,11 +318,12 @@ impl Sessions {
         if stamp.sequence == 0 || stamp.lowest_open > stamp.sequence {
             return Verdict::Refuse(ErrorKind::Malformed);
         }
-        if stamp.sequence < session.lowest_open {
+        if session.is_closed(stamp.sequence) {
             return Verdict::Refuse(ErrorKind::SequenceClosed);
         }
-        if session.find(stamp.sequence).is_ok() {
-            return Verdict::Repeat;
+        if let Ok(place) = session.find(stamp.sequence) {
+            let is_it = session.replies[place].fingerprint == fingerprint(command);
+            return if is_it { Verdict::Repeat } else { Verdict::Refuse(ErrorKind::Malformed) };
         }
         if !session.has_room(&self.limits, stamp.lowest_open, reply_bytes(value_len)) {
             return Verdict::Refuse(ErrorKind::Busy);
@@ -220,43 +340,106 @@ impl Sessions {
         let Some(&at) = self.by_id.get(&stamp.session) else {
             return;
         };
-        self.uses.remove(&mut self.nodes, at);
-        self.uses.push_front(&mut self.nodes, at);
+        let is_of_client = !stamp.session.is_of_node();
+        if is_of_client {
+            self.uses.remove(&mut self.nodes, at);
+            self.uses.push_front(&mut self.nodes, at);
+        }
         let session = &mut self.nodes[at as usize];
         assert!(session.last_used < version, "sessions are used in applied order");
         session.last_used = version;
-        if stamp.lowest_open <= session.lowest_open {
-            return;
-        }
-        session.lowest_open = stamp.lowest_open;
-        while let Some(reply) = session.replies.front()
-            && reply.sequence < session.lowest_open
-        {
-            session.bytes -= reply.bytes();
-            self.bytes -= reply.bytes();
-            session.replies.pop_front();
-        }
-        // Room for a burst is not kept for good: four thousand sessions may have had one.
-        if session.replies.capacity() > 64 && session.replies.len() < session.replies.capacity() / 4 {
-            session.replies.shrink_to(session.replies.len() * 2);
+        if stamp.lowest_open > session.lowest_open {
+            session.lowest_open = stamp.lowest_open;
+            let freed = session.forget_closed();
+            self.bytes -= if is_of_client { freed } else { 0 };
         }
     }
 
+    /// Closes the ranges in the operand of a command that was judged: nothing of them is executed from now on. Appends a bit for each of
+    /// their sequences to `executed`, lowest first, in bytes from the lowest bit on.
+    ///
+    /// # Errors
+    /// What is wrong, and nothing was changed: the session is a client's, the ranges reach up to the command itself
+    /// ([`ErrorKind::Malformed`]), or parts of them are closed and cannot be told about any more ([`ErrorKind::SequenceClosed`]).
+    pub(crate) fn close(
+        &mut self,
+        command: &CommandRef<'_>,
+        executed: &mut Vec<u8>,
+    ) -> Result<(), ErrorKind> {
+        let stamp = &command.stamp;
+        let at = self.by_id.get(&stamp.session).filter(|_| stamp.session.is_of_node());
+        let session = &mut self.nodes[*at.ok_or(ErrorKind::Malformed)? as usize];
+        let spans = || ranges(command.operand).map(|(first, count)| (first, first + u64::from(count)));
+        if spans().any(|(_, end)| end > stamp.sequence) {
+            return Err(ErrorKind::Malformed);
+        }
+        if spans().any(|(first, end)| (first..end).any(|sequence| session.is_closed(sequence))) {
+            return Err(ErrorKind::SequenceClosed);
+        }
+        for (at, sequence) in spans().flat_map(|(first, end)| first..end).enumerate() {
+            if at % 8 == 0 {
+                executed.push(0);
+            }
+            if session.find(sequence).is_ok()
+                && let Some(byte) = executed.last_mut()
+            {
+                *byte |= 1 << (at % 8);
+            }
+        }
+        session.closed.extend(spans());
+        session.closed.sort_unstable();
+        session.closed.dedup_by(|next, before| {
+            let meets = before.1 == next.0;
+            if meets {
+                before.1 = next.1;
+            }
+            meets
+        });
+        let (bytes, closed) = (&mut session.bytes, &session.closed);
+        session.replies.retain(|reply| {
+            let is_closed = closed.iter().any(|&(first, end)| (first..end).contains(&reply.sequence));
+            *bytes -= if is_closed { reply.bytes() } else { 0 };
+            !is_closed
+        });
+        Ok(())
+    }
+
     /// Keeps the reply of a command that was executed and touched.
-    pub(crate) fn remember(&mut self, stamp: &SessionStamp, reply: Reply<&[u8]>) {
+    pub(crate) fn remember(&mut self, command: &CommandRef<'_>, reply: Reply<&[u8]>) {
+        let stamp = &command.stamp;
         let at = *self.by_id.get(&stamp.session).expect("judged, so known");
         let session = &mut self.nodes[at as usize];
         assert!(stamp.sequence >= session.lowest_open);
-        let remembered = Remembered { sequence: stamp.sequence, reply: reply.map(Box::from) };
+        let is_of_client = !stamp.session.is_of_node();
+        let reply = match reply {
+            Reply::Value { value, .. }
+                if !is_of_client && !session.keeps(&self.limits, value.len() as u64) =>
+            {
+                Reply::Error(ErrorKind::ReplyDropped)
+            }
+            reply => reply,
+        };
+        let remembered = Remembered {
+            sequence: stamp.sequence,
+            fingerprint: fingerprint(command),
+            reply: reply.map(Box::from),
+        };
         let bytes = remembered.bytes();
+        #[cfg(feature = "canary")]
+        if self.flaw == Some(crate::Flaw::Forgets) && !is_of_client {
+            return;
+        }
         let Err(place) = session.find(stamp.sequence) else {
             panic!("a command of a session was executed twice")
         };
         session.replies.insert(place, remembered);
         session.bytes += bytes;
-        self.bytes += bytes;
         assert!(session.replies.len() <= self.limits.replies_max);
         assert!(session.bytes <= self.limits.session_bytes_max);
+        if !is_of_client {
+            return;
+        }
+        self.bytes += bytes;
         while self.bytes > self.limits.group_bytes_max {
             assert!(self.uses.front() != self.uses.back(), "one session alone is over the group's limit");
             self.evict_least_recent();
@@ -279,9 +462,18 @@ impl Sessions {
                 .word(session.last_used.get())
                 .word(session.lowest_open)
                 .word(session.replies.len() as u64);
+            let head = session.closed.iter().fold(head, |digest, &(first, end)| digest.word(first).word(end));
             let all = session.replies.iter().fold(head, |digest, remembered| {
-                digest.word(remembered.sequence).reply(remembered.reply.borrow())
+                let digest = digest.word(remembered.sequence).word(remembered.fingerprint);
+                digest.reply(remembered.reply.borrow())
             });
+            sum = sum.wrapping_add(all.get());
+        }
+        for (node, Holder { boot, cores }) in &self.holders {
+            let head = Digest::new(4).word(u64::from(node.get())).word(boot.counter).word(boot.random);
+            let all = cores
+                .iter()
+                .fold(head, |digest, (core, id)| digest.word(u64::from(core.get())).word(id.get()));
             sum = sum.wrapping_add(all.get());
         }
         sum
@@ -292,11 +484,18 @@ impl Sessions {
             return;
         };
         self.uses.remove(&mut self.nodes, at);
-        let session = &mut self.nodes[at as usize];
+        let session = &self.nodes[at as usize];
         self.bytes -= session.bytes;
+        self.remove(session.id);
+    }
+
+    /// Frees the place of a session that is in no list.
+    fn remove(&mut self, id: SessionId) {
+        let at = self.by_id.remove(&id).expect("a session is removed once");
+        let session = &mut self.nodes[at as usize];
         session.bytes = 0;
         session.replies = VecDeque::new();
-        self.by_id.remove(&session.id);
+        session.closed = Vec::new();
         self.free.push(at);
     }
 
@@ -307,8 +506,11 @@ impl Sessions {
     /// # Panics
     /// When the sessions contradict each other.
     pub(crate) fn invariants(&self) {
-        assert!(self.by_id.len() <= self.limits.sessions_max);
-        assert!(self.by_id.len() == self.uses.count() as usize);
+        assert!(self.uses.count() as usize <= self.limits.sessions_max);
+        let of_nodes: usize = self.holders.values().map(|holder| holder.cores.len()).sum();
+        assert!(self.by_id.len() == self.uses.count() as usize + of_nodes);
+        let mut held = self.holders.values().flat_map(|holder| holder.cores.values());
+        assert!(held.all(|id| id.is_of_node() && self.by_id.contains_key(id)));
         assert!(self.by_id.len() + self.free.len() == self.nodes.len());
         assert!(self.bytes <= self.limits.group_bytes_max);
         let mut bytes = 0;
@@ -320,7 +522,11 @@ impl Sessions {
             assert!(session.bytes == session.replies.iter().map(Remembered::bytes).sum::<u64>());
             assert!(session.replies.iter().is_sorted_by(|a, b| a.sequence < b.sequence));
             assert!(session.replies.front().is_none_or(|reply| reply.sequence >= session.lowest_open));
-            bytes += session.bytes;
+            assert!(session.closed.iter().is_sorted_by(|before, next| before.1 < next.0));
+            assert!(session.closed.iter().all(|&(first, end)| first < end && end > session.lowest_open));
+            let is_kept = |reply: &Remembered| !session.is_closed(reply.sequence);
+            assert!(session.replies.iter().all(is_kept));
+            bytes += if id.is_of_node() { 0 } else { session.bytes };
         }
         assert!(bytes == self.bytes);
         let used = |at: u32| self.nodes[at as usize].last_used;

@@ -33,6 +33,16 @@ pub struct Store {
     warmed: Vec<u32>,
 }
 
+/// Known bugs to be planted (tests only).
+#[cfg(feature = "canary")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flaw {
+    /// An earlier start of a node opens sessions in the place of a later one's.
+    AnyBootOpens,
+    /// What was executed in a node's session is not remembered.
+    Forgets,
+}
+
 /// A cleared index of a group.
 #[derive(Debug)]
 pub(crate) struct Buried {
@@ -66,6 +76,14 @@ impl Store {
         let scan_tag = (crate::digest::mix(config.hash_seed) >> 48) as u16 | 1; // 0 is nobody's
         let slab = Slab::new(config.cache_bytes);
         Self { groups, places, slab, buried: Vec::new(), scan_tag, old_value: Vec::new(), warmed: Vec::new() }
+    }
+
+    /// Plants a known bug (tests only).
+    #[cfg(feature = "canary")]
+    pub fn set_flaw(&mut self, flaw: Flaw) {
+        for group in &mut self.groups {
+            group.sessions.flaw = Some(flaw);
+        }
     }
 
     /// A slot begins: the group's applied time becomes `max(applied time, ts)`. It never goes back and is equal on every
@@ -106,7 +124,9 @@ impl Store {
     /// - In a session, `SequenceClosed`, `SessionExpired`, `Busy` and a malformed stamp are refused without executing or
     ///   remembering anything; every other reply is remembered, errors included. `Busy` says that too many replies (or
     ///   bytes of them) are open: once the client has closed some, the same sequence may be sent again. `OpenSession` with
-    ///   a stamp is `Malformed`. A sequence of 0, or below its own `lowest_open`, is malformed.
+    ///   a client's stamp is `Malformed`. A sequence of 0, or below its own `lowest_open`, is malformed, and so is one that was used
+    ///   for another command.
+    /// - In a node's session bytes decide nothing: a reply that is too large is dropped, and `ReplyDropped` remembered in its place.
     ///
     /// # Panics
     /// When `version` is not above the last one applied in this group, or a long value's `value_at` has another length.

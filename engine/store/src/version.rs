@@ -14,10 +14,10 @@ impl PackedVersion {
     pub(crate) const ZERO: Self = Self(0);
 
     /// # Panics
-    /// When the slot passes 2^48 (at a million slots a second: after nine years of one group) or the position passes a
-    /// batch.
+    /// When the slot passes 2^47 (at a million slots a second: after four years of one group) or the position passes a
+    /// batch. The highest bit is left for the names of sessions.
     pub(crate) fn pack(version: Version) -> Self {
-        assert!(version.slot.get() >> (64 - POSITION_BITS) == 0, "slot number past 2^48");
+        assert!(version.slot.get() >> (63 - POSITION_BITS) == 0, "slot number past 2^47");
         assert!(version.position >> POSITION_BITS == 0, "position past a batch");
         Self(version.slot.get() << POSITION_BITS | u64::from(version.position))
     }
@@ -40,7 +40,7 @@ mod tests {
     fn packing_keeps_order_and_comes_back() {
         let version = |slot, position| Version { slot: Slot::new(slot), position };
         let versions =
-            [version(0, 0), version(0, 511), version(1, 0), version(1, 1), version((1 << 48) - 1, 511)];
+            [version(0, 0), version(0, 511), version(1, 0), version(1, 1), version((1 << 47) - 1, 511)];
         for pair in versions.windows(2) {
             assert!(PackedVersion::pack(pair[0]) < PackedVersion::pack(pair[1]));
         }

@@ -6,7 +6,7 @@
 // The `Archive` derive makes helper items that carry no docs; everything written here has them.
 #![allow(missing_docs)]
 
-use crate::ids::{Level, Namespace, SessionId, Slot};
+use crate::ids::{Boot, CoreId, Level, Namespace, NodeId, SessionId, Slot};
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::operand::{self, DIGEST_BYTES, VERSION_BYTES};
 use crate::time::WallMs;
@@ -214,6 +214,22 @@ pub enum Op {
     /// Every member reads this level: what comes with it may be written from the next slot on. Said by leaders and not by clients
     /// ([`Op::is_of_clients`]), alone in its entry; the key is empty.
     RaiseLevel(Level),
+    /// Open the session under which a core of a node sends what its clients ask outside of sessions (rule P-21); the key is empty.
+    /// Replies with its id, the same again for the same start of the node; `SessionExpired` once a later start has opened one. Said
+    /// by nodes and not by clients.
+    OpenNodeSession {
+        /// The node.
+        node: NodeId,
+        /// Its core.
+        core: CoreId,
+        /// Its start.
+        boot: Boot,
+    },
+    /// Close sequences of the session of a node that this is stamped with; the key is empty. Replies with a bit for each, which says
+    /// whether it was executed: if not, it never will be. Said by nodes and not by clients.
+    ///
+    /// The operand is [`crate::operand::ranges`].
+    CloseSequences,
 }
 
 /// What [`Op::IfEqual`] does to a key whose value is the expected one.
@@ -245,13 +261,30 @@ impl Op {
     }
     /// Whether a client may ask for this.
     pub fn is_of_clients(self) -> bool {
-        !matches!(self, Op::RaiseLevel(_))
+        !self.is_of_leaders() && !self.is_of_nodes()
+    }
+    /// Whether leaders say this: nobody asks for it, and it is alone in its entry.
+    pub fn is_of_leaders(self) -> bool {
+        matches!(self, Op::RaiseLevel(_))
+    }
+    /// Whether nodes ask for this on their own behalf.
+    pub fn is_of_nodes(self) -> bool {
+        matches!(self, Op::OpenNodeSession { .. } | Op::CloseSequences)
+    }
+    /// Whether `node` may ask another for this, for a client or for itself.
+    pub fn may_come_from(self, node: NodeId) -> bool {
+        match self {
+            Op::OpenNodeSession { node: whose, .. } => whose == node,
+            _ => !self.is_of_leaders(),
+        }
     }
     /// Whether this is about a group and no key of it: the command's key is empty.
     pub fn is_keyless(self) -> bool {
         matches!(
             self,
             Op::OpenSession
+                | Op::OpenNodeSession { .. }
+                | Op::CloseSequences
                 | Op::Flush
                 | Op::RaiseLevel(_)
                 | Op::CountKeys
@@ -269,6 +302,7 @@ impl Op {
     /// | SET IF | what is wanted and a value; together no longer than a value, if it is a value that is wanted |
     /// | SET MANY | pairs, the first of them of `key`; together no longer than a value |
     /// | RENAME, COPY | a key |
+    /// | closing sequences | ranges |
     /// | all others | none: it is empty |
     ///
     /// # Errors
@@ -301,6 +335,7 @@ impl Op {
                 if sound { Ok(()) } else { Err(Illegal::Operand) }
             }
             Op::Rename { .. } | Op::Copy { .. } => check_key(operand),
+            Op::CloseSequences if operand::are_ranges(operand) => Ok(()),
             _ if operand.is_empty() => Ok(()),
             _ => Err(Illegal::Operand),
         }
@@ -313,6 +348,20 @@ impl Op {
             _ => (None, &[]),
         };
         target.into_iter().chain(operand::pairs(packed).map(|pair| pair.key))
+    }
+}
+
+/// Bytes of an operation in an entry's archive.
+pub const OP_BYTES: usize = size_of::<ArchivedOp>();
+
+impl Op {
+    /// The operation as an entry's archive spells it: equal for equal operations, on every machine.
+    pub fn to_bytes(self) -> [u8; OP_BYTES] {
+        let mut bytes = [0; OP_BYTES];
+        let mut buffer = rkyv::ser::writer::Buffer::from(&mut bytes);
+        // Plain fields, and room for them: this cannot fail.
+        let Ok(_) = rkyv::api::serialize_using::<_, rkyv::rancor::Panic>(&self, &mut buffer);
+        bytes
     }
 }
 
@@ -476,6 +525,8 @@ pub enum ErrorKind {
     /// Certainly not executed: the logs of the leader, or of too many members, have no room, as on a full disk. Retry when there is
     /// some.
     NoSpace,
+    /// Executed when it was sent before; its reply was too large to be kept.
+    ReplyDropped,
 }
 
 /// The answer to a command.

@@ -284,7 +284,7 @@ fn check(bytes: &[u8]) -> Result<(), EntryError> {
         let key = body.get(used..start).ok_or(missing)?;
         let operand = body.get(start..end).ok_or(missing)?;
         command.op.check(key, operand).map_err(EntryError::Illegal)?;
-        if !command.op.is_of_clients() && (archived.len() != 1 || command.stamp != SessionStamp::default()) {
+        if command.op.is_of_leaders() && (archived.len() != 1 || command.stamp != SessionStamp::default()) {
             return Err(EntryError::NotAlone);
         }
         used = end;
@@ -312,7 +312,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     use super::*;
     use crate::command::{Compare, Condition, Expiry, ExpiryTest, Op};
-    use crate::ids::SessionId;
+    use crate::ids::{Boot, CoreId, SessionId};
     use crate::operand;
     use proptest::prelude::*;
 
@@ -357,8 +357,10 @@ mod tests {
 
     #[test]
     fn every_operation_comes_back_as_it_was_put() {
-        let (mut compared, mut pairs) = (Vec::new(), Vec::new());
+        let (mut compared, mut pairs, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
         operand::put_compared(&mut compared, b"old", b"new");
+        operand::put_range(&mut ranges, 7, 3);
+        let boot = Boot { counter: 1 << 40, random: u64::MAX };
         operand::put_pair(&mut pairs, b"k", b"v");
         operand::put_pair(&mut pairs, b"other", b"");
         let to = || b"to".to_vec();
@@ -379,14 +381,21 @@ mod tests {
             (Op::Rename { replace: true }, to()),
             (Op::Copy { replace: false }, to()),
             (Op::Flush, Vec::new()),
+            (Op::OpenNodeSession { node: NodeId::new(2), core: CoreId::new(3), boot }, Vec::new()),
+            (Op::CloseSequences, ranges),
         ];
         let mut builder = EntryBuilder::new();
         for (op, operand) in &ops {
             let key = if op.is_keyless() { Vec::new() } else { b"k".to_vec() };
             builder.push(Command::new(key, *op, operand.clone()));
         }
+        let spelled: alloc::collections::BTreeSet<_> = ops.iter().map(|(op, _)| op.to_bytes()).collect();
+        assert_eq!(spelled.len(), ops.len(), "each has a spelling of its own");
         let bytes = builder.finish(ORIGIN, WallMs(1));
         let entry = Entry::check(bytes.as_slice()).expect("well formed");
+        for (command, (op, _)) in entry.commands().zip(&ops) {
+            assert_eq!(command.op.to_bytes(), op.to_bytes());
+        }
         assert!(entry.commands().map(|command| (command.op, command.operand.to_vec())).eq(ops));
 
         // What only leaders say is alone.
@@ -464,6 +473,8 @@ mod tests {
             (command(plain(Op::Flush)), Illegal::Operand),
             (command((Op::Delete, value(1))), Illegal::Operand),
             (command((Op::IncrementBy(1), value(1))), Illegal::Operand),
+            (on(b"k", plain(Op::CloseSequences)), Illegal::Operand),
+            (on(b"", (Op::CloseSequences, value(11))), Illegal::Operand),
             (on(b"", plain(Op::Delete)), Illegal::KeyEmpty),
             (on(&value(key_max + 1), plain(Op::Delete)), Illegal::KeyTooLong),
         ];

@@ -125,9 +125,33 @@ impl Level {
     pub const FIRST: Self = Self(2);
 }
 
+/// One start of a node's process: how many there were, and a part drawn anew, so that two starts that count alike, as of a directory
+/// and its copy, are told apart (rule P-21).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
+pub struct Boot {
+    /// Durably one more than at the start before.
+    pub counter: u64,
+    /// Drawn at this start.
+    pub random: u64,
+}
+
 impl SessionId {
     /// No session: the command is executed at most once per send.
     pub const NONE: Self = Self(0);
+    /// Marks the sessions of nodes. Others count commands of a log, which never come so far.
+    const OF_NODE: u64 = 1 << 63;
+    /// The session of a node, named after the command that opened it.
+    ///
+    /// # Panics
+    /// When `raw` is so high that it is marked already.
+    pub const fn of_node(raw: u64) -> Self {
+        assert!(raw & Self::OF_NODE == 0, "a session named like a node's");
+        Self(raw | Self::OF_NODE)
+    }
+    /// Whether this is a node's: no client may use it.
+    pub const fn is_of_node(self) -> bool {
+        self.0 & Self::OF_NODE != 0
+    }
 }
 
 impl GroupId {

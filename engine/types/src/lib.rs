@@ -36,7 +36,7 @@ pub use command::{
 pub use config::{GroupConfig, Members};
 pub use entry::{CommandRef, Entry, EntryBuilder, EntryError};
 pub use ids::{
-    Ballot, Bucket, ClusterId, CoreId, GroupId, Incarnation, Level, Location, Lsn, Namespace, NodeId,
+    Ballot, Boot, Bucket, ClusterId, CoreId, GroupId, Incarnation, Level, Location, Lsn, Namespace, NodeId,
     RequestId, SegmentId, SessionId, Slot, bucket_of, group_of,
 };
 pub use message::{

@@ -56,8 +56,10 @@ pub const NEAR_SLOTS_MAX: u64 = 4 * WINDOW_SLOTS_MAX;
 pub const REPORTED_SLOTS_MAX: usize = 1024;
 /// Sessions of one group; registering one more evicts the least recently used (through the log, so equally everywhere).
 pub const SESSIONS_PER_GROUP_MAX: usize = 4096;
-/// Replies one session keeps for retries: the widest pipeline a client may have open in one group.
+/// Replies one session keeps for retries: the widest pipeline a client may have open in one group, or a node in its clients' name.
 pub const SESSION_REPLIES_MAX: usize = 1024;
+/// Longest value in a reply that a node's session keeps, bytes; of a longer one it knows that the command was executed.
+pub const NODE_REPLY_BYTES_MAX: usize = 64 << 10;
 /// Values up to this long live in the index itself; no i64 in decimal is longer, so INCR never needs a read.
 pub const INLINE_VALUE_BYTES_MAX: usize = 22;
 

@@ -4,12 +4,13 @@
 //!  compared   wanted length u32 │ wanted │ value
 //!  pairs      ( key length u32 │ value length u32 │ value CRC32C u32 │ key │ value ) …
 //!  scan page  next position u64, [`SCAN_END`] at the end │ ( key length u32 │ key ) …
+//!  ranges     ( first sequence u64 │ count u32 ) …
 //! ```
 //! All integers little-endian. An operation carries one run only, so that an entry stays an archive of lengths and a body.
 
 use crate::command::Version;
 use crate::ids::Slot;
-use crate::limits::{KEY_BYTES_MAX, OPERAND_BYTES_MAX};
+use crate::limits::{KEY_BYTES_MAX, OPERAND_BYTES_MAX, SESSION_REPLIES_MAX};
 use alloc::vec::Vec;
 
 /// Bytes before the `wanted` part of a comparison.
@@ -149,11 +150,62 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from(u32_at(bytes, at)?) | u64::from(u32_at(bytes, at.checked_add(4)?)?) << 32)
 }
 
+/// Bytes of a range of sequences.
+const RANGE_BYTES: usize = 12;
+
+/// Appends a range of `count` sequences from `first` on.
+pub fn put_range(out: &mut Vec<u8>, first: u64, count: u32) {
+    out.extend_from_slice(&first.to_le_bytes());
+    out.extend_from_slice(&count.to_le_bytes());
+}
+
+/// The ranges in an operand of such: the first sequence of each, and their count. What follows one that is cut short is left out.
+pub fn ranges(packed: &[u8]) -> impl Iterator<Item = (u64, u32)> {
+    packed.chunks_exact(RANGE_BYTES).filter_map(|range| Some((u64_at(range, 0)?, u32_at(range, 8)?)))
+}
+
+/// Whether this is nothing but ranges: ascending and apart, none of them empty, and together no more sequences than a session keeps.
+pub fn are_ranges(packed: &[u8]) -> bool {
+    let (mut next, mut total) = (1_u64, 0_u64);
+    for (first, count) in ranges(packed) {
+        let Some(end) = first.checked_add(u64::from(count)) else { return false };
+        if first < next || count == 0 {
+            return false;
+        }
+        (next, total) = (end, total + u64::from(count)); // 87 000 ranges at most
+    }
+    packed.len().is_multiple_of(RANGE_BYTES) && total <= SESSION_REPLIES_MAX as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
     use proptest::prelude::*;
+
+    #[test]
+    fn ranges_are_apart_ascending_and_no_more_than_a_session_keeps() {
+        let packed = |held: &[(u64, u32)]| {
+            let mut packed = Vec::new();
+            for &(first, count) in held {
+                put_range(&mut packed, first, count);
+            }
+            packed
+        };
+        let most = SESSION_REPLIES_MAX as u32;
+        let sound: [&[(u64, u32)]; 4] = [&[], &[(1, most)], &[(1, 1), (2, 3), (9, 1)], &[(u64::MAX - 1, 1)]];
+        for held in sound {
+            assert!(are_ranges(&packed(held)), "{held:?}");
+            assert!(ranges(&packed(held)).eq(held.iter().copied()));
+        }
+        let others: [&[(u64, u32)]; 6] =
+            [&[(0, 1)], &[(1, 0)], &[(1, most + 1)], &[(5, 1), (4, 1)], &[(5, 2), (6, 1)], &[(u64::MAX, 1)]];
+        for held in others {
+            assert!(!are_ranges(&packed(held)), "{held:?}");
+        }
+        let whole = packed(&[(1, 1), (5, 2)]);
+        assert!((1..whole.len()).all(|len| len == 12 || !are_ranges(&whole[..len])));
+    }
 
     proptest! {
         #[test]

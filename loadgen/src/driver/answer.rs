@@ -176,7 +176,10 @@ impl Driver {
                 }
             }
             // Of the command, not of the send: it may have been executed before.
-            (Work::Write { .. }, ErrorKind::SequenceClosed | ErrorKind::ReadFailed) => {
+            (
+                Work::Write { .. },
+                ErrorKind::SequenceClosed | ErrorKind::ReadFailed | ErrorKind::ReplyDropped,
+            ) => {
                 self.end_write(id, WriteFate::Unknown(name), now_ns);
             }
             (Work::Write { .. }, ErrorKind::Busy) if patient || op.doubtful => self.rest(id, name, now_ns),
@@ -407,6 +410,7 @@ fn error_name(kind: ErrorKind) -> &'static str {
         ErrorKind::ReadFailed => "read failed",
         ErrorKind::Malformed => "malformed",
         ErrorKind::NoSpace => "no space",
+        ErrorKind::ReplyDropped => "reply dropped",
     }
 }
 

@@ -79,7 +79,8 @@ impl Failure {
 /// The number on the wire for why a command was not done.
 pub const fn error_code(kind: ErrorKind) -> u32 {
     match kind {
-        ErrorKind::Unknown => 1,
+        // A client hears of what was sent once only.
+        ErrorKind::Unknown | ErrorKind::ReplyDropped => 1,
         ErrorKind::NoLeader => 2,
         // A number that clients of version 1 do not know would end their connections; they do with it what they do when too much is
         // waiting. The text beside it says what it is.

@@ -245,7 +245,7 @@ impl ResponseBody {
     pub fn is_certainly_not_executed(&self) -> bool {
         match self {
             ResponseBody::Reply(Reply::Error(kind)) => {
-                !matches!(kind, ErrorKind::Unknown | ErrorKind::ReadFailed)
+                !matches!(kind, ErrorKind::Unknown | ErrorKind::ReadFailed | ErrorKind::ReplyDropped)
             }
             ResponseBody::Failed(_) => true,
             _ => false,

@@ -421,7 +421,7 @@ impl Core {
                 }
             }
             // Executed at some time, or closed by this client's own later word: its reply is gone.
-            ErrorKind::SequenceClosed => self.finish(id, Err(ClientError::Unknown)),
+            ErrorKind::SequenceClosed | ErrorKind::ReplyDropped => self.finish(id, Err(ClientError::Unknown)),
             ErrorKind::NotAnInteger
             | ErrorKind::Overflow
             | ErrorKind::BadExpiry

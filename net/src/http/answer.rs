@@ -58,7 +58,7 @@ impl Failure {
     /// For a command that was not done, or not known to be done.
     pub(super) const fn of(kind: ErrorKind) -> Self {
         match kind {
-            ErrorKind::Unknown => Self::new(
+            ErrorKind::Unknown | ErrorKind::ReplyDropped => Self::new(
                 504,
                 "unknown",
                 "the outcome is not known: the command may or may not have taken effect; read the key to find out",

@@ -98,7 +98,7 @@ pub(super) fn check_payloads(message: &PeerMessage<Shared>) -> Result<(), Protoc
 }
 
 fn check_command(command: &Command<Shared>) -> Result<(), ProtocolError> {
-    if !command.op.is_of_clients() {
+    if command.op.is_of_leaders() {
         return Err(ProtocolError::Body);
     }
     command.check().map_err(

@@ -6,7 +6,7 @@ use super::*;
 use crate::ProtocolError;
 use proptest::prelude::*;
 use synod_types::limits::{COALESCED_MAX, KEY_BYTES_MAX, PEER_FRAME_BYTES_MAX, VALUE_BYTES_MAX};
-use synod_types::operand::{put_compared, version_bytes};
+use synod_types::operand::{put_compared, put_range, version_bytes};
 use synod_types::*;
 
 fn entry(value: &[u8]) -> Vec<u8> {
@@ -299,6 +299,12 @@ fn forwarded_commands_and_replies_are_held_to_the_limits() {
     };
     assert_eq!(refused(&forward(vec![1], compared(VALUE_BYTES_MAX + 1))), ProtocolError::Limit);
     assert_eq!(refused(&forward(vec![1], plain(Op::SetExpiry(Expiry::Keep)))), ProtocolError::Body);
+    assert_eq!(refused(&forward(Vec::new(), (Op::CloseSequences, vec![0; 12]))), ProtocolError::Body);
+    assert_eq!(refused(&forward(Vec::new(), plain(Op::RaiseLevel(Level::OWN)))), ProtocolError::Body);
+    let boot = Boot { counter: 7, random: 8 };
+    let open_own = Op::OpenNodeSession { node: NodeId::new(1), core: CoreId::new(0), boot };
+    let mut ranges = Vec::new();
+    put_range(&mut ranges, 7, 2);
     let value = vec![0; VALUE_BYTES_MAX + 1];
     let reply = Reply::Value { value, version: Version::default() };
     assert_eq!(refused(&PeerMessage::ForwardReply { id: 1, reply }), ProtocolError::Limit);
@@ -306,6 +312,8 @@ fn forwarded_commands_and_replies_are_held_to_the_limits() {
         forward(vec![0; KEY_BYTES_MAX], set(&vec![0; VALUE_BYTES_MAX])),
         forward(vec![0; KEY_BYTES_MAX], compared(VALUE_BYTES_MAX)),
         forward(Vec::new(), plain(Op::OpenSession)),
+        forward(Vec::new(), plain(open_own)),
+        forward(Vec::new(), (Op::CloseSequences, ranges)),
     ] {
         assert_eq!(decode_all(&frame_of(&message), core::iter::empty()), Ok(vec![message]));
     }

@@ -88,7 +88,7 @@ pub(super) fn write_error(writer: &mut Writer<'_>, kind: ErrorKind, name: &'stat
 /// The error line for `kind` in answer to the command called `name`.
 pub(super) fn error_text(kind: ErrorKind, name: &'static str) -> Refusal {
     Refusal::Borrowed(match kind {
-        ErrorKind::Unknown => {
+        ErrorKind::Unknown | ErrorKind::ReplyDropped => {
             "UNKNOWN the outcome is not known: the command may or may not have taken effect"
         }
         ErrorKind::NoLeader => {

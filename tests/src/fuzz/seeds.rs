@@ -2,9 +2,10 @@
 //! without a word, so `cargo test` compares the files with these, and `fuzz_seeds` writes them.
 
 use synod_types::Level;
+use synod_types::operand::put_range;
 use synod_types::record::encode_mark;
 use synod_types::{
-    Ballot, Beat, BeatReply, ClusterId, Command, Condition, Consistency, CoreId, EntryBuilder, Expiry,
+    Ballot, Beat, BeatReply, Boot, ClusterId, Command, Condition, Consistency, CoreId, EntryBuilder, Expiry,
     GroupId, GroupMark, GroupMessage, Incarnation, Learned, Mono, Nanos, NodeId, Op, PeerMessage, ReadPoint,
     RecordHead, RecordKind, Reply, Reported, SessionId, SessionStamp, Shared, Slot, Then, TimeReport,
     Version, WallMs,
@@ -35,6 +36,8 @@ fn entry() -> Vec<u8> {
     builder.push(Command::plain(shared(b"count"), Op::IncrementBy(-3)));
     builder.push(Command::new(shared(b"lock"), Op::IfEqual { then: Then::ExtendBy(500) }, shared(b"token")));
     builder.push(Command::new(shared(b"color"), Op::Copy { replace: true }, shared(b"colour")));
+    builder.push(Command::plain(shared(b""), open_own()));
+    builder.push(close_own());
     builder.finish(EARLIER, WallMs(1_790_000_000_000))
 }
 
@@ -90,12 +93,37 @@ fn messages() -> Vec<PeerMessage<Shared>> {
         PeerMessage::Beats(vec![beat]),
         PeerMessage::BeatReplies(vec![answer]),
         PeerMessage::Forward { id: 6, group: GROUP, consistency: Consistency::Quorum, command: set() },
+        PeerMessage::Forward {
+            id: 7,
+            group: GROUP,
+            consistency: Consistency::Linearizable,
+            command: Command::plain(shared(b""), open_own()),
+        },
+        PeerMessage::Forward {
+            id: 8,
+            group: GROUP,
+            consistency: Consistency::Linearizable,
+            command: close_own(),
+        },
         PeerMessage::ForwardReply { id: 6, reply },
         PeerMessage::ReadIndex { id: 8, groups: vec![GROUP] },
         PeerMessage::ReadIndexReply { id: 8, points: vec![ReadPoint { group: GROUP, ballot, chosen }] },
         PeerMessage::Position(synod_types::LogPosition { sequence: 9, crc: 10 }),
     ]);
     all
+}
+
+fn open_own() -> Op {
+    let boot = Boot { counter: 9, random: 0x0123_4567_89AB_CDEF };
+    Op::OpenNodeSession { node: NodeId::new(2), core: CoreId::new(1), boot }
+}
+
+fn close_own() -> Command<Shared> {
+    let mut ranges = Vec::new();
+    put_range(&mut ranges, 3, 2);
+    put_range(&mut ranges, 9, 1);
+    let stamp = SessionStamp { session: SessionId::of_node(1 << 16), sequence: 12, lowest_open: 2 };
+    Command { stamp, ..Command::new(shared(b""), Op::CloseSequences, shared(&ranges)) }
 }
 
 /// Both ends of a handshake as somebody with another secret would say them: what an initiator says, and what an acceptor does.

@@ -333,6 +333,7 @@ impl Clients {
                 | ErrorKind::SequenceClosed
                 | ErrorKind::BadExpiry
                 | ErrorKind::ReadFailed
+                | ErrorKind::ReplyDropped
                 | ErrorKind::NoSpace
                 | ErrorKind::Malformed),
             ) => {

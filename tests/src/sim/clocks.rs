@@ -41,17 +41,20 @@ pub enum ClockCase {
     RestartedInTurn,
     /// All are right, and all nodes are down for a day.
     DownForADay,
+    /// There is one node only, whose wall clock is set again and again.
+    Alone,
 }
 
 impl ClockCase {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Apart,
         Self::AheadAndCutOff,
         Self::AheadAndFirst,
         Self::SetBack,
         Self::RestartedInTurn,
         Self::DownForADay,
+        Self::Alone,
     ];
 
     const fn name(self) -> &'static str {
@@ -62,6 +65,7 @@ impl ClockCase {
             Self::SetBack => "leaders set back",
             Self::RestartedInTurn => "restarted in turn",
             Self::DownForADay => "down for a day",
+            Self::Alone => "one node alone",
         }
     }
 }
@@ -72,7 +76,7 @@ impl ClockCase {
 /// [`Failure`] when a group's clock is early or late, or an invariant does not hold.
 pub fn run_clocks(options: Options, case: ClockCase) -> Result<Summary, Box<Failure>> {
     let mut params = quiet_params(options);
-    params.node_count = 3;
+    params.node_count = if case == ClockCase::Alone { 1 } else { 3 };
     params.group_count = 1;
     params.core_count = 1;
     params.system_group = false;
@@ -83,6 +87,7 @@ pub fn run_clocks(options: Options, case: ClockCase) -> Result<Summary, Box<Fail
     // Nothing that a quiet run has not: its bounds are those of a healthy network.
     params.net.late_vote_ppm = 0;
     params.net.kept_vote_ppm = 0;
+    params.net.resend_ppm = 0;
     params.net.duplicate_ppm = 0;
     params.limits.leadership = Leadership::Stay;
     run_with(&params, |world| play(world, case))
@@ -204,6 +209,18 @@ fn play(world: &mut World, case: ClockCase) -> Checked {
                     return Err(Violation::new("progress", "nobody serves after all were started anew"));
                 }
             }
+        }
+        ClockCase::Alone => {
+            judge.watch(world, 2 * SECOND)?;
+            for offset_ms in [20_000, -30_000, HOUR_MS, -HOUR_MS] {
+                world.set_wall(0, offset_ms);
+                judge.watch(world, 4 * SECOND)?;
+                world.set_wall(0, 0);
+                judge.watch(world, 2 * SECOND)?;
+            }
+            judge.begin();
+            world.outage(0, true, world.now() + SECOND);
+            judge.watch(world, 5 * SECOND)?;
         }
         ClockCase::DownForADay => {
             judge.watch(world, 3 * SECOND)?;

@@ -29,4 +29,4 @@ pub mod world;
 pub use clocks::{ClockCase, run_clocks};
 pub use fault::FaultKind;
 pub use params::{Eyes, Options, Params};
-pub use run::{Failure, Summary, run, run_far_behind, run_loose, run_old_copy, run_partition};
+pub use run::{Failure, Summary, run, run_crashes, run_far_behind, run_loose, run_old_copy, run_partition};

@@ -182,6 +182,7 @@ mod tests {
         late_vote_ppm: 0,
         late_vote_max: 0,
         kept_vote_ppm: 0,
+        resend_ppm: 0,
     };
     #[test]
     fn an_ordered_link_keeps_order_and_a_cut_ends_its_session() {

@@ -21,8 +21,8 @@ use std::collections::{BTreeMap, VecDeque};
 use synod_shard::{Canary, Effect, Input, ReadFailed, ReadToken, Shard, ShardConfig};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
-    Command, Consistency, CoreId, GroupConfig, GroupId, Level, Location, LogPosition, LogRoom, Lsn, Members,
-    NodeId, Now, PeerMessage, RecordHead, RecordKind, Reply, RequestId, SegmentId, Shared, Space,
+    Boot, Command, Consistency, CoreId, GroupConfig, GroupId, Level, Location, LogPosition, LogRoom, Lsn,
+    Members, NodeId, Now, PeerMessage, RecordHead, RecordKind, Reply, RequestId, SegmentId, Shared, Space,
 };
 use synod_wal::mem::{MemDisk, MemImage};
 use synod_wal::{Wal, WalOptions};
@@ -493,6 +493,8 @@ fn shard_config(params: &Params, place: Place, life: u64, seed: u64) -> ShardCon
         leadership: params.limits.leadership,
         ahead: params.limits.ahead,
         level: params.level(place.node, life),
+        // One process: all its cores say the same.
+        boot: Boot { counter: life, random: params.options.seed ^ life << 32 ^ u64::from(place.node.get()) },
         seed,
     }
 }

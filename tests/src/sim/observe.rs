@@ -144,6 +144,11 @@ impl Observer {
         if self.turns.is_multiple_of(INVARIANT_TURNS) {
             shard.invariants();
         }
+        if self.eyes == Eyes::All
+            && let Some(what) = lost_session(shard)
+        {
+            return Err(Violation::new("node-session", format!("{place}, life {life}: {what}")));
+        }
         for status in shard.status() {
             let (node, group) = (place.node, status.group);
             let cursors =
@@ -214,4 +219,12 @@ impl Observer {
         }
         Ok(())
     }
+}
+
+/// What is wrong with the sessions of a core, whose node has no twin.
+fn lost_session(shard: &Shard<Shared>) -> Option<String> {
+    if let Some(group) = shard.superseded() {
+        return Some(format!("it takes itself for an old copy, for what it met in {group}"));
+    }
+    (shard.sessions_lost() > 0).then(|| "a session of its own is gone".to_owned())
 }

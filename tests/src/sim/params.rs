@@ -133,6 +133,8 @@ pub struct NetParams {
     pub late_vote_max: u64,
     /// Promises that come a second time when their candidate stands again, per million.
     pub kept_vote_ppm: u64,
+    /// Forwards that were answered and come a second time, per million.
+    pub resend_ppm: u64,
 }
 
 /// How the disks behave when nothing stalls.
@@ -228,6 +230,10 @@ impl Params {
         let kept = &mut Rng::named(options.seed, "kept votes drawn");
         if !net.ordered && kept.coin() {
             net.kept_vote_ppm = kept.between(100_000, 1_000_000);
+        }
+        let resends = &mut Rng::named(options.seed, "resends drawn");
+        if resends.coin() {
+            net.resend_ppm = resends.between(50_000, 1_000_000);
         }
         let disk = DiskParams {
             write_ns: (rng.between(20, 200) * US, rng.between(200, 3000) * US),
@@ -376,6 +382,7 @@ fn derive_net(rng: &mut Rng) -> NetParams {
         late_vote_ppm: 0,
         late_vote_max: 0,
         kept_vote_ppm: 0,
+        resend_ppm: 0,
     }
 }
 

@@ -13,7 +13,7 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 23] = [
+pub const CANARIES: [(&str, Canary); 25] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
@@ -33,6 +33,8 @@ pub const CANARIES: [(&str, Canary); 23] = [
     ("beat-confirms-last", Canary::BeatConfirmsLast),
     ("point-before-serving", Canary::PointBeforeServing),
     ("forward-twice", Canary::ForwardTwice),
+    ("stamps-forgotten", Canary::StampsForgotten),
+    ("any-boot-opens", Canary::AnyBootOpens),
     ("clock-of-the-winner", Canary::ClockOfTheWinner),
     ("positions-forgotten", Canary::PositionsForgotten),
     ("expiry-unwatched", Canary::ExpiryUnwatched),

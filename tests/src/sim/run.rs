@@ -108,6 +108,26 @@ pub fn run_loose(options: Options) -> Result<Summary, Box<Failure>> {
     run_with(&params, play)
 }
 
+/// One group of three nodes with slow disks, whose machines lose power again and again while they write: what a leader proposed first
+/// is often on another's disk and not on its own.
+///
+/// # Errors
+/// [`Failure`] when an invariant does not hold.
+pub fn run_crashes(options: Options) -> Result<Summary, Box<Failure>> {
+    let mut params = Params::derive(options);
+    params.node_count = 3;
+    params.group_count = 1;
+    params.core_count = 1;
+    params.faults = vec![FaultKind::PowerLoss];
+    params.fault_interval = 500 * MS;
+    params.disk.write_ns = (2 * MS, 20 * MS);
+    params.load.client_count = 8;
+    params.load.pause_mean = 2 * MS;
+    params.load.flush_one_in = 0;
+    params.net.delay_mean = params.net.delay_mean.min(MS);
+    run_with(&params, play)
+}
+
 /// A healthy cluster, but for one node that misses many slots; the disk of a node that it catches up from rots. With `leader_dies` that
 /// node's machine goes down at the moment when the other one comes back: who is far behind must not lead then (P-06h).
 ///

@@ -165,6 +165,7 @@ pub fn reply_word<V>(reply: &Reply<V>) -> &'static str {
             E::ReadFailed => "read failed",
             E::Malformed => "malformed",
             E::NoSpace => "no-space",
+            E::ReplyDropped => "reply dropped",
         },
     }
 }

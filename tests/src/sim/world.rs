@@ -7,6 +7,7 @@ mod copies;
 mod events;
 mod faults;
 mod readers;
+mod resends;
 mod votes;
 mod ways;
 
@@ -22,6 +23,7 @@ use super::rng::Rng;
 use super::trace::{Note, Place};
 use crate::check::{Checked, Violation};
 use readers::Readers;
+use resends::Resends;
 use synod_types::{Command, Consistency, GroupId, LogPosition, NodeId, PeerMessage, Reply, Shared, WallMs};
 use synod_wal::mem::{MemImage, MemOptions};
 use votes::KeptVotes;
@@ -40,6 +42,8 @@ enum Event {
     Disk { core: usize, life: u64 },
     /// A message arrives.
     Arrive { core: usize, from: usize, session: u32, message: Box<PeerMessage<Shared>> },
+    /// A forward comes again.
+    Resend { core: usize, message: Box<PeerMessage<Shared>> },
     /// An end of a broken link hears of it.
     LinkTold { core: usize, peer: usize, session: u32 },
     /// A client's request arrives.
@@ -135,6 +139,7 @@ pub struct World {
     doom_rng: Rng,
     readers: Readers,
     votes: KeptVotes,
+    resends: Resends,
     faults_on: bool,
     /// Scratch; empty between events.
     wants: Vec<Want>,
@@ -179,6 +184,7 @@ impl World {
             doom_rng: Rng::named(seed, "doom"),
             readers: Readers::new(params),
             votes: KeptVotes::new(params),
+            resends: Resends::new(params),
             faults_on: false,
             wants: Vec::new(),
             params: params.clone(),

@@ -17,7 +17,7 @@ fn status(nodes: &mut Nodes, index: usize) -> NodeStatus {
 }
 
 /// The node that leads the most data groups, and one that is not it.
-fn leader_and_follower(nodes: &mut Nodes) -> (usize, usize) {
+pub fn leader_and_follower(nodes: &mut Nodes) -> (usize, usize) {
     let led: Vec<usize> = (0..3)
         .map(|index| status(nodes, index).groups.iter().filter(|group| group.serving).count())
         .collect();

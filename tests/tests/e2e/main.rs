@@ -7,6 +7,7 @@ mod balancing;
 mod bytes;
 mod cluster;
 mod damage;
+mod exactly_once;
 mod expiring;
 mod faults;
 mod following;

@@ -105,3 +105,35 @@ fn an_old_copy_is_told_so_by_whoever_knew_more_even_after_a_restart() {
         assert_eq!(value.as_deref(), Some(&b"written"[..]), "{name}");
     }
 }
+
+/// Where nobody has notes of a node's log any more, its session in the groups' logs tells an old copy (P-21).
+#[test]
+fn an_old_copy_that_nobody_has_notes_of_ends_at_its_first_word_in_a_group() {
+    let mut nodes = Nodes::start("copies-unnoted");
+    nodes.wait_led();
+    let dir = nodes.get().data_dir(2);
+    let old = nodes.dir().join("n3.old");
+    nodes.get().terminate(2).expect("stopped");
+    copy(&dir, &old);
+    // A start of which the copy does not know, and the groups do.
+    starts(&mut nodes, 2);
+    nodes.wait_led();
+    write(&mut nodes, "after");
+    for index in 0..3 {
+        nodes.get().terminate(index).expect("stopped");
+    }
+    for index in [0, 1] {
+        fs::remove_file(nodes.get().data_dir(index).join("peers.heard")).expect("removed");
+        nodes.get().restart(index).expect("restarted");
+    }
+    fs::remove_dir_all(&dir).expect("removed");
+    copy(&old, &dir);
+    nodes.get().restart(2).expect("restarted");
+    until("it has ended", || nodes.get().ended(2).is_some());
+    let said = nodes.get().tail(2);
+    assert!(said.contains("is an old copy (in group ") && said.contains("is this node"), "{said}");
+    let said = is_refused(&mut nodes);
+    assert!(said.contains("is an old copy (in group "), "{said}");
+    let mut client = Client::connect(&nodes.targets()[..2]).expect("they take clients");
+    assert!(client.get(b"after:49").expect("a read").is_some());
+}

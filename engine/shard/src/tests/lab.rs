@@ -8,9 +8,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use synod_types::Level;
 use synod_types::{
-    Command, Condition, Consistency, CoreId, Expiry, GroupConfig, GroupId, GroupMessage, Location, LogRoom,
-    Lsn, Members, Mono, Nanos, NodeId, Now, Op, PeerMessage, RecordHead, Reply, RequestId, SegmentId,
-    SessionStamp, Space, WallMs,
+    Boot, Command, Condition, Consistency, CoreId, Expiry, GroupConfig, GroupId, GroupMessage, Location,
+    LogRoom, Lsn, Members, Mono, Nanos, NodeId, Now, Op, PeerMessage, RecordHead, Reply, RequestId,
+    SegmentId, SessionStamp, Space, WallMs,
 };
 
 pub(super) type Bytes = Vec<u8>;
@@ -90,6 +90,8 @@ pub(super) struct Lab {
     pub rotten: BTreeSet<u16>,
     /// What nodes read from their next start on, where it is not what this build does.
     pub levels: BTreeMap<u16, Level>,
+    /// What nodes say of their next starts, where it is not the truth.
+    pub boots: BTreeMap<u16, Boot>,
     /// What wall clocks are ahead, milliseconds.
     pub walls_ms: BTreeMap<u16, u64>,
     /// Each step is followed by a walk over everything a core holds. Not where that is very much.
@@ -159,6 +161,7 @@ impl Lab {
             held_disks: BTreeSet::new(),
             held_reads: BTreeSet::new(),
             levels: BTreeMap::new(),
+            boots: BTreeMap::new(),
             walls_ms: BTreeMap::new(),
             rotten: BTreeSet::new(),
             is_walked: true,
@@ -213,6 +216,7 @@ impl Lab {
             leadership: self.config.leadership,
             ahead: self.config.ahead,
             level: self.levels.get(&id).copied().unwrap_or(Level::OWN),
+            boot: self.boots.get(&id).copied().unwrap_or(Boot { counter: self.starts, random: id.into() }),
             // The shell draws a new one at every start.
             seed: self.starts * 7_919 + u64::from(id),
         }

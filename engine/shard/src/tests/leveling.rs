@@ -98,7 +98,7 @@ fn a_level_is_proposed_once() {
     lab.held_disks.clear();
     lab.until("all follow", |lab| levels(lab) == [LATER; 3]);
     lab.run_ms(200);
-    assert_eq!(chosen(&lab).since(before), 1);
+    assert_eq!(chosen(&lab).since(before), 2, "the level, and the session of n1");
 }
 
 /// Only leaders say it: from a client, or by way of a peer, it is refused.

@@ -5,6 +5,7 @@ mod digests;
 mod edges;
 mod locks;
 mod model;
+mod node_sessions;
 mod retries;
 mod rig;
 mod scans;

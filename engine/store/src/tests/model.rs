@@ -2,16 +2,23 @@
 //! other hash seeds, cache budgets, cache hints and expiry schedules must answer alike and agree on the digest.
 
 use super::rig::{GROUP, Rig};
-use crate::sessions::{REPLY_BYTES, SessionLimits};
+use crate::sessions::{REPLY_BYTES, SMALL_VALUE_BYTES, SessionLimits};
 use crate::{CacheHint, FoundValue, Room};
-use alloc::{collections::BTreeMap, string::ToString, vec, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::ToString,
+    vec,
+    vec::Vec,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use synod_types::Level;
-use synod_types::operand::{pairs, put_compared, put_pair, split_compared, version_bytes};
+use synod_types::operand::{
+    are_ranges, pairs, put_compared, put_pair, put_range, ranges, split_compared, version_bytes,
+};
 use synod_types::{
-    Command, Compare, Condition, ErrorKind, Expiry, ExpiryTest, Namespace, Op, Reply, SessionId,
-    SessionStamp, Slot, Then, Version, WallMs,
+    Boot, Command, Compare, Condition, CoreId, ErrorKind, Expiry, ExpiryTest, Namespace, NodeId, Op, Reply,
+    SessionId, SessionStamp, Slot, Then, Version, WallMs,
 };
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -19,6 +26,7 @@ const LIMITS: SessionLimits = SessionLimits {
     replies_max: 4,
     session_bytes_max: 4 * REPLY_BYTES + 3_000,
     group_bytes_max: 2 * (4 * REPLY_BYTES + 3_000),
+    node_reply_bytes_max: 1_500,
 };
 
 type Full = Reply<Vec<u8>>;
@@ -33,13 +41,24 @@ struct Key {
 #[derive(Default)]
 struct Session {
     lowest_open: u64,
-    replies: BTreeMap<u64, Full>,
+    replies: BTreeMap<u64, (Asked, Full)>,
     last_used: Version,
+    closed: BTreeSet<u64>,
 }
 
-fn bytes_of(replies: &BTreeMap<u64, Full>) -> u64 {
-    let value = |reply: &Full| if let Reply::Value { value, .. } = reply { value.len() } else { 0 };
-    replies.values().map(|reply| REPLY_BYTES + value(reply) as u64).sum()
+/// A command without its stamp.
+type Asked = (Namespace, Vec<u8>, Op, Vec<u8>);
+
+fn asked(command: &Command<Vec<u8>>) -> Asked {
+    (command.namespace, command.key.clone(), command.op, command.operand.clone())
+}
+
+fn value_len(reply: &Full) -> u64 {
+    if let Reply::Value { value, .. } = reply { value.len() as u64 } else { 0 }
+}
+
+fn bytes_of(replies: &BTreeMap<u64, (Asked, Full)>) -> u64 {
+    replies.values().map(|(_, reply)| REPLY_BYTES + value_len(reply)).sum()
 }
 
 #[derive(Default)]
@@ -47,9 +66,65 @@ struct Twin {
     now: u64,
     keys: BTreeMap<(Namespace, Vec<u8>), Key>,
     sessions: BTreeMap<SessionId, Session>,
+    /// Of nodes: their last start, and their cores' sessions.
+    holders: BTreeMap<NodeId, (Boot, BTreeMap<CoreId, SessionId>)>,
 }
 
 impl Twin {
+    fn of_clients(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
+        self.sessions.iter().filter(|(id, _)| !id.is_of_node())
+    }
+
+    fn open(&mut self, version: Version) -> Full {
+        if self.of_clients().count() == LIMITS.sessions_max {
+            self.evict();
+        }
+        let id = SessionId::new(version.slot.get() * 65536 + u64::from(version.position));
+        self.sessions.insert(id, Session { last_used: version, ..Session::default() });
+        Reply::Session(id)
+    }
+
+    fn open_for_node(&mut self, node: NodeId, core: CoreId, boot: Boot, version: Version) -> Full {
+        if let Some((held, cores)) = self.holders.get(&node)
+            && *held != boot
+        {
+            if held.counter >= boot.counter {
+                return Reply::Error(ErrorKind::SessionExpired);
+            }
+            self.sessions.retain(|id, _| !cores.values().any(|of| of == id));
+            self.holders.remove(&node);
+        }
+        let (_, cores) = self.holders.entry(node).or_insert((boot, BTreeMap::new()));
+        let raw = version.slot.get() * 65536 + u64::from(version.position);
+        let id = *cores.entry(core).or_insert(SessionId::of_node(raw));
+        self.sessions.entry(id).or_insert(Session { last_used: version, ..Session::default() });
+        Reply::Session(id)
+    }
+
+    fn close(&mut self, command: &Command<Vec<u8>>, version: Version) -> Full {
+        let stamp = command.stamp;
+        let session = self.sessions.get_mut(&stamp.session).filter(|_| stamp.session.is_of_node());
+        let Some(session) = session else { return Reply::Error(ErrorKind::Malformed) };
+        let all: Vec<u64> =
+            ranges(&command.operand).flat_map(|(first, count)| first..first + u64::from(count)).collect();
+        if all.iter().any(|&sequence| sequence >= stamp.sequence) {
+            return Reply::Error(ErrorKind::Malformed);
+        }
+        // What the stamp itself closes is closed only after this.
+        let before = session.lowest_open;
+        if all.iter().any(|sequence| *sequence < before || session.closed.contains(sequence)) {
+            return Reply::Error(ErrorKind::SequenceClosed);
+        }
+        let mut value = vec![0_u8; all.len().div_ceil(8)];
+        for (at, sequence) in all.iter().enumerate() {
+            if session.replies.remove(sequence).is_some() {
+                value[at / 8] |= 1 << (at % 8);
+            }
+            session.closed.insert(*sequence);
+        }
+        Reply::Value { value, version }
+    }
+
     fn pass(&mut self, ts: u64) {
         let now = self.now.max(ts);
         self.now = now;
@@ -58,16 +133,14 @@ impl Twin {
 
     fn apply(&mut self, command: &Command<Vec<u8>>, version: Version) -> Full {
         let stamp = command.stamp;
-        if command.op == Op::OpenSession {
-            if stamp.session != SessionId::NONE {
-                return Reply::Error(ErrorKind::Malformed);
-            }
-            if self.sessions.len() == LIMITS.sessions_max {
-                self.evict();
-            }
-            let id = SessionId::new(version.slot.get() * 65536 + u64::from(version.position));
-            self.sessions.insert(id, Session { last_used: version, ..Session::default() });
-            return Reply::Session(id);
+        if command.op == Op::OpenSession && stamp.session != SessionId::NONE && !stamp.session.is_of_node() {
+            return Reply::Error(ErrorKind::Malformed);
+        }
+        if let Op::OpenNodeSession { node, core, boot } = command.op {
+            return match stamp.session {
+                SessionId::NONE => self.open_for_node(node, core, boot, version),
+                _ => Reply::Error(ErrorKind::Malformed),
+            };
         }
         if stamp.session == SessionId::NONE {
             return self.execute(command, version);
@@ -81,14 +154,22 @@ impl Twin {
             return Reply::Error(ErrorKind::Malformed);
         }
         session.last_used = version;
+        let closes = command.op == Op::CloseSequences;
+        let lowest_before = session.lowest_open;
         session.lowest_open = session.lowest_open.max(stamp.lowest_open);
         let lowest_open = session.lowest_open;
-        session.replies.retain(|&sequence, _| sequence >= lowest_open);
-        if stamp.sequence < session.lowest_open {
+        let is_closed = stamp.sequence < lowest_open || session.closed.contains(&stamp.sequence);
+        let held = session.replies.get(&stamp.sequence).cloned();
+        let open_count = session.replies.range(lowest_open..).count();
+        // A close sees what its own stamp closes.
+        if !(closes && !is_closed && held.is_none() && open_count < LIMITS.replies_max) {
+            session.replies.retain(|&sequence, _| sequence >= lowest_open);
+        }
+        if is_closed {
             return Reply::Error(ErrorKind::SequenceClosed);
         }
-        if let Some(reply) = session.replies.get(&stamp.sequence) {
-            return reply.clone();
+        if let Some((as_before, reply)) = held {
+            return if as_before == asked(command) { reply } else { Reply::Error(ErrorKind::Malformed) };
         }
         let returns_old = matches!(
             command.op,
@@ -98,15 +179,36 @@ impl Twin {
                 | Op::GetExpire(_)
         );
         let old_len = if returns_old { old_len } else { 0 };
-        if session.replies.len() == LIMITS.replies_max
-            || bytes_of(&session.replies) + REPLY_BYTES + old_len as u64 > LIMITS.session_bytes_max
-        {
+        let is_of_node = stamp.session.is_of_node();
+        let open = session.replies.range(lowest_open..);
+        let open_bytes: u64 = open.map(|(_, (_, reply))| REPLY_BYTES + value_len(reply)).sum();
+        let too_long = open_bytes + REPLY_BYTES + old_len as u64 > LIMITS.session_bytes_max;
+        if open_count == LIMITS.replies_max || !is_of_node && too_long {
+            session.replies.retain(|&sequence, _| sequence >= lowest_open);
             return Reply::Error(ErrorKind::Busy);
         }
-        let reply = self.execute(command, version);
+        let reply = if closes {
+            let session = self.sessions.get_mut(&stamp.session).expect("found above");
+            session.lowest_open = lowest_before;
+            let reply = self.close(command, version);
+            let session = self.sessions.get_mut(&stamp.session).expect("found above");
+            session.lowest_open = lowest_open;
+            session.replies.retain(|&sequence, _| sequence >= lowest_open);
+            reply
+        } else {
+            self.execute(command, version)
+        };
         let session = self.sessions.get_mut(&stamp.session).expect("still there");
-        session.replies.insert(stamp.sequence, reply.clone());
-        while self.sessions.values().map(|session| bytes_of(&session.replies)).sum::<u64>()
+        let reserved = LIMITS.replies_max as u64 * (REPLY_BYTES + SMALL_VALUE_BYTES);
+        let larger = session.replies.values().map(|(_, reply)| value_len(reply));
+        let shared: u64 = larger.map(|len| len.saturating_sub(SMALL_VALUE_BYTES)).sum();
+        let len = value_len(&reply);
+        let is_kept = len <= SMALL_VALUE_BYTES
+            || len <= LIMITS.node_reply_bytes_max as u64
+                && reserved + shared + (len - SMALL_VALUE_BYTES) <= LIMITS.session_bytes_max;
+        let kept = if is_of_node && !is_kept { Reply::Error(ErrorKind::ReplyDropped) } else { reply.clone() };
+        session.replies.insert(stamp.sequence, (asked(command), kept));
+        while self.of_clients().map(|(_, session)| bytes_of(&session.replies)).sum::<u64>()
             > LIMITS.group_bytes_max
         {
             self.evict();
@@ -115,7 +217,7 @@ impl Twin {
     }
 
     fn evict(&mut self) {
-        let oldest = self.sessions.iter().min_by_key(|(_, session)| session.last_used).map(|(&id, _)| id);
+        let oldest = self.of_clients().min_by_key(|(_, session)| session.last_used).map(|(&id, _)| id);
         self.sessions.remove(&oldest.expect("evicted only where there is one"));
     }
 
@@ -322,7 +424,10 @@ impl Twin {
             | Op::CountKeys
             | Op::Scan { .. }
             | Op::RandomKey { .. }
-            | Op::OpenSession => Reply::Error(ErrorKind::Malformed),
+            | Op::OpenNodeSession { .. } => Reply::Error(ErrorKind::Malformed),
+            Op::OpenSession => self.open(version),
+            // Outside of a session.
+            Op::CloseSequences => Reply::Error(ErrorKind::Malformed),
         }
     }
 }
@@ -354,8 +459,23 @@ enum Act {
         lowest_open: u64,
     },
     Open,
+    OpenForNode {
+        node: u16,
+        core: u16,
+        boot: Boot,
+    },
+    Close {
+        session: Index,
+        held: Vec<(u64, u32)>,
+        sequence: u64,
+        lowest_open: u64,
+    },
     Expire {
         budget: usize,
+    },
+    /// A command that was sent before comes again as it was.
+    Again {
+        which: Index,
     },
     /// What was read some time ago, perhaps of a version that is gone.
     Admit {
@@ -489,6 +609,13 @@ fn acts() -> impl Strategy<Value = Act> {
         }),
         4 => (later, 0..3_u64).prop_map(|(later_ms, earlier_ms)| Act::Slot { later_ms, earlier_ms }),
         1 => Just(Act::Open),
+        2 => (0..2_u16, 0..2_u16, 0..4_u64, 0..2_u64).prop_map(|(node, core, counter, random)| {
+            Act::OpenForNode { node, core, boot: Boot { counter, random } }
+        }),
+        2 => (any::<Index>(), proptest::collection::vec((1..8_u64, 1..3_u32), 0..3), 1..9_u64, 0..6_u64).prop_map(
+            |(session, held, sequence, lowest_open)| Act::Close { session, held, sequence, lowest_open }
+        ),
+        3 => any::<Index>().prop_map(|which| Act::Again { which }),
         2 => (0..6_usize).prop_map(|budget| Act::Expire { budget }),
         2 => any::<Index>().prop_map(|read| Act::Admit { read }),
     ]
@@ -520,8 +647,35 @@ fn wanted(held: Option<&Key>, compare: Compare, step: usize) -> Vec<u8> {
 /// Steps with their times made absolute and their sessions named.
 fn command_of(act: &Act, step: usize, twin: &Twin, sessions: &[SessionId]) -> Option<Command<Vec<u8>>> {
     let now = twin.now;
-    let Act::Command { key, op, seed, session, sequence, lowest_open } = act else {
-        return matches!(act, Act::Open).then(|| Command::plain(Vec::new(), Op::OpenSession));
+    let (key, op, seed, session, sequence, lowest_open) = match act {
+        Act::Command { key, op, seed, session, sequence, lowest_open } => {
+            (key, op, seed, session, sequence, lowest_open)
+        }
+        Act::Open => {
+            // Now and then under the session of a node.
+            let of_node = sessions.iter().rfind(|id| id.is_of_node() && step.is_multiple_of(2));
+            let (session, sequence) = (of_node.copied().unwrap_or(SessionId::NONE), 1 + step as u64 % 5);
+            let stamp = match of_node {
+                Some(_) => SessionStamp { session, sequence, lowest_open: 0 },
+                None => SessionStamp::default(),
+            };
+            return Some(Command { stamp, ..Command::plain(Vec::new(), Op::OpenSession) });
+        }
+        Act::OpenForNode { node, core, boot } => {
+            let (node, core, boot) = (NodeId::new(*node), CoreId::new(*core), *boot);
+            return Some(Command::plain(Vec::new(), Op::OpenNodeSession { node, core, boot }));
+        }
+        Act::Close { session, held, sequence, lowest_open } if !sessions.is_empty() => {
+            let mut operand = Vec::new();
+            for &(first, count) in held {
+                put_range(&mut operand, first, count);
+            }
+            let operand = if are_ranges(&operand) { operand } else { Vec::new() };
+            let session = sessions[session.index(sessions.len())];
+            let stamp = SessionStamp { session, sequence: *sequence, lowest_open: *lowest_open };
+            return Some(Command { stamp, ..Command::new(Vec::new(), Op::CloseSequences, operand) });
+        }
+        _ => return None,
     };
     let absolute = |expiry| match expiry {
         // Around now, the past included.
@@ -581,6 +735,7 @@ proptest! {
             Rig::with(400_000, 2024, LIMITS),
         ];
         let mut sessions = Vec::new();
+        let mut said: Vec<Command<Vec<u8>>> = Vec::new();
         let mut reads: Vec<(Namespace, Vec<u8>, Version, Vec<u8>)> = Vec::new();
         twin.pass(start);
         for replica in &mut replicas {
@@ -611,9 +766,16 @@ proptest! {
                         replica.store.admit(GROUP, *namespace, key, found, Room::Made);
                     }
                 }
-                Act::Command { .. } | Act::Open => {
-                    let mut command = command_of(act, step, &twin, &sessions).expect("a command");
-                    aim(&mut command, &twin);
+                Act::Command { .. } | Act::Open | Act::OpenForNode { .. } | Act::Close { .. } | Act::Again { .. } => {
+                    let command = match act {
+                        Act::Again { which } if !said.is_empty() => said[which.index(said.len())].clone(),
+                        act => {
+                            let Some(mut command) = command_of(act, step, &twin, &sessions) else { continue };
+                            aim(&mut command, &twin);
+                            command
+                        }
+                    };
+                    said.push(command.clone());
                     for (at, replica) in replicas.iter_mut().enumerate() {
                         let keep = [step % 5 != 0, false, step % 2 == 0][at];
                         replica.keep = if keep { CacheHint::Keep } else { CacheHint::Skip };

@@ -12,7 +12,7 @@ use client::Client;
 use node::{Frame, GROUPS, NODES, Node, Setup};
 use script::{Script, WALL_MS};
 use std::collections::VecDeque;
-use synod_types::{GroupId, Mono, Nanos, NodeId, Now, WallMs};
+use synod_types::{Boot, GroupId, Mono, Nanos, NodeId, Now, WallMs};
 use synod_wal::mem::{MemImage, MemOptions};
 
 /// Steps of one script; what follows is not looked at.
@@ -267,7 +267,8 @@ impl<'a> Cluster<'a> {
         self.lives += 1;
         let id = NodeId::new(at as u16 + 1);
         let seed = self.lives * 7_919 + u64::from(id.get());
-        self.nodes[at] = Some(Node::start(id, &self.setup, &self.images[at], seed, self.now(at)));
+        let boot = Boot { counter: self.lives, random: seed };
+        self.nodes[at] = Some(Node::start(id, &self.setup, &self.images[at], (seed, boot), self.now(at)));
     }
 
     fn crash(&mut self, at: usize, seed: u64) {

@@ -19,7 +19,7 @@ use synod_shard::{
 use synod_types::Level;
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
-    CoreId, GroupConfig, GroupId, Location, Lsn, Members, NodeId, Now, PeerMessage, RecordHead, Reply,
+    Boot, CoreId, GroupConfig, GroupId, Location, Lsn, Members, NodeId, Now, PeerMessage, RecordHead, Reply,
     RequestId, SegmentId, Shared, bucket_of, group_of,
 };
 use synod_wal::mem::{MemDisk, MemImage};
@@ -111,8 +111,8 @@ pub(super) struct Node {
 
 impl Node {
     /// Opens the log, replays it and begins to serve.
-    pub(super) fn start(id: NodeId, setup: &Setup, image: &MemImage, seed: u64, now: Now) -> Self {
-        let mut shard = Shard::<Shared>::new(shard_config(id, setup, seed));
+    pub(super) fn start(id: NodeId, setup: &Setup, image: &MemImage, drawn: (u64, Boot), now: Now) -> Self {
+        let mut shard = Shard::<Shared>::new(shard_config(id, setup, drawn));
         let mut options = WalOptions::new(CoreId::new(0), [id.get() as u8; 32]);
         options = options.with_segments(4 << 20, 256 << 10);
         options.ram_bytes_max = LOG_RAM_BYTES;
@@ -370,7 +370,7 @@ fn gist(message: &PeerMessage<Shared>) -> String {
     format!("{message:?}").chars().take(400).collect()
 }
 
-fn shard_config(id: NodeId, setup: &Setup, seed: u64) -> ShardConfig {
+fn shard_config(id: NodeId, setup: &Setup, (seed, boot): (u64, Boot)) -> ShardConfig {
     let nodes: Vec<NodeId> = (1..=NODES).map(NodeId::new).collect();
     let groups = (0..=GROUPS)
         .map(|group| GroupConfig {
@@ -393,6 +393,7 @@ fn shard_config(id: NodeId, setup: &Setup, seed: u64) -> ShardConfig {
         leadership: Leadership::Balance,
         ahead: AheadLimits::default(),
         level: Level::OWN,
+        boot,
         seed,
     }
 }

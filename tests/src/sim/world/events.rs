@@ -18,6 +18,7 @@ impl World {
             Event::Turn { core, life } => return self.on_turn(core, life),
             Event::Disk { core, life } => self.on_disk(core, life),
             Event::Arrive { core, from, session, message } => self.on_arrive(core, from, session, *message),
+            Event::Resend { core, message } => self.on_resend(core, *message),
             Event::LinkTold { core, peer, session } => self.on_link_told(core, peer, session),
             Event::Request { node, attempt, group, consistency, command } => {
                 self.on_request(node, attempt, group, consistency, *command);
@@ -159,7 +160,7 @@ impl World {
         self.meet_doom(core, life);
     }
 
-    fn on_arrive(&mut self, core: usize, from: usize, session: u32, message: PeerMessage<Shared>) {
+    pub(super) fn on_arrive(&mut self, core: usize, from: usize, session: u32, message: PeerMessage<Shared>) {
         let node = self.node_index(core);
         if !self.nodes[node].up {
             return;

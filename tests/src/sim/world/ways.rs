@@ -21,6 +21,7 @@ impl World {
             let target = to_index * core_count + usize::from(place.core);
             self.bring_kept_votes(core, &message, leaves_at);
             self.keep_vote(target, from, way.session, &message);
+            self.keep_forward(core, to_index, &message);
             let [first, second] = way.arrivals;
             let Some(first) = first else {
                 self.observer.coverage.meet("message lost");
