@@ -14,6 +14,7 @@ use crate::secretcmd;
 use crate::serve;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -107,7 +108,7 @@ struct DevArgs {
     cores: u16,
     /// A further setting for every node, such as cluster.groups=32; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
-    settings: Vec<(&'static str, String)>,
+    settings: Vec<Setting>,
 }
 
 #[derive(Args, Debug)]
@@ -126,7 +127,7 @@ struct BenchArgs {
     keep: bool,
     /// A further setting for every node, such as cluster.groups=32; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
-    settings: Vec<(&'static str, String)>,
+    settings: Vec<Setting>,
     #[command(flatten)]
     load: synod_loadgen::Options,
 }
@@ -203,20 +204,33 @@ struct DelArgs {
     target: TargetArgs,
 }
 
-fn parse_setting(words: &str) -> Result<(&'static str, String), String> {
+/// What `--set` says. It may be a password, although that is refused.
+#[derive(Clone)]
+struct Setting {
+    name: &'static str,
+    value: String,
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, keys::shown(self.name, &self.value))
+    }
+}
+
+fn parse_setting(words: &str) -> Result<Setting, String> {
     let (name, value) = words.split_once('=').ok_or("write it as KEY=VALUE, such as cluster.groups=32")?;
     let key = keys::find(name).ok_or_else(|| match keys::nearest(name, KEYS.iter().map(|key| key.name)) {
         Some(meant) => format!("there is no setting {name}; did you mean {meant}?"),
         None => format!("there is no setting {name}; `synod config keys` lists them all"),
     })?;
-    Ok((key.name, value.to_owned()))
+    Ok(Setting { name: key.name, value: value.to_owned() })
 }
 
 /// The further settings, none of them a secret. (Not where words are parsed: what is refused there is shown.)
-fn settings(given: Vec<(&'static str, String)>) -> Result<Flags, RunError> {
+fn settings(given: Vec<Setting>) -> Result<Flags, RunError> {
     let secret = |name: &str| keys::find(name).filter(|key| key.is_secret());
-    match given.iter().find_map(|(name, _)| secret(name)) {
-        None => Ok(given.into_iter().collect()),
+    match given.iter().find_map(|setting| secret(setting.name)) {
+        None => Ok(given.into_iter().map(|setting| (setting.name, setting.value)).collect()),
         Some(key) => Err(RunError::Refused(Refusal::ConfigInvalid {
             place: "--set".to_owned(),
             why: format!(
@@ -449,6 +463,16 @@ mod tests {
         ] {
             let words = format!("synod {}", command.replace('@', number));
             assert_eq!(refused(&words), !is_good, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_password_on_a_command_line_is_not_shown_again() {
+        let flags = "--set security.password=Rosebud --set cluster.groups=4";
+        for words in [format!("synod dev {flags}"), format!("synod bench {flags}")] {
+            let shown = format!("{:?}", Cli::try_parse_from(words.split(' ')).unwrap());
+            assert!(shown.contains("[security.password=********, cluster.groups=4]"), "{shown}");
+            assert!(!shown.contains("Rosebud"), "{shown}");
         }
     }
 

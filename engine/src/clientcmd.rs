@@ -27,8 +27,7 @@ pub struct Target {
 impl Target {
     fn connect(&self) -> Result<Client, RunError> {
         let deadline = Nanos(u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX));
-        let password = self.password.as_ref().map(|password| password.bytes().to_vec());
-        let config = ClientConfig { deadline, password, ..ClientConfig::default() };
+        let config = ClientConfig { deadline, password: self.password.clone(), ..ClientConfig::default() };
         Client::connect_with(&self.addresses, config, Box::new(TcpDial)).map_err(|error| match error {
             ConnectError::Address(bad) => RunError::Refused(Refusal::Usage(format!("--target: {bad}"))),
             ConnectError::Client(error @ ClientError::NotAdmitted(_)) => failed(&error),

@@ -29,6 +29,27 @@ pub fn check_password(given: &[u8]) -> Result<(), &'static str> {
 }
 const _: () = assert!(PASSWORD_BYTES_MAX == 1024); // as the text says
 
+/// A password as somebody gave it, in bytes that are owned or borrowed. Whoever asks for its bytes gets them; nobody else is shown any.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret<B = Vec<u8>>(B);
+
+impl<B: AsRef<[u8]>> Secret<B> {
+    /// These bytes.
+    pub fn new(bytes: B) -> Self {
+        Self(bytes)
+    }
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+}
+
+impl<B> fmt::Debug for Secret<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
 type Hashed = [u8; 32];
 
 #[derive(Clone, PartialEq, Eq)]
@@ -159,6 +180,13 @@ mod tests {
         for bad in [&b""[..], b"none", b"********", &[b'x'; 1025]] {
             assert!(check_password(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_password_is_shown_to_nobody() {
+        let (owned, lent) = (Secret::new(b"Rosebud".to_vec()), Secret::new(&b"Rosebud"[..]));
+        assert_eq!((owned.bytes(), lent.bytes()), (&b"Rosebud"[..], &b"Rosebud"[..]));
+        assert_eq!(format!("{owned:?} {lent:?} {:?}", Some(&owned)), "******** ******** Some(********)");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! The file's schema, the environment variables, the flags with their help, `synod config keys` and the suggestions for
 //! misspelt keys all come from this table.
 
+use synod_net::access::HIDDEN;
+
 /// What kind of setting it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyKind {
@@ -138,6 +140,11 @@ keys! {
 /// The setting called `name`.
 pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name).copied()
+}
+
+/// What may be shown of the value of the setting called `name`.
+pub fn shown<'v>(name: &str, value: &'v str) -> &'v str {
+    if find(name).is_some_and(Key::is_secret) { HIDDEN } else { value }
 }
 
 /// The word of `known` that `wrong` probably meant.

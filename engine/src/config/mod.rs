@@ -31,6 +31,7 @@ mod values;
 
 pub use claims::{Claims, Drawn};
 pub use raw::{Flags, RawConfig, RawValue, Said};
+pub use synod_net::access::Secret;
 
 use crate::identity::secret::SECRET_FILE;
 use crate::node::{Member, NodeOptions};
@@ -40,7 +41,7 @@ use keys::Key;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use synod_net::access::{Access, HIDDEN};
+use synod_net::access::Access;
 use synod_shard::Timing;
 use synod_types::Nanos;
 
@@ -77,27 +78,6 @@ pub enum Leadership {
 impl fmt::Display for Durability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sync")
-    }
-}
-
-/// A password. It is shown to nobody.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// These bytes.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HIDDEN)
     }
 }
 
@@ -179,8 +159,7 @@ impl Config {
             .iter()
             .filter_map(|key| {
                 let said = raw.values.get(key.name)?;
-                let shown = if key.is_secret() { HIDDEN.to_owned() } else { said.value.plain() };
-                Some((*key, shown, said.place.clone()))
+                Some((*key, said.value.plain(), said.place.clone()))
             })
             .collect();
         let mut taken = values::Taker { values: &mut raw.values };

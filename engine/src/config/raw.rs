@@ -3,12 +3,14 @@
 //! Nothing is judged here except that every key exists and every value has a shape that some setting could have.
 //! Precedence is decided here too: flag, then `SYNOD_*` variable, then file.
 
-use super::keys::{self, ENV_PREFIX, KEYS, MEMBER_KEYS, MEMBERS, SECTIONS};
+use super::Secret;
+use super::keys::{self, ENV_PREFIX, KEYS, Key, MEMBER_KEYS, MEMBERS, SECTIONS};
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::path::Path;
+use synod_net::access::HIDDEN;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -42,9 +44,21 @@ pub enum RawValue {
     List(Vec<u64>),
     /// A flag or an environment variable: whatever its setting makes of it.
     Word(String),
+    /// A string of either kind for a setting that is shown to nobody.
+    Secret(Secret),
 }
 
 impl RawValue {
+    /// The value as the one of `key`: from here on nobody is shown a password.
+    fn of(self, key: &Key) -> Self {
+        match self {
+            value if !key.is_secret() => value,
+            Self::Text(text) | Self::Word(text) => Self::Secret(Secret::new(text.into_bytes())),
+            // No string, so it is refused like one with nothing in it; but it may have been meant for one.
+            Self::Int(_) | Self::List(_) => Self::Secret(Secret::new(Vec::new())),
+            secret @ Self::Secret(_) => secret,
+        }
+    }
     /// Without the quotes that sentences put around it.
     pub(super) fn plain(&self) -> String {
         match self {
@@ -61,6 +75,7 @@ impl fmt::Display for RawValue {
             Self::Text(text) => write!(f, "\"{text}\""),
             Self::List(numbers) => write!(f, "{numbers:?}"),
             Self::Word(word) => write!(f, "'{word}'"),
+            Self::Secret(_) => f.write_str(HIDDEN),
         }
     }
 }
@@ -77,8 +92,55 @@ pub struct RawConfig {
     pub members: Vec<Said<RawMember>>,
 }
 
-/// The flags given, by key name.
-pub type Flags = BTreeMap<&'static str, String>;
+/// The flags given, by key name. Passwords may be among them, where a cluster is started with what the environment said.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Flags(BTreeMap<&'static str, String>);
+
+impl Flags {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Deref for Flags {
+    type Target = BTreeMap<&'static str, String>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Flags {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl<const N: usize> From<[(&'static str, String); N]> for Flags {
+    fn from(given: [(&'static str, String); N]) -> Self {
+        given.into_iter().collect()
+    }
+}
+
+impl FromIterator<(&'static str, String)> for Flags {
+    fn from_iter<I: IntoIterator<Item = (&'static str, String)>>(given: I) -> Self {
+        Self(given.into_iter().collect())
+    }
+}
+
+impl IntoIterator for Flags {
+    type Item = (&'static str, String);
+    type IntoIter = std::collections::btree_map::IntoIter<&'static str, String>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().map(|(name, word)| (name, keys::shown(name, word)))).finish()
+    }
+}
 
 impl RawConfig {
     /// Reads all three sources. `env` is the whole environment; the file has been read by the caller, so that this touches
@@ -93,11 +155,11 @@ impl RawConfig {
             FileReader { path, text }.read(&mut raw)?;
         }
         raw.overlay_env(env)?;
-        for (&name, word) in flags {
+        for (&name, word) in flags.iter() {
             // Flags are made from the table of keys.
             let key = keys::find(name).expect("every flag has its key");
             let place = if key.flag.is_empty() { name.to_owned() } else { format!("--{}", key.flag) };
-            raw.values.insert(key.name, Said { value: RawValue::Word(word.clone()), place });
+            raw.values.insert(key.name, Said { value: RawValue::Word(word.clone()).of(key), place });
         }
         Ok(raw)
     }
@@ -116,7 +178,7 @@ impl RawConfig {
             let Some(key) = KEYS.iter().find(|key| key.env() == name) else {
                 return Err(Refusal::EnvUnknown { name });
             };
-            self.values.insert(key.name, Said { value: RawValue::Word(word), place: name });
+            self.values.insert(key.name, Said { value: RawValue::Word(word).of(key), place: name });
         }
         Ok(())
     }
@@ -173,7 +235,8 @@ impl FileReader<'_> {
                     unknown("key", &full, known, "what `synod config keys` lists"),
                 ));
             };
-            raw.values.insert(key.name, self.value(key.name, name.span(), value)?);
+            let Said { value, place } = self.value(key.name, name.span(), value)?;
+            raw.values.insert(key.name, Said { value: value.of(key), place });
         }
         Ok(())
     }

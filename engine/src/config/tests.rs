@@ -418,6 +418,36 @@ fn numbers_at_their_ends_are_taken_or_refused() {
 }
 
 #[test]
+fn no_step_to_a_configuration_shows_a_password() {
+    let words =
+        [("security.password", "Rosebud"), ("security.password_old", "Xanadu"), ("cluster.groups", "4")];
+    let flags: Flags = words.iter().map(|(name, word)| (*name, (*word).to_owned())).collect();
+    let gather = |text: &str, env: &[(&str, &str)], flags: &Flags| {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        RawConfig::gather(Some((Path::new("conf/node.toml"), text)), env, flags).unwrap()
+    };
+    let none = Flags::new();
+    let file = "[security]\npassword = \"Rosebud\"\npassword_old = \"Xanadu\"\n[cluster]\ngroups = 4\n";
+    let env = [("SYNOD_SECURITY_PASSWORD", "Rosebud"), ("SYNOD_SECURITY_PASSWORD_OLD", "Xanadu")];
+    let raws = [gather(file, &[], &none), gather("", &env, &none), gather("", &[], &flags)];
+    for raw in &raws {
+        let said = |name: &str| values::secret(raw.values[name].value.clone()).unwrap();
+        assert_eq!(said("security.password").bytes(), b"Rosebud", "it is there all the same");
+        assert_eq!(raw.values["security.password_old"].value.plain(), "********");
+    }
+    // A number is no password, and was perhaps meant for one.
+    let number = gather("[security]\npassword = 14111941\n", &[], &none);
+    let shown = format!("{raws:?} {number:?} {flags:?}");
+    for word in ["Rosebud", "Xanadu", "14111941"] {
+        assert!(!shown.contains(word), "{shown}");
+    }
+    assert_eq!(
+        format!("{flags:?}"),
+        r#"{"cluster.groups": "4", "security.password": "********", "security.password_old": "********"}"#
+    );
+}
+
+#[test]
 fn a_password_is_taken_from_file_and_variable_and_never_shown() {
     let options = |config: &Config| {
         let facts = config.claims.identity(drawn()).unwrap().facts;

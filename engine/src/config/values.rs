@@ -32,7 +32,7 @@ pub(super) fn range(raw: &RawValue, low: u64, high: u64) -> Result<u64, String> 
     let number = match raw {
         RawValue::Int(number) => Some(*number),
         RawValue::Word(word) => word.parse().ok(),
-        RawValue::Text(_) | RawValue::List(_) => None,
+        RawValue::Text(_) | RawValue::List(_) | RawValue::Secret(_) => None,
     };
     number
         .filter(|number| (low..=high).contains(number))
@@ -142,13 +142,13 @@ pub(super) fn leadership(raw: RawValue) -> Result<Leadership, String> {
 /// A password. What was said is in no complaint.
 pub(super) fn secret(raw: RawValue) -> Result<Secret, String> {
     let given = match raw {
-        RawValue::Text(text) | RawValue::Word(text) => text.into_bytes(),
-        _ => Vec::new(), // no string
+        RawValue::Secret(given) => given,
+        _ => Secret::new(Vec::new()), // of another setting
     };
-    check_password(&given).map_err(|why| {
+    check_password(given.bytes()).map_err(|why| {
         format!("{why}; write one in quotes, or leave the setting out where there is to be none")
     })?;
-    Ok(Secret::new(given))
+    Ok(given)
 }
 
 pub(super) fn yes_or_no(raw: RawValue) -> Result<bool, String> {
@@ -170,7 +170,7 @@ pub(super) fn pins(raw: RawValue) -> Result<Pins, String> {
             .map(|word| word.trim().parse::<u64>())
             .collect::<Result<_, _>>()
             .map_err(|_| complaint())?,
-        RawValue::Text(_) | RawValue::Int(_) => return Err(complaint()),
+        RawValue::Text(_) | RawValue::Int(_) | RawValue::Secret(_) => return Err(complaint()),
     };
     let cpus: Vec<u32> = numbers
         .iter()

@@ -12,7 +12,7 @@ pub use child::spawn_bound_to_us;
 pub use ports::PortBlock;
 pub use workdir::{Maker, Workdir, check as check_workdir, made_by};
 
-use crate::config::{Config, Flags, Leadership, RawConfig, keys};
+use crate::config::{Config, Flags, Leadership, RawConfig, Secret, keys};
 use crate::identity::{self, DataDir, DirState, secret};
 use crate::node::{Member, RunError, listeners};
 use crate::preflight;
@@ -109,7 +109,7 @@ impl Cluster {
             workdir.clear()?;
         }
         for plan in &plans {
-            write_private(&plan.path, &plan.text)
+            write_private(&plan.path, plan.text.bytes())
                 .map_err(|error| Refusal::io("write", &plan.path, &error))?;
             secret::ensure(&plan.config.peer_secret_file)?;
             if !plan.formatted {
@@ -333,7 +333,8 @@ fn spawn(launch: &Launch) -> Result<Process, RunError> {
 #[derive(Debug)]
 struct Plan {
     path: PathBuf,
-    text: String,
+    /// A password may be in it.
+    text: Secret,
     config: Config,
     formatted: bool,
 }
@@ -361,7 +362,7 @@ fn plan(dir: &Path, spec: &ClusterSpec, members: &[Member], own: &Member) -> Res
             false
         }
     };
-    Ok(Plan { path, text, config, formatted })
+    Ok(Plan { path, text: Secret::new(text.into_bytes()), config, formatted })
 }
 
 fn members_of(spec: &ClusterSpec) -> Result<(Vec<Member>, Option<PortBlock>), Refusal> {
@@ -427,7 +428,7 @@ fn config_text(spec: &ClusterSpec, members: &[Member], own: &Member) -> String {
     let mut text = String::from("# Written by synod at every start; changes are lost.\n");
     let mut open_section = "";
     // The map is ordered by name, so each section comes in one piece.
-    for (name, value) in &settings {
+    for (name, value) in settings.iter() {
         let (section, key) = name.split_once('.').unwrap_or(("", name));
         if section != open_section {
             let _ = write!(text, "\n[{section}]\n");
@@ -470,11 +471,11 @@ fn blame_flags(refusal: Refusal) -> Refusal {
 }
 
 /// Writes a file that may hold a password, for this user alone.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
+fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     // One that was there already has the rights that it had.
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    file.write_all(text.as_bytes())
+    file.write_all(text)
 }
 
 /// A setting as a flag has it, as a file has it.

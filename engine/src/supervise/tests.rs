@@ -44,6 +44,20 @@ fn generated_configurations_are_what_was_asked_for() {
 }
 
 #[test]
+fn the_password_of_a_cluster_is_in_its_files_and_shown_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spec = spec(1, 1, Ports::From(7000));
+    spec.settings.insert("security.password", "Rosebud".to_owned());
+    let (members, _) = members_of(&spec).unwrap();
+    let plan = plan(dir.path(), &spec, &members, &members[0]).unwrap();
+    let text = String::from_utf8_lossy(plan.text.bytes());
+    assert!(text.lines().any(|line| line == "password = \"Rosebud\""), "{text}");
+    let in_numbers = b"Rosebud".map(|byte| byte.to_string()).join(", ");
+    let shown = format!("{spec:?} {plan:?}");
+    assert!(!shown.contains("Rosebud") && !shown.contains(&in_numbers), "{shown}");
+}
+
+#[test]
 fn cpus_are_dealt_out_node_after_node() {
     let mut spec = spec(2, 2, Ports::From(7000));
     spec.cpus = vec![4, 5, 6, 7];

@@ -16,6 +16,7 @@
 use super::codes::kind;
 use super::frame::{self, HEADER_BYTES, Header};
 use super::response::{put_version, read_version};
+use crate::access::Secret;
 use crate::error::ProtocolError;
 use crate::wire::{Put, Reader};
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -59,7 +60,7 @@ pub enum Request<'a> {
     /// Let me in.
     Auth {
         /// The password.
-        password: &'a [u8],
+        password: Secret<&'a [u8]>,
     },
     /// Who leads which group, and where?
     Topology,
@@ -300,7 +301,7 @@ fn decode_about_server<'a>(header: Header, body: &mut Reader<'a>) -> Result<Deco
             Ok(name) => Request::Hello { name },
             Err(_) => return Ok(Decoded::Refused(ErrorKind::Malformed, "the name is not UTF-8")),
         },
-        kind::AUTH => Request::Auth { password: text },
+        kind::AUTH => Request::Auth { password: Secret::new(text) },
         kind::TOPOLOGY => Request::Topology,
         kind::STATUS => Request::Status,
         kind::PING => Request::Ping,

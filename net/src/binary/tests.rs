@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ProtocolError;
+use crate::access::Secret;
 use proptest::prelude::*;
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::*;
@@ -260,7 +261,7 @@ fn the_other_requests_survive_their_bytes() {
     let cases: [(Encoder, Request<'_>); 6] = [
         (|out| encode_open_session(out, 9, GroupId::new(5)), Request::OpenSession { group: GroupId::new(5) }),
         (|out| encode_hello(out, 9, "tool"), Request::Hello { name: "tool" }),
-        (|out| encode_auth(out, 9, b"pw"), Request::Auth { password: b"pw" }),
+        (|out| encode_auth(out, 9, b"pw"), Request::Auth { password: Secret::new(&b"pw"[..]) }),
         (|out| encode_topology(out, 9), Request::Topology),
         (|out| encode_status(out, 9), Request::Status),
         (|out| encode_ping(out, 9), Request::Ping),
@@ -270,6 +271,13 @@ fn the_other_requests_survive_their_bytes() {
         encode(&mut out);
         assert_eq!(decode_request(&out), Ok((9, Decoded::Request(want))));
     }
+}
+
+#[test]
+fn a_request_that_is_shown_shows_no_password() {
+    let mut out = Vec::new();
+    encode_auth(&mut out, 9, b"Rosebud");
+    assert_eq!(format!("{:?}", decode_request(&out)), "Ok((9, Request(Auth { password: ******** })))");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The blocking client: drives the core over sockets of std. One operation at a time; open several clients for more.
 
+use super::action::{Action, Outcome};
 use super::address::{Address, BadAddress};
-use super::machine::{Action, Core, Outcome};
+use super::machine::Core;
 use super::{ClientConfig, ClientError};
 use crate::binary::{NodeStatus, Topology};
 use std::collections::BTreeMap;

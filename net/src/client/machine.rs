@@ -3,49 +3,16 @@
 //! Contract: after every call that takes `now`, take [`Core::action`] until it gives nothing. Time never goes back. Call
 //! [`Core::tick`] when [`Core::wakeup`] has come.
 
+use super::action::{Action, Outcome};
 use super::address::Address;
 use super::link::{Link, LinkState, Pending, Purpose};
 use super::session::Session;
 use super::{ClientConfig, ClientError};
-use crate::binary::{self, Failure, NodeStatus, Response, ResponseBody, ResponseDecoder, Topology};
+use crate::binary::{self, Failure, Response, ResponseBody, ResponseDecoder, Topology};
 use std::collections::{BTreeMap, VecDeque};
 use synod_types::{
     Command, Consistency, ErrorKind, GroupId, Nanos, Op, Reply, SessionId, SessionStamp, bucket_of, group_of,
 };
-
-/// What the core wants done.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Connect; answer with [`Core::connected`] or [`Core::disconnected`].
-    Connect(Address),
-    /// Send on the connection.
-    Send {
-        /// To whom.
-        to: Address,
-        /// What.
-        bytes: Vec<u8>,
-    },
-    /// Close the connection; no answer is wanted.
-    Disconnect(Address),
-    /// An operation has ended.
-    Done {
-        /// Which.
-        operation: u64,
-        /// How.
-        result: Result<Outcome, ClientError>,
-    },
-}
-
-/// What an operation came to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// A command's reply; never [`Reply::Error`].
-    Reply(Reply<Vec<u8>>),
-    /// The topology.
-    Topology(Topology),
-    /// A node's status.
-    Status(NodeStatus),
-}
 
 /// What an operation asks.
 #[derive(Debug)]
@@ -150,7 +117,7 @@ impl Core {
         if let Some(password) = &self.config.password {
             let id = self.next_id;
             self.next_id += 1;
-            binary::encode_auth(&mut bytes, id, password);
+            binary::encode_auth(&mut bytes, id, password.bytes());
             link.requests.insert(id, Pending { purpose: Purpose::Auth, sent_at: now });
         }
         self.actions.push_back(Action::Send { to: to.clone(), bytes });

@@ -8,6 +8,7 @@
 //! What a caller is told: a reply; or an error that says whether the command was certainly not executed. An outcome that is
 //! not known is [`ClientError::Unknown`], never a failure.
 
+mod action;
 mod address;
 mod blocking;
 mod link;
@@ -16,10 +17,12 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub use action::{Action, Outcome};
 pub use address::{Address, BadAddress};
 pub use blocking::{Client, ConnectError, Dial, Stream, TcpDial, TimeToLive};
-pub use machine::{Action, Core, Outcome};
+pub use machine::Core;
 
+use crate::access::Secret;
 use crate::binary::Failure;
 use synod_types::{ErrorKind, Nanos};
 
@@ -45,7 +48,7 @@ pub struct ClientConfig {
     /// Whether to talk to leaders directly. Without, everything goes to the addresses given, which forward.
     pub routing: bool,
     /// The password, if the cluster has one.
-    pub password: Option<Vec<u8>>,
+    pub password: Option<Secret>,
 }
 
 impl Default for ClientConfig {

@@ -673,7 +673,8 @@ mod over_sockets {
     fn the_password_is_given_and_its_absence_is_told() {
         let address = serve(Some(b"pw"));
         let with = |password: Option<&[u8]>| {
-            let config = ClientConfig { password: password.map(<[u8]>::to_vec), ..ClientConfig::default() };
+            let password = password.map(|given| Secret::new(given.to_vec()));
+            let config = ClientConfig { password, ..ClientConfig::default() };
             Client::connect_with(&[&address], config, Box::new(TcpDial)).map(|mut client| client.get(b"k"))
         };
         assert_eq!(with(Some(b"pw")).expect("admitted"), Ok(None));

@@ -91,7 +91,7 @@ impl BinaryFace {
             }
         }
         if let Request::Auth { password } = request {
-            if config.server.access.admits(config.is_loopback, password) {
+            if config.server.access.admits(config.is_loopback, password.bytes()) {
                 self.authenticated = true;
                 binary::encode_ok(out, id);
             } else {
