@@ -4,7 +4,6 @@
 
 use crate::bench::{self, BenchOptions};
 use crate::clientcmd::{self, SetOptions, Target};
-use crate::config::Secret;
 use crate::config::keys::{self, KEYS};
 use crate::config::{CLIENT_PORT_DEFAULT, Config, DATA_DIR_DEFAULT, Flags};
 use crate::dev::{self, DevOptions};
@@ -19,7 +18,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use synod_loadgen::parse_duration;
+use synod_loadgen::{parse_duration, password_of_environment};
 use synod_types::limits::TTL_MS_MAX;
 use synod_types::{Condition, Consistency};
 
@@ -151,9 +150,7 @@ struct TargetArgs {
 
 impl From<TargetArgs> for Target {
     fn from(args: TargetArgs) -> Self {
-        // Not a flag: a command line is for everybody to see.
-        let password = std::env::var_os("SYNOD_PASSWORD").map(|given| Secret::new(given.into_vec()));
-        Self { addresses: args.target, timeout: args.timeout, password }
+        Self { addresses: args.target, timeout: args.timeout, password: password_of_environment() }
     }
 }
 
@@ -365,14 +362,19 @@ fn run(ask: Ask) -> Result<(), RunError> {
             cores: args.cores,
             settings: settings(args.settings)?.into_iter().chain(secrets_of_environment()?).collect(),
         }),
-        Ask::Bench(args) => bench::bench(&BenchOptions {
-            dir: args.dir,
-            nodes: args.nodes,
-            cores: args.cores,
-            keep: args.keep,
-            settings: settings(args.settings)?,
-            load: args.load,
-        }),
+        Ask::Bench(args) => {
+            let mut load = args.load;
+            // The cluster that is started where none is named wants none.
+            load.password = password_of_environment().filter(|_| !load.target.is_empty());
+            bench::bench(&BenchOptions {
+                dir: args.dir,
+                nodes: args.nodes,
+                cores: args.cores,
+                keep: args.keep,
+                settings: settings(args.settings)?,
+                load,
+            })
+        }
         Ask::Get(args) => {
             let consistency = match args.consistency {
                 ConsistencyArg::Linearizable => Consistency::Linearizable,

@@ -1,13 +1,15 @@
 //! The cluster before and after a run: found, waited for, asked for its status. Blocking std sockets with deadlines; the load
 //! itself goes through `client/`.
 
-use crate::driver::Endpoint;
+use crate::admission::NotAdmitted;
+use crate::driver::{Endpoint, encode_resp};
 use crate::error::LoadError;
 use crate::options::{Options, Protocol};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
+use synod_net::access::Secret;
 use synod_net::binary::{
     self, Durability, NodeStatus, ResponseBody, ResponseDecoder, Topology, TopologyNode,
 };
@@ -18,6 +20,37 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two rounds of questions.
 const PAUSE: Duration = Duration::from_millis(50);
 const REQUEST_ID: u64 = 1;
+const AUTH_ID: u64 = 2;
+
+/// Why there is nothing to load.
+#[derive(Debug)]
+enum Problem {
+    /// It may be over soon.
+    Passing(String),
+    /// It stays.
+    Lasting(String),
+}
+
+impl Problem {
+    fn at(self, target: &str) -> Self {
+        match self {
+            Self::Passing(problem) => Self::Passing(format!("{target}: {problem}")),
+            Self::Lasting(sentence) => Self::Lasting(format!("{target} {sentence}")),
+        }
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(why: NotAdmitted) -> Self {
+        Self::Lasting(why.to_string())
+    }
+}
 
 /// A cluster that can be loaded.
 #[derive(Clone, Debug)]
@@ -29,17 +62,18 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Waits until the cluster has a leader for every group; `patience` long.
+    /// Waits until the cluster has a leader for every group; `patience` long. One that does not let the generator in is not waited for.
     pub(crate) fn find(options: &Options) -> Result<Self, LoadError> {
         let end = Instant::now() + options.patience;
         loop {
             let seen = match options.protocol {
-                Protocol::Binary => Self::look(&options.target),
-                Protocol::Resp => Self::look_resp(&options.target),
+                Protocol::Binary => Self::look(options),
+                Protocol::Resp => Self::look_resp(options),
             };
             let problem = match seen {
                 Ok(cluster) => return Ok(cluster),
-                Err(problem) => problem,
+                Err(Problem::Lasting(sentence)) => return Err(LoadError::Cluster(sentence)),
+                Err(Problem::Passing(problem)) => problem,
             };
             if Instant::now() + PAUSE >= end {
                 let waited_s = options.patience.as_secs_f64();
@@ -49,40 +83,44 @@ impl Cluster {
         }
     }
 
-    fn look(targets: &[String]) -> Result<Self, String> {
+    fn look(options: &Options) -> Result<Self, Problem> {
         let mut problems = Vec::new();
-        for target in targets {
-            match Self::look_at(target) {
+        for target in &options.target {
+            let seen = Self::look_at(target, options.password.as_ref());
+            match seen.map_err(|problem| problem.at(target)) {
                 Ok(cluster) => return Ok(cluster),
-                Err(problem) => problems.push(format!("{target}: {problem}")),
+                Err(Problem::Passing(problem)) => problems.push(problem),
+                Err(lasting) => return Err(lasting),
             }
         }
-        Err(problems.join("; "))
+        Err(Problem::Passing(problems.join("; ")))
     }
 
     /// Servers that speak RESP: every target must answer, for each is an endpoint of its own.
-    fn look_resp(targets: &[String]) -> Result<Self, String> {
+    fn look_resp(options: &Options) -> Result<Self, Problem> {
         let mut endpoints = Vec::new();
-        for (target, node) in targets.iter().zip(1..) {
-            let addr = ping(target).map_err(|problem| format!("{target}: {problem}"))?;
+        for (target, node) in options.target.iter().zip(1..) {
+            let addr = ping(target, options.password.as_ref()).map_err(|problem| problem.at(target))?;
             endpoints.push(Endpoint { node: NodeId::new(node), core: None, addr });
         }
         let topology = Topology { group_count: 1, ..Topology::default() };
         Ok(Self { topology, endpoints, nodes: Vec::new() })
     }
 
-    fn look_at(target: &str) -> Result<Self, String> {
-        let addrs = target.to_socket_addrs().map_err(|error| error.to_string())?;
+    fn look_at(target: &str, password: Option<&Secret>) -> Result<Self, Problem> {
         let mut problem = "the name has no address".to_owned();
-        for addr in addrs {
-            match ask(addr, |out| binary::encode_topology(out, REQUEST_ID)) {
-                Ok(ResponseBody::Topology(topology)) => return Self::from_topology(topology, addr),
+        for addr in target.to_socket_addrs()? {
+            match ask(addr, password, |out| binary::encode_topology(out, REQUEST_ID)) {
+                Ok(ResponseBody::Topology(topology)) => {
+                    return Self::from_topology(topology, addr).map_err(Problem::Passing);
+                }
                 Ok(ResponseBody::Failed(failure)) => problem = format!("it answered {failure:?}"),
                 Ok(_) => problem = "it answered something else".into(),
-                Err(error) => problem = error,
+                Err(Problem::Passing(error)) => problem = error,
+                Err(lasting) => return Err(lasting),
             }
         }
-        Err(problem)
+        Err(Problem::Passing(problem))
     }
 
     fn from_topology(topology: Topology, told_by: SocketAddr) -> Result<Self, String> {
@@ -107,13 +145,14 @@ impl Cluster {
     }
 
     /// Status of every node that answers.
-    pub(crate) fn statuses(&self) -> Vec<NodeStatus> {
-        let ask_one =
-            |&(_, addr): &(NodeId, SocketAddr)| match ask(addr, |out| binary::encode_status(out, REQUEST_ID))
-            {
+    pub(crate) fn statuses(&self, password: Option<&Secret>) -> Vec<NodeStatus> {
+        let ask_one = |&(_, addr): &(NodeId, SocketAddr)| {
+            let answer = ask(addr, password, |out| binary::encode_status(out, REQUEST_ID));
+            match answer {
                 Ok(ResponseBody::Status(status)) => Some(status),
                 Ok(_) | Err(_) => None,
-            };
+            }
+        };
         self.nodes.iter().filter_map(ask_one).collect()
     }
 }
@@ -141,63 +180,109 @@ fn endpoints_of(node: &TopologyNode, told_by: IpAddr) -> Result<Vec<Endpoint>, S
 }
 
 /// The address of `target` if it answers PING.
-fn ping(target: &str) -> Result<SocketAddr, String> {
-    let text = |error: std::io::Error| error.to_string();
+fn ping(target: &str, password: Option<&Secret>) -> Result<SocketAddr, Problem> {
     let mut problem = "the name has no address".to_owned();
-    for addr in target.to_socket_addrs().map_err(text)? {
-        let end = Instant::now() + ASK_TIMEOUT;
-        let answer = TcpStream::connect_timeout(&addr, ASK_TIMEOUT).and_then(|mut stream| {
-            stream.set_write_timeout(Some(ASK_TIMEOUT))?;
-            stream.write_all(b"*1\r\n$4\r\nPING\r\n")?;
-            let mut answer = Vec::new();
-            // A line; a server that says more than fits one is not asked further.
-            while !answer.ends_with(b"\n") && answer.len() < 512 {
-                let left = end.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(std::io::Error::other("it does not answer"));
-                }
-                stream.set_read_timeout(Some(left))?;
-                let mut byte = [0];
-                stream.read_exact(&mut byte)?;
-                answer.push(byte[0]);
-            }
-            Ok(answer)
-        });
-        match answer {
-            Ok(answer) if answer == b"+PONG\r\n" => return Ok(addr),
-            Ok(answer) => {
-                problem = format!("it answered {:?} to PING", String::from_utf8_lossy(&answer).trim())
-            }
-            Err(error) => problem = error.to_string(),
+    for addr in target.to_socket_addrs()? {
+        match ping_at(addr, password) {
+            Ok(()) => return Ok(addr),
+            Err(Problem::Passing(error)) => problem = error,
+            Err(lasting) => return Err(lasting),
         }
     }
-    Err(problem)
+    Err(Problem::Passing(problem))
 }
 
-/// Asks one question on a connection of its own.
-fn ask(addr: SocketAddr, encode: impl FnOnce(&mut Vec<u8>)) -> Result<ResponseBody, String> {
+fn ping_at(addr: SocketAddr, password: Option<&Secret>) -> Result<(), Problem> {
     let end = Instant::now() + ASK_TIMEOUT;
-    let text = |error: std::io::Error| error.to_string();
-    let mut stream = TcpStream::connect_timeout(&addr, ASK_TIMEOUT).map_err(text)?;
-    stream.set_nodelay(true).map_err(text)?;
-    stream.set_write_timeout(Some(ASK_TIMEOUT)).map_err(text)?;
+    let mut stream = TcpStream::connect_timeout(&addr, ASK_TIMEOUT)?;
+    stream.set_write_timeout(Some(ASK_TIMEOUT))?;
+    let mut out = Vec::new();
+    if let Some(password) = password {
+        encode_resp(&mut out, &[b"AUTH", password.bytes()]);
+    }
+    encode_resp(&mut out, &[b"PING"]);
+    stream.write_all(&out)?;
+    let error_of = |answer: &[u8]| answer.strip_prefix(b"-").map(|text| text.trim_ascii_end().to_vec());
+    if password.is_some() {
+        let answer = read_line(&mut stream, end)?;
+        if answer != b"+OK\r\n" {
+            let why = error_of(&answer).and_then(|text| NotAdmitted::of_reply_to_auth(&text));
+            // Its words are not shown: it may repeat what it was told.
+            let passing = || Problem::Passing("it answered AUTH with something else than OK".into());
+            return Err(why.map_or_else(passing, Problem::from));
+        }
+    }
+    let answer = read_line(&mut stream, end)?;
+    if answer == b"+PONG\r\n" {
+        return Ok(());
+    }
+    match error_of(&answer).and_then(|text| NotAdmitted::of_reply(&text)) {
+        Some(why) => Err(why.into()),
+        None => {
+            let said = String::from_utf8_lossy(&answer);
+            Err(Problem::Passing(format!("it answered {:?} to PING", said.trim())))
+        }
+    }
+}
+
+/// A line; of a server that says more than fits one, only so much.
+fn read_line(stream: &mut TcpStream, end: Instant) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") && line.len() < 512 {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::other("it does not answer"));
+        }
+        stream.set_read_timeout(Some(left))?;
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        line.push(byte[0]);
+    }
+    Ok(line)
+}
+
+/// Asks one question on a connection of its own, behind the password if there is one.
+fn ask(
+    addr: SocketAddr,
+    password: Option<&Secret>,
+    encode: impl FnOnce(&mut Vec<u8>),
+) -> Result<ResponseBody, Problem> {
+    let end = Instant::now() + ASK_TIMEOUT;
+    let mut stream = TcpStream::connect_timeout(&addr, ASK_TIMEOUT)?;
+    stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(ASK_TIMEOUT))?;
     let mut out = binary::PREAMBLE.to_vec();
+    if let Some(password) = password {
+        binary::encode_auth(&mut out, AUTH_ID, password.bytes());
+    }
     encode(&mut out);
-    stream.write_all(&out).map_err(text)?;
+    stream.write_all(&out)?;
     let (mut decoder, mut buffer) = (ResponseDecoder::new(), [0; 4096]);
     loop {
         match decoder.next() {
-            Ok(Some(response)) if response.id == REQUEST_ID || response.id == 0 => return Ok(response.body),
-            Ok(Some(_)) => {}
-            Err(error) => return Err(error.to_string()),
+            Ok(Some(response)) => {
+                if let ResponseBody::Failed(failure) = response.body
+                    && let Some(why) = NotAdmitted::of_failure(failure)
+                {
+                    return Err(why.into());
+                }
+                match (response.id, response.body) {
+                    (AUTH_ID, ResponseBody::Ok) => {}
+                    // It is longer than any password may be.
+                    (AUTH_ID, ResponseBody::Reply(_)) => return Err(NotAdmitted::PasswordWrong.into()),
+                    (AUTH_ID | REQUEST_ID | 0, body) => return Ok(body),
+                    _ => {}
+                }
+            }
+            Err(error) => return Err(Problem::Passing(error.to_string())),
             Ok(None) => {
                 let left = end.saturating_duration_since(Instant::now());
                 if left.is_zero() {
-                    return Err("it does not answer".into());
+                    return Err(Problem::Passing("it does not answer".into()));
                 }
-                stream.set_read_timeout(Some(left)).map_err(text)?;
-                match stream.read(&mut buffer).map_err(text)? {
-                    0 => return Err("it closed the connection".into()),
+                stream.set_read_timeout(Some(left))?;
+                match stream.read(&mut buffer)? {
+                    0 => return Err(Problem::Passing("it closed the connection".into())),
                     count => decoder.feed(&buffer[..count]),
                 }
             }

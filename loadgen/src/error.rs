@@ -8,7 +8,7 @@ pub enum LoadError {
     /// The options contradict each other or pass a limit; nothing was sent.
     #[error("{0}")]
     Options(String),
-    /// The cluster could not be reached, or not made ready, within the bounds of the run.
+    /// The cluster could not be reached, or not made ready, within the bounds of the run, or does not let the generator in.
     #[error("{0}")]
     Cluster(String),
     /// A file could not be written.

@@ -12,11 +12,13 @@
 //!
 //! What is asked: `workload` (mixes), `keys` and `zipf` (which key), `sizes` (how large), over the binary protocol or RESP. What comes
 //! out: `report` (table, JSON), `html`, `hdr` (interval log), `series` (seconds), `saturation` (was it the generator?). `search` and
-//! `slo` find the highest rate that holds an objective; `compare` tells two reports apart from noise. docs/loadgen.md is for users.
+//! `slo` find the highest rate that holds an objective; `compare` tells two reports apart from noise; `admission` says why a server
+//! that wants a password lets nobody in. docs/loadgen.md is for users.
 //!
 //! Everything but `client/` and the threads in `fleet` is pure: bytes and times in, bytes and verdicts out. Glommio is
 //! named in `client/` only.
 
+mod admission;
 mod client;
 pub mod clock;
 pub mod compare;
@@ -47,6 +49,7 @@ pub mod value;
 pub mod workload;
 pub mod zipf;
 
+pub use admission::password_of_environment;
 pub use error::LoadError;
 pub use fleet::Stop;
 pub use options::{Arrivals, Options, Protocol, Switch, parse_duration};

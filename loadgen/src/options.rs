@@ -9,6 +9,7 @@ use crate::workload::{Kind, Mix, Ycsb};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
+use synod_net::access::Secret;
 use synod_types::limits;
 
 /// A switch spelled `on` or `off`.
@@ -54,6 +55,10 @@ pub struct Options {
     /// What the target speaks; with resp any server that knows GET and SET, and every target holds all keys
     #[arg(long, value_enum, default_value = "binary")]
     pub protocol: Protocol,
+    /// The password that the target wants, if any; no flag sets it, and no report has it
+    #[arg(skip)]
+    #[serde(skip)]
+    pub password: Option<Secret>,
     /// Requests per second that are planned in the open loop
     #[arg(long, value_name = "PER_S", default_value_t = 20_000)]
     pub rate: u64,
@@ -149,6 +154,7 @@ impl Default for Options {
         Self {
             target: Vec::new(),
             protocol: Protocol::Binary,
+            password: None,
             rate: 20_000,
             arrivals: Arrivals::Constant,
             duration: Duration::from_secs(15),
@@ -331,6 +337,17 @@ mod tests {
     fn options_survive_json() {
         let text = serde_json::to_string(&good()).expect("plain data");
         assert_eq!(serde_json::from_str::<Options>(&text).expect("what was written"), good());
+    }
+
+    #[test]
+    fn a_password_is_neither_shown_nor_written_nor_taken_from_a_line() {
+        let told = Options { password: Some(Secret::new(b"Rosebud".to_vec())), ..good() };
+        let text = serde_json::to_string(&told).expect("plain data");
+        assert!(!text.contains("password"), "{text}");
+        assert_eq!(serde_json::from_str::<Options>(&text).expect("what was written"), good());
+        let shown = format!("{told:?}");
+        assert!(shown.contains("password: Some(********)"), "{shown}");
+        assert!(Line::try_parse_from(["loadgen", "--password", "Rosebud"]).is_err());
     }
 
     #[test]

@@ -1,10 +1,21 @@
 //! The command line of `loadgen`: exit statuses and sentences.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Output};
+use synod_net::binary::{Failure, HEADER_BYTES, PREAMBLE, encode_failure};
 
 fn loadgen(arguments: &[&str]) -> Output {
-    let program = env!("CARGO_BIN_EXE_loadgen");
-    Command::new(program).args(arguments).output().expect("the program can be started")
+    loadgen_with(None, arguments)
+}
+
+fn loadgen_with(password: Option<&str>, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    command.args(arguments).env_remove("SYNOD_PASSWORD");
+    if let Some(password) = password {
+        command.env("SYNOD_PASSWORD", password);
+    }
+    command.output().expect("the program can be started")
 }
 
 fn refused(arguments: &[&str], word: &str) {
@@ -104,6 +115,44 @@ fn reports_are_compared_and_limits_are_exit_statuses() {
     refused(&["compare", &a, &b, "--fail-above", "0"], "--fail-above");
     refused(&["compare", &a, "/nonexistent.json"], "/nonexistent.json");
     refused(&["compare", &a], "<B>");
+}
+
+/// A server that lets nobody in: what it was sent first, and what the program said.
+fn turned_away(password: Option<&str>, failure: Failure) -> (Vec<u8>, Output) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
+    let target = listener.local_addr().expect("a listener has an address").to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the program comes");
+        let mut taken = vec![0; 4096];
+        let count = stream.read(&mut taken).expect("it says something");
+        taken.truncate(count);
+        let mut out = Vec::new();
+        encode_failure(&mut out, 0, failure, "");
+        stream.write_all(&out).expect("it listens");
+        // It leaves by itself.
+        while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
+        taken
+    });
+    let output = loadgen_with(password, &["--target", &target]);
+    (server.join().expect("the server has done its part"), output)
+}
+
+#[test]
+fn the_password_is_taken_from_the_environment_and_told_to_the_target_alone() {
+    let says_it = |bytes: &[u8]| bytes.windows(7).any(|part| part == b"Rosebud");
+    let (taken, output) = turned_away(Some("Rosebud"), Failure::AuthFailed);
+    assert!(says_it(&taken), "it was in the first bytes that came");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("refuses the password in SYNOD_PASSWORD") && said.lines().count() == 1, "{said}");
+    assert!(!says_it(&output.stdout) && !says_it(&output.stderr), "{said}");
+    for none in [None, Some("")] {
+        let (taken, output) = turned_away(none, Failure::AuthRequired);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("wants a password: set SYNOD_PASSWORD"), "{said}");
+        assert_eq!(taken.len(), PREAMBLE.len() + HEADER_BYTES, "one question, whose frame is but a head");
+    }
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use synod_loadgen::compare::compare;
-use synod_loadgen::{LoadError, Options, Progress, Report, run};
+use synod_loadgen::{LoadError, Options, Progress, Report, password_of_environment, run};
 
 /// Offers load to a running Synod cluster at a fixed rate, measures latency from the planned send time, verifies every
 /// read, and checks at the end that no acknowledged write is missing.
+///
+/// A password that the target wants is taken from the variable SYNOD_PASSWORD.
 #[derive(Parser, Debug)]
 #[command(name = "loadgen", version, args_conflicts_with_subcommands = true)]
 struct Line {
@@ -37,7 +39,7 @@ struct CompareArgs {
 }
 
 fn main() -> ExitCode {
-    let Line { ask, options } = Line::parse();
+    let Line { ask, mut options } = Line::parse();
     if let Some(Ask::Compare(args)) = ask {
         return match show_comparison(&args) {
             Ok(()) => ExitCode::SUCCESS,
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
             }
         };
     }
+    options.password = password_of_environment();
     match measure(&options) {
         Ok(report) if report.passed() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),

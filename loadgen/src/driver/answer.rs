@@ -7,6 +7,7 @@ use super::link::State;
 use super::op::{Op, OpId, Spot, Stage, Work};
 use super::tally::End;
 use super::{Active, Driver};
+use crate::admission::NotAdmitted;
 use crate::history::{Event, Outcome};
 use crate::ledger::{Fault, Seen, Violation, WriteTicket};
 use crate::options::Protocol;
@@ -63,6 +64,14 @@ impl Driver {
     }
 
     fn on_response(&mut self, link: usize, response: ResponseRef<'_>, now_ns: u64) {
+        if let ResponseBodyRef::Other(ResponseBody::Failed(failure), _) = &response.body
+            && let Some(why) = NotAdmitted::of_failure(*failure)
+        {
+            return self.on_not_admitted(link, why, now_ns);
+        }
+        if response.id == OpId::AUTH {
+            return self.on_auth(link, response.body, now_ns);
+        }
         if self.links[link].state == State::Probing {
             self.links[link].come_up();
         }
@@ -107,6 +116,22 @@ impl Driver {
         match body {
             ResponseBodyRef::Other(ResponseBody::Topology(view), _) => self.learn(link, &view, now_ns),
             ResponseBodyRef::Other(ResponseBody::Failed(Failure::Unavailable), _) => {}
+            ResponseBodyRef::Other(ResponseBody::Failed(failure), _) => {
+                self.lose(link, failure_name(failure), now_ns);
+            }
+            _ => self.lose(link, "answer of the wrong kind", now_ns),
+        }
+    }
+
+    /// The answer to the password. What was asked behind it is answered next.
+    fn on_auth(&mut self, link: usize, body: ResponseBodyRef<'_>, now_ns: u64) {
+        self.links[link].note_told(now_ns);
+        match body {
+            ResponseBodyRef::Other(ResponseBody::Ok, _) => {}
+            // It is longer than any password may be.
+            ResponseBodyRef::Reply(Reply::Error(_), _) => {
+                self.on_not_admitted(link, NotAdmitted::PasswordWrong, now_ns);
+            }
             ResponseBodyRef::Other(ResponseBody::Failed(failure), _) => {
                 self.lose(link, failure_name(failure), now_ns);
             }

@@ -2,6 +2,7 @@
 
 use super::resp::RespReader;
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 use synod_net::binary::ResponseDecoder;
 
@@ -23,7 +24,6 @@ pub(super) enum State {
 }
 
 /// One connection.
-#[derive(Debug)]
 pub(super) struct Link {
     pub(super) endpoint: usize,
     pub(super) state: State,
@@ -38,7 +38,7 @@ pub(super) struct Link {
     pub(super) outstanding: u32,
     /// Of them, those given up.
     pub(super) given_up: u32,
-    /// Topology requests sent and not answered.
+    /// What is no operation (the password, topology requests, PING), sent and not answered.
     pub(super) control_open: u32,
     /// The last answer to an operation while one is owed, else the last sign of life. A server that says who leads and
     /// does nothing else is as good as silent.
@@ -46,6 +46,20 @@ pub(super) struct Link {
     backoff: Duration,
     /// Whether it was ever tried to an end, good or bad.
     pub(super) was_tried: bool,
+}
+
+/// What is to be sent is not shown, only how much: the password may be in it.
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("endpoint", &self.endpoint)
+            .field("state", &self.state)
+            .field("out_bytes", &self.out.len())
+            .field("outstanding", &self.outstanding)
+            .field("given_up", &self.given_up)
+            .field("control_open", &self.control_open)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Link {

@@ -26,6 +26,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use resp::encode as encode_resp;
 pub use route::{Endpoint, spread};
 pub use tally::{AuditTally, KindSecond, KindTally, Measured, Second, Tally};
 
@@ -281,7 +282,7 @@ impl Driver {
     pub fn is_done(&self) -> bool {
         matches!(self.active, Active::Idle)
     }
-    /// Why the order could not be done.
+    /// Why the order could not be done, nor any after it.
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
@@ -318,6 +319,9 @@ impl Driver {
     /// A link to be connected now, and where to. The shell answers with [`Driver::on_connected`] or
     /// [`Driver::on_closed`].
     pub fn next_connect(&mut self, now_ns: u64) -> Option<(usize, SocketAddr)> {
+        if self.failure.is_some() {
+            return None; // the run is over
+        }
         let due = |link: &Link| matches!(link.state, State::Down { until_ns } if until_ns <= now_ns);
         let index = self.links.iter().position(due)?;
         let link = &mut self.links[index];
@@ -335,6 +339,10 @@ impl Driver {
             return self.greet_resp(link, now_ns);
         }
         state.out.extend_from_slice(&binary::PREAMBLE);
+        if let Some(password) = &self.options.password {
+            state.note_asked(now_ns);
+            binary::encode_auth(&mut state.out, OpId::AUTH, password.bytes());
+        }
         self.ask_topology_on(link, now_ns);
     }
     /// The link is closed, or could not be connected.

@@ -11,6 +11,8 @@ pub(super) struct OpId(u64);
 impl OpId {
     /// Ids of requests that are not operations (topology) have this bit.
     pub(super) const CONTROL: u64 = 1 << 63;
+    /// The password. No link has so high a number that its topology request has this id.
+    pub(super) const AUTH: u64 = Self::CONTROL | 1 << 62;
 
     pub(super) const fn from_wire(id: u64) -> Self {
         Self(id)

@@ -43,6 +43,8 @@ impl Driver {
         let mut active = std::mem::replace(&mut self.active, Active::Idle);
         let done = match &mut active {
             Active::Idle => false,
+            // Who is not let in has nothing to wait for.
+            _ if self.failure.is_some() => true,
             Active::Open { until_ns } => self.plan_open(*until_ns, now_ns),
             Active::Preload { until_ns, next } => self.plan_preload(*until_ns, next, now_ns),
             Active::Load { mix, measured_ns, end_ns, schedule: Some(schedule), held } => {

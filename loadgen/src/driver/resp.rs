@@ -6,6 +6,7 @@ use super::answer::{ReadFate, WriteFate};
 use super::link::State;
 use super::op::{OpId, Work};
 use super::{Driver, Seen};
+use crate::admission::NotAdmitted;
 use synod_types::limits::VALUE_BYTES_MAX;
 use synod_types::{ErrorKind, Slot, Version};
 
@@ -66,7 +67,7 @@ impl RespReader {
 }
 
 /// Appends a request.
-pub(super) fn encode(out: &mut Vec<u8>, parts: &[&[u8]]) {
+pub(crate) fn encode(out: &mut Vec<u8>, parts: &[&[u8]]) {
     let head = |out: &mut Vec<u8>, mark: u8, count: usize| {
         out.push(mark);
         out.extend_from_slice(count.to_string().as_bytes());
@@ -107,16 +108,21 @@ fn meaning_of(text: &[u8]) -> Meaning {
         b"WRONGTYPE" => Meaning::Refused("error reply WRONGTYPE"),
         b"MISCONF" => Meaning::Refused("error reply MISCONF"),
         b"NOREPLICAS" => Meaning::Refused("error reply NOREPLICAS"),
-        b"NOAUTH" | b"NOPERM" => Meaning::Refused("authentication required"),
+        b"NOPERM" => Meaning::Refused("error reply NOPERM"),
         _ => Meaning::Obscure,
     }
 }
 
 impl Driver {
-    /// The connection is made: the server has to answer once before it is given work.
+    /// The connection is made: the server has to take the password, if there is one, and to answer once before it is given work.
     pub(super) fn greet_resp(&mut self, link: usize, now_ns: u64) {
         let target = &mut self.links[link];
         assert!(target.state == State::Probing, "greeted where nobody listens");
+        if let Some(password) = &self.options.password {
+            target.note_asked(now_ns);
+            target.asked.push_back(OpId::AUTH);
+            encode(&mut target.out, &[b"AUTH", password.bytes()]);
+        }
         target.note_asked(now_ns);
         target.asked.push_back(OpId::CONTROL);
         encode(&mut target.out, &[b"PING"]);
@@ -139,18 +145,24 @@ impl Driver {
     }
 
     fn on_resp_reply(&mut self, link: usize, reply: RespReply<'_>, now_ns: u64) {
-        let Some(asked) = self.links[link].asked.pop_front() else {
+        let asked = self.links[link].asked.pop_front();
+        let is_auth = asked == Some(OpId::AUTH);
+        if let RespReply::Error(text) = reply {
+            let why = if is_auth { NotAdmitted::of_reply_to_auth(text) } else { NotAdmitted::of_reply(text) };
+            if let Some(why) = why {
+                return self.on_not_admitted(link, why, now_ns);
+            }
+        }
+        let Some(asked) = asked else {
             return self.lose(link, "answer to no request", now_ns);
         };
-        if asked == OpId::CONTROL {
+        if asked & OpId::CONTROL != 0 {
             self.links[link].note_told(now_ns);
             return match reply {
-                RespReply::Simple(b"PONG") => self.links[link].come_up(),
+                RespReply::Simple(b"OK") if is_auth => {}
+                RespReply::Simple(b"PONG") if !is_auth => self.links[link].come_up(),
                 RespReply::Error(text) if matches!(meaning_of(text), Meaning::Known(ErrorKind::Busy)) => {
                     self.lose(link, "busy", now_ns);
-                }
-                RespReply::Error(text) if text.starts_with(b"NOAUTH") => {
-                    self.lose(link, "authentication required", now_ns);
                 }
                 _ => self.lose(link, "answer of the wrong kind", now_ns),
             };

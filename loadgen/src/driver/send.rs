@@ -7,6 +7,7 @@ use super::op::{Op, OpId, Spot, Stage, Work};
 use super::plan::ns;
 use super::resp;
 use super::{Driver, TOPOLOGY_NS, TOPOLOGY_URGENT_NS};
+use crate::admission::NotAdmitted;
 use crate::options::{Protocol, Switch};
 use synod_net::binary;
 use synod_types::{Command, Condition, Consistency, Expiry, GroupId, NodeId, Op as Action, SessionStamp};
@@ -239,6 +240,13 @@ impl Driver {
             self.tally.retries += 1;
             self.dispatch(id, now_ns);
         }
+    }
+
+    /// The server does not let the generator in, now or later: the run is over.
+    pub(super) fn on_not_admitted(&mut self, link: usize, why: NotAdmitted, now_ns: u64) {
+        let addr = self.routes.endpoints()[self.links[link].endpoint].addr;
+        self.failure.get_or_insert_with(|| format!("{addr} {why}"));
+        self.lose(link, why.name(), now_ns);
     }
 
     /// Gives up what is past its deadline, and connections that owe and are silent.

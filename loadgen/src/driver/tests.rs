@@ -1,6 +1,7 @@
 //! The driver against a cluster in the same thread: time is a number, the network is two buffers for each link, and
 //! everything follows from one seed.
 
+mod admission;
 mod pace;
 
 use super::*;

@@ -10,8 +10,8 @@ pub(crate) use server::{FakeServers, Trouble};
 use crate::random::Random;
 use std::collections::BTreeMap;
 use synod_net::binary::{
-    self, Decoded, GroupRole, GroupState, NodeStatus, Request, Topology, TopologyGroup, TopologyNode,
-    decode_request,
+    self, Decoded, Failure, GroupRole, GroupState, NodeStatus, Request, Topology, TopologyGroup,
+    TopologyNode, decode_request,
 };
 use synod_types::{
     Ballot, Command, CoreId, ErrorKind, GroupId, NodeId, Op, Reply, SessionId, SessionStamp, Slot, Version,
@@ -76,6 +76,12 @@ pub(crate) struct FakeCluster {
     /// By group.
     pub(crate) leaders: Vec<u16>,
     pub(crate) leader_changes: u64,
+    /// By node: the password that it wants.
+    pub(crate) passwords: BTreeMap<u16, Vec<u8>>,
+    /// The generator counts as one of another machine, where no password is wanted.
+    pub(crate) is_protected: bool,
+    /// How often a password was taken.
+    pub(crate) admissions: u64,
     store: BTreeMap<Vec<u8>, Stored>,
     sessions: BTreeMap<u64, BTreeMap<u64, Version>>,
     /// Writes that take effect some requests later.
@@ -93,6 +99,8 @@ pub(crate) struct FakeCluster {
 pub(crate) enum After {
     Keep,
     Break,
+    /// It is not listened to any more.
+    Ignore,
 }
 
 impl FakeCluster {
@@ -104,6 +112,9 @@ impl FakeCluster {
             nodes,
             leaders,
             leader_changes: 0,
+            passwords: BTreeMap::new(),
+            is_protected: false,
+            admissions: 0,
             store: BTreeMap::new(),
             sessions: BTreeMap::new(),
             late: Vec::new(),
@@ -143,15 +154,24 @@ impl FakeCluster {
         self.leader_changes += 1;
     }
 
+    /// All nodes want this password of whoever comes from now on.
+    pub(crate) fn set_password(&mut self, password: &str) {
+        let nodes = 1..=self.nodes.len() as u16;
+        self.passwords = nodes.map(|node| (node, password.as_bytes().to_vec())).collect();
+    }
+
     /// All that was written is gone.
     pub(crate) fn wipe(&mut self) {
         self.store.clear();
     }
 
-    /// Executes a whole frame that came to `node`; answers are appended to `out`.
-    pub(crate) fn serve(&mut self, node: u16, frame: &[u8], out: &mut Vec<u8>) -> After {
+    /// Executes a whole frame that came to `node` on a connection that was let in or not; answers are appended to `out`.
+    fn serve(&mut self, node: u16, is_admitted: &mut bool, frame: &[u8], out: &mut Vec<u8>) -> After {
         let (id, decoded) = decode_request(frame).expect("the generator speaks the protocol");
         let Decoded::Request(request) = decoded else { panic!("the generator keeps the limits") };
+        if let Some(after) = self.admit(node, is_admitted, id, &request, out) {
+            return after;
+        }
         match request {
             Request::Topology => binary::encode_topology_answer(out, id, &self.topology()),
             Request::Status => binary::encode_status_answer(out, id, &self.status(node)),
@@ -166,6 +186,38 @@ impl FakeCluster {
             other => panic!("the generator does not ask {other:?}"),
         }
         After::Keep
+    }
+
+    /// What becomes of AUTH, and of whoever was not let in; nothing if the request is to be executed.
+    fn admit(
+        &mut self,
+        node: u16,
+        is_admitted: &mut bool,
+        id: u64,
+        request: &Request<'_>,
+        out: &mut Vec<u8>,
+    ) -> Option<After> {
+        let wanted = self.passwords.get(&node);
+        if wanted.is_none() && !*is_admitted && self.is_protected {
+            binary::encode_failure(out, 0, Failure::Protected, "protected mode");
+            return Some(After::Ignore);
+        }
+        if let Request::Auth { password } = request {
+            if wanted.is_some_and(|wanted| wanted != password.bytes()) {
+                binary::encode_failure(out, id, Failure::AuthFailed, "wrong password");
+                return Some(After::Ignore);
+            }
+            *is_admitted = true;
+            self.admissions += 1;
+            binary::encode_ok(out, id);
+            return Some(After::Keep);
+        }
+        if wanted.is_some() && !*is_admitted {
+            binary::encode_failure(out, id, Failure::AuthRequired, "authenticate first");
+            return Some(After::Keep);
+        }
+        *is_admitted = true; // who came in stays
+        None
     }
 
     fn command(&mut self, node: u16, id: u64, command: &Command<&[u8]>, out: &mut Vec<u8>) -> After {
@@ -333,6 +385,8 @@ impl FakeCluster {
 pub(crate) struct ServerEnd {
     received: Vec<u8>,
     is_open: bool,
+    is_admitted: bool,
+    is_ignored: bool,
 }
 
 impl ServerEnd {
@@ -344,6 +398,9 @@ impl ServerEnd {
         bytes: &[u8],
         out: &mut Vec<u8>,
     ) -> After {
+        if self.is_ignored {
+            return After::Keep;
+        }
         self.received.extend_from_slice(bytes);
         if !self.is_open && self.received.len() >= binary::PREAMBLE.len() {
             assert!(self.received.starts_with(&binary::PREAMBLE), "the generator says what it speaks");
@@ -358,8 +415,13 @@ impl ServerEnd {
                 break;
             }
             let frame: Vec<u8> = self.received.drain(..length).collect();
-            if cluster.serve(node, &frame, out) == After::Break {
-                return After::Break;
+            match cluster.serve(node, &mut self.is_admitted, &frame, out) {
+                After::Keep => {}
+                After::Break => return After::Break,
+                After::Ignore => {
+                    self.is_ignored = true;
+                    break;
+                }
             }
         }
         After::Keep

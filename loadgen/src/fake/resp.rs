@@ -25,6 +25,11 @@ struct Shared {
     keys: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     faults: RespFaults,
     commands: AtomicU64,
+    password: Mutex<Option<&'static str>>,
+    /// How often it was taken.
+    admissions: AtomicU64,
+    /// The generator counts as one of another machine.
+    protected: AtomicBool,
     /// Faults begin once this is set.
     trouble: AtomicBool,
     ended: AtomicBool,
@@ -38,6 +43,9 @@ impl FakeResp {
             keys: Mutex::default(),
             faults,
             commands: AtomicU64::new(0),
+            password: Mutex::default(),
+            admissions: AtomicU64::new(0),
+            protected: AtomicBool::new(false),
             trouble: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
@@ -59,6 +67,16 @@ impl FakeResp {
     pub(crate) fn set_trouble(&self, on: bool) {
         self.shared.trouble.store(on, Ordering::SeqCst);
     }
+    /// It is wanted of whoever comes from now on.
+    pub(crate) fn set_password(&self, password: &'static str) {
+        *self.shared.password.lock().expect("no test fails with the lock") = Some(password);
+    }
+    pub(crate) fn protect(&self) {
+        self.shared.protected.store(true, Ordering::SeqCst);
+    }
+    pub(crate) fn admissions(&self) -> u64 {
+        self.shared.admissions.load(Ordering::SeqCst)
+    }
     pub(crate) fn key_count(&self) -> usize {
         self.shared.keys.lock().expect("no test fails with the lock").len()
     }
@@ -75,6 +93,8 @@ fn serve(shared: &Shared, stream: TcpStream) {
     stream.set_nodelay(true).expect("a TCP socket has the option");
     let mut out = stream.try_clone().expect("a socket can be cloned");
     let mut input = BufReader::new(stream);
+    let password = *shared.password.lock().expect("no test fails with the lock");
+    let mut is_admitted = password.is_none();
     while let Some(parts) = read_command(&mut input) {
         let count = shared.commands.fetch_add(1, Ordering::SeqCst) + 1;
         let is_write = parts[0] == b"SET";
@@ -82,6 +102,24 @@ fn serve(shared: &Shared, stream: TcpStream) {
         let hit = |one_in: u64| trouble && one_in > 0 && count.is_multiple_of(one_in);
         let mut keys = shared.keys.lock().expect("no test fails with the lock");
         let reply = match parts[0].as_slice() {
+            _ if shared.protected.load(Ordering::SeqCst) => {
+                let _ = out.write_all(b"-DENIED in protected mode, as no password is set\r\n");
+                break;
+            }
+            b"AUTH" => match password {
+                Some(password) if parts[1] == password.as_bytes() => {
+                    is_admitted = true;
+                    shared.admissions.fetch_add(1, Ordering::SeqCst);
+                    b"+OK\r\n".to_vec()
+                }
+                Some(_) => b"-WRONGPASS invalid username-password pair or user is disabled.\r\n".to_vec(),
+                // As Redis answers what it does not know: with all of it.
+                None => {
+                    let told = String::from_utf8_lossy(&parts[1]);
+                    format!("-ERR unknown command 'AUTH', with args beginning with: '{told}'\r\n").into()
+                }
+            },
+            _ if !is_admitted => b"-NOAUTH Authentication required.\r\n".to_vec(),
             b"PING" => b"+PONG\r\n".to_vec(),
             _ if hit(shared.faults.break_connection) => {
                 if count.is_multiple_of(2) && is_write {

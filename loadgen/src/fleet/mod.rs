@@ -189,7 +189,6 @@ impl<'a> Fleet<'a> {
         self.orders.give(self.number, Command::Do(order));
         let limit_ns = monotonic_ns() + nanos(bound + self.options.timeout + GRACE);
         let mut all = Measured::default();
-        let mut failures = Vec::new();
         while self.members.iter().any(Member::is_busy) {
             match self.next_news() {
                 Some(News::Done { thread, number, failure, measured }) => {
@@ -197,8 +196,11 @@ impl<'a> Fleet<'a> {
                     let member = &mut self.members[thread as usize];
                     if member.is_busy() && number == self.number {
                         member.is_done();
+                        if let Some(failure) = failure {
+                            // The run is over, whatever the others still do.
+                            return Err(LoadError::Cluster(failure));
+                        }
                         all.join(&measured);
-                        failures.extend(failure);
                     }
                 }
                 Some(news) => self.take(news),
@@ -214,10 +216,7 @@ impl<'a> Fleet<'a> {
         }
         self.show_seconds(true, progress);
         self.members.iter_mut().filter_map(Member::take_told).for_each(|told| all.join(&told));
-        match failures.into_iter().next() {
-            None => Ok(all),
-            Some(failure) => Err(LoadError::Cluster(failure)),
-        }
+        Ok(all)
     }
 
     /// Whether no thread is lost.

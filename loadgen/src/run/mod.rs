@@ -120,7 +120,7 @@ fn perform(
             .map_err(|source| LoadError::File { what: format!("history {}", history.display()), source })?;
     }
     let cluster = Cluster::find(options)?;
-    let before = cluster.statuses();
+    let before = cluster.statuses(options.password.as_ref());
     let run = mix(options.seed ^ mix(monotonic_ns()) ^ mix(u64::from(std::process::id())));
     let ledgers: Vec<_> =
         (0..options.threads).map(|thread| Ledger::new(keys_of_thread(options, thread))).collect();
@@ -130,7 +130,7 @@ fn perform(
     let Remains { tally, ledgers, lost_keys, unfinished } = fleet.end();
     let mut found = done?;
     found.seconds.extend(seconds);
-    let after = cluster.statuses();
+    let after = cluster.statuses(options.password.as_ref());
     let evidence = Evidence { run, ledgers, lost_keys };
     let mut report = report_of(options, &tally, found);
     report.unfinished = unfinished;
@@ -229,7 +229,7 @@ fn report_of(options: &Options, tally: &Tally, found: Found) -> Report {
             replies_late: tally.replies_late,
         },
         find_max: searches,
-        options: options.clone(),
+        options: Options { password: None, ..options.clone() },
         ..Report::default()
     };
     report.error_kinds = tally.error_kinds.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();

@@ -1,5 +1,6 @@
 //! Whole runs over real sockets, against a cluster of threads.
 
+mod admission;
 mod trouble;
 
 use super::*;

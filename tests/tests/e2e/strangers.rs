@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::time::Duration;
+use synod_loadgen::{Options, Protocol};
+use synod_net::access::Secret;
 
 /// What a node answers to bytes, up to the end of its answer or of the connection.
 fn said(target: &str, bytes: &str, until: &str) -> String {
@@ -64,6 +66,7 @@ fn every_face_of_every_node_wants_the_password_and_takes_the_old_one_too() {
         let got = said(target, &format!("{get}Authorization: Bearer {password}\r\n\r\n"), "\u{0}");
         assert!(got.starts_with("HTTP/1.1 200 ") && got.ends_with("\r\n\r\nv"), "{got}");
     }
+    load_wants_it_too(&targets, new);
     // Nothing that a node wrote shows a password.
     let mut logs = 0;
     for entry in std::fs::read_dir(nodes.dir()).expect("the directory can be listed").flatten() {
@@ -74,6 +77,40 @@ fn every_face_of_every_node_wants_the_password_and_takes_the_old_one_too() {
         }
     }
     assert_eq!(logs, targets.len(), "every node's log was looked at");
+}
+
+/// The load generator says the password on all of its connections, over both protocols, and ends at once where it cannot.
+fn load_wants_it_too(targets: &[String], password: &str) {
+    for protocol in [Protocol::Binary, Protocol::Resp] {
+        let with = |given: Option<&str>| Options {
+            target: targets.to_vec(),
+            protocol,
+            password: given.map(|given| Secret::new(given.as_bytes().to_vec())),
+            rate: 200,
+            duration: Duration::from_millis(500),
+            warmup: Duration::ZERO,
+            connections: 6,
+            value_size: 100.into(),
+            read_share: Some(0.5),
+            keys: 50,
+            key_prefix: format!("{protocol:?}:"),
+            ..Options::default()
+        };
+        let report = synod_loadgen::run(&with(Some(password)), &mut |_| {}).expect("it is let in");
+        assert!(report.passed(), "{protocol:?}: {:?} {:?}", report.findings, report.error_kinds);
+        for (given, why) in [(None, "wants a password"), (Some("wrong"), "refuses the password")] {
+            let error = synod_loadgen::run(&with(given), &mut |_| {}).expect_err("it is not let in");
+            let said = error.to_string();
+            assert!(said.contains(why) && said.contains("SYNOD_PASSWORD"), "{said}");
+        }
+    }
+    let target = targets.join(",");
+    let arguments = ["bench", "--duration=200ms", "--warmup=0", "--rate=100", "--keys=20"];
+    let loaded = synod(&arguments, &target, Some(password));
+    assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+    let refused = synod(&arguments, &target, None);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("set SYNOD_PASSWORD"), "{said}");
 }
 
 /// In a network of its own, where a node's machine has an address that is not the loopback's.
