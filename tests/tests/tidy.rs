@@ -54,8 +54,9 @@ const LAW: &[(&str, &[&str])] = &[
     ("wal", &["synod-types"]),
     ("net", &["synod-types"]),
     ("engine/shard", &["synod-types", "synod-paxos", "synod-store"]),
+    ("engine/replica", &["synod-types", "synod-shard", "synod-wal"]),
     ("loadgen", &["synod-types", "synod-net"]),
-    ("engine", &["synod-types", "synod-shard", "synod-wal", "synod-net", "synod-loadgen"]),
+    ("engine", &["synod-types", "synod-shard", "synod-replica", "synod-wal", "synod-net", "synod-loadgen"]),
 ];
 
 /// The rooms that build with `no_std`: the compiler is the witness that they touch nothing outside themselves.

@@ -3,7 +3,7 @@
 //! ```text
 //!  append(parts) ─copy─▶ open block ─close─▶ queue ─submit─▶ ≤ n writes in flight ─poll─▶ contiguous durable prefix
 //!        │                                                                                      │
-//!        └── Appended { lsn, location }: where the record lies, from now on        Some(lsn): every record ≤ lsn is safe
+//!        └── Appended { lsn, location }: where the record lies, from now on        Durable: every record up to one is safe
 //! ```
 //!
 //! The log is a synchronous state machine without clock, thread or randomness over a small submission/completion trait,
@@ -36,4 +36,4 @@ pub use layout::{FORMAT_VERSION, SEGMENT_HEADER_BYTES};
 pub use options::{READS_MAX, SEGMENT_BYTES_MAX, WRITES_IN_FLIGHT_MAX, WalOptions, WhenEmpty};
 pub use recover::{RecordView, RecoveryReport, SegmentReport, TailReport};
 pub use table::{Facts, Label, Row, TABLE, Verdict};
-pub use wal::{Appended, Backlog, Wal};
+pub use wal::{Appended, Backlog, Durable, Wal};

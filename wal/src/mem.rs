@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::rc::Rc;
-use synod_types::SegmentId;
+use synod_types::{Location, SegmentId};
 
 /// How a simulated disk behaves. Times in nanoseconds, drawn evenly from a range; chances in parts per million.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -298,6 +298,11 @@ impl MemImage {
         self.0.borrow().files.keys().copied().collect()
     }
 
+    /// The bytes at `at`, as they are now; nothing if the file has not that many.
+    pub fn part(&self, at: Location) -> Option<Vec<u8>> {
+        let bytes = self.0.borrow().files.get(&at.segment)?.part(at.offset, at.len);
+        (bytes.len() == at.len as usize).then_some(bytes)
+    }
     /// All bytes of a segment.
     pub fn bytes(&self, segment: SegmentId) -> Option<Vec<u8>> {
         self.0.borrow().files.get(&segment).map(File::whole)

@@ -47,6 +47,18 @@ pub struct Backlog {
     pub waits_for_segment: bool,
 }
 
+/// The log's word that every record up to one is durable. Only the log makes it, so whoever holds it need not be believed, and nothing
+/// that waits for it can leave early (rule P-01 of the protocol).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Durable(Lsn);
+
+impl Durable {
+    /// The last of those records.
+    pub fn lsn(self) -> Lsn {
+        self.0
+    }
+}
+
 /// Room of a block while nothing is known of the load.
 const BLOCK_BYTES_FIRST: u32 = 64 << 10;
 /// So many blocks in a row that fill a quarter of their room or less make the next ones smaller.
@@ -270,12 +282,12 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
-    /// Takes what the disk has finished. `Some(lsn)`: every record up to and including `lsn` is durable, and was not all
-    /// durable before this call.
+    /// Takes what the disk has finished. `Some`: every record up to and including that one is durable, and was not all durable before
+    /// this call.
     ///
     /// # Errors
     /// When a write failed or was short, now or earlier. The process must stop.
-    pub fn poll(&mut self) -> Result<Option<Lsn>, LogFailed> {
+    pub fn poll(&mut self) -> Result<Option<Durable>, LogFailed> {
         self.check()?;
         let before = self.durable;
         while let Some(completion) = self.disk.poll() {
@@ -288,7 +300,7 @@ impl<D: Disk> Wal<D> {
             }
         }
         self.assert_invariants();
-        Ok((self.durable > before).then_some(self.durable))
+        Ok((self.durable > before).then_some(Durable(self.durable)))
     }
 
     /// Writes a block with nothing but a note if the log is quiet and the last blocks' durability is not itself on disk yet: only then can

@@ -292,6 +292,12 @@ pub enum Canary {
     StampsForgotten,
     /// An earlier start of a node opens a session in the place of a later one's (breaks P-21).
     AnyBootOpens,
+    /// A message leaves before its record is durable (breaks P-01).
+    ReleasesEarly,
+    /// Where records lie is told a turn later, after they may be durable (breaks the turn).
+    PlacesToldLate,
+    /// Replay leaves a group out.
+    ReplaySkipsGroup,
     /// A winner's clock is its wall clock (breaks P-16).
     ClockOfTheWinner,
     /// What was heard of other nodes' logs is not kept over a restart (breaks P-20).

@@ -184,6 +184,12 @@ impl<P: Payload> Shard<P> {
         }
     }
 
+    /// The known bug that was planted, if one was (tests only).
+    #[cfg(feature = "canary")]
+    pub fn canary(&self) -> Option<Canary> {
+        self.canary
+    }
+
     /// Takes one record of the log back, in log order. Pushes nothing but `Effect::Read`, which is to be answered by
     /// [`Shard::step`] with `Input::ReadDone` before the next call.
     ///

@@ -1,60 +1,65 @@
 //! Nothing is told before it is noted that the core's log was begun: an empty log is taken for a fresh one until then.
 
 use std::path::{Path, PathBuf};
-use synod_types::{Lsn, Mono, Nanos};
+use synod_types::{Mono, Nanos};
 
 /// Between two tries to note it.
 const INTERVAL: Nanos = Nanos::from_ms(1_000);
 
 /// What the log says is durable, on its way through the note.
 #[derive(Debug)]
-pub(crate) struct Begun {
+pub(crate) struct Begun<T> {
     /// Where to note it, until that is done.
     file: Option<PathBuf>,
     /// What is durable and may not be told yet, and when noting it was last tried.
-    waits: Option<(Lsn, Mono)>,
+    waits: Option<(T, Mono)>,
 }
 
 /// What may be told.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Told<T> {
     /// Everything up to here.
-    UpTo(Lsn),
+    UpTo(T),
     /// Nothing yet.
     Nothing,
     /// Nothing yet, and the operator is to know why.
     Failed(String),
 }
 
-impl Begun {
+impl<T: Copy> Begun<T> {
     /// `file` is where to note it; nothing where that was done in an earlier life.
     pub fn new(file: Option<PathBuf>) -> Self {
         Self { file, waits: None }
     }
 
     /// Up to where records are durable and wait to be told.
-    pub fn waits(&self) -> Option<Lsn> {
-        self.waits.map(|(lsn, _)| lsn)
+    pub fn waits(&self) -> Option<T> {
+        self.waits.map(|(durable, _)| durable)
     }
 
-    /// Every record up to `lsn` is durable. If that the log was begun cannot be noted by `note`, it is tried again when this is called a
+    /// Everything up to `durable` is. If that the log was begun cannot be noted by `note`, it is tried again when this is called a
     /// second later: a log that stands is better than one that may be taken for a fresh one after a restart.
-    pub fn durable(&mut self, lsn: Lsn, now: Mono, note: impl FnOnce(&Path) -> std::io::Result<()>) -> Told {
-        let Some(file) = &self.file else { return Told::UpTo(lsn) };
+    pub fn durable(
+        &mut self,
+        durable: T,
+        now: Mono,
+        note: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> Told<T> {
+        let Some(file) = &self.file else { return Told::UpTo(durable) };
         if let Some((_, tried)) = self.waits
             && now.since(tried) < INTERVAL
         {
-            self.waits = Some((lsn, tried));
+            self.waits = Some((durable, tried));
             return Told::Nothing;
         }
         if let Err(error) = note(file) {
             let said =
                 format!("cannot write {}: {error}; nothing is acknowledged before that", file.display());
-            self.waits = Some((lsn, now));
+            self.waits = Some((durable, now));
             return Told::Failed(said);
         }
         *self = Self::new(None);
-        Told::UpTo(lsn)
+        Told::UpTo(durable)
     }
 }
 
@@ -62,6 +67,7 @@ impl Begun {
 mod tests {
     use super::*;
     use std::io::{Error, ErrorKind};
+    use synod_types::Lsn;
 
     fn at(ms: u64) -> Mono {
         Mono::ZERO.plus(Nanos::from_ms(ms))

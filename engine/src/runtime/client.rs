@@ -485,7 +485,8 @@ impl Core {
             }
             let Some(ask) = client.held.take().or_else(|| client.protocol.next()) else { break };
             let leader = |command: &Command<Shared>, group: Option<GroupId>| {
-                self.shard
+                self.replica
+                    .shard()
                     .leader_of(group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), groups)))
             };
             if client.must_wait(&ask, leader) {

@@ -26,12 +26,14 @@ use synod_net::binary::ServerInfo;
 use synod_net::peer::Decoder;
 use synod_net::server::ServerConfig;
 use synod_net::{ProtocolError, RefusedMessage};
-use synod_shard::{AheadLimits, FollowLoad, Input, Leadership, ReadFailed, Shard, ShardConfig};
-use synod_types::limits::LOG_NOTE_BYTES;
+use synod_replica::placement::{core_of, groups_of};
+use synod_replica::{Durable, Failed, Replica};
+use synod_shard::{AheadLimits, FollowLoad, Input, Leadership, Shard, ShardConfig};
 use synod_types::{
-    Command, Consistency, CoreId, ErrorKind, GroupConfig, GroupId, Level, LogPosition, LogRoom, Lsn, Members,
-    Mono, Nanos, NodeId, Now, PeerMessage, Reply, Shared, Space,
+    Command, Consistency, CoreId, ErrorKind, GroupId, Level, LogPosition, Mono, Nanos, NodeId, Now,
+    PeerMessage, Reply, Shared, Space,
 };
+use synod_wal::uring::UringDisk;
 
 /// Between two ticks of the machines.
 const TICK: Duration = Duration::from_millis(5);
@@ -54,6 +56,11 @@ pub(crate) fn fatal(why: &str) -> ! {
     std::process::exit(1)
 }
 
+/// What came of a step; the process ends if the log is of no use any more.
+fn sound<T>(result: Result<T, Failed>) -> T {
+    result.unwrap_or_else(|failed| fatal(&failed.to_string()))
+}
+
 /// Ends the process for good: its data are an old copy of the node's, and are refused from now on.
 pub(crate) fn condemn(data: &DataDir, me: CoreId, why: String) -> ! {
     if let Err(refusal) = data.condemn(&why) {
@@ -66,12 +73,11 @@ pub(crate) fn condemn(data: &DataDir, me: CoreId, why: String) -> ! {
 pub(crate) struct Core {
     me: CoreId,
     node: Arc<Node>,
-    pub(super) shard: Shard<Shared>,
-    /// What effects touch.
+    /// The machine: shard and log.
+    pub(super) replica: Replica<UringDisk, Requester>,
+    /// Where its words go.
     pub io: Io,
-    begun: Begun,
-    /// What the log last said of its room.
-    room: LogRoom,
+    begun: Begun<Durable>,
     watch: RoomWatch,
     /// What all client connections have in common.
     pub server: Rc<ServerConfig>,
@@ -97,54 +103,14 @@ pub(crate) struct Running {
     pub me: CoreId,
 }
 
-/// The core of a node with `cores` cores that holds `group`.
-pub(crate) fn core_of(group: GroupId, cores: u16) -> CoreId {
-    // Group 0 goes with core 0, the data groups go round.
-    CoreId::new(group.get().saturating_sub(1) % cores)
-}
-
-/// Who should lead `group`: the preferred node, then who comes after it if it is away. Leaders go round the nodes after they went
-/// round the cores, so that every core of every node leads its share; and what a node led that is away goes to all the others.
-fn succession(group: GroupId, cores: u16, nodes: &[NodeId]) -> Vec<NodeId> {
-    let mut order = nodes.to_vec();
-    if group == GroupId::SYSTEM {
-        // The data groups begin with the first node, so the last one has the fewest.
-        order.rotate_right(1);
-        return order;
-    }
-    let place = usize::from((group.get() - 1) / cores);
-    let (lap, preferred) = (place / nodes.len(), place % nodes.len());
-    order.rotate_left(preferred);
-    let others = &mut order[1..];
-    if !others.is_empty() {
-        others.rotate_left(lap % others.len());
-    }
-    order
-}
-
-fn group_config(group: GroupId, cores: u16, nodes: &[NodeId], node: NodeId) -> GroupConfig {
-    let order = succession(group, cores, nodes);
-    let rank = order.iter().position(|&other| other == node).expect("a node is a member of its own cluster");
-    GroupConfig {
-        group,
-        node,
-        members: Members::majority(nodes.to_vec()),
-        preferred: order[0],
-        priority_rank: rank as u32, // below MEMBER_COUNT_MAX
-    }
-}
-
 impl Core {
     /// Opens the core's log and replays it into a fresh shard.
     pub async fn open(me: CoreId, node: Arc<Node>) -> Result<Running, RunError> {
         let setup = &node.setup;
         let cores = setup.cores();
         let nodes: Vec<NodeId> = setup.members.iter().map(|member| member.id).collect();
-        let groups = (0..=setup.facts().group_count)
-            .map(GroupId::new)
-            .filter(|&group| core_of(group, cores) == me)
-            .map(|group| group_config(group, cores, &nodes, setup.node()))
-            .collect();
+        let all = (0..=setup.facts().group_count).map(GroupId::new);
+        let groups = groups_of(me, cores, all, &nodes, setup.node());
         let shard = Shard::new(ShardConfig {
             node: setup.node(),
             core: me,
@@ -165,9 +131,9 @@ impl Core {
             seed: replay::seed()?,
         });
         let turn = Rc::new(Notify::default());
-        let Opened { wal, shard, begun } = replay::open(me, setup, shard, Rc::clone(&turn)).await?;
+        let Opened { replica, begun } = replay::open(me, setup, shard, Rc::clone(&turn)).await?;
         let links = Links::new(setup.peers().map(|member| member.id));
-        let io = Io::new(wal, links, Clients::default(), Outboxes::new(usize::from(cores)));
+        let io = Io::new(me, links, Clients::default(), Outboxes::new(usize::from(cores)));
         let server = Rc::new(ServerConfig {
             info: ServerInfo {
                 cluster: setup.facts().cluster,
@@ -183,10 +149,9 @@ impl Core {
         let core = Self {
             me,
             node: Arc::clone(&node),
-            shard,
+            replica,
             io,
             begun: Begun::new(begun),
-            room: LogRoom::FREE,
             watch: RoomWatch::default(),
             server,
             page_at: Mono::ZERO,
@@ -204,7 +169,7 @@ impl Core {
         {
             let mut core = running.core.borrow_mut();
             let now = clock::now();
-            core.shard.start(now);
+            core.replica.start(now);
             core.refresh_page(now);
         }
         let turning = running.clone();
@@ -232,7 +197,7 @@ impl Core {
             let written = running.with_quiet(|core| {
                 core.turn();
                 core.mark();
-                core.io.wal.backlog().block_count == 0
+                core.replica.wal().backlog().block_count == 0
             });
             if written {
                 return;
@@ -242,60 +207,22 @@ impl Core {
     }
 
     fn mark(&mut self) {
-        if let Err(failed) = self.io.wal.mark(|| self.shard.mark()) {
-            fatal(&failed.to_string());
-        }
+        sound(self.replica.mark());
     }
 
     fn step(&mut self, input: Input<Shared>, now: Now) {
-        let room = self.io.wal.log_room();
-        if room != self.room {
-            self.room = room;
-            self.shard.step(Input::Room { room }, now, &mut self.io);
-        }
-        self.shard.step(input, now, &mut self.io);
-        self.settle(now);
-    }
-
-    /// Tells the shard what its effects led to at once: places of records, reads from memory, forwards that could not be sent.
-    fn settle(&mut self, now: Now) {
-        loop {
-            if let Some((lsn, payload_at)) = self.io.appended.pop_front() {
-                self.shard.step(Input::Appended { lsn, payload_at }, now, &mut self.io);
-            } else if let Some((token, bytes)) = self.io.read_now.pop_front() {
-                self.shard.step(Input::ReadDone { token, result: Ok(bytes) }, now, &mut self.io);
-            } else if let Some(forward) = self.io.links.take_unsent() {
-                self.shard.step(Input::Unsent { forward }, now, &mut self.io);
-            } else {
-                return;
-            }
-        }
+        sound(self.replica.step(input, now, &mut self.io));
     }
 
     fn turn(&mut self) {
         let mut watch = Watch::new(clock::mono());
-        match self.io.wal.poll() {
-            Ok(Some(lsn)) => self.durable(lsn),
-            Ok(None) => {}
-            Err(failed) => fatal(&failed.to_string()),
+        if let Some(durable) = sound(self.replica.poll()) {
+            self.durable(durable);
         }
-        while let Some((token, result)) = self.io.take_read() {
-            let result = result.map(Shared::new).map_err(|error| {
-                eprintln!("synod: core {}: {error}", self.me.get());
-                ReadFailed
-            });
-            self.step(Input::ReadDone { token, result }, clock::now());
-        }
+        sound(self.replica.feed_reads(clock::now, &mut self.io));
         let now = clock::now();
         watch.look(now.mono, Work::Apply);
-        self.step(Input::TurnEnd, now);
-        // Where there is no room none is written, now and at every turn until there is: it only says what records say too.
-        if self.io.wal.unnoted_bytes() >= LOG_NOTE_BYTES {
-            let _is_taken = self.io.wal.note(&self.shard.mark()).is_ok();
-        }
-        if let Err(failed) = self.io.wal.submit() {
-            fatal(&failed.to_string());
-        }
+        sound(self.replica.end_turn(now, &mut self.io));
         self.io.links.flush();
         self.io.clients.flush();
         watch.look(clock::mono(), Work::Propose);
@@ -309,14 +236,11 @@ impl Core {
         }
     }
 
-    /// Every record up to `lsn` is durable: what waits for that may be told, once it is noted that the log was begun.
-    fn durable(&mut self, lsn: Lsn) {
+    /// Records are durable: what waits for that may be told, once it is noted that the log was begun.
+    fn durable(&mut self, durable: Durable) {
         let now = clock::now();
-        match self.begun.durable(lsn, now.mono, replay::begin) {
-            Told::UpTo(lsn) => {
-                self.io.release(lsn);
-                self.step(Input::Durable { lsn }, now);
-            }
+        match self.begun.durable(durable, now.mono, replay::begin) {
+            Told::UpTo(durable) => sound(self.replica.durable(durable, now, &mut self.io)),
             Told::Nothing => {}
             Told::Failed(said) => self.say(&said),
         }
@@ -328,10 +252,11 @@ impl Core {
 
     /// Tries again to make a segment where that failed, and says so.
     fn mind_room(&mut self, now: Now) {
-        let error = self.io.wal.prepare_error();
-        let look = self.watch.look(error, self.room.space, now.mono);
+        let space = self.replica.wal().log_room().space;
+        let error = self.replica.wal().prepare_error();
+        let look = self.watch.look(error, space, now.mono);
         if look.retry || look.line.is_some() {
-            let notice = error.filter(|_| self.room.space < Space::Free);
+            let notice = error.filter(|_| space < Space::Free);
             let notice = notice.map(|error| format!("no space left for the log: {error}"));
             self.server.notice.set(&notice.unwrap_or_default());
         }
@@ -339,7 +264,7 @@ impl Core {
             self.say(&line);
         }
         if look.retry {
-            self.io.wal.retry_prepare();
+            self.replica.retry_prepare();
         }
     }
 
@@ -347,11 +272,11 @@ impl Core {
         let now = clock::now();
         self.step(Input::Tick, now);
         self.mind_room(now);
-        if let Some(group) = self.shard.superseded() {
+        if let Some(group) = self.replica.shard().superseded() {
             self.condemn(group);
         }
-        if let Some(lsn) = self.begun.waits() {
-            self.durable(lsn);
+        if let Some(durable) = self.begun.waits() {
+            self.durable(durable);
         }
         if now.mono.since(self.page_at) >= PAGE_REFRESH {
             self.refresh_page(now);
@@ -372,7 +297,11 @@ impl Core {
     fn mind_skew(&mut self, now: Mono) {
         let most = self.node.setup.options.timing.skew_max_ms;
         let skew = |skew: Option<i64>| skew.filter(|skew| skew.unsigned_abs() > most);
-        let far = self.shard.status().find_map(|status| Some((status.group, skew(status.clock_skew_ms)?)));
+        let far = self
+            .replica
+            .shard()
+            .status()
+            .find_map(|status| Some((status.group, skew(status.clock_skew_ms)?)));
         if let Some((group, skew)) = far
             && self.skew_said_at.is_none_or(|at| now.since(at) >= SKEW_SILENCE)
         {
@@ -399,17 +328,18 @@ impl Core {
 
     fn refresh_page(&mut self, now: Now) {
         self.page_at = now.mono;
+        let (shard, wal) = (self.replica.shard(), self.replica.wal());
         let page = CorePage {
             at: now.mono,
-            groups: self.shard.status().collect(),
-            ready: self.shard.ready(now.mono).collect(),
-            group_stats: self.shard.group_stats().copied().collect(),
-            core_stats: *self.shard.core_stats(),
-            log_stalled: self.shard.log_stalled(now.mono),
-            log_backlog_bytes: self.io.wal.backlog().bytes as u64,
-            log_space: self.room.space,
-            log_error: self.io.wal.prepare_error().map(str::to_owned),
-            cache: self.shard.cache_stats(),
+            groups: shard.status().collect(),
+            ready: shard.ready(now.mono).collect(),
+            group_stats: shard.group_stats().copied().collect(),
+            core_stats: *shard.core_stats(),
+            log_stalled: shard.log_stalled(now.mono),
+            log_backlog_bytes: wal.backlog().bytes as u64,
+            log_space: wal.log_room().space,
+            log_error: wal.prepare_error().map(str::to_owned),
+            cache: shard.cache_stats(),
             linked: self.io.links.connected().collect(),
             connections: self.io.clients.count(),
             connections_total: self.io.clients.total,
@@ -439,15 +369,16 @@ impl Core {
         command: Command<Shared>,
         now: Now,
     ) {
-        let id = self.io.requests.open(requester);
         if group.get() > self.node.setup.facts().group_count {
-            self.io.reply(id, Reply::Error(ErrorKind::Malformed));
+            self.io.reply(requester, Reply::Error(ErrorKind::Malformed));
             return;
         }
         let core = core_of(group, self.node.setup.cores());
         if core == self.me {
-            self.step(Input::Request { id, group, consistency, command }, now);
+            let replica = &mut self.replica;
+            sound(replica.request(requester, group, consistency, command, now, &mut self.io));
         } else {
+            let id = self.replica.requests.open(requester);
             let command = command.map(|bytes| bytes.as_ref().to_vec());
             self.io.outboxes.post(core, Mail::Request { from: self.me, id, group, consistency, command });
         }
@@ -456,29 +387,27 @@ impl Core {
     fn mail(&mut self, mail: Mail) {
         match mail {
             Mail::Request { from, id, group, consistency, command } => {
-                let id = self.io.requests.open(Requester::Core { core: from, id });
+                let requester = Requester::Core { core: from, id };
                 let command = command.map(Shared::new);
                 let (work, now) = (Work::of(command.op), clock::now());
-                self.step(Input::Request { id, group, consistency, command }, now);
+                let replica = &mut self.replica;
+                sound(replica.request(requester, group, consistency, command, now, &mut self.io));
                 if work.is_long() {
                     let mut watch = Watch::new(now.mono);
                     watch.look(clock::mono(), work);
                     self.end_turn(&watch, None);
                 }
             }
-            Mail::Reply { id, reply } => self.io.reply(id, reply.borrow()),
+            Mail::Reply { id, reply } => {
+                let requester = self.replica.requests.close(id);
+                self.io.reply(requester, reply.borrow());
+            }
         }
     }
 
-    /// A peer's message. Under overload what only makes work is dropped: it comes again or is pulled.
+    /// A peer's message.
     pub fn peer_message(&mut self, from: NodeId, message: PeerMessage<Shared>, now: Now) {
-        use synod_types::GroupMessage::{Accept, Learn};
-        if self.io.overloaded()
-            && matches!(&message, PeerMessage::Group { message: Accept { .. } | Learn { .. }, .. })
-        {
-            return;
-        }
-        self.step(Input::Peer { from, message }, now);
+        sound(self.replica.peer_message(from, message, now, &mut self.io));
     }
 
     /// Executes what a peer has sent, for a stretch at most; whether there is more.
@@ -535,7 +464,7 @@ impl Core {
 
     /// Tells the peers how far the log is durable.
     fn tell_position(&mut self, now: Mono) {
-        let position = self.io.wal.position();
+        let position = self.replica.wal().position();
         let (at, last) = self.told;
         let interval = if position == last { POSITION_INTERVAL_IDLE } else { POSITION_INTERVAL };
         if now.since(at) < interval {
@@ -602,54 +531,6 @@ impl Core {
     }
     /// Whether one of this core's own groups is served by it at this moment.
     pub fn leads(&self, group: GroupId) -> bool {
-        self.shard.serves(group)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-
-    /// How many groups each (node, core) leads, if those nodes are away.
-    fn led(groups: std::ops::RangeInclusive<u16>, cores: u16, away: &[u16]) -> BTreeMap<(u16, u16), usize> {
-        let nodes: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
-        let mut led = BTreeMap::new();
-        for group in groups.map(GroupId::new) {
-            let order = succession(group, cores, &nodes);
-            let mut sorted = order.clone();
-            sorted.sort_unstable();
-            assert_eq!(sorted, nodes, "everybody once");
-            for (rank, &node) in order.iter().enumerate() {
-                let config = group_config(group, cores, &nodes, node);
-                assert_eq!((config.preferred, config.priority_rank as usize), (order[0], rank));
-            }
-            let leader = order.iter().find(|node| !away.contains(&node.get())).unwrap();
-            *led.entry((leader.get(), core_of(group, cores).get())).or_insert(0) += 1;
-        }
-        led
-    }
-
-    fn per_node(led: &BTreeMap<(u16, u16), usize>) -> Vec<usize> {
-        (1..=3)
-            .map(|id| led.iter().filter(|((node, _), _)| *node == id).map(|(_, count)| count).sum())
-            .collect()
-    }
-
-    #[test]
-    fn every_node_leads_its_share_on_every_core() {
-        for cores in [1, 2, 4] {
-            let led = led(1..=48, cores, &[]);
-            assert!(led.values().all(|&count| count == 48 / 3 / usize::from(cores)), "{led:?}");
-        }
-        assert_eq!(per_node(&led(0..=16, 1, &[])), [6, 5, 6]);
-        assert_eq!(per_node(&led(0..=16, 2, &[])), [6, 6, 5]);
-    }
-
-    #[test]
-    fn what_an_absent_node_led_goes_to_all_others() {
-        assert_eq!(per_node(&led(1..=48, 1, &[1])), [0, 24, 24]);
-        assert_eq!(per_node(&led(1..=48, 2, &[2])), [24, 0, 24]);
-        assert_eq!(per_node(&led(1..=48, 1, &[2, 3])), [48, 0, 0]);
+        self.replica.shard().serves(group)
     }
 }

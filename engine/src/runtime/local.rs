@@ -1,13 +1,14 @@
 //! Questions about the node rather than about keys: status, topology, DBSIZE, time.
 
 use crate::runtime::clock;
-use crate::runtime::core::{Core, core_of};
+use crate::runtime::core::Core;
 use crate::runtime::slow::Work;
 use crate::runtime::snapshot::CorePage;
 use synod_net::binary::{
     Durability, GroupRole, GroupState, NodeStatus, Topology, TopologyGroup, TopologyNode,
 };
 use synod_net::server::{ClusterView, LocalAnswer, LocalQuery};
+use synod_replica::placement::core_of;
 use synod_shard::Role;
 use synod_types::{CoreId, GroupId, Space};
 

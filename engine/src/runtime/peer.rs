@@ -506,7 +506,7 @@ async fn establish(room: &Room, member: &Member) -> Result<(glommio::net::TcpStr
     judged.map_err(|refusal| Broken::Wrong(refusal.to_string()))?;
     learn(running, theirs.node, theirs.incarnation).await.map_err(Broken::Wrong)?;
     // Of what is durable at this moment, which is after it was said.
-    if !running.with_quiet(|core| core.io.wal.holds(heard)) {
+    if !running.with_quiet(|core| core.replica.wal().holds(heard)) {
         condemn(running, theirs.node, heard);
     }
     Ok((stream, secret))
@@ -514,7 +514,7 @@ async fn establish(room: &Room, member: &Member) -> Result<(glommio::net::TcpStr
 
 /// This node's data is an old copy: it has promised, and written, what it does not know of. It says nothing more, now and later.
 fn condemn(running: &Running, by: NodeId, heard: LogPosition) -> ! {
-    let own = running.with_quiet(|core| core.io.wal.position());
+    let own = running.with_quiet(|core| core.replica.wal().position());
     let why = format!(
         "{by} has known block {} of the log of core {} as durable, and this log, which ends at block {}, has not got that block",
         heard.sequence,

@@ -5,9 +5,10 @@
 //! to a leader that this node itself has lost none is sent, but waits here for the next one.
 
 use crate::config::Redirect;
-use crate::runtime::core::{Core, core_of};
+use crate::runtime::core::Core;
 use crate::runtime::snapshot::CorePage;
 use synod_net::server::Tag;
+use synod_replica::placement::core_of;
 use synod_types::{Bucket, GroupId, NodeId};
 
 /// Who leads which group, by the group's number; empty where nobody is redirected.

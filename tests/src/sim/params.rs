@@ -5,6 +5,7 @@ use super::fault::FaultKind;
 use super::queue::{MS, US};
 use super::rng::Rng;
 use std::fmt;
+use synod_replica::placement::succession;
 use synod_shard::{AheadLimits, Canary, FollowLoad, Leadership, Timing};
 use synod_types::limits::LOG_NOTE_BYTES;
 use synod_types::{GroupId, Level, Nanos, NodeId};
@@ -276,6 +277,8 @@ impl Params {
             group_count = 1;
             fault_interval = 12_000 * MS; // rarely two at once: the others must go on
         }
+        // No core is without a group of its own, but where there is to be one only.
+        let group_count = if is_exile { group_count } else { group_count.max(core_count) };
         Self {
             options,
             node_count,
@@ -307,9 +310,10 @@ impl Params {
         if is_later { Level::new(Level::OWN.get() + 1) } else { Level::OWN }
     }
 
-    /// Who is to lead a group when all is well: the groups go round the nodes.
+    /// Who is to lead a group when all is well.
     pub fn preferred(&self, group: GroupId) -> NodeId {
-        NodeId::new(self.node_count - group.get() % self.node_count)
+        let nodes: Vec<NodeId> = (1..=self.node_count).map(NodeId::new).collect();
+        succession(group, self.core_count, &nodes)[0]
     }
 
     /// How far apart two nodes' ideas of "now", as expiry judges it, can be at the end of the run, in nanoseconds.

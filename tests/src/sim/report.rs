@@ -13,7 +13,7 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 25] = [
+pub const CANARIES: [(&str, Canary); 28] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
@@ -35,6 +35,9 @@ pub const CANARIES: [(&str, Canary); 25] = [
     ("forward-twice", Canary::ForwardTwice),
     ("stamps-forgotten", Canary::StampsForgotten),
     ("any-boot-opens", Canary::AnyBootOpens),
+    ("releases-early", Canary::ReleasesEarly),
+    ("places-told-late", Canary::PlacesToldLate),
+    ("replay-skips-group", Canary::ReplaySkipsGroup),
     ("clock-of-the-winner", Canary::ClockOfTheWinner),
     ("positions-forgotten", Canary::PositionsForgotten),
     ("expiry-unwatched", Canary::ExpiryUnwatched),
@@ -75,6 +78,18 @@ thread_local! {
     static RUNNING: RefCell<Option<Params>> = const { RefCell::new(None) };
     /// What the last panic on this thread said.
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
+    /// An invariant that was found broken in the midst of a turn, which goes on for a moment.
+    static BROKEN: RefCell<Option<Violation>> = const { RefCell::new(None) };
+}
+
+/// Notes an invariant that was found broken in the midst of a turn: whatever a machine asserts in the same turn comes after it.
+pub fn broken(violation: &Violation) {
+    BROKEN.with(|broken| *broken.borrow_mut() = Some(violation.clone()));
+}
+
+/// What was broken first, if what has come is an assertion.
+fn first(assertion: Violation) -> Violation {
+    BROKEN.with(|broken| broken.borrow().clone()).unwrap_or(assertion)
 }
 
 /// Runs `body` with a machine's failed assertion turned into a violation like any other.
@@ -84,11 +99,12 @@ thread_local! {
 pub fn guard(params: &Params, body: impl FnOnce() -> Checked) -> Checked {
     install_hook();
     RUNNING.with(|running| *running.borrow_mut() = Some(params.clone()));
+    BROKEN.with(|broken| *broken.borrow_mut() = None);
     let result = catch_unwind(AssertUnwindSafe(body));
     RUNNING.with(|running| *running.borrow_mut() = None);
     result.unwrap_or_else(|_| {
         let said = SAID.with(|said| said.borrow().clone());
-        Err(Violation::new(ASSERTION, said))
+        Err(first(Violation::new(ASSERTION, said)))
     })
 }
 
@@ -105,7 +121,7 @@ fn install_hook() {
             let Some(params) = params else { return before(info) };
             let said = info.to_string();
             if cfg!(panic = "abort") {
-                let violation = Violation::new(ASSERTION, said);
+                let violation = first(Violation::new(ASSERTION, said));
                 print!("{}", failure(&params, &violation));
                 let caught = params.options.canary.is_some();
                 if caught {

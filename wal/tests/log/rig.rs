@@ -14,7 +14,7 @@ use std::time::Duration;
 use synod_types::{CoreId, Location, Lsn};
 use synod_wal::mem::{MemDisk, MemImage, MemOptions};
 use synod_wal::uring::{UringDisk, UringOptions};
-use synod_wal::{Disk, OpenError, RecoveryReport, Wal, WalOptions};
+use synod_wal::{Disk, Durable, OpenError, RecoveryReport, Wal, WalOptions};
 
 /// A place where a log can be opened again and again.
 pub trait Rig {
@@ -51,7 +51,7 @@ pub async fn settle<R: Rig>(rig: &R, wal: &mut Wal<R::Disk>) {
     while wal.durable() < wal.appended() {
         wal.submit().expect("submit");
         rig.work().await;
-        if let Some(lsn) = wal.poll().expect("poll") {
+        if let Some(lsn) = wal.poll().expect("poll").map(Durable::lsn) {
             assert!(lsn > seen, "progress only forward");
             seen = lsn;
         }

@@ -13,25 +13,22 @@ use std::rc::Rc;
 use synod_net::binary::ServerInfo;
 use synod_net::peer;
 use synod_net::server::{Ask, Connection, ConnectionConfig, LocalAnswer, LocalQuery, ServerConfig, Tag};
-use synod_shard::{
-    AheadLimits, Effect, Input, Leadership, ReadFailed, ReadToken, Shard, ShardConfig, Timing,
-};
-use synod_types::Level;
-use synod_types::record::RECORD_HEAD_BYTES;
+use synod_replica::placement::groups_of;
+use synod_replica::{Failed, Outlet, Replica, ReplicaOptions};
+use synod_shard::{AheadLimits, Input, Leadership, Shard, ShardConfig, Timing};
+use synod_types::limits::LOG_NOTE_BYTES;
 use synod_types::{
-    Boot, CoreId, GroupConfig, GroupId, Location, Lsn, Members, NodeId, Now, PeerMessage, RecordHead, Reply,
-    RequestId, SegmentId, Shared, bucket_of, group_of,
+    Boot, CoreId, GroupId, Level, Location, NodeId, Now, PeerMessage, Reply, Shared, bucket_of, group_of,
 };
+use synod_wal::WalOptions;
 use synod_wal::mem::{MemDisk, MemImage};
-use synod_wal::{Wal, WalOptions};
 
 /// Nodes of the cluster, numbered from 1.
 pub(super) const NODES: u16 = 3;
 /// Data groups, numbered from 1; group 0 is there too.
 pub(super) const GROUPS: u16 = 2;
-/// Bytes the log must have room for before another input is taken.
-const ROOM_BYTES: usize = 12 << 20;
-const LOG_RAM_BYTES: usize = 48 << 20;
+/// Buffers of the log count whole, so a few are always there.
+const BACKLOG_BYTES_MIN: usize = 1 << 20;
 /// Bytes read from a client, or from a peer, at once.
 const READ_BYTES: usize = 64 << 10;
 
@@ -83,73 +80,65 @@ struct Served {
     unread: VecDeque<u8>,
 }
 
-/// Messages that must not leave before their record is durable.
-type Then = Vec<(NodeId, PeerMessage<Shared>)>;
-
-/// An effect, owned.
-enum Todo {
-    Append(Lsn, RecordHead, Option<Shared>, Then),
-    Send(NodeId, PeerMessage<Shared>),
-    Reply(RequestId, Reply<Vec<u8>>),
-    Read(ReadToken, Location),
-    ReadEntry(ReadToken, Location),
-}
-
 /// A running core.
 pub(super) struct Node {
-    shard: Shard<Shared>,
-    wal: Wal<MemDisk>,
+    replica: Replica<MemDisk, (u64, Tag)>,
     server: Rc<ServerConfig>,
-    clients: BTreeMap<u64, Served>,
+    mouth: Mouth,
     decoders: BTreeMap<NodeId, peer::Decoder>,
     inbox: VecDeque<Incoming>,
-    then: VecDeque<(Lsn, Then)>,
-    requests: BTreeMap<RequestId, (u64, Tag)>,
-    next_request: u64,
+}
+
+/// Where its words go.
+#[derive(Default)]
+struct Mouth {
+    clients: BTreeMap<u64, Served>,
     out: Vec<(NodeId, Frame)>,
+}
+
+impl Outlet<(u64, Tag)> for Mouth {
+    fn send(&mut self, to: NodeId, message: PeerMessage<Shared>) {
+        self.out.push((to, Frame::new(message)));
+    }
+    fn reply(&mut self, (client, tag): (u64, Tag), reply: Reply<&[u8]>) {
+        if let Some(served) = self.clients.get_mut(&client) {
+            served.connection.reply(tag, reply);
+        }
+    }
 }
 
 impl Node {
     /// Opens the log, replays it and begins to serve.
     pub(super) fn start(id: NodeId, setup: &Setup, image: &MemImage, drawn: (u64, Boot), now: Now) -> Self {
-        let mut shard = Shard::<Shared>::new(shard_config(id, setup, drawn));
+        let shard = Shard::<Shared>::new(shard_config(id, setup, drawn));
         let mut options = WalOptions::new(CoreId::new(0), [id.get() as u8; 32]);
         options = options.with_segments(4 << 20, 256 << 10);
-        options.ram_bytes_max = LOG_RAM_BYTES;
-        let mut records: BTreeMap<(SegmentId, u32), Shared> = BTreeMap::new();
-        let opened = Wal::open(image.disk(), options, |record| {
-            let at = record.location;
-            records.insert((at.segment, at.offset), Shared::new(record.bytes.to_vec()));
-        });
-        let (wal, _) = opened.unwrap_or_else(|error| panic!("{id}: the log does not open: {error}"));
-        for (&(segment, offset), bytes) in &records {
-            let (head, payload) = RecordHead::decode(bytes.as_ref()).expect("a record has a head");
-            let at = Location { segment, offset, len: bytes.len() as u32 };
-            let payload_at = at.part(RECORD_HEAD_BYTES as u32, payload.len() as u32);
-            let payload = bytes.slice(RECORD_HEAD_BYTES, payload.len());
-            replay_one(&mut shard, head, payload, payload_at, &records);
-        }
-        shard.start(now);
-        shard.invariants();
+        options.ram_bytes_max = usize::MAX;
+        let read_back = |at: Location| {
+            image.part(at).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::UnexpectedEof))
+        };
+        let limits = ReplicaOptions {
+            backlog_bytes_max: setup.log_backlog_bytes_max.max(BACKLOG_BYTES_MIN),
+            note_bytes: LOG_NOTE_BYTES,
+        };
+        let opened = Replica::open(image.disk(), options, limits, shard, read_back, |_, _| ());
+        let (mut replica, _) = opened.unwrap_or_else(|error| panic!("{id}: the log does not open: {error}"));
+        replica.start(now);
+        replica.shard().invariants();
         let info = ServerInfo { group_count: GROUPS, version: "0.0.0".into(), ..ServerInfo::default() };
         Self {
-            shard,
-            wal,
+            replica,
             server: Rc::new(ServerConfig { info, port: 6379, ..ServerConfig::default() }),
-            clients: BTreeMap::new(),
+            mouth: Mouth::default(),
             decoders: BTreeMap::new(),
             inbox: VecDeque::new(),
-            then: VecDeque::new(),
-            requests: BTreeMap::new(),
-            next_request: 0,
-            out: Vec::new(),
         }
     }
 
     /// A client sends something; its connection begins with its first bytes.
     pub(super) fn client_bytes(&mut self, client: u64, bytes: &[u8]) {
         let server = &self.server;
-        let served = self.clients.entry(client).or_insert_with(|| {
+        let served = self.mouth.clients.entry(client).or_insert_with(|| {
             let (peer_address, local_address) = ("10.0.0.1:5000".into(), "10.0.0.2:6379".into());
             let (server, is_loopback) = (Rc::clone(server), true);
             let config = ConnectionConfig { server, id: client, peer_address, is_loopback, local_address };
@@ -160,7 +149,10 @@ impl Node {
 
     /// What a client is sent.
     pub(super) fn take_output(&mut self, client: u64) -> Vec<u8> {
-        self.clients.get_mut(&client).map_or(Vec::new(), |served| std::mem::take(served.connection.out()))
+        self.mouth
+            .clients
+            .get_mut(&client)
+            .map_or(Vec::new(), |served| std::mem::take(served.connection.out()))
     }
 
     /// Bytes arrive on the link from a peer: one whole frame.
@@ -209,55 +201,58 @@ impl Node {
     }
 
     pub(super) fn shard(&self) -> &Shard<Shared> {
-        &self.shard
+        self.replica.shard()
     }
 
     /// Whether a turn would find something to do, apart from what the disk has finished.
     pub(super) fn has_work(&self) -> bool {
         !self.inbox.is_empty()
-            || self.clients.values().any(|served| !served.unread.is_empty() && served.connection.wants_read())
+            || self
+                .mouth
+                .clients
+                .values()
+                .any(|served| !served.unread.is_empty() && served.connection.wants_read())
     }
 
     /// One turn of the core's loop. What is to be sent to peers is given back.
     pub(super) fn turn(&mut self, now: Now) -> Vec<(NodeId, Frame)> {
-        if let Some(lsn) = self.wal.poll().expect("the disk is sound") {
-            while let Some((_, messages)) = self.then.pop_front_if(|(at, _)| *at <= lsn) {
-                self.out.extend(messages.into_iter().map(|(to, message)| (to, Frame::new(message))));
-            }
-            self.step(Input::Durable { lsn }, now);
+        self.turn_of(now).unwrap_or_else(|failed| panic!("the disk is sound: {failed}"));
+        std::mem::take(&mut self.mouth.out)
+    }
+
+    fn turn_of(&mut self, now: Now) -> Result<(), Failed> {
+        if let Some(durable) = self.replica.poll()? {
+            self.replica.durable(durable, now, &mut self.mouth)?;
         }
-        self.finish_reads(now);
-        while self.wal.room_bytes() >= ROOM_BYTES
-            && let Some(incoming) = self.inbox.pop_front()
-        {
+        self.replica.feed_reads(|| now, &mut self.mouth)?;
+        while let Some(incoming) = self.inbox.pop_front() {
             let input = match incoming {
-                Incoming::Peer(from, message) => Input::Peer { from, message },
+                Incoming::Peer(from, message) => {
+                    self.replica.peer_message(from, message, now, &mut self.mouth)?;
+                    continue;
+                }
                 Incoming::LinkLost(node) => Input::LinkLost { node },
                 Incoming::Unsent(forward) => Input::Unsent { forward },
                 Incoming::HandOver(group, heir) => Input::HandOver { group, heir },
                 Incoming::Tick => Input::Tick,
                 Incoming::Mark => {
-                    self.wal.mark(|| self.shard.mark()).expect("the disk is sound");
+                    self.replica.mark()?;
                     continue;
                 }
             };
-            self.step(input, now);
+            self.replica.step(input, now, &mut self.mouth)?;
         }
-        if self.wal.room_bytes() >= ROOM_BYTES {
-            self.serve_clients(now);
-        }
-        self.step(Input::TurnEnd, now);
-        self.wal.submit().expect("the disk is sound");
-        std::mem::take(&mut self.out)
+        self.serve_clients(now)?;
+        self.replica.end_turn(now, &mut self.mouth)
     }
 
     /// Reads from every client what its connection wants, and puts what it asks to the shard.
-    fn serve_clients(&mut self, now: Now) {
-        let clients: Vec<u64> = self.clients.keys().copied().collect();
+    fn serve_clients(&mut self, now: Now) -> Result<(), Failed> {
+        let clients: Vec<u64> = self.mouth.clients.keys().copied().collect();
         for client in clients {
             loop {
-                self.ask_all(client, now);
-                let Some(served) = self.clients.get_mut(&client) else { break };
+                self.ask_all(client, now)?;
+                let Some(served) = self.mouth.clients.get_mut(&client) else { break };
                 if served.unread.is_empty() || !served.connection.wants_read() {
                     break;
                 }
@@ -270,20 +265,20 @@ impl Node {
                 served.unread.drain(..count);
             }
         }
+        Ok(())
     }
 
-    fn ask_all(&mut self, client: u64, now: Now) {
-        while let Some(ask) = self.clients.get_mut(&client).and_then(|served| served.connection.next()) {
+    fn ask_all(&mut self, client: u64, now: Now) -> Result<(), Failed> {
+        while let Some(ask) = self.mouth.clients.get_mut(&client).and_then(|served| served.connection.next())
+        {
             match ask {
                 Ask::Command { tag, group, consistency, command } => {
                     if let Err(illegal) = command.check() {
                         panic!("a border let a command through that is none: {illegal}; {:?}", command.op);
                     }
                     let group = group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), GROUPS));
-                    self.next_request += 1;
-                    let id = RequestId::new(self.next_request);
-                    self.requests.insert(id, (client, tag));
-                    self.step(Input::Request { id, group, consistency, command }, now);
+                    let requester = (client, tag);
+                    self.replica.request(requester, group, consistency, command, now, &mut self.mouth)?;
                 }
                 Ask::Local { tag, query } => {
                     let answer = match query {
@@ -291,77 +286,14 @@ impl Node {
                         LocalQuery::Replicas { .. } => LocalAnswer::Int(1),
                         _ => LocalAnswer::Unavailable("not here".into()),
                     };
-                    if let Some(served) = self.clients.get_mut(&client) {
+                    if let Some(served) = self.mouth.clients.get_mut(&client) {
                         served.connection.answer(tag, answer);
                     }
                 }
                 Ask::Close | Ask::Pause => {}
             }
         }
-    }
-
-    /// One step, all its effects, and what they lead to at once.
-    fn step(&mut self, input: Input<Shared>, now: Now) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            let mut todo = Vec::new();
-            self.shard.step(input, now, &mut |effect: Effect<'_, Shared>| {
-                todo.push(match effect {
-                    Effect::Append { lsn, head, payload, then } => Todo::Append(lsn, head, payload, then),
-                    Effect::Send { to, message } => Todo::Send(to, message),
-                    Effect::Reply { to, reply } => Todo::Reply(to, reply.map(<[u8]>::to_vec)),
-                    Effect::Read { token, location } => Todo::Read(token, location),
-                    Effect::ReadEntry { token, location } => Todo::ReadEntry(token, location),
-                });
-            });
-            for effect in todo {
-                inputs.extend(self.execute(effect));
-            }
-        }
-    }
-
-    fn execute(&mut self, effect: Todo) -> Option<Input<Shared>> {
-        match effect {
-            Todo::Append(lsn, head, payload, then) => {
-                let bytes = payload.as_ref().map_or(&[][..], AsRef::as_ref);
-                let crc = payload.as_ref().and_then(Shared::crc);
-                let appended = self.wal.append_summed(&[&head.encode(), bytes], crc);
-                let appended = appended.unwrap_or_else(|error| panic!("the log refuses a record: {error}"));
-                assert!(appended.lsn == lsn, "machine and log number records alike");
-                if !then.is_empty() {
-                    self.then.push_back((lsn, then));
-                }
-                let payload_at = appended.location.part(RECORD_HEAD_BYTES as u32, bytes.len() as u32);
-                Some(Input::Appended { lsn, payload_at })
-            }
-            Todo::Send(to, message) => {
-                self.out.push((to, Frame::new(message)));
-                None
-            }
-            Todo::Reply(id, reply) => {
-                let asked = self.requests.remove(&id);
-                let (client, tag) = asked.unwrap_or_else(|| panic!("{id} is answered twice: {reply:?}"));
-                if let Some(served) = self.clients.get_mut(&client) {
-                    served.connection.reply(tag, reply.borrow());
-                }
-                None
-            }
-            Todo::Read(token, location) => {
-                self.wal.read(token.0, location);
-                None
-            }
-            Todo::ReadEntry(token, location) => {
-                self.wal.read_checked(token.0, location, RECORD_HEAD_BYTES as u32);
-                None
-            }
-        }
-    }
-
-    fn finish_reads(&mut self, now: Now) {
-        while let Some((token, result)) = self.wal.take_read() {
-            let result = result.map(Shared::new).map_err(|_| ReadFailed);
-            self.step(Input::ReadDone { token: ReadToken(token), result }, now);
-        }
+        Ok(())
     }
 }
 
@@ -372,15 +304,7 @@ fn gist(message: &PeerMessage<Shared>) -> String {
 
 fn shard_config(id: NodeId, setup: &Setup, (seed, boot): (u64, Boot)) -> ShardConfig {
     let nodes: Vec<NodeId> = (1..=NODES).map(NodeId::new).collect();
-    let groups = (0..=GROUPS)
-        .map(|group| GroupConfig {
-            group: GroupId::new(group),
-            node: id,
-            members: Members::majority(nodes.clone()),
-            preferred: NodeId::new(NODES - group % NODES),
-            priority_rank: u32::from((id.get() + group) % NODES),
-        })
-        .collect();
+    let groups = groups_of(CoreId::new(0), 1, (0..=GROUPS).map(GroupId::new), &nodes, id);
     ShardConfig {
         node: id,
         core: CoreId::new(0),
@@ -395,33 +319,5 @@ fn shard_config(id: NodeId, setup: &Setup, (seed, boot): (u64, Boot)) -> ShardCo
         level: Level::OWN,
         boot,
         seed,
-    }
-}
-
-/// Replays one record, answering reads from the records before it.
-fn replay_one(
-    shard: &mut Shard<Shared>,
-    head: RecordHead,
-    payload: Shared,
-    payload_at: Location,
-    records: &BTreeMap<(SegmentId, u32), Shared>,
-) {
-    let collect = |reads: &mut Vec<(ReadToken, Location)>, effect: Effect<'_, Shared>| match effect {
-        Effect::Read { token, location } | Effect::ReadEntry { token, location } => {
-            reads.push((token, location));
-        }
-        other => panic!("replay asks for nothing but reads: {other:?}"),
-    };
-    let mut reads = Vec::new();
-    let mut sink = |effect: Effect<'_, Shared>| collect(&mut reads, effect);
-    shard.replay(head, payload, payload_at, &mut sink).expect("the whole log");
-    while let Some((token, location)) = reads.pop() {
-        let Location { segment, offset, len } = location;
-        let record = records.range(..=(segment, offset)).next_back();
-        let (&(_, at), bytes) =
-            record.filter(|((at, _), _)| *at == segment).expect("a value lies in a record");
-        let result = Ok(bytes.slice((offset - at) as usize, len as usize));
-        let input = Input::ReadDone { token, result };
-        shard.step(input, Now::default(), &mut |effect: Effect<'_, Shared>| collect(&mut reads, effect));
     }
 }

@@ -7,6 +7,7 @@ use crate::sim::client::{AttemptId, Clients, Want};
 use crate::sim::node::Incoming;
 use crate::sim::queue::{Instant, MS};
 use crate::sim::trace::{Gist, Note};
+use synod_replica::placement::core_of;
 use synod_shard::Role;
 use synod_types::{Command, Consistency, GroupId, PeerMessage, Reply, Shared};
 use synod_wal::mem::Pending;
@@ -212,8 +213,8 @@ impl World {
         consistency: Consistency,
         command: Command<Shared>,
     ) {
-        let core =
-            node * usize::from(self.params.core_count) + usize::from(group.get() % self.params.core_count);
+        let cores = self.params.core_count;
+        let core = node * usize::from(cores) + usize::from(core_of(group, cores).get());
         let place = self.slots[core].place;
         let write = command.op.is_write();
         let client = self.clients.owner(attempt) as u32;

@@ -1,0 +1,31 @@
+//! Messages that must not leave before their record is durable (rule P-01).
+
+use crate::outlet::Outlet;
+use std::collections::VecDeque;
+use synod_types::{Lsn, NodeId, PeerMessage, Shared};
+use synod_wal::Durable;
+
+type Messages = Vec<(NodeId, PeerMessage<Shared>)>;
+
+/// What waits for records, in record order.
+#[derive(Debug, Default)]
+pub(crate) struct Held(VecDeque<(Lsn, Messages)>);
+
+impl Held {
+    /// These wait for that record.
+    pub(crate) fn hold(&mut self, lsn: Lsn, messages: Messages) {
+        assert!(self.0.back().is_none_or(|(last, _)| *last < lsn), "records are numbered upwards");
+        if !messages.is_empty() {
+            self.0.push_back((lsn, messages));
+        }
+    }
+
+    /// What waited for records that are durable by now leaves.
+    pub(crate) fn release<R>(&mut self, durable: Durable, out: &mut impl Outlet<R>) {
+        while let Some((_, messages)) = self.0.pop_front_if(|(lsn, _)| *lsn <= durable.lsn()) {
+            for (to, message) in messages {
+                out.send(to, message);
+            }
+        }
+    }
+}

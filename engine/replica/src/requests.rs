@@ -1,0 +1,64 @@
+//! Open requests: who awaits which answer.
+
+use synod_types::RequestId;
+
+/// Open requests by number; numbers are places, used again after the answer.
+#[derive(Debug)]
+pub struct Requests<R> {
+    places: Vec<Option<R>>,
+    free: Vec<u32>,
+}
+
+impl<R> Default for Requests<R> {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<R> Requests<R> {
+    /// A number for a request of `requester`.
+    pub fn open(&mut self, requester: R) -> RequestId {
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                self.places.push(None);
+                (self.places.len() - 1) as u32 // bounded by connections times their open requests
+            }
+        };
+        self.places[place as usize] = Some(requester);
+        RequestId::new(u64::from(place))
+    }
+
+    /// Who asked; the number is free again.
+    ///
+    /// # Panics
+    /// When it is not open: a request is answered once.
+    pub fn close(&mut self, id: RequestId) -> R {
+        let place = id.get() as usize;
+        let requester =
+            self.places.get_mut(place).and_then(Option::take).expect("a request is answered once");
+        self.free.push(place as u32);
+        requester
+    }
+
+    /// Everybody who waits.
+    pub fn iter(&self) -> impl Iterator<Item = &R> {
+        self.places.iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_used_again_after_the_answer() {
+        let mut requests = Requests::default();
+        let (a, b) = (requests.open("a"), requests.open("b"));
+        assert_eq!(requests.iter().copied().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(requests.close(a), "a");
+        assert_eq!(requests.open("c"), a);
+        assert_eq!((requests.close(b), requests.close(a)), ("b", "c"));
+        assert_eq!(requests.iter().count(), 0);
+    }
+}
