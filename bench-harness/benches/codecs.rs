@@ -1,5 +1,5 @@
-//! What bytes cost: entries, peer frames, and both client protocols, with checksums and checks as in service. A value has
-//! 4 KiB, a key 16 bytes.
+//! The cost of bytes: entries, peer frames, and both client protocols, with checksums and checks as in
+//! production. A value has 4 KiB, a key 16 bytes.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -15,12 +15,12 @@ use synod_types::{
 
 const VALUE_BYTES: usize = 4096;
 const ORIGIN: Ballot = Ballot::new(5, NodeId::new(1));
-/// Commands a pipelining client has sent when its bytes are looked at.
+/// Commands that a pipelining client has sent when its bytes are read.
 const PIPELINED: u64 = 16;
 const VERSION: Version = Version { slot: Slot::new(42), position: 0 };
 
-/// Time per entry of so many 4 KiB SETs: built by the leader; checked, which every receiver does once; and walked through, as
-/// apply does.
+/// Time per entry of this many 4 KiB SETs: built by the leader; checked, which every receiver does once; and
+/// walked through, which apply does.
 fn entry(c: &mut Criterion) {
     let command = set_command(&key(1), &bytes(VALUE_BYTES));
     let mut group = c.benchmark_group("codecs/entry");
@@ -52,8 +52,8 @@ fn entry(c: &mut Criterion) {
     group.finish();
 }
 
-/// Time per `Accept` of one 4 KiB command: into a link's buffer with its checksum, and out of one, checked down to the
-/// entry's last span.
+/// Time per `Accept` of one 4 KiB command: into a link's buffer with its checksum, and out of one, checked
+/// down to the entry's last span.
 fn peer_accept(c: &mut Criterion) {
     let mut builder = EntryBuilder::new();
     builder.push(set_command(&key(1), &bytes(VALUE_BYTES)));
@@ -81,8 +81,8 @@ fn peer_accept(c: &mut Criterion) {
     group.finish();
 }
 
-/// Time for what one read of the socket brought: so many commands, one after the other, each parsed, its key and value
-/// copied into one allocation, and answered into the output buffer.
+/// Time for the commands of one read from the socket, one after the other: each is parsed, its key and value
+/// are copied into one allocation, and the answer is written into the output buffer.
 fn serve(connection: &mut Connection, bytes: &[u8], reply: Reply<&[u8]>) -> u64 {
     connection.received(bytes);
     let mut served = 0;
@@ -116,8 +116,8 @@ fn resp_command(arguments: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// RESP through the server's connection, 16 commands pipelined; elements are commands. The SET includes the value's
-/// checksum, the GET the copy of a 4 KiB answer.
+/// RESP through the server's connection, 16 commands pipelined; an element is a command. The SET includes the
+/// value's checksum, the GET the copy of a 4 KiB answer.
 fn resp(c: &mut Criterion) {
     let value = bytes(VALUE_BYTES);
     let set = resp_command(&[b"SET", &key(1), &value]).repeat(PIPELINED as usize);
@@ -136,7 +136,7 @@ fn resp(c: &mut Criterion) {
     group.finish();
 }
 
-/// The same through the binary protocol: what RESP's parsing costs is the difference.
+/// The same through the binary protocol: the difference is the cost of parsing RESP.
 fn binary_server(c: &mut Criterion) {
     let value = bytes(VALUE_BYTES);
     let set = set_command(&key(1), &value);
@@ -162,7 +162,8 @@ fn binary_server(c: &mut Criterion) {
     group.finish();
 }
 
-/// Time per message at the client and for the bare decoder: a SET request of 4 KiB, and a response that carries 4 KiB.
+/// Time per message at the client, and for the bare decoder: a SET request of 4 KiB, and a response that
+/// carries 4 KiB.
 fn binary_messages(c: &mut Criterion) {
     let value = bytes(VALUE_BYTES);
     let set = set_command(&key(1), &value);

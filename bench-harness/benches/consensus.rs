@@ -1,7 +1,8 @@
-//! What agreement costs without I/O: one follower's step, and whole commits of three replicas in one thread.
+//! The cost of agreement without I/O: one follower's step, and whole commits of three replicas in one thread.
 //!
-//! Neither number holds a disk, a socket, a codec or a system call: the distance between them and a running cluster is what
-//! the shell and the hardware take.
+//! Neither number contains a disk, a socket, a codec or a system call: the difference to a running cluster is
+//! the cost of the engine around them and of the hardware. A whole commit contains the log's own work:
+//! framing, checksums, blocks.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -16,9 +17,10 @@ const LEADER: NodeId = NodeId::new(1);
 const FOLLOWER: NodeId = NodeId::new(2);
 const ORIGIN: Ballot = Ballot::new(5, LEADER);
 
-/// Time per slot at a follower in the steady state: the `Accept` (its watermark makes the slot before it chosen), the place of
-/// the record, the receipt of its durability, and the word that the slot before was applied. Applying itself is not in it.
-/// The payload is not looked at by the machine, so its size does not matter.
+/// Time per slot at a follower in the steady state: the `Accept` (its watermark makes the slot before it
+/// chosen), the place of its record, the receipt of its durability, and the note that the slot before was
+/// applied. The time of applying is not included. The machine does not look at the payload, so its size does
+/// not matter.
 fn follower_accept(c: &mut Criterion) {
     let mut builder = EntryBuilder::new();
     builder.push(set_command(&key(1), &bytes(16)));
@@ -54,10 +56,11 @@ fn follower_accept(c: &mut Criterion) {
     assert!(paxos.applied_slot().next() >= slot, "the follower fell behind");
 }
 
-/// Commits per second of one core that does the work of all three replicas: route, batch, encode the entry, propose, accept
-/// twice, tally, apply three times, answer. One command is 16 bytes of key and value, submitted singly; `of_64` gives the
-/// leader up to 64 commands before its turn ends, so that they share a slot; `of_1` gives each a slot of its own. Every
-/// record is durable at the end of its turn. A cluster gives each replica a core of its own.
+/// Commits per second of one core that does the work of all three replicas: route, batch, encode the entry,
+/// propose, log it three times, tally, apply three times, answer. One command is 16 bytes of key and value,
+/// and commands are submitted one by one. `of_64` gives the leader up to 64 commands before its turn ends, so
+/// that they share a slot; `of_1` gives each a slot of its own. The disk takes no time: a record appended in
+/// one turn is durable in the next. A real cluster gives each replica a core of its own.
 fn three_replica_commit(c: &mut Criterion) {
     let commands: Vec<_> =
         (0_u64..1024).map(|number| set_command(&key(number)[8..], &number.to_le_bytes())).collect();
@@ -81,7 +84,7 @@ fn three_replica_commit(c: &mut Criterion) {
     group.finish();
 }
 
-/// The same with 4 KiB values in batches of 16, kept in the leader's cache: what copying adds.
+/// The same with 4 KiB values in batches of 16, kept in the leader's cache: it shows what copying adds.
 fn three_replica_commit_4k(c: &mut Criterion) {
     let commands: Vec<_> = (0..256).map(|number| set_command(&key(number), &bytes(4096))).collect();
     let mut trio = Trio::new(16 << 20);

@@ -1,5 +1,5 @@
-//! What the replicated state machine costs per command and per read, at one core. Keys are 16 bytes, visited in an order that
-//! caches cannot guess.
+//! The cost of the replicated state machine per command and per read, on one core. Keys are 16 bytes, visited
+//! in an order that caches cannot guess.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -21,7 +21,7 @@ const LONG_BYTES: usize = 4096;
 /// Keys that expire.
 const CROWD_KEYS: u64 = 100_000;
 
-/// A store and the slot it has come to.
+/// A store, and the last slot applied to it.
 struct Rig {
     store: Store,
     slot: Slot,
@@ -43,7 +43,7 @@ impl Rig {
         rig
     }
 
-    /// A slot of its own for a SET of key `number`.
+    /// Applies a SET of key `number` in a slot of its own.
     fn set(&mut self, number: u64, op: Op, value: &[u8]) {
         self.slot = self.slot.next();
         let stamp = SessionStamp::default();
@@ -64,8 +64,8 @@ impl Rig {
     }
 }
 
-/// Time to apply one SET of an existing key. 16 bytes live in the index; 4 KiB are copied into a slab cell, that of the
-/// value before being given up.
+/// Time to apply one SET of an existing key. 16 bytes live in the index; 4 KiB are copied into a slab cell,
+/// while the cell of the old value is freed.
 fn set(c: &mut Criterion) {
     let mut group = c.benchmark_group("store/set");
     for (name, keys, value) in [("16B", SHORT_KEYS, bytes(16)), ("4KiB", LONG_KEYS, bytes(LONG_BYTES))] {
@@ -77,8 +77,8 @@ fn set(c: &mut Criterion) {
     group.finish();
 }
 
-/// Time to find a value: in the index (16 B), in the cache (4 KiB, borrowed and not copied), in neither (the place in the log
-/// is the answer), and a key that does not exist.
+/// Time to find a value: in the index (16 B), in the cache (4 KiB, borrowed and not copied), or in neither
+/// (the answer is its place in the log); and for a key that does not exist.
 fn lookup(c: &mut Criterion) {
     let mut group = c.benchmark_group("store/lookup");
     let (short, long) = (bytes(16), bytes(LONG_BYTES));
@@ -111,8 +111,8 @@ fn lookup(c: &mut Criterion) {
     group.finish();
 }
 
-/// Time to put a cold 4 KiB value into a full cache: index lookup, eviction, copy. The cache holds a quarter of the values,
-/// and every key comes round only after all others, so none is there any more.
+/// Time to put a cold 4 KiB value into a full cache: index lookup, eviction, copy. The cache holds a quarter
+/// of the values, and every key comes again only after all others, so its value is no longer there.
 fn admit(c: &mut Criterion) {
     let value = bytes(LONG_BYTES);
     let mut rig = Rig::filled(4 << 20, LONG_KEYS, &value);
@@ -130,8 +130,8 @@ fn admit(c: &mut Criterion) {
     assert!(rig.store.cache_stats().evictions > 0, "nothing was evicted");
 }
 
-/// Time to remove a key that has expired, of a crowd: all at the same millisecond, or one after the other within a minute, which
-/// has come at once. Sorting in the wheel, index, key, timer.
+/// Time to remove one expired key of a crowd. The keys expire either all in the same millisecond, or spread
+/// over a minute that has passed at once. It includes sorting in the timer wheel, index, key and timer.
 fn expire(c: &mut Criterion) {
     const BASE: u64 = 1_790_000_000_000;
     let mut group = c.benchmark_group("store/expire");

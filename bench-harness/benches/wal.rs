@@ -1,4 +1,5 @@
-//! What the log costs: 64 records of 4 KiB from `append` until durable, on a disk that takes no time and on the real one.
+//! The cost of the log: 64 records of 4 KiB from `append` until durable, on a disk that takes no time and on
+//! a real one.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
@@ -16,7 +17,7 @@ use synod_wal::{Disk, Wal, WalOptions};
 
 const RECORD_BYTES: usize = 4096;
 const RECORDS: u64 = 64;
-/// Small enough that a run rotates and uses segments again, and that setting up is cheap.
+/// Small enough that a run rotates and reuses segments, and that setting up is cheap.
 const SEGMENT_BYTES: u32 = 16 << 20;
 
 fn open<D: Disk>(disk: D) -> Wal<D> {
@@ -26,7 +27,7 @@ fn open<D: Disk>(disk: D) -> Wal<D> {
     wal
 }
 
-/// Gives back every segment that is full: a log whose records all went into a checkpoint. Its file is used again.
+/// Releases every full segment, as a log does whose records are all in a checkpoint. The file is used again.
 fn release_full<D: Disk>(wal: &mut Wal<D>) {
     assert!(wal.durable() == wal.appended(), "a segment is given back only when all of it is durable");
     let segments: Vec<_> = wal.segments().collect();
@@ -35,8 +36,8 @@ fn release_full<D: Disk>(wal: &mut Wal<D>) {
     }
 }
 
-/// Records per second through the log's own work: framing, checksums, block chaining, bookkeeping, and the copy that the
-/// simulated disk makes in place of a write. The bound that the processor sets.
+/// Records per second through the log's own work: framing, checksums, block chaining, bookkeeping, and the
+/// copy that the simulated disk makes in place of a write. It is the bound that the processor sets.
 fn append_mem(c: &mut Criterion) {
     let image = MemImage::new(MemOptions::default(), 1);
     let mut wal = open(image.disk());
@@ -59,9 +60,10 @@ fn append_mem(c: &mut Criterion) {
     group.finish();
 }
 
-/// Records per second through io_uring to the disk the target directory is on, each durable (FUA or flush) before the next
-/// 64 begin: the group commit of one loaded turn, latency bound. It says what this machine's disk does, not what Synod does
-/// elsewhere. Waiting sleeps until the disk wakes it, as in production; making segments anew in the background is in it, too.
+/// Records per second through io_uring to the disk of the target directory, each durable (FUA or flush)
+/// before the next 64 begin: the group commit of one loaded turn, bound by latency. The figure shows this
+/// machine's disk, not how Synod does elsewhere. The task sleeps until the disk wakes it, as in production;
+/// making new segments in the background is included.
 fn append_io_uring(c: &mut Criterion) {
     if let Err(error) = probe_io_uring() {
         eprintln!("wal/append_durable_64x4KiB/io_uring is left out: {error}");
@@ -81,11 +83,11 @@ fn append_io_uring(c: &mut Criterion) {
         b.iter_custom(|rounds| run_rounds(&executor, &mut wal, &woken, &record, rounds));
     });
     group.finish();
-    // The log ends on the executor it lives on.
+    // The log must be dropped on the executor it lives on.
     executor.run(async { drop(wal) });
 }
 
-/// Wakes the one task when the disk has finished something.
+/// Wakes the one task when the disk has completed an operation.
 #[derive(Default)]
 struct Woken {
     set: Cell<bool>,

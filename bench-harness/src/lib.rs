@@ -1,13 +1,17 @@
-//! `synod-bench`: what the microbenches share. The benches themselves are in `benches/`, one file per room measured.
+//! `synod-bench`: the code that the microbenches share. The benches themselves are in `benches/`, one file
+//! per room measured.
 //!
 //! ```text
-//!   commands ─▶ Trio: three Shards in one thread ─▶ applied, answered
-//!                 a record is durable at the end of the turn that wrote it; a message arrives in the receiver's next turn
+//!   commands ─▶ Trio: three Replicas in one thread ─▶ applied, answered
+//!                 a record is durable in the next turn; a message arrives in the receiver's next turn
 //! ```
 //!
-//! May not: test anything. What is right is settled in the rooms' own tests; here it is only asserted that what was measured
-//! is what was meant.
+//! May not: test anything. Correctness is settled in the rooms' own tests; here assertions only make sure
+//! that the benches measure what they are meant to measure.
 
+#![forbid(unsafe_code)]
+
+mod disk;
 mod trio;
 
 pub use trio::{LEADER, Trio};
@@ -18,14 +22,15 @@ use synod_types::{Command, Condition, Expiry, GroupId, Op, Shared};
 /// The one group that benches use.
 pub const GROUP: GroupId = GroupId::new(1);
 
-/// A SET of `value` outside any session, as the border hands it in: key and value in one allocation, checksum computed.
+/// A SET of `value` outside any session, as the connection hands it in: key and value in one allocation,
+/// checksum computed.
 pub fn set_command(key: &[u8], value: &[u8]) -> Command<Shared> {
     let shared = Shared::new([key, value].concat());
     let value_at = key.len();
     Command::new(shared.slice(0, value_at), set_op(value), shared.slice(value_at, value.len()))
 }
 
-/// The plain SET of `value`.
+/// A plain SET of `value`.
 pub fn set_op(value: &[u8]) -> Op {
     let value_crc = synod_types::checksum::crc32c(value);
     Op::Set { value_crc, condition: Condition::Always, expiry: Expiry::None, return_old: false }
@@ -47,8 +52,8 @@ pub fn key(number: u64) -> [u8; 16] {
     key
 }
 
-/// Visits `0..count` in an order that a prefetcher cannot guess, again and again: every `next` is another number until all
-/// were given. `count` is a power of two.
+/// Visits `0..count` again and again, in an order that a prefetcher cannot guess: `next` returns every number
+/// once before any comes again. `count` is a power of two.
 #[derive(Clone, Debug)]
 pub struct Walk {
     at: u64,
@@ -68,8 +73,9 @@ impl Walk {
     // Not an iterator: it has no end.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u64 {
-        // A linear congruential step: full period, as the multiplier is 1 modulo 4 and the increment odd. The low bits of
-        // such a sequence have short periods, which does no harm: they are the number, not a random bit.
+        // A linear congruential step: it has the full period, as the multiplier is 1 modulo 4 and the
+        // increment odd. The low bits of such a sequence have short periods, which does no harm: the number
+        // is used as a whole, and no bit of it has to be random.
         self.at = self.at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)
             & (self.count - 1);
         black_box(self.at)

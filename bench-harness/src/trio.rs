@@ -1,69 +1,85 @@
-//! A group of three replicas in one thread, without disks, sockets and codecs: what the machines alone cost.
+//! A group of three replicas in one thread, without sockets and codecs, over a disk that takes no time: it
+//! shows the cost of the state machines.
 //!
 //! ```text
-//!   turn of a replica: everything in its inbox ─▶ TurnEnd ─▶ its records are durable ─▶ what rode on them is sent
+//!   turn of a replica: completions of its disk ─▶ everything in its inbox ─▶ end of turn
 //!   settle: turns in rotation, until every inbox is empty and every record durable
 //! ```
-//! A turn is the engine's: poll, steps, submit. Time stands still while the trio settles, so that no resend and no election
-//! comes into a measurement. It may not drop, reorder or delay: the simulator does that.
+//! A turn is the one that ships ([`Replica`]). Time stands still while the trio settles, so that no resend
+//! and no election gets into a measurement. May not: drop, reorder or delay messages; the simulator does
+//! that.
 
 use crate::GROUP;
+use crate::disk::NullDisk;
 use std::collections::VecDeque;
-use synod_shard::{AheadLimits, Effect, Input, Leadership, Shard, ShardConfig, Timing};
-use synod_types::Level;
+use std::io;
+use synod_replica::placement::group_config;
+use synod_replica::{Failed, Outlet, Replica, ReplicaOptions};
+use synod_shard::{AheadLimits, Input, Leadership, Shard, ShardConfig, Timing};
+use synod_types::limits::LOG_NOTE_BYTES;
 use synod_types::{
-    Boot, Command, Consistency, CoreId, GroupConfig, Location, Lsn, Members, Mono, Nanos, NodeId, Now,
-    PeerMessage, Reply, RequestId, SegmentId, Shared, Slot, WallMs,
+    Boot, Command, Consistency, CoreId, Level, Location, Mono, Nanos, NodeId, Now, PeerMessage, Reply,
+    Shared, Slot, WallMs,
 };
+use synod_wal::{SEGMENT_BYTES_MAX, WalOptions};
 
 /// The replica that leads.
 pub const LEADER: usize = 0;
 const REPLICAS: usize = 3;
-/// Offsets in a log are 32 bits: the made-up log begins a new segment here.
-const SEGMENT_BYTES: u32 = 1 << 30;
-/// Slots in flight before what arrives gathers: the engine's default.
+/// Bytes that may wait for the disk: the engine's number. It is never reached, for the disk takes no time.
+const LOG_BACKLOG_BYTES_MAX: usize = 64 << 20;
+/// Slots in flight before commands gather in a batch: the engine's default.
 const PIPELINE_SLOTS: u64 = 8;
 const TICK_MS: u64 = 5;
-/// A node that is alone in ticking leads within a few election timeouts.
+/// A node that alone gets ticks leads within a few election timeouts.
 const ELECTION_TICKS_MAX: u32 = 2_000;
 
 /// Three replicas of one group.
-#[derive(Debug)]
 pub struct Trio {
-    replicas: [Replica; REPLICAS],
-    /// Scratch: what a replica sent in the step under way.
-    outbox: Vec<(NodeId, PeerMessage<Shared>)>,
+    members: [Member; REPLICAS],
+    outbox: Outbox,
     now: Now,
-    next_request: u64,
+}
+
+/// One replica, and the input for its next turn.
+struct Member {
+    replica: Replica<NullDisk, ()>,
+    inbox: VecDeque<Incoming>,
+}
+
+enum Incoming {
+    Request(Command<Shared>),
+    Peer(NodeId, PeerMessage<Shared>),
+    Tick,
+}
+
+/// The output of the replicas.
+#[derive(Default)]
+struct Outbox {
+    /// Scratch: the messages of the current turn.
+    messages: Vec<(NodeId, PeerMessage<Shared>)>,
     answered: u64,
 }
 
-#[derive(Debug)]
-struct Replica {
-    shard: Shard<Shared>,
-    inbox: VecDeque<Input<Shared>>,
-    /// The last record written, the last one durable, and what rides on those between.
-    written: Lsn,
-    durable: Lsn,
-    then: Vec<(NodeId, PeerMessage<Shared>)>,
-    /// Segment and offset at which the made-up log ends.
-    log_end: (u32, u32),
-    /// Scratch: places of the records of the step under way.
-    places: VecDeque<(Lsn, Location)>,
+impl Outlet<()> for Outbox {
+    fn send(&mut self, to: NodeId, message: PeerMessage<Shared>) {
+        self.messages.push((to, message));
+    }
+    fn reply(&mut self, (): (), reply: Reply<&[u8]>) {
+        assert!(matches!(reply, Reply::Done { .. }), "a request was not done: {reply:?}");
+        self.answered += 1;
+    }
 }
 
 impl Trio {
     /// Three replicas, the first of which serves.
     ///
     /// # Panics
-    /// When it is not elected, which is a fault of the machines.
+    /// When the first replica is not elected, which would be a fault of the machines.
     pub fn new(cache_bytes: usize) -> Self {
-        let replicas = [1, 2, 3].map(|id| Replica::new(NodeId::new(id), cache_bytes));
         let now = Now { mono: Mono(Nanos::from_ms(1_000).0), wall: WallMs(1_700_000_000_000) };
-        let mut trio = Self { replicas, outbox: Vec::new(), now, next_request: 0, answered: 0 };
-        for replica in &mut trio.replicas {
-            replica.shard.start(now);
-        }
+        let members = [1, 2, 3].map(|id| Member::new(NodeId::new(id), cache_bytes, now));
+        let mut trio = Self { members, outbox: Outbox::default(), now };
         for _ in 0..ELECTION_TICKS_MAX {
             if trio.serves() {
                 return trio;
@@ -73,16 +89,13 @@ impl Trio {
         panic!("the first replica was not elected");
     }
 
-    /// Hands one request to the leader; it is proposed with others when the trio settles.
+    /// Hands one request to the leader, which proposes it with others when the trio settles.
     pub fn submit(&mut self, command: Command<Shared>) {
-        self.next_request += 1;
-        let id = RequestId::new(self.next_request);
-        let consistency = Consistency::Linearizable;
-        let request = Input::Request { id, group: GROUP, consistency, command };
-        self.replicas[LEADER].inbox.push_back(request);
+        self.members[LEADER].inbox.push_back(Incoming::Request(command));
     }
 
-    /// Runs turns until nothing moves: every request is answered then, after its commit and its apply at the leader.
+    /// Runs turns until nothing moves. By then every request has been committed, applied at the leader, and
+    /// answered.
     pub fn settle(&mut self) {
         loop {
             let mut moved = false;
@@ -95,77 +108,61 @@ impl Trio {
         }
     }
 
-    /// Lets a tick's time pass for all replicas and the named ones notice.
+    /// Lets the time of one tick pass for all replicas, and gives the tick to those in `who`.
     pub fn tick(&mut self, who: &[usize]) {
         self.now.mono = self.now.mono.plus(Nanos::from_ms(TICK_MS));
         self.now.wall = self.now.wall.plus_ms(TICK_MS);
         for &index in who {
-            self.replicas[index].inbox.push_back(Input::Tick);
+            self.members[index].inbox.push_back(Incoming::Tick);
         }
         self.settle();
     }
 
     /// Writes answered as done since the trio was made.
     pub fn answered(&self) -> u64 {
-        self.answered
+        self.outbox.answered
     }
 
-    /// How far each replica has applied, and the digest of its state there.
+    /// The applied slot of each replica, and the digest of its state there.
     pub fn digests(&self) -> [Option<(Slot, u64)>; REPLICAS] {
-        [0, 1, 2].map(|index: usize| self.replicas[index].shard.digest(GROUP))
+        [0, 1, 2].map(|index: usize| self.members[index].replica.shard().digest(GROUP))
     }
 
     fn serves(&self) -> bool {
-        let leader = &self.replicas[LEADER].shard;
+        let leader = self.members[LEADER].replica.shard();
         leader.status().all(|status| status.serving) && leader.holds_lease(GROUP, self.now.mono)
     }
 
-    /// One turn of a replica, if there is anything to do.
+    /// One turn of a replica, if there is work; returns whether there was.
     fn turn(&mut self, index: usize) -> bool {
-        let Self { replicas, outbox, now, answered, .. } = self;
-        let replica = &mut replicas[index];
-        if replica.inbox.is_empty() {
+        let member = &mut self.members[index];
+        if member.is_idle() {
             return false;
         }
-        while let Some(input) = replica.inbox.pop_front() {
-            replica.step(input, *now, outbox, answered);
-        }
-        replica.step(Input::TurnEnd, *now, outbox, answered);
-        while replica.durable < replica.written {
-            replica.durable = replica.written;
-            outbox.append(&mut replica.then);
-            replica.step(Input::Durable { lsn: replica.durable }, *now, outbox, answered);
-            // What became free in the pipeline is proposed now; its records are durable in the next round.
-            replica.step(Input::TurnEnd, *now, outbox, answered);
+        if let Err(failed) = member.turn(self.now, &mut self.outbox) {
+            panic!("a disk that does nothing cannot fail: {failed}");
         }
         let from = NodeId::new(index as u16 + 1); // one of three
-        for (to, message) in self.outbox.drain(..) {
+        for (to, message) in self.outbox.messages.drain(..) {
             let to = usize::from(to.get() - 1);
             assert!(to != index, "a message to oneself");
-            self.replicas[to].inbox.push_back(Input::Peer { from, message });
+            self.members[to].inbox.push_back(Incoming::Peer(from, message));
         }
         true
     }
 }
 
-impl Replica {
-    fn new(node: NodeId, cache_bytes: usize) -> Self {
-        let voters = [1, 2, 3].map(NodeId::new).to_vec();
-        let group = GroupConfig {
-            group: GROUP,
-            node,
-            members: Members::majority(voters),
-            preferred: node,
-            priority_rank: 0,
-        };
+impl Member {
+    fn new(node: NodeId, cache_bytes: usize, now: Now) -> Self {
+        let nodes = [1, 2, 3].map(NodeId::new);
         let shard = Shard::new(ShardConfig {
             node,
             core: CoreId::new(0),
-            groups: vec![group],
+            groups: vec![group_config(GROUP, 1, &nodes, node)],
             timing: Timing::default(),
             cache_bytes,
             pending_bytes_max: 16 << 20,
-            log_backlog_bytes_max: 64 << 20,
+            log_backlog_bytes_max: LOG_BACKLOG_BYTES_MAX,
             pipeline_slots: PIPELINE_SLOTS,
             leadership: Leadership::Stay,
             ahead: AheadLimits::default(),
@@ -173,58 +170,39 @@ impl Replica {
             boot: Boot { counter: 1, random: 1 },
             seed: u64::from(node.get()),
         });
-        Self {
-            shard,
-            inbox: VecDeque::new(),
-            written: Lsn::ZERO,
-            durable: Lsn::ZERO,
-            then: Vec::new(),
-            log_end: (1, 0),
-            places: VecDeque::new(),
-        }
+        let mut log = WalOptions::new(CoreId::new(0), [1; 32]);
+        // Segments are never released here, so they are few and long.
+        log.segment_bytes = SEGMENT_BYTES_MAX;
+        log.ram_bytes_max = usize::MAX;
+        let options = ReplicaOptions { backlog_bytes_max: LOG_BACKLOG_BYTES_MAX, note_bytes: LOG_NOTE_BYTES };
+        // An empty log has nothing to read.
+        let read_back = |_: Location| -> io::Result<Vec<u8>> { Err(io::ErrorKind::NotFound.into()) };
+        let opened = Replica::open(NullDisk::default(), log, options, shard, read_back, |_, _| ());
+        let (mut replica, _) = opened.unwrap_or_else(|error| panic!("an empty log does not open: {error}"));
+        replica.start(now);
+        Self { replica, inbox: VecDeque::new() }
     }
 
-    /// One step and the execution of its effects; records get their places after that, in order.
-    fn step(
-        &mut self,
-        input: Input<Shared>,
-        now: Now,
-        outbox: &mut Vec<(NodeId, PeerMessage<Shared>)>,
-        answered: &mut u64,
-    ) {
-        let Self { shard, then, written, log_end, places, .. } = self;
-        let mut next = Some(input);
-        while let Some(input) = next.take() {
-            shard.step(input, now, &mut |effect: Effect<'_, Shared>| match effect {
-                Effect::Append { lsn, payload, then: messages, .. } => {
-                    assert!(lsn == written.next(), "record numbers have no gaps");
-                    *written = lsn;
-                    places.push_back((lsn, place(log_end, payload.as_ref().map_or(0, Shared::len))));
-                    then.extend(messages);
-                }
-                Effect::Send { to, message } => outbox.push((to, message)),
-                Effect::Reply { to, reply } => {
-                    assert!(matches!(reply, Reply::Done { .. }), "{to} was not done: {reply:?}");
-                    *answered += 1;
-                }
-                Effect::Read { location, .. } | Effect::ReadEntry { location, .. } => {
-                    panic!("nothing is cold here: {location:?}")
-                }
-            });
-            next = places.pop_front().map(|(lsn, payload_at)| Input::Appended { lsn, payload_at });
-        }
+    /// Whether a turn would find no work.
+    fn is_idle(&self) -> bool {
+        let wal = self.replica.wal();
+        self.inbox.is_empty() && wal.durable() == wal.appended()
     }
-}
 
-/// Where a payload of `len` bytes would lie.
-fn place(end: &mut (u32, u32), len: usize) -> Location {
-    let len = u32::try_from(len).expect("an entry is far below 4 GiB");
-    if end.1 > SEGMENT_BYTES - len {
-        *end = (end.0 + 1, 0);
+    fn turn(&mut self, now: Now, out: &mut Outbox) -> Result<(), Failed> {
+        let Self { replica, inbox } = self;
+        replica.begin_turn(|| now, out)?;
+        while let Some(incoming) = inbox.pop_front() {
+            match incoming {
+                Incoming::Request(command) => {
+                    replica.request((), GROUP, Consistency::Linearizable, command, now, out)?;
+                }
+                Incoming::Peer(from, message) => replica.peer_message(from, message, now, out)?,
+                Incoming::Tick => replica.step(Input::Tick, now, out)?,
+            }
+        }
+        replica.end_turn(now, out)
     }
-    let location = Location { segment: SegmentId::new(end.0), offset: end.1, len };
-    end.1 += len;
-    location
 }
 
 #[cfg(test)]
@@ -243,7 +221,7 @@ mod tests {
         }
         trio.settle();
         assert_eq!(trio.answered(), 500);
-        // The followers learn of the last batch by the next heartbeat.
+        // The followers learn with the next heartbeat that the last batch is chosen.
         for _ in 0..20 {
             trio.tick(&[0, 1, 2]);
         }

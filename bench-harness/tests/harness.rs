@@ -1,6 +1,9 @@
-//! The harness from end to end, in seconds: what is installed is measured, what is not is named, nothing is left behind.
-//! Where a server is missing, the test's last line says so. No figure is asserted: these runs are too short to mean anything.
+//! The harness from end to end, in seconds: installed servers are measured, missing ones are named, and no
+//! file is left behind. If a server is missing, the test's last line says so. No figure is asserted: these
+//! runs are too short to mean anything.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -23,13 +26,13 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
-/// Under CI everything that is needed is installed, and nothing goes unchecked.
+/// Under CI everything the tests need is installed, and no check is skipped.
 fn not_checked(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "this must be checked under CI: {why}");
     eprintln!("NOT CHECKED: {why}");
 }
 
-/// `cargo test --workspace` builds it beside the harness; a test of this package alone does not.
+/// `cargo test --workspace` builds it beside the harness; a test run of this package alone does not.
 fn synod_is_built() -> bool {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_bench-harness")).with_file_name("synod");
     let found = binary.exists();
@@ -159,9 +162,8 @@ fn a_signal_ends_the_run_and_leaves_nothing() {
         .expect("runs");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     assert!(lines.by_ref().any(|line| line.expect("text").starts_with("round 1 of 3")), "it began");
-    let id = i32::try_from(child.id()).expect("a process id");
-    // SAFETY: kill touches no memory; the child is not yet waited for, so the number is its own.
-    assert_eq!(unsafe { libc::kill(id, libc::SIGTERM) }, 0);
+    // The child is not waited for yet, so its process id cannot belong to another process.
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("it runs");
     assert_eq!(child.wait().expect("ends").code(), Some(1));
     assert!(!dir.exists(), "the data is gone, and so is the server that held it");
 }

@@ -1,48 +1,51 @@
-//! `synod bench`: formats and starts a durable cluster on this machine, loads it, shows what came of it, cleans up.
+//! `synod bench`: formats and starts a durable cluster on this machine, loads it, reports the result and
+//! cleans up.
 //!
-//! The load generator is a library; this adds the cluster under it, the honest heading (machine, filesystem, whether it is
-//! durable at all) and the verdict. Its directory is deleted only if it bears the mark of a bench.
+//! The load generator is a library. This file adds the cluster under it, a heading (machine, filesystem,
+//! whether it is durable at all) and the verdict. The directory is deleted only if its marker says that a
+//! bench made it.
 
 use crate::config::Flags;
+use crate::config::settings::RESERVE_MIB;
 use crate::dev::own_binary;
+use crate::disk_quiesce::{Quiesced, quiesce};
 use crate::node::RunError;
 use crate::preflight;
 use crate::refusal::Refusal;
-use crate::settle::{Settled, settle};
 use crate::stop::Stop;
 use crate::supervise::{Cluster, ClusterSpec, Maker, Ports, Workdir};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use synod_loadgen::{LoadError, Options as LoadOptions, Progress, Report};
+use synod_loadgen::{LoadError, Options as LoadOptions, Progress, Report, write_files};
 use synod_types::NodeId;
 
-/// What is asked for.
+/// The options of one bench.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
-    /// Where the cluster lives while it runs.
+    /// The directory of the cluster while it runs.
     pub dir: PathBuf,
     /// Number of nodes.
     pub nodes: u16,
-    /// Cores of each; as many as the CPUs allow if not said.
+    /// Cores per node; `None` for as many as the CPUs allow.
     pub cores: Option<u16>,
-    /// Leave the data at the end, until the next bench in the same directory.
+    /// Keep the data at the end, until the next bench in the same directory.
     pub keep: bool,
     /// Further settings for every node, by key name.
     pub settings: Flags,
-    /// The load. With targets, they are loaded and no cluster is started.
+    /// The load. If it names targets, they are loaded and no cluster is started.
     pub load: LoadOptions,
 }
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// How long a disk may take to finish what others left to it.
-const SETTLE_LIMIT: Duration = Duration::from_secs(60);
-/// Within how long leaders are to be where they belong.
+/// How long a disk may take to finish the work left by earlier writes and deletions.
+const QUIESCE_LIMIT: Duration = Duration::from_secs(60);
+/// How long leaders may take to reach their places.
 const SPREAD_LIMIT: Duration = Duration::from_secs(10);
-/// How often a ctrl-c and the death of a node are looked for between two lines.
+/// Interval between two checks for ctrl-c and for the death of a node.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Runs the bench; an error is also a run that was done and found a fault.
+/// Runs the bench. An error may also mean that the run completed and found a fault.
 pub fn bench(options: &BenchOptions) -> Result<(), RunError> {
     check_load(&options.load)?;
     let stop =
@@ -87,7 +90,7 @@ fn loaded(cluster: &mut Cluster, options: &BenchOptions, stop: &Stop) -> Result<
     judge(&report, &options.load)
 }
 
-/// How many groups each node leads, in words.
+/// The number of groups that each node leads, in words.
 fn per_node(leaders: Option<&[usize]>) -> String {
     let Some(leaders) = leaders else { return "some group has none that serves".to_owned() };
     let counts: Vec<_> = (1..)
@@ -97,17 +100,17 @@ fn per_node(leaders: Option<&[usize]>) -> String {
     format!("{} groups", counts.join(", "))
 }
 
-/// Waits until the disk under `dir` does nothing that was left to it before.
+/// Waits until the disk under `dir` has finished all work left from before.
 ///
 /// # Errors
 /// When its filesystem cannot be written to the disk.
 pub fn calm(dir: &Path, stop: &Stop) -> Result<(), RunError> {
     let begin = Instant::now();
-    let settled = settle(dir, SETTLE_LIMIT, || stop.requested()).map_err(|error| {
+    let quiesced = quiesce(dir, QUIESCE_LIMIT, || stop.requested()).map_err(|error| {
         RunError::Failed(format!("cannot write the filesystem of {} to its disk: {error}", dir.display()))
     })?;
     let waited = begin.elapsed().as_secs_f32();
-    if settled == Settled::Busy {
+    if quiesced == Quiesced::Busy {
         eprintln!(
             "warning: after {waited:.0} s the disk still discards what was deleted; latencies will show it"
         );
@@ -117,7 +120,7 @@ pub fn calm(dir: &Path, stop: &Stop) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Deletes what the run left, unless it is wanted or may explain a failure.
+/// Deletes the data of the run, unless it is to be kept or may explain a failure.
 fn finish(
     workdir: Workdir,
     outcome: Result<(), RunError>,
@@ -135,11 +138,11 @@ fn finish(
     outcome
 }
 
-/// Everything of the load that can be refused, before a cluster is started for it.
+/// Checks everything in the load options that can be refused, before a cluster is started for them.
 fn check_load(load: &LoadOptions) -> Result<(), Refusal> {
     let mut options = load.clone();
     if options.target.is_empty() {
-        // The cluster's addresses take this place.
+        // A placeholder for the addresses of the cluster.
         options.target.push("127.0.0.1:1".to_owned());
     }
     options.check().map_err(|error| Refusal::Usage(error.to_string()))?;
@@ -155,23 +158,22 @@ fn check_load(load: &LoadOptions) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The setting that says how much log space is written in advance.
-const RESERVE: &str = "node.reserve_mib";
-/// A closed loop offers what it can; more than this is not expected of two cores.
+/// A closed loop sends as fast as it can; more than this is not expected of two cores.
 const CLOSED_PER_S: u64 = 60_000;
-/// No more than this is written in advance, MiB per core.
+/// At most this much is written in advance, in MiB per core.
 const RESERVE_MIB_MAX: u64 = 4096;
 
-/// What one core's log will hold of this load: every node logs every write.
+/// The size of one core's log under this load, in MiB: every node logs every write.
 fn reserve_mib(load: &LoadOptions, cores: u16) -> u64 {
     let rate = if load.closed { CLOSED_PER_S } else { load.rate };
-    // A search does not know its rates before: what a step or three of them write; later ones take recycled segments.
+    // A search does not know its rates in advance. This reserves the writes of about three steps; later steps
+    // take recycled segments.
     let length = if load.find_max { load.step * 3 } else { load.duration };
     let seconds = length.as_secs() + load.warmup.as_secs() + 1;
     let writes = u64::from(load.keys) + rate * seconds;
-    // Headers and padding of small batches.
+    // 512 bytes for headers and for the padding of small batches.
     let bytes = writes * (load.value_size.mean().ceil() as u64 + 512);
-    // A bench of no cores is refused like any such cluster, with everything else in view.
+    // `max(1)`: a bench with no cores is refused later, with everything else in view.
     ((bytes >> 20) / u64::from(cores.max(1)) + 128).min(RESERVE_MIB_MAX)
 }
 
@@ -190,17 +192,17 @@ fn start(options: &BenchOptions) -> Result<(Cluster, String), RunError> {
     Ok((Cluster::start(&options.dir, Maker::Bench, &spec)?, heading))
 }
 
-/// The cluster that a bench with these options loads, made of `binary`.
+/// The cluster that a bench with these options starts from `binary`.
 pub fn cluster_spec(options: &BenchOptions, binary: PathBuf) -> ClusterSpec {
     let cpus = preflight::allowed_cpus();
     let per_node = cpus.len() / usize::from(options.nodes.max(1));
-    // No machine has 65536 CPUs for each of its nodes; the configuration says what is too many.
+    // No machine has 65536 CPUs for each of its nodes. The configuration check refuses too large a number.
     let cores = options.cores.unwrap_or(per_node.max(1) as u16);
     let wanted = usize::from(options.nodes) * usize::from(cores);
     let mut settings = options.settings.clone();
-    // The log space of the whole run is written by format, as it would be on a node that recycles segments in its steady
-    // state; else the run would measure the writing of zeros beside its own.
-    settings.entry(RESERVE).or_insert_with(|| reserve_mib(&options.load, cores).to_string());
+    // `format` writes the log space of the whole run in advance. A node in steady state recycles segments in
+    // the same way; without this the run would also measure the writing of zeros.
+    settings.entry(RESERVE_MIB.row.name).or_insert_with(|| reserve_mib(&options.load, cores).to_string());
     ClusterSpec {
         binary,
         name: "bench".to_owned(),
@@ -209,7 +211,7 @@ pub fn cluster_spec(options: &BenchOptions, binary: PathBuf) -> ClusterSpec {
         ports: Ports::Free,
         cpus: if wanted <= cpus.len() { cpus[..wanted].to_vec() } else { Vec::new() },
         settings,
-        // What an earlier bench left is deleted, once nothing can be refused any more.
+        // The data of an earlier bench is deleted, once nothing can be refused any more.
         fresh: true,
         echo: false,
         logs: true,
@@ -225,10 +227,11 @@ fn show(progress: &Progress) {
     println!("{}", progress.line());
 }
 
-/// Runs the load on a thread of its own, so that this one can heed ctrl-c and `trouble` while it shows the progress.
+/// Runs the load on a thread of its own, so that this one can check for ctrl-c and `trouble` while it shows
+/// the progress.
 ///
 /// # Errors
-/// [`RunError`] when the load could not be done, or was broken off because of a signal or of `trouble`.
+/// [`RunError`] when the load could not run, or was interrupted by a signal or by `trouble`.
 pub fn load(
     options: LoadOptions,
     stop: &Stop,
@@ -238,7 +241,7 @@ pub fn load(
     let (news, inbox) = mpsc::channel();
     std::thread::spawn(move || {
         let seconds = news.clone();
-        // A receiver that is gone has given the run up.
+        // If the receiver is gone, the caller has given up the run.
         let result =
             synod_loadgen::run(&options, &mut |progress| _ = seconds.send(News::Second(progress.clone())));
         let _ = news.send(News::Done(Box::new(result)));
@@ -266,15 +269,15 @@ pub fn load(
     }
 }
 
-/// Prints the report and says whether it is a good one.
+/// Prints the report. Returns an error if the report has faults.
 fn judge(report: &Report, options: &LoadOptions) -> Result<(), RunError> {
     println!("\n{}", report.table());
-    report.write_files(options).map_err(|error| RunError::Failed(format!("cannot write {error}")))?;
+    write_files(report, options).map_err(|error| RunError::Failed(format!("cannot write {error}")))?;
     let faults = faults(report);
     if faults.is_empty() { Ok(()) } else { Err(RunError::Failed(faults.join(", "))) }
 }
 
-/// What makes a report a bad one, in words; none if all is well.
+/// The faults of a report, in words; empty if all is well.
 pub fn faults(report: &Report) -> Vec<String> {
     let sum = |count: fn(&synod_loadgen::OperationReport) -> u64| report.operations.values().map(count).sum();
     let audit = report.audit.clone().unwrap_or_default();

@@ -1,11 +1,13 @@
-//! The command line: what can be asked, and with which exit code it ends.
+//! The command line: the commands and their exit codes.
 //!
-//! 0: done. 1: it began and failed. 2: refused before anything was touched, with one sentence on standard error.
+//! 0: done. 1: the command began and failed. 2: refused before anything was touched, with one sentence on
+//! standard error.
 
 use crate::bench::{self, BenchOptions};
 use crate::clientcmd::{self, SetOptions, Target};
-use crate::config::keys::{self, KEYS};
-use crate::config::{CLIENT_PORT_DEFAULT, Config, DATA_DIR_DEFAULT, Flags};
+use crate::config::row::Row;
+use crate::config::settings::{self, CLIENT_PORT, DATA_DIR, ROWS};
+use crate::config::{Config, Flags, spelling};
 use crate::dev::{self, DevOptions};
 use crate::node::RunError;
 use crate::refusal::Refusal;
@@ -22,12 +24,12 @@ use synod_loadgen::{parse_duration, password_of_environment};
 use synod_types::limits::TTL_MS_MAX;
 use synod_types::{Condition, Consistency};
 
-/// Whoever waits longer than a day for one answer has made a typing error.
+/// A timeout of more than a day for one answer is taken for a typing error.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Refused: nothing touched.
+/// The command was refused: nothing was touched.
 pub const EXIT_REFUSED: u8 = 2;
-/// Began and failed.
+/// The command began and failed.
 pub const EXIT_FAILED: u8 = 1;
 
 /// A replicated key-value store that answers in microseconds and loses nothing.
@@ -35,11 +37,11 @@ pub const EXIT_FAILED: u8 = 1;
 #[command(name = "synod", version, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Ask,
+    command: CommandLine,
 }
 
 #[derive(Subcommand, Debug)]
-enum Ask {
+enum CommandLine {
     /// Make a data directory that of a new node.
     Format(NodeArgs),
     /// Run a node; without a configuration, a cluster of one in ./synod-data.
@@ -94,10 +96,10 @@ enum ConfigAsk {
 #[derive(Args, Debug)]
 struct DevArgs {
     /// Directory for configurations and data.
-    #[arg(long, value_name = "DIR", default_value = DATA_DIR_DEFAULT)]
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR.row.default.text())]
     dir: PathBuf,
     /// Client port of the first node; the next ones follow, peers are 10000 above.
-    #[arg(long, value_name = "PORT", default_value_t = CLIENT_PORT_DEFAULT)]
+    #[arg(long, value_name = "PORT", default_value_t = CLIENT_PORT.default_value())]
     base_port: u16,
     /// Number of nodes, 1 to 9.
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -201,7 +203,7 @@ struct DelArgs {
     target: TargetArgs,
 }
 
-/// What `--set` says. It may be a password, although that is refused.
+/// The argument of `--set`. It may be a password, although a password is refused there.
 #[derive(Clone)]
 struct Setting {
     name: &'static str,
@@ -210,50 +212,53 @@ struct Setting {
 
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, keys::shown(self.name, &self.value))
+        write!(f, "{}={}", self.name, settings::shown(self.name, &self.value))
     }
 }
 
 fn parse_setting(words: &str) -> Result<Setting, String> {
     let (name, value) = words.split_once('=').ok_or("write it as KEY=VALUE, such as cluster.groups=32")?;
-    let key = keys::find(name).ok_or_else(|| match keys::nearest(name, KEYS.iter().map(|key| key.name)) {
+    let names = ROWS.iter().map(|row| row.name);
+    let row = settings::find(name).ok_or_else(|| match spelling::nearest(name, names) {
         Some(meant) => format!("there is no setting {name}; did you mean {meant}?"),
         None => format!("there is no setting {name}; `synod config keys` lists them all"),
     })?;
-    Ok(Setting { name: key.name, value: value.to_owned() })
+    Ok(Setting { name: row.name, value: value.to_owned() })
 }
 
-/// The further settings, none of them a secret. (Not where words are parsed: what is refused there is shown.)
-fn settings(given: Vec<Setting>) -> Result<Flags, RunError> {
-    let secret = |name: &str| keys::find(name).filter(|key| key.is_secret());
+/// The further settings, none of them a secret. (Not checked by the value parser: clap shows a value that its
+/// parser refuses.)
+fn further_settings(given: Vec<Setting>) -> Result<Flags, RunError> {
+    let secret = |name: &str| settings::find(name).filter(|row| row.is_secret());
     match given.iter().find_map(|setting| secret(setting.name)) {
         None => Ok(given.into_iter().map(|setting| (setting.name, setting.value)).collect()),
-        Some(key) => Err(RunError::Refused(Refusal::ConfigInvalid {
+        Some(row) => Err(RunError::Refused(Refusal::ConfigInvalid {
             place: "--set".to_owned(),
             why: format!(
                 "{} is not taken from a command line, which everybody can see; set {}",
-                key.name,
-                key.env()
+                row.name,
+                row.env()
             ),
         })),
     }
 }
 
-/// The passwords that a cluster of this command is to want: they come from the environment alone.
+/// The passwords that the started cluster is to require. They come from the environment only.
 fn secrets_of_environment() -> Result<Flags, RunError> {
-    let secrets = KEYS.iter().filter(|key| key.is_secret());
-    let said = secrets.filter_map(|key| Some((key.name, key.env(), std::env::var_os(key.env())?)));
-    said.map(|(name, variable, value)| match value.into_string() {
-        Ok(value) => Ok((name, value)),
-        Err(_) => Err(RunError::Refused(Refusal::ConfigInvalid {
-            place: variable,
-            why: "it is not UTF-8".to_owned(),
-        })),
-    })
-    .collect()
+    let secrets = ROWS.iter().filter(|row| row.is_secret());
+    let given = secrets.filter_map(|row| Some((row.name, row.env(), std::env::var_os(row.env())?)));
+    given
+        .map(|(name, variable, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(RunError::Refused(Refusal::ConfigInvalid {
+                place: variable,
+                why: "it is not UTF-8".to_owned(),
+            })),
+        })
+        .collect()
 }
 
-/// How long a key lives: no time at all would delete it under an OK.
+/// The lifetime of a key. Zero is refused: the key would be deleted although the client reads OK.
 fn parse_ttl(text: &str) -> Result<Duration, String> {
     let span = parse_duration(text)?;
     if span.is_zero() {
@@ -290,14 +295,14 @@ impl NodeArgs {
     }
 }
 
-/// One flag per key, made from the table of keys.
+/// One flag per setting, made from its row.
 #[derive(Debug)]
 struct Settings(Flags);
 
 impl FromArgMatches for Settings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given =
-            with_flags().filter_map(|key| Some((key.name, matches.get_one::<String>(key.name)?.clone())));
+        let given = with_flags()
+            .filter_map(|(row, _)| Some((row.name, matches.get_one::<String>(row.name)?.clone())));
         Ok(Self(given.collect()))
     }
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -308,11 +313,9 @@ impl FromArgMatches for Settings {
 
 impl Args for Settings {
     fn augment_args(command: Command) -> Command {
-        with_flags().fold(command, |command, key| {
-            let help = format!("{} [default: {}]", key.help, key.default);
-            command.arg(
-                Arg::new(key.name).long(key.flag).value_name("VALUE").help(help).help_heading("Settings"),
-            )
+        with_flags().fold(command, |command, (row, flag)| {
+            let arg = Arg::new(row.name).long(flag).value_name("VALUE");
+            command.arg(arg.help(row.describe()).help_heading("Settings"))
         })
     }
     fn augment_args_for_update(command: Command) -> Command {
@@ -320,17 +323,26 @@ impl Args for Settings {
     }
 }
 
-fn with_flags() -> impl Iterator<Item = &'static keys::Key> {
-    KEYS.iter().copied().filter(|key| !key.flag.is_empty())
+/// The settings that have a flag, each with its flag.
+fn with_flags() -> impl Iterator<Item = (&'static Row, &'static str)> {
+    ROWS.iter().filter_map(|row| Some((*row, row.flag?)))
 }
 
-/// Does what the command line asks.
+/// Every setting as file key, flag and variable, one line each.
+fn list_settings() {
+    for row in ROWS {
+        let flag = row.flag.map_or("(no flag)".to_owned(), |flag| format!("--{flag}"));
+        println!("{:<26} {flag:<22} {:<30} {}", row.name, row.env(), row.describe());
+    }
+}
+
+/// Runs the command line.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are answers, not refusals; clap knows which is which. Nothing can be done about a closed
-            // terminal.
+            // Help and version are answers, not refusals; clap knows which is which. An error on a closed
+            // terminal is ignored.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(EXIT_REFUSED) } else { ExitCode::SUCCESS };
         }
@@ -347,42 +359,42 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(ask: Ask) -> Result<(), RunError> {
+fn run(ask: CommandLine) -> Result<(), RunError> {
     match ask {
-        Ask::Format(args) => {
+        CommandLine::Format(args) => {
             let data = serve::format(&args.load()?)?;
             println!("formatted {}: {}", data.path().display(), data.identity().describe());
             Ok(())
         }
-        Ask::Serve(args) => serve::serve(&args.load()?),
-        Ask::Dev(args) => dev::dev(&DevOptions {
+        CommandLine::Serve(args) => serve::serve(&args.load()?),
+        CommandLine::Dev(args) => dev::dev(&DevOptions {
             dir: args.dir,
             base_port: args.base_port,
             nodes: args.nodes,
             cores: args.cores,
-            settings: settings(args.settings)?.into_iter().chain(secrets_of_environment()?).collect(),
+            settings: further_settings(args.settings)?.into_iter().chain(secrets_of_environment()?).collect(),
         }),
-        Ask::Bench(args) => {
+        CommandLine::Bench(args) => {
             let mut load = args.load;
-            // The cluster that is started where none is named wants none.
+            // A cluster that the bench starts itself requires no password.
             load.password = password_of_environment().filter(|_| !load.target.is_empty());
             bench::bench(&BenchOptions {
                 dir: args.dir,
                 nodes: args.nodes,
                 cores: args.cores,
                 keep: args.keep,
-                settings: settings(args.settings)?,
+                settings: further_settings(args.settings)?,
                 load,
             })
         }
-        Ask::Get(args) => {
+        CommandLine::Get(args) => {
             let consistency = match args.consistency {
                 ConsistencyArg::Linearizable => Consistency::Linearizable,
                 ConsistencyArg::Quorum => Consistency::Quorum,
             };
             clientcmd::get(&args.target.into(), args.key.into_vec(), consistency)
         }
-        Ask::Set(args) => {
+        CommandLine::Set(args) => {
             let condition = match (args.nx, args.xx) {
                 (true, _) => Condition::IfAbsent,
                 (false, true) => Condition::IfPresent,
@@ -392,31 +404,21 @@ fn run(ask: Ask) -> Result<(), RunError> {
             let options = SetOptions { key, value, condition, expires_in: args.ex };
             clientcmd::set(&args.target.into(), options)
         }
-        Ask::Del(args) => {
+        CommandLine::Del(args) => {
             let keys: Vec<Vec<u8>> = args.keys.into_iter().map(OsString::into_vec).collect();
             clientcmd::del(&args.target.into(), &keys)
         }
-        Ask::Status(args) => clientcmd::status(&args.into()),
-        Ask::Config(ConfigAsk::Keys) => {
-            for key in KEYS {
-                let flag =
-                    if key.flag.is_empty() { "(no flag)".to_owned() } else { format!("--{}", key.flag) };
-                println!(
-                    "{:<26} {flag:<22} {:<30} {} [default: {}]",
-                    key.name,
-                    key.env(),
-                    key.help,
-                    key.default
-                );
-            }
+        CommandLine::Status(args) => clientcmd::status(&args.into()),
+        CommandLine::Config(ConfigAsk::Keys) => {
+            list_settings();
             Ok(())
         }
-        Ask::Secret(ask) => match *ask {
+        CommandLine::Secret(ask) => match *ask {
             SecretAsk::Show(args) => secretcmd::show(&args.load()?),
             SecretAsk::Rotate(args) => secretcmd::rotate(&args.node.load()?, args.from.as_deref()),
             SecretAsk::Retire(args) => secretcmd::retire(&args.load()?),
         },
-        Ask::Config(ConfigAsk::Explain(args)) => {
+        CommandLine::Config(ConfigAsk::Explain(args)) => {
             print!("{}", args.load()?.explain());
             Ok(())
         }
@@ -431,8 +433,9 @@ mod tests {
         Cli::try_parse_from(words.split(' ')).is_err()
     }
 
-    /// Every number of the command line at 0, -1, its largest value and one past it, but for settings (config/tests.rs),
-    /// `bench`'s load (loadgen's options) and what is refused with the whole cluster in view (tests/cli/refusals.rs).
+    /// Every number of the command line at 0, -1, its largest value and one past it. Not covered here:
+    /// settings (config/tests.rs), `bench`'s load (loadgen's options), and numbers that are refused with the
+    /// whole cluster in view (tests/cli/refusals.rs).
     #[test]
     fn numbers_at_their_ends_are_taken_or_refused() {
         for (command, number, is_good) in [

@@ -1,6 +1,7 @@
-//! `synod get`, `set`, `del` and `status`: one question to a running cluster, over the client library.
+//! `synod get`, `set`, `del` and `status`: one request to a running cluster, through the client library.
 //!
-//! Answers go to standard output as they are, so that they can be piped; everything else goes to standard error.
+//! Answers go to standard output unchanged, so that they can be piped. Everything else goes to standard
+//! error.
 
 use crate::config::Secret;
 use crate::node::RunError;
@@ -13,14 +14,14 @@ use synod_net::client::{Client, ClientConfig, ClientError, ConnectError, TcpDial
 use synod_types::limits::VALUE_BYTES_MAX;
 use synod_types::{Command, Condition, Consistency, Expiry, Nanos, NodeId, Op, Reply};
 
-/// Which cluster is asked, and for how long.
+/// The cluster to ask, and how long to wait for it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Nodes of it, `host:port`.
+    /// Some of its nodes, `host:port`.
     pub addresses: Vec<String>,
-    /// An answer is given up after this long.
+    /// How long to wait for an answer.
     pub timeout: Duration,
-    /// What the cluster wants to hear, if anything.
+    /// The password that the cluster requires, if any.
     pub password: Option<Secret>,
 }
 
@@ -53,7 +54,7 @@ fn failed(error: &ClientError) -> RunError {
     })
 }
 
-/// Prints the value of `key`. That there is none is a failure, so that scripts can ask.
+/// Prints the value of `key`. A missing key is a failure, so that scripts can test for it.
 pub fn get(target: &Target, key: Vec<u8>, consistency: Consistency) -> Result<(), RunError> {
     let reply = target.connect()?.command(consistency, Command::plain(key, Op::Get));
     match reply.map_err(|error| failed(&error))? {
@@ -63,20 +64,20 @@ pub fn get(target: &Target, key: Vec<u8>, consistency: Consistency) -> Result<()
     }
 }
 
-/// What a SET is asked to do.
+/// The options of a SET.
 #[derive(Clone, Debug)]
 pub struct SetOptions {
     /// The key.
     pub key: Vec<u8>,
     /// The value; `None` to read it from standard input.
     pub value: Option<Vec<u8>>,
-    /// When to set it.
+    /// The condition under which the key is set.
     pub condition: Condition,
-    /// When it expires, if ever.
+    /// The time after which the key expires, if it expires.
     pub expires_in: Option<Duration>,
 }
 
-/// Sets a key and says so once it is durable on a quorum.
+/// Sets a key and prints OK once the write is durable on a quorum.
 pub fn set(target: &Target, options: SetOptions) -> Result<(), RunError> {
     let value = match options.value {
         Some(value) => value,
@@ -106,7 +107,7 @@ fn read_value(source: impl Read) -> Result<Vec<u8>, RunError> {
     Ok(value)
 }
 
-/// Removes keys and prints how many there were.
+/// Removes keys and prints how many of them existed.
 pub fn del(target: &Target, keys: &[Vec<u8>]) -> Result<(), RunError> {
     let mut client = target.connect()?;
     let mut count = 0_u64;
@@ -120,7 +121,7 @@ pub fn del(target: &Target, keys: &[Vec<u8>]) -> Result<(), RunError> {
     print_line(count.to_string().as_bytes())
 }
 
-/// Prints how every node and every group is.
+/// Prints the state of every node and every group.
 pub fn status(target: &Target) -> Result<(), RunError> {
     let mut client = target.connect()?;
     let topology = client.topology().map_err(|error| failed(&error))?;
@@ -142,7 +143,7 @@ struct NodeView {
     status: Result<NodeStatus, String>,
 }
 
-/// One line per node, then one line per group with what each node says of it.
+/// One line per node, then one line per group with each node's view of it.
 fn table(topology: &Topology, nodes: &[NodeView]) -> String {
     // Writing into a String cannot fail.
     let mut out = String::new();

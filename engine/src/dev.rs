@@ -7,24 +7,24 @@ use crate::supervise::{Cluster, ClusterSpec, Maker, Ports};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What is asked for.
+/// The options of `synod dev`.
 #[derive(Clone, Debug)]
 pub struct DevOptions {
-    /// Where configurations and data are kept.
+    /// The directory of configurations and data.
     pub dir: PathBuf,
     /// The first client port.
     pub base_port: u16,
     /// Number of nodes.
     pub nodes: u16,
-    /// Cores of each.
+    /// Cores per node.
     pub cores: u16,
     /// Further settings, by key name.
     pub settings: Flags,
 }
 
-/// A node that replays a full disk may take a while; one that takes longer is stuck.
+/// A node that replays a full disk may take a while; a node that takes longer than this is stuck.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// How often the nodes are looked at while all is well.
+/// Interval between two checks of the nodes.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs the cluster until it is told to stop.

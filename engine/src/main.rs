@@ -1,6 +1,6 @@
-//! The one binary.
+//! The only binary.
 
-/// A core allocates and frees a value's buffer a few times per request, always on its own thread.
+/// A core allocates and frees value buffers a few times per request, always on its own thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

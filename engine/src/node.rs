@@ -1,9 +1,10 @@
-//! `NodeSetup`: everything a node needs to run, resolved and checked; what `runtime::run` is given.
+//! `NodeSetup`: everything a node needs to run, resolved and checked. It is the argument of `runtime::run`.
 //!
-//! Between the command line and the runtime. Holds no socket, no executor; of the disk it holds only the locked directory.
+//! It stands between the command line and the runtime. It holds no socket and no executor; of the disk it
+//! holds only the locked data directory.
 
+use crate::config::choice::{Durability, Leadership, Redirect};
 use crate::config::facts::ClusterFacts;
-use crate::config::{Durability, Leadership, Redirect};
 use crate::identity::{DataDir, HeardBook, Identity, PeerBook, Pins, SecretBook};
 use crate::refusal::Refusal;
 use crate::stop::Stop;
@@ -16,31 +17,32 @@ use synod_net::access::Access;
 use synod_shard::Timing;
 use synod_types::{Boot, CoreId, NodeId};
 
-/// A node of the cluster as the configuration describes it.
+/// A node of the cluster, as configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
     /// Its id.
     pub id: NodeId,
-    /// Where others reach it: an IP address or a name.
+    /// The address where others reach it: an IP address or a host name.
     pub host: String,
-    /// The port shared by its cores.
+    /// The client port that its cores share.
     pub client_port: u16,
-    /// Core j also listens for clients on this plus j; 0 for no such ports.
+    /// Core j also listens for clients on this port plus j; 0 if cores have no client ports of their own.
     pub core_port_base: u16,
-    /// Core j listens for peers on this plus j.
+    /// Core j listens for peers on this port plus j.
     pub peer_port: u16,
-    /// Its number of cores; equal on all members.
+    /// Its number of cores, the same on all members.
     pub cores: u16,
 }
 
 impl Member {
-    /// The client port of one core; `None` when cores have no port of their own.
+    /// The client port of one core; `None` if cores have no port of their own.
     pub fn core_port(&self, core: CoreId) -> Option<u16> {
         assert!(core.get() < self.cores, "no such core");
-        // Checked in the configuration: the last core's port is a port.
+        // The configuration check ensures that the last core's port is at most 65535.
         (self.core_port_base != 0).then(|| self.core_port_base + core.get())
     }
-    /// The port by which clients reach one core most directly: its own, or the shared one where it has none or no neighbour.
+    /// The most direct client port of one core: its own port, or the shared one if the core has no port of
+    /// its own or is the only core.
     pub fn client_port_of(&self, core: CoreId) -> u16 {
         if self.cores == 1 { self.client_port } else { self.core_port(core).unwrap_or(self.client_port) }
     }
@@ -49,11 +51,12 @@ impl Member {
         assert!(core.get() < self.cores, "no such core");
         self.peer_port + core.get()
     }
-    /// Where the peer port of one core is now. Looks names up, so it may block; an IP address never does.
+    /// The current address of one core's peer port. Looks host names up and so may block; an IP address never
+    /// blocks.
     pub fn peer_addr(&self, core: CoreId) -> io::Result<SocketAddr> {
         resolve(&self.host, self.peer_port(core))
     }
-    /// Where its shared client port is now. May block like [`Member::peer_addr`].
+    /// The current address of its shared client port. May block like [`Member::peer_addr`].
     pub fn client_addr(&self) -> io::Result<SocketAddr> {
         resolve(&self.host, self.client_port)
     }
@@ -66,58 +69,58 @@ fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("the name {host} has no address")))
 }
 
-/// What may differ from node to node and from start to start.
+/// Options that may differ from node to node and from start to start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeOptions {
-    /// Protocol timing; lease and drift in it are the cluster's facts.
+    /// Protocol timing. The lease and the drift in it are cluster facts.
     pub timing: Timing,
-    /// When a write counts as done.
+    /// The point at which a write counts as done.
     pub durability: Durability,
-    /// Whether Redis clients are sent to a key's leader or served through this node.
+    /// Whether Redis clients are redirected to a key's leader or served through this node.
     pub redirect: Redirect,
-    /// Whether leaders go where their groups are asked for.
+    /// Whether leadership moves to the node where a group's requests arrive.
     pub leadership: Leadership,
-    /// Slab cache of one core, bytes.
+    /// Size of one core's slab cache in bytes.
     pub cache_bytes: usize,
-    /// A log segment, bytes.
+    /// Size of a log segment in bytes.
     pub segment_bytes: u64,
-    /// Segments of one core that `format` writes in advance.
+    /// Number of segments per core that `format` writes in advance.
     pub reserve_segments: u32,
-    /// Open client connections of one core.
+    /// Maximum number of open client connections per core.
     pub connections_max: usize,
-    /// Payload bytes that may wait in one group before it answers busy.
+    /// Payload bytes that may wait in one group; beyond that the group answers busy.
     pub pending_bytes_max: usize,
-    /// Slots of one group in flight.
+    /// Maximum number of one group's slots in flight.
     pub pipeline_slots: u64,
-    /// Whom the node lets in.
+    /// The clients that the node admits.
     pub access: Access,
 }
 
 /// A node, ready to run.
 #[derive(Debug)]
 pub struct NodeSetup {
-    /// The data directory, open and locked for this process until the setup is dropped.
+    /// The data directory, open and locked by this process until the setup is dropped.
     pub data: DataDir,
     /// This start.
     pub boot: Boot,
-    /// The incarnations of other nodes met so far.
+    /// The incarnations of the other nodes seen so far.
     pub peer_book: Arc<PeerBook>,
-    /// What other nodes have said of their logs.
+    /// The log positions that other nodes have reported.
     pub heard: Arc<HeardBook>,
-    /// What the nodes prove to each other; none for a node that is its own cluster.
+    /// The secrets that nodes prove to each other; `None` for a node that is a cluster by itself.
     pub peer_secrets: Option<Arc<SecretBook>>,
-    /// The founding members with their addresses, this node among them, ascending by id.
+    /// The founding members with their addresses, this node included, ascending by id.
     pub members: Vec<Member>,
-    /// The address to listen on; clients and peers alike.
+    /// The address to listen on, for clients and peers alike.
     pub listen: IpAddr,
-    /// Everything else.
+    /// All other options.
     pub options: NodeOptions,
     /// Raised when the process is told to stop.
     pub stop: Stop,
 }
 
 impl NodeSetup {
-    /// Who this node is.
+    /// The identity of this node.
     pub fn identity(&self) -> &Identity {
         self.data.identity()
     }
@@ -125,7 +128,7 @@ impl NodeSetup {
     pub fn facts(&self) -> &ClusterFacts {
         &self.identity().facts
     }
-    /// What goes into peer handshakes: peers with another hash are refused.
+    /// The hash that goes into peer handshakes. Peers with another hash are refused.
     pub fn facts_hash(&self) -> u64 {
         self.facts().hash64()
     }
@@ -133,21 +136,21 @@ impl NodeSetup {
     pub fn node(&self) -> NodeId {
         self.identity().node
     }
-    /// How many cores this node runs.
+    /// The number of cores of this node.
     pub fn cores(&self) -> u16 {
         self.identity().cores
     }
-    /// The CPUs they are bound to.
+    /// The CPUs that the cores are bound to.
     pub fn pins(&self) -> &Pins {
         &self.identity().pins
     }
-    /// This node as a member.
+    /// This node's entry in the member list.
     pub fn own(&self) -> &Member {
         self.members
             .iter()
             .find(|member| member.id == self.node())
-            // The founders hold the own node (checked when synod.id is read) and the members are the founders (checked
-            // against the configuration), so this cannot fail.
+            // The founders include this node (checked when synod.id is read) and the members are the founders
+            // (checked against the configuration), so this cannot fail.
             .expect("a node is a member of its own cluster")
     }
     /// The other members.
@@ -155,16 +158,16 @@ impl NodeSetup {
         let node = self.node();
         self.members.iter().filter(move |member| member.id != node)
     }
-    /// Where the log of `core` is.
+    /// The directory of `core`'s log.
     pub fn core_dir(&self, core: CoreId) -> PathBuf {
         self.data.core_dir(core)
     }
-    /// Every address this node listens on, with what it is for.
+    /// Every address this node listens on, with its purpose.
     pub fn listeners(&self) -> Vec<Listener> {
         listeners(&self.members, self.node(), self.listen)
     }
-    /// The line that tells a parent process (and a person) that this node serves. Printed by the runtime once all listeners
-    /// accept and the logs are replayed.
+    /// The line that tells a parent process (and a person) that this node serves. The runtime prints it once
+    /// all listeners accept and the logs are replayed.
     pub fn serving_line(&self) -> String {
         let own = self.own();
         let mut line = format!(
@@ -182,7 +185,8 @@ impl NodeSetup {
         }
         line
     }
-    /// Prints [`NodeSetup::serving_line`]. That nobody reads it is no reason to stop.
+    /// Prints [`NodeSetup::serving_line`]. A write error is ignored: a node does not stop because its output
+    /// is not read.
     pub fn announce(&self) {
         use std::io::Write;
         let mut out = io::stdout().lock();
@@ -190,7 +194,7 @@ impl NodeSetup {
     }
 }
 
-/// How the line begins that a serving node prints.
+/// The beginning of the line that a serving node prints.
 pub const SERVING_MARK: &str = "synod serving";
 
 /// One port a node listens on.
@@ -198,14 +202,14 @@ pub const SERVING_MARK: &str = "synod serving";
 pub struct Listener {
     /// The address.
     pub addr: SocketAddr,
-    /// What for.
+    /// Its purpose.
     pub role: ListenerRole,
 }
 
-/// What a port is for.
+/// The purpose of a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ListenerRole {
-    /// Clients, any core.
+    /// Clients of any core.
     Client,
     /// Clients of one core.
     CoreClient(CoreId),
@@ -223,10 +227,10 @@ impl fmt::Display for ListenerRole {
     }
 }
 
-/// Every port that `node` of `members` opens on `listen`. A node without peers opens none for them.
+/// Every port that `node` of `members` opens on `listen`. A node without peers opens no peer ports.
 ///
 /// # Panics
-/// When `node` is no member.
+/// When `node` is not a member.
 pub fn listeners(members: &[Member], node: NodeId, listen: IpAddr) -> Vec<Listener> {
     let Some(own) = members.iter().find(|member| member.id == node) else {
         panic!("{node} is not among the members");
@@ -242,13 +246,13 @@ pub fn listeners(members: &[Member], node: NodeId, listen: IpAddr) -> Vec<Listen
     all
 }
 
-/// Why a node does not run, or no longer.
+/// The reason why a node does not start, or has stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
-    /// It never began: exit code 2, nothing touched.
+    /// It never started: exit code 2, nothing touched.
     #[error("{0}")]
     Refused(#[from] Refusal),
-    /// It began and failed: exit code 1.
+    /// It started and failed: exit code 1.
     #[error("{0}")]
     Failed(String),
 }

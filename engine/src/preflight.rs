@@ -1,30 +1,28 @@
-//! What the machine must offer before anything is touched: io_uring, lockable memory, free ports, CPUs; and what a report
-//! should say about it.
+//! Checks of the machine before anything is touched: io_uring, lockable memory, free ports, CPUs. Also the
+//! description of the machine for reports.
 //!
-//! Everything here looks and leaves no trace, except that soft limits of this process are raised to its hard limits.
+//! Nothing here leaves a trace, except that soft limits of this process are raised to its hard limits.
 
 use crate::identity::Pins;
 use crate::node::Listener;
 use crate::refusal::{Refusal, list};
-use std::ffi::CString;
+use crate::sys::{self, Resource};
 use std::fs;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What glommio's reactor needs at the very least for its three rings; below it nothing starts. Buffer registration wants
-/// more and is done without when it does not get it.
+/// The least locked memory that glommio's reactor needs for its three rings; below it nothing starts. Buffer
+/// registration needs more; glommio does without it if it does not get that much.
 pub const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 
-/// The kernel's io_uring, limits and CPUs, for a node that pins its cores to `pins` (configured at `place`).
+/// Checks the kernel's io_uring, the limits and the CPUs, for a node that pins its cores to `pins`
+/// (configured at `place`).
 pub fn machine(pins: &Pins, place: &str) -> Result<(), Refusal> {
     uring()?;
     memlock()?;
-    raise_to_hard(libc::RLIMIT_NOFILE as libc::c_int);
+    sys::raise_to_hard(Resource::RLIMIT_NOFILE);
     let allowed = allowed_cpus();
     match pins.cpus().iter().find(|cpu| !allowed.contains(cpu)) {
         Some(&cpu) => Err(Refusal::NoSuchCpu { place: place.to_owned(), cpu, allowed: list(allowed) }),
@@ -32,19 +30,9 @@ pub fn machine(pins: &Pins, place: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Whether the kernel gives us a ring.
+/// Checks that the kernel gives us a ring.
 pub fn uring() -> Result<(), Refusal> {
-    // struct io_uring_params: 120 bytes, all zero for the defaults; the kernel fills it in.
-    let mut params = [0_u64; 15];
-    // SAFETY: one entry and a zeroed, writable io_uring_params of the size and alignment the kernel expects, which outlives
-    // the call.
-    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) };
-    if fd >= 0 {
-        // SAFETY: the kernel just gave us this descriptor; nobody else owns it. It fits a c_int, as descriptors do.
-        unsafe { libc::close(fd as libc::c_int) };
-        return Ok(());
-    }
-    let error = io::Error::last_os_error();
+    let Err(error) = sys::try_io_uring() else { return Ok(()) };
     let hint = match error.raw_os_error() {
         Some(libc::ENOSYS) => {
             "use Linux 5.8 or later, built with io_uring, and in a container a seccomp profile that lets it through"
@@ -59,67 +47,39 @@ pub fn uring() -> Result<(), Refusal> {
 }
 
 fn memlock() -> Result<(), Refusal> {
-    let found = raise_to_hard(libc::RLIMIT_MEMLOCK as libc::c_int);
+    let found = sys::raise_to_hard(Resource::RLIMIT_MEMLOCK);
     if found >= MEMLOCK_BYTES_MIN {
         return Ok(());
     }
     Err(Refusal::MemlockTooSmall { found_kib: found >> 10, need_kib: MEMLOCK_BYTES_MIN >> 10 })
 }
 
-/// Has the kernel give this process memory in pages of 4 KiB instead of 2 MiB. A cache that fills would pay for clearing 2 MiB at
-/// a time in the middle of a turn (docs/performance.md). A kernel that refuses leaves things as they are: slower, not wrong.
+/// Makes the kernel give this process memory in pages of 4 KiB instead of 2 MiB. With 2 MiB pages a cache
+/// that is filling would have to clear 2 MiB at a time in the middle of a turn (docs/performance.md).
 pub fn small_pages() {
-    let zero: libc::c_ulong = 0;
-    // SAFETY: this option takes numbers only.
-    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1 as libc::c_ulong, zero, zero, zero) };
-}
-
-/// Raises the soft limit as far as it goes and returns it. A limit that cannot be read or raised is reported as it is.
-fn raise_to_hard(resource: libc::c_int) -> u64 {
-    let resource = resource as libc::__rlimit_resource_t;
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: a writable rlimit that outlives the call.
-    if unsafe { libc::getrlimit(resource, &mut limit) } != 0 {
-        return 0;
-    }
-    if limit.rlim_cur < limit.rlim_max {
-        let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
-        // SAFETY: an initialised rlimit that outlives the call.
-        if unsafe { libc::setrlimit(resource, &raised) } == 0 {
-            limit = raised;
-        }
-    }
-    limit.rlim_cur
+    // If the kernel refuses, the process is slower but still correct.
+    let _ = sys::disable_huge_pages();
 }
 
 /// The CPUs this process may run on, ascending.
 pub fn allowed_cpus() -> Vec<u32> {
-    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
-    // SAFETY: a zeroed, writable set of exactly the size passed; pid 0 is this process.
-    let got = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), set.as_mut_ptr()) };
-    // SAFETY: all-zero is a valid cpu_set_t, and the kernel wrote no more than its size.
-    let set = unsafe { set.assume_init() };
-    if got != 0 {
-        return Vec::new();
-    }
-    let count = u32::try_from(libc::CPU_SETSIZE).unwrap_or(0);
-    // SAFETY: every index is below CPU_SETSIZE.
-    (0..count).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu as usize, &set) }).collect()
+    sys::allowed_cpus()
 }
 
-/// How long a port may be held by nobody before it counts as held.
+/// How long a port may be held by no process before it counts as held.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(2);
 const ORPHAN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Refuses the first listener whose port another process holds.
 ///
-/// Asked by binding without SO_REUSEPORT: the runtime's listeners set it, and would share a stale process's port in silence.
-/// Two leftovers of a node that was killed are no reason to refuse. What remains of its connections blocks such a bind for a
-/// minute and the runtime's own not at all. And its listeners outlive it for some milliseconds, because the kernel takes a
-/// dead process's io_uring apart in the background: a listener that no process owns is waited for.
+/// The check binds without SO_REUSEPORT: the runtime's listeners set it and would silently share the port of
+/// a stale process. Two leftovers of a killed node are no reason to refuse. The remains of its connections
+/// block such a bind for a minute, but do not block the runtime's own bind. And its listeners outlive it by
+/// some milliseconds, because the kernel takes a dead process's io_uring apart in the background: this
+/// function waits for a listener that no process owns.
 pub fn ports(listeners: &[Listener]) -> Result<(), Refusal> {
     let deadline = Instant::now() + ORPHAN_LIMIT;
-    // All of them are held until the last is tried, so that two of ours cannot be the same.
+    // All of them are held until the last is tried, so that two of our own listeners cannot share a port.
     let mut held = Vec::with_capacity(listeners.len());
     for listener in listeners {
         loop {
@@ -134,7 +94,7 @@ pub fn ports(listeners: &[Listener]) -> Result<(), Refusal> {
                 Err(_) => {}
             }
             let nobody_listens = listening_socket(listener.addr).is_ok_and(|found| found.is_none());
-            if nobody_listens && bind_as_runtime(listener.addr).is_ok() {
+            if nobody_listens && sys::bind_reuseport(listener.addr).is_ok() {
                 break;
             }
             if port_holder(listener.addr).is_some() || Instant::now() >= deadline {
@@ -162,72 +122,18 @@ fn unusable(listener: &Listener, error: &io::Error) -> Refusal {
     Refusal::PortUnusable { host, port, role: listener.role.to_string(), why }
 }
 
-/// Binds, and does not listen, with SO_REUSEPORT alone, as the runtime's listeners do.
-fn bind_as_runtime(addr: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    // SAFETY: three integers.
-    let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel just gave us `fd`, and nobody else owns it.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    let on: libc::c_int = 1;
-    // SAFETY: the option is one c_int, alive through the call, and its size is passed.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_REUSEPORT,
-            (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if set != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let bind = |address: *const libc::sockaddr, size: usize| {
-        // SAFETY: both callers pass a whole address of the family that the socket was made for, with its own size.
-        match unsafe { libc::bind(socket.as_raw_fd(), address, size as libc::socklen_t) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    };
-    match addr {
-        SocketAddr::V4(addr) => {
-            let address = libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
-                sin_port: addr.port().to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from(*addr.ip()).to_be() },
-                sin_zero: [0; 8],
-            };
-            bind((&raw const address).cast(), size_of_val(&address))?;
-        }
-        SocketAddr::V6(addr) => {
-            let address = libc::sockaddr_in6 {
-                sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                sin6_port: addr.port().to_be(),
-                sin6_flowinfo: addr.flowinfo(),
-                sin6_addr: libc::in6_addr { s6_addr: addr.ip().octets() },
-                sin6_scope_id: addr.scope_id(),
-            };
-            bind((&raw const address).cast(), size_of_val(&address))?;
-        }
-    }
-    Ok(socket)
-}
-
-/// The inode of a socket that listens where `addr` is wanted, from /proc.
+/// The inode of a socket that listens on `addr`, from /proc.
 fn listening_socket(addr: SocketAddr) -> io::Result<Option<String>> {
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let text = match fs::read_to_string(table) {
             Ok(text) => text,
-            // A kernel without IPv6.
+            // The kernel has no IPv6.
             Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => continue,
             Err(error) => return Err(error),
         };
         let inode = text.lines().skip(1).find_map(|line| {
-            // "0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 12345 …"; 0A is LISTEN.
+            // A line: "0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 12345
+            // …". 0A is LISTEN.
             let words: Vec<&str> = line.split_whitespace().collect();
             let (host, port) = words.get(1)?.split_once(':')?;
             let is_listening = *words.get(3)? == "0A" && u16::from_str_radix(port, 16).ok()? == addr.port();
@@ -241,13 +147,13 @@ fn listening_socket(addr: SocketAddr) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// Whether listeners on both addresses get in each other's way.
+/// Whether listeners on both addresses conflict.
 fn addresses_meet(a: IpAddr, b: IpAddr) -> bool {
     let (a, b) = (a.to_canonical(), b.to_canonical());
     a == b || a.is_unspecified() || b.is_unspecified()
 }
 
-/// An address as /proc/net/tcp has it: words of 32 bits in the machine's order, in hexadecimal.
+/// Parses an address of /proc/net/tcp: words of 32 bits in the machine's byte order, in hexadecimal.
 fn parse_proc_address(text: &str) -> Option<IpAddr> {
     let word = |at: usize| u32::from_str_radix(text.get(at..at + 8)?, 16).ok();
     match text.len() {
@@ -263,7 +169,7 @@ fn parse_proc_address(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// The process that listens where `addr` is wanted, as far as /proc tells: "process 4242 (redis-server)".
+/// The process that listens on `addr`, as far as /proc tells: "process 4242 (redis-server)".
 fn port_holder(addr: SocketAddr) -> Option<String> {
     let wanted = format!("socket:[{}]", listening_socket(addr).ok()??);
     let processes = fs::read_dir("/proc").ok()?.flatten();
@@ -281,7 +187,7 @@ fn port_holder(addr: SocketAddr) -> Option<String> {
 pub struct Filesystem {
     /// Its name, or its magic number.
     pub name: String,
-    /// Whether a flush reaches something that survives power.
+    /// Whether flushed data survives a power failure.
     pub durable: bool,
 }
 
@@ -292,7 +198,7 @@ impl std::fmt::Display for Filesystem {
     }
 }
 
-/// The filesystem that holds `path`, or will hold it: of its nearest ancestor that exists.
+/// The filesystem that holds `path` or will hold it: that of its nearest existing ancestor.
 pub fn filesystem(path: &Path) -> io::Result<Filesystem> {
     let here = Path::new(".");
     let existing = path
@@ -300,15 +206,7 @@ pub fn filesystem(path: &Path) -> io::Result<Filesystem> {
         .map(|dir| if dir.as_os_str().is_empty() { here } else { dir })
         .find(|dir| dir.exists())
         .unwrap_or(here);
-    let name = CString::new(existing.as_os_str().as_bytes())?;
-    let mut stat = MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: a NUL-terminated path and a writable statfs, both alive through the call.
-    if unsafe { libc::statfs(name.as_ptr(), stat.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call succeeded, so the kernel filled it in; all-zero was valid before that.
-    let stat = unsafe { stat.assume_init() };
-    Ok(filesystem_of_magic(stat.f_type as u32))
+    Ok(filesystem_of_magic(sys::filesystem_magic(existing)?))
 }
 
 /// The numbers are the kernel's (linux/magic.h).
@@ -362,10 +260,10 @@ mod tests {
 
     #[test]
     fn what_remains_of_a_dead_listener_is_no_reason_to_refuse() {
-        // A listener as the runtime makes it, whose end closes its one connection first: FIN_WAIT is left, later TIME_WAIT.
-        let socket = bind_as_runtime("127.0.0.1:0".parse().unwrap()).unwrap();
-        // SAFETY: an open socket and an integer.
-        assert_eq!(unsafe { libc::listen(socket.as_raw_fd(), 1) }, 0);
+        // A listener like the runtime's. Its end closes its one connection first, so FIN_WAIT remains, and
+        // later TIME_WAIT.
+        let socket = sys::bind_reuseport("127.0.0.1:0".parse().unwrap()).unwrap();
+        nix::sys::socket::listen(&socket, 1).unwrap();
         let live = TcpListener::from(socket);
         let addr = live.local_addr().unwrap();
         let listener = Listener { addr, role: ListenerRole::Client };
@@ -390,7 +288,7 @@ mod tests {
             ("0000000000000000FFFF00000100007F", "::ffff:127.0.0.1"),
             ("00000000000000000000000001000000", "::1"),
         ] {
-            // The table shows the machine's own order; these are of a little-endian machine.
+            // The table has the machine's own byte order; these lines are from a little-endian machine.
             if cfg!(target_endian = "little") {
                 assert_eq!(parse_proc_address(text), Some(wanted.parse().unwrap()));
             }
@@ -404,7 +302,7 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_refused() {
-        // TEST-NET-1: nobody has it.
+        // TEST-NET-1: no machine has this address.
         let addr = "192.0.2.1:6379".parse().unwrap();
         let sentence = ports(&[Listener { addr, role: ListenerRole::Client }]).unwrap_err().to_string();
         assert!(sentence.contains("this machine has no such address"), "{sentence}");

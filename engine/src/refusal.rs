@@ -1,23 +1,23 @@
-//! Every reason for which Synod refuses to start: one clear sentence each, exit code 2, nothing touched.
+//! Every reason why Synod refuses to start: one clear sentence each, exit code 2, nothing touched.
 //!
-//! This file is the catalogue. A refusal says what is wrong, where, and what to do about it, in one sentence on one line;
-//! whoever returns one has written nothing and removed nothing. Failures after the start are
-//! [`crate::node::RunError::Failed`].
+//! This file is the catalogue. A refusal says what is wrong, where, and how to fix it, in one sentence on one
+//! line. A function that returns a refusal has written nothing and removed nothing. Failures after the start
+//! are [`crate::node::RunError::Failed`].
 
 use std::fmt;
 use std::path::PathBuf;
 use synod_types::{ClusterId, Incarnation, NodeId};
 
-/// Why nothing was started.
+/// The reason why nothing was started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    // --- configuration -------------------------------------------------------------------------------------------------
+    // --- configuration -------------------------------------------------------------------------------
     /// The configuration file cannot be read.
     #[error("cannot read the configuration file {}: {why}; check the path given to --config", path.display())]
     ConfigUnreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         why: String,
     },
     /// The file is not TOML, or has a key or a type that the schema does not know.
@@ -25,42 +25,43 @@ pub enum Refusal {
     ConfigSyntax {
         /// The file.
         path: PathBuf,
-        /// The line, where the parser knows it.
+        /// The line, if the parser knows it.
         line: Option<usize>,
-        /// What is wrong and what to do.
+        /// The fault and how to fix it.
         why: String,
     },
-    /// A value is outside what the key allows.
+    /// A value that its key does not allow.
     #[error("{place}: {why}")]
     ConfigValue {
-        /// File, line and key, or the flag, or the environment variable.
+        /// The file, line and key; or the flag; or the environment variable.
         place: String,
-        /// What is wrong and what to do.
+        /// The fault and how to fix it.
         why: String,
     },
-    /// The configuration contradicts itself or lacks something.
+    /// The configuration contradicts itself or is incomplete.
     #[error("{place}: {why}")]
     ConfigInvalid {
-        /// The file, or where else the configuration came from.
+        /// The file, or the other place that the configuration came from.
         place: String,
-        /// What is wrong and what to do.
+        /// The fault and how to fix it.
         why: String,
     },
-    /// An environment variable looks like a setting and is none.
+    /// An environment variable that looks like a setting but is none.
     #[error("the environment variable {name} names no setting; `synod config keys` lists them all")]
     EnvUnknown {
         /// The variable.
         name: String,
     },
-    /// A command line that asks for something that cannot be.
+    /// A command line that asks for something impossible.
     #[error("{0}")]
     Usage(String),
 
-    // --- data directory ------------------------------------------------------------------------------------------------
+    // --- data directory ------------------------------------------------------------------------------
     /// The directory does not exist or is empty, and the configuration names a cluster.
     #[error(
         "the data directory {} is not formatted, and a node of a named cluster never formats itself: if this \
-         node is new run `synod format` with the same configuration, if it is not, find its data", path.display()
+         node is new run `synod format` with the same configuration, if it is not, find its \
+         data", path.display()
     )]
     Unformatted {
         /// The directory.
@@ -68,13 +69,13 @@ pub enum Refusal {
     },
     /// The directory holds something that Synod did not write.
     #[error(
-        "the directory {} holds {found} and no synod.id, so it is not a Synod data directory; choose another, or an \
-         empty one", path.display()
+        "the directory {} holds {found} and no synod.id, so it is not a Synod data directory; choose \
+         another, or an empty one", path.display()
     )]
     ForeignDirectory {
         /// The directory.
         path: PathBuf,
-        /// One name found in it.
+        /// One of the names found in it.
         found: String,
     },
     /// The path is not a directory.
@@ -91,31 +92,33 @@ pub enum Refusal {
     AlreadyFormatted {
         /// The directory.
         path: PathBuf,
-        /// What is there, in one line.
+        /// A description of what is there, in one line.
         what: String,
     },
-    /// Logs are there, the id file is not.
+    /// There are logs but no id file.
     #[error(
-        "the data directory {} holds {found} but no synod.id: the identity of this node is lost, so its logs must not be \
-         used; restore synod.id, or format an empty directory as a new node", path.display()
+        "the data directory {} holds {found} but no synod.id: the identity of this node is lost, so its logs \
+         must not be used; restore synod.id, or format an empty directory as a new node", path.display()
     )]
     IdentityLost {
         /// The directory.
         path: PathBuf,
-        /// What was found instead.
+        /// The name of what was found instead.
         found: String,
     },
-    /// A file of the data directory does not bear its checksum or its shape.
-    #[error("{} is damaged ({why}); restore the file from a copy, or bring this node back as a new one", path.display())]
+    /// A file of the data directory has a wrong checksum or a wrong structure.
+    #[error("{} is damaged ({why}); restore the file from a copy, or bring this node back as a new \
+        one", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
-    /// The directory was written by a Synod of another format.
+    /// The directory was written by a Synod with another format version.
     #[error(
-        "{} has format version {found} and this synod understands version {known} only; start it with the synod that wrote it", path.display()
+        "{} has format version {found} and this synod understands version {known} only; start it with the \
+         synod that wrote it", path.display()
     )]
     Format {
         /// The file.
@@ -127,105 +130,106 @@ pub enum Refusal {
     },
     /// The directory belongs to another cluster.
     #[error(
-        "the data directory {} belongs to cluster {found} and {place} names cluster {wanted}; check the data directory \
-         and the configuration", path.display()
+        "the data directory {} belongs to cluster {found} and {place} names cluster {wanted}; check the data \
+         directory and the configuration", path.display()
     )]
     ForeignCluster {
         /// The directory.
         path: PathBuf,
         /// The directory's cluster, with its name if it has one.
         found: String,
-        /// Where the configuration names the other.
+        /// The place that names the other cluster.
         place: String,
         /// The configured cluster.
         wanted: String,
     },
     /// The directory belongs to another node.
     #[error(
-        "the data directory {} belongs to node {found} and {place} says node {wanted}; check the data directory and the \
-         configuration", path.display()
+        "the data directory {} belongs to node {found} and {place} says node {wanted}; check the data \
+         directory and the configuration", path.display()
     )]
     OtherNode {
         /// The directory.
         path: PathBuf,
         /// The directory's node.
         found: NodeId,
-        /// Where the configuration says otherwise.
+        /// The place that names the other node.
         place: String,
         /// The configured node.
         wanted: NodeId,
     },
     /// A fact that holds for the life of the cluster was changed.
     #[error(
-        "{place} says {name} = {wanted}, but the cluster in {} was formatted with {name} = {found}, and that never \
-         changes; put it back to {found}", path.display()
+        "{place} says {name} = {wanted}, but the cluster in {} was formatted with {name} = {found}, and that \
+         never changes; put it back to {found}", path.display()
     )]
     FactChanged {
         /// The directory.
         path: PathBuf,
-        /// Which fact.
+        /// The name of the fact.
         name: &'static str,
         /// The value at format.
         found: String,
-        /// Where the configuration says otherwise.
+        /// The place of the other value in the configuration.
         place: String,
         /// The configured value.
         wanted: String,
     },
-    /// Another number of cores: groups would be looked for in other logs.
+    /// Another number of cores: groups would be looked up in other logs.
     #[error(
-        "{place} says cores = {wanted}, but the data directory {} was formatted for cores = {found}: with another number \
-         groups would open other logs and forget their promises; put it back to {found}", path.display()
+        "{place} says cores = {wanted}, but the data directory {} was formatted for cores = {found}: with \
+         another number groups would open other logs and forget their promises; put it back to \
+         {found}", path.display()
     )]
     CoresChanged {
         /// The directory.
         path: PathBuf,
         /// Cores at format.
         found: u16,
-        /// Where the configuration says otherwise.
+        /// The place of the other number in the configuration.
         place: String,
         /// The configured number.
         wanted: u16,
     },
     /// Other pins.
     #[error(
-        "{place} says pins = {wanted}, but the data directory {} was formatted with pins = {found}; put it back to \
-         {found}", path.display()
+        "{place} says pins = {wanted}, but the data directory {} was formatted with pins = {found}; put it \
+         back to {found}", path.display()
     )]
     PinsChanged {
         /// The directory.
         path: PathBuf,
         /// Pins at format.
         found: String,
-        /// Where the configuration says otherwise.
+        /// The place of the other pins in the configuration.
         place: String,
         /// The configured pins.
         wanted: String,
     },
     /// Another set of members.
     #[error(
-        "{place} lists the members {wanted}, but the data directory {} was formatted for the members {found}: quorums are \
-         counted over those; put the list back", path.display()
+        "{place} lists the members {wanted}, but the data directory {} was formatted for the members \
+         {found}: quorums are counted over those; put the list back", path.display()
     )]
     MembersChanged {
         /// The directory.
         path: PathBuf,
         /// Members at format.
         found: String,
-        /// The file that lists others.
+        /// The file with the other list.
         place: String,
         /// The configured members.
         wanted: String,
     },
-    /// The directory is an old copy of its node's.
+    /// The directory is an old copy of the node's data directory.
     #[error(
-        "the data directory {} is an old copy ({why}): the node has promised and written more since, so it must not come back \
-         with it; find its newest data, or bring it back as a new node", path.display()
+        "the data directory {} is an old copy ({why}): the node has promised and written more since, so it \
+         must not come back with it; find its newest data, or bring it back as a new node", path.display()
     )]
     Condemned {
         /// The directory.
         path: PathBuf,
-        /// Who knew better.
+        /// How this became known.
         why: String,
     },
     /// Another process has the directory open.
@@ -233,13 +237,13 @@ pub enum Refusal {
     DirectoryInUse {
         /// The directory.
         path: PathBuf,
-        /// " (process …)" where it can be found out, else empty.
+        /// " (process …)" if the process can be found, else empty.
         by: String,
     },
-    /// A peer presented another incarnation than the one remembered.
+    /// A peer presented another incarnation than the one this node remembers.
     #[error(
-        "node {node} was known here as incarnation {known} and now comes as {presented}: its disk was replaced or \
-         formatted again, so it may have forgotten promises; it must come back as a new node"
+        "node {node} was known here as incarnation {known} and now comes as {presented}: its disk was \
+         replaced or formatted again, so it may have forgotten promises; it must come back as a new node"
     )]
     OtherIncarnation {
         /// The peer.
@@ -249,46 +253,47 @@ pub enum Refusal {
         /// The incarnation presented.
         presented: Incarnation,
     },
-    /// A node with peers and no secret to prove to them.
+    /// The node has peers but no secret to prove to them.
     #[error(
-        "there is no peer secret in {}: the nodes of a cluster prove with it that they belong together; take the file of \
-         another node of this cluster, or give all of them one that `synod secret rotate` makes", path.display()
+        "there is no peer secret in {}: the nodes of a cluster prove with it that they belong together; take \
+         the file of another node of this cluster, or give all of them one that `synod secret rotate` \
+         makes", path.display()
     )]
     NoPeerSecret {
         /// The file.
         path: PathBuf,
     },
-    /// The peers' secret stays as it is.
+    /// The peer secret is not replaced.
     #[error("{} is left as it is: {why}", path.display())]
     SecretNotReplaced {
         /// The file.
         path: PathBuf,
-        /// Why, and what to do.
+        /// The reason, and how to go on.
         why: String,
     },
-    /// The file with the peers' secret holds something else.
+    /// The peer secret's file holds something else.
     #[error(
         "{} is no file with a peer secret ({why}); take that of another node of this cluster", path.display()
     )]
     PeerSecretUnusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
-    /// The system refused something on the data directory.
+    /// The system refused an operation on the data directory.
     #[error("cannot {what} {}: {why}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
-        /// On which path.
+        /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         why: String,
     },
 
-    // --- machine -------------------------------------------------------------------------------------------------------
-    /// A port that is needed is taken.
+    // --- machine -------------------------------------------------------------------------------------
+    /// A port that the node needs is taken.
     #[error(
         "port {port} on {host} ({role}) is already in use{by}; stop what uses it, or configure another port"
     )]
@@ -297,40 +302,40 @@ pub enum Refusal {
         host: String,
         /// The port.
         port: u16,
-        /// What it is needed for.
+        /// The purpose of the port.
         role: String,
-        /// " by process …" where it can be found out, else empty.
+        /// " by process …" if the process can be found, else empty.
         by: String,
     },
-    /// The address cannot be listened on for another reason.
+    /// Listening on the address fails for another reason.
     #[error("cannot listen on {host}:{port} ({role}): {why}; check node.listen and the ports")]
     PortUnusable {
         /// The address.
         host: String,
         /// The port.
         port: u16,
-        /// What it is needed for.
+        /// The purpose of the port.
         role: String,
-        /// What the system said.
+        /// The system's error.
         why: String,
     },
-    /// The kernel has no io_uring, or forbids it.
+    /// The kernel has no io_uring or forbids it.
     #[error("this kernel gives no io_uring ({why}), which Synod's disk and network paths need; {hint}")]
     NoUring {
-        /// What the system said.
+        /// The system's error.
         why: String,
-        /// What to do.
+        /// How to fix it.
         hint: &'static str,
     },
-    /// Too little memory may be locked.
+    /// The limit on locked memory is too low.
     #[error(
-        "the limit on locked memory is {found_kib} KiB and io_uring needs at least {need_kib} KiB for Synod; raise it \
-         (ulimit -l {need_kib}, LimitMEMLOCK= in systemd, --ulimit memlock in a container)"
+        "the limit on locked memory is {found_kib} KiB and io_uring needs at least {need_kib} KiB for Synod; \
+         raise it (ulimit -l {need_kib}, LimitMEMLOCK= in systemd, --ulimit memlock in a container)"
     )]
     MemlockTooSmall {
         /// The limit found.
         found_kib: u64,
-        /// The least that will do.
+        /// The lowest limit that works.
         need_kib: u64,
     },
     /// A pin names a CPU that this process cannot run on.
@@ -342,7 +347,7 @@ pub enum Refusal {
         place: String,
         /// The CPU.
         cpu: u32,
-        /// What may be named.
+        /// The CPUs that the process may run on.
         allowed: String,
     },
 }
@@ -354,12 +359,12 @@ impl Refusal {
     }
 }
 
-/// A cluster id with its name, as sentences show it.
+/// A cluster id with its name, for use in sentences.
 pub fn cluster_label(id: ClusterId, name: &str) -> String {
     if name.is_empty() { id.to_string() } else { format!("\"{name}\" ({id})") }
 }
 
-/// Ids with commas between them, as sentences show them.
+/// The items with commas between them, for use in sentences.
 pub fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     let words: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     words.join(", ")

@@ -4,8 +4,9 @@
 //!            every node takes     rotate, node by node      retire, node by node
 //!   old  ──▶ old              ──▶ new and old           ──▶ new
 //! ```
-//! While nodes are at different steps any two of them have a secret in common, as long as none retires the old one before
-//! every one has the new one. A running node looks at its file every second; links by a secret that is not taken any more end.
+//! While nodes are at different steps, any two of them have a secret in common, as long as no node retires
+//! the old secret before every node has the new one. A running node checks its file every second. A link
+//! whose secret is no longer accepted ends.
 
 use crate::config::Config;
 use crate::identity::secret;
@@ -16,24 +17,25 @@ use std::io;
 use std::path::Path;
 use synod_net::peer::Secrets;
 
-/// Prints the secret, and the one before it while both are taken.
+/// Prints the secret, and the previous one while both are accepted.
 ///
 /// # Errors
-/// There is none.
+/// When there is no secret.
 pub fn show(config: &Config) -> Result<(), RunError> {
     print!("{}", taken(config)?.to_text());
     Ok(())
 }
 
-/// Takes another secret, that of `from` or a new one, and the one so far, too; prints it for the other nodes.
+/// Makes another secret the current one: the one in `from`, or a new one. The previous secret stays accepted.
+/// Prints the current secret for the other nodes.
 ///
 /// # Errors
-/// Two are taken already, or the file cannot be read or written.
+/// When two secrets are accepted already, or the file cannot be read or written.
 pub fn rotate(config: &Config, from: Option<&Path>) -> Result<(), RunError> {
     let file = &config.peer_secret_file;
     let new = match from {
         None => secret::draw()?,
-        // Another node's file is as good as its first line.
+        // Only the first line of another node's file counts.
         Some(path) => given(path)?.current().clone(),
     };
     let now = secret::read(file)?;
@@ -55,10 +57,10 @@ pub fn rotate(config: &Config, from: Option<&Path>) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Takes the current secret only.
+/// Keeps the current secret only.
 ///
 /// # Errors
-/// There is none, or the file cannot be written.
+/// When there is no secret, or the file cannot be written.
 pub fn retire(config: &Config) -> Result<(), RunError> {
     let secrets = taken(config)?;
     if secrets.old().is_some() {

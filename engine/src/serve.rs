@@ -1,9 +1,8 @@
 //! `synod format` and `synod serve`: from a configuration to a data directory, and to a running node.
 //!
-//! Order matters: everything that can be refused is refused before anything is written.
+//! The order matters: everything that can be refused is refused before anything is written.
 
-use crate::config::Config;
-use crate::config::Drawn;
+use crate::config::{Config, GeneratedFacts, settings};
 use crate::identity::{self, DataDir, DirState, HeardBook, Identity, PeerBook, SecretBook};
 use crate::node::{self, NodeSetup, RunError};
 use crate::preflight;
@@ -14,23 +13,24 @@ use std::sync::Arc;
 use synod_net::peer::PeerSecret;
 use synod_types::{ClusterId, CoreId, Incarnation};
 
-/// Formats the data directory of `config`; returns it open.
+/// Formats the data directory of `config` and returns it open.
 pub fn format(config: &Config) -> Result<DataDir, Refusal> {
     if let DirState::Formatted(found) = identity::inspect(&config.data_dir)? {
         return Err(Refusal::AlreadyFormatted { path: config.data_dir.clone(), what: found.describe() });
     }
-    // What `serve` would refuse in the configuration is refused now, while nothing is written.
+    // A configuration that `serve` would refuse is refused now, before anything is written.
     make(config, new_identity(config)?)
 }
 
-/// Makes the data directory, with log space written in advance. That comes last: a format that was cut short there is
-/// complete, only its first segments are made while it serves.
+/// Creates the data directory, and then log space in advance. Log space comes last: if the format is cut
+/// short there, the directory is complete and the missing segments are made while the node serves.
 fn make(config: &Config, identity: Identity) -> Result<DataDir, Refusal> {
     let options = config.options(&identity.facts)?;
     let cores = identity.cores;
     let wants_secret = !config.is_of_one_machine(&config.members(&identity.facts, cores)?);
     let data = DataDir::format(&config.data_dir, identity, &config.peer_secret_file, wants_secret)?;
-    let segment_bytes = u32::try_from(options.segment_bytes).unwrap_or(u32::MAX); // at most 1 GiB by the configuration
+    // The configuration limits it to 1 GiB.
+    let segment_bytes = u32::try_from(options.segment_bytes).unwrap_or(u32::MAX);
     for core in (0..cores).map(CoreId::new) {
         let dir = data.core_dir(core);
         synod_wal::uring::reserve(&dir, segment_bytes, options.reserve_segments)
@@ -39,15 +39,15 @@ fn make(config: &Config, identity: Identity) -> Result<DataDir, Refusal> {
     Ok(data)
 }
 
-/// Everything `serve` does before the node runs. Formats only a directory that does not exist, and only when the
-/// configuration names no cluster.
+/// Everything `serve` does before the node runs. It formats a directory only if the directory does not exist
+/// and the configuration names no cluster.
 pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
     let data = match identity::inspect(&config.data_dir)? {
         DirState::Formatted(found) => {
-            config.claims.verify(&config.data_dir, &found)?;
-            // Locked before the ports are tried: "in use by another process" says more than "port in use".
+            config.declared.verify(&config.data_dir, &found)?;
+            // The lock comes before the ports: "in use by another process" says more than "port in use".
             let data = DataDir::open(&config.data_dir)?;
-            config.claims.verify(&config.data_dir, data.identity())?;
+            config.declared.verify(&config.data_dir, data.identity())?;
             preflight_of(config, data.identity())?;
             data
         }
@@ -75,11 +75,12 @@ pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
     let (heard, wrong) = HeardBook::load(data.path(), identity.facts.cluster);
     if let Some(wrong) = wrong {
         eprintln!(
-            "synod: {wrong}: what was known of other nodes' logs is forgotten, and old copies of them may not be noticed"
+            "synod: {wrong}: what was known of other nodes' logs is forgotten, and old copies of them may \
+             not be noticed"
         );
     }
     let heard = Arc::new(heard);
-    // The last thing that can be wrong: what does not come to serve does not count.
+    // This comes last: a start that is refused before it does not count as a boot.
     let boot = data.begin()?;
     Ok(NodeSetup {
         data,
@@ -103,40 +104,39 @@ pub fn serve(config: &Config) -> Result<(), RunError> {
     crate::runtime::run(setup)
 }
 
-/// Whether the machine can run it and its ports are free.
+/// Checks that the machine can run the node and that its ports are free.
 fn preflight_of(config: &Config, identity: &Identity) -> Result<(), Refusal> {
     preflight_machine(config, identity)?;
     let members = config.members(&identity.facts, identity.cores)?;
     preflight::ports(&node::listeners(&members, identity.node, config.listen))
 }
 
-/// Whether the machine can run it.
+/// Checks that the machine can run the node.
 pub(crate) fn preflight_machine(config: &Config, identity: &Identity) -> Result<(), Refusal> {
-    let pins_place = config.claims.pins.as_ref().map_or_else(
+    let pins_place = config.declared.pins.as_ref().map_or_else(
         || config.data_dir.join(identity::ID_FILE).display().to_string(),
-        |said| said.place.clone(),
+        |pins| pins.place.clone(),
     );
     preflight::machine(&identity.pins, &pins_place)
 }
 
-/// The identity that `format` would write, checked as far as the configuration goes.
+/// The identity that `format` would write, checked against the rest of the configuration.
 pub(crate) fn new_identity(config: &Config) -> Result<Identity, Refusal> {
-    let drawn = Drawn {
+    let generated = GeneratedFacts {
         cluster: ClusterId::new(draw()?),
         incarnation: Incarnation::new(draw()?),
         cores: default_cores(),
     };
-    let identity = config.claims.identity(drawn)?;
+    let identity = config.declared.identity(generated)?;
     config.members(&identity.facts, identity.cores)?;
     config.options(&identity.facts)?;
     Ok(identity)
 }
 
-/// One core per CPU, but no more than there are groups by default: a core without a group idles.
+/// One core per CPU, but not more than the default number of groups: a core without a group idles.
 fn default_cores() -> u16 {
-    let cpus =
-        preflight::allowed_cpus().len().clamp(1, usize::from(crate::config::facts::GROUP_COUNT_DEFAULT));
-    cpus as u16
+    let groups = settings::GROUPS.default_value();
+    preflight::allowed_cpus().len().clamp(1, usize::from(groups)) as u16
 }
 
 /// 128 random bits, never 0.

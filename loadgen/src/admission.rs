@@ -1,34 +1,35 @@
-//! Whether a server lets the generator in. Where it does not, nothing that is tried again changes it: the run ends with one sentence
-//! that says where and what to do.
+//! Whether a server admits the generator. If it does not, retrying does not help: the run ends with one
+//! sentence that names the server and says what to do.
 //!
-//! May not: repeat the words of a server. One that does not know AUTH may repeat what it was told.
+//! This module never repeats a server's reply: a server that does not know AUTH may echo the password.
 
 use std::os::unix::ffi::OsStringExt;
 use synod_net::access::Secret;
 use synod_net::binary::Failure;
 
-/// The variable with the password that the target wants. There is no flag: a command line is for everybody to see.
+/// The environment variable with the target's password. There is no flag, because all users can see a command
+/// line.
 const PASSWORD_VARIABLE: &str = "SYNOD_PASSWORD";
 
-/// The password that the environment has for a target, in the variable SYNOD_PASSWORD; an empty one is none.
+/// The target's password from the environment variable SYNOD_PASSWORD; `None` if it is empty or not set.
 pub fn password_of_environment() -> Option<Secret> {
     let given = std::env::var_os(PASSWORD_VARIABLE).filter(|given| !given.is_empty());
     given.map(|given| Secret::new(given.into_vec()))
 }
 
-/// Why the generator is not let in. The sentence follows the address.
+/// Why a server does not admit the generator. The message is printed after the server's address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum NotAdmitted {
-    /// There is a password, and none was given.
+    /// The server has a password, and none was given.
     #[error("wants a password: set SYNOD_PASSWORD to it")]
     PasswordWanted,
-    /// Another one was given.
+    /// A wrong password was given.
     #[error("refuses the password in SYNOD_PASSWORD: set it to the one that is wanted there")]
     PasswordWrong,
-    /// One was given where there is none.
+    /// A password was given, but the server has none.
     #[error("has no password and refuses the one in SYNOD_PASSWORD: unset it")]
     PasswordUnwanted,
-    /// There is no password, and this is another machine.
+    /// The server has no password, and the generator runs on another machine.
     #[error(
         "has no password and lets clients of its own machine in only (protected mode): give it a password and set \
          SYNOD_PASSWORD to it, or switch protected mode off there"
@@ -37,7 +38,7 @@ pub(crate) enum NotAdmitted {
 }
 
 impl NotAdmitted {
-    /// Of a failure in the binary protocol.
+    /// The meaning of a failure in the binary protocol.
     pub(crate) fn of_failure(failure: Failure) -> Option<Self> {
         match failure {
             Failure::AuthRequired => Some(Self::PasswordWanted),
@@ -46,7 +47,7 @@ impl NotAdmitted {
             Failure::Protocol | Failure::Version | Failure::Unavailable => None,
         }
     }
-    /// Of an error reply in RESP, without its mark, to anything but AUTH.
+    /// The meaning of a RESP error reply, without its leading `-`, to any command but AUTH.
     pub(crate) fn of_reply(text: &[u8]) -> Option<Self> {
         match text.split(|&byte| byte == b' ').next().unwrap_or_default() {
             b"NOAUTH" => Some(Self::PasswordWanted),
@@ -55,7 +56,8 @@ impl NotAdmitted {
             _ => None,
         }
     }
-    /// The same to AUTH, which servers without a password, and Redis before version 6, refuse in words of their own.
+    /// The same for a reply to AUTH, which servers without a password, and Redis before version 6, refuse
+    /// with other words.
     pub(crate) fn of_reply_to_auth(text: &[u8]) -> Option<Self> {
         let says = |part: &str| text.windows(part.len()).any(|window| window == part.as_bytes());
         let is_unwanted =
@@ -66,7 +68,7 @@ impl NotAdmitted {
             known => known,
         }
     }
-    /// What it is called among the errors of a report.
+    /// Its name among the errors of a report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::PasswordWanted => "authentication required",
@@ -96,7 +98,7 @@ mod tests {
             ),
             ("ERR Client sent AUTH, but no password is set", None, Some(PasswordUnwanted)),
             ("ERR unknown command 'AUTH', with args beginning with: 'pw'", None, Some(PasswordUnwanted)),
-            // These pass, or mean something else.
+            // These are temporary, or mean something else.
             ("ERR max number of clients reached", None, None),
             ("LOADING Redis is loading the dataset in memory", None, None),
             ("", None, None),

@@ -1,15 +1,22 @@
-//! The one clock of the generator: CLOCK_MONOTONIC in nanoseconds, as the history promises it. `std::time::Instant` reads the
-//! same clock but does not give its number away.
+//! The only clock of the generator: CLOCK_MONOTONIC in nanoseconds, as documented for the history.
+//! `std::time::Instant` reads the same clock but does not expose the number.
 
-/// Now, in nanoseconds of CLOCK_MONOTONIC.
+use nix::time::ClockId;
+use std::time::Duration;
+
+/// The current time in nanoseconds of CLOCK_MONOTONIC.
+///
+/// # Panics
+/// When the machine has no such clock; every Linux has.
 pub fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is a live, writable timespec, which is all that clock_gettime asks for.
-    // WHY: no safe call returns the clock's number, which must be comparable with that of other programs.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    assert!(failed == 0, "CLOCK_MONOTONIC is always there");
-    // Neither part is ever negative on this clock.
-    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+    let now = ClockId::CLOCK_MONOTONIC.now().expect("CLOCK_MONOTONIC is always there");
+    // Neither part is negative on this clock.
+    now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs()
+}
+
+/// `span` in nanoseconds, capped so that the sum of a few of them does not overflow.
+pub(crate) fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 4)
 }
 
 #[cfg(test)]

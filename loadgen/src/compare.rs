@@ -1,22 +1,24 @@
 //! Two reports side by side, with an interval for each ratio.
 //!
-//! The figures compared are means over the seconds of a measured phase. Neighbouring seconds resemble each other (a flush, a
-//! snapshot, a noisy neighbour lasts longer than one), so the interval comes from a moving-block bootstrap (Künsch 1989; Liu
-//! and Singh 1992): both series are rebuilt many times from blocks of neighbouring seconds drawn with replacement, and the
-//! middle 95 % of the ratios of their means are the interval. The seed is fixed: the same files give the same answer.
+//! The compared figures are means over the seconds of a measured phase. Neighbouring seconds are correlated
+//! (a flush, a snapshot or a noisy neighbour lasts longer than one second). So the interval comes from a
+//! moving-block bootstrap (Künsch 1989; Liu and Singh 1992): both series are rebuilt many times from blocks
+//! of neighbouring seconds drawn with replacement, and the middle 95 % of the ratios of their means are the
+//! interval. The seed is fixed: the same files give the same answer.
 
 use crate::random::Random;
 use crate::report::Report;
 use crate::series::SecondReport;
 use std::fmt::Write as _;
 
-/// How often the series are rebuilt: the ends of the interval rest on the 50 most extreme ratios on each side.
+/// How often the series are rebuilt: each end of the interval rests on the 50 most extreme ratios on its
+/// side.
 const RESAMPLES: usize = 2000;
-/// Fewer seconds than this say nothing about how much seconds differ.
+/// With fewer seconds than this, their variation cannot be estimated.
 const SECONDS_LEAST: usize = 5;
-/// A name with its unit, and where the figure is found.
+/// The name of a figure with its unit, and the function that reads the figure.
 type Metric = (&'static str, fn(&SecondReport) -> f64);
-/// What is compared, of each operation.
+/// The figures that are compared for each operation.
 const METRICS: [Metric; 3] = [
     ("achieved/s", |second| second.achieved_per_s),
     ("p50 us", |second| second.p50_us as f64),
@@ -32,16 +34,16 @@ pub struct Row {
     pub metric: &'static str,
     /// Its mean over the seconds of the first report.
     pub a: f64,
-    /// The same of the second.
+    /// The same in the second report.
     pub b: f64,
     /// `b / a` with the 95 % interval; `None` when there are too few seconds, or `a` is 0.
     pub ratio: Option<Ratio>,
 }
 
-/// A ratio and where it lies with 95 % confidence.
+/// A ratio and its 95 % interval.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Ratio {
-    /// Of the means.
+    /// The ratio of the means.
     pub value: f64,
     /// Lower end.
     pub low: f64,
@@ -50,7 +52,7 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    /// What the interval says.
+    /// What the interval says, in words.
     pub fn verdict(self) -> &'static str {
         if self.low > 1.0 {
             "b is higher"
@@ -62,12 +64,12 @@ impl Ratio {
     }
 }
 
-/// The comparison.
+/// The comparison of two reports.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Comparison {
-    /// By operation and figure.
+    /// One row for each operation and figure.
     pub rows: Vec<Row>,
-    /// What makes the runs hard to compare: other options, operations that one of them does not have.
+    /// What makes the runs hard to compare: different options, operations that only one of them has.
     pub remarks: Vec<String>,
 }
 
@@ -81,7 +83,7 @@ pub fn compare(a: &Report, b: &Report) -> Comparison {
             continue;
         };
         for (metric, value) in METRICS {
-            // Seconds without an answer have no latency; in the throughput they count.
+            // Seconds without answers have no latency, but they count in the throughput.
             let values = |seconds: &[SecondReport]| -> Vec<f64> {
                 let told = seconds.iter().filter(|second| metric == "achieved/s" || second.p99_us > 0);
                 told.map(value).collect()
@@ -106,7 +108,7 @@ pub fn compare(a: &Report, b: &Report) -> Comparison {
 }
 
 impl Comparison {
-    /// The table that a person reads.
+    /// The table for display.
     pub fn table(&self) -> String {
         // Writing into a String cannot fail.
         let mut out = String::new();
@@ -140,7 +142,7 @@ impl Comparison {
     }
 }
 
-/// Options that were not the same and matter to the figures.
+/// Options that differ between the runs and matter to the figures.
 fn differences(a: &Report, b: &Report) -> Vec<String> {
     let fields = |report: &Report| match serde_json::to_value(&report.options) {
         Ok(serde_json::Value::Object(fields)) => fields,
@@ -176,8 +178,9 @@ fn bootstrap(a: &[f64], b: &[f64]) -> Option<Ratio> {
     Some(Ratio { value: mean(b) / mean(a), low: at(0.025)?, high: at(0.975)? })
 }
 
-/// The mean of a series rebuilt from blocks of neighbours. Blocks of twice the cube root of the length: the growth that
-/// minimises the error of the variance (Künsch 1989), with room for a resemblance over a few seconds.
+/// The mean of a series rebuilt from blocks of neighbours. A block is twice the cube root of the length: this
+/// growth minimises the error of the variance (Künsch 1989), and the factor allows for correlation over a few
+/// seconds.
 fn resampled_mean(values: &[f64], random: &mut Random) -> f64 {
     let count = values.len();
     let block = ((2.0 * (count as f64).cbrt()).round() as usize).clamp(1, count.div_ceil(2));
@@ -196,13 +199,13 @@ mod tests {
     use super::*;
     use crate::report::OperationReport;
 
-    /// Seconds around `p99_us`, each resembling the one before by `rho`.
+    /// Seconds around `p99_us`, each correlated by `rho` with the one before.
     fn seconds(count: usize, p99_us: f64, rho: f64, seed: u64) -> Vec<SecondReport> {
         let mut random = Random::new(seed, 0);
         let mut noise = 0.0;
         (1..=count)
             .map(|at| {
-                // Sum of twelve: about normal, deviation 1.
+                // The sum of twelve draws is about normal, with deviation 1.
                 let fresh: f64 = (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
                 noise = rho * noise + (1.0 - rho * rho).sqrt() * fresh;
                 let p99_us = (p99_us * (1.0 + 0.1 * noise)).max(1.0) as u64;
@@ -246,7 +249,7 @@ mod tests {
 
     #[test]
     fn intervals_cover_the_truth_even_when_seconds_resemble_each_other() {
-        // A plain bootstrap, which takes seconds one by one, covers about two thirds here.
+        // A plain bootstrap, which draws seconds one by one, covers about two thirds here.
         let rounds = 200;
         let covered = (0..rounds)
             .filter(|&round| {

@@ -1,5 +1,5 @@
-//! The cluster before and after a run: found, waited for, asked for its status. Blocking std sockets with deadlines; the load
-//! itself goes through `client/`.
+//! Access to the cluster before and after a run: find it, wait until it is ready, query its status. Uses
+//! blocking std sockets with deadlines; the load itself goes through `client/`.
 
 use crate::admission::NotAdmitted;
 use crate::driver::{Endpoint, encode_resp};
@@ -15,19 +15,19 @@ use synod_net::binary::{
 };
 use synod_types::{CoreId, GroupId, NodeId};
 
-/// One question takes at most this long.
+/// Timeout of one query.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two rounds of questions.
+/// Pause between two rounds of queries.
 const PAUSE: Duration = Duration::from_millis(50);
 const REQUEST_ID: u64 = 1;
 const AUTH_ID: u64 = 2;
 
-/// Why there is nothing to load.
+/// Why the cluster cannot be loaded.
 #[derive(Debug)]
 enum Problem {
-    /// It may be over soon.
+    /// The problem may be temporary.
     Passing(String),
-    /// It stays.
+    /// The problem is permanent.
     Lasting(String),
 }
 
@@ -62,7 +62,8 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Waits until the cluster has a leader for every group; `patience` long. One that does not let the generator in is not waited for.
+    /// Waits until the cluster has a leader for every group, for at most `patience`. Fails at once if the
+    /// cluster does not admit the generator.
     pub(crate) fn find(options: &Options) -> Result<Self, LoadError> {
         let end = Instant::now() + options.patience;
         loop {
@@ -96,7 +97,7 @@ impl Cluster {
         Err(Problem::Passing(problems.join("; ")))
     }
 
-    /// Servers that speak RESP: every target must answer, for each is an endpoint of its own.
+    /// Looks at servers that speak RESP. Every target must answer, because each is an endpoint of its own.
     fn look_resp(options: &Options) -> Result<Self, Problem> {
         let mut endpoints = Vec::new();
         for (target, node) in options.target.iter().zip(1..) {
@@ -144,7 +145,7 @@ impl Cluster {
         Ok(Self { topology, endpoints, nodes })
     }
 
-    /// Status of every node that answers.
+    /// The status of every node that answers.
     pub(crate) fn statuses(&self, password: Option<&Secret>) -> Vec<NodeStatus> {
         let ask_one = |&(_, addr): &(NodeId, SocketAddr)| {
             let answer = ask(addr, password, |out| binary::encode_status(out, REQUEST_ID));
@@ -157,14 +158,14 @@ impl Cluster {
     }
 }
 
-/// The ports of a node: one for each core, or the shared one where cores have none.
+/// The endpoints of a node: one port for each core, or the shared port if cores have none.
 fn endpoints_of(node: &TopologyNode, told_by: IpAddr) -> Result<Vec<Endpoint>, String> {
     let resolve = |port: u16| {
         let mut addrs = (node.host.as_str(), port).to_socket_addrs().map_err(|error| {
             format!("node {} is at {}:{port}, which cannot be resolved: {error}", node.node, node.host)
         })?;
         let addr = addrs.next().ok_or_else(|| format!("{} has no address", node.host))?;
-        // A node that listens everywhere says so; it is where it was found.
+        // A node that listens on all addresses reports the unspecified one; use the address it was found at.
         let ip = if addr.ip().is_unspecified() { told_by } else { addr.ip() };
         Ok::<_, String>(SocketAddr::new(ip, addr.port()))
     };
@@ -207,7 +208,7 @@ fn ping_at(addr: SocketAddr, password: Option<&Secret>) -> Result<(), Problem> {
         let answer = read_line(&mut stream, end)?;
         if answer != b"+OK\r\n" {
             let why = error_of(&answer).and_then(|text| NotAdmitted::of_reply_to_auth(&text));
-            // Its words are not shown: it may repeat what it was told.
+            // The reply is not shown: it may repeat the password.
             let passing = || Problem::Passing("it answered AUTH with something else than OK".into());
             return Err(why.map_or_else(passing, Problem::from));
         }
@@ -225,7 +226,7 @@ fn ping_at(addr: SocketAddr, password: Option<&Secret>) -> Result<(), Problem> {
     }
 }
 
-/// A line; of a server that says more than fits one, only so much.
+/// Reads a line; stops at 512 bytes.
 fn read_line(stream: &mut TcpStream, end: Instant) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     while !line.ends_with(b"\n") && line.len() < 512 {
@@ -241,7 +242,7 @@ fn read_line(stream: &mut TcpStream, end: Instant) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Asks one question on a connection of its own, behind the password if there is one.
+/// Sends one query on a connection of its own, after AUTH if there is a password.
 fn ask(
     addr: SocketAddr,
     password: Option<&Secret>,
@@ -268,7 +269,7 @@ fn ask(
                 }
                 match (response.id, response.body) {
                     (AUTH_ID, ResponseBody::Ok) => {}
-                    // It is longer than any password may be.
+                    // The password is longer than any password may be.
                     (AUTH_ID, ResponseBody::Reply(_)) => return Err(NotAdmitted::PasswordWrong.into()),
                     (AUTH_ID | REQUEST_ID | 0, body) => return Ok(body),
                     _ => {}
@@ -290,7 +291,7 @@ fn ask(
     }
 }
 
-/// The durability mode that all nodes name.
+/// The durability mode that the nodes report: `mixed` if they differ.
 pub(crate) fn durability(statuses: &[NodeStatus]) -> String {
     let name = |status: &NodeStatus| match status.durability {
         Durability::Sync => "sync",
@@ -306,8 +307,8 @@ pub(crate) fn durability(statuses: &[NodeStatus]) -> String {
     }
 }
 
-/// Leader changes between two looks: for each group the most that any of its replicas saw; `None` when no node answered
-/// both times. A node that was restarted between them counts from its restart.
+/// Leader changes between two status queries: for each group the most that any of its replicas saw. `None`
+/// when no node answered both times. A node that was restarted in between counts from its restart.
 pub(crate) fn leader_changes(before: &[NodeStatus], after: &[NodeStatus]) -> Option<u64> {
     let mut most: BTreeMap<GroupId, u64> = BTreeMap::new();
     let mut compared = false;

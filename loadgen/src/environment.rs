@@ -1,15 +1,16 @@
-//! What the figures were measured on: processor, kernel, filesystem. Read from /proc; what is not there is `unknown`.
+//! The machine that the figures were measured on: processor, kernel, filesystem. Read from /proc; a missing
+//! value is `unknown`.
 
 use std::path::Path;
 
-/// Model of the processor and how many of them.
+/// The processor model and the number of processors.
 pub fn cpu() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{} x {count}", cpu_model(&info).unwrap_or("unknown"))
 }
 
-/// Release of the kernel.
+/// The kernel release.
 pub fn kernel() -> String {
     let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     match text.trim() {
@@ -18,14 +19,14 @@ pub fn kernel() -> String {
     }
 }
 
-/// Type of the filesystem that `dir` lies on.
+/// The type of the filesystem that `dir` is on.
 pub fn filesystem(dir: &Path) -> String {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     filesystem_of(&mounts, &real).unwrap_or("unknown").to_owned()
 }
 
-/// Processor time of this thread, where the system tells.
+/// Processor time of this thread; `None` if the system does not report it.
 pub fn thread_cpu_ns() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split(' ').next()?.parse().ok()
@@ -38,7 +39,8 @@ fn cpu_model(cpuinfo: &str) -> Option<&str> {
     })
 }
 
-/// The type of the mount whose point is the longest prefix of `dir`; of equals the last, which hides the others.
+/// The type of the mount whose mount point is the longest prefix of `dir`; among equals the last, which hides
+/// the others.
 fn filesystem_of<'a>(mountinfo: &'a str, dir: &Path) -> Option<&'a str> {
     mountinfo
         .lines()

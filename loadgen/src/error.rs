@@ -1,22 +1,24 @@
-//! Why a run could not be done, by what the caller can do about it.
+//! The errors of a run, by what the caller can do about them.
 //!
-//! A run that was done and found a fault is not an error: its [`crate::Report`] says so ([`crate::Report::passed`]).
+//! A run that completed and found a fault is not an error: its [`crate::Report`] says so
+//! ([`crate::Report::passed`]).
 
 /// A run that could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The options contradict each other or pass a limit; nothing was sent.
+    /// The options contradict each other or exceed a limit; nothing was sent.
     #[error("{0}")]
     Options(String),
-    /// The cluster could not be reached, or not made ready, within the bounds of the run, or does not let the generator in.
+    /// The cluster could not be reached or did not become ready within the bounds of the run, or it does not
+    /// admit the generator.
     #[error("{0}")]
     Cluster(String),
     /// A file could not be written.
     #[error("{what}: {source}")]
     File {
-        /// Which file and what for.
+        /// The file and its purpose.
         what: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A thread or an executor could not be started.
@@ -25,7 +27,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// The exit status a program ends with: 2 for options a user can correct, else 1.
+    /// The exit status for this error: 2 for options that the user can correct, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Options(_) => 2,

@@ -1,8 +1,8 @@
-//! The HdrHistogram interval log (V2, compressed): one line per second and operation, tagged with the name of the operation,
-//! for the tools that read such logs. Values are microseconds.
+//! The HdrHistogram interval log (V2, compressed), for the tools that read such logs: one line per second and
+//! operation, tagged with the name of the operation. Values are in microseconds.
 
 use crate::error::LoadError;
-use crate::report::Phase;
+use crate::phase::Phase;
 use crate::series::Moment;
 use crate::workload::Kind;
 use hdrhistogram::serialization::V2DeflateSerializer;
@@ -12,7 +12,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// A log that is being written.
+/// An interval log that is being written.
 pub(crate) struct HdrLog {
     path: PathBuf,
     out: BufWriter<File>,
@@ -23,7 +23,7 @@ pub(crate) struct HdrLog {
 }
 
 impl HdrLog {
-    /// Begins the log; `now_ns` on the clock of the seconds is now.
+    /// Begins the log; `now_ns` is the current time on the clock of the seconds.
     pub(crate) fn create(path: &Path, now_ns: u64) -> Result<Self, LoadError> {
         let refuse = |source| LoadError::File { what: format!("interval log {}", path.display()), source };
         let mut out = BufWriter::new(File::create(path).map_err(refuse)?);
@@ -45,8 +45,8 @@ impl HdrLog {
         .map_err(refuse)?;
         Ok(Self { path: path.to_owned(), out, serializer, origin_ns: now_ns, failed: None })
     }
-    /// Adds what was answered in a second of load, late answers after its end included. Warm-up, preload and audit are not
-    /// in the log.
+    /// Adds the answers of a second of load, including late answers after the end of the phase. Seconds of
+    /// warm-up, preload and audit are not added.
     pub(crate) fn add(&mut self, moment: &Moment) {
         if !(moment.phase.is_measured() || moment.phase == Phase::Drain) || self.failed.is_some() {
             return;
@@ -66,7 +66,7 @@ impl HdrLog {
     }
 
     fn try_add(&mut self, moment: &Moment) -> io::Result<()> {
-        // Without headers: those were written at the start.
+        // Without headers, which were written at the start.
         let mut log = IntervalLogWriterBuilder::new().begin_log_with(&mut self.out, &mut self.serializer)?;
         let since = Duration::from_nanos(moment.start_ns.saturating_sub(self.origin_ns));
         let length = Duration::from_nanos(moment.end_ns - moment.start_ns);
@@ -123,7 +123,7 @@ mod tests {
         let bytes = std::fs::read(&path).expect("it was written");
         let mut found = Vec::new();
         for entry in IntervalLogIterator::new(&bytes) {
-            // The heading of the columns is no entry that this decoder knows; it is skipped as the tools do.
+            // This decoder does not know the line of column headings; it is skipped, as the tools do.
             let Ok(LogEntry::Interval(interval)) = entry else { continue };
             let raw = decode_base64(interval.encoded_histogram());
             let decoded: Histogram<u64> =

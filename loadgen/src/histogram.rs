@@ -1,15 +1,15 @@
-//! Latencies, counted in microseconds from 1 µs to 60 s with three significant digits.
+//! Latency histograms: microseconds from 1 µs to 60 s with three significant digits.
 
 use hdrhistogram::Histogram;
 
-/// Longest latency told apart; what is longer counts as this.
+/// The longest latency; longer ones count as this.
 pub const LATENCY_US_MAX: u64 = 60_000_000;
 
 /// A histogram of latencies.
 #[derive(Clone, Debug)]
 pub struct Latencies {
     counts: Histogram<u64>,
-    /// Exact, unlike the buckets.
+    /// The exact maximum; the buckets are not exact.
     max_us: u64,
 }
 
@@ -27,19 +27,20 @@ impl Latencies {
         self.counts.saturating_record(latency_us);
         self.max_us = self.max_us.max(latency_us);
     }
-    /// How many were counted.
+    /// The number of latencies counted.
     pub fn count(&self) -> u64 {
         self.counts.len()
     }
-    /// The latency in microseconds that the share `quantile` of them does not exceed; 0 when none was counted.
+    /// The latency in microseconds that the share `quantile` of all latencies does not exceed; 0 if there are
+    /// none.
     pub fn quantile_us(&self, quantile: f64) -> u64 {
         if self.counts.is_empty() { 0 } else { self.counts.value_at_quantile(quantile).min(self.max_us()) }
     }
-    /// The longest; 0 when none was counted.
+    /// The longest latency; 0 if there are none.
     pub fn max_us(&self) -> u64 {
         self.max_us
     }
-    /// The histogram itself, for those who write it down.
+    /// The histogram itself, for the interval log.
     pub(crate) fn counts(&self) -> &Histogram<u64> {
         &self.counts
     }
@@ -49,7 +50,7 @@ impl Latencies {
         added.expect("both have the same range, so every value fits");
         self.max_us = self.max_us.max(other.max_us);
     }
-    /// Forgets everything.
+    /// Removes all counts.
     pub fn reset(&mut self) {
         self.counts.reset();
         self.max_us = 0;

@@ -10,30 +10,32 @@
 //! ```
 //!
 //! * `key` is the index of the key. Keys are registers that hold 0 at the start.
-//! * `seq` is what was written, or what a read saw: 0 for nothing or for what an earlier run left, `null` where a read saw
-//!   nothing that can be told (outcome `fail`, or `corrupt` for bytes that are not those of any write).
-//! * `invoke` and `complete` are CLOCK_MONOTONIC in nanoseconds, comparable with other programs on the machine. A write was
-//!   invoked when it was sent first, and executed once however often it was sent. A read was invoked when it was last sent:
-//!   earlier attempts saw nothing. `complete` is `null` for a write whose outcome is unknown: it may take effect at any time
-//!   after its `invoke`, or never.
-//! * `outcome` `fail` says of a write that it was certainly not executed.
-//! * `version` (slot, position) is there where the reply carried one.
+//! * `seq` is the sequence that was written, or that a read saw: 0 for no value or for a value of an earlier
+//!   run, `null` if it is not known what the read saw (outcome `fail`, or `corrupt` for bytes that no write
+//!   wrote).
+//! * `invoke` and `complete` are CLOCK_MONOTONIC in nanoseconds, comparable with other programs on the same
+//!   machine. For a write, `invoke` is when it was first sent; it is executed once even if it was sent
+//!   several times. For a read, `invoke` is when it was last sent: earlier attempts saw nothing. `complete`
+//!   is `null` for a write whose outcome is unknown: it may take effect at any time after its `invoke`, or
+//!   never.
+//! * `outcome` `fail` of a write means that it was certainly not executed.
+//! * `version` (slot, position) is present if the reply carried one.
 //!
-//! Lines are in order of completion. All phases are in, preload and audit too.
+//! Lines are in order of completion. All phases are included, also preload and audit.
 
 use std::io::Write as _;
 use synod_types::Version;
 
-/// What came of an operation.
+/// The outcome of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// Done and answered.
+    /// The operation was executed and answered.
     Ok,
-    /// A write that was certainly not executed; a read without an answer.
+    /// A write was certainly not executed, or a read got no answer.
     Fail,
-    /// A write that may have been executed, or may still be.
+    /// A write may have been executed, or may still be.
     Unknown,
-    /// A read whose bytes are not those of any write.
+    /// A read returned bytes that no write wrote.
     Corrupt,
 }
 
@@ -42,22 +44,22 @@ pub enum Outcome {
 pub struct Event {
     /// The key.
     pub key: u32,
-    /// Whether it wrote.
+    /// Whether it is a write.
     pub is_write: bool,
-    /// Written or seen.
+    /// The sequence that was written or seen.
     pub sequence: Option<u64>,
     /// When it was sent.
     pub invoke_ns: u64,
     /// When it was answered or given up.
     pub complete_ns: u64,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
     /// The version in the reply.
     pub version: Option<Version>,
 }
 
 impl Event {
-    /// Appends the line.
+    /// Appends the event to `out` as one line.
     pub fn write(&self, out: &mut Vec<u8>) {
         let taken = self.try_write(out);
         taken.expect("a Vec takes all that is written to it");

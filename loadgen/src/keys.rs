@@ -1,7 +1,8 @@
-//! How keys are drawn: the distributions by name, and the sampler that draws.
+//! How keys are drawn: the named distributions, and the sampler.
 //!
-//! Ranks (0 is the most popular) become keys through a seeded permutation, so that hot keys lie apart and every seed has other
-//! ones. Unlike a hash, a permutation gives every rank a key of its own: the frequencies stay those of the formula.
+//! A seeded permutation maps ranks (0 is the most popular) to keys, so that hot keys are spread out and every
+//! seed has different ones. Unlike a hash, a permutation gives every rank a key of its own, so the
+//! frequencies stay those of the formula.
 
 use crate::random::{Random, mix};
 use crate::zipf::{THETA_USUAL, Zipf};
@@ -9,24 +10,25 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// How keys are drawn. Spelled `uniform`, `zipfian[:theta]`, `latest[:theta]`, `hotspot:FRACTION_KEYS:FRACTION_OPS`.
+/// A key distribution. Spelled `uniform`, `zipfian[:theta]`, `latest[:theta]`,
+/// `hotspot:FRACTION_KEYS:FRACTION_OPS`.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum KeysDist {
-    /// Every key is as likely as every other.
+    /// All keys are equally likely.
     #[default]
     Uniform,
-    /// A few keys are drawn most often: see [`crate::zipf`].
+    /// A few keys are drawn most often; see [`crate::zipf`].
     Zipfian {
         /// The skew, between 0 and 1.
         theta: f64,
     },
-    /// Zipfian by age: the key written last for the first time is drawn most often.
+    /// Zipfian by age: the newest key is drawn most often.
     Latest {
         /// The skew, between 0 and 1.
         theta: f64,
     },
-    /// A share of the keys gets a share of the operations; within both parts all keys are as likely.
+    /// A share of the keys gets a share of the operations; within both parts all keys are equally likely.
     Hotspot {
         /// Share of the keys that is hot, above 0 and below 1.
         keys: f64,
@@ -61,8 +63,8 @@ impl FromStr for KeysDist {
                 Ok(Self::Hotspot { keys, ops })
             }
             ("hotspot", _) => Err(format!(
-                "{text:?}: write hotspot:FRACTION_KEYS:FRACTION_OPS, such as hotspot:0.2:0.8 (keys above 0 and below 1, \
-                 operations 0 to 1)"
+                "{text:?}: write hotspot:FRACTION_KEYS:FRACTION_OPS, such as hotspot:0.2:0.8 (keys above 0 and \
+                 below 1, operations 0 to 1)"
             )),
             _ => Err(format!(
                 "{text:?} is not one of uniform, zipfian[:theta], latest[:theta], hotspot:FRACTION_KEYS:FRACTION_OPS"
@@ -101,7 +103,7 @@ impl fmt::Display for KeysDist {
 pub struct Sampler {
     law: Law,
     scramble: Scramble,
-    /// The keys at the start; only the newest are drawn of what is added, and only by `latest`.
+    /// The number of keys at the start. Of the keys added later, only `latest` draws any.
     count: u64,
 }
 
@@ -124,14 +126,15 @@ impl Sampler {
             KeysDist::Uniform => Law::Uniform,
             KeysDist::Zipfian { theta } => Law::Zipfian(Zipf::new(count, theta)),
             KeysDist::Latest { theta } => Law::Latest(Zipf::new(count, theta)),
-            // At least one key is hot; all but one at the most, if there are two.
+            // At least one key is hot, and at least one is not, if there are two or more.
             KeysDist::Hotspot { keys, ops } => {
                 Law::Hotspot { hot: ((count as f64 * keys).round() as u64).clamp(1, (count - 1).max(1)), ops }
             }
         };
         Self { law, scramble: Scramble::new(count, seed), count }
     }
-    /// A position; `settled` is how many keys, from the first on, may be read: never fewer than at the start.
+    /// Draws a position. `settled` is how many keys, counted from the first, may be read: never fewer than at
+    /// the start.
     pub fn draw(&mut self, random: &mut Random, settled: u64) -> u64 {
         match &mut self.law {
             Law::Uniform => random.below(self.count),
@@ -154,8 +157,9 @@ impl Sampler {
     }
 }
 
-/// A seeded permutation of `0..count`: a Feistel network over the next even number of bits, walked until it lands below
-/// `count` (at most four times as many values, so four walks on average at most).
+/// A seeded permutation of `0..count`: a Feistel network over the next even number of bits, applied until the
+/// result is below `count` (it has at most four times as many values, so at most four applications on
+/// average).
 #[derive(Clone, Debug)]
 struct Scramble {
     count: u64,

@@ -1,4 +1,5 @@
-//! `synod-loadgen`: open-loop load, percentiles from the planned send time, and an audit that finds lost writes.
+//! `synod-loadgen`: open-loop load, percentiles counted from the planned send time, and an audit that finds
+//! lost writes.
 //!
 //! ```text
 //!  schedule ─▶ workload ─▶ driver ─▶ bytes ─▶ client/ (glommio sockets) ─▶ cluster
@@ -7,16 +8,19 @@
 //!                          retries
 //!                             │ every outcome
 //!                             ▼
-//!                  ledger (what a key may hold) · histogram · history ─▶ report
+//!                  ledger (legal values of a key) · histogram · history ─▶ report
 //! ```
 //!
-//! What is asked: `workload` (mixes), `keys` and `zipf` (which key), `sizes` (how large), over the binary protocol or RESP. What comes
-//! out: `report` (table, JSON), `html`, `hdr` (interval log), `series` (seconds), `saturation` (was it the generator?). `search` and
-//! `slo` find the highest rate that holds an objective; `compare` tells two reports apart from noise; `admission` says why a server
-//! that wants a password lets nobody in. docs/loadgen.md is for users.
+//! Requests: `workload` (mixes), `keys` and `zipf` (choice of keys), `sizes` (value sizes), over the binary
+//! protocol or RESP. Output: `report` (table, JSON), `html`, `hdr` (interval log), `series` (seconds),
+//! `saturation` (whether the generator was the bottleneck). `search` and `slo` find the highest rate that
+//! meets an objective; `compare` separates a difference between two reports from noise; `admission` explains
+//! why a server does not admit the generator. docs/loadgen.md is the user's manual.
 //!
-//! Everything but `client/` and the threads in `fleet` is pure: bytes and times in, bytes and verdicts out. Glommio is
-//! named in `client/` only.
+//! Everything but `client/` and the threads in `fleet` is pure: bytes and times in, bytes and verdicts out.
+//! Only `client/` uses glommio.
+
+#![forbid(unsafe_code)]
 
 mod admission;
 mod client;
@@ -24,10 +28,12 @@ pub mod clock;
 pub mod compare;
 mod control;
 pub mod driver;
+mod duration;
 pub mod environment;
 pub mod error;
 #[cfg(test)]
 mod fake;
+mod files;
 mod fleet;
 mod hdr;
 pub mod histogram;
@@ -36,6 +42,7 @@ pub mod html;
 pub mod keys;
 pub mod ledger;
 pub mod options;
+mod phase;
 pub mod random;
 pub mod report;
 mod run;
@@ -43,6 +50,7 @@ pub mod saturation;
 pub mod schedule;
 pub mod search;
 pub mod series;
+mod share;
 pub mod sizes;
 pub mod slo;
 pub mod value;
@@ -50,9 +58,12 @@ pub mod workload;
 pub mod zipf;
 
 pub use admission::password_of_environment;
+pub use duration::parse_duration;
 pub use error::LoadError;
+pub use files::write_files;
 pub use fleet::Stop;
-pub use options::{Arrivals, Options, Protocol, Switch, parse_duration};
-pub use report::{AuditReport, GeneratorReport, OperationReport, Phase, Progress, Report};
+pub use options::{Arrivals, Options, Protocol, Switch};
+pub use phase::Phase;
+pub use report::{AuditReport, GeneratorReport, OperationReport, Progress, Report};
 pub use run::{Evidence, audit, load, run, run_until};
 pub use series::{Percentile, SecondReport};

@@ -1,5 +1,7 @@
-//! What a run is told: one struct for the command line, for the library and for the report, which repeats it.
+//! The options of a run: one struct for the command line, for the library and for the report, which repeats
+//! them.
 
+use crate::duration::parse_duration;
 use crate::error::LoadError;
 use crate::keys::KeysDist;
 use crate::sizes::ValueSizes;
@@ -74,7 +76,8 @@ pub struct Options {
     /// Connections in all, spread over the nodes; at least one goes to each core of each node
     #[arg(long, value_name = "COUNT", default_value_t = 32)]
     pub connections: u32,
-    /// Requests one connection may have outstanding; in the closed loop, connections times this are kept outstanding
+    /// Requests one connection may have outstanding; in the closed loop, connections times this are kept
+    /// outstanding
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     pub inflight: u32,
     /// Closed loop: the next request leaves when a reply comes, and no rate is offered
@@ -83,7 +86,8 @@ pub struct Options {
     /// Bytes of a value: 4096, uniform:A:B, zipfian:A:B, or weights like 100:0.5,4096:0.5
     #[arg(long, value_name = "SIZES", default_value = "4096")]
     pub value_size: ValueSizes,
-    /// Share of reads, 0 to 1, in one mixed phase; without it a phase of writes and then a phase of reads are run
+    /// Share of reads, 0 to 1, in one mixed phase; without it a phase of writes and then a phase of reads are
+    /// run
     #[arg(long, value_name = "SHARE")]
     pub read_share: Option<f64>,
     /// A mix of YCSB by name, with the key distribution that belongs to it
@@ -101,8 +105,8 @@ pub struct Options {
     /// Keys; every one is written once before the load begins
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     pub keys: u32,
-    /// How keys are drawn: uniform, zipfian or zipfian:THETA, latest or latest:THETA, hotspot:FRACTION_KEYS:FRACTION_OPS;
-    /// without it uniform, or what the workload says
+    /// How keys are drawn: uniform, zipfian or zipfian:THETA, latest or latest:THETA,
+    /// hotspot:FRACTION_KEYS:FRACTION_OPS; without it uniform, or what the workload says
     #[arg(long, value_name = "NAME")]
     pub keys_dist: Option<KeysDist>,
     /// What the name of every key begins with
@@ -188,15 +192,15 @@ impl Default for Options {
     }
 }
 
-/// More keys than this would make the ledger, which holds every one in memory, larger than 2 GiB.
+/// Most keys of a run. The ledger holds every key in memory; with more keys it would be larger than 2 GiB.
 pub const KEYS_MAX: u32 = 16_000_000;
-/// More offered requests per second than this are beyond what a schedule in nanoseconds can space.
+/// Highest offered rate in requests per second. A schedule in nanoseconds cannot space more of them.
 pub const RATE_MAX: u64 = 10_000_000;
-/// Connections of one run.
+/// Most connections of a run.
 pub const CONNECTIONS_MAX: u32 = 1024;
-/// Generator threads of one run.
+/// Most generator threads of a run.
 pub const THREADS_MAX: u32 = 64;
-/// No phase is longer: schedules count nanoseconds, and a run must end.
+/// Longest phase: schedules count nanoseconds, and a run must end.
 pub const PHASE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Options {
@@ -212,7 +216,7 @@ impl Options {
     pub fn keys_dist(&self) -> KeysDist {
         self.keys_dist.unwrap_or_else(|| self.workload.map_or(KeysDist::Uniform, Ycsb::keys_dist))
     }
-    /// Whether a run with these options can be done; the error says in one sentence what to change.
+    /// Checks that a run with these options is possible; the error says in one sentence what to change.
     pub fn check(&self) -> Result<(), LoadError> {
         let refuse = |sentence: String| Err(LoadError::Options(sentence));
         if self.target.is_empty() {
@@ -296,22 +300,6 @@ fn is_host_and_port(target: &str) -> bool {
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0))
 }
 
-/// Parses `15`, `1.5s`, `500ms` or `2m`; a bare number counts seconds.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let unit_s = match unit {
-        "" | "s" => 1.0,
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("unit {unit:?} is not one of us, ms, s, m, h")),
-    };
-    let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a time such as 15s or 500ms"))?;
-    Duration::try_from_secs_f64(number * unit_s).map_err(|_| format!("{text:?} is too long"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,18 +336,6 @@ mod tests {
         let shown = format!("{told:?}");
         assert!(shown.contains("password: Some(********)"), "{shown}");
         assert!(Line::try_parse_from(["loadgen", "--password", "Rosebud"]).is_err());
-    }
-
-    #[test]
-    fn times_are_read_with_units() {
-        assert_eq!(parse_duration("15"), Ok(Duration::from_secs(15)));
-        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("250us"), Ok(Duration::from_micros(250)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for bad in ["", "s", "1d", "1.2.3", "-1", "1e9", "99999999999999999999h"] {
-            assert!(parse_duration(bad).is_err(), "{bad:?} was taken");
-        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A small seeded generator (splitmix64): one seed gives the whole workload. Not for secrets.
+//! A small seeded random number generator (splitmix64): one seed determines the whole workload. Not for
+//! secrets.
 
 /// The splitmix64 sequence.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub fn mix(value: u64) -> u64 {
 }
 
 impl Random {
-    /// A generator whose sequence is given by `seed` and `stream` together.
+    /// A generator whose sequence is determined by `seed` and `stream` together.
     pub fn new(seed: u64, stream: u64) -> Self {
         Self { state: mix(seed) ^ mix(stream.wrapping_add(0x9e37_79b9_7f4a_7c15)).rotate_left(17) }
     }

@@ -1,15 +1,18 @@
-//! Whether the generator itself was the bottleneck: then the figures are its own and not its target's.
+//! Whether the generator itself was the bottleneck. If so, the figures describe the generator and not the
+//! target.
 
 use std::time::Duration;
 
-/// A planned request is looked at in every turn, which comes each half millisecond; when one in a hundred is looked at later
-/// than this, the thread did not get its turns. Ten turns: above what a busy but sound machine shows.
+/// Limit for how late requests are taken from the schedule, at p99. A turn looks at the schedule each half
+/// millisecond; if one request in a hundred is later than this, the thread did not get its turns. The limit
+/// is ten turns, which is above what a busy but healthy machine shows.
 pub const OWN_LATE_MAX: Duration = Duration::from_millis(5);
-/// A generator thread that used more of its time than this had none to spare for a burst.
+/// Limit for the processor share of a generator thread; above it the thread has no time left for a burst.
 pub const CPU_SHARE_MAX: f64 = 0.9;
 
-/// The warning, if there is one. `own_late_p99_us` is how late requests were taken from the schedule, waiting for the target
-/// left out; `cpu_share` is the processor time of the busiest generator thread over the time of its load.
+/// The warning, if there is one. `own_late_p99_us` is how late requests were taken from the schedule, without
+/// the time spent waiting for the target. `cpu_share` is the processor time of the busiest generator thread
+/// divided by the duration of its load.
 pub fn warning(own_late_p99_us: u64, cpu_share: Option<f64>) -> Option<String> {
     let late = Duration::from_micros(own_late_p99_us);
     let mut reasons = Vec::new();

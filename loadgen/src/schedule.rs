@@ -1,11 +1,12 @@
-//! When requests are planned in the open loop. Pure arithmetic: the n-th request is planned at the same time whatever
-//! happened before it, none is skipped, and a latency is counted from the planned time (so that a stall of the target is
-//! seen by every request that it delayed, not only by the one that hit it).
+//! The planned send times of the open loop. Pure arithmetic: the time of the n-th request does not depend on
+//! what happened before it, and no request is skipped. Latency counts from the planned time, so that a stall
+//! of the target shows in every request that it delayed, not only in the one that hit it.
 
 use crate::options::Arrivals;
 use crate::random::Random;
 
-/// Planned send times of one generator thread: the requests `thread`, `thread + threads`, … of the whole schedule.
+/// The planned send times of one generator thread: the requests `thread`, `thread + threads`, … of the whole
+/// schedule.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     start_ns: u64,
@@ -14,25 +15,25 @@ pub struct Schedule {
     arrivals: Arrivals,
     stride: u64,
     first: u64,
-    /// Number, in the whole schedule, of the request that comes next.
+    /// The number of the next request in the whole schedule.
     index: u64,
     random: Random,
-    /// Time of the next request when arrivals are drawn.
+    /// The time of the next request, when arrivals are drawn.
     drawn_ns: u64,
 }
 
-/// Where a schedule lies in time and what share of it one thread takes.
+/// The time span of a schedule, and one thread's share of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
-    /// The first request is planned here.
+    /// The time of the first request.
     pub start_ns: u64,
-    /// No request is planned here or later.
+    /// The end: no request is planned at this time or later.
     pub end_ns: u64,
     /// Requests per second of all threads together; not 0.
     pub rate_per_s: u64,
     /// This thread.
     pub thread: u64,
-    /// How many threads there are.
+    /// The number of threads.
     pub threads: u64,
 }
 
@@ -71,7 +72,7 @@ impl Schedule {
         };
         (planned_ns < self.end_ns).then_some(planned_ns)
     }
-    /// Takes the next request if it is due; its planned time is returned.
+    /// Takes the next request if it is due, and returns its planned time.
     pub fn take_due(&mut self, now_ns: u64) -> Option<u64> {
         let planned_ns = self.peek().filter(|&planned_ns| planned_ns <= now_ns)?;
         self.index += self.stride;
@@ -80,21 +81,22 @@ impl Schedule {
         }
         Some(planned_ns)
     }
-    /// How many requests of this thread are planned at `now_ns` or before; with drawn arrivals, how many were taken.
+    /// How many requests of this thread are planned at or before `now_ns`; with drawn arrivals, how many were
+    /// taken.
     pub fn planned_by(&self, now_ns: u64) -> u64 {
         match self.arrivals {
             Arrivals::Poisson => (self.index - self.first) / self.stride,
             Arrivals::Constant => {
                 let last_ns = now_ns.min(self.end_ns.saturating_sub(1));
                 let Some(offset_ns) = last_ns.checked_sub(self.start_ns) else { return 0 };
-                // The request i is planned by then iff i * 10^9 / rate < offset + 1.
+                // Request i is planned by then iff i * 10^9 / rate < offset + 1.
                 let limit = (u128::from(offset_ns) + 1) * u128::from(self.rate_per_s);
                 let whole = u64::try_from(limit.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
                 whole.saturating_sub(self.first).div_ceil(self.stride)
             }
         }
     }
-    /// No request is planned from now on.
+    /// Plans no more requests from now on.
     pub fn stop(&mut self, now_ns: u64) {
         self.end_ns = self.end_ns.min(now_ns);
     }
@@ -104,7 +106,8 @@ impl Schedule {
     }
 
     fn draw(&mut self) {
-        // Each thread is a Poisson process of its share of the rate; together they are one of the whole rate.
+        // Each thread is a Poisson process with its share of the rate; together they are one with the whole
+        // rate.
         let mean_ns = 1e9 * self.stride as f64 / self.rate_per_s as f64; // both small: exact enough
         let gap_ns = -mean_ns * (1.0 - self.random.unit()).ln();
         self.drawn_ns = self.drawn_ns.saturating_add(gap_ns as u64); // `as` saturates
@@ -140,7 +143,7 @@ mod tests {
         let mut schedule = constant(span(0, 1_000_000_000, 1000));
         assert_eq!(schedule.take_due(0), Some(0));
         assert_eq!(schedule.take_due(999_999), None, "the next is due at 1 ms");
-        // Half a second later all that was planned meanwhile is due at once, each with its own time.
+        // Half a second later all requests planned meanwhile are due at once, each with its own time.
         let due: Vec<_> = std::iter::from_fn(|| schedule.take_due(500_000_000)).collect();
         assert_eq!(due, (1..=500).map(|n| n * 1_000_000).collect::<Vec<_>>());
         assert_eq!(schedule.peek(), Some(501_000_000));
@@ -191,7 +194,10 @@ mod tests {
         }
 
         #[test]
-        fn the_pace_of_asking_changes_nothing(rate_per_s in 1_u64..20_000, steps in prop::collection::vec(0_u64..9_000_000, 1..60)) {
+        fn the_pace_of_asking_changes_nothing(
+            rate_per_s in 1_u64..20_000,
+            steps in prop::collection::vec(0_u64..9_000_000, 1..60),
+        ) {
             let whole = span(0, 200_000_000, rate_per_s);
             let (mut asked, mut now) = (constant(whole), 0);
             let mut taken = Vec::new();

@@ -1,15 +1,15 @@
-//! The search for the highest rate that holds: doubling (or halving) until one rate holds and one does not, then bisection
-//! between the two. Pure: rates out, verdicts in.
+//! The search for the highest rate that holds: it doubles (or halves) the rate until one rate holds and one
+//! does not, then bisects between the two. Pure: rates out, verdicts in.
 
 use crate::options::RATE_MAX;
 use serde::{Deserialize, Serialize};
 
 /// The search ends when the lowest rate that failed is at most this much above the highest that held.
 pub const PRECISION: f64 = 0.05;
-/// No search takes more steps.
+/// Most steps of a search.
 pub const STEPS_MAX: u32 = 30;
 
-/// The search.
+/// The state of a search.
 #[derive(Clone, Debug)]
 pub struct RateSearch {
     first: u64,
@@ -23,7 +23,7 @@ impl RateSearch {
     pub fn new(first: u64) -> Self {
         Self { first: first.clamp(1, RATE_MAX), held: None, failed: None, steps: 0 }
     }
-    /// The rate to be tried next; `None` at the end.
+    /// The rate to try next; `None` at the end.
     pub fn next_rate(&self) -> Option<u64> {
         if self.steps >= STEPS_MAX {
             return None;
@@ -38,7 +38,7 @@ impl RateSearch {
             }
         }
     }
-    /// Whether `rate` held. It is the one that was to be tried.
+    /// Reports whether `rate` held; it must be the rate that [`RateSearch::next_rate`] returned.
     pub fn tell(&mut self, rate: u64, held: bool) {
         self.steps += 1;
         let place = if held { &mut self.held } else { &mut self.failed };
@@ -59,28 +59,28 @@ impl RateSearch {
 pub struct StepReport {
     /// The rate that was offered, requests per second.
     pub rate_per_s: u64,
-    /// Requests per second that were answered well within the step.
+    /// Requests per second that were answered successfully within the step.
     pub achieved_per_s: f64,
-    /// How long was measured, in seconds.
+    /// Length of the measured time, in seconds.
     pub seconds: f64,
-    /// Latencies of the slowest operation, in microseconds.
+    /// Median latency of the slowest operation, in microseconds.
     pub p50_us: u64,
     /// The same, 99th percentile.
     pub p99_us: u64,
     /// The same, 99.9th percentile.
     pub p999_us: u64,
-    /// Requests that failed, or whose outcome is not known, or that were answered wrongly.
+    /// Requests that failed, whose outcome is unknown, or that were answered wrongly.
     pub errors: u64,
-    /// Whether the objectives were held.
+    /// Whether the step held.
     pub held: bool,
-    /// Why not; empty when they were.
+    /// Why it failed; empty if it held.
     pub why: Vec<String>,
     /// Whether the generator was the bottleneck.
     pub saturated: bool,
 }
 
 impl StepReport {
-    /// The line that a person reads.
+    /// The line for display.
     pub fn line(&self) -> String {
         let ms = |us: u64| us as f64 / 1e3;
         format!(
@@ -96,22 +96,23 @@ impl StepReport {
     }
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SearchReport {
     /// The phase that was repeated: `write`, `read` or `mixed`.
     pub phase: String,
-    /// The highest rate that held, requests per second; `null` when none did.
+    /// The highest rate that held, in requests per second; `null` if none did.
     pub rate_per_s: Option<u64>,
-    /// Whether the step above it failed while the generator was the bottleneck: then the target may hold more.
+    /// Whether the generator was the bottleneck in the lowest step that failed; the target may then sustain
+    /// more.
     pub limited_by_generator: bool,
     /// All steps, in order.
     pub steps: Vec<StepReport>,
 }
 
 impl SearchReport {
-    /// The sentence that a person reads.
+    /// The sentence for display.
     pub fn line(&self, objectives: &str) -> String {
         let result = match self.rate_per_s {
             Some(rate) => format!("{rate} requests/s is the highest rate that holds {objectives}"),
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A system that holds every rate up to `knee`.
+    /// Searches on a system that sustains every rate up to `knee`.
     fn found(first: u64, knee: u64) -> (RateSearch, Vec<u64>) {
         let (mut search, mut tried) = (RateSearch::new(first), Vec::new());
         while let Some(rate) = search.next_rate() {

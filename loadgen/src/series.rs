@@ -1,8 +1,8 @@
-//! The seconds of the measured phases by operation: what plots and comparisons are made from.
+//! The seconds of the measured phases by operation: the data for plots and comparisons.
 
 use crate::driver::KindSecond;
 use crate::histogram::Latencies;
-use crate::report::Phase;
+use crate::phase::Phase;
 use crate::workload::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,31 +13,31 @@ use std::collections::BTreeMap;
 pub struct SecondReport {
     /// Its end, in seconds since the measured phase began.
     pub at_s: f64,
-    /// Requests per second that were begun.
+    /// Requests begun per second.
     pub offered_per_s: f64,
-    /// Requests per second that were answered well.
+    /// Requests answered successfully per second.
     pub achieved_per_s: f64,
-    /// Median latency of what was answered in it; 0 when nothing was.
+    /// Median latency of the requests answered in this second; 0 if there were none.
     pub p50_us: u64,
     /// 99th percentile of the same.
     pub p99_us: u64,
 }
 
-/// One point of the latency by percentile.
+/// One point of the curve of latency by percentile.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Percentile {
     /// The share of all requests that took no longer, in percent.
     pub percentile: f64,
-    /// How long.
+    /// The latency.
     pub us: u64,
 }
 
-/// Points per power of ten of the requests that took longer.
+/// Points per power of ten of the share of requests that took longer.
 const POINTS_PER_DECADE: u32 = 8;
 
-/// Latency by percentile: at equal distances on the scale `log10(1 / (1 - quantile))`, up to the last one that a single
-/// request decides, and the longest.
+/// Latency by percentile: points at equal distances on the scale `log10(1 / (1 - quantile))`, up to the last
+/// one that at least one request lies above, and the maximum.
 pub fn percentiles(latencies: &Latencies) -> Vec<Percentile> {
     if latencies.count() == 0 {
         return Vec::new();
@@ -46,7 +46,7 @@ pub fn percentiles(latencies: &Latencies) -> Vec<Percentile> {
     let steps = (0..).map(quantile).take_while(|quantile| (1.0 - quantile) * latencies.count() as f64 >= 1.0);
     let mut points: Vec<_> = steps
         .map(|quantile| {
-            // As many digits as are read again as they were written.
+            // Rounded to so many digits that the number survives being written and read.
             let percentile = (quantile * 1e9).round() / 1e7;
             Percentile { percentile, us: latencies.quantile_us(quantile) }
         })
@@ -55,19 +55,19 @@ pub fn percentiles(latencies: &Latencies) -> Vec<Percentile> {
     points
 }
 
-/// A second of all threads together.
+/// One second, all threads together.
 #[derive(Clone, Debug)]
 pub(crate) struct Moment {
     pub(crate) phase: Phase,
     pub(crate) phase_start_ns: u64,
     pub(crate) start_ns: u64,
     pub(crate) end_ns: u64,
-    /// Whether it is long enough for its rates to mean something.
+    /// Whether the second is long enough for its rates to be meaningful.
     pub(crate) is_long: bool,
     pub(crate) kinds: [KindSecond; Kind::COUNT],
 }
 
-/// Gathers the seconds.
+/// Collects the seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Series {
     by_kind: [Vec<SecondReport>; Kind::COUNT],
@@ -80,7 +80,8 @@ impl Series {
         }
         let per_s = |count: u64| count as f64 * 1e9 / (moment.end_ns - moment.start_ns).max(1) as f64;
         for (kind, seconds) in moment.kinds.iter().zip(&mut self.by_kind) {
-            // A second of a mixed phase without an operation is a second in which nothing was achieved.
+            // In a mixed phase, a second without any operation of this kind counts as one that achieved
+            // nothing.
             let is_told =
                 kind.offered + kind.achieved > 0 || (moment.phase == Phase::Mixed && !seconds.is_empty());
             if is_told {
@@ -95,7 +96,7 @@ impl Series {
             }
         }
     }
-    /// By the name of the operation; what there is so far, and the series begins anew.
+    /// Takes the seconds so far, by the name of the operation; the series starts again.
     pub(crate) fn take(&mut self) -> BTreeMap<&'static str, Vec<SecondReport>> {
         let all = std::mem::take(&mut self.by_kind);
         Kind::ALL.iter().map(|kind| kind.name()).zip(all).filter(|(_, seconds)| !seconds.is_empty()).collect()

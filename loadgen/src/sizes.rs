@@ -1,46 +1,46 @@
-//! How large values are: `4096`, `uniform:A:B`, `zipfian:A:B`, or weights such as `100:0.5,4096:0.5`.
+//! The sizes of values: `4096`, `uniform:A:B`, `zipfian:A:B`, or weights such as `100:0.5,4096:0.5`.
 //!
-//! A size is a function of one number in `[0, 1)`, so that a value that is written again, because its first send had no
-//! answer, has the size that it had.
+//! A size is a function of one number in `[0, 1)`. A value that is sent again, because its first send got no
+//! answer, therefore has the same size.
 
 use crate::zipf::{THETA_USUAL, Zipf};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Most different sizes that weights may name.
+/// Most sizes that weights may name.
 const WEIGHTS_MAX: usize = 64;
 
 /// A distribution of sizes, in bytes.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ValueSizes {
-    /// Always this.
+    /// Always this size.
     Fixed(u32),
-    /// Every size from the first to the second, both included, is as likely.
+    /// All sizes from the first to the second, both included, are equally likely.
     Uniform(u32, u32),
-    /// From the first to the second, small ones most often: see [`crate::zipf`].
+    /// Sizes from the first to the second, small ones most often; see [`crate::zipf`].
     Zipfian(u32, u32),
     /// These sizes with these weights, which need not add up to 1.
     Weights(Vec<(u32, f64)>),
 }
 
 impl ValueSizes {
-    /// The smallest.
+    /// The smallest size.
     pub fn least(&self) -> u32 {
         match self {
             Self::Fixed(size) | Self::Uniform(size, _) | Self::Zipfian(size, _) => *size,
             Self::Weights(weights) => weights.iter().map(|&(size, _)| size).min().unwrap_or(0),
         }
     }
-    /// The largest.
+    /// The largest size.
     pub fn most(&self) -> u32 {
         match self {
             Self::Fixed(size) | Self::Uniform(_, size) | Self::Zipfian(_, size) => *size,
             Self::Weights(weights) => weights.iter().map(|&(size, _)| size).max().unwrap_or(0),
         }
     }
-    /// The mean, in bytes; of `zipfian` from a thousand draws at equal distances.
+    /// The mean size in bytes; for `zipfian`, computed from a thousand draws at equal distances.
     pub fn mean(&self) -> f64 {
         match self {
             Self::Fixed(size) => f64::from(*size),
@@ -156,7 +156,7 @@ pub struct SizeSampler {
 enum Law {
     Uniform(u32, u32),
     Zipfian(u32, Zipf),
-    /// Sizes with the sum of the weights up to and with each, as shares of the whole.
+    /// Sizes, each with the sum of the weights up to and including it, as a share of the total.
     Steps(Vec<(u32, f64)>),
 }
 
@@ -181,10 +181,10 @@ impl SizeSampler {
         };
         Self { law }
     }
-    /// The size that belongs to `unit`, which lies in `[0, 1)`.
+    /// The size for `unit`, a number in `[0, 1)`.
     pub fn size(&self, unit: f64) -> u32 {
         match &self.law {
-            // Below the number of sizes, so within 32 bits.
+            // The cast value is below the number of sizes, so it fits in 32 bits.
             Law::Uniform(least, most) => least + ((f64::from(most - least) + 1.0) * unit) as u32,
             Law::Zipfian(least, zipf) => least + zipf.rank(unit) as u32,
             Law::Steps(steps) => {

@@ -1,17 +1,17 @@
-//! Objectives of latency: `p99=10ms`.
+//! Latency objectives such as `p99=10ms`.
 
+use crate::duration::parse_duration;
 use crate::histogram::Latencies;
-use crate::options::parse_duration;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// That a percentile of the latency does not pass a limit.
+/// An objective: a percentile of the latency must not exceed a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Slo {
     percentile: Percentile,
-    /// Microseconds.
+    /// In microseconds.
     limit_us: u64,
 }
 
@@ -45,11 +45,11 @@ impl Slo {
     pub fn limit_us(self) -> u64 {
         self.limit_us
     }
-    /// What was measured, if it passed the limit.
+    /// The measured percentile, if it exceeds the limit.
     pub fn missed_by(self, latencies: &Latencies) -> Option<u64> {
         Some(latencies.quantile_us(self.quantile())).filter(|us| *us > self.limit_us)
     }
-    /// The fewest requests from which the percentile can be told: ten of them lie above it.
+    /// The fewest requests that the percentile can be measured from: ten of them are above it.
     pub fn requests_least(self) -> u64 {
         (10.0 / (1.0 - self.quantile())).ceil() as u64
     }

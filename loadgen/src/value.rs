@@ -1,57 +1,59 @@
-//! Self-describing values: a value says which run wrote it, to which key, as which write, and proves it.
+//! Self-describing values: a value names its run, its key and its write, and proves that with a checksum.
 //!
 //! ```text
 //!  0  magic u32 = "SYLV"
 //!  4  crc u32        CRC32C of bytes 8.. to the end
-//!  8  run u64        drawn for each run, so that a value left by an earlier one is told apart
+//!  8  run u64        drawn for each run, to recognise values left by earlier runs
 //! 16  key u64        index of the key in its workload
 //! 24  sequence u64   1 for the first write of this key in this run
 //! 32  length u32     of the whole value
 //! 36  reserved u32 = 0
-//! 40  filler         bytes that the other fields determine
+//! 40  filler         bytes determined by the other fields
 //! ```
-//! All integers little-endian. Every single flipped bit is found: in the magic, the length and the reserved field by
-//! comparison, anywhere else by the checksum.
+//! All integers are little-endian. Any flipped bit is found: in the magic, the length and the reserved field
+//! by comparison, anywhere else by the checksum.
 
 use crate::random::{Random, mix};
 use crate::sizes::{SizeSampler, ValueSizes};
 
-/// Bytes of the fixed header, and so the least size of a value.
+/// Bytes of the fixed header, and so the minimum size of a value.
 pub const HEADER_BYTES: usize = 40;
 const MAGIC: [u8; 4] = *b"SYLV";
 const CHECKED_FROM: usize = 8;
-/// Filler is a window of a table that is drawn once: drawing it anew for every value would cost more than sending it.
+/// The filler is a window of a table that is drawn once: drawing new bytes for every value would cost more
+/// than sending them.
 const TABLE_WINDOWS: usize = 4096;
 
-/// What a value says about itself.
+/// What a value states about itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stamp {
     /// The run that wrote it.
     pub run: u64,
     /// The key it was written to.
     pub key: u64,
-    /// Which write of that key it is, from 1.
+    /// The number of the write to that key, from 1.
     pub sequence: u64,
 }
 
 /// Why bytes are not a value of a generator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ValueError {
-    /// Shorter than a header, or not of the length that the header says.
+    /// The value is shorter than a header, or its length is not the one in the header.
     #[error("a value of {actual} bytes is cut short or grown")]
     Length {
         /// Bytes that were read.
         actual: usize,
     },
-    /// Not written by a generator.
+    /// The value was not written by a generator.
     #[error("a value does not begin as this generator's do")]
     Magic,
-    /// Bytes changed since they were written.
+    /// Bytes have changed since they were written.
     #[error("a value fails its checksum")]
     Checksum,
 }
 
-/// Writes values. The size of one is given by its run, key and sequence, so a value that is sent again is the same value.
+/// Writes values. Run, key and sequence determine the size of a value, so a value that is sent again is the
+/// same.
 #[derive(Debug)]
 pub struct ValueWriter {
     table: Vec<u8>,
@@ -60,7 +62,7 @@ pub struct ValueWriter {
 }
 
 impl ValueWriter {
-    /// A writer of values of these sizes in the name of `run`.
+    /// A writer of values of these sizes for `run`.
     ///
     /// # Panics
     /// When a size may be below [`HEADER_BYTES`]; [`crate::Options::check`] refuses that.
@@ -74,14 +76,16 @@ impl ValueWriter {
         }
         Self { table, sizes: SizeSampler::new(sizes), run }
     }
-    /// The run in whose name values are written.
+    /// The run that values are written for.
     pub fn run(&self) -> u64 {
         self.run
     }
-    /// Replaces `out` by the value of write `sequence` of `key`; returns the CRC32C of all of it, as a SET carries it.
+    /// Replaces the contents of `out` with the value of write `sequence` of `key`. Returns the CRC32C of the
+    /// whole value, which a SET carries.
     pub fn write(&self, out: &mut Vec<u8>, key: u64, sequence: u64) -> u32 {
         let drawn = mix(key ^ mix(sequence ^ mix(self.run)));
-        // 53 bits make an exact fraction; turned on, so that size and filler do not go together.
+        // 53 bits make an exact fraction. `drawn` is mixed once more, so that size and filler are
+        // independent.
         let size = self.sizes.size((mix(drawn) >> 11) as f64 / (1_u64 << 53) as f64);
         out.clear();
         out.extend_from_slice(&MAGIC);
@@ -100,10 +104,10 @@ impl ValueWriter {
     }
 }
 
-/// What `bytes` say about themselves, if they are whole.
+/// The stamp of a value, if its bytes are intact.
 ///
 /// # Errors
-/// [`ValueError`] when they are not what a [`ValueWriter`] wrote.
+/// [`ValueError`] when the bytes are not what a [`ValueWriter`] wrote.
 pub fn verify(bytes: &[u8]) -> Result<Stamp, ValueError> {
     let length = ValueError::Length { actual: bytes.len() };
     let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(length)?;

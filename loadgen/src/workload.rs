@@ -1,8 +1,7 @@
-//! What is asked: which keys there are and what they are called, which is drawn next, and what is done with it.
-//! Pure: one seed gives the whole sequence.
+//! The operations of a load: the keys and their names, the choice of the next key, and what is done with it.
+//! Pure: one seed determines the whole sequence.
 
 use crate::keys::{KeysDist, Sampler};
-use crate::options::{KEYS_MAX, Options};
 use crate::random::Random;
 use crate::zipf::THETA_USUAL;
 use serde::{Deserialize, Serialize};
@@ -10,7 +9,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::ops::Range;
 
-/// What an operation does.
+/// The kind of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
     /// Writes a key.
@@ -24,12 +23,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// How many there are.
+    /// The number of kinds.
     pub const COUNT: usize = 4;
-    /// All, in the order in which they index arrays.
+    /// All kinds, in the order in which they index arrays.
     pub const ALL: [Self; Self::COUNT] = [Self::Write, Self::Read, Self::Insert, Self::ReadModifyWrite];
 
-    /// The word in reports.
+    /// The name in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Write => "write",
@@ -71,14 +70,15 @@ impl Mix {
             (Self::Ycsb(ycsb), kind) => ycsb.share(kind),
         }
     }
-    /// Whether a phase of this mix measures the kind, be its share 0: a mixed phase always shows reads and writes.
+    /// Whether a phase of this mix measures the kind. A mixed phase always shows reads and writes, even with
+    /// a share of 0.
     pub fn measures(self, kind: Kind) -> bool {
         matches!((self, kind), (Self::ReadShare(_), Kind::Read | Kind::Write)) || self.share(kind) > 0.0
     }
 }
 
-/// The core workloads of YCSB (Cooper et al., "Benchmarking cloud serving systems with YCSB", SoCC 2010, table 2, and F of
-/// the same suite). E scans ranges, which this store does not know.
+/// The core workloads of YCSB (Cooper et al., "Benchmarking cloud serving systems with YCSB", SoCC 2010,
+/// table 2, and F of the same suite). E is missing: it scans ranges, which this store does not support.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Ycsb {
@@ -105,7 +105,7 @@ impl Ycsb {
             _ => 0.0,
         }
     }
-    /// How its keys are drawn, unless something else is asked for.
+    /// How its keys are drawn, unless an option overrides it.
     pub const fn keys_dist(self) -> KeysDist {
         match self {
             Self::A | Self::B | Self::C | Self::F => KeysDist::Zipfian { theta: THETA_USUAL },
@@ -120,7 +120,7 @@ pub struct Workload {
     random: Random,
     keys: Range<u32>,
     sampler: Sampler,
-    /// Keys whose insert is under way: they are not drawn, nor is any that was added after them.
+    /// Keys whose insert is in progress. They are not drawn, nor is any key that was added after them.
     inserting: BTreeSet<u32>,
 }
 
@@ -144,19 +144,19 @@ impl Workload {
                     left -= mix.share(kind);
                     left < 0.0
                 });
-                // The sum of the shares is 1 but for rounding: what is left are writes, if the mix has any.
+                // The shares add up to 1 except for rounding. The remainder are writes, if the mix has any.
                 let rest = if mix.measures(Kind::Write) { Kind::Write } else { Kind::Read };
                 drawn.unwrap_or(rest)
             }
         }
     }
-    /// A key for the next operation; may be asked again when the key will not do.
+    /// A key for the next operation. The caller may draw again if it cannot use the key.
     pub fn draw_key(&mut self) -> u32 {
-        // Below the number of keys, which has 32 bits.
+        // The drawn position is below the number of keys, which has 32 bits.
         let settled = self.inserting.first().unwrap_or(&self.keys.end) - self.keys.start;
         self.keys.start + self.sampler.draw(&mut self.random, u64::from(settled)) as u32
     }
-    /// A key that was never drawn; `None` when there are `most` already. It is drawn from when it is [`Workload::inserted`].
+    /// A new key; `None` when there are `most` already. It can be drawn after [`Workload::inserted`].
     pub fn insert(&mut self, most: u32) -> Option<u32> {
         let key = self.keys.end;
         if self.keys.len() >= most as usize || key == u32::MAX {
@@ -166,7 +166,7 @@ impl Workload {
         self.inserting.insert(key);
         Some(key)
     }
-    /// The insert of the key is over, well or not.
+    /// Notes that the insert of the key has ended, successfully or not.
     pub fn inserted(&mut self, key: u32) {
         self.inserting.remove(&key);
     }
@@ -176,30 +176,7 @@ impl Workload {
     }
 }
 
-/// The keys that one thread of several takes: contiguous shares that differ by at most one.
-pub fn share_of_keys(keys: u32, thread: u32, threads: u32) -> Range<u32> {
-    assert!(thread < threads, "a thread outside the threads");
-    let border = |thread: u32| (u64::from(keys) * u64::from(thread) / u64::from(threads)) as u32; // at most `keys`
-    border(thread)..border(thread + 1)
-}
-
-/// The keys that one thread begins with. Where keys are inserted, the threads' keys lie far apart, so that each thread can
-/// add to its own.
-pub fn keys_of_thread(options: &Options, thread: u32) -> Range<u32> {
-    let share = share_of_keys(options.keys, thread, options.threads);
-    if options.mixes().iter().any(|mix| mix.share(Kind::Insert) > 0.0) {
-        let start = u32::MAX / options.threads * thread;
-        return start..start + (share.end - share.start);
-    }
-    share
-}
-
-/// The most keys that one thread may have after all inserts.
-pub fn keys_of_thread_max(options: &Options) -> u32 {
-    KEYS_MAX / options.threads
-}
-
-/// What the keys are called: a prefix and ten digits.
+/// The names of the keys: a prefix and ten digits.
 #[derive(Clone, Debug)]
 pub struct KeyNames {
     prefix: String,
@@ -210,13 +187,13 @@ impl KeyNames {
     pub fn new(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned() }
     }
-    /// Replaces `out` by the name of `key`.
+    /// Replaces the contents of `out` with the name of `key`.
     pub fn write(&self, out: &mut Vec<u8>, key: u32) {
         out.clear();
         out.extend_from_slice(self.prefix.as_bytes());
         write!(out, "{key:010}").expect("a Vec takes all that is written to it");
     }
-    /// The key called `name`.
+    /// The key with this name.
     pub fn parse(&self, name: &[u8]) -> Option<u32> {
         let digits = name.strip_prefix(self.prefix.as_bytes()).filter(|digits| digits.len() == 10)?;
         std::str::from_utf8(digits).ok()?.parse().ok()
@@ -226,17 +203,6 @@ impl KeyNames {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shares_cover_all_keys_evenly() {
-        for (keys, threads) in [(10, 3), (1, 1), (100_000, 7), (16_000_000, 64)] {
-            let shares: Vec<_> = (0..threads).map(|thread| share_of_keys(keys, thread, threads)).collect();
-            assert_eq!((shares[0].start, shares[shares.len() - 1].end), (0, keys));
-            assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));
-            let (least, most) = (shares.iter().map(Range::len).min(), shares.iter().map(Range::len).max());
-            assert!(most.expect("one") - least.expect("one") <= 1);
-        }
-    }
 
     #[test]
     fn uniform_keys_are_all_drawn_about_as_often() {
@@ -289,17 +255,6 @@ mod tests {
         workload.inserted(8);
         let drawn: BTreeSet<_> = (0..1000).map(|_| workload.draw_key()).collect();
         assert_eq!(drawn, (5..10).collect());
-    }
-
-    #[test]
-    fn threads_that_insert_do_not_meet() {
-        let options = Options { keys: 10, threads: 3, workload: Some(Ycsb::D), ..Options::default() };
-        let ranges: Vec<_> = (0..3).map(|thread| keys_of_thread(&options, thread)).collect();
-        assert_eq!(ranges.iter().map(Range::len).collect::<Vec<_>>(), [3, 3, 4]);
-        assert!(ranges[1].start - ranges[0].end > keys_of_thread_max(&options));
-        assert!(ranges[2].start - ranges[1].end > keys_of_thread_max(&options));
-        let options = Options { workload: Some(Ycsb::A), ..options };
-        assert_eq!(keys_of_thread(&options, 1), 3..6);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Zipfian ranks: rank `i` of `n` (from 0) has the weight `1 / (i + 1)^theta`.
 //!
-//! The method is that of Gray, Sundaresan, Englert, Baclawski and Weinberger, "Quickly generating billion-record synthetic
-//! databases" (SIGMOD 1994, section 3.2), which YCSB uses too (Cooper et al., SoCC 2010):
+//! The method is that of Gray, Sundaresan, Englert, Baclawski and Weinberger, "Quickly generating
+//! billion-record synthetic databases" (SIGMOD 1994, section 3.2), which YCSB uses too (Cooper et al., SoCC
+//! 2010):
 //!
 //! ```text
 //!  zeta(n) = sum of 1 / i^theta, i = 1..n
@@ -11,13 +12,13 @@
 //!                 u * zeta(n) < 1 + (1/2)^theta   -> rank 1
 //!                 else                            -> floor(n * (eta * u - eta + 1)^alpha)
 //! ```
-//! The first two ranks have their exact weights; the others follow the continuous law, which is what makes a draw cost two
-//! comparisons and one power instead of a search.
+//! The first two ranks have their exact weights. The others follow the continuous distribution, so that a
+//! draw costs two comparisons and one power instead of a search.
 
-/// The skew that YCSB uses: of 100 000 keys the first takes about 8 % of all requests.
+/// The skew that YCSB uses: of 100 000 keys, the first gets about 8 % of all requests.
 pub const THETA_USUAL: f64 = 0.99;
 
-/// A Zipfian law over a number of items that may grow.
+/// A Zipfian distribution over a number of items that may grow.
 #[derive(Clone, Debug)]
 pub struct Zipf {
     items: u64,
@@ -29,30 +30,30 @@ pub struct Zipf {
 }
 
 impl Zipf {
-    /// The law over `items` items with the skew `theta`. Takes time in proportion to `items`.
+    /// The distribution over `items` items with the skew `theta`. Takes time in proportion to `items`.
     ///
     /// # Panics
-    /// When there is no item, or `theta` does not lie between 0 and 1 (both excluded).
+    /// When there is no item, or `theta` is not between 0 and 1 (both excluded).
     pub fn new(items: u64, theta: f64) -> Self {
         assert!(items > 0, "a law over nothing");
         assert!(theta > 0.0 && theta < 1.0, "the method needs a skew between 0 and 1");
-        let zeta = (1..=items).map(|item| (item as f64).powf(-theta)).sum(); // items are few enough to be exact
+        let zeta = (1..=items).map(|item| (item as f64).powf(-theta)).sum(); // few enough items to be exact
         let zeta_two = 1.0 + 0.5_f64.powf(theta);
         let mut zipf = Self { items, theta, zeta, zeta_two, alpha: 1.0 / (1.0 - theta), eta: 0.0 };
         zipf.set_eta();
         zipf
     }
-    /// How many items there are.
+    /// The number of items.
     pub fn items(&self) -> u64 {
         self.items
     }
-    /// One more item, the least popular.
+    /// Adds an item, the least popular one.
     pub fn grow(&mut self) {
         self.items += 1;
         self.zeta += (self.items as f64).powf(-self.theta);
         self.set_eta();
     }
-    /// The rank that belongs to `unit`, which lies in `[0, 1)`; 0 is the most popular.
+    /// The rank for `unit`, a number in `[0, 1)`; rank 0 is the most popular.
     pub fn rank(&self, unit: f64) -> u64 {
         let weight = unit * self.zeta;
         let rank = if weight < 1.0 {
@@ -60,7 +61,7 @@ impl Zipf {
         } else if weight < self.zeta_two {
             1
         } else {
-            // Cut off below, as the paper has it; a float that is no number becomes 0.
+            // Rounded down, as in the paper; NaN becomes 0.
             (self.items as f64 * (self.eta * unit - self.eta + 1.0).powf(self.alpha)) as u64
         };
         rank.min(self.items - 1)
@@ -117,7 +118,7 @@ mod tests {
                 }
                 chi_square += (counted[rank] - expected).powi(2) / expected;
             }
-            // Mean n, deviation sqrt(2 n): five deviations above the mean come by chance once in a million.
+            // Mean n, deviation sqrt(2 n): chance exceeds the mean by five deviations once in a million.
             let bound = items as f64 + 5.0 * (2.0 * items as f64).sqrt();
             assert!(chi_square < bound, "{items} {theta}: {chi_square} is not below {bound}");
         }

@@ -1,4 +1,4 @@
-//! The command line of `loadgen`: exit statuses and sentences.
+//! The command line of `loadgen`: exit statuses and messages.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -117,7 +117,8 @@ fn reports_are_compared_and_limits_are_exit_statuses() {
     refused(&["compare", &a], "<B>");
 }
 
-/// A server that lets nobody in: what it was sent first, and what the program said.
+/// Runs the program against a server that admits no client. Returns the first bytes that the server received,
+/// and the program's output.
 fn turned_away(password: Option<&str>, failure: Failure) -> (Vec<u8>, Output) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
     let target = listener.local_addr().expect("a listener has an address").to_string();
@@ -129,7 +130,7 @@ fn turned_away(password: Option<&str>, failure: Failure) -> (Vec<u8>, Output) {
         let mut out = Vec::new();
         encode_failure(&mut out, 0, failure, "");
         stream.write_all(&out).expect("it listens");
-        // It leaves by itself.
+        // The program closes the connection by itself.
         while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
         taken
     });
@@ -157,7 +158,7 @@ fn the_password_is_taken_from_the_environment_and_told_to_the_target_alone() {
 
 #[test]
 fn a_run_that_cannot_be_done_fails() {
-    // Port 1 of the loopback address: nothing listens there unless somebody goes out of his way.
+    // Nothing normally listens on port 1 of the loopback address.
     let output = loadgen(&["--target", "127.0.0.1:1", "--patience", "50ms"]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,8 +1,8 @@
-//! Who is let in: whoever knows a password. There may be none, one, or two while one is being replaced by the other. Without any, clients of
-//! other machines are turned away (protected mode), unless that is switched off.
+//! Admission of clients by password. There may be no password, one, or two while one replaces the other.
+//! Without any, clients of other machines are turned away (protected mode), unless protected mode is off.
 //!
-//! What is held is a digest and what is compared are digests, in a time that does not depend on where they differ. May not: show a
-//! password to anybody, in whatever way.
+//! Only digests of passwords are stored. Digests are compared in a time that does not depend on where they
+//! differ. May not: reveal a password in any way.
 
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -12,13 +12,21 @@ use subtle::{Choice, ConstantTimeEq};
 /// Longest password, bytes.
 const PASSWORD_BYTES_MAX: usize = 1024;
 
-/// What stands for a password, or any secret, where settings are shown.
+/// Stands for a password, or any secret, where settings are shown.
 pub const HIDDEN: &str = "********";
 
-/// Whether this may become a password.
+/// The answer to a client of another machine while no password is set: Redis' words, as far as they are true
+/// here.
+pub(crate) const PROTECTED: &str = "DENIED Redis is running in protected mode because protected mode is \
+     enabled and no password is set for the default user. In this mode connections are only accepted from \
+     the loopback interface. Set security.password in the node's configuration, or send CONFIG SET \
+     requirepass from this machine; or switch protected mode off, with security.protected_mode = \"no\" \
+     or CONFIG SET protected-mode no, if nobody but your own can reach this port.";
+
+/// Checks that `given` may become a password.
 ///
 /// # Errors
-/// Why not. What was given is not in it.
+/// The reason why it may not; the text does not contain the given bytes.
 pub fn check_password(given: &[u8]) -> Result<(), &'static str> {
     match given {
         b"none" => Err("none is the word for no password"),
@@ -29,7 +37,8 @@ pub fn check_password(given: &[u8]) -> Result<(), &'static str> {
 }
 const _: () = assert!(PASSWORD_BYTES_MAX == 1024); // as the text says
 
-/// A password as somebody gave it, in bytes that are owned or borrowed. Whoever asks for its bytes gets them; nobody else is shown any.
+/// A password as it was given, in owned or borrowed bytes. Only [`Secret::bytes`] shows them; `Debug` does
+/// not.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Secret<B = Vec<u8>>(B);
 
@@ -58,18 +67,18 @@ struct Rules {
     is_protected: bool,
 }
 
-/// What becomes of a client before it has shown a password.
+/// The treatment of a client before it has shown a password.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
     /// It is let in.
     Open,
-    /// It is let in with a password.
+    /// It must show a password first.
     WantsPassword,
-    /// It is turned away, whatever it says.
+    /// It is turned away, whatever it sends.
     TurnedAway,
 }
 
-/// What may be changed while the node runs.
+/// A setting that may be changed while the node runs.
 #[derive(Clone, Copy)]
 pub enum Change<'a> {
     /// All passwords are replaced by this one, or by none.
@@ -78,7 +87,8 @@ pub enum Change<'a> {
     Protected(bool),
 }
 
-/// What one node wants of its clients. Copies are one, over all cores: what is set on one holds on all from then on.
+/// The admission rules of one node. Clones share one state on all cores: a change made through one holds for
+/// all from then on.
 #[derive(Clone)]
 pub struct Access(Arc<RwLock<Rules>>);
 
@@ -90,13 +100,14 @@ impl Default for Access {
 }
 
 impl Access {
-    /// These passwords; everybody is let in where there are none, or, if it `is_protected`, everybody on this machine.
+    /// Accepts these passwords. Without any, every client is let in; if `is_protected`, only clients on this
+    /// machine.
     pub fn new<'a>(passwords: impl IntoIterator<Item = &'a [u8]>, is_protected: bool) -> Self {
         let passwords = passwords.into_iter().map(hash).collect();
         Self(Arc::new(RwLock::new(Rules { passwords, is_protected })))
     }
 
-    /// Changes all of this at once: nobody comes in between. Who was let in stays.
+    /// Makes all changes at once: no client is checked in between. Clients that were let in before stay.
     pub fn change<'a>(&self, changes: impl IntoIterator<Item = Change<'a>>) {
         let mut rules = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
@@ -107,12 +118,12 @@ impl Access {
         }
     }
 
-    /// What a client meets that has shown nothing yet.
+    /// The treatment of a client that has not shown a password yet.
     pub fn admission(&self, is_loopback: bool) -> Admission {
         self.read(|rules| rules.admission(is_loopback))
     }
 
-    /// Whether a client that shows `given` is let in. Takes the same time for all of one length that are wrong.
+    /// Whether a client that shows `given` is let in. All wrong passwords of one length take the same time.
     pub fn admits(&self, is_loopback: bool, given: &[u8]) -> bool {
         self.read(|rules| match rules.admission(is_loopback) {
             Admission::TurnedAway => false,
@@ -156,7 +167,7 @@ impl fmt::Debug for Access {
     }
 }
 
-/// Two are equal if they let the same in.
+/// Two are equal if they hold the same rules.
 impl PartialEq for Access {
     fn eq(&self, other: &Self) -> bool {
         self.read(Clone::clone) == other.read(Clone::clone)

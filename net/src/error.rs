@@ -1,8 +1,9 @@
-//! Why bytes from a socket were refused. All of these end the connection: after them no frame boundary can be trusted.
+//! Why bytes from a socket were refused. Each of these errors ends the connection, because no frame boundary
+//! after it can be trusted.
 
 use synod_types::EntryError;
 
-/// Bytes that break the protocol. The connection they came from is to be closed.
+/// Bytes that break the protocol. The connection they came from must be closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ProtocolError {
     /// The connection does not open with the expected magic.
@@ -14,7 +15,7 @@ pub enum ProtocolError {
     /// A frame is longer than the cap, or shorter than its own header.
     #[error("frame length out of bounds")]
     Length,
-    /// A checksum does not fit the bytes.
+    /// A checksum does not match the bytes.
     #[error("checksum mismatch")]
     Checksum,
     /// A kind, flag or code that this version does not define.
@@ -34,7 +35,7 @@ pub enum ProtocolError {
     Limit,
 }
 
-/// Why a peer's bytes were refused, and what they were meant to be as far as that is known. The link is to be closed.
+/// Why a peer's bytes were refused and, as far as known, which message they were. The link must be closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RefusedMessage {
     /// The kind of the message.

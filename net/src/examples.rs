@@ -1,5 +1,5 @@
-//! The example bytes in docs/wire-format.md are what this crate encodes and decodes. A block there begins with
-//! ```` ```hex name ````; text behind `;` is comment.
+//! Tests that the example bytes in docs/wire-format.md are what this crate encodes and decodes. An example
+//! block begins with ```` ```hex name ````; text after `;` is a comment.
 
 use crate::binary::{self, PREAMBLE, Topology, TopologyGroup, TopologyNode};
 use crate::peer::{self, Acceptor, Handshake, Initiator, PeerSecret, Refusal, Secrets};
@@ -44,7 +44,7 @@ fn set() -> Command<Vec<u8>> {
     }
 }
 
-/// All four frames, of two nodes whose secret and nonces are known.
+/// All four frames of a handshake between two nodes whose secret and nonces are known.
 fn handshake() -> Vec<u8> {
     let (mut said, mut at) = (Vec::new(), 0);
     let mut frame = |said: &[u8]| {

@@ -1,21 +1,22 @@
-//! What a socket is read into, so that requests and frames can be taken out of it without a copy.
+//! The buffer that a socket is read into. Requests and frames are taken out of it without a copy.
 //!
 //! ```text
 //!   ├── taken: slices, shared ──┤── held: received, not taken ──┤── room: to read into ──┤   one chunk
 //! ```
-//! A chunk that has too little room left is replaced: what is held moves to the new one, slices keep the old one alive. It is
-//! used again when nobody does. Chunks grow while reads fill their room, so a quiet connection costs little.
+//! A chunk with too little room left is replaced: the held bytes move to the new chunk, and slices keep the
+//! old one alive. The old chunk is reused once no slice refers to it. Chunks grow while reads fill their
+//! room, so a quiet connection costs little.
 
 use crate::memory::{Filled, Former, Room};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use synod_types::Shared;
 
-/// The first chunk.
+/// Size of the first chunk.
 const CHUNK_BYTES_MIN: usize = 8 << 10;
-/// What is taken in pieces shorter than this is copied: a short piece must not keep a whole chunk.
+/// Pieces shorter than this are copied when taken: a short piece must not keep a whole chunk alive.
 const SHARE_BYTES_MIN: usize = 2 << 10;
-/// A chunk with less than this part of it as room is replaced.
+/// A chunk is replaced when its room is smaller than the chunk's size divided by this.
 const ROOM_SHARE: usize = 4;
 
 /// Bytes received and the room for more.
@@ -30,17 +31,17 @@ pub(crate) struct Inbox {
     limits: InboxLimits,
 }
 
-/// How much memory an inbox takes.
+/// Bounds of an inbox's memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InboxLimits {
     /// Chunks grow to this, and beyond it only for a single request that is longer.
     pub(crate) chunk_bytes: usize,
-    /// Former chunks that are kept until nobody holds a slice of them, to be used again.
+    /// Number of former chunks kept for reuse once no slice refers to them.
     pub(crate) retired: usize,
 }
 
 impl Inbox {
-    /// An empty inbox, which takes memory when it is first read into.
+    /// An empty inbox. It allocates memory when it is first read into.
     pub(crate) fn new(limits: InboxLimits) -> Self {
         Self {
             held: Filled::default(),
@@ -51,18 +52,18 @@ impl Inbox {
         }
     }
 
-    /// What was received and not taken.
+    /// The bytes received and not yet taken.
     pub(crate) fn held(&self) -> &[u8] {
         &self.held
     }
 
-    /// Memory under its control: chunks that live on in slices are not counted.
+    /// Bytes of memory under its control. Chunks kept alive only by slices are not counted.
     pub(crate) fn capacity(&self) -> usize {
         self.held.len() + self.room.len()
     }
 
-    /// Room to read into, and all of what is held and `wanted` bytes long in the end in one piece. To be given back by
-    /// [`Inbox::put`]; whoever does not loses nothing but the memory.
+    /// Lends room to read into, large enough for the held bytes to grow to `wanted` bytes in one piece. The
+    /// caller gives it back with [`Inbox::put`]; a caller that does not loses only the memory.
     pub(crate) fn lend(&mut self, wanted: usize) -> Room {
         let wanted = wanted.max(self.held.len());
         if self.room.len() < self.chunk / ROOM_SHARE || self.held.len() + self.room.len() < wanted {
@@ -71,10 +72,10 @@ impl Inbox {
         core::mem::take(&mut self.room)
     }
 
-    /// Gives room back whose first `count` bytes were read.
+    /// Takes back room whose first `count` bytes were filled by a read.
     ///
     /// # Panics
-    /// When the room is not that long, or not the one that was lent last.
+    /// When the room is shorter than that, or is not the one that was lent last.
     pub(crate) fn put(&mut self, mut room: Room, count: usize) {
         if count == room.len() {
             self.chunk = (2 * self.chunk).min(self.limits.chunk_bytes);
@@ -83,7 +84,7 @@ impl Inbox {
         self.room = room;
     }
 
-    /// Takes bytes that were received elsewhere, at the price of a copy.
+    /// Takes bytes that were received elsewhere, at the cost of a copy.
     pub(crate) fn copy(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let mut room = self.lend(0);
@@ -94,7 +95,7 @@ impl Inbox {
         }
     }
 
-    /// The first `count` bytes held, shared if they are many.
+    /// Takes the first `count` held bytes: shared if they are many, else copied.
     pub(crate) fn take(&mut self, count: usize) -> Shared {
         if count < SHARE_BYTES_MIN {
             let bytes = self.held[..count].to_vec();
@@ -104,21 +105,21 @@ impl Inbox {
         Bytes::from(self.held.split_to(count)).into()
     }
 
-    /// Forgets the first `count` bytes held.
+    /// Drops the first `count` held bytes.
     pub(crate) fn skip(&mut self, count: usize) {
         drop(self.held.split_to(count));
     }
 
-    /// Forgets everything and gives the memory back.
+    /// Drops everything and frees the memory.
     pub(crate) fn clear(&mut self) {
         *self = Self::new(self.limits);
     }
 
     fn renew(&mut self, wanted: usize) {
-        // A request that comes in many pieces is moved a few times only.
+        // Sized so that a request that arrives in many pieces is moved only a few times.
         let size = self.chunk.max(wanted + wanted / 2).max(2 * self.held.len());
         if self.held.is_empty() {
-            self.held = Filled::default(); // it may be what keeps the chunk
+            self.held = Filled::default(); // the empty slice may still keep the chunk alive
         }
         self.retired.extend(core::mem::take(&mut self.room).retire());
         // The latest first: it is still in the processor's caches.
@@ -179,7 +180,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a plain list of bytes; slices taken earlier never change.
+        /// Compared with a plain list of bytes; slices taken earlier never change.
         #[test]
         fn bytes_come_out_as_they_went_in(
             steps in proptest::collection::vec((0_u8..4, 0_usize..40_000), 1..60),

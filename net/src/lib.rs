@@ -8,12 +8,14 @@
 //!  client/   the other end of binary/: routing, sessions, retries; and a blocking client over std sockets
 //! ```
 //!
-//! Everything here is sans-I/O: bytes in, bytes out, no clock, no thread. The one exception is [`client::Client`], which
-//! drives the client core over a blocking std socket. Import law: `synod-types` only.
+//! Everything here is sans-I/O: bytes in, bytes out, no clock, no thread. The one exception is
+//! [`client::Client`], which drives the client core over a blocking std socket. This crate imports
+//! `synod-types` only.
 //!
-//! Every decoder trusts nothing: lengths are capped before memory is taken, checksums are checked before fields are read,
-//! and what is malformed becomes a clear error, never a panic. docs/wire-format.md is the description for implementers.
-#![deny(unsafe_code)] // but for `memory`
+//! No decoder trusts its input: lengths are capped before memory is allocated, checksums are checked before
+//! fields are read, and malformed input becomes an error, never a panic. docs/wire-format.md describes the
+//! formats for implementers.
+#![deny(unsafe_code)] // except in `memory`
 
 pub mod access;
 pub mod binary;

@@ -1,13 +1,15 @@
-//! Memory that is filled from the front while its front is already being read: room and filled parts as tokens.
+//! Memory that is filled from the front while its filled part is already being read. Tokens stand for the two
+//! parts: room to write and filled bytes to read.
 //!
 //! ```text
 //!   ├── Filled, shared, never written again ──┤── Room: one owner, may be written ──┤   one block
 //! ```
-//! A [`Room`] is the only right to write to its range, a [`Filled`] a shared right to read its own; ranges of the two never
-//! overlap. A block becomes room again as a whole, and only for the last one that refers to it ([`Former::reclaim`]).
+//! A [`Room`] is the only right to write to its range. A [`Filled`] is a shared right to read its range. The
+//! ranges of the two never overlap. A block becomes room again only as a whole, when a single reference to it
+//! is left ([`Former::reclaim`]).
 //!
-//! This is what `bytes::BytesMut` does, but for one thing: the block is cleared once, when it is made, and not again each time
-//! it is used again, because what it held is initialised memory.
+//! `bytes::BytesMut` does the same, with one difference: here a block is cleared once, when it is made, and
+//! not each time it is reused, because its old contents are initialised memory.
 #![allow(unsafe_code)]
 
 use bytes::Bytes;
@@ -16,23 +18,23 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// An allocation of initialised bytes. Who may touch which of them is the business of the tokens.
+/// An allocation of initialised bytes. The tokens decide which of them may be read or written.
 #[derive(Debug)]
 struct Block {
     start: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: a block is plain memory without ties to a thread, freed by whoever drops the last reference. Two threads reach the
-// same byte only through two `Filled`, which only read; what was written before was written by the `Room` that the `Filled`
-// was split from, and a `Room` made by `reclaim` comes after the last `Filled` was dropped (`Arc::get_mut` acquires).
-// WHY: `Bytes` wants an owner that may be sent.
+// SAFETY: a block is plain memory without ties to a thread, freed when the last reference is dropped. Two
+// threads reach the same byte only through two `Filled`, which only read. Earlier writes were made by the
+// `Room` that the `Filled` was split from, and a `Room` made by `reclaim` comes after the last `Filled` was
+// dropped (`Arc::get_mut` acquires). WHY: `Bytes` wants an owner that is `Send`.
 unsafe impl Send for Block {}
 // SAFETY: as above; a shared block gives access to nothing.
 unsafe impl Sync for Block {}
 
 impl Block {
-    /// Cleared memory.
+    /// Allocates cleared memory.
     ///
     /// # Panics
     /// When `len` is 0 or no memory can be that long.
@@ -59,7 +61,8 @@ impl Drop for Block {
     }
 }
 
-/// The right to write to the last part of a block. It is read into from a socket and split from the front.
+/// The right to write to the last part of a block. A socket is read into it, and filled bytes are split off
+/// its front.
 #[derive(Debug, Default)]
 pub struct Room {
     /// None for no room at all.
@@ -76,7 +79,7 @@ impl Room {
         Self { block: Some(Arc::new(Block::new(len))), range: 0..len }
     }
 
-    /// The first `count` bytes, which are not written again.
+    /// Splits off the first `count` bytes as filled; they are not written again.
     ///
     /// # Panics
     /// When there are not that many.
@@ -88,7 +91,7 @@ impl Room {
         filled
     }
 
-    /// Gives the room up; its block, if it has one, may become room again.
+    /// Gives the room up. Its block, if it has one, may become room again.
     pub(crate) fn retire(self) -> Option<Former> {
         self.block.map(|block| Former(Some(block)))
     }
@@ -98,9 +101,8 @@ impl Deref for Room {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         let Some(block) = &self.block else { return &[] };
-        // SAFETY: the range lies inside the block, whose bytes are all initialised; only this token reaches it, and it is
-        // borrowed for as long as the slice lives.
-        // WHY: see the module.
+        // SAFETY: the range lies inside the block, whose bytes are all initialised. Only this token reaches
+        // it, and the token is borrowed for as long as the slice lives. WHY: see the module.
         unsafe { core::slice::from_raw_parts(block.start.as_ptr().add(self.range.start), self.range.len()) }
     }
 }
@@ -116,7 +118,7 @@ impl DerefMut for Room {
     }
 }
 
-/// The right to read a part of a block that is not written any more.
+/// The right to read a part of a block that is no longer written.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filled {
     /// None for no bytes at all.
@@ -137,10 +139,10 @@ impl Filled {
         front
     }
 
-    /// Takes `next` as its own end, if that is where it lies in memory.
+    /// Appends `next`, if it lies directly behind this part in memory.
     ///
     /// # Errors
-    /// `next`, if it does not.
+    /// `next`, if it does not lie there.
     pub(crate) fn join(&mut self, next: Self) -> Result<(), Self> {
         if next.is_empty() {
             return Ok(());
@@ -165,9 +167,9 @@ impl Deref for Filled {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         let Some(block) = &self.block else { return &[] };
-        // SAFETY: the range lies inside the block, whose bytes are all initialised; it was split from a `Room`, which has no
-        // right to it any more, and a new one comes only from `reclaim`, for which this token must be gone.
-        // WHY: see the module.
+        // SAFETY: the range lies inside the block, whose bytes are all initialised. It was split from a
+        // `Room`, which no longer has a right to it; a new `Room` comes only from `reclaim`, which needs this
+        // token to be gone. WHY: see the module.
         unsafe { core::slice::from_raw_parts(block.start.as_ptr().add(self.range.start), self.range.len()) }
     }
 }
@@ -189,7 +191,7 @@ impl From<Filled> for Bytes {
 pub(crate) struct Former(Option<Arc<Block>>);
 
 impl Former {
-    /// All of the block as room again, if nobody else refers to it and it has at least `len` bytes.
+    /// All of the block as room again, if this is the only reference to it and it has at least `len` bytes.
     pub(crate) fn reclaim(&mut self, len: usize) -> Option<Room> {
         let block = self.0.as_mut()?;
         if block.len < len || Arc::get_mut(block).is_none() {

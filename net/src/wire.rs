@@ -1,8 +1,8 @@
-//! Little-endian fields: how they are appended, and a reader that cannot run past its end.
+//! Little-endian fields: appending them, and a reader that cannot run past its end.
 
 use crate::error::ProtocolError;
 
-/// A whole slot of bytes copied out of a slice of exactly that length.
+/// Defines a method that reads one integer off the front of the slice.
 macro_rules! read_int {
     ($name:ident, $int:ty) => {
         /// The next integer, little-endian.
@@ -14,7 +14,7 @@ macro_rules! read_int {
     };
 }
 
-/// Reads fields off the front of a slice; running out is [`ProtocolError::Body`].
+/// Reads fields off the front of a slice; running out of bytes is [`ProtocolError::Body`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
     read_int!(u32, u32);
     read_int!(u64, u64);
     read_int!(u128, u128);
-    /// A text behind its length (u16).
+    /// A text preceded by its length (u16).
     pub(crate) fn text(&mut self) -> Result<&'a str, ProtocolError> {
         let len = usize::from(self.u16()?);
         core::str::from_utf8(self.take(len)?).map_err(|_| ProtocolError::Body)
@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.rest)
     }
-    /// Nothing may be left.
+    /// Checks that nothing is left.
     pub(crate) fn end(&self) -> Result<(), ProtocolError> {
         if self.rest.is_empty() { Ok(()) } else { Err(ProtocolError::Body) }
     }
@@ -79,7 +79,7 @@ pub(crate) trait Put {
     fn put_u128(&mut self, value: u128) {
         self.put(&value.to_le_bytes());
     }
-    /// Appends a text behind its length (u16), cut at a character boundary to fit `u16`.
+    /// Appends a text preceded by its length (u16), cut at a character boundary to fit `u16`.
     fn put_text(&mut self, text: &str) {
         let mut len = text.len().min(usize::from(u16::MAX));
         while !text.is_char_boundary(len) {

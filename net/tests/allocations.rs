@@ -1,4 +1,4 @@
-//! The hot path takes no memory beyond each command's own bytes: counted, not believed.
+//! The hot path allocates no memory beyond each command's own bytes: counted, not assumed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -13,7 +13,7 @@ thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: every call is handed on to the system allocator as it came; counting touches a constant-initialised
+// SAFETY: every call is passed on to the system allocator unchanged. Counting touches a constant-initialised
 // thread-local of a type without a destructor, which neither allocates nor fails.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -87,11 +87,11 @@ fn bulk_command(args: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// The key; what the chunks cost that requests lie in is shared by all of a pipeline.
+/// The key. The chunks that hold the requests are shared by the whole pipeline.
 const OF_ITS_OWN: std::ops::RangeInclusive<f64> = 1.0..=1.25;
-/// The key, and who refers to the value, which stays where it was received.
+/// The key, and the reference count of the value, which stays where it was received.
 const LONG_VALUE: std::ops::RangeInclusive<f64> = 2.0..=2.25;
-/// Key and value in one piece, the count of who refers to it.
+/// Key and value in one piece, and its reference count.
 const SHORT_VALUE: std::ops::RangeInclusive<f64> = 2.0..=2.25;
 
 fn within(range: std::ops::RangeInclusive<f64>, count: f64) {

@@ -1,14 +1,16 @@
-//! `synod-tests`: the deterministic simulator and the checkers it judges runs by.
+//! `synod-tests`: the deterministic simulator, and the checkers that judge its runs.
 //!
 //! ```text
-//!  seed ──▶ sim (cluster, network, disks, clocks, clients, faults) ──▶ history, observations ──▶ check (one file per invariant)
+//!  seed ──▶ sim (cluster, network, disks, clocks, clients, faults) ──▶ history, observations ──▶ check
 //! ```
 //!
-//! Nothing here ships. The simulator runs the very machines that ship (`synod-shard` over `synod-wal`) with everything
-//! outside them replaced: time, network, disk and clients come from one seed.
+//! Nothing here ships. The simulator runs the very state machines that ship (`synod-shard` over `synod-wal`)
+//! and replaces everything outside them: time, network, disk and clients come from one seed.
 
-/// Says that something could not be checked here, and why. Under CI, where everything that is needed gets installed, that is a failure:
-/// nothing goes unchecked unnoticed.
+#![forbid(unsafe_code)]
+
+/// Reports that something could not be checked on this machine, and why. Under CI this is a failure: CI
+/// installs everything the checks need, so that no check is skipped unnoticed.
 ///
 /// # Panics
 /// When the variable `CI` is set.
@@ -19,4 +21,5 @@ pub fn not_checked(why: &str) {
 
 pub mod check;
 pub mod fuzz;
+pub mod shape;
 pub mod sim;

@@ -1,5 +1,5 @@
-//! Every file of every fuzz corpus, and every one found to fail once, through its target; and random bytes besides, so that a
-//! target without a corpus is still run.
+//! Every file of every fuzz corpus through its target, and every input that once failed; besides these,
+//! random bytes, so that a target without a corpus is run too.
 
 use proptest::prelude::*;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn the_corpus_holds() {
     }
 }
 
-/// Inputs of an older format would be refused by their first bytes, and nothing behind those would be looked at.
+/// An input of an older format would be refused at its first bytes, and the rest of it would test nothing.
 #[test]
 fn the_fuzzers_begin_with_what_is_written_today() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
@@ -34,7 +34,7 @@ fn the_fuzzers_begin_with_what_is_written_today() {
     }
 }
 
-/// Whole replicas under a few scripts; `fuzz_replicas` runs as many as there is time for.
+/// Whole replicas under a few scripts; `fuzz_replicas` runs as many as time allows.
 #[test]
 fn drawn_scripts_hold() {
     for seed in 0..40 {

@@ -1,4 +1,4 @@
-//! The simulator as a test: a bounded number of seeds, the same trace for the same seed, and every canary caught.
+//! The simulator as a test: a bounded number of seeds, the same trace for the same seed, every canary caught.
 //!
 //! `SYNOD_SIM_SEEDS=from..to` chooses other seeds (CI derives them from the commit).
 
@@ -10,10 +10,10 @@ use synod_tests::sim::{
     run_old_copy, run_partition,
 };
 
-/// Enough to meet everything in [`WANTED`] several times over, few enough for every `cargo test`.
+/// Enough to meet each of [`WANTED`] several times over, few enough for every `cargo test`.
 const SEEDS: Range<u64> = 0..40;
 
-/// What the seeds above must have met: rare paths that would otherwise go untested unnoticed.
+/// Marks that the seeds above must meet: rare paths that would otherwise go untested unnoticed.
 const WANTED: &[&str] = &[
     "power loss",
     "kill",
@@ -60,7 +60,7 @@ const WANTED: &[&str] = &[
     "Forward",
     "ReadIndex",
     "ReadIndexReply",
-    "HandOver",
+    "TimeoutNow",
     "two leaders, one of the past",
     "a replica was more than 1024 slots behind",
     "not an integer",
@@ -78,7 +78,7 @@ const WANTED: &[&str] = &[
     "an equal value was extended",
 ];
 
-/// Runs `seeds` on two threads; reports of failures are returned in the order of seeds.
+/// Runs `seeds` on two threads; returns the coverage, and the reports of failures in the order of seeds.
 fn run_seeds(seeds: Range<u64>, options: fn(u64) -> Options) -> (Coverage, Vec<String>) {
     let middle = seeds.start + (seeds.end - seeds.start) / 2;
     let half = |seeds: Range<u64>| {
@@ -125,7 +125,8 @@ fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
     assert_ne!(once.trace_hash, run(short(4)).expect("clean").trace_hash);
 }
 
-/// One run per seed under lasting partitions of `kind`, seeds chosen so that there are clusters of three and of five nodes.
+/// One run per seed under lasting partitions of `kind`. The seeds are chosen so that there are clusters of
+/// three and of five nodes.
 fn partitions(kind: FaultKind) {
     for seed in 0..6 {
         if let Err(failure) = run_partition(Options::new(seed), kind) {
@@ -149,7 +150,7 @@ fn a_cluster_goes_on_while_links_carry_one_way() {
     partitions(FaultKind::OneWay);
 }
 
-/// The first of `seeds` that catches `canary`, as (seed, invariant).
+/// The first of `seeds` that catches `canary`, with the invariant.
 fn caught(canary: Canary, eyes: Eyes, mut seeds: Range<u64>) -> Option<(u64, &'static str)> {
     seeds.find_map(|seed| {
         let options = Options { canary: Some(canary), eyes, ..Options::new(seed) };
@@ -195,7 +196,7 @@ fn a_promise_of_an_earlier_candidacy_that_counts_in_a_later_one_is_caught_with_a
 
 #[test]
 fn a_level_raised_before_every_member_reads_it_is_caught() {
-    // By the machine that would have to write what it cannot read.
+    // Caught by the machine that would have to write a record it cannot read.
     assert!(caught(Canary::LevelByQuorum, Eyes::All, 0..20).is_some());
 }
 
@@ -239,8 +240,8 @@ fn a_promise_without_what_was_shed_is_caught_with_and_without_inside_knowledge()
 
 #[test]
 fn a_lease_kept_after_handing_over_is_caught() {
-    // By inside knowledge only: the first word of the new leader ends the old one's reading.
-    let found = caught(Canary::LeaseAfterHandOver, Eyes::All, 0..10);
+    // Only the checkers that see inside catch it: the new leader's first message ends the old one's reads.
+    let found = caught(Canary::LeaseAfterTransfer, Eyes::All, 0..10);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("lease-overlap"));
 }
 
@@ -252,7 +253,7 @@ fn a_lease_granted_before_its_promise_is_durable_is_caught() {
 
 #[test]
 fn an_answer_that_confirms_a_later_heartbeat_is_caught() {
-    let found = caught(Canary::BeatConfirmsLast, Eyes::All, 10..20);
+    let found = caught(Canary::HeartbeatConfirmsLast, Eyes::All, 10..20);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("lease-overlap"));
 }
 
@@ -349,7 +350,7 @@ fn who_is_far_behind_catches_up_from_a_disk_that_rots_and_does_not_lead_meanwhil
     }
 }
 
-/// The first of `seeds` whose run with a replica far behind catches `canary`, as the invariant.
+/// The invariant broken by the first of `seeds` whose run with a replica far behind catches `canary`.
 fn caught_far_behind(canary: Canary, leader_dies: bool, mut seeds: Range<u64>) -> Option<&'static str> {
     seeds.find_map(|seed| {
         let options = Options { canary: Some(canary), ..Options::new(seed) };
@@ -367,8 +368,8 @@ fn a_replica_that_leads_while_it_is_far_behind_is_caught() {
     assert_eq!(caught_far_behind(Canary::FarBehindLeads, true, 0..6), Some("far-behind"));
 }
 
-/// Where clocks run further apart than leases allow for, quorum reads and writes hold all the same; and only there can a client tell a
-/// quorum read that a lease has served.
+/// Even where clocks run further apart than leases allow for, quorum reads and writes stay correct. Only
+/// there can a client tell that a quorum read was served by a lease.
 #[test]
 fn a_quorum_read_served_by_a_lease_is_caught() {
     let with = |seed, canary| run_loose(Options { canary, eyes: Eyes::Clients, ..Options::new(seed) });

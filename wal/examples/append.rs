@@ -1,8 +1,9 @@
-//! How fast one core makes records durable here: `cargo run --release -p synod-wal --example append -- DIR [SECONDS]`.
+//! Measures how fast one core makes records durable on this machine:
+//! `cargo run --release -p synod-wal --example append -- DIR [SECONDS]`.
 //!
-//! Three loads on one log in DIR (made and kept): 4 KiB records as fast as they go, 20 000 per second offered (twenty each
-//! millisecond, whether the log keeps up or not), then one at a time. Prints records per second, and for the latter two how long
-//! it takes from append to durable.
+//! Three loads on one log in DIR (created if missing, and kept): 4 KiB records with 512 in flight; 20 000 per
+//! second offered (twenty each millisecond, whether the log keeps up or not); then one at a time. Prints
+//! records per second, and for the last two the latency from append to durable.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -58,13 +59,14 @@ fn main() {
     executor.run(measure(Path::new(&dir), Duration::from_secs(seconds)));
 }
 
-/// glommio 0.9 can park with runnable tasks; a foreign wake now and then gets it going again.
+/// glommio 0.9 can park with runnable tasks; a regular wake from another thread gets it going again.
 fn install_ticker() {
     let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
     let theirs = Arc::clone(&slot);
     std::thread::spawn(move || {
         loop {
-            // Not taken: should the executor park before it has run the task just woken, the next wake must reach it too.
+            // The waker stays in its slot: if the executor parks before it has run the woken task, the next
+            // wake must reach it too.
             if let Ok(slot) = theirs.lock()
                 && let Some(waker) = slot.as_ref()
             {
@@ -103,7 +105,7 @@ async fn measure(dir: &Path, duration: Duration) {
     let (start, first) = (Instant::now(), wal.durable().get());
     while start.elapsed() < duration {
         wal.poll().expect("poll");
-        // A bounded number in flight, as clients have.
+        // A bounded number in flight, as with clients.
         while wal.appended().get() - wal.durable().get() < 512 {
             for _ in 0..RECORDS_PER_TURN {
                 wal.append(&[&record]).expect("append");
@@ -123,7 +125,7 @@ async fn measure(dir: &Path, duration: Duration) {
         if due > start + duration * 3 {
             break;
         }
-        // Until this tick is due, completions are taken as they come.
+        // Until this tick is due, completions are handled as they come.
         loop {
             wal.poll().expect("poll");
             wal.submit().expect("submit");
@@ -144,7 +146,7 @@ async fn measure(dir: &Path, duration: Duration) {
             futures_lite::future::or(bell.wait(), tick).await;
         }
         for _ in 0..20 {
-            // A stall is paid for by every record that was due in it.
+            // Latency counts from the due time, so a stall counts for every record that was due during it.
             open.push_back((wal.append(&[&record]).expect("append").lsn, due));
         }
         wal.submit().expect("submit");
@@ -166,7 +168,8 @@ async fn measure(dir: &Path, duration: Duration) {
     tell("one at a time", start, latencies);
 }
 
-/// Waits until everything is durable. What rang the bell last may not have been polled yet, so that comes first.
+/// Waits until everything is durable. It polls first, because the last completion may not have been polled
+/// yet.
 async fn drain(wal: &mut Wal<UringDisk>, bell: &Bell) {
     loop {
         wal.poll().expect("poll");

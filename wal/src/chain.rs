@@ -1,12 +1,11 @@
-//! Which history a log has. A block's header carries the checksum of the header before it, so that one block vouches for the whole log
-//! up to it: two logs that agree on a block agree on all before it, and one that has another block of that number, or none, is another
-//! log, or an old copy of it.
+//! The history of a log. A block's header carries the checksum of the header before it, so one block
+//! identifies the whole log up to it. Two logs that agree on a block agree on all blocks before it. A log
+//! with a different block of that number, or none, is a different log or an old copy.
 
 use std::collections::VecDeque;
 use synod_types::LogPosition;
 
-/// Blocks that are remembered one by one: 256 KiB of memory. Whoever is asked of an older one has gone on for so long that its number
-/// must do.
+/// Blocks whose checksums are kept: 256 KiB of memory. Of an older block only the number can be compared.
 const KEPT: usize = 1 << 16;
 
 /// The last durable blocks.
@@ -19,16 +18,16 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// One that continues after `position`, of which nothing before is known.
+    /// A chain that continues after `position`; nothing is known of the blocks before it.
     pub fn after(position: LogPosition) -> Self {
         let crcs = if position.sequence == 0 { VecDeque::new() } else { VecDeque::from([position.crc]) };
         Self { last: position.sequence, crcs }
     }
 
-    /// The next block is durable.
+    /// Adds the next durable block.
     ///
     /// # Panics
-    /// When it is not the next.
+    /// When its number is not the next one.
     pub fn push(&mut self, position: LogPosition) {
         assert!(position.sequence == self.last + 1 || self.crcs.is_empty(), "the durable prefix has no gap");
         self.last = position.sequence;
@@ -38,12 +37,12 @@ impl Chain {
         self.crcs.push_back(position.crc);
     }
 
-    /// The last one; its number is 0 where there is none.
+    /// The last durable block; number 0 if there is none.
     pub fn last(&self) -> LogPosition {
         LogPosition { sequence: self.last, crc: self.crcs.back().copied().unwrap_or(0) }
     }
 
-    /// Whether the log holds that very block, as far as it is remembered.
+    /// Whether the log holds exactly this block, as far as checksums are kept.
     pub fn holds(&self, position: LogPosition) -> bool {
         if position.sequence == 0 {
             return true;

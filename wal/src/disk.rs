@@ -1,7 +1,9 @@
-//! The seam below the log: what a disk must do. Two implementations: `uring::UringDisk` and `mem::MemDisk`.
+//! The interface below the log: what a disk must do. There are two implementations: `uring::UringDisk`, and
+//! for tests `mem::MemDisk` (feature `mem`).
 //!
-//! Serving goes through submission (`write`, `read`, `prepare_segment`, `remove_segment`) and completion (`poll`). Nothing
-//! here blocks, nothing here knows the time. Only the calls under "before serving" may block.
+//! While the log serves, it submits operations (`write`, `read`, `prepare_segment`, `remove_segment`) and
+//! polls for completions (`poll`). None of these calls blocks or knows the time. Only the calls marked
+//! "before serving" may block.
 //!
 //! ```text
 //!    Wal ──write──▶ ┌──────┐
@@ -13,47 +15,48 @@
 use std::{io, ops::Deref, rc::Rc};
 use synod_types::SegmentId;
 
-/// Names a write or a read; chosen by the log, echoed in the completion.
+/// Identifies a write or a read. The log chooses it; the completion repeats it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OpId(pub u64);
 
-/// A segment to be made ready in the background.
+/// A segment to be prepared in the background.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SegmentPlan {
-    /// Its id; no file of that id exists.
+    /// Its id; no segment with that id exists.
     pub segment: SegmentId,
     /// Size in bytes, a multiple of 4096.
     pub size: u32,
     /// The first 4096 bytes.
     pub header: Box<[u8]>,
-    /// A file of the same size whose contents nobody needs any more and whose blocks may be used again. Everything but its
-    /// header may be left as it is.
+    /// A file of the same size whose contents are no longer needed and whose space may be reused. Only its
+    /// header must be rewritten; the rest may stay as it is.
     pub recycle: Option<SegmentId>,
 }
 
 /// A finished operation.
 #[derive(Debug)]
 pub enum Completion<B> {
-    /// A write ended: the number of bytes that are durable, or an error. Fewer bytes than asked for count as failure.
+    /// A write ended. The result is the number of bytes that are durable, or an error. Fewer bytes than
+    /// requested count as a failure.
     Wrote {
-        /// Which.
+        /// The write.
         op: OpId,
-        /// How it ended.
+        /// Its result.
         result: io::Result<usize>,
     },
     /// A read ended.
     Read {
-        /// Which.
+        /// The read.
         op: OpId,
-        /// The bytes; may be fewer than asked for at the end of a file.
+        /// The bytes; may be fewer than requested at the end of a file.
         result: io::Result<B>,
     },
     /// A segment is ready to be written, or could not be made.
     Prepared {
-        /// Which.
+        /// The segment.
         segment: SegmentId,
-        /// How it ended. After an error the same segment may be asked for again, of the same recycled file: as much of that as
-        /// is left is used.
+        /// Its result. After an error the log may request the same segment again, with the same recycled
+        /// file; the disk then uses whatever is left of that file.
         result: io::Result<()>,
     },
 }
@@ -71,9 +74,9 @@ pub struct SegmentHead {
 pub trait Disk {
     /// A buffer that can be written from; its start is aligned for the disk.
     type Buf: AsRef<[u8]> + AsMut<[u8]>;
-    /// What a read gives.
+    /// The bytes that a read returns.
     type Bytes: Deref<Target = [u8]>;
-    /// A whole segment, in place.
+    /// The bytes of a whole segment, read in place.
     type Image: Deref<Target = [u8]>;
 
     /// A buffer of `len` bytes, a multiple of 4096. Its contents are arbitrary.
@@ -81,27 +84,28 @@ pub trait Disk {
     /// Cuts a buffer to its first `len` bytes, a multiple of 4096.
     fn trim(buf: &mut Self::Buf, len: usize);
 
-    /// Starts to make a segment: on completion the file exists under its id with the given size, header first and the
-    /// rest zero (or, if recycled, old bytes), and all of that survives a crash. Until then no file of that id exists.
-    /// Plans are carried out in order.
+    /// Starts to make a segment. On completion the file exists under its id with the given size, the header
+    /// first and the rest zeros (or old bytes, if recycled), and all of that survives a crash. Until then no
+    /// file with that id exists. Plans are carried out in order.
     fn prepare_segment(&mut self, plan: SegmentPlan);
-    /// Removes a segment some time. Not completed to the caller; carried out in order with plans.
+    /// Removes a segment at some later time. There is no completion; removals are queued behind earlier
+    /// plans.
     fn remove_segment(&mut self, segment: SegmentId);
-    /// Starts to write all of `buf`; on completion the bytes survive a crash. `offset` and length are multiples of 4096,
-    /// the segment was prepared.
+    /// Starts to write all of `buf`; on completion the bytes survive a crash. The offset and the length are
+    /// multiples of 4096, and the segment is prepared.
     fn write(&mut self, op: OpId, segment: SegmentId, offset: u32, buf: Rc<Self::Buf>);
-    /// Starts to read `len` bytes; both numbers are multiples of 4096.
+    /// Starts to read `len` bytes; `offset` and `len` are multiples of 4096.
     fn read(&mut self, op: OpId, segment: SegmentId, offset: u32, len: u32);
     /// Takes one finished operation.
     fn poll(&mut self) -> Option<Completion<Self::Bytes>>;
 
-    /// Before serving: every segment there is, in any order.
+    /// Before serving: all existing segments, in any order.
     ///
     /// # Errors
     /// When the medium fails.
     fn list(&mut self) -> io::Result<Vec<SegmentId>>;
-    /// Before serving: makes durable whatever a read of these segments would return, and their names; without that,
-    /// recovery could act on bytes that the next crash takes away.
+    /// Before serving: makes durable the bytes that a read of these segments would return, and the segments'
+    /// names. Otherwise recovery could act on bytes that the next crash takes away.
     ///
     /// # Errors
     /// When the medium fails.
@@ -116,6 +120,6 @@ pub trait Disk {
     /// # Errors
     /// When the medium fails.
     fn image(&mut self, segment: SegmentId) -> io::Result<Self::Image>;
-    /// What to call a segment, or with `None` the whole log, in messages to people.
+    /// The name of a segment (with `None`: of the whole log) for messages to an operator.
     fn describe(&self, segment: Option<SegmentId>) -> String;
 }

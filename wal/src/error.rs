@@ -1,7 +1,7 @@
-//! Errors of the log, split by what the caller can do about them.
+//! The errors of the log, by what the caller must do.
 //!
-//! [`OpenError`]: do not start. [`AppendError::Full`]: let writes finish, then try again. [`LogFailed`]: stop the process.
-//! [`ReadError`]: answer that one read with an error and go on.
+//! [`OpenError`]: do not start. [`AppendError::Full`]: let writes finish, then try again. [`LogFailed`]: stop
+//! the process. [`ReadError`]: answer that one read with an error and continue.
 
 use crate::table::Label;
 use std::io;
@@ -14,19 +14,19 @@ pub enum OpenError {
     /// The options contradict each other.
     #[error("bad log options: {0}")]
     Options(&'static str),
-    /// The directory holds no log, and the caller said that there must be one.
+    /// The directory holds no log, but the caller requires one ([`crate::WhenEmpty::Refuse`]).
     #[error(
         "{place} holds no log, but this node has been in use: its promises and values would be forgotten; restore the \
          directory, or join the cluster again as a new node"
     )]
     Empty {
-        /// Where it was looked for.
+        /// The directory.
         place: String,
     },
     /// The segment was written by another cluster, node or incarnation.
     #[error(
-        "{file} belongs to another node or cluster: its identity tag differs from this node's; point the node at its own \
-         data directory"
+        "{file} belongs to another node or cluster: its identity tag differs from this node's; point the node at \
+         its own data directory"
     )]
     Foreign {
         /// The file.
@@ -39,9 +39,9 @@ pub enum OpenError {
     WrongCore {
         /// The file.
         file: String,
-        /// Whose log it is.
+        /// The core whose log it is.
         found: CoreId,
-        /// Whose log was wanted.
+        /// The core it was opened for.
         expected: CoreId,
     },
     /// The segment's format is newer (or older) than this program.
@@ -54,13 +54,13 @@ pub enum OpenError {
         /// The version this program reads.
         expected: u16,
     },
-    /// Bytes that were acknowledged, or may have been, cannot be read as they were written.
+    /// Records that were acknowledged, or may have been, cannot be read as they were written.
     #[error(
-        "{file} is damaged at offset {offset} [{label}]: {detail}; acknowledged records may be lost, so this core must not \
-         answer for its groups: keep the directory for repair and let the node join again as a new one"
+        "{file} is damaged at offset {offset} [{label}]: {detail}; acknowledged records may be lost, so this core must \
+         not answer for its groups: keep the directory for repair and let the node join again as a new one"
     )]
     Corrupt {
-        /// Which row of the recovery table fitted.
+        /// The row of the recovery table that matched.
         label: Label,
         /// The segment.
         segment: SegmentId,
@@ -68,31 +68,31 @@ pub enum OpenError {
         file: String,
         /// Byte offset of the first bad block.
         offset: u64,
-        /// What is known about it.
+        /// Details of the damage.
         detail: String,
     },
     /// The medium failed while the log was read.
     #[error("{operation} {file}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// On what.
+        /// The file or directory.
         file: String,
-        /// How it failed.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// A record was not taken. The log is as before.
+/// A record was not appended. The log is unchanged.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// What waits in RAM for the disk has reached its bound. Try again after `poll` reported progress.
+    /// The buffers that wait for the disk have reached their limit. Try again after `poll` reported progress.
     #[error("the log is full: {held} bytes wait for the disk")]
     Full {
         /// Bytes held.
         held: usize,
     },
-    /// The record is longer than the log was opened for.
+    /// The record is longer than the log's limit.
     #[error("a record of {len} bytes is longer than the limit of {max}")]
     TooLong {
         /// Its length.
@@ -105,8 +105,8 @@ pub enum AppendError {
     Failed(#[from] LogFailed),
 }
 
-/// A write failed or was short. What the disk holds is not known any more, a retry may claim durability that is not
-/// there, and so every later call gives this error: the process must stop and recover.
+/// A write failed or was short. The contents of the disk are now unknown, and a retry might report durability
+/// that is not there. Every later call therefore returns this error: the process must stop and recover.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "the log failed and the node must stop: write of block {sequence} at {segment} offset {offset}: {detail}"
@@ -118,22 +118,23 @@ pub struct LogFailed {
     pub segment: SegmentId,
     /// Its offset.
     pub offset: u32,
-    /// What the disk said.
+    /// What the disk reported.
     pub detail: String,
 }
 
-/// One read did not give its bytes. The log itself goes on.
+/// One read failed. The log itself continues.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReadError {
     /// The location does not lie inside a segment.
     #[error("no such place in the log")]
     NoSuchPlace,
-    /// The disk failed or gave fewer bytes.
+    /// The disk failed or returned fewer bytes.
     #[error("log read failed: {0}")]
     Disk(String),
-    /// The bytes are not those that were written: the record does not fit its checksum.
+    /// The bytes are not those that were written: the record does not match its checksum.
     #[error(
-        "the record at {segment} offset {offset} does not fit its checksum: the disk returns other bytes than were written"
+        "the record at {segment} offset {offset} does not fit its checksum: the disk returns other bytes than were \
+         written"
     )]
     Corrupt {
         /// The segment.

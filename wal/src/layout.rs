@@ -1,5 +1,6 @@
-//! The bytes of the log: segment header, block header, record frame. The pictures and the reason for each field are in
-//! `docs/disk-format.md`; the offsets here are computed from each other. All integers are little-endian.
+//! The bytes of the log: segment header, block header, record frame. The pictures and the reason for each
+//! field are in `docs/disk-format.md`; the offsets here are computed from each other. All integers are
+//! little-endian.
 //!
 //! ```text
 //!  segment: │ header page 4096 │ block │ block │ …            │ zeros, or bytes of an earlier life │
@@ -8,7 +9,7 @@
 
 use synod_types::{CoreId, SegmentId};
 
-/// Version of everything in this file.
+/// Version of the format in this file.
 pub const FORMAT_VERSION: u16 = 2;
 /// Unit of writing: offsets and lengths of blocks are multiples of it.
 pub(crate) const PAGE_BYTES: u32 = 4096;
@@ -21,8 +22,8 @@ pub(crate) const FRAME_BYTES: u32 = 8;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"SYNODSEG";
 const BLOCK_MAGIC: [u8; 4] = *b"SBLK";
-/// Block sequences and generations stay below this, so that counting on from one never overflows: at a million blocks a
-/// second it lasts for 146 000 years.
+/// Block sequences and generations stay below this, so that counting on from one never overflows. At a
+/// million blocks a second this lasts for 146 000 years.
 const COUNTER_MAX: u64 = 1 << 62;
 
 pub(crate) const fn align_page(len: u64) -> u64 {
@@ -34,9 +35,10 @@ pub(crate) const fn frame_end(at: u64, len: u64) -> u64 {
     (at + FRAME_BYTES as u64 + len).next_multiple_of(8)
 }
 
-/// What every checksum of one segment's blocks starts from: identity and generation. Bytes of an earlier life of a
-/// recycled file, of another node, or a block image smuggled in as a value by a client who does not know the tag, fail
-/// their checksum.
+/// The start value of every checksum in one segment's blocks, made from the log's identity and the segment's
+/// generation. Three kinds of bytes therefore fail their checksum: those from an earlier use of a recycled
+/// file, those of another node, and a block image that a client without knowledge of the tag stores as a
+/// value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key(u32);
 
@@ -55,11 +57,11 @@ impl Key {
     }
 }
 
-/// Where a run of the log (the time between two recoveries) goes on: everything after this block, in segments before the
-/// one whose header says so, is dead for ever.
+/// The block after which a run of the log (the time between two recoveries) continues. Blocks after it, in
+/// segments before the one whose header says so, are never part of the log again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Continues {
-    /// The last block that counts; 0 if there is none.
+    /// The last valid block; 0 if there is none.
     pub sequence: u64,
     /// Its header's checksum; 0 if there is none.
     pub crc: u32,
@@ -70,13 +72,14 @@ pub(crate) struct Continues {
 pub(crate) struct SegmentHeader {
     pub core: CoreId,
     pub segment: SegmentId,
-    /// The segment before this one in log order; 0 for none. With `continues` the one that holds that block.
+    /// The segment before this one in log order; 0 for none. With `continues` set, the one that holds that
+    /// block.
     pub previous: SegmentId,
     pub generation: u64,
     pub size: u32,
     /// Only in the first segment of a run.
     pub continues: Option<Continues>,
-    /// The file had an earlier life, whose bytes may still be in it.
+    /// The file was used before; old bytes may still be in it.
     pub recycled: bool,
     pub tag: [u8; 32],
 }
@@ -105,9 +108,9 @@ const FLAG_RECYCLED: u16 = 2;
 /// Why a segment header cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum BadSegmentHeader {
-    /// It is damaged, in this way.
+    /// It is damaged; the text says how.
     Damaged(&'static str),
-    /// It is intact and of another version.
+    /// It is intact, but of another version.
     Version(u16),
 }
 
@@ -135,7 +138,7 @@ impl SegmentHeader {
         out
     }
 
-    /// Reads a header. Its checksum is not keyed: another node's header must be recognised as such.
+    /// Decodes a header. Its checksum is not keyed, because another node's header must be recognised as such.
     pub(crate) fn decode(page: &[u8]) -> Result<Self, BadSegmentHeader> {
         use BadSegmentHeader::Damaged;
         use segment_at as at;
@@ -187,13 +190,13 @@ pub(crate) struct BlockHeader {
     pub core: CoreId,
     pub generation: u64,
     pub sequence: u64,
-    /// Every block up to this one was durable when this block was submitted.
+    /// Every block up to this number was durable when this block was submitted.
     pub watermark: u64,
     /// Bytes of the block, padding included.
     pub len: u32,
     /// Where the last record's padding ends.
     pub used: u32,
-    /// Own offset in the segment: a block that landed elsewhere does not count.
+    /// The block's own offset in the segment: a block in another place is not valid.
     pub offset: u32,
     pub record_count: u32,
     pub previous_crc: u32,
@@ -220,7 +223,8 @@ mod block_at {
 }
 
 impl BlockHeader {
-    /// Writes the header into the first 64 bytes of `out` and gives its checksum, the next block's `previous_crc`.
+    /// Writes the header into the first 64 bytes of `out` and returns its checksum, the next block's
+    /// `previous_crc`.
     pub(crate) fn encode(&self, key: Key, out: &mut [u8]) -> u32 {
         use block_at as at;
         let out = &mut out[..BLOCK_HEADER_BYTES as usize];
@@ -243,8 +247,9 @@ impl BlockHeader {
         crc
     }
 
-    /// Reads the header at `offset` of a segment; with it, its checksum. `None` unless it is intact, of this generation,
-    /// written for this very place, and its block lies inside the segment.
+    /// Decodes the header at `offset` of a segment; also returns its checksum. `None` unless the header is
+    /// intact, of this core and generation, written for exactly this place, and its block lies inside the
+    /// segment.
     pub(crate) fn decode(
         segment: &[u8],
         offset: u32,

@@ -1,14 +1,14 @@
-//! A disk in memory with the faults of a real one, for the simulator and for tests. Everything follows from its seed and the
-//! calls made; it knows no clock but the time it is told.
+//! An in-memory disk with the faults of a real one, for the simulator and for tests. Its behaviour depends
+//! only on its seed and the calls made; it has no clock but the time that the caller passes.
 //!
 //! ```text
 //!   MemDisk (given to the log) ──▶ ┌───────────────────────────┐ ◀── MemImage (kept by the simulator)
 //!     write/read/prepare/poll      │ files + operations pending │      advance, complete, crash, damage, fail
 //!                                  └───────────────────────────┘
 //! ```
-//! A write changes the file when it completes and survives from then on (O_DSYNC). A crash ends every pending write by itself:
-//! lost, whole, or torn at 512 or 4096 bytes. Segments are made one after the other; a crash leaves at most one half made,
-//! which no listing shows.
+//! A write changes the file when it completes, and survives crashes from then on (O_DSYNC). A crash ends each
+//! pending write separately: lost, whole, or torn at 512 or 4096 bytes. Segments are made one after the
+//! other; a crash leaves at most one half made, and no listing shows it.
 
 use crate::disk::{Completion, Disk, OpId, SegmentHead, SegmentPlan};
 use std::cell::RefCell;
@@ -17,10 +17,11 @@ use std::io;
 use std::rc::Rc;
 use synod_types::{Location, SegmentId};
 
-/// How a simulated disk behaves. Times in nanoseconds, drawn evenly from a range; chances in parts per million.
+/// How a simulated disk behaves. Times are in nanoseconds, drawn uniformly from a range; chances are in parts
+/// per million.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemOptions {
-    /// Write latency, least and most. A wide range makes completions overtake each other.
+    /// Write latency, minimum and maximum. A wide range makes completions overtake each other.
     pub write_ns: (u64, u64),
     /// Read latency.
     pub read_ns: (u64, u64),
@@ -28,19 +29,19 @@ pub struct MemOptions {
     pub prepare_ns: (u64, u64),
     /// Chance that an operation takes `stall_ns` longer.
     pub stall_ppm: u32,
-    /// See `stall_ppm`.
+    /// Length of such a stall.
     pub stall_ns: u64,
-    /// Chance that a write fails, having written part of its bytes.
+    /// Chance that a write fails after writing part of its bytes.
     pub write_error_ppm: u32,
     /// Chance that a write is short.
     pub write_short_ppm: u32,
     /// Chance that a read fails.
     pub read_error_ppm: u32,
-    /// Chance that a read brings one byte other than it was written.
+    /// Chance that a read returns one byte different from what was written.
     pub read_rot_ppm: u32,
     /// Chance that a segment cannot be made.
     pub prepare_error_ppm: u32,
-    /// Bytes of all segments together; making one more fails as on a full disk.
+    /// Bytes that all segments together may take; beyond that, making one fails as on a full disk.
     pub capacity_bytes: u64,
 }
 
@@ -67,39 +68,40 @@ impl Default for MemOptions {
 pub enum Fault {
     /// The operation fails.
     Error,
-    /// It ends with fewer bytes than asked for.
+    /// It ends with fewer bytes than requested.
     Short,
 }
 
-/// What is pending, for a scheduler to choose from.
+/// A pending operation, for a scheduler to choose from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pending {
     /// A write.
     Write {
-        /// Where.
+        /// The segment.
         segment: SegmentId,
-        /// Where in it.
+        /// The offset in it.
         offset: u32,
-        /// How much.
+        /// The length.
         len: u32,
     },
     /// A read.
     Read {
-        /// Where.
+        /// The segment.
         segment: SegmentId,
     },
-    /// A segment in the making, or a removal; only the oldest can complete.
+    /// A segment in preparation, or a removal; only the oldest can complete.
     Background {
-        /// Which.
+        /// The segment.
         segment: SegmentId,
     },
 }
 
-/// The simulator's handle on a disk: survives crashes of the log above it. Cloning gives another handle on the same disk.
+/// The simulator's handle on a disk; it survives crashes of the log above. A clone is another handle on the
+/// same disk.
 #[derive(Clone)]
 pub struct MemImage(Rc<RefCell<Inner>>);
 
-/// The disk as the log sees it. Dead after a crash or once another one was attached.
+/// The disk as the log sees it. It stops working after a crash, or when another log is attached.
 pub struct MemDisk {
     image: MemImage,
     attachment: u64,
@@ -111,7 +113,7 @@ struct Inner {
     now_ns: u64,
     files: BTreeMap<SegmentId, File>,
     operations: Vec<Operation>,
-    /// The latest write that has completed, by the order in which they were begun.
+    /// Of the writes that have completed, the one that was started last.
     wrote: Option<OpId>,
     background: VecDeque<Job>,
     completed: VecDeque<Completion<Vec<u8>>>,
@@ -128,7 +130,7 @@ struct File {
     bytes: Vec<u8>,
 }
 
-/// What a copy of a disk holds.
+/// A copy of a disk's files.
 #[derive(Clone)]
 pub struct MemCopy(BTreeMap<SegmentId, File>);
 
@@ -172,14 +174,16 @@ impl MemImage {
         })))
     }
 
-    /// Attaches a new log to the disk. What an earlier one had pending is ended as by [`MemImage::crash`].
+    /// Attaches a new log to the disk. The pending operations of an earlier one end as in
+    /// [`MemImage::crash`].
     pub fn disk(&self) -> MemDisk {
         let seed = self.0.borrow_mut().random.next();
         self.crash(seed);
         MemDisk { image: self.clone(), attachment: self.0.borrow().attachment }
     }
 
-    /// Lets time pass: everything due completes, in the order in which it is due. Time never goes back.
+    /// Lets time pass: all operations that are due complete, in the order of their due times. Time never goes
+    /// back.
     pub fn advance(&self, now_ns: u64) {
         let mut inner = self.0.borrow_mut();
         inner.now_ns = inner.now_ns.max(now_ns);
@@ -195,7 +199,7 @@ impl MemImage {
         self.0.borrow().next_due().map(|(_, due_ns)| due_ns)
     }
 
-    /// What is pending; the place in the list is what [`MemImage::complete`] takes.
+    /// The pending operations; [`MemImage::complete`] takes an index into this list.
     pub fn pending(&self) -> Vec<Pending> {
         let inner = self.0.borrow();
         let operations = inner.operations.iter().map(|operation| match &operation.what {
@@ -211,7 +215,7 @@ impl MemImage {
         operations.chain(background).collect()
     }
 
-    /// Completes one pending operation, whenever it is due.
+    /// Completes one pending operation, regardless of when it is due.
     ///
     /// # Panics
     /// When there is no such operation.
@@ -219,7 +223,7 @@ impl MemImage {
         self.0.borrow_mut().complete(index);
     }
 
-    /// Completes everything pending, oldest first.
+    /// Completes all pending operations, oldest first.
     pub fn complete_all(&self) {
         let mut inner = self.0.borrow_mut();
         while !inner.operations.is_empty() || !inner.background.is_empty() {
@@ -227,7 +231,8 @@ impl MemImage {
         }
     }
 
-    /// The power fails: every pending write is lost, whole or torn, as `seed` has it; the log above is cut off.
+    /// Simulates a power failure: every pending write is lost, whole or torn, depending on `seed`, and the
+    /// log above is cut off.
     pub fn crash(&self, seed: u64) {
         let mut inner = self.0.borrow_mut();
         let mut random = Random(seed);
@@ -244,7 +249,7 @@ impl MemImage {
         if let Some(job) = inner.background.pop_front() {
             match (random.below(3), &job.what) {
                 (0, _) => {}
-                // Cut off half-way: a recycled file has lost its old name and has no new one yet.
+                // Cut off half-way: a recycled file has lost its old name and has no new name yet.
                 (1, Background::Prepare(plan)) => {
                     if let Some(source) = plan.recycle {
                         inner.files.remove(&source);
@@ -260,30 +265,30 @@ impl MemImage {
         inner.attachment += 1;
     }
 
-    /// Makes the next write end so.
+    /// Makes the next write end with this fault.
     pub fn fail_next_write(&self, fault: Fault) {
         self.0.borrow_mut().next_write = Some(fault);
     }
 
-    /// Makes the next read end so.
+    /// Makes the next read end with this fault.
     pub fn fail_next_read(&self, fault: Fault) {
         self.0.borrow_mut().next_read = Some(fault);
     }
 
-    /// Makes the next segment fail.
+    /// Makes the preparation of the next segment fail.
     pub fn fail_next_prepare(&self) {
         self.0.borrow_mut().next_prepare = Some(Fault::Error);
     }
 
-    /// Whether a write is pending that was begun before one that has completed: a crash now leaves a gap.
+    /// Whether a pending write was started before one that has completed: a crash now can leave a gap.
     pub fn is_overtaken(&self) -> bool {
         let inner = self.0.borrow();
         let is_write = |operation: &&Operation| matches!(operation.what, What::Write { .. });
         inner.operations.iter().filter(is_write).any(|operation| Some(operation.op) < inner.wrote)
     }
 
-    /// Has others fill the disk up to the last byte, or make room again: on a full disk only a file that is there can become a
-    /// segment, and writes into segments go on.
+    /// Fills the disk up to the last byte from outside, or frees it again. On a full disk only an existing
+    /// file can become a segment; writes into segments still work.
     pub fn set_full(&self, full: bool) {
         self.0.borrow_mut().options.capacity_bytes = if full { 0 } else { u64::MAX };
     }
@@ -293,12 +298,12 @@ impl MemImage {
         change(&mut self.0.borrow_mut().options);
     }
 
-    /// The segments there are.
+    /// The existing segments.
     pub fn segments(&self) -> Vec<SegmentId> {
         self.0.borrow().files.keys().copied().collect()
     }
 
-    /// The bytes at `at`, as they are now; nothing if the file has not that many.
+    /// The bytes at `at`, as they are now; `None` if the file does not have that many.
     pub fn part(&self, at: Location) -> Option<Vec<u8>> {
         let bytes = self.0.borrow().files.get(&at.segment)?.part(at.offset, at.len);
         (bytes.len() == at.len as usize).then_some(bytes)
@@ -308,7 +313,7 @@ impl MemImage {
         self.0.borrow().files.get(&segment).map(File::whole)
     }
 
-    /// Replaces all bytes of a segment, or makes one.
+    /// Replaces all bytes of a segment, or creates it.
     pub fn put(&self, segment: SegmentId, bytes: Vec<u8>) {
         self.0.borrow_mut().files.insert(segment, File { size: bytes.len() as u64, bytes });
     }
@@ -318,22 +323,22 @@ impl MemImage {
         self.0.borrow_mut().files.remove(&segment);
     }
 
-    /// A copy as of now: writes that are done, segments that are made.
+    /// A copy of the current state: completed writes and finished segments.
     pub fn copy(&self) -> MemCopy {
         MemCopy(self.0.borrow().files.clone())
     }
 
-    /// Puts a copy in the place of what is there.
+    /// Replaces the disk's files with a copy.
     ///
     /// # Panics
-    /// When a log is at work on the disk.
+    /// When operations are pending.
     pub fn put_back(&self, copy: &MemCopy) {
         let mut inner = self.0.borrow_mut();
         assert!(inner.operations.is_empty() && inner.background.is_empty(), "a log is at work");
         inner.files.clone_from(&copy.0);
     }
 
-    /// Bit rot: changes one byte by exclusive or.
+    /// Simulates bit rot: XORs one byte with `mask`.
     ///
     /// # Panics
     /// When there is no such byte, or `mask` is 0.
@@ -347,7 +352,7 @@ impl MemImage {
         file.bytes[at] ^= mask;
     }
 
-    /// Bytes that all segments take.
+    /// Bytes that all segments together take.
     pub fn used_bytes(&self) -> u64 {
         self.0.borrow().used_bytes()
     }
@@ -378,7 +383,7 @@ impl Inner {
         ppm > 0 && self.random.below(1_000_000) < u64::from(ppm)
     }
 
-    /// The pending operation that is due first, and when.
+    /// The pending operation that is due first, and its due time.
     fn next_due(&self) -> Option<(usize, u64)> {
         let operations = self.operations.iter().map(|operation| operation.due_ns);
         let background = self.background.front().map(|job| job.due_ns);
@@ -396,7 +401,7 @@ impl Inner {
         let Some(job) = self.background.pop_front() else { panic!("no such pending operation") };
         if let Background::Prepare(plan) = &job.what {
             let segment = plan.segment;
-            // What is there already takes no more room when it is used again.
+            // A recycled file takes no additional space.
             let full = plan.recycle.is_none() && self.used_bytes_with(plan) > self.options.capacity_bytes;
             let failed = self.next_prepare.take().is_some() || self.chance(self.options.prepare_error_ppm);
             let result = if full {
@@ -509,7 +514,7 @@ impl Inner {
         file.bytes[offset as usize..end].copy_from_slice(bytes);
     }
 
-    /// Some of a write's sectors arrive: the first few, or any.
+    /// Stores some of a write's sectors: the first few, or any subset.
     fn tear(&mut self, segment: SegmentId, offset: u32, bytes: &[u8], random: &mut Random) {
         let sector = if random.below(2) == 0 { 512 } else { 4096 };
         let count = bytes.len().div_ceil(sector) as u64;
@@ -559,7 +564,7 @@ impl Disk for MemDisk {
     type Image = Vec<u8>;
 
     fn alloc(&mut self, len: usize) -> Vec<u8> {
-        // Not zeros: a log that forgets to clear its padding must show it.
+        // Not zeros, so that a log that forgets to clear its padding is noticed.
         vec![0xA5; len]
     }
 
@@ -632,7 +637,7 @@ impl Disk for MemDisk {
     }
 }
 
-/// SplitMix64: a small generator with any seed.
+/// SplitMix64: a small generator that takes any seed.
 struct Random(u64);
 
 impl Random {
@@ -643,7 +648,7 @@ impl Random {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
     }
-    /// Evenly enough below `bound`; 0 when `bound` is 0.
+    /// A number below `bound`, close enough to uniform; 0 when `bound` is 0.
     fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 { 0 } else { self.next() % bound }
     }

@@ -1,4 +1,4 @@
-//! What a log is opened with, and the relations between those numbers.
+//! The options that a log is opened with, and the constraints between them.
 
 use crate::error::OpenError;
 use crate::layout::{BLOCK_HEADER_BYTES, FRAME_BYTES, PAGE_BYTES, SEGMENT_HEADER_BYTES, align_page};
@@ -6,29 +6,30 @@ use synod_types::limits::ENTRY_BYTES_MAX;
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{CoreId, SegmentId};
 
-/// More writes in flight than this are never allowed: recovery takes an intact block this far beyond a hole for proof
-/// that the hole was once durable.
+/// Upper limit for writes in flight: recovery takes an intact block this far beyond a hole as proof that the
+/// missing block was durable once.
 pub const WRITES_IN_FLIGHT_MAX: usize = 16;
-/// Largest segment: offsets are 32 bits, and a segment is mapped whole.
+/// Largest segment: offsets have 32 bits, and a segment is mapped as a whole.
 pub const SEGMENT_BYTES_MAX: u32 = 1 << 30;
-/// Reads under way at once; one more waits until another one ends.
+/// Reads in flight at once; any further read waits until another one ends.
 pub const READS_MAX: usize = 4096;
 
 /// What to do about a directory without a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WhenEmpty {
-    /// Begin a new log: the node was just formatted.
+    /// Start a new log: the node was just formatted.
     Create,
-    /// Refuse: this node has been in use, and a node that forgot its promises is dangerous.
+    /// Refuse: this node has been in use, and a node that has lost its promises can break consensus.
     Refuse,
 }
 
-/// What a log is opened with. Only `core`, `tag` and `segment_bytes` leave traces on disk.
+/// The options that a log is opened with. Only `core`, `tag` and `segment_bytes` leave traces on disk.
 #[derive(Clone, Debug)]
 pub struct WalOptions {
-    /// Whose log it is.
+    /// The core whose log this is.
     pub core: CoreId,
-    /// Cluster, node and incarnation as opaque bytes. Must be equal at every open; also keys the checksums.
+    /// Cluster, node and incarnation as opaque bytes. Must be the same at every open; also keys the
+    /// checksums.
     pub tag: [u8; 32],
     /// Size of new segments.
     pub segment_bytes: u32,
@@ -36,17 +37,18 @@ pub struct WalOptions {
     pub block_bytes_max: u32,
     /// Longest record.
     pub record_bytes_max: u32,
-    /// Block writes in flight at once. What bounds a log whose core is busy: completions are seen once per turn, so it writes
-    /// so many full blocks per turn at most (docs/performance.md).
+    /// Block writes in flight at once. This limits a log whose core is busy: completions are processed once
+    /// per turn, so the log writes at most this many full blocks per turn (docs/performance.md).
     pub writes_in_flight: usize,
-    /// While so many are, a block that is not full gathers on instead of being written. Fewer make larger writes and fewer
-    /// flushes, but a write that the disk takes long for then keeps more waiting (docs/performance.md).
+    /// With this many writes in flight, a block that is not full keeps gathering records instead of being
+    /// written. A smaller number gives larger writes and fewer flushes, but then more records wait behind a
+    /// slow write (docs/performance.md).
     pub small_writes_in_flight: usize,
-    /// Bound on block buffers held for the disk; beyond it `append` answers `Full`.
+    /// Limit on the bytes of block buffers that wait for the disk; beyond it `append` returns `Full`.
     pub ram_bytes_max: usize,
-    /// Segments kept ready beyond the one in use.
+    /// Segments kept ready beyond the current one.
     pub segments_ahead: usize,
-    /// Records before this segment are known otherwise (a checkpoint): the log is read from here on. The segment must be
+    /// The log is read from this segment on; a checkpoint covers the records before it. The segment must be
     /// part of the log and hold a durable record. `None`: from the beginning.
     pub replay_from: Option<SegmentId>,
     /// What to do about a directory without a log.
@@ -71,7 +73,8 @@ impl WalOptions {
         }
     }
 
-    /// The same for a simulation: segments that rotate every few records, whatever the record limit allows.
+    /// The same options for a simulation, with segments so small that they rotate every few records; the
+    /// record limit shrinks to fit.
     #[must_use]
     pub fn with_segments(mut self, segment_bytes: u32, block_bytes_max: u32) -> Self {
         self.segment_bytes = segment_bytes;

@@ -1,142 +1,47 @@
-//! Recovery: follow the segments and the blocks as far as they hold, then look up what the end means.
+//! Recovery: follow the segments and the chain of blocks to their end, then look up what that end means.
 //!
 //! ```text
-//!   1. settle: what is about to be read is made durable first, else a crash could take back what was acted upon
-//!   2. links:  from the newest segment back through `previous` to the first; what is not on that way is dead
-//!   3. chain:  from the first block on, number by number, checksum by checksum; every record goes to the caller
-//!   4. end:    the facts at the first place that does not fit, through the decision table
+//!   1. settle: make durable what is about to be read, or a crash could take back what recovery acted on
+//!   2. links:  from the newest segment back through `previous` to the first; other segments are not part of
+//!              the log
+//!   3. chain:  from the first block on, number by number, checksum by checksum; every record goes to the
+//!              caller (`walk`)
+//!   4. end:    collect the facts at the first block that does not fit; look them up in the decision table
 //! ```
-//! Nothing is changed on disk here. The log goes on in a fresh segment whose header binds it to the last block that counts
-//! ([`Continues`]), so that what was cut off cannot come back at a later recovery.
+//! Recovery changes nothing on disk. The log continues in a fresh segment whose header names the last valid
+//! block ([`Continues`]), so that the blocks that were cut off cannot come back at a later recovery.
 
 use crate::chain::Chain;
 use crate::disk::Disk;
 use crate::error::OpenError;
-use crate::layout::{
-    BadSegmentHeader, Continues, FORMAT_VERSION, Key, PAGE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
-};
-use crate::options::{WRITES_IN_FLIGHT_MAX, WalOptions, WhenEmpty};
-use crate::scan::{Beyond, Expected, Place, Scan, watermark_sane};
-use crate::table::{Facts, Label, Verdict};
-use core::fmt;
+use crate::layout::{BadSegmentHeader, Continues, FORMAT_VERSION, Key, PAGE_BYTES, SegmentHeader};
+use crate::options::{WalOptions, WhenEmpty};
+use crate::report::{RecordView, RecoveryReport, TailReport};
+use crate::scan::Scan;
+use crate::table::{Facts, Verdict};
+use crate::walk::Walk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use synod_types::{Location, LogPosition, SegmentId};
+use synod_types::SegmentId;
 
-/// A record as recovery found it.
-#[derive(Clone, Copy, Debug)]
-pub struct RecordView<'a> {
-    /// Its bytes, as appended.
-    pub bytes: &'a [u8],
-    /// Where they lie.
-    pub location: Location,
-}
-
-/// What recovery found in one segment.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SegmentReport {
-    /// The segment.
-    pub segment: SegmentId,
-    /// Its generation.
-    pub generation: u64,
-    /// Blocks that count.
-    pub block_count: u64,
-    /// Records in them.
-    pub record_count: u64,
-    /// Bytes of those records.
-    pub record_bytes: u64,
-    /// Where its last block that counts ends.
-    pub end: u32,
-}
-
-/// What recovery decided about the end of the log.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TailReport {
-    /// The row of the decision table that fitted.
-    pub label: Label,
-    /// What that means.
-    pub verdict: Verdict,
-    /// The facts it was chosen by.
-    pub facts: Facts,
-    /// Where the next block would have been.
-    pub segment: SegmentId,
-    /// Its offset.
-    pub offset: u32,
-    /// The last block that counts; 0 for none.
-    pub sequence: u64,
-    /// Blocks seen beyond the end, never acknowledged and now discarded.
-    pub discarded_count: u64,
-}
-
-/// What recovery did. Prints as a few lines.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct RecoveryReport {
-    /// The segments that were read, in log order.
-    pub segments: Vec<SegmentReport>,
-    /// The end; `None` for a log that was just created.
-    pub tail: Option<TailReport>,
-    /// Segments that are not part of the log any more; they will be used again.
-    pub unused: Vec<SegmentId>,
-}
-
-impl RecoveryReport {
-    /// Records handed to the caller.
-    pub fn record_count(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.record_count).sum()
-    }
-    /// Blocks they lay in.
-    pub fn block_count(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.block_count).sum()
-    }
-    /// Bytes of the records.
-    pub fn record_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.record_bytes).sum()
-    }
-}
-
-impl fmt::Display for RecoveryReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(tail) = &self.tail else { return f.write_str("new log") };
-        write!(
-            f,
-            "{}: {} records ({} bytes) in {} blocks of {} segments, last block {}, ends at {} offset {}",
-            tail.label,
-            self.record_count(),
-            self.record_bytes(),
-            self.block_count(),
-            self.segments.len(),
-            tail.sequence,
-            tail.segment,
-            tail.offset
-        )?;
-        if tail.discarded_count > 0 {
-            write!(f, ", {} unacknowledged blocks discarded", tail.discarded_count)?;
-        }
-        if !self.unused.is_empty() {
-            write!(f, ", {} unused segments", self.unused.len())?;
-        }
-        Ok(())
-    }
-}
-
-/// Where the log goes on.
+/// The result of recovery: where the log continues, and which files it has.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Recovered {
     pub report: RecoveryReport,
     pub continues: Continues,
-    /// The blocks up to that one.
+    /// The chain up to that block.
     pub chain: Chain,
     /// The segment that holds that block; 0 for none.
     pub previous: SegmentId,
     pub segment_next: SegmentId,
     pub generation_next: u64,
-    /// Segments that hold records: those that were read, and those before the start, which a checkpoint may point into.
-    /// With their generations.
+    /// Segments that hold records, with their generations: those that were read, and those before the start,
+    /// which a checkpoint may point into.
     pub live: BTreeMap<SegmentId, u64>,
-    /// Segments outside the log that are worth recycling, newest first: in that order their loss, one by one, never breaks
-    /// a link.
+    /// Segments outside the log that can be recycled, newest first: taking them one by one in that order
+    /// never breaks a link.
     pub recyclable: Vec<SegmentId>,
-    /// Segments outside the log of another size.
+    /// Segments outside the log that have another size.
     pub removable: Vec<SegmentId>,
 }
 
@@ -241,7 +146,7 @@ fn fresh() -> Recovered {
     }
 }
 
-/// The headers of the log's segments in log order, by following `previous` back from the newest.
+/// The headers of the log's segments in log order, found by following `previous` back from the newest.
 fn links<D: Disk>(
     disk: &mut D,
     options: &WalOptions,
@@ -313,279 +218,6 @@ fn read_header<D: Disk>(
         return Err(damaged(disk, &format!("it has {} bytes, its header says {}", head.size, header.size)));
     }
     Ok(header)
-}
-
-/// A chain that goes on, or the place where it did not.
-enum State {
-    /// The next block lies in the current segment or is the first of the next one.
-    Going,
-    /// The current segment has no more blocks of the chain. What is left in it was looked at; whether this is the end is
-    /// decided by the first block of the next segment.
-    Paused(Stop),
-    /// The chain ended.
-    Stopped(Stop),
-}
-
-struct Stop {
-    segment: SegmentId,
-    offset: u32,
-    /// No block at all can lie here: the segment is full.
-    full: bool,
-    blank: bool,
-    recycled: bool,
-    beyond: Beyond,
-}
-
-struct Walk<'a> {
-    options: &'a WalOptions,
-    state: State,
-    expected: Option<Expected>,
-    last: Continues,
-    chain: Chain,
-    last_segment: SegmentId,
-    /// Highest block that a later segment continues after.
-    continued: u64,
-    segments: Vec<SegmentReport>,
-}
-
-struct End {
-    facts: Facts,
-    segment: SegmentId,
-    offset: u32,
-    last: Continues,
-    chain: Chain,
-    last_segment: SegmentId,
-    beyond: Beyond,
-    continued: u64,
-    segments: Vec<SegmentReport>,
-}
-
-impl End {
-    fn detail(&self) -> String {
-        let expected = self.last.sequence + 1;
-        let proof = self.beyond.watermark_max.max(self.continued);
-        let mut detail = format!("block {expected} is not readable there");
-        if proof >= expected {
-            detail += &format!(", and everything up to block {proof} was durable once");
-        }
-        if self.beyond.sequence_max > expected {
-            detail += &format!("; the newest intact block seen beyond is {}", self.beyond.sequence_max);
-        }
-        detail
-    }
-}
-
-impl<'a> Walk<'a> {
-    fn new(options: &'a WalOptions) -> Self {
-        Self {
-            options,
-            state: State::Going,
-            expected: None,
-            last: Continues { sequence: 0, crc: 0 },
-            chain: Chain::default(),
-            last_segment: SegmentId::new(0),
-            continued: 0,
-            segments: Vec::new(),
-        }
-    }
-
-    /// Takes the next segment of the log. `next` is the one after it.
-    fn segment(
-        &mut self,
-        scan: &Scan<'_>,
-        next: Option<&SegmentHeader>,
-        visit: &mut impl FnMut(RecordView<'_>),
-    ) {
-        let header = scan.header;
-        self.segments.push(SegmentReport {
-            segment: header.segment,
-            generation: header.generation,
-            block_count: 0,
-            record_count: 0,
-            record_bytes: 0,
-            end: SEGMENT_HEADER_BYTES,
-        });
-        if let Some(continues) = header.continues {
-            self.continued = self.continued.max(continues.sequence);
-        }
-        if self.segments.len() == 1 {
-            self.begin(scan);
-        }
-        let Some(expected) = self.expected else {
-            return self.stop_unreadable_start(scan);
-        };
-        match std::mem::replace(&mut self.state, State::Going) {
-            State::Going => self.follow(scan, next, visit),
-            State::Paused(mut stop) => {
-                if self.fits(scan.place(SEGMENT_HEADER_BYTES)) {
-                    if stop.beyond.saw_any() {
-                        // The chain goes on here, so nothing of it can lie in what was left of the segment before.
-                        stop.beyond.misfit = true;
-                        self.state = State::Stopped(stop);
-                    } else {
-                        self.follow(scan, next, visit);
-                    }
-                    return;
-                }
-                stop.beyond.absorb(scan.beyond(SEGMENT_HEADER_BYTES, expected, true));
-                if stop.full {
-                    let (segment, offset) = (header.segment, SEGMENT_HEADER_BYTES);
-                    let (blank, recycled) = (scan.blank(offset), header.recycled);
-                    stop = Stop { segment, offset, full: false, blank, recycled, beyond: stop.beyond };
-                }
-                self.state = State::Stopped(stop);
-            }
-            State::Stopped(mut stop) => {
-                stop.beyond.absorb(scan.beyond(SEGMENT_HEADER_BYTES, expected, false));
-                self.state = State::Stopped(stop);
-            }
-        }
-    }
-
-    /// What the first segment says about its first block.
-    fn begin(&mut self, scan: &Scan<'_>) {
-        if let Some(continues) = scan.header.continues {
-            // At the very beginning nothing comes before; at a later start the block before it is simply not looked at.
-            self.last = continues;
-            self.chain = Chain::after(LogPosition { sequence: continues.sequence, crc: continues.crc });
-            self.last_segment = scan.header.previous;
-            self.expected = Some(Expected { sequence: continues.sequence + 1, previous_crc: continues.crc });
-        } else if let Place::Intact { header, .. } = scan.place(SEGMENT_HEADER_BYTES)
-            && self.options.replay_from.is_some()
-            && header.sequence > 0
-        {
-            let (sequence, crc) = (header.sequence - 1, header.previous_crc);
-            self.last = Continues { sequence, crc };
-            self.chain = Chain::after(LogPosition { sequence, crc });
-            self.expected = Some(Expected { sequence: header.sequence, previous_crc: header.previous_crc });
-        }
-    }
-
-    fn stop_unreadable_start(&mut self, scan: &Scan<'_>) {
-        if matches!(self.state, State::Going) {
-            let beyond = Beyond { misfit: true, ..Beyond::default() };
-            let (segment, offset) = (scan.header.segment, SEGMENT_HEADER_BYTES);
-            self.state =
-                State::Stopped(Stop { segment, offset, full: false, blank: false, recycled: false, beyond });
-        }
-    }
-
-    /// Whether the block there is the next one of the chain.
-    fn fits(&self, place: Place) -> bool {
-        match (place, self.expected) {
-            (Place::Intact { header, .. }, Some(expected)) => {
-                header.sequence == expected.sequence
-                    && header.previous_crc == expected.previous_crc
-                    && watermark_sane(&header)
-            }
-            _ => false,
-        }
-    }
-
-    /// Takes blocks of one segment as long as the chain holds.
-    fn follow(
-        &mut self,
-        scan: &Scan<'_>,
-        next: Option<&SegmentHeader>,
-        visit: &mut impl FnMut(RecordView<'_>),
-    ) {
-        let segment = scan.header.segment;
-        let cut = next.and_then(|header| header.continues);
-        let mut offset = SEGMENT_HEADER_BYTES;
-        loop {
-            if let Some(cut) = cut
-                && self.last.sequence >= cut.sequence
-            {
-                // Everything behind the cut is dead. Before it the chain must have come out at the very same block.
-                if self.last != cut {
-                    let beyond = Beyond { misfit: true, ..Beyond::default() };
-                    self.state = State::Stopped(Stop {
-                        segment,
-                        offset,
-                        full: false,
-                        blank: false,
-                        recycled: false,
-                        beyond,
-                    });
-                }
-                return;
-            }
-            match scan.place(offset) {
-                place @ Place::Intact { header, crc } if self.fits(place) => {
-                    self.take(scan, &header, crc, visit);
-                    offset += header.len;
-                }
-                _ => break,
-            }
-        }
-        // `take` set what is expected next.
-        let Some(expected) = self.expected else { return };
-        self.state = State::Paused(Stop {
-            segment,
-            offset,
-            full: offset as usize == scan.bytes.len(),
-            blank: scan.blank(offset),
-            recycled: scan.header.recycled,
-            beyond: scan.beyond(offset, expected, true),
-        });
-    }
-
-    fn take(
-        &mut self,
-        scan: &Scan<'_>,
-        header: &crate::layout::BlockHeader,
-        crc: u32,
-        visit: &mut impl FnMut(RecordView<'_>),
-    ) {
-        let segment = scan.header.segment;
-        let Some(report) = self.segments.last_mut() else { return };
-        scan.records(header, |offset, bytes| {
-            report.record_count += 1;
-            report.record_bytes += bytes.len() as u64;
-            // A record is shorter than its segment, so than 4 GiB.
-            visit(RecordView { bytes, location: Location { segment, offset, len: bytes.len() as u32 } });
-        });
-        report.block_count += 1;
-        report.end = header.offset + header.len;
-        self.last = Continues { sequence: header.sequence, crc };
-        self.chain.push(LogPosition { sequence: header.sequence, crc });
-        self.last_segment = segment;
-        self.expected = Some(Expected { sequence: header.sequence + 1, previous_crc: crc });
-    }
-
-    fn finish(self, links: &[SegmentHeader]) -> End {
-        let stop = match self.state {
-            State::Paused(stop) | State::Stopped(stop) => stop,
-            // The last segment has no successor with a cut, so `follow` paused; and there is a first segment.
-            State::Going => unreachable!("recovery of {} segments came to no end", links.len()),
-        };
-        let expected = self.last.sequence + 1;
-        let mut beyond = stop.beyond;
-        // A start that the caller named must count itself, else the link that is made here would go back beyond it.
-        beyond.misfit |= self.options.replay_from.is_some() && self.segments[0].block_count == 0;
-        let facts = Facts {
-            segment_bad: false,
-            link_broken: false,
-            misfit: beyond.misfit,
-            proven_durable: beyond.watermark_max >= expected || self.continued >= expected,
-            far_beyond: beyond.sequence_max >= expected + WRITES_IN_FLIGHT_MAX as u64,
-            valid_beyond: beyond.block_count > 0,
-            begun: beyond.begun,
-            blank: stop.blank,
-            recycled: stop.recycled,
-        };
-        End {
-            facts,
-            segment: stop.segment,
-            offset: stop.offset,
-            last: self.last,
-            chain: self.chain,
-            last_segment: self.last_segment,
-            beyond,
-            continued: self.continued,
-            segments: self.segments,
-        }
-    }
 }
 
 fn refusal<D: Disk>(disk: &D, facts: Facts, segment: SegmentId, offset: u32, detail: &str) -> OpenError {

@@ -1,13 +1,14 @@
-//! Reading one segment's bytes: is a block intact, which records does it hold, what lies beyond a break.
+//! Scans one segment's bytes: whether a block is intact, which records it holds, what lies beyond a break.
 //!
-//! Works on untrusted bytes: every length is checked against what is there, nothing is allocated, nothing panics.
+//! The bytes are untrusted: every length is checked against the bytes that are there. Nothing is allocated
+//! and nothing panics.
 
 use crate::layout::{
     BLOCK_HEADER_BYTES, BlockHeader, FRAME_BYTES, Key, PAGE_BYTES, SegmentHeader, decode_frame, frame_end,
 };
 use crate::options::WRITES_IN_FLIGHT_MAX;
 
-/// The bytes of one segment with what is needed to check them.
+/// The bytes of one segment, with the header and the key to check them.
 pub(crate) struct Scan<'a> {
     pub bytes: &'a [u8],
     pub header: &'a SegmentHeader,
@@ -16,16 +17,16 @@ pub(crate) struct Scan<'a> {
 
 /// What lies at an offset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    /// A block, header and records as written.
+pub(crate) enum BlockPlace {
+    /// A block whose header and records are intact.
     Intact { header: BlockHeader, crc: u32 },
-    /// A block whose header is as written and whose records are not.
+    /// A block whose header is intact, but not its records.
     Begun { header: BlockHeader },
     /// No block of this segment's generation.
     Nothing,
 }
 
-/// What was seen from a break on; see [`crate::Facts`].
+/// What was seen from a break of the chain on; see [`crate::Facts`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Beyond {
     /// Intact headers with a number above the expected one.
@@ -59,12 +60,12 @@ pub(crate) struct Expected {
 
 impl Scan<'_> {
     /// What lies at `offset`.
-    pub(crate) fn place(&self, offset: u32) -> Place {
+    pub(crate) fn place(&self, offset: u32) -> BlockPlace {
         let header = self.header;
         match BlockHeader::decode(self.bytes, offset, header.core, header.generation, self.key) {
-            None => Place::Nothing,
-            Some((header, crc)) if self.records_intact(&header) => Place::Intact { header, crc },
-            Some((header, _)) => Place::Begun { header },
+            None => BlockPlace::Nothing,
+            Some((header, crc)) if self.records_intact(&header) => BlockPlace::Intact { header, crc },
+            Some((header, _)) => BlockPlace::Begun { header },
         }
     }
 
@@ -86,8 +87,9 @@ impl Scan<'_> {
         walked && frames_crc == header.frames_crc
     }
 
-    /// Steps through the frames of a block: frame, place of the record in the block, record. False as soon as `each` says
-    /// so or the frames do not fill the block's used part exactly.
+    /// Steps through the frames of a block and passes `each` the frame, the record's offset in the block, and
+    /// the record. False as soon as `each` returns false, or if the frames do not fill the block's used part
+    /// exactly.
     fn walk(&self, header: &BlockHeader, mut each: impl FnMut(&[u8], u32, &[u8]) -> bool) -> bool {
         let start = header.offset as usize;
         let Some(used) = self.bytes.get(start..start + header.used as usize) else { return false };
@@ -106,17 +108,17 @@ impl Scan<'_> {
         at == used.len() as u64
     }
 
-    /// Looks at every page from `offset` on for traces of blocks, when the chain did not go on here. `may_hold_expected`:
-    /// `offset` is a place where the expected block could lie.
+    /// Searches every page from `offset` on for traces of blocks, after the chain has ended.
+    /// `may_hold_expected`: `offset` is a place where the expected block could be.
     pub(crate) fn beyond(&self, offset: u32, expected: Expected, may_hold_expected: bool) -> Beyond {
         let mut seen = Beyond::default();
         let mut at = u64::from(offset);
         while at + u64::from(PAGE_BYTES) <= self.bytes.len() as u64 {
             // Segments are at most 1 GiB.
             let (header, intact) = match self.place(at as u32) {
-                Place::Intact { header, .. } => (header, true),
-                Place::Begun { header } => (header, false),
-                Place::Nothing => {
+                BlockPlace::Intact { header, .. } => (header, true),
+                BlockPlace::Begun { header } => (header, false),
+                BlockPlace::Nothing => {
                     at += u64::from(PAGE_BYTES);
                     continue;
                 }
@@ -125,7 +127,8 @@ impl Scan<'_> {
             if !watermark_sane(&header) || header.sequence < expected.sequence {
                 seen.misfit = true;
             } else if header.sequence == expected.sequence {
-                // Whole and chained it would have been taken: then the caller asks about a place it must not be in.
+                // In its own place, an intact block that chains would have been taken already. In any other
+                // place the expected block must not be.
                 if here && !intact && header.previous_crc == expected.previous_crc {
                     seen.begun = true;
                 } else {
@@ -141,7 +144,7 @@ impl Scan<'_> {
         seen
     }
 
-    /// Whether only zeros lie from `offset` on.
+    /// Whether the segment holds only zeros from `offset` on.
     pub(crate) fn blank(&self, offset: u32) -> bool {
         const ZEROS: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
         let rest = self.bytes.get(offset as usize..).unwrap_or(&[]);
@@ -149,7 +152,8 @@ impl Scan<'_> {
     }
 }
 
-/// A block is submitted after everything more than the window before it is durable, and never before itself.
+/// Whether a block's watermark is possible: below its own number, and at most `WRITES_IN_FLIGHT_MAX` behind
+/// it, as no more writes are in flight at once.
 pub(crate) fn watermark_sane(header: &BlockHeader) -> bool {
     header.watermark < header.sequence && header.sequence - header.watermark <= WRITES_IN_FLIGHT_MAX as u64
 }

@@ -1,7 +1,8 @@
-//! Which segment the log writes into, which come next, and which files can be used again.
+//! The segment that the log writes into, the segments to come, and the files that can be reused.
 //!
-//! Segments are planned (id, generation, predecessor) before they exist, so that records have their place at once; they are
-//! made one at a time and in order, so that a file on disk proves that all its predecessors were made.
+//! Segments are planned (id, generation, predecessor) before they exist, so that a record has its location at
+//! once. They are made one at a time and in order, so that a file on disk proves that all its predecessors
+//! were made.
 
 use crate::disk::{Disk, SegmentPlan};
 use crate::layout::{Continues, Key, PAGE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -32,26 +33,28 @@ pub(crate) struct Segments {
     tag: [u8; 32],
     size: u32,
     ahead: usize,
-    /// The segment in use, and those to come.
+    /// The current segment, then those to come.
     planned: VecDeque<Planned>,
-    /// Where the next block in the first of them goes.
+    /// Where the next block in the current segment goes.
     offset: u32,
-    /// All planned segments up to here exist.
+    /// All planned segments up to this one exist.
     ready_through: SegmentId,
-    /// Segments planned earlier, taken, but not made yet: blocks wait for them.
+    /// Segments that the log has filled and left before they were made: their blocks wait for them.
     behind: VecDeque<Planned>,
     preparing: bool,
-    /// The file that the segment in the making is made of.
+    /// The file that is being recycled for the segment in preparation.
     recycling: Option<SegmentId>,
-    /// Why the last try to make a segment failed; stays until one is made, so that a try under way does not look like success.
+    /// Why the last attempt to make a segment failed. Kept until one is made, so that an attempt in progress
+    /// does not look like success.
     error: Option<String>,
     next: SegmentId,
     generation_next: u64,
     /// Segments that were written and are not released, with their generations.
     live: BTreeMap<SegmentId, u64>,
-    /// Files nobody needs, the one to be used first at the end.
+    /// Files that are no longer needed and can be reused; the next one to use is at the end.
     recyclable: Vec<SegmentId>,
-    /// Files nobody needs and nobody can use; removed once the log has a segment to go on in.
+    /// Files that are no longer needed and cannot be reused; removed once the log has a segment to write
+    /// into.
     removable: Vec<SegmentId>,
 }
 
@@ -82,12 +85,12 @@ impl Segments {
         segments
     }
 
-    /// The segment in use.
+    /// The current segment: the one that new blocks go into.
     pub(crate) fn current(&self) -> SegmentId {
         self.first().segment
     }
 
-    /// Bytes left in the segment in use.
+    /// Bytes left in the current segment.
     pub(crate) fn room(&self) -> u32 {
         self.size - self.offset
     }
@@ -103,14 +106,14 @@ impl Segments {
         }
     }
 
-    /// A block got its final length.
+    /// Advances past a block, whose length is now final.
     pub(crate) fn take(&mut self, segment: SegmentId, offset: u32, len: u32) {
         assert!(segment == self.current() && offset == self.offset, "blocks are laid one after the other");
         assert!(len <= self.room(), "a block never spans segments");
         self.offset += len;
     }
 
-    /// Goes on to the next segment.
+    /// Makes the next segment the current one.
     pub(crate) fn rotate<D: Disk>(&mut self, disk: &mut D) {
         let Some(left) = self.planned.pop_front() else { unreachable!("a segment is always in use") };
         self.live.insert(left.segment, left.generation);
@@ -119,7 +122,7 @@ impl Segments {
         }
         self.offset = SEGMENT_HEADER_BYTES;
         self.fill();
-        // A new need is a new reason to try.
+        // One more segment is needed, so an attempt is made even after a failure.
         self.retry(disk);
     }
 
@@ -127,7 +130,7 @@ impl Segments {
         segment <= self.ready_through
     }
 
-    /// Takes a segment back; false if there is no such segment to be taken back.
+    /// Releases a segment for reuse; false if it is not a live one.
     pub(crate) fn release(&mut self, segment: SegmentId) -> bool {
         if self.live.remove(&segment).is_none() {
             return false;
@@ -136,12 +139,12 @@ impl Segments {
         true
     }
 
-    /// Segments that were left and hold records.
+    /// Segments before the current one that were written and are not released.
     pub(crate) fn live(&self) -> impl Iterator<Item = SegmentId> {
         self.live.keys().copied()
     }
 
-    /// What the records of a segment are checked with; nothing if it holds none that count.
+    /// The key that the records of a segment are checked with; `None` if the segment is not part of the log.
     pub(crate) fn key_of(&self, segment: SegmentId) -> Option<Key> {
         let in_use = self.planned.iter().find(|planned| planned.segment == segment);
         let generation =
@@ -153,10 +156,11 @@ impl Segments {
         self.error.as_deref()
     }
 
-    /// What there is room for, were `open` bytes of the block that is open written first.
+    /// How much can still be written, once the `open` bytes of the open block are written.
     ///
-    /// A segment that was made and never written to is the last reserve: after a restart the log goes on in a fresh segment, never in
-    /// a half-used one, so without it a node on a full disk could not even promise. Hence the bounds count from one whole segment.
+    /// A segment that was made and never written to is the last reserve. After a restart the log continues in
+    /// a fresh segment, never in a partly used one, so without this reserve a node on a full disk could not
+    /// even store a promise. That is why the bounds below include one whole segment.
     pub(crate) fn space(&self, open: u32) -> (Space, u64) {
         if self.error.is_none() {
             return (Space::Free, u64::MAX);
@@ -167,7 +171,8 @@ impl Segments {
             + u64::from(open)
             + made.saturating_sub(1) * u64::from(SEGMENT_HEADER_BYTES);
         let room = (made * size).saturating_sub(used);
-        // Between this and the reserve lies what may be under way when it is said.
+        // The gap between this bound and the reserve covers the writes in progress when the state is
+        // reported.
         let low = size + size / 4 * 3;
         let space = if room >= low {
             Space::Free
@@ -194,7 +199,7 @@ impl Segments {
         let recycling = self.recycling.take();
         if let Err(error) = result {
             self.error = Some(error.to_string());
-            // Used again at the next try: on a full disk it is the only space there is.
+            // The next attempt uses the file again: on a full disk it is the only space there is.
             self.recyclable.extend(recycling);
             return;
         }
@@ -213,7 +218,7 @@ impl Segments {
         self.pump(disk);
     }
 
-    /// Asks for the next planned segment that does not exist, one at a time; not after a failure.
+    /// Requests the next planned segment that does not exist, one at a time; does nothing after a failure.
     pub(crate) fn pump<D: Disk>(&mut self, disk: &mut D) {
         if !self.preparing && self.error.is_none() {
             self.ask(disk);

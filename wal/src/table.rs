@@ -1,16 +1,17 @@
-//! The recovery decision table: what the place means where the log stops being readable.
+//! The recovery decision table: what it means that the log stops being readable at a certain place.
 //!
-//! Recovery follows the chain of blocks as far as it holds, gathers what it sees from there on as [`Facts`], and looks them up
-//! here. Exactly one row fits every combination (a test tries them all). `docs/disk-format.md` argues for each row.
+//! Recovery follows the chain of blocks to its end, gathers what it sees from there on as [`Facts`], and
+//! looks them up here. Exactly one row matches each combination (a test tries them all).
+//! `docs/disk-format.md` gives the reason for each row.
 
 use core::fmt;
 
-/// What recovery does about a row.
+/// What recovery does when a row matches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// The log ends here; nothing lies beyond.
+    /// The log ends here; there is nothing beyond.
     End,
-    /// The log ends here; what lies beyond was never acknowledged and is discarded for ever.
+    /// The log ends here; blocks beyond were never acknowledged and are discarded permanently.
     Cut,
     /// Acknowledged records may be lost: the node must not start on this log.
     Refuse,
@@ -22,28 +23,28 @@ pub enum Verdict {
 pub enum Label {
     /// A segment's header page or size is not as written.
     SegmentDamaged,
-    /// A segment that a later one follows upon is not there.
+    /// A segment that a later one names as its predecessor is missing.
     SegmentMissing,
-    /// An intact block is where it cannot be, or its chain does not fit.
+    /// An intact block is where it cannot be, or does not chain.
     ChainBroken,
     /// The block is unreadable, and a later write proves that it was durable.
     AckedBlockDamaged,
-    /// An intact block lies further beyond the hole than writes can be in flight.
+    /// An intact block is further beyond the hole than writes can be in flight.
     BeyondWindow,
-    /// A hole, and beyond it blocks that overtook it and were never acknowledged.
+    /// A block is missing, and the blocks beyond overtook it and were never acknowledged.
     UnackedBeyondHole,
-    /// The last block was begun, and not finished.
+    /// The last block was begun but not finished.
     TornTail,
     /// Only zeros follow.
     CleanEnd,
-    /// What follows belongs to an earlier life of a recycled file.
+    /// The bytes that follow are from an earlier use of a recycled file.
     StaleEnd,
-    /// The last block was begun, and not even its header arrived.
+    /// The last block was begun, but not even its header arrived.
     TornHeader,
 }
 
 impl Label {
-    /// The name as reports print it.
+    /// The name as printed in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::SegmentDamaged => "segment_damaged",
@@ -66,26 +67,26 @@ impl fmt::Display for Label {
     }
 }
 
-/// What recovery saw from the first place on at which the chain does not go on. Call the block that should lie there `e`.
+/// What recovery saw from the place on at which the chain ends. `e` is the block that should be there.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Facts {
-    /// A segment's header page is damaged, or the file's size is not what it says.
+    /// A segment's header page is damaged, or the file's size differs from the one in the header.
     pub segment_bad: bool,
-    /// A segment is not there, though a later one follows upon it.
+    /// A segment is missing, though a later one names it as its predecessor.
     pub link_broken: bool,
-    /// An intact block is in a place where no block of its number can be, or names another predecessor.
+    /// An intact block is in a place where no block of its number can be, or it names another predecessor.
     pub misfit: bool,
-    /// An intact header with a watermark at or above `e`, or a segment that continues after `e` or a later block.
+    /// An intact header has a watermark at or above `e`, or a segment continues after `e` or a later block.
     pub proven_durable: bool,
-    /// An intact header with a sequence number further above `e` than writes can be in flight.
+    /// An intact header has a sequence number further above `e` than writes can be in flight.
     pub far_beyond: bool,
-    /// An intact header with a sequence number above `e`.
+    /// An intact header has a sequence number above `e`.
     pub valid_beyond: bool,
-    /// The header of `e` itself is intact, its records are not.
+    /// The header of `e` itself is intact, but not its records.
     pub begun: bool,
-    /// From the place to the end of the segment there are only zeros.
+    /// There are only zeros from that place to the end of the segment.
     pub blank: bool,
-    /// The file had an earlier life.
+    /// The file was used before.
     pub recycled: bool,
 }
 
@@ -93,7 +94,7 @@ pub struct Facts {
 pub const COLUMN_COUNT: usize = 9;
 
 impl Facts {
-    /// The facts in the order of the table's columns.
+    /// The facts, in the order of the table's columns.
     pub fn columns(&self) -> [bool; COLUMN_COUNT] {
         [
             self.segment_bad,
@@ -108,7 +109,7 @@ impl Facts {
         ]
     }
 
-    /// The row that fits.
+    /// The row that matches.
     pub fn decide(&self) -> &'static Row {
         let columns = self.columns();
         match TABLE.iter().find(|row| row.fits(&columns)) {
@@ -119,7 +120,7 @@ impl Facts {
     }
 }
 
-/// What a row demands of a column.
+/// What a row requires of a column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cell {
     /// The fact holds.
@@ -137,7 +138,7 @@ pub struct Row {
     pub label: Label,
     /// What to do.
     pub verdict: Verdict,
-    /// When it fits.
+    /// When it matches.
     pub cells: [Cell; COLUMN_COUNT],
 }
 
@@ -159,7 +160,7 @@ const fn row(label: Label, verdict: Verdict, cells: [Cell; COLUMN_COUNT]) -> Row
     Row { label, verdict, cells }
 }
 
-/// The table. The rows go from "cannot be a crash" to "is what a crash looks like".
+/// The table. Its rows go from "no crash can cause this" to "this is what a crash looks like".
 #[rustfmt::skip]
 pub const TABLE: [Row; 10] = [
     //                         seg link mis prov far val beg blk rec: columns of `Facts`, in order

@@ -6,62 +6,62 @@
 //!   appended  ≥  closed  ≥  submitted  ≥  durable prefix
 //!      open block │ queue    │ in flight (completed in any order) │ dropped from RAM
 //! ```
-//! A place is final as soon as `append` gives it; a submitted block is never rewritten; a write is never retried.
+//! A record's location is final as soon as `append` returns it. A submitted block is never rewritten, and a
+//! write is never retried.
 
+use crate::block::{Held, HeldState, OpenBlock};
 use crate::chain::Chain;
 use crate::disk::{Completion, Disk, OpId};
 use crate::error::{AppendError, LogFailed, OpenError, ReadError};
-use crate::layout::{
-    BLOCK_HEADER_BYTES, BlockHeader, FRAME_BYTES, Key, PAGE_BYTES, align_page, decode_frame, encode_frame,
-    frame_end,
-};
-use crate::options::{READS_MAX, WRITES_IN_FLIGHT_MAX, WalOptions};
-use crate::recover::{RecordView, RecoveryReport, recover};
+use crate::layout::{BLOCK_HEADER_BYTES, BlockHeader, FRAME_BYTES, align_page, frame_end};
+use crate::options::{WRITES_IN_FLIGHT_MAX, WalOptions};
+use crate::reads::{Reads, Wanted};
+use crate::recover::recover;
+use crate::report::{RecordView, RecoveryReport};
 use crate::segments::Segments;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
-use synod_types::checksum::combine;
 use synod_types::{Location, LogPosition, LogRoom, Lsn, SegmentId};
 
-/// A record has its number and its place.
+/// The number and the location that a record was given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Appended {
     /// Its number: 1, 2, 3, … since the log was opened.
     pub lsn: Lsn,
-    /// Where its bytes lie from now on.
+    /// Where its bytes are from now on.
     pub location: Location,
 }
 
-/// What has not reached the disk.
+/// The part of the log that is not durable yet.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Backlog {
-    /// The oldest record that is not durable. A log stalls when this one stays the same for too long.
+    /// The oldest record that is not durable. The log has stalled when this stays the same for too long.
     pub oldest: Option<Lsn>,
-    /// Bytes of records and headers not durable.
+    /// Bytes of records and headers that are not durable.
     pub bytes: usize,
-    /// Blocks not durable, the open one included.
+    /// Blocks that are not durable, the open one included.
     pub block_count: usize,
-    /// Of those, blocks handed to the disk.
+    /// Block writes in flight.
     pub in_flight: usize,
     /// Blocks wait because no segment is ready.
     pub waits_for_segment: bool,
 }
 
-/// The log's word that every record up to one is durable. Only the log makes it, so whoever holds it need not be believed, and nothing
-/// that waits for it can leave early (rule P-01 of the protocol).
+/// Proof that every record up to a certain one is durable. Only the log can construct it, so code that has
+/// one can rely on it, and nothing that waits for durability can be sent early (rule P-01 of the protocol).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Durable(Lsn);
 
 impl Durable {
-    /// The last of those records.
+    /// The last durable record.
     pub fn lsn(self) -> Lsn {
         self.0
     }
 }
 
-/// Room of a block while nothing is known of the load.
+/// Capacity of a block while the load is not known yet.
 const BLOCK_BYTES_FIRST: u32 = 64 << 10;
-/// So many blocks in a row that fill a quarter of their room or less make the next ones smaller.
+/// After this many blocks in a row that fill a quarter of the capacity or less, the next ones are smaller.
 const ROOMY_MAX: u32 = 64;
 
 /// One core's log.
@@ -70,7 +70,8 @@ pub struct Wal<D: Disk> {
     options: WalOptions,
     segments: Segments,
     open: Option<OpenBlock<D::Buf>>,
-    /// Closed blocks that are not part of the durable prefix, in log order. The first `submitted` were handed to the disk.
+    /// Closed blocks that are not part of the durable prefix, in log order. The first `submitted` were handed
+    /// to the disk.
     held: VecDeque<Held<D::Buf>>,
     submitted: usize,
     in_flight: usize,
@@ -78,85 +79,32 @@ pub struct Wal<D: Disk> {
     sequence_next: u64,
     /// Checksum of the last submitted block's header.
     chain_crc: u32,
-    /// Every block up to here is durable.
+    /// Every block up to this one is durable.
     durable_sequence: u64,
-    /// Which history that is.
+    /// The checksums of the last durable blocks: they identify the log's history.
     chain: Chain,
     durable: Lsn,
     appended: Lsn,
-    /// The highest watermark that is itself on disk.
+    /// The highest watermark that is itself durable on disk.
     marked_sequence: u64,
     ram_bytes: usize,
     unnoted_bytes: u64,
-    /// Room of the next block, and how many blocks in a row could have done with half of it.
+    /// Capacity of the next block.
     block_bytes: u32,
+    /// How many blocks in a row filled a quarter of that or less.
     roomy: u32,
-    reads: BTreeMap<OpId, Read>,
-    /// Reads that wait until another one ends: whoever asked stands still, so none fails for want of a place.
-    reads_waiting: VecDeque<Wanted>,
-    reads_done: VecDeque<(u64, Result<Vec<u8>, ReadError>)>,
-    read_next: u64,
+    reads: Reads,
     failed: Option<LogFailed>,
 }
 
-struct OpenBlock<B> {
-    segment: SegmentId,
-    generation: u64,
-    key: Key,
-    offset: u32,
-    sequence: u64,
-    buf: B,
-    capacity: u32,
-    used: u32,
-    record_count: u32,
-    /// Of them, how many are notes.
-    note_count: u32,
-    frames_crc: u32,
-}
-
-struct Held<B> {
-    header: BlockHeader,
-    /// The checksum of the header, once that is submitted.
-    crc: u32,
-    key: Key,
-    segment: SegmentId,
-    buf: Rc<B>,
-    capacity: u32,
-    /// The last record in it, or before it if it has none.
-    last: Lsn,
-    /// It holds notes at most: nothing is lost with it.
-    is_mark: bool,
-    state: HeldState,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum HeldState {
-    Queued,
-    InFlight,
-    /// On disk, behind a block that is not.
-    Done,
-}
-
-/// A read that was asked for.
-struct Wanted {
-    token: u64,
-    location: Location,
-    /// Set if the bytes end a record, which is to be checked: its checksum's key, and how many of its bytes come before.
-    record: Option<(Key, u32)>,
-}
-
-struct Read {
-    wanted: Wanted,
-    /// What lies before the bytes wanted in those that were read.
-    skip: usize,
-}
-
 impl<D: Disk> Wal<D> {
-    /// Opens the log: recovers what is there, giving every record to `visit` in log order, and prepares a fresh segment to go on
-    /// in. Blocks. Appending is possible at once; records become durable when the segment is ready.
+    /// Opens the log: recovers the records on disk, passes each one to `visit` in log order, and starts to
+    /// prepare a fresh segment to continue in. Blocks. Appending is possible at once; records become durable
+    /// once the segment is ready.
     ///
     /// # Errors
-    /// When the log cannot be used; the node must not start then. Records may have been visited before that was known.
+    /// When the log cannot be used; the node must not start then. `visit` may have been called with records
+    /// before the error was found.
     pub fn open(
         mut disk: D,
         options: WalOptions,
@@ -181,35 +129,32 @@ impl<D: Disk> Wal<D> {
             chain: recovered.chain,
             durable: Lsn::ZERO,
             appended: Lsn::ZERO,
-            // The header of the fresh segment names the last block that counts.
+            // The header of the fresh segment names the last valid block.
             marked_sequence: continues.sequence,
             ram_bytes: 0,
             unnoted_bytes: 0,
             block_bytes,
             roomy: 0,
-            reads: BTreeMap::new(),
-            reads_waiting: VecDeque::new(),
-            reads_done: VecDeque::new(),
-            read_next: 1,
+            reads: Reads::default(),
             failed: None,
         };
         wal.segments.pump(&mut wal.disk);
         Ok((wal, recovered.report))
     }
 
-    /// Takes a record, given in parts: numbers it, places it, copies it once.
+    /// Appends a record, given in parts: numbers it, places it, copies it once.
     ///
     /// # Errors
-    /// [`AppendError`]; the log is then as before.
+    /// [`AppendError`]; the log is then unchanged.
     pub fn append(&mut self, parts: &[&[u8]]) -> Result<Appended, AppendError> {
         self.append_summed(parts, None)
     }
 
-    /// As [`Wal::append`], where the CRC32C of the last part may be known and is not computed again. Were it wrong, the record
-    /// would be taken for damaged when it is read again.
+    /// Like [`Wal::append`], but the caller may pass the CRC32C of the last part, which is then not computed
+    /// again. With a wrong CRC the record would count as damaged when it is read.
     ///
     /// # Errors
-    /// [`AppendError`]; the log is then as before.
+    /// [`AppendError`]; the log is then unchanged.
     pub fn append_summed(&mut self, parts: &[&[u8]], last_crc: Option<u32>) -> Result<Appended, AppendError> {
         self.check()?;
         let len: usize = parts.iter().map(|part| part.len()).sum();
@@ -217,7 +162,8 @@ impl<D: Disk> Wal<D> {
         if len > max as usize {
             return Err(AppendError::TooLong { len, max: max as usize });
         }
-        // `max` fits 32 bits, so does `len`; a block with the longest record does too, by `WalOptions::check`.
+        // `max` fits in 32 bits, so `len` does; so does a block with the longest record
+        // (`WalOptions::check`).
         let len = len as u32;
         let need = frame_end(0, u64::from(len)) as u32;
         if self.open.as_ref().is_none_or(|open| need > open.capacity - open.used) {
@@ -230,11 +176,11 @@ impl<D: Disk> Wal<D> {
         Ok(Appended { lsn: self.appended, location })
     }
 
-    /// Takes a note: a record about what was appended, of which nothing depends. It has no number, and nobody is told when it is durable.
-    /// Recovery gives it to the caller like any record.
+    /// Appends a note: a record about the records before it, on which nothing depends. It has no number, and
+    /// its durability is not reported. Recovery passes it to the caller like any other record.
     ///
     /// # Errors
-    /// [`AppendError`]; the log is then as before.
+    /// [`AppendError`]; the log is then unchanged.
     pub fn note(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
         let appended = self.appended;
         self.append(&[bytes])?;
@@ -251,15 +197,16 @@ impl<D: Disk> Wal<D> {
         self.unnoted_bytes
     }
 
-    /// Starts what may be started: every full block there is a write slot for, and the open block if hardly anything is in flight. Called
-    /// when the turn's records are all in: while the disk is busy, records go on gathering in the open block (group commit
-    /// clocked by the disk itself).
+    /// Starts the writes that may start now: every closed block that a write slot is free for, and the open
+    /// block if few writes are in flight. The caller calls this once all records of the turn are appended.
+    /// While the disk is busy, records keep gathering in the open block (group commit clocked by the disk).
     ///
     /// # Errors
     /// When the log has failed.
     pub fn submit(&mut self) -> Result<(), LogFailed> {
         self.check()?;
-        // The second bound: however many overtake a straggler, recovery must be able to tell what did from damage.
+        // The second bound also counts finished writes that wait for a slower one before them: recovery must
+        // be able to tell blocks that overtook a slow write from damage.
         while self.in_flight < self.options.writes_in_flight && self.submitted < WRITES_IN_FLIGHT_MAX {
             if self.submitted == self.held.len() {
                 match &self.open {
@@ -282,18 +229,18 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
-    /// Takes what the disk has finished. `Some`: every record up to and including that one is durable, and was not all durable before
-    /// this call.
+    /// Processes the operations that the disk has finished. `Some`: every record up to and including that one
+    /// is durable, and at least one of them was not before this call.
     ///
     /// # Errors
-    /// When a write failed or was short, now or earlier. The process must stop.
+    /// When a write failed or was short, in this call or an earlier one. The process must stop.
     pub fn poll(&mut self) -> Result<Option<Durable>, LogFailed> {
         self.check()?;
         let before = self.durable;
         while let Some(completion) = self.disk.poll() {
             match completion {
                 Completion::Wrote { op, result } => self.on_wrote(op, result)?,
-                Completion::Read { op, result } => self.on_read(op, result),
+                Completion::Read { op, result } => self.reads.on_read(op, result, &mut self.disk),
                 Completion::Prepared { segment, result } => {
                     self.segments.on_prepared(segment, result, &mut self.disk)
                 }
@@ -303,9 +250,10 @@ impl<D: Disk> Wal<D> {
         Ok((self.durable > before).then_some(Durable(self.durable)))
     }
 
-    /// Writes a block with nothing but a note if the log is quiet and the last blocks' durability is not itself on disk yet: only then can
-    /// recovery tell damage to the newest records from a torn tail. To be called now and then (about every 100 ms) and before a
-    /// clean stop; costs nothing when there is nothing to mark: `note` is not called then. An empty note makes an empty block.
+    /// Writes a block that holds only a note, if the log is quiet and no block on disk says yet that the last
+    /// blocks are durable. Without such a mark, recovery cannot tell damage to the newest records from a torn
+    /// tail. The caller calls this regularly (about every 100 ms) and before a clean stop. It costs nothing
+    /// when there is nothing to mark: `note` is not called then. An empty note makes an empty block.
     ///
     /// # Errors
     /// When the log has failed.
@@ -327,13 +275,13 @@ impl<D: Disk> Wal<D> {
         self.chain.last()
     }
 
-    /// Whether the durable log holds this very block: whoever was told of it and finds that it does not has heard of another log, or
-    /// of a later state of this one. Of a block that is some 65 000 blocks old the number must do.
+    /// Whether the durable log holds exactly this block. If not, the position comes from another log, or from
+    /// a later state of this one. For a block more than about 65 000 blocks old only the number is checked.
     pub fn holds(&self, position: LogPosition) -> bool {
         self.chain.holds(position)
     }
 
-    /// The bytes at `location` if they are still held for the disk. No copy.
+    /// The bytes at `location`, if their block is still in RAM. Copies nothing.
     pub fn read_ram(&self, location: Location) -> Option<&[u8]> {
         let Location { segment, offset, len } = location;
         let slice = |start: u32, used: u32, buf: &'_ D::Buf| -> Option<(usize, usize)> {
@@ -357,100 +305,83 @@ impl<D: Disk> Wal<D> {
         Some(&held.buf.as_ref().as_ref()[from..to])
     }
 
-    /// Starts to read the bytes at `location`, from RAM or disk; answered by one `take_read` with the same token. A failure is
-    /// an answer too and harms nothing else. Beyond [`READS_MAX`] reads wait for each other, in order; how many, is the caller's to
-    /// bound.
+    /// Starts to read the bytes at `location`, from RAM or disk. The result comes from [`Wal::take_read`],
+    /// once, with the same token. A failed read is a result too and affects nothing else. More than
+    /// [`crate::READS_MAX`] reads queue up and run in order; the caller bounds the length of that queue.
     pub fn read(&mut self, token: u64, location: Location) {
         if let Some(bytes) = self.read_ram(location) {
             let bytes = bytes.to_vec();
-            return self.reads_done.push_back((token, Ok(bytes)));
+            return self.reads.answer(token, Ok(bytes));
         }
         let end = u64::from(location.offset) + u64::from(location.len);
         if location.segment.get() == 0 || end > u64::from(crate::options::SEGMENT_BYTES_MAX) {
-            return self.reads_done.push_back((token, Err(ReadError::NoSuchPlace)));
+            return self.reads.answer(token, Err(ReadError::NoSuchPlace));
         }
-        self.want(Wanted { token, location, record: None });
+        self.reads.want(Wanted { token, location, record: None }, &mut self.disk);
     }
 
-    /// The same for bytes that end a record and of which `before` more lie before them in it: the whole record is read and checked
-    /// against the checksum that was written with it.
+    /// Like [`Wal::read`], for bytes at the end of a record that begins `before` bytes earlier. The whole
+    /// record is read from disk and checked against the checksum that was written with it; bytes in RAM are
+    /// returned as they are.
     pub fn read_checked(&mut self, token: u64, location: Location, before: u32) {
         if let Some(bytes) = self.read_ram(location) {
             let bytes = bytes.to_vec();
-            return self.reads_done.push_back((token, Ok(bytes)));
+            return self.reads.answer(token, Ok(bytes));
         }
         let end = u64::from(location.offset) + u64::from(location.len);
         let is_place =
             location.offset >= FRAME_BYTES + before && end <= u64::from(crate::options::SEGMENT_BYTES_MAX);
         match self.segments.key_of(location.segment).filter(|_| is_place) {
-            Some(key) => self.want(Wanted { token, location, record: Some((key, before)) }),
-            None => self.reads_done.push_back((token, Err(ReadError::NoSuchPlace))),
+            Some(key) => {
+                self.reads.want(Wanted { token, location, record: Some((key, before)) }, &mut self.disk);
+            }
+            None => self.reads.answer(token, Err(ReadError::NoSuchPlace)),
         }
     }
 
-    fn want(&mut self, wanted: Wanted) {
-        if self.reads.len() >= READS_MAX {
-            return self.reads_waiting.push_back(wanted);
-        }
-        self.start_read(wanted);
-    }
-
-    /// Asks the disk for a place that was found to be one.
-    fn start_read(&mut self, wanted: Wanted) {
-        let location = wanted.location;
-        let first = location.offset - wanted.record.map_or(0, |(_, before)| FRAME_BYTES + before);
-        let start = first / PAGE_BYTES * PAGE_BYTES;
-        let end = u64::from(location.offset) + u64::from(location.len);
-        let op = OpId(self.read_next);
-        self.read_next += 1;
-        let skip = (location.offset - start) as usize;
-        self.reads.insert(op, Read { wanted, skip });
-        // At least a page, so that an empty record reads like any other; `end` was checked, so the sum fits.
-        let len = (align_page(end) as u32 - start).max(PAGE_BYTES);
-        self.disk.read(op, location.segment, start, len);
-    }
-
-    /// Takes one finished read. Call `poll` before.
+    /// Takes the result of one finished read. Call `poll` first.
     pub fn take_read(&mut self) -> Option<(u64, Result<Vec<u8>, ReadError>)> {
-        self.reads_done.pop_front()
+        self.reads.take()
     }
 
-    /// Gives a segment back: nobody needs its records any more. Its file is used again under a new id. False if it is none of
-    /// [`Wal::segments`].
+    /// Releases a segment whose records are no longer needed. Its file is reused under a new id. Returns
+    /// false if the segment is not one of [`Wal::segments`].
     ///
-    /// The caller owes that every later open gets a `replay_from` above it, and gives it back again after a restart if it is
-    /// still there.
+    /// The caller must pass a `replay_from` above this segment to every later open, and must release it again
+    /// after a restart if it is still there.
     ///
     /// # Panics
-    /// When blocks of it are not durable yet.
+    /// When it is still being written: it is the current segment, or not all of its blocks are durable.
     pub fn release(&mut self, segment: SegmentId) -> bool {
         let unfinished = self.held.front().is_some_and(|held| segment >= held.segment);
         assert!(segment < self.segments.current() && !unfinished, "{segment} is still being written");
         let released = self.segments.release(segment);
-        // On a full disk this may be the file that is missing.
+        // On a full disk the next segment may have been waiting for just this file.
         self.segments.retry(&mut self.disk);
         released
     }
 
-    /// The segments before the current one that hold records, oldest first, including those before `replay_from`.
+    /// The segments before the current one that hold records, oldest first, including those before
+    /// `replay_from`.
     pub fn segments(&self) -> impl Iterator<Item = SegmentId> {
         self.segments.live()
     }
 
-    /// Tries again to make a segment after that failed (a full disk, say); see [`Wal::prepare_error`]. The log itself only tries when it
-    /// enters another segment, and on a full disk it does not: to be called about once a second while there is an error.
+    /// Tries again to make a segment after a failure (a full disk, say); see [`Wal::prepare_error`]. The log
+    /// itself retries only when it enters another segment or one is released, and on a full disk neither may
+    /// happen. The caller calls this about once a second while there is an error.
     pub fn retry_prepare(&mut self) {
         if self.segments.error().is_some() {
             self.segments.retry(&mut self.disk);
         }
     }
 
-    /// Why no further segment can be made, until one was.
+    /// Why the last attempt to make a segment failed; `None` once one was made.
     pub fn prepare_error(&self) -> Option<&str> {
         self.segments.error()
     }
 
-    /// What can still be written, and whether what waits only waits for a segment that cannot be made.
+    /// How much can still be written, and whether the log only waits for a segment that cannot be made.
     pub fn log_room(&self) -> LogRoom {
         if self.segments.error().is_none() {
             return LogRoom::FREE;
@@ -461,7 +392,7 @@ impl<D: Disk> Wal<D> {
         LogRoom { space, free_bytes, is_starved }
     }
 
-    /// Whether the segment in use is ready to be written.
+    /// Whether the current segment is ready to be written.
     pub fn is_ready(&self) -> bool {
         self.segments.is_ready(self.segments.current())
     }
@@ -471,12 +402,12 @@ impl<D: Disk> Wal<D> {
         self.appended
     }
 
-    /// Every record up to here is durable.
+    /// The last record of the durable prefix: it and every record before it are durable.
     pub fn durable(&self) -> Lsn {
         self.durable
     }
 
-    /// What has not reached the disk.
+    /// The part of the log that is not durable yet.
     pub fn backlog(&self) -> Backlog {
         let held: usize = self.held.iter().map(|held| held.header.used as usize).sum();
         let open = self.open.as_ref();
@@ -489,25 +420,25 @@ impl<D: Disk> Wal<D> {
         }
     }
 
-    /// Whether the oldest block that the disk does not have yet lacks its segment.
+    /// Whether the oldest block that is not submitted waits for its segment to be made.
     fn waits_for_segment(&self) -> bool {
         let open = self.open.as_ref().map(|open| open.segment);
         let waiting = self.held.get(self.submitted).map(|held| held.segment).or(open);
         waiting.is_some_and(|segment| !self.segments.is_ready(segment))
     }
 
-    /// How many bytes of buffers may still be taken before `append` answers `Full`. A caller that stops feeding the log
-    /// while this is below what one turn may append never meets `Full`.
+    /// How many bytes of buffers may still be allocated before `append` returns `Full`. A caller that stops
+    /// appending while this is below what one turn may append never gets `Full`.
     pub fn room_bytes(&self) -> usize {
         self.options.ram_bytes_max.saturating_sub(self.ram_bytes)
     }
 
-    /// Bytes of the buffers that wait for the disk.
+    /// Bytes of the buffers in RAM that wait for the disk.
     pub fn held_bytes(&self) -> usize {
         self.ram_bytes
     }
 
-    /// The segment in which the next block will lie, at the earliest.
+    /// The earliest segment that the next block can go into.
     pub fn current_segment(&self) -> SegmentId {
         self.segments.current()
     }
@@ -528,7 +459,7 @@ impl<D: Disk> Wal<D> {
     fn open_block(&mut self, need: u32) -> Result<(), AppendError> {
         let single = align_page(u64::from(BLOCK_HEADER_BYTES) + u64::from(need)) as u32;
         let wanted = single.max(self.block_bytes);
-        // A log that holds nothing takes any record: the bound is on what gathers, not on one record.
+        // A log with no buffer in RAM takes any record: the bound is on the backlog, not on one record.
         if self.ram_bytes > 0 && self.ram_bytes + wanted as usize > self.options.ram_bytes_max {
             return Err(AppendError::Full { held: self.ram_bytes });
         }
@@ -561,7 +492,7 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
-    /// Moves the open block to the end of the queue. From here on its place and length are final.
+    /// Moves the open block to the end of the queue. From now on its place and length are final.
     fn close_block(&mut self) {
         let Some(mut open) = self.open.take() else { unreachable!("no block is open") };
         let len = align_page(u64::from(open.used)) as u32;
@@ -595,8 +526,8 @@ impl<D: Disk> Wal<D> {
         });
     }
 
-    /// Blocks have room for about twice what gathers while the disk is busy: buffers much larger than their blocks would be cold
-    /// memory every time.
+    /// Adapts the capacity of the next block to the length of this one. A block has room for about twice the
+    /// bytes that gather while the disk is busy; a much larger buffer would be cold memory every time.
     fn adapt(&mut self, len: u32) {
         let max = self.options.block_bytes_max;
         if len > self.block_bytes / 4 * 3 {
@@ -664,8 +595,8 @@ impl<D: Disk> Wal<D> {
             self.durable_sequence = held.header.sequence;
             self.chain.push(LogPosition { sequence: held.header.sequence, crc: held.crc });
             let marked = self.marked_sequence.max(held.header.watermark);
-            // Nothing is lost with a block of notes: if all before it is marked, it needs no mark of its own. One that was written among
-            // others marks no more than they do.
+            // Losing a block of notes loses nothing. If all blocks before it are marked, it needs no mark of
+            // its own. A block of notes that was written among others marks no more than they do.
             let is_end = held.is_mark && marked + 1 == held.header.sequence;
             self.marked_sequence = if is_end { held.header.sequence } else { marked };
             self.durable = held.last;
@@ -673,21 +604,7 @@ impl<D: Disk> Wal<D> {
         Ok(())
     }
 
-    fn on_read(&mut self, op: OpId, result: std::io::Result<D::Bytes>) {
-        let Some(read) = self.reads.remove(&op) else {
-            unreachable!("the disk completed a read that was not under way: {}", op.0)
-        };
-        let result = match result {
-            Ok(bytes) => read.take(&bytes),
-            Err(error) => Err(ReadError::Disk(error.to_string())),
-        };
-        self.reads_done.push_back((read.wanted.token, result));
-        if let Some(wanted) = self.reads_waiting.pop_front() {
-            self.start_read(wanted);
-        }
-    }
-
-    /// What always holds between calls.
+    /// The invariants between calls.
     fn assert_invariants(&self) {
         assert!(self.durable <= self.appended);
         assert!(self.submitted <= self.held.len());
@@ -697,52 +614,5 @@ impl<D: Disk> Wal<D> {
         assert!(self.durable_sequence + closed + 1 == self.sequence_next, "every block is counted once");
         assert!(self.marked_sequence <= self.durable_sequence);
         assert!(self.chain.last().sequence == self.durable_sequence, "the chain ends at the durable prefix");
-    }
-}
-
-impl Read {
-    /// The bytes wanted out of those that came.
-    fn take(&self, bytes: &[u8]) -> Result<Vec<u8>, ReadError> {
-        let Location { segment, offset, len } = self.wanted.location;
-        let end = self.skip + len as usize;
-        let wanted = bytes
-            .get(self.skip..end)
-            .ok_or_else(|| ReadError::Disk(format!("{} bytes came instead of {end}", bytes.len())))?;
-        if let Some((key, before)) = self.wanted.record {
-            // `start_read` began at or before the frame.
-            let (body, frame) = (self.skip - before as usize, self.skip - (before + FRAME_BYTES) as usize);
-            if decode_frame(&bytes[frame..body]) != (before + len, key.crc(&bytes[body..end])) {
-                return Err(ReadError::Corrupt { segment, offset: offset - before });
-            }
-        }
-        Ok(wanted.to_vec())
-    }
-}
-
-impl<B: AsRef<[u8]> + AsMut<[u8]>> OpenBlock<B> {
-    /// Copies a record in, frame first; the caller has checked that there is room.
-    fn push(&mut self, parts: &[&[u8]], last_crc: Option<u32>, len: u32) -> Location {
-        let body = self.used + FRAME_BYTES;
-        let end = frame_end(u64::from(self.used), u64::from(len)) as u32;
-        assert!(end <= self.capacity, "no room for the record");
-        let block = self.buf.as_mut();
-        let mut at = body as usize;
-        let mut crc = self.key.start();
-        for (index, part) in parts.iter().enumerate() {
-            block[at..at + part.len()].copy_from_slice(part);
-            crc = match last_crc {
-                Some(known) if index + 1 == parts.len() => combine(crc, known, part.len()),
-                _ => synod_types::checksum::crc32c_append(crc, part),
-            };
-            at += part.len();
-        }
-        debug_assert_eq!(at, (body + len) as usize);
-        block[at..end as usize].fill(0);
-        let frame = encode_frame(len, crc);
-        block[self.used as usize..body as usize].copy_from_slice(&frame);
-        self.frames_crc = synod_types::checksum::crc32c_append(self.frames_crc, &frame);
-        self.used = end;
-        self.record_count += 1;
-        Location { segment: self.segment, offset: self.offset + body, len }
     }
 }

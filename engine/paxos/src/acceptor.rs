@@ -1,272 +1,335 @@
-//! The acceptor: promises, accepts, and the lease it grants. Everything it reveals rides on the record that makes it durable.
+//! The acceptor: promises, accepts, and the lease it grants. Every message that reveals a promise or an
+//! acceptance is sent once its record is durable.
 
-use crate::clock::Anchor;
-use crate::{Effect, Paxos, Receipt, State};
+#[cfg(feature = "canary")]
+use crate::api::Canary;
+use crate::api::{Effect, Receipt};
+use crate::clock::KnownTime;
+use crate::context::Context;
+use crate::ignored::{Handled, Ignored};
+use crate::learner::Learner;
+use crate::recall::Needed;
+use crate::setup::Setup;
+use crate::space::Room;
 use alloc::vec;
 use alloc::vec::Vec;
-use synod_types::{
-    Ballot, Beat, BeatReply, GroupMessage, Mono, NodeId, Now, Payload, RecordKind, Reported, Slot, WallMs,
-    limits,
-};
+use synod_types::{Ballot, GroupMessage, Heartbeat, HeartbeatReply, Mono, NodeId, Payload, Slot, WallMs};
 
-impl<P: Payload> Paxos<P> {
-    /// Whether this acceptor is bound to somebody else: by silence after a restart, by a lease it granted, or by the lease
-    /// it holds itself (P-07). A grant in the ballot `after`, whose leader gave it up for `node`, binds no longer (P-17).
-    fn bound_against(&self, node: NodeId, after: Ballot, now: Mono) -> bool {
+/// What an acceptor has promised and granted. `promised_durable <= promised`, and neither goes down.
+#[derive(Debug, Default)]
+pub(crate) struct Acceptor {
+    promised: Ballot,
+    promised_durable: Ballot,
+    /// The ballot of the leader whose heartbeat was answered, and until when prepares of other nodes are
+    /// refused (P-07).
+    grant: Option<(Ballot, Mono)>,
+    /// A restarted acceptor has forgotten its grants: it stays silent for one lease (P-07).
+    silent_until: Mono,
+}
+
+/// A prepare that was received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prepare {
+    pub from: NodeId,
+    pub ballot: Ballot,
+    /// The first slot it asks about.
+    pub first: Slot,
+}
+
+/// The promise with which a prepare is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Promising {
+    /// A new promise, which has to be written first.
+    Anew,
+    /// A promise that is durable already: the answer was lost (P-02e).
+    Again,
+}
+
+impl Acceptor {
+    /// The highest ballot promised.
+    pub fn promised(&self) -> Ballot {
+        self.promised
+    }
+
+    /// Whether the restart is so recent that a grant from before it may still bind (P-07c).
+    pub fn is_silent(&self, now: Mono) -> bool {
         now < self.silent_until
+    }
+
+    /// A record of the log shows that `ballot` was promised.
+    pub fn replay(&mut self, ballot: Ballot) {
+        self.promise(self.promised.max(ballot));
+    }
+
+    /// Ends replay: everything replayed is durable, and grants are forgotten.
+    pub fn start(&mut self, silent_until: Mono) {
+        assert!(self.grant.is_none(), "a grant before the start");
+        self.promised_durable = self.promised;
+        self.silent_until = silent_until;
+    }
+
+    /// A record that promises `ballot` is durable.
+    pub fn on_durable(&mut self, ballot: Ballot) {
+        assert!(ballot <= self.promised, "a record promises what was never promised");
+        self.promised_durable = self.promised_durable.max(ballot);
+    }
+
+    /// A new ballot above every ballot promised here and every round heard of. It is unique by its node, and
+    /// was never used before, because each ballot of this node was a durable promise first (P-01).
+    pub fn next_ballot(&self, round_seen: u64, setup: &Setup) -> Ballot {
+        #[cfg(feature = "canary")]
+        if setup.has(Canary::BallotReuse) {
+            return self.promised_durable.above(setup.node());
+        }
+        let round = self.promised.round().max(round_seen);
+        Ballot::new(round + 1, setup.node())
+    }
+
+    /// This replica stands for election in `ballot`: it promises that ballot, and its grant ends.
+    pub fn stand_in(&mut self, ballot: Ballot) {
+        self.promise(self.promised.max(ballot));
+        self.grant = None;
+    }
+
+    fn promise(&mut self, ballot: Ballot) {
+        assert!(ballot >= self.promised, "a promise goes down");
+        self.promised = ballot;
+    }
+
+    // ---- what binds ---------------------------------------------------------------------------------------
+
+    /// Whether this acceptor may not promise `node`: because it is silent after a restart, or because it
+    /// granted a lease to another node (P-07). A grant in the ballot `after` no longer binds: its leader gave
+    /// the lease up for `node` (P-17).
+    pub fn is_bound_against(&self, node: NodeId, after: Ballot, now: Mono) -> bool {
+        self.is_silent(now)
             || self.grant.is_some_and(|(to, until)| to.node() != node && to != after && now < until)
-            || self.lease_valid(now)
     }
 
-    pub(crate) fn on_pre_vote(
-        &mut self,
-        from: NodeId,
-        ballot: Ballot,
-        after: Ballot,
-        now: Now,
-        out: &mut Vec<Effect<P>>,
-    ) {
-        // Changes nothing here, not even the round seen: a node that cannot reach a quorum must not raise anybody's ballot.
-        let granted = ballot > self.promised
-            && ballot.node() == from
-            && !self.bound_against(from, after, now.mono)
-            && self.can_promise();
-        out.push(Effect::Send {
-            to: from,
-            message: GroupMessage::PreVoteReply {
-                ballot,
-                granted,
-                promised: self.promised_durable,
-                chosen: self.chosen,
-            },
-        });
+    /// Whether this replica may stand for election (P-07a) and can make a promise now. The leader of `after`
+    /// has given up its lease, if `after` is not zero.
+    pub fn may_stand(&self, after: Ballot, room: &Room, now: Mono) -> bool {
+        let is_free = self.grant.is_none_or(|(to, until)| to == after || now >= until);
+        is_free && !self.is_silent(now) && self.check_can_promise(room).is_ok()
     }
 
-    pub(crate) fn on_prepare(
-        &mut self,
+    /// Whether a promise may be made now: the log has room for it, and no other promise is being written. One
+    /// at a time is enough for an election, and bounds memory while a disk stalls, however many candidates
+    /// ask meanwhile (P-18).
+    fn check_can_promise(&self, room: &Room) -> Handled {
+        assert!(self.promised_durable <= self.promised, "a promise was forgotten");
+        if !room.takes_promises() {
+            return Err(Ignored::NoRoom);
+        }
+        if self.promised_durable < self.promised {
+            return Err(Ignored::AwaitingDisk);
+        }
+        Ok(())
+    }
+
+    /// Checks that `ballot` is not below the promise. If it is, a nack names the durable promise (P-01d).
+    /// Until a higher promise is durable there is no answer.
+    pub fn check_not_old<P: Payload>(
+        &self,
         from: NodeId,
         ballot: Ballot,
-        after: Ballot,
-        first: Slot,
-        now: Now,
-        out: &mut Vec<Effect<P>>,
+        cx: &mut Context<'_, P>,
+    ) -> Handled {
+        if ballot >= self.promised {
+            return Ok(());
+        }
+        if self.promised_durable > ballot {
+            cx.send(from, GroupMessage::Nack { ballot, promised: self.promised_durable });
+        }
+        Err(Ignored::OldBallot)
+    }
+
+    // ---- elections ----------------------------------------------------------------------------------------
+
+    /// Answers whether a prepare would be promised. It changes no state: a node that cannot reach a quorum
+    /// must not raise another replica's ballot (P-06a). `is_bound`: a grant, a lease or the silence forbids
+    /// this replica to promise the sender.
+    pub fn on_pre_vote<P: Payload>(
+        &self,
+        from: NodeId,
+        ballot: Ballot,
+        is_bound: bool,
+        chosen: Slot,
+        cx: &mut Context<'_, P>,
     ) {
-        if ballot.node() != from || self.bound_against(from, after, now.mono) {
-            return;
-        }
-        self.round_seen = self.round_seen.max(ballot.round());
-        if ballot < self.promised {
-            self.nack(from, ballot, out);
-            return;
-        }
+        let is_higher = ballot > self.promised && ballot.node() == from;
+        let granted = is_higher && !is_bound && self.check_can_promise(cx.room).is_ok();
+        let promised = self.promised_durable;
+        cx.send(from, GroupMessage::PreVoteReply { ballot, granted, promised, chosen });
+    }
+
+    /// Whether and how a prepare is answered, when no lease forbids it. No promise is made until everything
+    /// accepted can be reported; the candidate asks again (P-02f).
+    pub fn judge_prepare<P: Payload>(
+        &self,
+        prepare: Prepare,
+        learner: &mut Learner<P>,
+        cx: &mut Context<'_, P>,
+    ) -> Result<Promising, Ignored> {
+        let Prepare { from, ballot, first } = prepare;
+        self.check_not_old(from, ballot, cx)?;
         if ballot == self.promised && self.promised_durable < ballot {
-            return; // a repeated prepare: the promise is still on its way to the disk, and its answer too
+            return Err(Ignored::AwaitingDisk); // its record is being written, and the answer is sent with it
         }
-        // What was accepted is reported, or nothing is promised: the candidate asks again (P-02).
-        if !self.has_in_memory(self.chosen.next().max(first), false, out) {
-            return;
+        let start = learner.report_start(first);
+        if !learner.has_in_memory(start, Needed::All, cx.out) {
+            return Err(Ignored::AwaitingRecall);
         }
         if ballot == self.promised {
-            if self.promised_durable == ballot {
-                for message in self.promise_parts(ballot, first, now) {
-                    out.push(Effect::Send { to: from, message });
-                }
+            assert!(self.promised_durable == ballot, "what is repeated is durable");
+            return Ok(Promising::Again);
+        }
+        self.check_can_promise(cx.room)?;
+        Ok(Promising::Anew)
+    }
+
+    /// Answers a prepare (P-01a).
+    pub fn answer_prepare<P: Payload>(
+        &mut self,
+        prepare: Prepare,
+        promising: Promising,
+        learner: &Learner<P>,
+        time: &KnownTime,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Prepare { from, ballot, first } = prepare;
+        let parts = promise_parts(ballot, learner, first, time, cx);
+        if promising == Promising::Again {
+            for message in parts {
+                cx.send(from, message);
             }
             return;
         }
-        if !self.can_promise() {
-            return; // it is asked again
-        }
-        self.promised = ballot;
+        assert!(ballot > self.promised, "promised twice");
+        self.promise(ballot);
         self.grant = None;
-        self.step_down(now.mono);
-        self.arm_election(now.mono, false);
-        let then: Vec<_> =
-            self.promise_parts(ballot, first, now).into_iter().map(|message| (from, message)).collect();
+        let then: Vec<_> = parts.into_iter().map(|message| (from, message)).collect();
         #[cfg(feature = "canary")]
-        if self.canary == Some(crate::Canary::PromiseBeforeDurable) {
+        if cx.setup.has(Canary::PromiseBeforeDurable) {
             for (to, message) in then {
-                out.push(Effect::Send { to, message });
+                cx.send(to, message);
             }
-            out.push(Effect::Append {
-                head: self.head(RecordKind::Promise, Slot::ZERO, ballot),
-                payload: None,
-                then: Vec::new(),
-                receipt: Receipt::Promise(ballot),
-            });
+            cx.append(Receipt::Promise(ballot), None, learner.chosen(), Vec::new());
             return;
         }
-        out.push(Effect::Append {
-            head: self.head(RecordKind::Promise, Slot::ZERO, ballot),
-            payload: None,
-            then,
-            receipt: Receipt::Promise(ballot),
-        });
+        cx.append(Receipt::Promise(ballot), None, learner.chosen(), then);
     }
 
-    /// What this acceptor reports in a promise: everything it accepted above its chosen prefix (and from `first` on), in
-    /// parts that fit a frame. What it knows as chosen is named by number and fetched instead (P-02).
-    fn promise_parts(&mut self, ballot: Ballot, first: Slot, now: Now) -> Vec<GroupMessage<P>> {
-        let answer = self.next_random();
-        let time = Anchor::report(self.anchor, now.mono, now.wall);
-        let mut parts: Vec<Vec<Reported<P>>> = vec![Vec::new()];
-        let mut bytes = 0;
-        for (slot, open) in self.log.range(self.chosen.next().max(first)) {
-            #[cfg(feature = "canary")]
-            if open.payload.is_none() && self.canary == Some(crate::Canary::ShedUnreported) {
-                continue;
-            }
-            let payload = open.payload.as_ref().expect("a promise is made with everything in memory");
-            let last = parts.len() - 1; // never empty
-            bytes += payload.as_ref().len();
-            let is_full = bytes > limits::PEER_CHUNK_BYTES || parts[last].len() == limits::REPORTED_SLOTS_MAX;
-            let reported = Reported { slot, ballot: open.ballot, payload: payload.clone() };
-            if is_full && !parts[last].is_empty() {
-                parts.push(vec![reported]);
-                bytes = payload.as_ref().len();
-            } else {
-                parts[last].push(reported);
-            }
-        }
-        let part_count = parts.len() as u32; // bounded by AHEAD_SLOTS_MAX
-        let number = 0_u32..;
-        number
-            .zip(parts)
-            .map(|(part, reported)| GroupMessage::Promise {
-                ballot,
-                chosen: self.chosen,
-                answer,
-                part,
-                part_count,
-                time,
-                reported,
-            })
-            .collect()
-    }
+    // ---- accepting ----------------------------------------------------------------------------------------
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
-    pub(crate) fn on_accept(
-        &mut self,
-        from: NodeId,
-        ballot: Ballot,
-        slot: Slot,
-        chosen: Slot,
-        payload: P,
-        now: Now,
-        out: &mut Vec<Effect<P>>,
-    ) {
-        if ballot.node() != from || slot == Slot::ZERO {
-            return;
-        }
-        if ballot < self.promised {
-            self.nack(from, ballot, out);
-            return;
-        }
-        self.note_leader(ballot, now.mono);
-        self.accept_value(from, ballot, slot, payload, out);
-        self.mark_late(ballot, slot);
-        self.on_watermark(ballot, chosen);
-    }
-
-    fn accept_value(
+    /// Accepts a value proposed by the leader of a ballot that is not below the promise.
+    pub fn accept<P: Payload>(
         &mut self,
         from: NodeId,
         ballot: Ballot,
         slot: Slot,
         payload: P,
-        out: &mut Vec<Effect<P>>,
-    ) {
-        if slot <= self.chosen || self.log.get(slot).is_some_and(|open| open.chosen) {
-            // Decided long ago as far as this replica knows; it will not write it again, it tells.
-            self.on_fetch(from, slot, out);
-            return;
+        learner: &mut Learner<P>,
+        cx: &mut Context<'_, P>,
+    ) -> Handled {
+        assert!(ballot >= self.promised, "a lower ballot was refused before");
+        let held = learner.held(slot);
+        if slot <= learner.chosen() || held.is_some_and(|open| open.chosen) {
+            // This replica knows the slot as chosen: it does not write it again, but answers with the chosen
+            // value (P-02d).
+            learner.on_fetch(from, slot, cx);
+            return Err(Ignored::AlreadyChosen);
         }
-        if let Some(open) = self.log.get(slot)
+        if let Some(open) = held
             && open.ballot == ballot
         {
-            // The very same proposal again. Unless its record is still under way, the answer was lost: repeat it.
-            if open.durable {
-                out.push(Effect::Send { to: from, message: GroupMessage::Accepted { ballot, slot } });
+            // The same proposal again. Unless its record is still being written, the answer was lost: repeat
+            // it (P-02e).
+            if !open.durable {
+                return Err(Ignored::AwaitingDisk);
             }
-            return;
+            cx.send(from, GroupMessage::Accepted { ballot, slot });
+            return Ok(());
         }
-        if self.is_too_far(slot) {
-            return; // too far behind to be of use in a quorum: pull first (bounded memory)
+        if learner.is_too_far(slot) {
+            return Err(Ignored::TooFar); // memory is bounded: this replica must pull first
         }
-        if !self.has_room_for_accept(ballot) {
-            return; // silence: what is not durable is not acknowledged
+        if !cx.room.takes_accepts_in(ballot) {
+            return Err(Ignored::NoRoom); // no answer: only durable acceptances are acknowledged
         }
-        // Accepting also promises (P-02); the record's durability covers both.
-        self.promised = ballot;
-        self.log.put(slot, ballot, payload.clone());
-        out.push(Effect::Append {
-            head: self.head(RecordKind::Accept, slot, ballot),
-            payload: Some(payload),
-            then: vec![(from, GroupMessage::Accepted { ballot, slot })],
-            receipt: Receipt::Accept { slot, ballot },
-        });
+        // Accepting also promises (P-02b); one record makes both durable.
+        self.promise(ballot);
+        learner.hold(slot, ballot, payload.clone());
+        let then = vec![(from, GroupMessage::Accepted { ballot, slot })];
+        cx.append(Receipt::Accept { slot, ballot }, Some(payload), learner.chosen(), then);
+        Ok(())
     }
 
-    /// The acceptor's half of a heartbeat: a lease grant, given only under a durable promise of that very ballot.
-    pub(crate) fn acceptor_on_beat(&mut self, from: NodeId, beat: Beat, now: Now, out: &mut Vec<Effect<P>>) {
-        if beat.ballot > self.promised {
-            // Seeing a ballot is not promising it. A leader that this replica never promised may be idle, so promise now,
-            // on the record, unless somebody else still holds this replica's word.
-            if !self.bound_against(from, Ballot::ZERO, now.mono) && self.can_promise() {
-                self.promised = beat.ballot;
-                out.push(Effect::Append {
-                    head: self.head(RecordKind::Promise, Slot::ZERO, beat.ballot),
-                    payload: None,
-                    then: Vec::new(),
-                    receipt: Receipt::Promise(beat.ballot),
-                });
+    /// The acceptor's part of a heartbeat whose ballot is not below the promise: it grants a lease, but only
+    /// under a durable promise of exactly that ballot (P-07d).
+    pub fn on_heartbeat<P: Payload>(
+        &mut self,
+        from: NodeId,
+        heartbeat: Heartbeat,
+        learner: &mut Learner<P>,
+        time: &mut KnownTime,
+        cx: &mut Context<'_, P>,
+    ) -> Handled {
+        if heartbeat.ballot > self.promised {
+            // Hearing a ballot does not promise it. A leader that this replica has not promised may be idle
+            // and send no accepts, so write a promise now, unless a lease forbids it.
+            if self.is_bound_against(from, Ballot::ZERO, cx.now.mono) {
+                return Err(Ignored::Bound);
             }
-            return;
+            self.check_can_promise(cx.room)?;
+            self.promise(heartbeat.ballot);
+            cx.append(Receipt::Promise(heartbeat.ballot), None, learner.chosen(), Vec::new());
+            return Ok(());
         }
-        assert!(beat.ballot == self.promised, "a lower ballot was refused before");
-        if beat.time > WallMs::ZERO {
-            Anchor::hear(&mut self.anchor, Anchor::new(beat.ballot, beat.time, now.mono));
+        assert!(heartbeat.ballot == self.promised, "a lower ballot was refused before");
+        if heartbeat.time > WallMs::ZERO {
+            time.hear(heartbeat.ballot, heartbeat.time, cx.now.mono);
         }
-        let is_durable = self.promised_durable >= beat.ballot;
+        let is_durable = self.promised_durable >= heartbeat.ballot;
         #[cfg(feature = "canary")]
-        let is_durable = is_durable || self.canary == Some(crate::Canary::GrantBeforeDurable);
+        let is_durable = is_durable || cx.setup.has(Canary::GrantBeforeDurable);
         if !is_durable {
-            return;
+            return Err(Ignored::AwaitingDisk);
         }
-        self.grant = Some((beat.ballot, now.mono.plus(self.timing.lease)));
-        self.log.release(); // for one lease nobody else is promised
-        out.push(Effect::BeatReply {
-            to: from,
-            reply: BeatReply {
-                group: self.config.group,
-                ballot: beat.ballot,
-                sent_at: beat.sent_at,
-                chosen: self.chosen,
-                is_low: self.is_low(),
-                level: self.level,
-                wall: now.wall,
-            },
-        });
-    }
-
-    /// Refuses a ballot, naming only a promise that is durable (P-01); before that, silence is the answer.
-    pub(crate) fn nack(&mut self, to: NodeId, ballot: Ballot, out: &mut Vec<Effect<P>>) {
-        if self.promised_durable > ballot {
-            let message = GroupMessage::Nack { ballot, promised: self.promised_durable };
-            out.push(Effect::Send { to, message });
-        }
-    }
-
-    pub(crate) fn on_nack(&mut self, ballot: Ballot, promised: Ballot, now: Now) {
-        self.round_seen = self.round_seen.max(promised.round());
-        let mine = match &self.role {
-            State::Leader(leader) => leader.ballot,
-            State::Candidate(candidate) => candidate.ballot,
-            State::Follower | State::PreCandidate(_) => return,
+        self.grant = Some((heartbeat.ballot, cx.now.mono.plus(cx.setup.timing.lease)));
+        learner.release_recalled(); // no other candidate is promised for one lease
+        let reply = HeartbeatReply {
+            group: cx.setup.group(),
+            ballot: heartbeat.ballot,
+            sent_at: heartbeat.sent_at,
+            chosen: learner.chosen(),
+            is_low: cx.room.is_low(),
+            level: cx.setup.level,
+            wall: cx.now.wall,
         };
-        // Only an answer to the ballot in use counts: an old one says nothing about now.
-        if mine == ballot && promised > ballot {
-            self.step_down(now.mono);
-        }
+        cx.out.push(Effect::HeartbeatReply { to: from, reply });
+        Ok(())
     }
+
+    pub fn invariants(&self) {
+        assert!(self.promised_durable <= self.promised, "a promise was forgotten");
+    }
+}
+
+/// The messages of a promise: everything accepted above the chosen prefix (and from `first` on), in parts
+/// that fit a frame, and what this replica knows of the time (P-16c).
+fn promise_parts<P: Payload>(
+    ballot: Ballot,
+    learner: &Learner<P>,
+    first: Slot,
+    time: &KnownTime,
+    cx: &mut Context<'_, P>,
+) -> Vec<GroupMessage<P>> {
+    let (chosen, answer, time) = (learner.chosen(), cx.draw(), time.report(cx.now));
+    let parts = learner.report(first);
+    assert!(!parts.is_empty(), "an answer has at least one part");
+    let part_count = parts.len() as u32; // bounded by AHEAD_SLOTS_MAX
+    let message =
+        |(part, reported)| GroupMessage::Promise { ballot, chosen, answer, part, part_count, time, reported };
+    (0_u32..).zip(parts).map(message).collect()
 }

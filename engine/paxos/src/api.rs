@@ -1,29 +1,29 @@
-//! What can happen to a replica and all it can ask for.
+//! The inputs and effects of a replica, and their parts.
 
 use alloc::vec::Vec;
 use synod_types::{
-    Ballot, Beat, BeatReply, GroupMessage, Location, Nanos, NodeId, RecordHead, Slot, Space, limits,
+    Ballot, GroupMessage, Heartbeat, HeartbeatReply, Location, Nanos, NodeId, RecordHead, Slot, Space, limits,
 };
 
-/// Spans of time the protocol runs on. The same on all nodes of a cluster.
+/// The timing parameters of the protocol. They are the same on all nodes of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
-    /// Between two heartbeats of a leader.
+    /// The interval between two heartbeats of a leader.
     pub heartbeat: Nanos,
-    /// How long a heartbeat binds the follower that answers it; also the limit after which a stalled log silences a
-    /// leader.
+    /// How long a heartbeat binds the follower that answers it. A leader whose log has stalled for this long
+    /// stops sending heartbeats.
     pub lease: Nanos,
-    /// Taken off a lease at the leader for clocks that run at different speeds.
+    /// Subtracted from a lease at the leader, because clocks run at different speeds.
     pub drift: Nanos,
-    /// Spread of election timeouts.
+    /// The random part of an election timeout is below this.
     pub election_jitter: Nanos,
-    /// Added to the election timeout per priority rank.
+    /// Added to the election timeout for each priority rank.
     pub rank_delay: Nanos,
     /// An open slot whose quorum has not answered is sent again after this long.
     pub resend: Nanos,
     /// How long a request waits for a leader, and a forwarded one for its answer.
     pub patience: Nanos,
-    /// A group's clock that is further than this from the wall clocks that agree is worth a word.
+    /// The node reports a group's clock that is further than this from the wall clocks that agree.
     pub skew_max_ms: u64,
 }
 
@@ -42,14 +42,15 @@ impl Default for Timing {
     }
 }
 
-/// What a replica holds of slots that it has not applied (P-14).
+/// How much a replica holds of slots that it has not applied (P-14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AheadLimits {
-    /// Slots up to so far above the applied one are kept in a row; those above cost only what is held.
+    /// Slots up to this far above the applied one are kept in a contiguous queue, gaps included. Higher slots
+    /// are kept in a sparse map.
     pub near_slots: u64,
-    /// Slots held. Beyond it accepts are ignored, unless they are near.
+    /// The number of slots held. Beyond it, accepts for slots that are not near are ignored.
     pub slots: usize,
-    /// Payload bytes kept in memory; beyond it the oldest are left to the log.
+    /// Payload bytes kept in memory. Beyond it, the payloads of the lowest slots stay in the log alone.
     pub bytes: usize,
 }
 
@@ -66,48 +67,48 @@ impl Default for AheadLimits {
 /// Everything that can happen to a replica.
 #[derive(Debug)]
 pub enum Input<P> {
-    /// A peer says something.
+    /// A message from a peer.
     Message {
-        /// Who.
+        /// The sender.
         from: NodeId,
-        /// What.
+        /// The message.
         message: GroupMessage<P>,
     },
-    /// A heartbeat (they travel together for all groups of a core).
-    Beat {
-        /// Who.
+    /// A heartbeat. The heartbeats of all groups of a core travel together.
+    Heartbeat {
+        /// The sender.
         from: NodeId,
         /// The heartbeat.
-        beat: Beat,
+        heartbeat: Heartbeat,
     },
-    /// The answer to one.
-    BeatReply {
-        /// Who.
+    /// The answer to a heartbeat.
+    HeartbeatReply {
+        /// The sender.
         from: NodeId,
         /// The answer.
-        reply: BeatReply,
+        reply: HeartbeatReply,
     },
-    /// A leader said, in answer to a question, how far it knows what is chosen.
+    /// A leader's chosen watermark, in answer to a question (P-07g).
     Watermark {
-        /// Who.
+        /// The sender.
         from: NodeId,
         /// The ballot it leads in.
         ballot: Ballot,
         /// Its chosen watermark.
         chosen: Slot,
     },
-    /// Propose an entry. Only to a leader ([`crate::Paxos::can_propose`]).
+    /// Propose an entry. Only for a leader ([`crate::Paxos::can_propose`]).
     Propose {
         /// The entry.
         payload: P,
     },
-    /// The payload of an appended record has its place in the log.
+    /// The payload of an appended record was given its location in the log.
     Located {
         /// The slot.
         slot: Slot,
         /// The ballot of the record.
         ballot: Ballot,
-        /// Its place.
+        /// The location.
         at: Location,
     },
     /// A record is durable.
@@ -115,25 +116,27 @@ pub enum Input<P> {
         /// The receipt that came with its `Append`.
         receipt: Receipt,
     },
-    /// An [`Effect::Recall`] was carried out.
+    /// An [`Effect::Recall`] was executed.
     Recalled {
         /// The slot.
         slot: Slot,
         /// The ballot of the record.
         ballot: Ballot,
-        /// The value, verified; none if it could not be read back.
+        /// The value, verified; `None` if it could not be read back.
         payload: Option<P>,
     },
     /// Time passed.
     Tick {
-        /// Whether the log has made no progress for a whole lease: a stalled leader must fall silent (P-09).
+        /// Whether the log has made no progress for a whole lease: a stalled leader must send no heartbeats
+        /// (P-09).
         stalled: bool,
     },
-    /// What the log has room for has changed.
+    /// The room in the log, or its backlog, has changed.
     Room {
-        /// How much it takes.
+        /// The room left.
         space: Space,
-        /// It has as much to write as may wait at once: nothing more is to be begun.
+        /// The log has as many bytes waiting as are allowed at once: the replica must begin nothing new
+        /// (P-18e).
         is_behind: bool,
     },
     /// The link to a peer broke; what was sent on it may be lost.
@@ -141,17 +144,19 @@ pub enum Input<P> {
         /// The peer.
         node: NodeId,
     },
-    /// Let a peer lead instead. A wish: nothing comes of it on a replica that does not serve, or with a peer that is not there.
-    HandOver {
+    /// Transfer leadership to a peer. It is ignored on a replica that does not serve, and for a peer that
+    /// cannot be reached, is far behind or is low on room.
+    TransferLeadership {
         /// The peer.
-        heir: NodeId,
+        target: NodeId,
     },
 }
 
-/// Everything a replica can ask for.
+/// Everything a replica can ask its caller to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect<P> {
-    /// Write a record. `then` may be sent once it is durable and not before (P-01); `receipt` comes back then too.
+    /// Write a record. The messages in `then` may be sent once the record is durable, not before (P-01). The
+    /// receipt is returned then, too.
     Append {
         /// The record's head.
         head: RecordHead,
@@ -159,45 +164,45 @@ pub enum Effect<P> {
         payload: Option<P>,
         /// Messages that reveal it.
         then: Vec<(NodeId, GroupMessage<P>)>,
-        /// To be given back by [`Input::Durable`].
+        /// To be returned in [`Input::Durable`].
         receipt: Receipt,
     },
-    /// Send to a peer; may be lost.
+    /// Send a message to a peer. It may be lost.
     Send {
-        /// To whom.
+        /// The receiver.
         to: NodeId,
-        /// What.
+        /// The message.
         message: GroupMessage<P>,
     },
-    /// A heartbeat, to be coalesced with those of other groups.
-    Beat {
-        /// To whom.
+    /// Send a heartbeat, coalesced with those of other groups.
+    Heartbeat {
+        /// The receiver.
         to: NodeId,
         /// The heartbeat.
-        beat: Beat,
+        heartbeat: Heartbeat,
     },
-    /// The answer to one, likewise.
-    BeatReply {
-        /// To whom.
+    /// Send the answer to a heartbeat, coalesced likewise.
+    HeartbeatReply {
+        /// The receiver.
         to: NodeId,
         /// The answer.
-        reply: BeatReply,
+        reply: HeartbeatReply,
     },
-    /// A peer wants chosen values that are only in the log: read them and send them, in this order, as one `Learn`. One that cannot be
-    /// read ends it.
+    /// A peer fetches chosen values that are only in the log: read them and send them, in this order, as one
+    /// `Learn`. The message ends before a value that cannot be read.
     ReadBack {
-        /// To whom.
+        /// The receiver.
         to: NodeId,
         /// The values.
         wanted: Vec<ReadBack>,
     },
-    /// Read a value back that this replica needs itself; answered by one [`Input::Recalled`].
+    /// Read back a value that this replica itself needs. It is answered by one [`Input::Recalled`].
     Recall {
         /// The slot.
         slot: Slot,
         /// The ballot it is held in.
         ballot: Ballot,
-        /// Where it lies.
+        /// Its location in the log.
         at: Location,
     },
 }
@@ -209,28 +214,28 @@ pub struct ReadBack {
     pub slot: Slot,
     /// The ballot it is held in.
     pub ballot: Ballot,
-    /// Where it lies.
+    /// Its location in the log.
     pub at: Location,
 }
 
-/// What a durable record means to the replica that wrote it. Captured at submit: by completion the ballot in force may be
-/// another one.
+/// What a durable record means to the replica that wrote it. It is captured when the record is submitted: the
+/// ballot in force may be another one when the write completes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Receipt {
-    /// The promise of this ballot is safe.
+    /// The promise of this ballot is durable.
     Promise(Ballot),
-    /// The value accepted for `slot` in `ballot` is safe.
+    /// The value accepted for `slot` in `ballot` is durable.
     Accept {
         /// The slot.
         slot: Slot,
         /// The ballot.
         ballot: Ballot,
     },
-    /// The learned value of `slot` is safe.
+    /// The learned value of `slot` is durable.
     Learned {
         /// The slot.
         slot: Slot,
-        /// The ballot noted with it.
+        /// The ballot in its record.
         ballot: Ballot,
     },
 }
@@ -254,17 +259,17 @@ pub enum Canary {
     PromiseBeforeDurable,
     /// A candidate's ballot is not made durable, so a restart may use it again (breaks P-01).
     BallotReuse,
-    /// A quorum is n/2.
+    /// A quorum is n/2 (breaks P-11).
     HalfQuorum,
     /// The winner proposes a no-op where a value was reported (breaks P-06).
     NoopOverReported,
     /// A promise of an earlier candidacy counts in a later one of the same node (breaks P-06).
     PromiseOfAnotherBallot,
-    /// A value that looks like the one held is taken for it (breaks P-05d).
+    /// A value with the same bytes as the one held is taken for the same value (breaks P-05d).
     EqualBytes,
-    /// Entries are named by a counter that begins anew with the process (breaks P-05d).
+    /// Origins come from a counter that restarts with the process (breaks P-05d).
     OriginRestarts,
-    /// A level is raised when a quorum reads it (breaks P-19).
+    /// A level is raised once a quorum can read it (breaks P-19).
     LevelByQuorum,
     /// The watermark is applied to a record of another ballot (breaks P-05).
     WatermarkOtherBallot,
@@ -276,34 +281,35 @@ pub enum Canary {
     QuorumReadByLease,
     /// The watermark is applied behind a gap to records of other ballots (breaks P-05).
     WatermarkOtherBallotAhead,
-    /// An acceptor leaves out of its promise what is not in memory (breaks P-02).
+    /// An acceptor leaves values that are not in memory out of its promise (breaks P-02).
     ShedUnreported,
-    /// A leader that handed over goes on reading under its lease (breaks P-17).
-    LeaseAfterHandOver,
-    /// A follower grants a lease in a ballot that its promise of is not durable (breaks P-01).
+    /// A leader that transferred leadership goes on reading under its lease (breaks P-17).
+    LeaseAfterTransfer,
+    /// A follower grants a lease in a ballot whose promise is not durable yet (breaks P-01).
     GrantBeforeDurable,
-    /// The answer to a heartbeat confirms the last one that was sent (breaks P-07b).
-    BeatConfirmsLast,
-    /// A leader says up to where its group is chosen before it has learned what was chosen before it led (breaks P-07g).
+    /// The answer to a heartbeat confirms the latest heartbeat sent instead (breaks P-07b).
+    HeartbeatConfirmsLast,
+    /// A leader answers with a read point before it has applied the entries chosen before it led (breaks
+    /// P-07g).
     PointBeforeServing,
-    /// A forward that comes twice is executed twice (breaks P-12g).
+    /// A forwarded request that arrives twice is executed twice (breaks P-12g).
     ForwardTwice,
-    /// What was executed under a node's session is not remembered (breaks P-21).
+    /// Commands executed under a node's session are not remembered (breaks P-21).
     StampsForgotten,
-    /// An earlier start of a node opens a session in the place of a later one's (breaks P-21).
+    /// An earlier boot of a node opens a session in place of a later boot's (breaks P-21).
     AnyBootOpens,
-    /// A message leaves before its record is durable (breaks P-01).
+    /// A message is sent before its record is durable (breaks P-01).
     ReleasesEarly,
-    /// Where records lie is told a turn later, after they may be durable (breaks the turn).
+    /// The locations of records are reported a turn late, when they may be durable already (breaks the turn).
     PlacesToldLate,
-    /// Replay leaves a group out.
+    /// Replay leaves out a group.
     ReplaySkipsGroup,
     /// A winner's clock is its wall clock (breaks P-16).
     ClockOfTheWinner,
-    /// What was heard of other nodes' logs is not kept over a restart (breaks P-20).
+    /// The log positions heard from other nodes are not kept over a restart (breaks P-20).
     PositionsForgotten,
     /// Applied time does not move on when a key is to expire (breaks P-16).
     ExpiryUnwatched,
-    /// A write that is under way is refused for want of room, as if it certainly were not executed (breaks P-18).
+    /// A write in flight is refused for lack of room, as certainly not executed (breaks P-18).
     RefusedUnderWay,
 }

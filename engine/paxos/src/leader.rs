@@ -1,573 +1,240 @@
-//! The leader: proposals, tallies, heartbeats, the lease they earn, and flow control.
+//! The leader: proposals, tallies, heartbeats and the lease that they renew, and flow control.
 //!
-//! `confirmed` is the one clock of leadership: the latest time t such that an accept quorum has said, after t, that it
-//! promised nobody higher. A lease is `confirmed + lease - drift > now`; a ReadIndex read waits until `confirmed` reaches its
-//! ticket. Both count from the *sending* of the heartbeat (P-07).
+//! Leases and reads both depend on `confirmed`: the latest time t such that an accept quorum has confirmed,
+//! at t or later, that it had promised no higher ballot. The lease is valid while
+//! `now < confirmed + lease - drift`. A ReadIndex read waits until `confirmed` reaches its ticket. Both count
+//! from the *sending* of the heartbeat (P-07).
 
-use crate::clock::{Anchor, GroupClock, Reading, Readings, Report, SETTING_MAX, inherited};
-use crate::handover::Parting;
-use crate::pace::Pace;
-use crate::{Effect, Paxos, Receipt, State};
-use alloc::collections::{BTreeMap, VecDeque};
-use alloc::vec;
+#[cfg(feature = "canary")]
+use crate::api::Canary;
+use crate::api::{Effect, Receipt};
+use crate::clock::{KnownTime, Reading, Readings, Report, inherited};
+use crate::context::Context;
+use crate::ignored::{Handled, Ignored};
+use crate::learner::Learner;
+use crate::peers::{Peer, Peers};
+use crate::setup::Setup;
+use crate::space::{Room, Writable};
+use crate::timekeeper::Timekeeper;
+use crate::transfer::{Transfer, is_slower};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use synod_types::{
-    Ballot, Beat, BeatReply, GroupMessage, Level, Mono, Nanos, NodeId, Now, Payload, RecordKind, Slot,
-    WallMs, limits,
+    Ballot, EntryBuilder, GroupMessage, Heartbeat, HeartbeatReply, Level, Mono, Nanos, NodeId, Now, Payload,
+    Slot, WallMs, limits,
 };
 
-/// Between two looks at the wall clocks.
-const STEER_INTERVAL: Nanos = Nanos::from_ms(50);
-/// Unanswered accept bytes to one peer beyond which it is left to pull (P-14). Twice the leader's own window, so that a peer
-/// which merely lags one window is not cut off.
-const PEER_UNANSWERED_BYTES_MAX: usize = 2 * limits::WINDOW_BYTES_MAX;
-
+/// One term of a leader.
 #[derive(Debug)]
 pub(crate) struct Leader {
-    pub ballot: Ballot,
-    /// The first slot that is this leader's own: it serves once this is applied.
-    pub start_slot: Slot,
-    pub next_slot: Slot,
+    ballot: Ballot,
+    /// This leader's first own slot: it serves once this slot is applied.
+    start_slot: Slot,
+    next_slot: Slot,
     since: Mono,
-    /// The group's clock; nothing while it is not known where it is to go on.
-    pub clock: Option<GroupClock>,
-    /// By how much it is ahead of the wall clocks, as last seen.
-    skew_ms: Option<i64>,
-    next_steer: Mono,
+    time: Timekeeper,
     last_sent_at: Mono,
-    next_beat: Mono,
-    beat_wanted: bool,
-    /// The log has stopped: no heartbeat leaves, whoever asks (P-09).
+    next_heartbeat: Mono,
+    heartbeat_wanted: bool,
+    /// The log has stalled: no heartbeat is sent, not even for a read (P-09).
     stalled: bool,
-    /// Set while it hands over (P-17).
-    pub parting: Option<Parting>,
+    /// Set while leadership is being transferred (P-17).
+    transfer: Option<Transfer>,
     next_resend: Mono,
-    /// Slots up to here were open at the last resend already.
+    /// Slots up to here were proposed before the last resend.
     resend_mark: Slot,
-    /// Slots proposed and not chosen yet, with their payload bytes.
+    /// The slots proposed and not chosen yet, with their payload bytes.
     open: BTreeMap<Slot, usize>,
     open_bytes: usize,
-    peers: Vec<Peer>,
+    peers: Peers,
 }
 
-#[derive(Debug)]
-pub(crate) struct Peer {
-    node: NodeId,
-    /// The latest heartbeat it answered.
-    echo: Mono,
-    /// What it knew as chosen then.
-    chosen: Slot,
-    /// Accepts it has not answered, by slot.
-    unanswered: VecDeque<Unanswered>,
-    unanswered_bytes: usize,
-    /// Its log was running out of room when it answered.
-    is_low: bool,
-    /// What it said it reads; nothing before its first answer to this leader.
-    level: Option<Level>,
-    /// A level counts in answers to heartbeats sent after this one: those before may have been answered by another build.
-    level_after: Mono,
-    /// What its wall clock said.
-    wall: Option<Reading>,
-    /// How long it takes to answer a heartbeat, and an accept, which it writes first.
-    beat_pace: Pace,
-    accept_pace: Pace,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Unanswered {
-    slot: Slot,
-    /// 0 once it is answered.
-    bytes: usize,
-    sent_at: Mono,
+/// What a leader does after a tick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AfterTick {
+    /// It goes on leading.
+    Leads,
+    /// It has just given up its lease in this ballot and told the transfer target.
+    Released(Ballot),
+    /// It steps down.
+    StepsDown,
+    /// It gave up its lease in this ballot, but the target did not take over: it stands for election again.
+    StandsAnew(Ballot),
 }
 
 impl Leader {
-    /// Whether learning a value for `slot` other than the one held (if any) shows that a newer leader chose it: this one
-    /// proposed for the slot itself, or never got that far.
+    /// The winner of `ballot`: it proposes for the open slots below `start_slot`, then for `start_slot`.
+    pub fn elected(ballot: Ballot, start_slot: Slot, setup: &Setup, now: Mono) -> Self {
+        assert!(ballot.node() == setup.node(), "leads in a foreign ballot");
+        Self {
+            ballot,
+            start_slot,
+            next_slot: start_slot.next(),
+            since: now,
+            time: Timekeeper::new(now),
+            last_sent_at: Mono::ZERO,
+            next_heartbeat: now,
+            heartbeat_wanted: false,
+            stalled: false,
+            transfer: None,
+            next_resend: now.plus(setup.timing.resend),
+            resend_mark: Slot::ZERO,
+            open: BTreeMap::new(),
+            open_bytes: 0,
+            peers: Peers::new(setup),
+        }
+    }
+
+    // ---- proposals ----------------------------------------------------------------------------------------
+
+    /// The winner re-proposes the highest-ballot value of every open slot above `chosen` (P-06c), a no-op
+    /// only where no member of the quorum reported one (P-06d), and one slot of its own after them.
+    pub fn take_over<P: Payload>(
+        &mut self,
+        chosen: Slot,
+        mut best: BTreeMap<Slot, (Ballot, P)>,
+        learner: &mut Learner<P>,
+        cx: &mut Context<'_, P>,
+    ) {
+        assert!(chosen < self.start_slot, "its own slot is chosen already");
+        // The clock is not set if no member has heard a leader; no-ops then carry no time.
+        let time = self.time.read(cx.now.mono).unwrap_or(WallMs::ZERO);
+        let mut slot = chosen.next();
+        while slot < self.start_slot {
+            if learner.held(slot).is_none_or(|open| !open.chosen) {
+                let value = best.remove(&slot).map(|(_, payload)| payload);
+                #[cfg(feature = "canary")]
+                let value = value.filter(|_| !cx.setup.has(Canary::NoopOverReported));
+                let value = value.unwrap_or_else(|| no_op(cx.journal.next_origin(self.ballot), time));
+                self.propose_at(slot, value, learner, cx);
+            }
+            slot = slot.next();
+        }
+        let own = no_op(cx.journal.next_origin(self.ballot), time);
+        self.propose_at(self.start_slot, own, learner, cx);
+    }
+
+    /// Proposes an entry in the next slot.
+    pub fn propose<P: Payload>(&mut self, payload: P, learner: &mut Learner<P>, cx: &mut Context<'_, P>) {
+        assert!(!self.has_released(), "proposed after handing over");
+        let slot = self.next_slot;
+        self.next_slot = slot.next();
+        self.propose_at(slot, payload, learner, cx);
+    }
+
+    /// Phase 2a: this replica's record and the messages to the peers leave together. Its own vote counts once
+    /// the record is durable.
+    fn propose_at<P: Payload>(
+        &mut self,
+        slot: Slot,
+        payload: P,
+        learner: &mut Learner<P>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let (ballot, chosen) = (self.ballot, learner.chosen());
+        assert!(slot > chosen, "a chosen slot is proposed for");
+        assert!(slot < self.next_slot, "proposed ahead of the next slot");
+        let bytes = payload.as_ref().len().max(1);
+        let is_open = self.open.insert(slot, bytes).is_some();
+        assert!(!is_open, "two values were proposed for {slot}");
+        self.open_bytes += bytes;
+        learner.hold(slot, ballot, payload.clone());
+        cx.append(Receipt::Accept { slot, ballot }, Some(payload.clone()), chosen, Vec::new());
+        let spares_low = slot > self.start_slot && self.spares_low(cx.room, cx.setup);
+        for peer in self.peers.iter_mut() {
+            if (spares_low && peer.is_low()) || peer.is_swamped() {
+                continue; // it will pull
+            }
+            peer.note_sent(slot, bytes, cx.now.mono);
+            let message = GroupMessage::Accept { ballot, slot, chosen, payload: payload.clone() };
+            cx.send(peer.node(), message);
+        }
+    }
+
+    /// Whether new slots are not sent to members that are low, because enough other members take them
+    /// (P-18d).
+    fn spares_low(&self, room: &Room, setup: &Setup) -> bool {
+        self.peers.has_roomy_quorum(room.is_low(), setup.accept_quorum())
+    }
+
+    /// A peer accepted what this leader proposed.
+    pub fn on_accepted<P: Payload>(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        slot: Slot,
+        learner: &mut Learner<P>,
+        cx: &Context<'_, P>,
+    ) -> Handled {
+        if ballot != self.ballot {
+            return Err(Ignored::OtherBallot);
+        }
+        let peer = self.peers.get_mut(from).expect("messages of strangers are dropped");
+        peer.note_accepted(slot, cx.now.mono);
+        self.tally(slot, from, learner, cx.setup);
+        Ok(())
+    }
+
+    /// This leader's own record of what it proposed in `ballot` is durable.
+    pub fn on_own_accepted<P: Payload>(
+        &mut self,
+        ballot: Ballot,
+        slot: Slot,
+        learner: &mut Learner<P>,
+        setup: &Setup,
+    ) {
+        assert!(ballot <= self.ballot, "accepted above its own ballot");
+        if ballot == self.ballot {
+            self.tally(slot, setup.node(), learner, setup);
+        }
+    }
+
+    /// Counts one acceptance in this leader's ballot (P-03a). One for a slot that is decided already is not
+    /// counted.
+    fn tally<P: Payload>(&mut self, slot: Slot, node: NodeId, learner: &mut Learner<P>, setup: &Setup) {
+        let bit = setup.bit_of(node).expect("a member votes");
+        let votes = learner.count_vote(slot, self.ballot, bit);
+        if votes.is_some_and(|votes| votes >= setup.accept_quorum()) {
+            learner.decide(slot);
+            self.close(slot);
+        }
+    }
+
+    /// A slot is decided, by this leader's quorum or because its value was learned.
+    pub fn close(&mut self, slot: Slot) {
+        if let Some(bytes) = self.open.remove(&slot) {
+            self.open_bytes -= bytes;
+        }
+        assert!(!self.open.is_empty() || self.open_bytes == 0, "open bytes are miscounted");
+    }
+
+    /// Whether learning a value for `slot` other than the one held (if any) shows that a newer leader had it
+    /// chosen: this leader has proposed for the slot, or has not reached it yet (P-06f).
     pub fn is_overtaken_at(&self, slot: Slot) -> bool {
         self.open.contains_key(&slot) || slot >= self.next_slot
     }
 
-    /// When it was elected.
-    pub fn since(&self) -> Mono {
-        self.since
-    }
-
-    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.iter()
-    }
-
-    pub fn peer(&self, node: NodeId) -> Option<&Peer> {
-        self.peers.iter().find(|peer| peer.node == node)
-    }
-
-    /// Whether nothing it proposed is undecided.
-    pub fn is_idle(&self) -> bool {
-        self.open.is_empty()
-    }
-
-    /// Whether it has given its lease up.
-    pub fn has_released(&self) -> bool {
-        self.parting.is_some_and(|parting| parting.released)
-    }
-}
-
-impl Peer {
-    pub fn node(&self) -> NodeId {
-        self.node
-    }
-
-    /// Whether its log was running out of room when it last answered.
-    pub fn is_low(&self) -> bool {
-        self.is_low
-    }
-
-    /// When the latest heartbeat left that it answered.
-    pub fn heard_at(&self) -> Mono {
-        self.echo
-    }
-
-    /// What it knew as chosen then.
-    pub fn knows(&self) -> Slot {
-        self.chosen
-    }
-
-    /// Whether it has answered all that it was sent since its link was last made. It may lack what came before.
-    pub fn is_quiet(&self) -> bool {
-        self.unanswered.is_empty()
-    }
-
-    /// How long it has owed an answer.
-    pub fn owes_since(&self, now: Mono) -> Nanos {
-        self.unanswered.front().map_or(Nanos::ZERO, |oldest| now.since(oldest.sent_at))
-    }
-
-    /// How much longer it takes to write than to answer, of late; nothing is known without traffic.
-    pub fn log_pace(&self, now: Mono) -> Option<Nanos> {
-        let beats = self.beat_pace.get(now).unwrap_or(Nanos::ZERO);
-        self.accept_pace.get(now).map(|accepts| Nanos(accepts.0.saturating_sub(beats.0)))
-    }
-
-    fn answered(&mut self, slot: Slot, now: Mono) {
-        if let Ok(index) = self.unanswered.binary_search_by_key(&slot, |unanswered| unanswered.slot) {
-            let Unanswered { bytes, sent_at, .. } = self.unanswered[index];
-            if bytes > 0 {
-                self.accept_pace.note(now.since(sent_at), now);
-            }
-            self.unanswered_bytes -= bytes;
-            self.unanswered[index].bytes = 0;
-        }
-        while self.unanswered.front().is_some_and(|unanswered| unanswered.bytes == 0) {
-            self.unanswered.pop_front();
-        }
-    }
-
-    fn answered_up_to(&mut self, chosen: Slot) {
-        while let Some(&Unanswered { slot, bytes, .. }) = self.unanswered.front() {
-            if slot > chosen && bytes > 0 {
-                break;
-            }
-            self.unanswered_bytes -= bytes;
-            self.unanswered.pop_front();
-        }
-    }
-}
-
-impl<P: Payload> Paxos<P> {
-    pub(crate) fn become_leader(&mut self, ballot: Ballot, start_slot: Slot, now: Now) {
-        assert!(ballot == self.promised, "a leader's own promise is its ballot");
-        self.note_leader(ballot, now.mono);
-        let peers = self
-            .peers()
-            .map(|node| Peer {
-                node,
-                echo: Mono::ZERO,
-                chosen: Slot::ZERO,
-                unanswered: VecDeque::new(),
-                unanswered_bytes: 0,
-                beat_pace: Pace::default(),
-                accept_pace: Pace::default(),
-                is_low: false,
-                level: None,
-                level_after: Mono::ZERO,
-                wall: None,
-            })
-            .collect();
-        self.role = State::Leader(Leader {
-            ballot,
-            start_slot,
-            next_slot: start_slot.next(),
-            since: now.mono,
-            clock: None,
-            skew_ms: None,
-            next_steer: now.mono,
-            last_sent_at: Mono::ZERO,
-            next_beat: now.mono,
-            beat_wanted: false,
-            stalled: false,
-            parting: None,
-            next_resend: now.mono.plus(self.timing.resend),
-            resend_mark: Slot::ZERO,
-            open: BTreeMap::new(),
-            open_bytes: 0,
-            peers,
-        });
-    }
-
-    /// Whether the window has room for another slot (P-14), and so has the log (P-18). False on a replica that does not lead, or
-    /// hands over (P-17).
-    pub fn can_propose(&self) -> bool {
-        match &self.role {
-            State::Leader(leader) => {
-                leader.parting.is_none()
-                    && !self.is_low()
-                    && leader.next_slot.since(self.chosen) <= limits::WINDOW_SLOTS_MAX
-                    && leader.open_bytes < limits::WINDOW_BYTES_MAX
-            }
-            _ => false,
-        }
-    }
-
-    /// Slots proposed and not chosen yet.
-    pub fn in_flight(&self) -> u64 {
-        match &self.role {
-            State::Leader(leader) => leader.open.len() as u64,
-            _ => 0,
-        }
-    }
-
-    /// The slot the next proposal gets, on a leader.
-    pub fn next_slot(&self) -> Option<Slot> {
-        match &self.role {
-            State::Leader(leader) => Some(leader.next_slot),
-            _ => None,
-        }
-    }
-
-    /// What the group's clock says, on a leader that knows it (P-16).
-    pub fn leader_clock(&self, now: Mono) -> Option<WallMs> {
-        match &self.role {
-            State::Leader(leader) => leader.clock.map(|clock| clock.read(now)),
-            _ => None,
-        }
-    }
-
-    /// By how much the group's clock was last seen to be ahead of the wall clocks that agree, milliseconds; nothing on a replica that
-    /// does not lead, and where too few agree.
-    pub fn clock_skew_ms(&self) -> Option<i64> {
-        match &self.role {
-            State::Leader(leader) => leader.skew_ms,
-            _ => None,
-        }
-    }
-
-    /// A winner's clock goes on where the last leader's was, as far as its quorum knows.
-    pub(crate) fn inherit_time(&mut self, times: &BTreeMap<NodeId, Report>, now: Now) {
-        let report = Anchor::report(self.anchor, now.mono, now.wall);
-        let own = Report { report, asked: now.mono, at: now.mono };
-        let reports: Vec<Report> = times.values().copied().chain([own]).collect();
-        // Within about so long a follower has heard a leader, or stands itself.
-        let fresh = Nanos(2 * self.timing.lease.0 + self.timing.election_jitter.0);
-        let inherited = inherited(&reports, fresh, now.mono);
-        #[cfg(feature = "canary")]
-        let inherited = match self.canary {
-            // As it was once: by whoever leads.
-            Some(crate::Canary::ClockOfTheWinner) => Some(now.wall),
-            _ => inherited,
-        };
-        let floor = self.applied_time;
-        let State::Leader(leader) = &mut self.role else { return };
-        for peer in &mut leader.peers {
-            let heard = times.get(&peer.node);
-            peer.wall = heard.and_then(|heard| Reading::new(heard.report.wall, heard.asked, heard.at));
-        }
-        leader.clock = inherited.map(|time| GroupClock::set(time.max(floor), now.mono));
-        self.steer_clock(now);
-    }
-
-    /// Looks at the wall clocks: sets a clock that nothing is known of, steers one that runs.
-    fn steer_clock(&mut self, now: Now) {
-        let (majority, floor) = (self.majority(), self.applied_time);
-        let Some(readings) = self.readings(now) else { return };
-        let agreed = readings.agreed(majority);
-        let State::Leader(leader) = &mut self.role else { return };
-        if let Some(clock) = &mut leader.clock {
-            let ahead =
-                |agreed: WallMs| clock.read(now.mono).0.cast_signed().saturating_sub(agreed.0.cast_signed());
-            leader.skew_ms = agreed.map(ahead);
-            clock.steer(agreed, now.mono);
+    /// Sends accepts that have been open for a whole interval again, to the peers whose vote is missing.
+    fn resend_open<P: Payload>(&mut self, learner: &Learner<P>, cx: &mut Context<'_, P>) {
+        if cx.now.mono < self.next_resend {
             return;
         }
-        let is_late = now.mono.since(leader.since) >= SETTING_MAX;
-        let set = agreed.or_else(|| is_late.then(|| readings.least(majority, floor, now.wall)));
-        leader.clock = set.map(|time| GroupClock::set(time.max(floor), now.mono));
-    }
-
-    /// What the wall clocks say, on a leader.
-    fn readings(&self, now: Now) -> Option<Readings> {
-        let State::Leader(leader) = &self.role else { return None };
-        let others = leader.peers.iter().filter_map(|peer| peer.wall?.now(now.mono));
-        Some(Readings::of(others.chain([now.wall])))
-    }
-
-    fn majority(&self) -> usize {
-        self.config.members.voters().len() / 2 + 1
-    }
-
-    /// What every member reads, as far as all of them have said so to this leader (P-19). Nothing on a replica that does not lead.
-    pub fn level_of_all(&self) -> Option<Level> {
-        let State::Leader(leader) = &self.role else { return None };
-        #[cfg(feature = "canary")]
-        if self.canary == Some(crate::Canary::LevelByQuorum) {
-            let read = |level: Level| leader.peers.iter().filter(|peer| peer.level >= Some(level)).count();
-            return (read(self.level) + 1 >= self.accept_quorum() as usize).then_some(self.level);
-        }
-        leader.peers.iter().try_fold(self.level, |level, peer| Some(level.min(peer.level?)))
-    }
-
-    pub(crate) fn on_propose(&mut self, payload: P, now: Now, out: &mut Vec<Effect<P>>) {
-        let State::Leader(leader) = &mut self.role else {
-            panic!("proposed to a replica that does not lead");
-        };
-        let slot = leader.next_slot;
-        leader.next_slot = slot.next();
-        self.propose_at(slot, payload, now, out);
-    }
-
-    /// Phase 2a: the own record and the peers' messages leave together; the own vote counts when the record is durable.
-    pub(crate) fn propose_at(&mut self, slot: Slot, payload: P, now: Now, out: &mut Vec<Effect<P>>) {
-        let bytes = payload.as_ref().len().max(1);
-        let spares_low = self.spares_low();
-        let State::Leader(leader) = &mut self.role else { return };
-        let ballot = leader.ballot;
-        leader.open.insert(slot, bytes);
-        leader.open_bytes += bytes;
-        self.log.put(slot, ballot, payload.clone());
-        out.push(Effect::Append {
-            head: self.head(RecordKind::Accept, slot, ballot),
-            payload: Some(payload.clone()),
-            then: vec![],
-            receipt: Receipt::Accept { slot, ballot },
-        });
-        let chosen = self.chosen;
-        let State::Leader(leader) = &mut self.role else { return };
-        let is_own = slot > leader.start_slot;
-        for peer in &mut leader.peers {
-            let is_spared = is_own && peer.is_low && spares_low;
-            if is_spared || peer.unanswered_bytes > PEER_UNANSWERED_BYTES_MAX {
-                continue; // it will pull
-            }
-            if peer.unanswered.back().is_none_or(|last| last.slot < slot) {
-                peer.unanswered.push_back(Unanswered { slot, bytes, sent_at: now.mono });
-                peer.unanswered_bytes += bytes;
-            }
-            let message = GroupMessage::Accept { ballot, slot, chosen, payload: payload.clone() };
-            out.push(Effect::Send { to: peer.node, message });
-        }
-    }
-
-    pub(crate) fn on_accepted(&mut self, from: NodeId, ballot: Ballot, slot: Slot, now: Now) {
-        if let State::Leader(leader) = &mut self.role
-            && leader.ballot == ballot
-        {
-            if let Some(peer) = leader.peers.iter_mut().find(|peer| peer.node == from) {
-                peer.answered(slot, now.mono);
-            }
-            self.tally(slot, ballot, from);
-        }
-    }
-
-    /// Counts one acceptance, matched to slot and ballot.
-    pub(crate) fn tally(&mut self, slot: Slot, ballot: Ballot, node: NodeId) {
-        let Some(bit) = self.bit_of(node) else { return };
-        let quorum = self.accept_quorum();
-        if !matches!(&self.role, State::Leader(leader) if leader.ballot == ballot) {
-            return;
-        }
-        let Some(open) = self.log.get_mut(slot) else { return };
-        if open.ballot != ballot || open.chosen {
-            return;
-        }
-        open.acks |= bit;
-        if open.acks.count_ones() >= quorum {
-            self.decide(slot);
-        }
-    }
-
-    /// The value held for `slot` is chosen.
-    pub(crate) fn decide(&mut self, slot: Slot) {
-        self.log.mark_chosen(slot);
-        if let State::Leader(leader) = &mut self.role
-            && let Some(bytes) = leader.open.remove(&slot)
-        {
-            leader.open_bytes -= bytes;
-        }
-        self.advance_chosen();
-    }
-
-    pub(crate) fn on_beat_reply(&mut self, from: NodeId, reply: BeatReply, now: Now) {
-        if let State::Leader(leader) = &mut self.role
-            && leader.ballot == reply.ballot
-            && reply.sent_at <= leader.last_sent_at
-            && let Some(peer) = leader.peers.iter_mut().find(|peer| peer.node == from)
-        {
-            #[cfg(feature = "canary")]
-            let reply = if self.canary == Some(crate::Canary::BeatConfirmsLast) {
-                BeatReply { sent_at: leader.last_sent_at, ..reply }
-            } else {
-                reply
-            };
-            if reply.sent_at >= peer.echo {
-                peer.echo = reply.sent_at;
-                peer.is_low = reply.is_low;
-                Reading::keep(&mut peer.wall, Reading::new(reply.wall, reply.sent_at, now.mono), now.mono);
-                if reply.sent_at > peer.level_after {
-                    peer.level = Some(reply.level);
-                }
-                peer.chosen = reply.chosen; // less than before, if it restarted
-            }
-            peer.beat_pace.note(now.mono.since(reply.sent_at), now.mono);
-            peer.answered_up_to(reply.chosen);
-        }
-    }
-
-    pub(crate) fn on_link_lost(&mut self, node: NodeId) {
-        if let State::Leader(leader) = &mut self.role
-            && let Some(peer) = leader.peers.iter_mut().find(|peer| peer.node == node)
-        {
-            // It may be another build that comes back, and what the one before said may still be on its way.
-            peer.level = None;
-            peer.level_after = leader.last_sent_at;
-            peer.unanswered.clear();
-            peer.unanswered_bytes = 0;
-            // An heir that was restarted is silent for a lease (P-07c) and would leave the group without a leader so long.
-            if leader.parting.is_some_and(|parting| parting.is_to(node)) {
-                leader.parting = None;
-            }
-        }
-    }
-
-    /// The latest time at or after which an accept quorum confirmed this leader.
-    fn confirmed(&self, now: Mono) -> Mono {
-        let quorum = self.accept_quorum() as usize;
-        let State::Leader(leader) = &self.role else { return Mono::ZERO };
-        if quorum <= 1 {
-            return now;
-        }
-        // The leader itself is the first of the quorum. Every read asks, and peers are few: comparing all is cheaper than a sorted
-        // copy.
-        let echoes = || leader.peers.iter().map(|peer| peer.echo);
-        let is_confirmed = |at: &Mono| echoes().filter(|echo| echo >= at).count() >= quorum - 1;
-        echoes().filter(is_confirmed).max().unwrap_or(Mono::ZERO)
-    }
-
-    /// Whether this replica leads under an unexpired lease at `now` that it has not given up (P-17).
-    pub fn lease_valid(&self, now: Mono) -> bool {
-        let State::Leader(leader) = &self.role else { return false };
-        let released = leader.has_released();
-        #[cfg(feature = "canary")]
-        let released = released && self.canary != Some(crate::Canary::LeaseAfterHandOver);
-        let confirmed = self.confirmed(now);
-        !released && confirmed > Mono::ZERO && confirmed.plus(self.timing.lease) > now.plus(self.timing.drift)
-    }
-
-    /// A ticket for a ReadIndex read arriving now: [`Paxos::ticket_valid`] turns true once a quorum has answered a heartbeat
-    /// sent after this call. Wants a heartbeat at the turn's end.
-    pub fn read_ticket(&mut self) -> Option<Mono> {
-        match &mut self.role {
-            State::Leader(leader) => {
-                leader.beat_wanted = true;
-                Some(Mono(leader.last_sent_at.0 + 1))
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether a read with this ticket may be served. Ask only while the replica leads in the ballot of the ticket.
-    pub fn ticket_valid(&self, ticket: Mono, now: Mono) -> bool {
-        let lone = self.accept_quorum() <= 1;
-        matches!(self.role, State::Leader(_)) && (lone || self.confirmed(now) >= ticket)
-    }
-
-    /// Sends heartbeats if a read asked for them this turn.
-    pub fn beat_if_wanted(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
-        if matches!(&self.role, State::Leader(leader) if leader.beat_wanted && !leader.stalled) {
-            self.send_beats(now, out);
-        }
-    }
-
-    pub(crate) fn send_beats(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
-        let chosen = self.chosen;
-        let group = self.config.group;
-        let heartbeat = self.timing.heartbeat;
-        let State::Leader(leader) = &mut self.role else { return };
-        if leader.has_released() {
-            return; // it would keep the heir from standing
-        }
-        // Strictly rising, so that an answer names one heartbeat.
-        let sent_at = now.mono.max(Mono(leader.last_sent_at.0 + 1));
-        leader.last_sent_at = sent_at;
-        leader.next_beat = now.mono.plus(heartbeat);
-        leader.beat_wanted = false;
-        let ballot = leader.ballot;
-        let time = leader.clock.map_or(WallMs::ZERO, |clock| clock.read(now.mono));
-        for peer in &leader.peers {
-            out.push(Effect::Beat { to: peer.node, beat: Beat { group, ballot, chosen, sent_at, time } });
-        }
-    }
-
-    pub(crate) fn leader_tick(&mut self, stalled: bool, now: Now, out: &mut Vec<Effect<P>>) {
-        let patience = self.timing.lease.0 * 2;
-        let confirmed = self.confirmed(now.mono);
-        let is_ready = self.has_caught_up();
-        let State::Leader(leader) = &mut self.role else { return };
-        if leader.clock.is_none() || now.mono >= leader.next_steer {
-            leader.next_steer = now.mono.plus(STEER_INTERVAL);
-            self.steer_clock(now);
-        }
-        let State::Leader(leader) = &mut self.role else { return };
-        leader.stalled = stalled;
-        let age = now.mono.since(leader.since).0;
-        let unconfirmed = now.mono.since(confirmed.max(leader.since)).0 > patience;
-        // A leader that no quorum answers must fall silent, or those who still hear it would refuse a better one (P-06);
-        // one that cannot get ready has the same effect.
-        if unconfirmed || (!is_ready && age > 4 * patience) {
-            self.step_down(now.mono);
-            return;
-        }
-        if now.mono >= leader.next_beat && !stalled {
-            self.send_beats(now, out);
-        }
-        self.resend_open(now, out);
-        self.hand_over_if_drained(now, out);
-        self.hand_over_tick(now, out);
-    }
-
-    /// Sends accepts again that have been open for a whole interval, to the peers whose vote is missing.
-    fn resend_open(&mut self, now: Now, out: &mut Vec<Effect<P>>) {
-        let interval = self.timing.resend;
-        let chosen = self.chosen;
-        let spares_low = self.spares_low();
-        let State::Leader(leader) = &mut self.role else { return };
-        if now.mono < leader.next_resend {
-            return;
-        }
-        let start_slot = leader.start_slot;
-        let low: Vec<NodeId> = leader.peers.iter().filter(|peer| peer.is_low).map(|peer| peer.node).collect();
-        leader.next_resend = now.mono.plus(interval);
-        let mark = leader.resend_mark;
-        leader.resend_mark = leader.next_slot.previous();
-        let ballot = leader.ballot;
+        let (ballot, chosen) = (self.ballot, learner.chosen());
+        let setup = cx.setup;
+        self.next_resend = cx.now.mono.plus(setup.timing.resend);
+        let mark = self.resend_mark;
+        self.resend_mark = self.next_slot.previous();
+        let spares_low = self.spares_low(cx.room, setup);
         let mut budget = limits::PEER_CHUNK_BYTES;
-        let late: Vec<Slot> = leader.open.range(..=mark).map(|(&slot, _)| slot).collect();
-        for slot in late {
-            let Some(open) = self.log.get(slot) else { continue };
-            let (Some(payload), true) = (&open.payload, open.ballot == ballot) else { continue };
-            for to in self.peers() {
-                let is_spared = spares_low && slot > start_slot && low.contains(&to);
-                if !is_spared && self.bit_of(to).is_some_and(|bit| open.acks & bit == 0) {
+        for &slot in self.open.range(..=mark).map(|(slot, _)| slot) {
+            let open = learner.held(slot).expect("an open slot is held");
+            assert!(open.ballot == ballot && !open.chosen, "an open slot is another leader's");
+            let payload = open.payload.as_ref().expect("a leader sheds nothing");
+            for peer in self.peers.iter() {
+                let is_spared = spares_low && slot > self.start_slot && peer.is_low();
+                if !is_spared && setup.bit_of(peer.node()).is_some_and(|bit| open.acks & bit == 0) {
                     let message = GroupMessage::Accept { ballot, slot, chosen, payload: payload.clone() };
-                    out.push(Effect::Send { to, message });
+                    cx.send(peer.node(), message);
                 }
             }
             match budget.checked_sub(payload.as_ref().len()) {
@@ -576,4 +243,354 @@ impl<P: Payload> Paxos<P> {
             }
         }
     }
+
+    // ---- heartbeats, leases, reads ------------------------------------------------------------------------
+
+    /// The latest time at or after which an accept quorum confirmed this leader.
+    fn confirmed(&self, setup: &Setup, now: Mono) -> Mono {
+        self.peers.confirmed(setup.accept_quorum() as usize, now)
+    }
+
+    /// Whether it leads under an unexpired lease at `now` (P-07b) that it has not given up (P-17a).
+    pub fn lease_valid(&self, setup: &Setup, now: Mono) -> bool {
+        let is_released = self.has_released();
+        #[cfg(feature = "canary")]
+        let is_released = is_released && !setup.has(Canary::LeaseAfterTransfer);
+        let confirmed = self.confirmed(setup, now);
+        let timing = &setup.timing;
+        !is_released && confirmed > Mono::ZERO && confirmed.plus(timing.lease) > now.plus(timing.drift)
+    }
+
+    /// A ticket above every heartbeat sent so far (P-07f). It requests a heartbeat at the end of the turn.
+    pub fn read_ticket(&mut self) -> Mono {
+        self.heartbeat_wanted = true;
+        Mono(self.last_sent_at.0 + 1)
+    }
+
+    /// Whether a quorum has answered a heartbeat at or above the ticket.
+    pub fn ticket_valid(&self, ticket: Mono, setup: &Setup, now: Mono) -> bool {
+        setup.accept_quorum() <= 1 || self.confirmed(setup, now) >= ticket
+    }
+
+    /// Sends heartbeats if a read asked for them this turn.
+    pub fn heartbeat_if_wanted<P: Payload>(&mut self, chosen: Slot, cx: &mut Context<'_, P>) {
+        if self.heartbeat_wanted && !self.stalled {
+            self.send_heartbeats(chosen, cx);
+        }
+    }
+
+    pub fn send_heartbeats<P: Payload>(&mut self, chosen: Slot, cx: &mut Context<'_, P>) {
+        if self.has_released() {
+            return; // it would keep the transfer target from standing
+        }
+        let now = cx.now.mono;
+        // Strictly rising, so that an answer identifies one heartbeat.
+        let sent_at = now.max(Mono(self.last_sent_at.0 + 1));
+        assert!(sent_at > self.last_sent_at, "two heartbeats at one time");
+        self.last_sent_at = sent_at;
+        self.next_heartbeat = now.plus(cx.setup.timing.heartbeat);
+        self.heartbeat_wanted = false;
+        let time = self.time.read(now).unwrap_or(WallMs::ZERO);
+        let heartbeat = Heartbeat { group: cx.setup.group(), ballot: self.ballot, chosen, sent_at, time };
+        for peer in self.peers.iter() {
+            cx.out.push(Effect::Heartbeat { to: peer.node(), heartbeat });
+        }
+    }
+
+    /// A peer answered a heartbeat.
+    pub fn on_heartbeat_reply<P>(
+        &mut self,
+        from: NodeId,
+        reply: HeartbeatReply,
+        cx: &Context<'_, P>,
+    ) -> Handled {
+        if reply.ballot != self.ballot {
+            return Err(Ignored::OtherBallot);
+        }
+        if reply.sent_at > self.last_sent_at {
+            return Err(Ignored::UnknownHeartbeat);
+        }
+        let peer = self.peers.get_mut(from).ok_or(Ignored::Stranger)?;
+        #[cfg(feature = "canary")]
+        let reply = if cx.setup.has(Canary::HeartbeatConfirmsLast) {
+            HeartbeatReply { sent_at: self.last_sent_at, ..reply }
+        } else {
+            reply
+        };
+        peer.note_reply(&reply, cx.now.mono);
+        Ok(())
+    }
+
+    /// The link to a peer broke.
+    pub fn on_link_lost(&mut self, node: NodeId) {
+        let Some(peer) = self.peers.get_mut(node) else { return }; // of a node that is in other groups
+        peer.note_link_lost(self.last_sent_at);
+        // A restarted target is silent for one lease (P-07c) and would leave the group without a leader for
+        // that time.
+        if self.transfer.is_some_and(|transfer| transfer.is_to(node)) {
+            self.transfer = None;
+        }
+    }
+
+    /// Time passed. `floor` is the latest applied time stamp.
+    pub fn on_tick<P: Payload>(
+        &mut self,
+        stalled: bool,
+        floor: WallMs,
+        learner: &Learner<P>,
+        cx: &mut Context<'_, P>,
+    ) -> AfterTick {
+        let now = cx.now.mono;
+        assert!(self.since <= now, "time went back");
+        if self.time.comes_due(now) {
+            self.steer_clock(floor, cx.setup, cx.now);
+        }
+        self.stalled = stalled;
+        let patience = cx.setup.timing.lease.0 * 2;
+        let age = now.since(self.since).0;
+        let unconfirmed = now.since(self.confirmed(cx.setup, now).max(self.since)).0;
+        // A leader that no quorum answers must stop sending heartbeats, or followers that still hear it would
+        // refuse a better candidate (P-06g). The same holds for a leader that cannot catch up.
+        if unconfirmed > patience || (!self.has_caught_up(learner.applied()) && age > 4 * patience) {
+            return AfterTick::StepsDown;
+        }
+        if now >= self.next_heartbeat && !stalled {
+            self.send_heartbeats(learner.chosen(), cx);
+        }
+        self.resend_open(learner, cx);
+        if let Some(ballot) = self.release_if_drained(learner, cx) {
+            return AfterTick::Released(ballot);
+        }
+        self.end_transfer_if_over(now)
+    }
+
+    // ---- transfers (P-17) ---------------------------------------------------------------------------------
+
+    /// Whether leadership could pass to `target` without a pause that clients would notice: the target
+    /// answered a heartbeat within a lease, holds nearly all chosen entries, has room, has no answer overdue,
+    /// and its log is not much slower than `own_log`.
+    pub fn could_transfer_to(
+        &self,
+        target: NodeId,
+        own_log: Nanos,
+        chosen: Slot,
+        setup: &Setup,
+        now: Mono,
+    ) -> bool {
+        let Some(peer) = self.peers.get(target) else { return false };
+        let is_slow = peer.log_pace(now).is_some_and(|its| is_slower(its, own_log));
+        peer.is_fit(chosen, setup.timing.lease, now)
+            && !peer.is_low()
+            && !is_slow
+            && peer.owes_since(now) < setup.timing.heartbeat
+    }
+
+    /// Begins a transfer to `target`: nothing new is proposed from now on. Once all open slots are chosen and
+    /// applied and the target has answered for them, it is told to stand.
+    pub fn start_transfer<P: Payload>(
+        &mut self,
+        target: NodeId,
+        learner: &Learner<P>,
+        cx: &Context<'_, P>,
+    ) -> Handled {
+        let (lease, now) = (cx.setup.timing.lease, cx.now.mono);
+        let peer = self.peers.get(target).ok_or(Ignored::UnfitTarget)?;
+        if peer.is_low() || !peer.is_fit(learner.chosen(), lease, now) {
+            return Err(Ignored::UnfitTarget);
+        }
+        if !self.serves(learner.applied()) {
+            return Err(Ignored::NotServing);
+        }
+        if self.transfer.is_some() {
+            return Err(Ignored::TransferUnderWay);
+        }
+        assert!(target != cx.setup.node(), "handed over to oneself");
+        self.transfer = Some(Transfer::new(target, now.plus(lease)));
+        Ok(())
+    }
+
+    /// Gives the lease up and tells the target, if a transfer is under way and nothing is left to do (P-17a).
+    /// Returns the ballot whose lease was given up.
+    pub fn release_if_drained<P: Payload>(
+        &mut self,
+        learner: &Learner<P>,
+        cx: &mut Context<'_, P>,
+    ) -> Option<Ballot> {
+        let transfer = self.transfer.as_mut().filter(|transfer| !transfer.is_released())?;
+        let (target, chosen) = (transfer.target(), learner.chosen());
+        let (lease, now) = (cx.setup.timing.lease, cx.now.mono);
+        let peer = self.peers.get(target).expect("leadership goes to a peer");
+        let is_drained = learner.applied() == chosen && self.next_slot == chosen.next() && peer.is_quiet();
+        // The target may have fallen behind since, or be gone: then the lease is kept.
+        if !is_drained || !peer.is_fit(chosen, lease, now) {
+            return None;
+        }
+        assert!(self.open.is_empty(), "a lease is given up with slots open");
+        transfer.release(now.plus(lease));
+        cx.send(target, GroupMessage::TimeoutNow { ballot: self.ballot, chosen });
+        Some(self.ballot)
+    }
+
+    /// Ends a transfer whose target did not take over in time: the leader goes on, or stands in a new ballot
+    /// if its lease is given up (P-17c).
+    fn end_transfer_if_over(&mut self, now: Mono) -> AfterTick {
+        let Some(transfer) = self.transfer.filter(|transfer| transfer.is_over(now)) else {
+            return AfterTick::Leads;
+        };
+        if transfer.is_released() {
+            return AfterTick::StandsAnew(self.ballot);
+        }
+        self.transfer = None;
+        AfterTick::Leads
+    }
+
+    pub fn is_transferring(&self) -> bool {
+        self.transfer.is_some()
+    }
+
+    /// Whether it has given its lease up.
+    fn has_released(&self) -> bool {
+        self.transfer.is_some_and(|transfer| transfer.is_released())
+    }
+
+    // ---- time (P-16) --------------------------------------------------------------------------------------
+
+    /// A winner's clock continues from the last leader's clock, as reported by its quorum and known to itself
+    /// (P-16d).
+    pub fn inherit_time<P>(
+        &mut self,
+        times: &BTreeMap<NodeId, Report>,
+        known: &KnownTime,
+        cx: &Context<'_, P>,
+    ) {
+        let now = cx.now.mono;
+        let own = Report { report: known.report(cx.now), asked: now, at: now };
+        let reports: Vec<Report> = times.values().copied().chain([own]).collect();
+        // A follower that has heard no leader for about this long stands itself.
+        let timing = &cx.setup.timing;
+        let fresh = Nanos(2 * timing.lease.0 + timing.election_jitter.0);
+        let inherited = inherited(&reports, fresh, now);
+        #[cfg(feature = "canary")]
+        let inherited = match cx.setup.canary {
+            // The old bug: each leader uses its own wall clock.
+            Some(Canary::ClockOfTheWinner) => Some(cx.now.wall),
+            _ => inherited,
+        };
+        for peer in self.peers.iter_mut() {
+            let heard = times.get(&peer.node());
+            peer.set_wall(heard.and_then(|heard| Reading::new(heard.report.wall, heard.asked, heard.at)));
+        }
+        self.time.go_on_from(inherited, known.applied(), now);
+        self.steer_clock(known.applied(), cx.setup, cx.now);
+    }
+
+    /// Compares the clock with the wall clocks of all members.
+    fn steer_clock(&mut self, floor: WallMs, setup: &Setup, now: Now) {
+        let others = self.peers.iter().filter_map(|peer| peer.wall()?.now(now.mono));
+        let readings = Readings::of(others.chain([now.wall]));
+        self.time.steer(&readings, setup.majority(), floor, now);
+    }
+
+    /// An entry with time stamp `floor` was applied: the clock must not be earlier.
+    pub fn raise_clock(&mut self, floor: WallMs, now: Mono) {
+        self.time.raise(floor, now);
+    }
+
+    /// The time of the group's clock, if it is set.
+    pub fn clock(&self, now: Mono) -> Option<WallMs> {
+        self.time.read(now)
+    }
+
+    /// How far the clock was ahead of the wall clocks that agree, when last compared.
+    pub fn skew_ms(&self) -> Option<i64> {
+        self.time.skew_ms()
+    }
+
+    // ---- accessors ----------------------------------------------------------------------------------------
+
+    pub fn ballot(&self) -> Ballot {
+        self.ballot
+    }
+
+    /// The slot the next proposal gets.
+    pub fn next_slot(&self) -> Slot {
+        self.next_slot
+    }
+
+    /// The number of slots proposed and not chosen yet.
+    pub fn in_flight(&self) -> u64 {
+        self.open.len() as u64
+    }
+
+    /// Whether everything chosen before it led is applied (P-06e).
+    fn has_caught_up(&self, applied: Slot) -> bool {
+        applied >= self.start_slot
+    }
+
+    /// Whether it has caught up and its clock is set.
+    pub fn serves(&self, applied: Slot) -> bool {
+        self.time.is_set() && self.has_caught_up(applied)
+    }
+
+    /// Whether the window (P-14a) and the log (P-18) have room for another slot, and no transfer is under way
+    /// (P-17a).
+    pub fn can_propose(&self, chosen: Slot, room: &Room) -> bool {
+        self.transfer.is_none()
+            && !room.is_low()
+            && self.next_slot.since(chosen) <= limits::WINDOW_SLOTS_MAX
+            && self.open_bytes < limits::WINDOW_BYTES_MAX
+    }
+
+    /// The level that every member can read, once all of them have told this leader theirs (P-19a).
+    pub fn level_of_all(&self, setup: &Setup) -> Option<Level> {
+        #[cfg(feature = "canary")]
+        if setup.has(Canary::LevelByQuorum) {
+            let read = self.peers.iter().filter(|peer| peer.level() >= Some(setup.level)).count();
+            return (read + 1 >= setup.accept_quorum() as usize).then_some(setup.level);
+        }
+        self.peers.iter().try_fold(setup.level, |level, peer| Some(level.min(peer.level()?)))
+    }
+
+    /// Whether a proposal can be chosen, and if not, under which other leader it could (P-18d).
+    pub fn writable(&self, chosen: Slot, room: &Room, setup: &Setup, now: Mono) -> Writable {
+        let lease = setup.timing.lease;
+        // Two leases, so that a peer that misses a heartbeat does not count as gone. A new leader gives every
+        // peer this time for its first answer.
+        let span = Nanos(2 * lease.0);
+        let heard_of = || self.peers.iter().filter(|peer| peer.heard_at().max(self.since).plus(span) > now);
+        let capable = heard_of().filter(|peer| !peer.is_low()).count() + usize::from(!room.is_low());
+        let has_quorum = capable >= setup.accept_quorum() as usize;
+        if !room.is_low() {
+            // Only room is judged here: a peer that has not answered may have room.
+            let is_known_low = heard_of().any(Peer::is_low);
+            return if has_quorum || !is_known_low { Writable::Yes } else { Writable::No };
+        }
+        if !has_quorum {
+            return Writable::No;
+        }
+        // Disks that fill at the same rate fill at the same time: answers to heartbeats from before this log
+        // was low do not count.
+        if heard_of().any(|peer| !peer.is_low() && peer.heard_at() <= room.low_since()) {
+            return Writable::Unclear;
+        }
+        let is_fit = |peer: &&Peer| !peer.is_low() && peer.is_fit(chosen, lease, now);
+        // The groups of a node whose disk is full are spread over all fit peers.
+        let count = self.peers.iter().filter(is_fit).count();
+        let turn = usize::from(setup.group().get()) % count.max(1);
+        let target = self.peers.iter().filter(is_fit).nth(turn);
+        target.map_or(Writable::Unclear, |peer| Writable::Elsewhere(peer.node()))
+    }
+
+    /// Checks the invariants that hold between steps. `promised` is this replica's promise.
+    pub fn invariants(&self, promised: Ballot, chosen: Slot, setup: &Setup) {
+        assert!(self.ballot.node() == setup.node(), "leads in a foreign ballot");
+        assert!(self.ballot == promised, "leads below its own promise");
+        assert!(self.next_slot > chosen, "next slot already chosen");
+        assert!(!self.has_released() || self.open.is_empty(), "proposed after handing over");
+    }
+}
+
+/// An entry without commands: it fills a slot and carries the leader's time stamp.
+fn no_op<P: Payload>(origin: Ballot, time: WallMs) -> P {
+    P::from(EntryBuilder::<P>::new().finish(origin, time))
 }

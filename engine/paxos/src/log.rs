@@ -1,47 +1,48 @@
-//! The slots of one group as a replica remembers them.
+//! The slots of one group that a replica holds.
 //!
 //! ```text
-//!   1 ........ settled | recent ............... | open ................. |  gap  | far ahead
-//!   place in the log   | payload still in memory | not applied yet       |       | (sparse)
-//!   only (28 bytes)    | (a budget of bytes)     |
-//!                                     applied ──┘        chosen ──┘ (contiguous)
+//!   1 ......... settled | recent ................ | open .............. |  gap  | far ahead
+//!   location in the log | payload still in memory | not applied yet     |       | (sparse)
+//!   only (32 bytes)     | (a budget of bytes)     |
+//!                                       applied ──┘     chosen ──┘ (contiguous)
 //! ```
-//! `near` holds `recent` and `open`; `far` what lies so far above that a gap is likely: it costs what is held, not what is missing.
-//! `settled` holds the rest, so that a follower far behind can be served from the log.
-//! A payload that is not applied may be *shed* once its record is durable: only its place stays, and it is recalled when it is needed.
-//! Trimming (after checkpoints) will drop settled slots from the front: `first` is the seam for it.
+//! `near` holds `recent` and `open`. `far` holds slots so far above that a gap is likely; it costs memory
+//! only for the slots held. `settled` holds the location of all older slots, so that a follower far behind
+//! can be served from the log. The payload of a slot that is not applied may be *shed* once its record is
+//! durable: only its location stays in memory, and it is recalled when it is needed. Settled slots are never
+//! dropped yet; trimming needs checkpoints.
 
 use crate::settled::{Settled, SettledSlots};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::ops::Bound::{Excluded, Included, Unbounded};
 use synod_types::{Ballot, Location, Payload, Slot};
 
-/// Payload bytes of applied slots kept in memory per group, for followers that are a little behind.
+/// Payload bytes of applied slots kept in memory per group, for followers that are slightly behind.
 const RECENT_BYTES_MAX: usize = 64 << 10;
 
-/// A slot whose payload is not settled: in memory, or shed.
+/// A slot that is not settled: its payload is in memory, or shed.
 #[derive(Debug, Clone)]
 pub(crate) struct Open<P> {
     /// The ballot the value was accepted in; [`Ballot::ZERO`] when nothing was accepted.
     pub ballot: Ballot,
-    /// The ballot it was first proposed in: which value it is (P-05d).
+    /// The ballot the value was first proposed in; with the slot it identifies the value (P-05d).
     pub origin: Ballot,
     pub payload: Option<P>,
-    /// Set while the payload is in the log alone. Then the record is durable and its place is known.
+    /// Set while the payload is in the log alone. Then the record is durable and its location is known.
     pub away: Option<Away>,
     pub location: Option<Location>,
     /// The record is durable here.
     pub durable: bool,
     /// Known to be chosen, possibly ahead of the contiguous prefix.
     pub chosen: bool,
-    /// Leader only: who accepted it in the leader's ballot.
+    /// Leader only: the members that accepted it in the leader's ballot.
     pub acks: u64,
 }
 
-/// Where the recall of a payload that was shed stands.
+/// The state of a payload that was shed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Away {
-    /// Nobody has asked for it.
+    /// It has not been recalled.
     Shed,
     /// It is being read back.
     UnderWay,
@@ -61,17 +62,17 @@ impl<P: Payload> Open<P> {
         acks: 0,
     };
 
-    /// Whether anything was accepted or learned.
+    /// Whether a value was accepted or learned.
     fn has_value(&self) -> bool {
         self.payload.is_some() || self.away.is_some()
     }
 
-    /// Bytes of the payload that are in memory.
+    /// The bytes of the payload in memory.
     fn bytes(&self) -> usize {
         self.payload.as_ref().map_or(0, |payload| payload.as_ref().len())
     }
 
-    /// Bytes of the payload, wherever it is.
+    /// The length of the payload, in memory or not.
     pub fn len(&self) -> usize {
         match (&self.payload, self.location) {
             (Some(payload), _) => payload.as_ref().len(),
@@ -81,7 +82,7 @@ impl<P: Payload> Open<P> {
     }
 }
 
-/// A chosen value that can be told.
+/// A chosen value that can be sent to a peer.
 #[derive(Debug)]
 pub(crate) enum Held<'a, P> {
     InMemory(Ballot, &'a P),
@@ -94,20 +95,20 @@ pub(crate) struct SlotLog<P> {
     settled: SettledSlots,
     /// The slots that follow them.
     near: VecDeque<Open<P>>,
-    /// Slots above those of `near`.
+    /// The slots above those of `near`.
     far: BTreeMap<Slot, Open<P>>,
-    /// How far above the applied slot `near` reaches at most.
+    /// How far `near` may reach above the applied slot.
     near_slots_max: u64,
     applied: Slot,
-    /// Bytes of payloads of applied slots still in `near`.
+    /// Payload bytes of the applied slots still in `near`.
     recent_bytes: usize,
-    /// Bytes of payloads in memory of slots that are not applied.
+    /// Payload bytes in memory of slots that are not applied.
     ahead_bytes: usize,
-    /// Slots whose payload is away.
+    /// The number of slots whose payload is in the log alone.
     away_count: usize,
-    /// Slots that were recalled for a promise: they stay until [`SlotLog::release`].
+    /// The slots recalled for a promise: their payloads stay in memory until [`SlotLog::release`].
     kept: BTreeSet<Slot>,
-    /// No slot up to here has a payload that can be shed, as far as it was not spared on purpose.
+    /// No slot up to here has a payload that can be shed, other than those spared on purpose.
     shed_up_to: Slot,
 }
 
@@ -141,7 +142,7 @@ impl<P: Payload> SlotLog<P> {
         usize::try_from(index).ok()
     }
 
-    /// The slot, unless it is settled or nothing is known of it.
+    /// The slot, unless it is settled or not held.
     pub fn get(&self, slot: Slot) -> Option<&Open<P>> {
         let open = match self.near.get(self.index(slot)?) {
             Some(near) => near,
@@ -159,7 +160,7 @@ impl<P: Payload> SlotLog<P> {
         open.has_value().then_some(open)
     }
 
-    /// What is known of slots from `first` on, ascending.
+    /// The slots held from `first` on, ascending.
     pub fn range(&self, first: Slot) -> impl Iterator<Item = (Slot, &Open<P>)> {
         let base = self.base();
         let first = first.max(Slot::new(base + 1));
@@ -170,12 +171,12 @@ impl<P: Payload> SlotLog<P> {
         near.chain(far).filter(|(_, open)| open.has_value())
     }
 
-    /// The ballot and place of a settled slot.
+    /// The ballot and location of a settled slot.
     pub fn settled(&self, slot: Slot) -> Option<(Ballot, Location)> {
         self.settled.get(slot).map(|settled| (settled.ballot, settled.location))
     }
 
-    /// The slot up to `last` whose entry holds these bytes of the log, and where the entry lies.
+    /// The slot up to `last` whose entry holds these bytes of the log, and the entry's location.
     pub fn holding(&self, bytes: Location, last: Slot) -> Option<(Slot, Location)> {
         let settled = self.settled.iter().map(|(slot, settled)| (slot, Some(settled.location)));
         let open = self.range(Slot::new(1)).map(|(slot, open)| (slot, open.location));
@@ -188,7 +189,8 @@ impl<P: Payload> SlotLog<P> {
         places.filter_map(|(slot, at)| Some((slot, at?))).find(|(_, at)| holds(at))
     }
 
-    /// The value of a slot that is settled, or part of the prefix `chosen`, or known to be chosen behind a gap.
+    /// The value of a slot that is settled, is part of the prefix `chosen`, or is known to be chosen behind a
+    /// gap.
     pub fn chosen_value(&self, slot: Slot, chosen: Slot) -> Option<Held<'_, P>> {
         if let Some((ballot, at)) = self.settled(slot) {
             return Some(Held::InLog(ballot, at));
@@ -196,33 +198,33 @@ impl<P: Payload> SlotLog<P> {
         let open = self.get(slot).filter(|open| open.chosen || slot <= chosen)?;
         match (&open.payload, open.location) {
             (Some(payload), _) => Some(Held::InMemory(open.ballot, payload)),
-            (None, Some(at)) => Some(Held::InLog(open.ballot, at)), // one that failed may be read next time
+            (None, Some(at)) => Some(Held::InLog(open.ballot, at)), // a failed read may succeed next time
             (None, None) => None,
         }
     }
 
-    /// The highest slot anything is known of.
+    /// The highest slot held.
     pub fn last(&self) -> Slot {
         self.far.last_key_value().map_or_else(|| self.near_end(), |(&slot, _)| slot)
     }
 
-    /// How many slots are held that are not applied; gaps among the near ones count.
+    /// The number of slots held that are not applied; gaps among the near ones count.
     pub fn ahead_count(&self) -> usize {
-        // Slots applied are near or settled.
+        // Applied slots are near or settled.
         self.near_end().since(self.applied) as usize + self.far.len()
     }
 
-    /// How many payloads are in the log alone.
+    /// The number of payloads in the log alone.
     pub fn away_count(&self) -> usize {
         self.away_count
     }
 
-    /// Bytes of payloads in memory that are not applied.
+    /// Payload bytes in memory of slots that are not applied.
     pub fn ahead_bytes(&self) -> usize {
         self.ahead_bytes
     }
 
-    /// Makes `near` reach to `slot`; what was far below it is near now.
+    /// Extends `near` up to `slot`; `far` slots up to there move into it.
     fn reach(&mut self, slot: Slot) {
         while self.near_end() < slot {
             let next = self.near_end().next();
@@ -230,13 +232,14 @@ impl<P: Payload> SlotLog<P> {
         }
     }
 
-    /// Puts a value, replacing an older one; what was known of its durability and tally belonged to that one.
+    /// Puts a value, replacing an older one. Durability and tally are reset: they belonged to the older
+    /// value.
     pub fn put(&mut self, slot: Slot, ballot: Ballot, payload: P) {
         assert!(self.get(slot).is_none_or(|open| !open.chosen), "a chosen slot is never written again");
         self.write(slot, ballot, payload);
     }
 
-    /// Puts the value of a chosen slot again, because what was written cannot be read back.
+    /// Puts the value of a chosen slot again, because its record cannot be read back.
     pub fn put_again(&mut self, slot: Slot, ballot: Ballot, payload: P) {
         assert!(slot > self.applied, "an applied slot is never written again");
         assert!(self.get(slot).is_some_and(|open| open.payload.is_none()), "its value is here");
@@ -286,7 +289,7 @@ impl<P: Payload> SlotLog<P> {
         open.chosen = true;
     }
 
-    /// Marks as chosen what `says` so of the slots above `first` and up to `last`.
+    /// Marks as chosen the slots above `first` and up to `last` for which `says` returns true.
     pub fn mark_chosen_where(&mut self, first: Slot, last: Slot, says: impl Fn(Slot, Ballot) -> bool) {
         let first = first.max(Slot::new(self.base()));
         let near_last = last.min(self.near_end());
@@ -308,7 +311,7 @@ impl<P: Payload> SlotLog<P> {
         }
     }
 
-    /// `slot` was applied: it counts as recent now, and the oldest recent payloads are given up beyond the budget.
+    /// `slot` was applied: it is recent now. The oldest recent slots beyond the budget are settled.
     pub fn settle(&mut self, slot: Slot) {
         assert!(slot == self.applied.next(), "slots settle in order");
         self.reach(slot);
@@ -328,10 +331,11 @@ impl<P: Payload> SlotLog<P> {
         }
     }
 
-    // ---- shedding and recalling ------------------------------------------------------------------------------------
+    // ---- shedding and recalling ---------------------------------------------------------------------------
 
-    /// Gives up payloads of slots above `spared`, the lowest first, until no more than `bytes_max` are in memory. What is not durable
-    /// in its place cannot be given up, nor what was recalled for a promise.
+    /// Sheds payloads of slots above `spared`, the lowest first, until no more than `bytes_max` are in
+    /// memory. A payload that is not durable at a known location is not shed, nor one that was recalled for a
+    /// promise.
     pub fn shed(&mut self, bytes_max: usize, spared: Slot) {
         let mut slot = self.shed_up_to.max(self.applied).max(spared);
         while self.ahead_bytes > bytes_max {
@@ -345,7 +349,7 @@ impl<P: Payload> SlotLog<P> {
             let Some((at, open)) = found else { break };
             if open.payload.is_some() && !self.kept.contains(&at) {
                 if !open.durable || open.location.is_none() {
-                    break; // records become durable in order: what follows is not either
+                    break; // records become durable in order: no later one is durable either
                 }
                 self.ahead_bytes -= open.bytes();
                 self.away_count += 1;
@@ -357,11 +361,12 @@ impl<P: Payload> SlotLog<P> {
         self.shed_up_to = self.shed_up_to.max(slot);
     }
 
-    /// A payload came back from the log, or did not. One that is to be kept stays until [`SlotLog::release`].
+    /// A payload came back from the log, or could not be read. With `keep` it stays in memory until
+    /// [`SlotLog::release`].
     pub fn recalled(&mut self, slot: Slot, ballot: Ballot, payload: Option<P>, keep: bool) {
         let Some(open) = self.get_mut(slot) else { return };
         if open.ballot != ballot || open.away != Some(Away::UnderWay) {
-            return; // another value has come meanwhile
+            return; // the slot has another value meanwhile
         }
         let place = open.location.expect("what was shed has its place");
         let is_it =
@@ -381,7 +386,7 @@ impl<P: Payload> SlotLog<P> {
         }
     }
 
-    /// What was recalled for a promise may be shed again.
+    /// Payloads recalled for a promise may be shed again.
     pub fn release(&mut self) {
         if let Some(&first) = self.kept.first() {
             self.shed_up_to = self.shed_up_to.min(first.previous());
@@ -390,7 +395,7 @@ impl<P: Payload> SlotLog<P> {
     }
 
     /// # Panics
-    /// When a slot up to `chosen` has no value.
+    /// When slot `chosen` has no value.
     pub fn assert_holds_up_to(&self, chosen: Slot) {
         assert!(
             chosen <= self.last() && (chosen.get() <= self.base() || self.get(chosen).is_some()),

@@ -1,8 +1,8 @@
-//! How long something takes of late: a running average that forgets.
+//! How long an operation has recently taken: a running average that expires.
 
 use synod_types::{Mono, Nanos};
 
-/// What is older says nothing about now.
+/// An average whose last span is older than this is not used.
 const FORGOTTEN_AFTER: Nanos = Nanos::from_ms(2_000);
 
 /// A running average of spans: the last one counts an eighth.
@@ -23,7 +23,7 @@ impl Pace {
         self.at = now;
     }
 
-    /// The average, if there was a span of late.
+    /// The average, if there was a recent span.
     pub fn get(&self, now: Mono) -> Option<Nanos> {
         let is_known = self.at > Mono::ZERO && now.since(self.at) < FORGOTTEN_AFTER;
         is_known.then_some(self.mean)

@@ -1,14 +1,16 @@
-//! Where the records of settled slots lie. The list only grows (until checkpoints trim it), on every replica of a group alike: if
-//! growing it moved what is there, all replicas would pause at the same slot. So it grows by chunks that stay where they are.
+//! The locations of the records of settled slots. The list only grows (until checkpoints trim it), and it
+//! grows alike on all replicas of a group: if it were reallocated, all of them would pause at the same slot.
+//! So it consists of chunks that are never moved.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use synod_types::{Ballot, Location, Slot};
 
-/// 128 KiB: a hundred million slots have 24 000 chunks, whose list of 24 bytes each may move.
+/// A chunk has 128 KiB. A hundred million slots take 24 000 chunks; only the list of these, 24 bytes each, is
+/// ever reallocated.
 const CHUNK_SLOTS: usize = 4096;
 
-/// A slot that is applied and whose payload is in the log alone.
+/// A slot that is applied, and whose payload is in the log alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settled {
     /// The ballot its value was accepted in.
@@ -16,21 +18,22 @@ pub(crate) struct Settled {
     pub location: Location,
 }
 
-/// The slots from 1 on without a gap.
+/// The settled slots, from 1 on without a gap.
 #[derive(Debug, Default)]
 pub(crate) struct SettledSlots {
-    /// All full but the last, which is never empty.
+    /// All chunks are full but the last, which is never empty.
     chunks: VecDeque<Vec<Settled>>,
 }
 
 impl SettledSlots {
-    /// The last of them; [`Slot::ZERO`] if there is none.
+    /// The last settled slot; [`Slot::ZERO`] if there is none.
     pub fn last(&self) -> Slot {
         let full = self.chunks.len().saturating_sub(1) * CHUNK_SLOTS;
         Slot::new((full + self.chunks.back().map_or(0, Vec::len)) as u64) // lossless
     }
 
     pub fn push(&mut self, settled: Settled) {
+        let slot = self.last().next();
         match self.chunks.back_mut() {
             Some(chunk) if chunk.len() < CHUNK_SLOTS => chunk.push(settled),
             _ => {
@@ -39,6 +42,7 @@ impl SettledSlots {
                 self.chunks.push_back(chunk);
             }
         }
+        assert!(self.last() == slot, "a slot settles behind the last one");
     }
 
     pub fn get(&self, slot: Slot) -> Option<&Settled> {
@@ -46,7 +50,7 @@ impl SettledSlots {
         self.chunks.get(index / CHUNK_SLOTS)?.get(index % CHUNK_SLOTS)
     }
 
-    /// All of them, ascending.
+    /// All settled slots, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &Settled)> {
         (1..).map(Slot::new).zip(self.chunks.iter().flatten())
     }

@@ -1,7 +1,7 @@
-//! What the machine must do, rule by rule (ids in `docs/protocol.md`): one step and its effects, small clusters with every
-//! message, disk and clock in the test's hand, and random schedules.
+//! Tests of the machine, rule by rule (ids in `docs/protocol.md`): single steps and their effects, small
+//! clusters whose messages, disks and clocks the test controls, and random schedules.
 //!
-//! May not: reach into fields where the public words of the machine will do.
+//! May not: access fields where the public interface of the machine is enough.
 
 mod ahead;
 mod cluster;
@@ -10,10 +10,11 @@ mod solo;
 
 mod behind;
 mod elections;
-mod handovers;
+mod ignoring;
 mod leases;
 mod pipelines;
 mod promises;
 mod rooms;
 mod schedules;
 mod times;
+mod transfers;

@@ -7,12 +7,12 @@ use synod_wal::Durable;
 
 type Messages = Vec<(NodeId, PeerMessage<Shared>)>;
 
-/// What waits for records, in record order.
+/// Messages that wait for records, in record order.
 #[derive(Debug, Default)]
 pub(crate) struct Held(VecDeque<(Lsn, Messages)>);
 
 impl Held {
-    /// These wait for that record.
+    /// Holds these messages until that record is durable.
     pub(crate) fn hold(&mut self, lsn: Lsn, messages: Messages) {
         assert!(self.0.back().is_none_or(|(last, _)| *last < lsn), "records are numbered upwards");
         if !messages.is_empty() {
@@ -20,7 +20,7 @@ impl Held {
         }
     }
 
-    /// What waited for records that are durable by now leaves.
+    /// Sends the messages whose records are durable now.
     pub(crate) fn release<R>(&mut self, durable: Durable, out: &mut impl Outlet<R>) {
         while let Some((_, messages)) = self.0.pop_front_if(|(lsn, _)| *lsn <= durable.lsn()) {
             for (to, message) in messages {

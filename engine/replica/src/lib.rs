@@ -1,15 +1,18 @@
-//! `synod-replica`: the turn. One core's shard and its log as one machine, generic over the disk below and the outlet above; what ships,
-//! what is simulated and what is measured run this code.
+//! `synod-replica`: the turn of one core. It joins the core's shard and log into one machine, generic over
+//! the disk below and the outlet above. The shipped server, the simulator and the benchmarks all run this
+//! code.
 //!
 //! ```text
-//!   poll ─▶ Durable ─▶ held messages leave, the shard is told ─▶ reads are fed ─▶ inputs … ─▶ end of turn ─▶ submit
-//!                ▲                                                    │ each a step: effects are carried out as they are pushed
-//!                └──────────────────────── log ◀──────────────────────┘ then places, reads at hand, what was not sent
+//!   poll ─▶ Durable ─▶ held messages leave, shard is told ─▶ reads are fed ─▶ inputs … ─▶ turn end ─▶ submit
+//!                ▲                                                │ each a step: effects are executed as
+//!                └────────────────────── log ◀────────────────────┘ they are pushed, then the shard gets
+//!                                                          places, reads from memory, unsent messages
 //! ```
-//! A message that must not leave before its record is durable is held here, and what lets it go is a [`Durable`], which only the log
-//! can make (rule P-01). After a failure nothing more is carried out: the process is to stop.
+//! Messages that must not leave before their record is durable are held here. Only a [`Durable`] releases
+//! them, and only the log can make one (rule P-01). After a failure no further effect is executed: the
+//! process must stop.
 //!
-//! May not: read a clock, draw a random number, know a socket, an executor or a file.
+//! A replica must not read a clock, draw a random number, or know a socket, an executor or a file.
 #![forbid(unsafe_code)]
 
 mod held;
@@ -25,6 +28,7 @@ pub use synod_wal::Durable;
 
 use held::Held;
 use std::collections::VecDeque;
+use std::io;
 #[cfg(feature = "canary")]
 use synod_shard::Canary;
 use synod_shard::{Effect, Input, ReadFailed, ReadToken, Shard, Sink};
@@ -33,15 +37,15 @@ use synod_types::{
     Command, Consistency, GroupId, GroupMessage, Location, LogRoom, Lsn, NodeId, Now, PeerMessage,
     RecordHead, Shared,
 };
-use synod_wal::{AppendError, Disk, LogFailed, Wal};
+use synod_wal::{AppendError, Disk, LogFailed, RecoveryReport, Wal, WalOptions};
 
-/// The log is of no use any more, and the process with it: to acknowledge anything after this would be a lie.
+/// The log has failed. The process must stop, because nothing may be acknowledged after this.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
     /// A write has failed.
     #[error(transparent)]
     Log(#[from] LogFailed),
-    /// A record was not taken.
+    /// The log did not accept a record.
     #[error("the log takes no more records: {0}")]
     Append(#[from] AppendError),
 }
@@ -49,51 +53,81 @@ pub enum Failed {
 /// Limits of a turn.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplicaOptions {
-    /// Bytes that may wait for the disk before peers' accepts are dropped: they come again, or are pulled.
+    /// Bytes that may wait for the disk before peers' accepts and learned values are dropped; they are sent
+    /// again, or pulled.
     pub backlog_bytes_max: usize,
-    /// After so many bytes the log is to say how many records each group has written.
+    /// After this many bytes without a mark the log gets another one.
     pub note_bytes: u64,
 }
 
-/// One core: its shard, its log, and what waits between them. `R` says who awaits an answer.
+/// One core: its shard, its log, and the data that waits between them. `R` identifies the requester of an
+/// answer.
 pub struct Replica<D: Disk, R> {
     shard: Shard<Shared>,
     wal: Wal<D>,
     options: ReplicaOptions,
-    /// What the shard was last told of the log's room.
+    /// The log's room, as the shard was last told.
     room: LogRoom,
     held: Held,
     /// Open requests.
     pub requests: Requests<R>,
-    /// Records placed in this step, to be told to the shard.
+    /// Places of the records appended in this step, which the shard must be told.
     placed: VecDeque<(Lsn, Location)>,
-    /// Reads answered from memory, to be told to the shard.
+    /// Reads answered from memory, which the shard must be told.
     at_hand: VecDeque<(ReadToken, Shared)>,
 }
 
 impl<D: Disk, R> Replica<D, R> {
-    /// The shard, to look at.
+    /// Opens the log on `disk` and replays it into `shard`, which must be new. If replay needs bytes of
+    /// earlier records, `read_back` reads them. Each record is shown to `seen` first. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the core must not start.
+    pub fn open(
+        disk: D,
+        log: WalOptions,
+        options: ReplicaOptions,
+        mut shard: Shard<Shared>,
+        read_back: impl FnMut(Location) -> io::Result<Vec<u8>>,
+        seen: impl FnMut(&RecordHead, &[u8]),
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        let (wal, report) = replay::open_log(disk, log, &mut shard, read_back, seen)?;
+        let replica = Self {
+            shard,
+            wal,
+            options,
+            room: LogRoom::FREE,
+            held: Held::default(),
+            requests: Requests::default(),
+            placed: VecDeque::new(),
+            at_hand: VecDeque::new(),
+        };
+        Ok((replica, report))
+    }
+
+    /// The shard, read-only.
     pub fn shard(&self) -> &Shard<Shared> {
         &self.shard
     }
 
-    /// The log, to look at.
+    /// The log, read-only.
     pub fn wal(&self) -> &Wal<D> {
         &self.wal
     }
 
-    /// Tries again to make a segment where that has failed.
+    /// Tries again to make a segment, if that has failed.
     pub fn retry_prepare(&mut self) {
         self.wal.retry_prepare();
     }
 
-    /// Elections may begin: the log was replayed.
+    /// Ends replay: elections may begin.
     pub fn start(&mut self, now: Now) {
         self.shard.start(now);
     }
 
-    /// Takes what the disk has finished. What has become durable is to be given back to [`Replica::durable`] before anything else happens
-    /// to the replica, or, if it may not be told yet, together with what becomes durable later.
+    /// Takes completed writes and reads from the disk. The caller must pass the returned [`Durable`] to
+    /// [`Replica::durable`] before anything else happens to the replica or, if that must be delayed, together
+    /// with what becomes durable later.
     ///
     /// # Errors
     /// The log has failed.
@@ -101,7 +135,7 @@ impl<D: Disk, R> Replica<D, R> {
         Ok(self.wal.poll()?)
     }
 
-    /// What waited for this leaves, and the shard is told.
+    /// Sends the messages that waited for this, and tells the shard.
     ///
     /// # Errors
     /// As [`Replica::step`].
@@ -111,7 +145,24 @@ impl<D: Disk, R> Replica<D, R> {
         self.step(Input::Durable { lsn: durable.lsn() }, now, out)
     }
 
-    /// Feeds what the log has read, each with a reading of the clock of its own.
+    /// Begins a turn: takes completed writes and reads from the disk, sends the messages that waited for
+    /// them, feeds the reads to the shard. A shell that has work of its own to do before messages leave calls
+    /// the three parts instead.
+    ///
+    /// # Errors
+    /// As [`Replica::step`].
+    pub fn begin_turn(
+        &mut self,
+        mut now: impl FnMut() -> Now,
+        out: &mut impl Outlet<R>,
+    ) -> Result<(), Failed> {
+        if let Some(durable) = self.poll()? {
+            self.durable(durable, now(), out)?;
+        }
+        self.feed_reads(now, out)
+    }
+
+    /// Feeds the completed reads of the log to the shard, each with its own reading of the clock.
     ///
     /// # Errors
     /// As [`Replica::step`].
@@ -130,7 +181,7 @@ impl<D: Disk, R> Replica<D, R> {
         Ok(())
     }
 
-    /// A client's request; it is answered once, to `requester`.
+    /// Takes a client's request; it is answered once, to `requester`.
     ///
     /// # Errors
     /// As [`Replica::step`].
@@ -147,7 +198,8 @@ impl<D: Disk, R> Replica<D, R> {
         self.step(Input::Request { id, group, consistency, command }, now, out)
     }
 
-    /// A peer's message. While too much waits for the disk, what only makes more of it is dropped: it comes again, or is pulled.
+    /// Takes a peer's message. While too much waits for the disk, accepts and learned values are dropped,
+    /// because they would only add to it; they are sent again, or pulled.
     ///
     /// # Errors
     /// As [`Replica::step`].
@@ -169,11 +221,11 @@ impl<D: Disk, R> Replica<D, R> {
         self.step(Input::Peer { from, message }, now, out)
     }
 
-    /// Lets one thing happen, and all that follows from it at once: records get their places, reads from memory are answered, what could
-    /// not be sent comes back.
+    /// Handles one input and all that follows from it at once: records get their places, reads from memory
+    /// are answered, messages that could not be sent come back.
     ///
     /// # Errors
-    /// The log has failed: the process is to stop, and nothing was carried out after that.
+    /// The log has failed: the process must stop, and no effect after the failure was executed.
     pub fn step(&mut self, input: Input<Shared>, now: Now, out: &mut impl Outlet<R>) -> Result<(), Failed> {
         let room = self.wal.log_room();
         if room != self.room {
@@ -200,7 +252,7 @@ impl<D: Disk, R> Replica<D, R> {
         if let Some((token, bytes)) = self.at_hand.pop_front() {
             return Some(Input::ReadDone { token, result: Ok(bytes) });
         }
-        out.unsent().map(|forward| Input::Unsent { forward })
+        out.unsent().map(Input::Unsent)
     }
 
     fn step_alone(&mut self, input: Input<Shared>, now: Now, out: &mut impl Outlet<R>) -> Result<(), Failed> {
@@ -222,20 +274,22 @@ impl<D: Disk, R> Replica<D, R> {
         executor.failed.map_or(Ok(()), Err)
     }
 
-    /// Ends a turn: what has gathered is proposed, and what was appended is handed to the disk.
+    /// Ends a turn: gathered writes are proposed, and appended records are handed to the disk.
     ///
     /// # Errors
     /// As [`Replica::step`].
     pub fn end_turn(&mut self, now: Now, out: &mut impl Outlet<R>) -> Result<(), Failed> {
         self.step(Input::TurnEnd, now, out)?;
-        // Without room none is written, now and at every turn until there is some: it only says what records say too.
+        // Without room in the log no mark is written until there is room again: a mark says only what the
+        // records say too.
         if self.wal.unnoted_bytes() >= self.options.note_bytes {
             let _is_taken = self.wal.note(&self.shard.mark()).is_ok();
         }
         Ok(self.wal.submit()?)
     }
 
-    /// Marks the end of a quiet log; to be called now and then (about ten times a second) and before a clean stop.
+    /// Marks the end of a quiet log. Call it now and then (about ten times a second), and before a clean
+    /// stop.
     ///
     /// # Errors
     /// The log has failed.
@@ -244,7 +298,7 @@ impl<D: Disk, R> Replica<D, R> {
     }
 }
 
-/// Carries effects out as they are pushed.
+/// Executes effects as they are pushed.
 struct Executor<'a, D: Disk, R, O> {
     wal: &'a mut Wal<D>,
     held: &'a mut Held,
@@ -284,7 +338,7 @@ impl<D: Disk, R, O: Outlet<R>> Executor<'_, D, R, O> {
     /// Reads bytes of the log back, from memory if they are still there.
     fn read(&mut self, token: ReadToken, location: Location, is_entry: bool) {
         let at_hand = self.wal.read_ram(location).map(<[u8]>::to_vec);
-        self.out.watch(LogEvent::Read { is_at_hand: at_hand.is_some(), is_entry });
+        self.out.watch(LogEvent::Read { token, location, is_at_hand: at_hand.is_some(), is_entry });
         #[cfg(feature = "canary")]
         let is_entry = is_entry && self.canary != Some(Canary::UncheckedReadBack);
         match at_hand {

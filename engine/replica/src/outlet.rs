@@ -1,26 +1,27 @@
-//! Where a replica's words go.
+//! The outputs of a replica.
 
-use synod_types::{Lsn, NodeId, PeerMessage, RecordHead, Reply, Shared};
+use synod_shard::{ReadToken, Unsent};
+use synod_types::{Location, Lsn, NodeId, PeerMessage, RecordHead, Reply, Shared};
 use synod_wal::ReadError;
 
-/// What a replica says, and to whom. Each call is made while an input is dealt with, in order.
+/// Takes the outputs of a replica. Calls are made in order while an input is handled.
 pub trait Outlet<R> {
     /// Sends to the peer core that holds the same groups. May be lost.
     fn send(&mut self, to: NodeId, message: PeerMessage<Shared>);
-    /// Answers who asked. Borrowed bytes are valid during the call only.
+    /// Answers a requester. Borrowed bytes are valid during the call only.
     fn reply(&mut self, to: R, reply: Reply<&[u8]>);
-    /// The number of a forward or a question that was sent and did not leave, for want of a link or of room on it. Asked for after each
-    /// input until there is none.
-    fn unsent(&mut self) -> Option<u64> {
+    /// Returns a message that was given to [`Outlet::send`] and did not leave, because there was no link or
+    /// no room on it, if [`Unsent::of`] identifies it. Called after each input until it returns none.
+    fn unsent(&mut self) -> Option<Unsent> {
         None
     }
-    /// Something happens in the log; for who watches.
+    /// Takes an event of the log, for observers.
     fn watch(&mut self, event: LogEvent<'_>) {
         let _ = event;
     }
 }
 
-/// What happens in a replica's log.
+/// An event of a replica's log.
 #[derive(Debug)]
 pub enum LogEvent<'a> {
     /// A record was appended.
@@ -36,12 +37,16 @@ pub enum LogEvent<'a> {
     Durable(Lsn),
     /// Bytes are read back.
     Read {
+        /// The shard's token of the read.
+        token: ReadToken,
+        /// Which bytes.
+        location: Location,
         /// Whether they are still in memory.
         is_at_hand: bool,
         /// Whether it is a whole entry, to be checked against its record.
         is_entry: bool,
     },
-    /// A peer's message was dropped, for too much waits for the disk.
+    /// A peer's message was dropped, because too much waits for the disk.
     Behind,
     /// Bytes could not be read back.
     ReadFailed(&'a ReadError),

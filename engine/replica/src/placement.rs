@@ -1,15 +1,17 @@
-//! Which core holds which group, and who should lead it. Fixed at format: the same on every node.
+//! The core that holds each group, and the nodes that should lead it. Fixed at format: the same on every
+//! node.
 
 use synod_types::{CoreId, GroupConfig, GroupId, Members, NodeId};
 
 /// The core of a node with `cores` cores that holds `group`.
 pub fn core_of(group: GroupId, cores: u16) -> CoreId {
-    // Group 0 goes with core 0, the data groups go round.
+    // Group 0 is on core 0; the data groups go round the cores.
     CoreId::new(group.get().saturating_sub(1) % cores)
 }
 
-/// Who should lead `group`: the preferred node, then who comes after it if it is away. Leaders go round the nodes after they went
-/// round the cores, so that every core of every node leads its share; and what a node led that is away goes to all the others.
+/// The nodes that should lead `group`, in order: the preferred node, then the ones that take over if it is
+/// away. The preferred node moves on by one each time the groups have gone round the cores. So every core of
+/// every node leads its share, and the groups of a node that is away are spread over all others.
 pub fn succession(group: GroupId, cores: u16, nodes: &[NodeId]) -> Vec<NodeId> {
     let mut order = nodes.to_vec();
     if group == GroupId::SYSTEM {
@@ -27,7 +29,7 @@ pub fn succession(group: GroupId, cores: u16, nodes: &[NodeId]) -> Vec<NodeId> {
     order
 }
 
-/// `group` as `node` is configured for it.
+/// The configuration of `group` on `node`.
 ///
 /// # Panics
 /// When `node` is none of `nodes`.
@@ -62,7 +64,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// How many groups each (node, core) leads, if those nodes are away.
+    /// How many groups each (node, core) leads while the nodes in `away` are away.
     fn led(groups: std::ops::RangeInclusive<u16>, cores: u16, away: &[u16]) -> BTreeMap<(u16, u16), usize> {
         let nodes: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
         let mut led = BTreeMap::new();

@@ -1,13 +1,12 @@
-//! From a log on disk to a replica that knows what it knew.
+//! Opens the log of a replica and replays it into the shard.
 
-use crate::{Held, Replica, ReplicaOptions, Requests};
 use std::collections::VecDeque;
 use std::io;
 use synod_shard::{Effect, Input, ReadToken, Shard};
 #[cfg(feature = "canary")]
 use synod_types::GroupId;
 use synod_types::record::RECORD_HEAD_BYTES;
-use synod_types::{Location, LogRoom, Now, RecordHead, Shared};
+use synod_types::{Location, Now, RecordHead, Shared};
 use synod_wal::{Disk, RecoveryReport, Wal, WalOptions};
 
 /// Why a replica does not start.
@@ -16,64 +15,45 @@ pub enum OpenError {
     /// The log cannot be used.
     #[error(transparent)]
     Log(#[from] synod_wal::OpenError),
-    /// A record of it cannot be taken back.
+    /// A record of the log cannot be replayed.
     #[error("{0}")]
     Replay(String),
 }
 
-impl<D: Disk, R> Replica<D, R> {
-    /// Opens the log on `disk` and replays it into `shard`, which was just made; what replay needs of records before is read by
-    /// `read_back`. Each record is shown to `seen` first. Blocks.
-    ///
-    /// # Errors
-    /// [`OpenError`]: the core must not start.
-    pub fn open(
-        disk: D,
-        log: WalOptions,
-        options: ReplicaOptions,
-        mut shard: Shard<Shared>,
-        mut read_back: impl FnMut(Location) -> io::Result<Vec<u8>>,
-        mut seen: impl FnMut(&RecordHead, &[u8]),
-    ) -> Result<(Self, RecoveryReport), OpenError> {
-        let mut wrong = None;
-        let (wal, report) = Wal::open(disk, log, |record| {
-            if wrong.is_some() {
-                return;
-            }
-            let at = record.location;
-            let Some((head, payload)) = RecordHead::decode(record.bytes) else {
-                wrong = Some(format!(
-                    "the record at {at:?} is of a kind this version does not know; run the version that wrote it"
-                ));
-                return;
-            };
-            seen(&head, payload);
-            #[cfg(feature = "canary")]
-            if shard.canary() == Some(synod_shard::Canary::ReplaySkipsGroup) && head.group == GroupId::new(1)
-            {
-                return;
-            }
-            wrong = replay_one(&mut shard, head, payload, at, &mut read_back).err();
-        })?;
-        if let Some(wrong) = wrong {
-            return Err(OpenError::Replay(wrong));
+/// Opens the log on `disk` and replays it into `shard`, which must be new. If replay needs bytes of earlier
+/// records, `read_back` reads them. Each record is shown to `seen` first. Blocks.
+pub(crate) fn open_log<D: Disk>(
+    disk: D,
+    log: WalOptions,
+    shard: &mut Shard<Shared>,
+    mut read_back: impl FnMut(Location) -> io::Result<Vec<u8>>,
+    mut seen: impl FnMut(&RecordHead, &[u8]),
+) -> Result<(Wal<D>, RecoveryReport), OpenError> {
+    let mut wrong = None;
+    let opened = Wal::open(disk, log, |record| {
+        if wrong.is_some() {
+            return;
         }
-        let replica = Self {
-            shard,
-            wal,
-            options,
-            room: LogRoom::FREE,
-            held: Held::default(),
-            requests: Requests::default(),
-            placed: VecDeque::new(),
-            at_hand: VecDeque::new(),
+        let at = record.location;
+        let Some((head, payload)) = RecordHead::decode(record.bytes) else {
+            wrong = Some(format!(
+                "the record at {at:?} is of a kind this version does not know; run the version that wrote it"
+            ));
+            return;
         };
-        Ok((replica, report))
-    }
+        seen(&head, payload);
+        #[cfg(feature = "canary")]
+        if shard.canary() == Some(synod_shard::Canary::ReplaySkipsGroup) && head.group == GroupId::new(1) {
+            return;
+        }
+        wrong = replay_one(shard, head, payload, at, &mut read_back).err();
+    })?;
+    wrong.map_or(Ok(opened), |wrong| Err(OpenError::Replay(wrong)))
 }
 
-/// Takes one record back, and answers what that asks for: an old value that a command of the entry needs (SET … GET in a session), or
-/// entries that lay above a gap and are applied now. They lie in the part of the log that was read.
+/// Replays one record and answers the reads that it asks for: an old value that a command of the entry needs
+/// (SET … GET in a session), or entries above a former gap that are applied now. They are in the part of the
+/// log that was read already.
 fn replay_one(
     shard: &mut Shard<Shared>,
     head: RecordHead,
@@ -97,7 +77,7 @@ fn replay_one(
     Ok(())
 }
 
-/// What replay asks for; it asks for nothing else.
+/// The read that replay asks for; it asks for nothing else.
 fn read_of(effect: &Effect<'_, Shared>) -> Option<(ReadToken, Location)> {
     match *effect {
         Effect::Read { token, location } | Effect::ReadEntry { token, location } => Some((token, location)),
@@ -110,13 +90,13 @@ mod tests {
     use super::*;
     use synod_shard::{AheadLimits, Leadership, ShardConfig, Timing};
     use synod_types::{
-        Ballot, Boot, Command, Condition, CoreId, EntryBuilder, Expiry, GroupConfig, Level, Members, NodeId,
-        Op, RecordKind, SegmentId, Slot, Then, WallMs, checksum::crc32c,
+        Ballot, Boot, Command, Condition, CoreId, EntryBuilder, Expiry, GroupConfig, IfEqualAction, Level,
+        Members, NodeId, Op, RecordKind, SegmentId, Slot, WallMs, checksum::crc32c,
     };
 
     const NODE: NodeId = NodeId::new(1);
     const GROUP: synod_types::GroupId = synod_types::GroupId::new(1);
-    /// Longer than what the store keeps beside a key.
+    /// Longer than the values that the store's index holds itself.
     const VALUE: usize = 3000;
 
     fn shard() -> Shard<Shared> {
@@ -183,9 +163,13 @@ mod tests {
         Command::new(shared(key.as_bytes()), op, shared(&value))
     }
 
-    /// Deletes the key if it has this value: a replay has to look.
+    /// Deletes the key if it has this value, which replay must read back.
     fn unset(key: &str, fill: u8) -> Command<Shared> {
-        Command::new(shared(key.as_bytes()), Op::IfEqual { then: Then::Delete }, shared(&[fill; VALUE]))
+        Command::new(
+            shared(key.as_bytes()),
+            Op::IfEqual { then: IfEqualAction::Delete },
+            shared(&[fill; VALUE]),
+        )
     }
 
     #[test]
@@ -205,7 +189,7 @@ mod tests {
             replay_one(&mut shard, head, payload, at, &mut read).unwrap();
         }
         assert_eq!(reads, [VALUE; 3], "each value that was compared was read back");
-        shard.start(Now::default()); // panics where a read is owed
+        shard.start(Now::default()); // panics if a read is not answered
     }
 
     #[test]

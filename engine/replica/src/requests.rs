@@ -1,8 +1,8 @@
-//! Open requests: who awaits which answer.
+//! Open requests, and the requester of each.
 
 use synod_types::RequestId;
 
-/// Open requests by number; numbers are places, used again after the answer.
+/// Open requests by number. A number is an index, and is used again after the answer.
 #[derive(Debug)]
 pub struct Requests<R> {
     places: Vec<Option<R>>,
@@ -16,7 +16,7 @@ impl<R> Default for Requests<R> {
 }
 
 impl<R> Requests<R> {
-    /// A number for a request of `requester`.
+    /// Opens a request of `requester` and returns its number.
     pub fn open(&mut self, requester: R) -> RequestId {
         let place = match self.free.pop() {
             Some(place) => place,
@@ -29,10 +29,10 @@ impl<R> Requests<R> {
         RequestId::new(u64::from(place))
     }
 
-    /// Who asked; the number is free again.
+    /// Closes a request and returns its requester; the number is free again.
     ///
     /// # Panics
-    /// When it is not open: a request is answered once.
+    /// When the request is not open: it is answered once.
     pub fn close(&mut self, id: RequestId) -> R {
         let place = id.get() as usize;
         let requester =
@@ -41,7 +41,7 @@ impl<R> Requests<R> {
         requester
     }
 
-    /// Everybody who waits.
+    /// All requesters that wait for an answer.
     pub fn iter(&self) -> impl Iterator<Item = &R> {
         self.places.iter().flatten()
     }

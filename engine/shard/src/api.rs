@@ -1,7 +1,7 @@
-//! What can happen to a core, and all it can ask for: one closed input enum, one closed effect enum.
+//! The inputs of a core and the effects it asks for: one closed enum each.
 //!
-//! Contract: one [`crate::Shard::step`], then the caller has executed every effect it pushed, then the next step. Time never
-//! goes back. `now` is read after the turn's last input was received.
+//! Contract: the caller executes every effect that a [`crate::Shard::step`] pushed before it makes the next
+//! step. Time never goes back. `now` is read after the turn's last input was received.
 
 use alloc::vec::Vec;
 pub use synod_paxos::{AheadLimits, Role, Timing};
@@ -10,7 +10,7 @@ use synod_types::{
     NodeId, PeerMessage, RecordHead, Reply, RequestId, Slot, WallMs,
 };
 
-/// Names a read that is under way.
+/// Identifies a read that is under way.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ReadToken(pub u64);
 
@@ -18,26 +18,54 @@ pub struct ReadToken(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReadFailed;
 
+/// The number of a request that was forwarded to the leader ([`PeerMessage::Forward`]).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ForwardId(pub u64);
+
+/// The number of a ReadIndex question ([`PeerMessage::ReadIndex`]).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ReadIndexId(pub u64);
+
+/// A message whose answer a core awaits: the core must hear of it if the message was not sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Unsent {
+    /// A forwarded request.
+    Forward(ForwardId),
+    /// A ReadIndex question.
+    ReadIndex(ReadIndexId),
+}
+
+impl Unsent {
+    /// Identifies a message that was not sent; none for messages that are repeated anyway.
+    pub fn of<P>(message: &PeerMessage<P>) -> Option<Self> {
+        match message {
+            PeerMessage::Forward { id, .. } => Some(Self::Forward(ForwardId(*id))),
+            PeerMessage::ReadIndex { id, .. } => Some(Self::ReadIndex(ReadIndexId(*id))),
+            _ => None,
+        }
+    }
+}
+
 /// Everything that can happen to a core.
 #[derive(Debug)]
 pub enum Input<P> {
-    /// A client asks. `id` is open until its `Effect::Reply`; exactly one is pushed for each.
+    /// A client's request. `id` is open until its `Effect::Reply`; exactly one is pushed for each.
     Request {
-        /// The shell's name for it.
+        /// The shell's id for it.
         id: RequestId,
         /// The group of its key: one that this core holds.
         group: GroupId,
         /// How fresh a read must be.
         consistency: Consistency,
-        /// What is asked. A border says what is wrong with a command; one that is none all the same is answered
+        /// The command. It was checked when it was received; one that is malformed nevertheless is answered
         /// [`synod_types::ErrorKind::Malformed`].
         command: Command<P>,
     },
-    /// A peer core says something; checked at the border.
+    /// A message of a peer core, checked when it was received.
     Peer {
-        /// Who.
+        /// The peer.
         from: NodeId,
-        /// What.
+        /// The message.
         message: PeerMessage<P>,
     },
     /// The record of an `Effect::Append` has its place. Given right after the effect was executed, in order.
@@ -47,46 +75,45 @@ pub enum Input<P> {
         /// Where its payload (not its head) will lie; readable from now on, durable later.
         payload_at: Location,
     },
-    /// Every record up to here is on disk. Given before the `then` messages of those records are sent or after, as it
-    /// pleases the shell.
+    /// Every record up to here is on disk. The shell may give this before or after it sends the `then`
+    /// messages of those records.
     Durable {
         /// The last durable record.
         lsn: Lsn,
     },
-    /// An `Effect::Read` came back.
+    /// An `Effect::Read` or `Effect::ReadEntry` is answered.
     ReadDone {
         /// Which.
         token: ReadToken,
         /// The bytes.
         result: Result<P, ReadFailed>,
     },
-    /// The link to a peer broke: messages sent on it since an unknown point are lost, answers will not come.
+    /// The link to a peer broke: messages sent on it since an unknown point are lost, and answers will not
+    /// come.
     LinkLost {
         /// The peer.
         node: NodeId,
     },
-    /// A forwarded request, or a question for a read, was not sent, for want of a link or of room on it: nobody has it.
-    Unsent {
-        /// The number of its `PeerMessage::Forward` or `PeerMessage::ReadIndex`.
-        forward: u64,
-    },
-    /// What the log has room for, whenever that has changed; before the input that may fill it. Until it is said there is no end to
-    /// it.
+    /// A message was not sent, because there was no link or no room on it: the peer does not have it. Given
+    /// for the messages that [`Unsent::of`] identifies.
+    Unsent(Unsent),
+    /// The room in the log, given whenever it has changed and before any input that may fill the log. Until
+    /// the first of these inputs the room counts as unlimited.
     Room {
-        /// What it says.
+        /// The room.
         room: LogRoom,
     },
-    /// Let a peer lead a group instead. A wish: nothing comes of it where this replica does not serve the group or the peer is not
-    /// there.
-    HandOver {
+    /// Transfer the leadership of a group to a peer. Only a request: nothing happens if this replica does not
+    /// serve the group or the peer is not ready to lead.
+    TransferLeadership {
         /// The group.
         group: GroupId,
         /// The peer.
-        heir: NodeId,
+        target: NodeId,
     },
     /// Time passed. Given about every 5 ms.
     Tick,
-    /// The turn's inputs are all in: what has gathered is proposed and coalesced messages are pushed.
+    /// The turn has no more inputs: gathered writes are proposed, and coalesced messages are pushed.
     TurnEnd,
 }
 
@@ -101,14 +128,14 @@ pub enum Effect<'a, P> {
         head: RecordHead,
         /// The entry, if the record carries one.
         payload: Option<P>,
-        /// To be sent once the record is durable, never before (rule P-01).
+        /// Messages to send once the record is durable, never before (rule P-01).
         then: Vec<(NodeId, PeerMessage<P>)>,
     },
     /// Send to the peer core that holds the same groups. May be lost.
     Send {
-        /// To whom; never this node.
+        /// The peer; never this node.
         to: NodeId,
-        /// What.
+        /// The message.
         message: PeerMessage<P>,
     },
     /// Answer a request.
@@ -118,15 +145,16 @@ pub enum Effect<'a, P> {
         /// The answer; borrowed bytes are valid during the push only.
         reply: Reply<&'a [u8]>,
     },
-    /// Read bytes of the log back; answered by one `Input::ReadDone`. Whoever asks has a checksum of them.
+    /// Read bytes of the log back; answered by one `Input::ReadDone`. The core checks them against a
+    /// checksum.
     Read {
         /// Echoed.
         token: ReadToken,
         /// Which bytes.
         location: Location,
     },
-    /// Read the whole payload of a record back, to be checked against the checksum of the record; answered by one `Input::ReadDone`,
-    /// with a failure if the record is damaged.
+    /// Read the whole payload of a record back and check it against the record's checksum; answered by one
+    /// `Input::ReadDone`, with a failure if the record is damaged.
     ReadEntry {
         /// Echoed.
         token: ReadToken,
@@ -147,7 +175,7 @@ impl<P, F: FnMut(Effect<'_, P>)> Sink<P> for F {
     }
 }
 
-/// What one core is made from.
+/// The configuration of one core.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
     /// This node.
@@ -164,13 +192,13 @@ pub struct ShardConfig {
     pub pending_bytes_max: usize,
     /// Payload bytes of this core that may wait for the disk before nothing new is proposed.
     pub log_backlog_bytes_max: usize,
-    /// Slots of one group in flight before what arrives is gathered into the next batch.
+    /// Slots of one group that may be in flight; beyond that, arriving writes gather into the next batch.
     pub pipeline_slots: u64,
-    /// What moves leaders while nothing is wrong.
+    /// When leadership moves without a failure.
     pub leadership: Leadership,
-    /// What is held of each group above what is applied.
+    /// Limits on what each group keeps above its applied prefix.
     pub ahead: AheadLimits,
-    /// What this node reads.
+    /// The level that this node reads.
     pub level: Level,
     /// This start of the node's process.
     pub boot: Boot,
@@ -178,22 +206,24 @@ pub struct ShardConfig {
     pub seed: u64,
 }
 
-/// What moves leaders while nothing is wrong.
+/// When leadership moves without a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Leadership {
-    /// Nothing.
+    /// Leaders do not move.
     #[default]
     Stay,
-    /// They go where most of their requests come from.
+    /// Leadership follows the load: it goes to the node that most of a group's requests come from.
     Follow(FollowLoad),
-    /// They go to the preferred nodes of their groups ([`GroupConfig::preferred`]), one at a time.
+    /// Leadership goes to the preferred nodes of the groups ([`GroupConfig::preferred`]), one group at a
+    /// time.
     Balance,
 }
 
-/// When a leader hands over to the replica by way of which at least three quarters of all requests come, in two windows running.
+/// When a leader hands over to another node: at least three quarters of the group's requests have come
+/// through that node in two consecutive windows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FollowLoad {
-    /// How long requests are counted together.
+    /// How long one window of counting requests lasts.
     pub window: Nanos,
     /// Windows with fewer requests for a group say nothing about it.
     pub requests_min: u64,
@@ -224,10 +254,10 @@ pub struct GroupStatus {
     pub applied: Slot,
     /// Time up to which expiry has been judged.
     pub applied_ts: WallMs,
-    /// By how much the group's clock is ahead of the wall clocks that agree, milliseconds; nothing where this replica does not lead,
-    /// or too few agree.
+    /// By how much the group's clock is ahead of the wall clocks that agree, milliseconds; none if this
+    /// replica does not lead, or too few clocks agree.
     pub clock_skew_ms: Option<i64>,
-    /// Keys held. One that has expired counts until it was swept.
+    /// Keys held. An expired key counts until it is swept.
     pub keys: u64,
     /// How often this replica saw the leader change since it started (a first leader is not a change).
     pub leader_changes: u64,
@@ -236,7 +266,7 @@ pub struct GroupStatus {
 /// Why a log cannot be replayed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// Records of a group are not there, or are there twice.
+    /// Records of a group are missing, or are there twice.
     #[error("{group}: its record {wanted} was expected, {found} was found: a part of the log is missing")]
     Missing {
         /// The group.
@@ -252,19 +282,20 @@ pub enum ReplayError {
         /// The group.
         group: GroupId,
     },
-    /// A mark that is none.
+    /// A malformed mark.
     #[error("a mark is malformed")]
     Malformed,
-    /// The log was gone on with by a later build.
+    /// The log was continued by a later build.
     #[error(
-        "{group} is at {found} and this synod reads up to {known}; start it with the synod that wrote the log, or a later one"
+        "{group} is at {found} and this synod reads up to {known}; \
+         start it with the synod that wrote the log, or a later one"
     )]
     Level {
         /// The group.
         group: GroupId,
         /// The level found.
         found: Level,
-        /// The highest this node reads.
+        /// The highest level that this node reads.
         known: Level,
     },
 }

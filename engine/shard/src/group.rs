@@ -1,85 +1,48 @@
 //! One group on this core: its Paxos replica and what waits for it.
 
-use crate::ask::Lagging;
-use crate::load::{Asked, Wish};
-use crate::replicate::Batch;
-use crate::request::{Origin, Request};
-use crate::stamps::Stamps;
-use crate::stats::GroupStats;
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-use synod_paxos::{AheadLimits, Paxos, Timing};
-use synod_types::{
-    Ballot, EntryBuilder, GroupConfig, GroupId, Level, Location, Mono, NodeId, Payload, RequestId, Slot,
-    Space,
-};
-
 use crate::api::ReadToken;
+use crate::parts::backlog::Backlog;
+use crate::parts::proposals::Proposals;
+use crate::parts::pulls::Pulls;
+use crate::parts::session::NodeSession;
+use crate::parts::sources::{RequestSources, TransferAttempt};
+use crate::parts::waiting_reads::WaitingReads;
+use crate::stats::GroupStats;
+use synod_paxos::Paxos;
+use synod_types::{Ballot, GroupId, Location, Mono, NodeId, Payload, Slot, Space};
 
 #[derive(Debug)]
 pub(crate) struct Group<P> {
+    /// The index among the core's groups.
+    pub index: usize,
     pub id: GroupId,
     pub paxos: Paxos<P>,
-    /// What it was last told of the log: its room, and whether it is behind.
-    pub room: (Space, bool),
-    /// The ballot this replica led in when last looked at; a change is when waiting clients must be told.
+    /// The state of the log as the group was last told: its room, and whether it is behind.
+    pub told: (Space, bool),
+    /// The ballot this replica led in at the last check. When it changes, waiting clients must be told.
     pub led: Option<Ballot>,
-    /// Whom it took for the leader then.
+    /// The leader that was known at the last check.
     pub followed: Option<NodeId>,
-    /// What was asked of this replica as the leader.
-    pub asked: Asked,
-    /// The level that it last proposed to raise this group to, and the ballot in which.
-    pub raised: Option<(Ballot, Level)>,
-    /// To whom it last tried to hand over in vain; outlasts its own leadership.
-    pub wish: Option<Wish>,
-    /// Writes that wait for a place in the pipeline (leader only).
-    pub pending: VecDeque<Request<P>>,
-    /// Bytes in `pending`, `waiting` and `unstamped`.
-    pub pending_bytes: usize,
-    /// Who awaits which slot, in slot order (leader only).
-    pub proposed: VecDeque<Proposed>,
-    /// Reads that wait for a confirmation of leadership.
-    pub confirming: VecDeque<Confirming<P>>,
-    /// Reads to be answered here once more is applied.
-    pub lagging: VecDeque<Lagging<P>>,
-    /// Clients' requests that wait for a leader.
-    pub waiting: VecDeque<Request<P>>,
+    /// Where the requests to this replica as the leader come from.
+    pub sources: RequestSources,
+    /// The last transfer that has not succeeded; kept when this replica loses leadership.
+    pub attempt: Option<TransferAttempt>,
+    pub backlog: Backlog<P>,
+    pub proposals: Proposals<P>,
+    pub reads: WaitingReads<P>,
     /// The session under which this core sends clients' writes.
-    pub stamps: Stamps,
-    /// Clients' writes that wait for that session, or for room in its window, in order.
-    pub unstamped: VecDeque<(RequestId, Request<P>)>,
-    /// Apply stands still until a cold value was read.
-    pub parked: Option<Parked>,
-    /// Answers for peers that are being read back.
-    pub batches: Vec<Batch<P>>,
-    pub next_batch: u64,
-    pub builder: EntryBuilder<P>,
+    pub session: NodeSession,
+    /// Apply is blocked until a cold value has been read.
+    pub blocked: Option<BlockedApply>,
+    pub pulls: Pulls<P>,
     pub stats: GroupStats,
 }
 
-/// A slot this replica proposed, and who awaits it.
-#[derive(Debug)]
-pub(crate) struct Proposed {
-    pub slot: Slot,
-    /// The ballot it was proposed in: with the slot, what was proposed (P-05d).
-    pub ballot: Ballot,
-    /// By place in the batch; nobody where the answer was given.
-    pub origins: Vec<Option<Origin>>,
-    pub at: Mono,
-}
-
-/// A read that waits for its leader to be confirmed.
-#[derive(Debug)]
-pub(crate) struct Confirming<P> {
-    pub ticket: Mono,
-    /// What was chosen when the read came: not before it is applied. A follower may have answered from it already.
-    pub point: Slot,
-    pub request: Request<P>,
-}
-
+/// Where apply is blocked, and the value that it needs to continue.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Parked {
+pub(crate) struct BlockedApply {
     pub slot: Slot,
+    /// Of the command.
     pub position: u32,
     pub token: ReadToken,
     /// Of the value, and its checksum.
@@ -90,44 +53,40 @@ pub(crate) struct Parked {
 }
 
 impl<P: Payload> Group<P> {
-    pub fn new(config: GroupConfig, timing: Timing, ahead: AheadLimits, level: Level, seed: u64) -> Self {
+    /// A replica at `index`; requests of up to `backlog_bytes_max` bytes may wait in it.
+    pub fn new(index: usize, id: GroupId, paxos: Paxos<P>, backlog_bytes_max: usize) -> Self {
         Self {
-            id: config.group,
-            paxos: Paxos::new(config, timing, seed).with_ahead_limits(ahead).with_level(level),
-            room: (Space::Free, false),
+            index,
+            id,
+            paxos,
+            told: (Space::Free, false),
             led: None,
             followed: None,
-            raised: None,
-            asked: Asked::default(),
-            wish: None,
-            pending: VecDeque::new(),
-            pending_bytes: 0,
-            proposed: VecDeque::new(),
-            confirming: VecDeque::new(),
-            lagging: VecDeque::new(),
-            waiting: VecDeque::new(),
-            stamps: Stamps::default(),
-            unstamped: VecDeque::new(),
-            parked: None,
-            batches: Vec::new(),
-            next_batch: 0,
-            builder: EntryBuilder::new(),
+            sources: RequestSources::default(),
+            attempt: None,
+            backlog: Backlog::new(backlog_bytes_max),
+            proposals: Proposals::new(),
+            reads: WaitingReads::default(),
+            session: NodeSession::default(),
+            blocked: None,
+            pulls: Pulls::default(),
             stats: GroupStats::default(),
         }
     }
 
+    /// Whether a leader is known, this replica or another.
+    pub fn has_leader(&self) -> bool {
+        self.led.is_some() || self.paxos.leader_hint().is_some()
+    }
+
     pub fn invariants(&self) {
+        let leads = self.led.is_some();
         self.paxos.invariants();
-        self.stamps.invariants();
+        self.session.invariants();
         assert!(self.led == self.paxos.leading(), "a change of leadership went unnoticed");
-        if self.led.is_none() {
-            assert!(self.pending.is_empty() && self.proposed.is_empty() && self.confirming.is_empty());
-        }
-        assert!(self.builder.is_empty());
-        self.batches.iter().for_each(Batch::invariants);
-        assert!(
-            self.proposed.front().is_none_or(|proposed| proposed.slot > self.paxos.applied_slot()),
-            "an applied slot has clients waiting"
-        );
+        self.backlog.invariants(leads);
+        self.proposals.invariants(leads, self.paxos.applied_slot());
+        self.reads.invariants(leads);
+        self.pulls.invariants();
     }
 }

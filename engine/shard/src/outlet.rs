@@ -1,31 +1,31 @@
-//! Where what happens in a step goes: effects to the shell, and answers to what the core asked under its own sessions back to itself,
-//! to be seen to when the step is through.
+//! The outputs of a step: effects go to the shell; answers that concern the core's own sessions go back to
+//! the core, which handles them when the step is through.
 
 use crate::api::{Effect, Sink};
 use alloc::vec::Vec;
 use synod_types::Reply;
 
-/// Something that this core asks for itself.
+/// A command that this core sends on its own behalf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OwnAsk {
-    /// Its session.
+    /// Opens its session.
     Open,
-    /// To close what it has answers for; with the sequence of this very command.
+    /// Closes the sequences that are answered; this is the sequence of the close itself.
     Close(u64),
 }
 
-/// An answer that concerns a session of this core, in the group at this place.
+/// An answer that concerns this core's session in the group at this index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// A client has its answer to what was sent under this sequence.
+    /// A client has the answer to the write that was sent under this sequence.
     Write { index: u16, sequence: u64 },
-    /// The session is not there any more.
+    /// The session no longer exists.
     Gone { index: u16 },
-    /// What the core asked for itself is answered.
+    /// A command of the core itself is answered.
     Own { index: u16, ask: OwnAsk, reply: Reply<()> },
 }
 
-/// Where effects go, and notes of answers.
+/// Takes effects, and notes of answers.
 pub(crate) trait Out<P>: Sink<P> {
     /// Takes note of an answer.
     fn note(&mut self, answer: Answer);
@@ -38,7 +38,7 @@ pub(crate) struct Outlet<'a, S> {
 }
 
 impl<'a, S> Outlet<'a, S> {
-    /// `answers` is empty: room to be used again.
+    /// `answers` is empty; its allocation is reused.
     pub(crate) fn new(shell: &'a mut S, answers: Vec<Answer>) -> Self {
         Self { shell, answers }
     }

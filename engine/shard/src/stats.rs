@@ -1,10 +1,11 @@
-//! What a core counts about itself, for metrics only: nothing in the machines depends on it.
+//! Statistics of a core, for metrics only: no decision of the machines depends on them.
 //!
 //! ```text
 //!  arrival ─ queue ─▶ proposal ─ quorum ─▶ chosen ─ apply ─▶ reply
 //!                        └─ log ─▶ durable here
 //! ```
-//! Times are differences of the `now` the steps are given; no clock is read for them. Counting is a handful of additions.
+//! Times are differences between the `now` of steps, so no clock is read for them. Counting costs a handful
+//! of additions.
 
 use synod_types::{Location, Nanos, Op};
 
@@ -37,8 +38,8 @@ impl Histogram {
     pub fn sum(&self) -> u64 {
         self.sum
     }
-    /// How many values lie in each bucket from the one up to 2^`low` (with all below it) to the one up to 2^`high`, and how
-    /// many lie above.
+    /// How many values lie in each bucket from the one up to 2^`low` (with all below it) to the one up to
+    /// 2^`high`, and how many lie above.
     ///
     /// # Panics
     /// When `low` is above `high` or `high` has no bucket of its own.
@@ -50,14 +51,14 @@ impl Histogram {
     }
 }
 
-/// What requests are counted by.
+/// The kinds that requests are counted by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RequestKind {
-    /// GET and what else reads.
+    /// GET and all other reads.
     Read,
-    /// A value is written.
+    /// Writes of a value.
     Set,
-    /// A key is removed.
+    /// Removals of a key.
     Delete,
     /// Any other write.
     Other,
@@ -78,7 +79,7 @@ impl RequestKind {
     }
 }
 
-/// What one group has counted since the start.
+/// The statistics of one group since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct GroupStats {
     /// Requests of clients of this core, by [`RequestKind`].
@@ -87,13 +88,13 @@ pub struct GroupStats {
     pub key_hits: u64,
     /// Values asked for and not found.
     pub key_misses: u64,
-    /// Keys removed because they had expired, by the sweep; since the start, replay included.
+    /// Expired keys that the sweep removed since the start, replay included.
     pub keys_expired: u64,
     /// How often this replica became leader.
     pub elections_won: u64,
-    /// How often it led and handed over to another replica.
-    pub leaderships_handed_over: u64,
-    /// How often it led and another replica took over unasked, or it gave up.
+    /// How often this replica led and handed over to another one.
+    pub leaderships_transferred: u64,
+    /// How often its leadership ended without a transfer: another replica took over, or it stepped down.
     pub leaderships_lost: u64,
     /// Commands per proposed entry.
     pub batch_commands: Histogram,
@@ -101,26 +102,26 @@ pub struct GroupStats {
     pub queue_us: Histogram,
     /// Proposal to chosen, microseconds.
     pub quorum_us: Histogram,
-    /// Chosen to applied, microseconds: zero but for entries that wait for a value on disk.
+    /// Chosen to applied, microseconds: zero except for entries that wait for a value on disk.
     pub apply_us: Histogram,
 }
 
-/// What one core has counted since the start.
+/// The statistics of one core since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CoreStats {
-    /// A record handed to the log to its durability, microseconds.
+    /// From handing a record to the log until it is durable, microseconds.
     pub log_us: Histogram,
     /// Payload bytes that became durable at once.
     pub flush_bytes: Histogram,
     /// Records that became durable at once.
     pub flush_records: Histogram,
-    /// Linearizable reads answered here though another replica leads.
+    /// Linearizable reads that this core answered as a follower.
     pub follower_reads: u64,
-    /// Reads of the log that failed or brought other bytes than were written.
+    /// Reads of the log that failed or returned other bytes than were written.
     pub reads_failed: u64,
-    /// Of those, how many a peer made up for.
+    /// Reads of those that were repaired with an entry from a peer.
     pub reads_repaired: u64,
-    /// Where the last of them was.
+    /// The place in the log of the last damage that was found.
     pub damaged_at: Option<Location>,
 }
 

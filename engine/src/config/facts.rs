@@ -1,29 +1,23 @@
-//! `ClusterFacts`: what every node must agree on for the life of the cluster, and the hash that proves they do.
+//! `ClusterFacts`: the facts that every node must agree on for the life of the cluster, and the hash that
+//! proves it.
 //!
-//! The hash goes into every peer handshake and every data directory. Leases are part of it: a follower that bound itself
-//! for less time than the leader counts on would let two leaders serve reads, so a lease is not a knob of one node. The
-//! founding voters are part of it too: two nodes that were formatted for different voters would count different quorums.
+//! The hash goes into every peer handshake and every data directory. Leases are part of it: if a follower
+//! bound itself for less time than the leader counts on, two leaders could serve reads. So the lease is not a
+//! setting of one node. The founding voters are part of it too: two nodes that were formatted for different
+//! voters would count different quorums.
 
 use synod_types::limits::{GROUP_COUNT_MAX, MEMBER_COUNT_MAX};
 use synod_types::{ClusterId, NodeId};
 
-/// Data groups unless configured.
-pub const GROUP_COUNT_DEFAULT: u16 = 16;
-/// Lease unless configured, milliseconds.
-pub const LEASE_MS_DEFAULT: u32 = 300;
-/// Clock drift allowed for within one lease unless configured, milliseconds.
-pub const DRIFT_MS_DEFAULT: u32 = 10;
-
-/// How keys are mapped to groups.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// The hash that maps keys to buckets and so to groups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyHash {
     /// CRC16 with `{hash tags}` into 16384 buckets, as Redis Cluster does.
-    #[default]
     Crc16,
 }
 
 impl KeyHash {
-    /// Its name in configurations.
+    /// Its name in a configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Crc16 => "crc16",
@@ -44,25 +38,26 @@ impl KeyHash {
     }
 }
 
-/// Facts fixed at format, equal on all nodes.
+/// The facts fixed at format, equal on all nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClusterFacts {
-    /// The cluster.
+    /// The cluster's id.
     pub cluster: ClusterId,
     /// Number of data groups, a power of two.
     pub group_count: u16,
-    /// How keys find their group.
+    /// The hash that maps keys to groups.
     pub hash: KeyHash,
-    /// How long a heartbeat binds the follower that answers it, milliseconds.
+    /// How long a heartbeat binds the follower that answers it, in milliseconds.
     pub lease_ms: u32,
-    /// What a leader takes off a lease for clocks that run at different speeds, milliseconds.
+    /// The part of a lease that a leader does not use, because clocks run at different speeds; in
+    /// milliseconds.
     pub drift_ms: u32,
-    /// The first voters of every group, ascending. Later configurations are log data.
+    /// The first voters of every group, ascending. Later configurations are stored in the log.
     pub founders: Vec<NodeId>,
 }
 
 impl ClusterFacts {
-    /// The facts in a fixed order and width: what is hashed, and nothing else.
+    /// The facts in a fixed order and width: exactly the hashed bytes.
     fn stable_bytes(&self) -> Vec<u8> {
         self.assert_valid();
         let mut bytes = Vec::with_capacity(64);
@@ -72,7 +67,7 @@ impl ClusterFacts {
         bytes.push(self.hash.code());
         bytes.extend_from_slice(&self.lease_ms.to_le_bytes());
         bytes.extend_from_slice(&self.drift_ms.to_le_bytes());
-        // The count first, so that no two lists of different length look alike.
+        // The count comes first, so that no two lists of different length have the same bytes.
         bytes.extend_from_slice(&(self.founders.len() as u64).to_le_bytes());
         for node in &self.founders {
             bytes.extend_from_slice(&node.get().to_le_bytes());
@@ -80,14 +75,14 @@ impl ClusterFacts {
         bytes
     }
 
-    /// The hash for handshakes and data directories: FNV-1a, 64 bits, over the stable bytes. It guards against mistakes,
-    /// not against forgers.
+    /// The hash for handshakes and data directories: FNV-1a, 64 bits, over the stable bytes. It guards
+    /// against mistakes, not against forgery.
     pub fn hash64(&self) -> u64 {
         fnv1a_64(&self.stable_bytes())
     }
 
     /// # Panics
-    /// When a fact is one that no validated configuration and no checked data directory can hold.
+    /// When a fact has a value that no validated configuration and no checked data directory can hold.
     fn assert_valid(&self) {
         assert!(self.group_count.is_power_of_two());
         assert!(self.group_count <= GROUP_COUNT_MAX);
@@ -97,8 +92,8 @@ impl ClusterFacts {
     }
 }
 
-/// The id of the cluster called `name`: FNV-1a, 128 bits. Nodes that are configured with the same name agree on the id
-/// without having talked.
+/// The id of the cluster called `name`: FNV-1a, 128 bits. Nodes configured with the same name agree on the id
+/// without communicating.
 pub fn cluster_id_of_name(name: &str) -> ClusterId {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;

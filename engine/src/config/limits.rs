@@ -1,31 +1,32 @@
-//! What a configuration may ask for at most, with the reasons.
+//! The limits of a configuration's values, with the reasons.
 
 use synod_types::limits::{ENTRY_BYTES_MAX, WINDOW_SLOTS_MAX};
 
-/// Executors of one node. Each has three rings and a log; more than this is a typing error.
+/// Number of executors per node. Each has three rings and a log; a larger number is a typing error.
 pub const CORE_COUNT_MAX: u16 = 256;
-/// Bytes of a cluster's name.
+/// Length of a cluster's name in bytes.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 64;
-/// Slab cache of one core, MiB.
+/// Slab cache of one core in MiB.
 pub const CACHE_MIB_MAX: u64 = 1 << 20;
-/// Log segments, MiB: a segment holds several of the longest entries, and offsets in it fit 32 bits.
+/// Size of a log segment in MiB: a segment holds several of the longest entries, and offsets in it fit 32
+/// bits.
 pub const SEGMENT_MIB_MIN: u64 = 4;
 /// See [`SEGMENT_MIB_MIN`].
 pub const SEGMENT_MIB_MAX: u64 = 1024;
-/// Log space written in advance, MiB per core: 1 TiB is more than a format should ever take time for.
+/// Log space written in advance, in MiB per core: a format should never take the time for more than 1 TiB.
 pub const RESERVE_MIB_MAX: u64 = 1 << 20;
-/// Heartbeats closer together than this would be most of the traffic.
+/// With a shorter interval, heartbeats would be most of the traffic.
 pub const HEARTBEAT_MS_MIN: u64 = 5;
-/// Spans of time that a person means are shorter than this, milliseconds.
+/// A longer time span is a typing error; in milliseconds.
 pub const SPAN_MS_MAX: u64 = 60_000;
-/// Open client connections of one core.
+/// Maximum number of open client connections per core.
 pub const CONNECTIONS_MAX: u64 = 100_000;
-/// Bytes that may wait in one group before it answers busy, MiB: with less than the largest command takes, that would be
-/// answered busy for ever.
+/// Payload that may wait in one group before it answers busy, in MiB. If the limit were below the size of the
+/// largest command, that command would always be answered busy.
 pub const PENDING_MIB_MIN: u64 = 2;
 /// See [`PENDING_MIB_MIN`].
 pub const PENDING_MIB_MAX: u64 = 1024;
-/// Slots of one group in flight.
+/// Maximum number of one group's slots in flight.
 pub const PIPELINE_SLOTS_MAX: u64 = WINDOW_SLOTS_MAX;
 
 const _: () = assert!(SEGMENT_MIB_MIN << 20 >= 2 * ENTRY_BYTES_MAX as u64);

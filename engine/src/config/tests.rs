@@ -1,8 +1,14 @@
-//! What a configuration may say, and every reason to refuse one.
+//! Valid configurations, and every reason to refuse one.
 
+use super::facts::{ClusterFacts, KeyHash};
+use super::row::{DefaultValue, Row, Scope};
+use super::settings::{self, MEMBER_ROWS, ROWS};
+use super::shape::Shape;
 use super::*;
 use crate::identity::{Identity, Pins};
-use facts::{ClusterFacts, KeyHash};
+use crate::refusal::Refusal;
+use std::path::Path;
+use synod_shard::Timing;
 use synod_types::{ClusterId, Incarnation, NodeId};
 
 const CLUSTER: &str = r#"
@@ -55,14 +61,14 @@ fn refused(text: &str) -> String {
     sentence
 }
 
-fn drawn() -> Drawn {
-    Drawn { cluster: ClusterId::new(77), incarnation: Incarnation::new(88), cores: 4 }
+fn generated() -> GeneratedFacts {
+    GeneratedFacts { cluster: ClusterId::new(77), incarnation: Incarnation::new(88), cores: 4 }
 }
 
 #[test]
 fn a_whole_configuration_is_read() {
     let config = load(CLUSTER, &[], &[]).unwrap();
-    let identity = config.claims.identity(drawn()).unwrap();
+    let identity = config.declared.identity(generated()).unwrap();
     assert_eq!(identity.facts.cluster, facts::cluster_id_of_name("demo"));
     assert_eq!(identity.facts.group_count, 8);
     assert_eq!(identity.facts.founders, [1, 2, 3].map(NodeId::new));
@@ -100,7 +106,7 @@ fn nothing_said_is_a_cluster_of_one() {
     let config = bare(&[]).unwrap();
     assert!(!config.names_cluster());
     assert_eq!(config.data_dir, Path::new("synod-data"));
-    let identity = config.claims.identity(drawn()).unwrap();
+    let identity = config.declared.identity(generated()).unwrap();
     assert_eq!((identity.facts.cluster, identity.cores), (ClusterId::new(77), 4));
     assert_eq!(identity.facts.founders, [NodeId::new(1)]);
     let members = config.members(&identity.facts, 4).unwrap();
@@ -116,7 +122,7 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_the_default() {
     let env = [("SYNOD_NODE_CACHE_MIB", "20"), ("SYNOD_NODE_SEGMENT_MIB", "20"), ("SYNOD_SERVICE_HOST", "x")];
     let flags = [("node.cache_mib", "30"), ("node.data_dir", "e")];
     let config = load(text, &env, &flags).unwrap();
-    let facts = config.claims.identity(drawn()).unwrap().facts;
+    let facts = config.declared.identity(generated()).unwrap().facts;
     let options = config.options(&facts).unwrap();
     assert_eq!((options.cache_bytes, options.segment_bytes), (30 << 20, 20 << 20));
     assert_eq!((config.ports.client_port, options.connections_max), (10, 4096));
@@ -242,7 +248,8 @@ fn contradictions_are_refused() {
         .collect();
     assert!(refused(&many).contains("it lists 10 members; at most 9 can vote"));
     let cores = load(
-        "[cluster]\nname = \"a\"\n[node]\nid = 1\n[[members]]\nid = 1\nhost = \"::1\"\nclient_port = 1\npeer_port = 2\ncores = 3\n",
+        "[cluster]\nname = \"a\"\n[node]\nid = 1\n\
+         [[members]]\nid = 1\nhost = \"::1\"\nclient_port = 1\npeer_port = 2\ncores = 3\n",
         &[],
         &[("node.cores", "4")],
     );
@@ -255,7 +262,7 @@ fn contradictions_are_refused() {
 #[test]
 fn a_heartbeat_must_fit_the_lease_that_the_directory_holds() {
     let config = bare(&[("timing.heartbeat_ms", "200")]).unwrap();
-    let mut facts = config.claims.identity(drawn()).unwrap().facts;
+    let mut facts = config.declared.identity(generated()).unwrap().facts;
     let sentence = config.options(&facts).unwrap_err().to_string();
     assert!(sentence.starts_with("--heartbeat-ms: heartbeats every 200 ms"), "{sentence}");
     facts.lease_ms = 400;
@@ -283,9 +290,9 @@ fn found() -> Identity {
 #[test]
 fn a_configuration_that_fits_its_directory_is_accepted_and_so_is_one_that_says_less() {
     let dir = Path::new("data");
-    assert_eq!(load(CLUSTER, &[], &[]).unwrap().claims.verify(dir, &found()), Ok(()));
-    assert_eq!(bare(&[]).unwrap().claims.verify(dir, &found()), Ok(()));
-    // But a node with peers must be told where they are.
+    assert_eq!(load(CLUSTER, &[], &[]).unwrap().declared.verify(dir, &found()), Ok(()));
+    assert_eq!(bare(&[]).unwrap().declared.verify(dir, &found()), Ok(()));
+    // But a node with peers needs their addresses.
     let sentence = bare(&[]).unwrap().members(&found().facts, 2).unwrap_err().to_string();
     assert!(
         sentence.contains("belongs to a cluster of 3 members, so their addresses must be configured"),
@@ -298,7 +305,7 @@ fn every_mismatch_with_the_directory_has_its_own_sentence_that_names_both() {
     let verify = |from: &str, to: &str| {
         assert!(CLUSTER.contains(from), "{from}");
         let config = load(&CLUSTER.replacen(from, to, 1), &[], &[]).unwrap();
-        config.claims.verify(Path::new("data"), &found()).unwrap_err()
+        config.declared.verify(Path::new("data"), &found()).unwrap_err()
     };
     let foreign = verify("\"demo\"", "\"other\"");
     assert!(matches!(foreign, Refusal::ForeignCluster { .. }));
@@ -344,14 +351,14 @@ fn every_mismatch_with_the_directory_has_its_own_sentence_that_names_both() {
     );
 }
 
-/// Every number of the settings at its ends and one past each; a new setting must say which it is.
+/// Every number of the settings at its ends and one past each. A new setting must be classified here.
 #[test]
 fn numbers_at_their_ends_are_taken_or_refused() {
     use super::limits as most;
-    // What has to be said beside it, so that two settings do not contradict each other.
+    // Further settings that are needed so that two settings do not contradict each other.
     const DRIFT: &[(&str, &str)] = &[("cluster.drift_ms", "1")];
     const LEASE: &[(&str, &str)] = &[("cluster.lease_ms", "60000")];
-    // Its name, its ends, and what is said beside it.
+    // The setting's name, its ends, and the further settings.
     type Row = (&'static str, u64, u64, &'static [(&'static str, &'static str)]);
     let numbers: [Row; 21] = [
         ("cluster.groups", 1, 1024, &[]),
@@ -382,7 +389,7 @@ fn numbers_at_their_ends_are_taken_or_refused() {
     let others = others.chain(["security.peer_secret_file"]);
     let mut named: Vec<&str> = numbers.iter().map(|row| row.0).chain(others).collect();
     named.sort_unstable();
-    let mut all: Vec<&str> = keys::KEYS.iter().map(|key| key.name).collect();
+    let mut all: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
     all.sort_unstable();
     assert_eq!(named, all, "every setting is in one of the two lists");
 
@@ -390,14 +397,16 @@ fn numbers_at_their_ends_are_taken_or_refused() {
         let said = |number: &str| {
             let flags: Vec<_> = beside.iter().copied().chain([(name, number)]).collect();
             let config = bare(&flags)?;
-            let facts = config.claims.identity(drawn())?.facts;
-            // Where it meets the rest: nothing may overflow. That a heartbeat does not fit its lease is another matter.
+            let facts = config.declared.identity(generated())?.facts;
+            // This checks that nothing overflows when the value meets the other settings. A heartbeat that
+            // does not fit its lease is tested elsewhere.
             if name != "timing.heartbeat_ms" {
                 config.options(&facts)?;
             }
             Ok::<_, Refusal>(())
         };
-        // A lease that its own heartbeat does not fit, and as many cores as pins, are judged elsewhere.
+        // Two rules are tested elsewhere: a heartbeat must fit its lease, and there must be as many cores as
+        // pins.
         for good in [low, high] {
             let verdict = said(&good.to_string());
             let is_contradiction =
@@ -431,11 +440,11 @@ fn no_step_to_a_configuration_shows_a_password() {
     let env = [("SYNOD_SECURITY_PASSWORD", "Rosebud"), ("SYNOD_SECURITY_PASSWORD_OLD", "Xanadu")];
     let raws = [gather(file, &[], &none), gather("", &env, &none), gather("", &[], &flags)];
     for raw in &raws {
-        let said = |name: &str| values::secret(raw.values[name].value.clone()).unwrap();
-        assert_eq!(said("security.password").bytes(), b"Rosebud", "it is there all the same");
+        let given = |name: &str| settings::PASSWORD.shape.read(&raw.values[name].value).unwrap();
+        assert_eq!(given("security.password").bytes(), b"Rosebud", "it is there all the same");
         assert_eq!(raw.values["security.password_old"].value.plain(), "********");
     }
-    // A number is no password, and was perhaps meant for one.
+    // A number is not a valid password, but may have been meant as one.
     let number = gather("[security]\npassword = 14111941\n", &[], &none);
     let shown = format!("{raws:?} {number:?} {flags:?}");
     for word in ["Rosebud", "Xanadu", "14111941"] {
@@ -450,7 +459,7 @@ fn no_step_to_a_configuration_shows_a_password() {
 #[test]
 fn a_password_is_taken_from_file_and_variable_and_never_shown() {
     let options = |config: &Config| {
-        let facts = config.claims.identity(drawn()).unwrap().facts;
+        let facts = config.declared.identity(generated()).unwrap().facts;
         config.options(&facts).unwrap()
     };
     let admitted = |config: &Config, given: &str| options(config).access.admits(true, given.as_bytes());
@@ -487,5 +496,78 @@ fn a_password_is_taken_from_file_and_variable_and_never_shown() {
     ] {
         let said = refused(text);
         assert!(said.contains(why) && !said.contains("1234567") && !said.contains("xxx"), "{said}");
+    }
+}
+
+/// The tables of docs/configuration.md, made from the rows.
+fn documented() -> String {
+    let cells = |cells: [&str; 6]| format!("| {} |\n", cells.join(" | "));
+    let mut out = String::new();
+    for section in settings::SECTIONS {
+        out.push_str(&format!("### [{section}]\n\n"));
+        out.push_str(&cells(["key", "flag", "takes", "default", "fixed at format", "meaning"]));
+        out.push_str(&cells(["---"; 6]));
+        for row in ROWS.iter().filter(|row| row.section().0 == section) {
+            let flag = row.flag.map_or_else(|| "none".to_owned(), |flag| format!("`--{flag}`"));
+            out.push_str(&cells([
+                &format!("`{}`", row.key()),
+                &flag,
+                &row.shape.describe(),
+                row.default.text(),
+                fixed(row),
+                row.help,
+            ]));
+        }
+        out.push('\n');
+    }
+    out.push_str("### [[members]]\n\n| key | takes | default | fixed at format | meaning |\n");
+    out.push_str("| --- | --- | --- | --- | --- |\n");
+    for row in MEMBER_ROWS {
+        let (takes, default) = (row.shape.describe(), row.default.text());
+        let line = format!("| `{}` | {takes} | {default} | {} | {} |\n", row.key(), fixed(row), row.help);
+        out.push_str(&line);
+    }
+    out
+}
+
+fn fixed(row: &Row) -> &'static str {
+    match row.scope {
+        Scope::ClusterFact => "for the cluster",
+        Scope::NodeFact => "for the node",
+        Scope::Node => "no",
+    }
+}
+
+/// The tables of the document match the rows. When this fails, put the printed text between the two marks.
+#[test]
+fn the_document_lists_every_setting_as_its_row_has_it() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, rest) = text.split_once("<!-- settings begin -->\n\n").expect("the first mark");
+    let (tables, _) = rest.split_once("\n<!-- settings end -->").expect("the second mark");
+    let wanted = documented();
+    assert!(tables == wanted, "docs/configuration.md should say:\n\n{wanted}");
+}
+
+/// Every default, given as a value, changes nothing.
+#[test]
+fn a_default_that_is_given_is_as_good_as_one_that_is_not() {
+    let plain = bare(&[]).unwrap();
+    for row in ROWS {
+        let DefaultValue::Word(word) = row.default else { continue };
+        let (section, key) = row.section();
+        let literal = row.shape.toml_kind().literal(word);
+        let in_file = load(&format!("[{section}]\n{key} = {literal}\n"), &[], &[]).unwrap();
+        let as_flag = bare(&[(row.name, word)]).unwrap();
+        for given in [&in_file, &as_flag] {
+            let (given, plain) = (given.declared.identity(generated()), plain.declared.identity(generated()));
+            assert_eq!(given, plain, "{}", row.name);
+        }
+        let facts = plain.declared.identity(generated()).unwrap().facts;
+        for given in [&in_file, &as_flag] {
+            assert_eq!(given.options(&facts), plain.options(&facts), "{}", row.name);
+        }
+        assert_eq!((as_flag.listen, as_flag.ports), (plain.listen, plain.ports), "{}", row.name);
+        assert_eq!(as_flag.data_dir, plain.data_dir, "{}", row.name);
     }
 }

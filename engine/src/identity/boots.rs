@@ -1,13 +1,13 @@
-//! `boots`: how often the process of this node was started, so that what a start says is told from what an earlier one said, or one of
-//! an old copy of this directory (P-21).
+//! `boots`: counts the starts of this node's process, so that messages of this start can be told from those
+//! of an earlier start or of an old copy of this directory (P-21).
 //!
 //! ```text
 //!   two slots of 4096 bytes (see `slots`)
 //!   0  magic "SYNOD-BT" │ 8  version u32 = 2 │ 12  zeros u32 │ 16  incarnation u128
 //!  32  counter u64      │ 40  random u64     │ 48  crc32c u32 of everything before it │ zeros
 //! ```
-//! The slot with the higher counter counts. One that cannot be read may have held the number after that, which is left out then; both
-//! are written anew.
+//! The slot with the higher counter is valid. An unreadable slot may have held the next number, so that
+//! number is skipped and both slots are rewritten.
 
 use super::layout::Reader;
 use super::slots::{self, PAGE_BYTES};
@@ -16,22 +16,22 @@ use std::io::ErrorKind;
 use std::path::Path;
 use synod_types::{Boot, Incarnation};
 
-/// The file, in the data directory.
+/// The name of the file in the data directory.
 pub(super) const BOOTS_FILE: &str = "boots";
 const MAGIC: &[u8; 8] = b"SYNOD-BT";
 const VERSION: u32 = 2;
 const BODY_BYTES: usize = 48;
 
-/// The file of a node that was never started, for `format`.
+/// Creates the file of a node that was never started, for `format`.
 pub(super) fn create(dir: &Path, incarnation: Incarnation) -> Result<(), Refusal> {
     let never = Boot { counter: 0, random: 0 };
     slots::create(dir, BOOTS_FILE, PAGE_BYTES, never.counter, &encode(incarnation, never))
 }
 
-/// Counts a start, durably when this returns. `random` is drawn for it.
+/// Counts a start, durably when this returns. `random` is a fresh random number for it.
 ///
 /// # Errors
-/// The file is missing, damaged or another node's, or cannot be written.
+/// The file is missing, damaged or that of another node, or cannot be written.
 pub(super) fn begin(dir: &Path, incarnation: Incarnation, random: u64) -> Result<Boot, Refusal> {
     let path = dir.join(BOOTS_FILE);
     let damaged = |why: &str| Refusal::Damaged { path: path.clone(), why: why.to_owned() };
@@ -44,14 +44,14 @@ pub(super) fn begin(dir: &Path, incarnation: Incarnation, random: u64) -> Result
     let (mut highest, mut unreadable) = (None, None);
     for slot in slots {
         match decode(slot, incarnation) {
-            Slot::Counts(counter) => highest = highest.max(Some(counter)),
-            Slot::Blank => {}
-            Slot::Unreadable(why) => unreadable = Some(why),
-            Slot::Version(found) => return Err(Refusal::Format { path, found, known: VERSION }),
+            BootSlot::Counts(counter) => highest = highest.max(Some(counter)),
+            BootSlot::Blank => {}
+            BootSlot::Unreadable(why) => unreadable = Some(why),
+            BootSlot::Version(found) => return Err(Refusal::Format { path, found, known: VERSION }),
         }
     }
     let Some(highest) = highest else { return Err(damaged(unreadable.unwrap_or("it is blank"))) };
-    // By odd steps: the slot of the highest is written last.
+    // The first step is odd: the slot of the highest counter is written last.
     let steps = if unreadable.is_some() { &[3, 4][..] } else { &[1] };
     let mut boot = Boot { counter: highest, random };
     for step in steps {
@@ -62,8 +62,8 @@ pub(super) fn begin(dir: &Path, incarnation: Incarnation, random: u64) -> Result
     Ok(boot)
 }
 
-/// What a slot says.
-enum Slot {
+/// The content of a slot.
+enum BootSlot {
     Counts(u64),
     Blank,
     Unreadable(&'static str),
@@ -84,27 +84,27 @@ fn encode(incarnation: Incarnation, boot: Boot) -> Vec<u8> {
     out
 }
 
-fn decode(slot: &[u8], incarnation: Incarnation) -> Slot {
+fn decode(slot: &[u8], incarnation: Incarnation) -> BootSlot {
     if slot.iter().all(|&byte| byte == 0) {
-        return Slot::Blank;
+        return BootSlot::Blank;
     }
     let mut reader = Reader { bytes: slot };
     let magic = reader.take::<8>();
     let (version, _, of, counter) = (reader.u32(), reader.u32(), reader.u128(), reader.u64());
     let _random = reader.u64();
     let (Some(version), Some(of), Some(counter), Some(crc)) = (version, of, counter, reader.u32()) else {
-        return Slot::Unreadable("it is cut short");
+        return BootSlot::Unreadable("it is cut short");
     };
     if magic != Some(*MAGIC) || crc != synod_types::checksum::crc32c(&slot[..BODY_BYTES]) {
-        return Slot::Unreadable("its checksum is wrong");
+        return BootSlot::Unreadable("its checksum is wrong");
     }
     if version != VERSION {
-        return Slot::Version(version);
+        return BootSlot::Version(version);
     }
     if of != incarnation.get() {
-        return Slot::Unreadable("it belongs to another node");
+        return BootSlot::Unreadable("it belongs to another node");
     }
-    Slot::Counts(counter)
+    BootSlot::Counts(counter)
 }
 
 #[cfg(test)]
@@ -155,7 +155,7 @@ mod tests {
                     let counts = slots::split(&bytes).unwrap().map(|slot| decode(slot, LIFE));
                     let sound = counts
                         .iter()
-                        .filter(|slot| matches!(slot, Slot::Counts(at) if at + 1 >= boot.counter));
+                        .filter(|slot| matches!(slot, BootSlot::Counts(at) if at + 1 >= boot.counter));
                     assert_eq!(sound.count(), 1, "slot {slot}, byte {byte}, then {again}");
                 }
             }

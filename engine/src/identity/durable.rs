@@ -1,4 +1,5 @@
-//! Small files written so that after any crash there is the old one or the new one, whole.
+//! Small files that are written so that after any crash either the old or the new file is there, whole; and
+//! directories that are created durably.
 
 use crate::refusal::Refusal;
 use std::fs::{File, OpenOptions, Permissions};
@@ -6,13 +7,13 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
-/// Writes `bytes` as `dir/name`: to a temporary file, flushed, renamed over, and the directory flushed, so that the rename
-/// is durable when this returns.
+/// Writes `bytes` as `dir/name`: writes and flushes a temporary file, renames it, and flushes the directory,
+/// so that the rename is durable when this returns.
 pub(super) fn replace_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Refusal> {
     replace(dir, name, bytes, false)
 }
 
-/// [`replace_file`] for what nobody but the owner may read.
+/// [`replace_file`] for a file that only its owner may read.
 pub(super) fn replace_private_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Refusal> {
     replace(dir, name, bytes, true)
 }
@@ -34,16 +35,17 @@ fn replace(dir: &Path, name: &str, bytes: &[u8], is_private: bool) -> Result<(),
     sync_dir(dir)
 }
 
-/// A new file for the owner of `target`, or of `dir` where that is not there, and for nobody else.
+/// Creates a new file that only the owner of `target` may read, or the owner of `dir` if there is no
+/// `target`.
 fn create_private(temporary: &Path, target: &Path, dir: &Path) -> std::io::Result<File> {
-    // Whoever has one open that was left there reads no more of it than that.
+    // A process that has a leftover temporary file open must not read the new content through it.
     match std::fs::remove_file(temporary) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
-    // The administrator may do this for the user that the node runs as.
+    // An administrator may run this for the user that the node runs as.
     let owner = std::fs::metadata(target).or_else(|_| std::fs::metadata(dir))?;
     let own = file.metadata()?;
     if (owner.uid(), owner.gid()) != (own.uid(), own.gid()) {
@@ -55,4 +57,26 @@ fn create_private(temporary: &Path, target: &Path, dir: &Path) -> std::io::Resul
 /// Makes the names in `dir` durable.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), Refusal> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| Refusal::io("flush", dir, &error))
+}
+
+/// Creates `path` and its missing parents; each new name is flushed into its parent.
+pub(super) fn create_dir(path: &Path) -> Result<(), Refusal> {
+    let created: Vec<&Path> = path.ancestors().take_while(|dir| !is_here(dir) && !dir.exists()).collect();
+    for dir in created.iter().rev() {
+        std::fs::create_dir(dir).map_err(|error| Refusal::io("create the directory", *dir, &error))?;
+        sync_dir(parent_of(dir))?;
+    }
+    Ok(())
+}
+
+fn is_here(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+/// The parent directory of `path`.
+pub(super) fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !is_here(parent) => parent,
+        _ => Path::new("."),
+    }
 }

@@ -1,5 +1,5 @@
-//! `peers.heard`: how far the logs of other nodes were known to be durable, so that an old copy of one of them, put back in its place,
-//! is told so when it comes (P-20).
+//! `peers.heard`: how far the logs of other nodes were known to be durable. If an old copy of another node's
+//! data directory is put back, that node is told so when it connects (P-20).
 //!
 //! ```text
 //!   two slots, as long as need be (see `slots`); the one with the higher sequence counts
@@ -8,8 +8,8 @@
 //!        node u16, core u16, block checksum u32, incarnation u128, block number u64 (32 bytes each)
 //!      crc32c u32 of everything before it │ zeros
 //! ```
-//! What is heard is written down every few seconds, by one core for all. A book that is not there or cannot be read knows nothing:
-//! that costs a warning that might have been given, and no promise of this node's own.
+//! One core writes the book for all cores, every few seconds. A book that is missing or unreadable knows
+//! nothing: that may lose a warning, but breaks no promise of this node.
 
 use super::layout::Reader;
 use super::slots::{self, PAGE_BYTES};
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use synod_types::{ClusterId, CoreId, Incarnation, LogPosition, NodeId};
 
-/// The file, in the data directory.
+/// The name of the file in the data directory.
 pub(super) const HEARD_FILE: &str = "peers.heard";
 const MAGIC: &[u8; 8] = b"SYNOD-HB";
 const VERSION: u32 = 2;
@@ -34,27 +34,28 @@ struct Held {
     has_changed: bool,
 }
 
-/// How the file is.
+/// The state of the file.
 #[derive(Debug, Default)]
 struct Written {
-    /// Of what was written last.
+    /// The sequence number of the last write.
     sequence: u64,
-    /// 0 while there is none that can be gone on with.
+    /// 0 while there is no file that can be overwritten in place.
     slot_bytes: usize,
 }
 
-/// What was heard of other nodes' logs, shared by all cores of the process.
+/// The log positions that other nodes have reported, shared by all cores of the process.
 #[derive(Debug)]
 pub struct HeardBook {
     dir: PathBuf,
     cluster: ClusterId,
     held: Mutex<Held>,
-    /// Held while it is written; taken before `held`.
+    /// Locked during a write of the file. It is taken before `held`.
     written: Mutex<Written>,
 }
 
 impl HeardBook {
-    /// Reads the book of the data directory `dir`; says what is wrong with one that cannot be read, which knows nothing then.
+    /// Reads the book of the data directory `dir`. An unreadable book is returned empty, with a description
+    /// of the fault.
     pub fn load(dir: &Path, cluster: ClusterId) -> (Self, Option<String>) {
         let path = dir.join(HEARD_FILE);
         let nothing = || (Heard::new(), Written::default());
@@ -70,7 +71,7 @@ impl HeardBook {
         (Self { dir: dir.to_owned(), cluster, held, written }, wrong)
     }
 
-    /// What is known of the log of a core of `node`; the beginning of a log if nothing is.
+    /// The last known position of the log of a core of `node`; the beginning of a log if none is known.
     pub fn about(&self, node: NodeId, incarnation: Incarnation, core: CoreId) -> LogPosition {
         match self.lock().heard.get(&(node, core)) {
             Some(&(of, position)) if of == incarnation => position,
@@ -78,9 +79,10 @@ impl HeardBook {
         }
     }
 
-    /// Takes note of what a node said of its log, on a link where the last word about that was `last` (what it was told when the link
-    /// began, or what it then said). False if it does not go on from there: it is behind, or another one has said something since. It
-    /// is to link anew, and to be told.
+    /// Notes the log position that a node reports. `last` is the previous position on the same link: the one
+    /// the node was told when the link began, or the one it reported after that. Returns false if the report
+    /// does not continue from `last`: the node is behind, or another process has reported for the same node
+    /// since. That node must link anew and be told the known position.
     pub fn hear(
         &self,
         node: NodeId,
@@ -105,10 +107,10 @@ impl HeardBook {
         true
     }
 
-    /// Makes what was heard durable, if it has changed. Blocks on a flush.
+    /// Makes the book durable, if it has changed. Blocks on a flush.
     ///
     /// # Errors
-    /// It cannot be written; it is tried again the next time.
+    /// The file cannot be written; the next call tries again.
     pub fn flush(&self) -> Result<(), Refusal> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = written.sequence + 1;
@@ -129,7 +131,7 @@ impl HeardBook {
         match result {
             Ok(()) => *written = Written { sequence, slot_bytes: slot_bytes.max(written.slot_bytes) },
             Err(_) => {
-                // Tried again, and as a new file: this one may have been taken away.
+                // The next attempt makes a new file, because this one may have been removed.
                 written.slot_bytes = 0;
                 self.lock().has_changed = true;
             }
@@ -146,7 +148,7 @@ fn encode(cluster: ClusterId, sequence: u64, heard: &Heard) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEAD_BYTES + ENTRY_BYTES * heard.len() + 4);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&(heard.len() as u32).to_le_bytes()); // nodes times cores
+    out.extend_from_slice(&(heard.len() as u32).to_le_bytes()); // at most nodes times cores
     out.extend_from_slice(&cluster.get().to_le_bytes());
     out.extend_from_slice(&sequence.to_le_bytes());
     assert_eq!(out.len(), HEAD_BYTES);
@@ -162,14 +164,15 @@ fn encode(cluster: ClusterId, sequence: u64, heard: &Heard) -> Vec<u8> {
     out
 }
 
-/// What the slot that was written last says, and its sequence. A slot that cannot be read was being written when the power went.
+/// The content and the sequence number of the slot that was written last. A slot that cannot be read was
+/// being written when the power failed.
 fn latest(bytes: &[u8], cluster: ClusterId) -> Result<(u64, Heard), &'static str> {
     let slots = slots::split(bytes).ok_or("it has another length")?;
     let [first, second] = slots.map(|slot| decode(slot, cluster));
     match (first, second) {
         (Ok(first), Ok(second)) => Ok(if first.0 > second.0 { first } else { second }),
         (Ok(only), Err(_)) | (Err(_), Ok(only)) => Ok(only),
-        // Zeros were never written.
+        // A slot of zeros was never written.
         (Err(first), Err(_)) if slots[1].iter().all(|&byte| byte == 0) => Err(first),
         (Err(_), Err(second)) => Err(second),
     }
@@ -245,7 +248,8 @@ mod tests {
         let other = LogPosition { sequence: 9, crc: 1 };
         assert!(!book.hear(NODE, LIFE, CORE, at(9), other), "another history");
         assert_eq!(book.about(NODE, LIFE, CORE), at(9));
-        // Two that claim to be the same node, each on a link of its own: the second to speak is told of the first.
+        // Two processes claim to be the same node, each on its own link: the second to report is told of the
+        // first.
         let (one, two) = (at(10), LogPosition { sequence: 11, crc: 1 });
         assert!(book.hear(NODE, LIFE, CORE, at(9), one));
         assert!(!book.hear(NODE, LIFE, CORE, at(9), two));
@@ -270,7 +274,7 @@ mod tests {
             let known = latest(&torn, CLUSTER).ok().map(|(_, heard)| heard[&(NODE, CORE)].1);
             assert_eq!(known, (block > 1).then(|| at(block - 1)));
         }
-        // More than fits: the file grows.
+        // More entries than fit: the file grows.
         for core in 0..200 {
             assert!(book.hear(NODE, LIFE, CoreId::new(core + 2), at(0), at(7)));
         }

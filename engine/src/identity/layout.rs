@@ -1,4 +1,4 @@
-//! The bytes of `synod.id`: who this data directory is.
+//! The bytes of `synod.id`: the identity of the data directory.
 //!
 //! ```text
 //!   0  magic "SYNOD-ID"
@@ -16,31 +16,32 @@
 //!      cluster name           UTF-8
 //!      crc32c u32             of everything before it
 //! ```
-//! All integers little-endian. Magic, version, total length and a CRC32C in the last four bytes stay where they are in every
-//! version, so that an older synod can tell "newer" from "damaged".
+//! All integers are little-endian. Magic, version, total length and a CRC32C in the last four bytes keep
+//! their places in every version, so that an older synod can tell "newer" from "damaged".
 
-use super::{Identity, Pins};
+use super::who::{Identity, Pins};
 use crate::config::facts::{ClusterFacts, KeyHash};
 use crate::config::limits::{CLUSTER_NAME_BYTES_MAX, CORE_COUNT_MAX};
 use synod_types::limits::{GROUP_COUNT_MAX, MEMBER_COUNT_MAX};
 use synod_types::{ClusterId, Incarnation, NodeId};
 
-/// The version of everything in a data directory that is written here, and the only one understood.
+/// The format version of everything in a data directory that this crate writes, and the only one it
+/// understands.
 pub const ID_FORMAT_VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"SYNOD-ID";
 const FIXED_BYTES: usize = 80;
 const CRC_BYTES: usize = 4;
 const DURABILITY_SYNC: u8 = 1;
-/// The longest file version 2 can be; nothing longer is read.
+/// The longest possible file of version 2.
 pub(super) const ID_BYTES_MAX: usize =
     FIXED_BYTES + 2 * MEMBER_COUNT_MAX + 4 * CORE_COUNT_MAX as usize + CLUSTER_NAME_BYTES_MAX + CRC_BYTES;
 
-/// Why bytes are no identity.
+/// The reason why bytes are not an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LayoutError {
     /// Whole, but of another version.
     Version(u32),
-    /// Not whole, or not sane.
+    /// Not whole, or with impossible values.
     Damaged(&'static str),
 }
 
@@ -145,7 +146,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Identity, LayoutError> {
     Ok(Identity { facts, cluster_name: cluster_name.to_owned(), node, incarnation, cores, pins })
 }
 
-/// What precedes the checksum, once magic, length, checksum and version are right.
+/// Checks magic, length, checksum and version, and returns the bytes before the checksum.
 fn checked_body(bytes: &[u8]) -> Result<&[u8], LayoutError> {
     use LayoutError::{Damaged, Version};
     let mut head = Reader { bytes };
@@ -170,7 +171,7 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8], LayoutError> {
     }
 }
 
-/// Takes integers off the front of bytes; `None` where there are too few.
+/// Takes integers off the front of a byte slice; `None` if there are too few bytes.
 pub(super) struct Reader<'a> {
     pub(super) bytes: &'a [u8],
 }

@@ -1,11 +1,13 @@
-//! `peers.id`: which incarnation of every other node this node has met, durably.
+//! `peers.id`: the incarnation of every other node that this node has met, stored durably.
 //!
-//! A node whose disk was wiped and formatted again has forgotten its promises; under the same id it could vote twice. So a
-//! known node that presents another incarnation is refused, and this memory must outlive a restart.
+//! A node whose disk was wiped and formatted again has forgotten its promises; under the same id it could
+//! vote twice. So a known node that presents another incarnation is refused, and this memory must survive a
+//! restart.
 //!
 //! ```text
 //!   0  magic "SYNOD-PB" │ 8  version u32 = 2 │ 12  count u32 │ 16  own cluster u128
-//!  32  entries, ascending by node: node u16, reserved u16 = 0, reserved u32 = 0, incarnation u128 (24 bytes each)
+//!  32  entries, ascending by node:
+//!        node u16, reserved u16 = 0, reserved u32 = 0, incarnation u128 (24 bytes each)
 //!      crc32c u32 of everything before it
 //! ```
 
@@ -17,27 +19,27 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use synod_types::{ClusterId, Incarnation, NodeId};
 
-/// The file, in the data directory.
+/// The name of the file in the data directory.
 pub(super) const PEERS_FILE: &str = "peers.id";
 const MAGIC: &[u8; 8] = b"SYNOD-PB";
 const VERSION: u32 = 2;
 const HEAD_BYTES: usize = 32;
 const ENTRY_BYTES: usize = 24;
-/// Nodes of one cluster, over all its life, that this node can meet. A bound, not a plan.
+/// A bound on the nodes that this node can meet over the whole life of the cluster.
 const PEER_COUNT_MAX: usize = 4096;
 
-/// The incarnations met, shared by all cores of the process.
+/// The known incarnations, shared by all cores of the process.
 #[derive(Debug)]
 pub struct PeerBook {
     dir: PathBuf,
     cluster: ClusterId,
-    /// Held while the file is written: two cores that learn at once must not lose one of the two.
+    /// Locked while the file is written: of two cores that learn at the same time, neither may be lost.
     known: Mutex<BTreeMap<NodeId, Incarnation>>,
 }
 
 impl PeerBook {
-    /// Reads the book of the data directory `dir`. A missing or damaged book is a refusal: without it a wiped peer would be
-    /// believed.
+    /// Reads the book of the data directory `dir`. A missing or damaged book is refused: without it a wiped
+    /// peer would be accepted.
     pub fn load(dir: &Path, cluster: ClusterId) -> Result<Self, Refusal> {
         let path = dir.join(PEERS_FILE);
         let damaged = |why: &str| Refusal::Damaged { path: path.clone(), why: why.to_owned() };
@@ -55,14 +57,15 @@ impl PeerBook {
         Ok(Self { dir: dir.to_owned(), cluster, known: Mutex::new(known) })
     }
 
-    /// An empty book on disk, for `format`.
+    /// Creates an empty book on disk, for `format`.
     pub(super) fn create(dir: &Path, cluster: ClusterId) -> Result<(), Refusal> {
         durable::replace_file(dir, PEERS_FILE, &encode(cluster, &BTreeMap::new()))
     }
 
-    /// Lets `node` in with `incarnation`: known and equal, or new and, when this returns, remembered on disk.
+    /// Accepts `node` with `incarnation` if it is known with that incarnation, or unknown. An unknown node is
+    /// remembered on disk when this returns.
     ///
-    /// Blocks on a flush the first time a node is met; call it from a thread that may block.
+    /// Blocks on a flush the first time a node is met: call it from a thread that may block.
     pub fn check_or_learn(&self, node: NodeId, incarnation: Incarnation) -> Result<(), Refusal> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&remembered) = known.get(&node) {
@@ -85,7 +88,7 @@ impl PeerBook {
         Ok(())
     }
 
-    /// The incarnation `node` is known by.
+    /// The known incarnation of `node`.
     pub fn get(&self, node: NodeId) -> Option<Incarnation> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&node).copied()
     }

@@ -1,10 +1,11 @@
-//! `peers.secret`: the secret that the nodes of a cluster share, in a file for its owner's eyes.
+//! `peers.secret`: the secret that the nodes of a cluster share, in a file that only its owner may read.
 //!
-//! Text, so that a person or another tool can put it there: 64 hexadecimal digits, and on a second line those of the secret
-//! before it, while both are taken. It may lie outside the data directory (`security.peer_secret_file`); a running node
-//! looks at it again and again, so that a secret is replaced without a restart.
+//! The file is text, so that a person or another tool can write it: 64 hexadecimal digits, and on a second
+//! line those of the previous secret while both are accepted. It may lie outside the data directory
+//! (`security.peer_secret_file`). A running node checks it repeatedly, so that a secret is replaced without a
+//! restart.
 
-use super::{durable, parent_of};
+use super::durable::{self, parent_of};
 use crate::random::random;
 use crate::refusal::Refusal;
 use std::fs::File;
@@ -14,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use synod_net::peer::{PeerSecret, SECRETS_TEXT_BYTES_MAX, Secrets};
 
-/// The file, in the data directory unless configured elsewhere.
+/// The name of the file, in the data directory unless another path is configured.
 pub const SECRET_FILE: &str = "peers.secret";
 
-/// A secret that nobody knows yet.
+/// Draws a new random secret.
 ///
 /// # Errors
 /// When the kernel gives no random bytes.
@@ -25,10 +26,10 @@ pub fn draw() -> Result<PeerSecret, Refusal> {
     random().map(PeerSecret::new).map_err(|error| Refusal::io("draw a secret from", "/dev/urandom", &error))
 }
 
-/// Reads `source` as secrets are written down.
+/// Parses the text of a secret file from `source`.
 ///
 /// # Errors
-/// As [`Secrets::parse`]; as [`ErrorKind::InvalidData`] what is wrong in there.
+/// The errors of reading; [`ErrorKind::InvalidData`] with the fault if [`Secrets::parse`] refuses the text.
 pub fn read_from(source: impl Read) -> io::Result<Secrets> {
     let mut text = String::new();
     source.take(SECRETS_TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
@@ -37,10 +38,10 @@ pub fn read_from(source: impl Read) -> io::Result<Secrets> {
     if whole { Secrets::parse(&text).map_err(wrong) } else { Err(wrong("it is too long".to_owned())) }
 }
 
-/// The secrets in `file`; `None` where there is no such file.
+/// The secrets in `file`; `None` if there is no such file.
 ///
 /// # Errors
-/// It cannot be read, or is not as it should be.
+/// The file cannot be read, or its content is invalid.
 pub fn read(file: &Path) -> Result<Option<Secrets>, Refusal> {
     match File::open(file).and_then(read_from) {
         Ok(secrets) => Ok(Some(secrets)),
@@ -52,10 +53,10 @@ pub fn read(file: &Path) -> Result<Option<Secrets>, Refusal> {
     }
 }
 
-/// Puts `secrets` into `file`, durably and for this user alone.
+/// Writes `secrets` into `file`, durably and readable by its owner only.
 ///
 /// # Errors
-/// It cannot be written; then it is as it was.
+/// The file cannot be written; its old content stays.
 pub fn write(file: &Path, secrets: &Secrets) -> Result<(), Refusal> {
     let Some(name) = file.file_name().and_then(|name| name.to_str()) else {
         return Err(Refusal::Usage(format!("{} is no name of a file for a secret", file.display())));
@@ -63,10 +64,10 @@ pub fn write(file: &Path, secrets: &Secrets) -> Result<(), Refusal> {
     durable::replace_private_file(parent_of(file), name, secrets.to_text().as_bytes())
 }
 
-/// Whether `file` is as it should be, or can be made once `dir` is.
+/// Checks that `file` is valid, or can be created once `dir` exists.
 ///
 /// # Errors
-/// It is not, or there is no directory for it.
+/// It is not valid, or there is no directory for it.
 pub fn check_place(file: &Path, dir: &Path) -> Result<(), Refusal> {
     let parent = parent_of(file);
     if read(file)?.is_none() && parent != dir && !parent.is_dir() {
@@ -75,10 +76,10 @@ pub fn check_place(file: &Path, dir: &Path) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Makes `file` with a secret of its own, unless it is there.
+/// Creates `file` with a new secret, unless it exists.
 ///
 /// # Errors
-/// What is there is not as it should be, or nothing can be written.
+/// The existing file is invalid, or nothing can be written.
 pub fn ensure(file: &Path) -> Result<(), Refusal> {
     match read(file)? {
         Some(_) => Ok(()),
@@ -86,20 +87,20 @@ pub fn ensure(file: &Path) -> Result<(), Refusal> {
     }
 }
 
-/// What a running node takes for the cluster's secret; the same for all of its cores.
+/// The secrets that a running node accepts, shared by all of its cores.
 #[derive(Debug)]
 pub struct SecretBook {
     file: PathBuf,
-    /// What is taken while there is no file.
+    /// The secret that is accepted while there is no file.
     without: Option<PeerSecret>,
     secrets: RwLock<Secrets>,
 }
 
 impl SecretBook {
-    /// Opens the book; where there is no file, `without` is taken.
+    /// Opens the book. If there is no file, `without` is accepted.
     ///
     /// # Errors
-    /// There is neither, or the file is not as it should be.
+    /// There is neither a file nor `without`, or the file is invalid.
     pub fn load(file: &Path, without: Option<PeerSecret>) -> Result<Self, Refusal> {
         let secrets = match (read(file)?, &without) {
             (Some(secrets), _) => secrets,
@@ -109,15 +110,16 @@ impl SecretBook {
         Ok(Self { file: file.to_owned(), without, secrets: RwLock::new(secrets) })
     }
 
-    /// Where it is kept.
+    /// The path of the file.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Looks at the file again; says whether it has changed. What cannot be read changes nothing. Blocks.
+    /// Reads the file again and returns whether it has changed. A file that cannot be read changes nothing.
+    /// Blocks.
     ///
     /// # Errors
-    /// As [`SecretBook::load`].
+    /// Those of [`SecretBook::load`].
     pub fn refresh(&self) -> Result<bool, Refusal> {
         let found = Self::load(&self.file, self.without.clone())?
             .secrets
@@ -129,17 +131,17 @@ impl SecretBook {
         Ok(has_changed)
     }
 
-    /// What is taken now.
+    /// The secrets that are accepted now.
     pub fn secrets(&self) -> Secrets {
         self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether `secret` is taken now.
+    /// Whether `secret` is accepted now.
     pub fn takes(&self, secret: &PeerSecret) -> bool {
         self.secrets.read().unwrap_or_else(PoisonError::into_inner).all().any(|taken| taken == secret)
     }
 
-    /// Whether others than its owner can read the file, or write it.
+    /// Whether users other than its owner can read or write the file.
     pub fn is_open_to_others(&self) -> bool {
         std::fs::metadata(&self.file).is_ok_and(|meta| meta.permissions().mode() & 0o066 != 0)
     }
@@ -165,7 +167,7 @@ mod tests {
         assert!(!book.is_open_to_others());
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(book.is_open_to_others());
-        // What was left by somebody who was interrupted, for all to read.
+        // A leftover of an interrupted write, readable by everyone.
         let left = dir.path().join(format!("{SECRET_FILE}.tmp"));
         std::fs::write(&left, "").unwrap();
         std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o644)).unwrap();

@@ -1,5 +1,6 @@
-//! A small file of two slots of equal size, written by turns and in place. After any crash the slot that was written before is whole; a
-//! full disk has room for it; and to flush it is to write its own bytes, not what a new name or a new length has the file system write.
+//! A small file of two slots of equal size, written in turns and in place. After any crash the slot written
+//! before the last one is whole. A full disk still has room for it. A flush writes only the slot's own bytes,
+//! and not the metadata of a new name or a new length.
 
 use super::durable;
 use crate::refusal::Refusal;
@@ -11,8 +12,8 @@ use std::path::Path;
 pub(super) const PAGE_BYTES: usize = 4096;
 const SLOTS: u64 = 2;
 
-/// A file `dir/name` with slots of `slot_bytes`, a multiple of a page, in the place of the one there. The slot whose turn `number` is
-/// holds `bytes`, the other zeros.
+/// Creates the file `dir/name` with slots of `slot_bytes`, a multiple of a page, replacing an existing one.
+/// The slot of turn `number` holds `bytes`, the other slot holds zeros.
 pub(super) fn create(
     dir: &Path,
     name: &str,
@@ -26,13 +27,13 @@ pub(super) fn create(
     durable::replace_file(dir, name, &whole)
 }
 
-/// The two slots in the bytes of such a file; `None` if they are none.
+/// The two slots in the bytes of such a file; `None` if the length is wrong.
 pub(super) fn split(whole: &[u8]) -> Option<[&[u8]; 2]> {
     let is_sound = !whole.is_empty() && whole.len().is_multiple_of(PAGE_BYTES * SLOTS as usize);
     is_sound.then(|| whole.split_at(whole.len() / 2).into())
 }
 
-/// Writes `bytes` and zeros behind them into the slot whose turn `number` is, durably when this returns.
+/// Writes `bytes`, padded with zeros, into the slot of turn `number`, durably when this returns.
 pub(super) fn write(path: &Path, slot_bytes: usize, number: u64, bytes: &[u8]) -> Result<(), Refusal> {
     let mut slot = bytes.to_vec();
     slot.resize(slot_bytes, 0);

@@ -1,44 +1,46 @@
-//! Nothing is told before it is noted that the core's log was begun: an empty log is taken for a fresh one until then.
+//! Holds back durable records until it is noted on disk that the core's log was begun: until then an empty
+//! log would be taken for a fresh one.
 
 use std::path::{Path, PathBuf};
 use synod_types::{Mono, Nanos};
 
-/// Between two tries to note it.
+/// Interval between two attempts to write the note.
 const INTERVAL: Nanos = Nanos::from_ms(1_000);
 
-/// What the log says is durable, on its way through the note.
+/// The durable position of the log, held back until the note is written.
 #[derive(Debug)]
 pub(crate) struct Begun<T> {
-    /// Where to note it, until that is done.
+    /// The file of the note, until it is written.
     file: Option<PathBuf>,
-    /// What is durable and may not be told yet, and when noting it was last tried.
+    /// The durable position that may not be told yet, and the time of the last attempt to write the note.
     waits: Option<(T, Mono)>,
 }
 
-/// What may be told.
+/// The durable position that may be told.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told<T> {
-    /// Everything up to here.
+    /// Everything up to this position.
     UpTo(T),
     /// Nothing yet.
     Nothing,
-    /// Nothing yet, and the operator is to know why.
+    /// Nothing yet, with the reason for the operator.
     Failed(String),
 }
 
 impl<T: Copy> Begun<T> {
-    /// `file` is where to note it; nothing where that was done in an earlier life.
+    /// `file` is the path of the note; `None` if an earlier start of the node has written it.
     pub fn new(file: Option<PathBuf>) -> Self {
         Self { file, waits: None }
     }
 
-    /// Up to where records are durable and wait to be told.
+    /// The durable position that waits to be told.
     pub fn waits(&self) -> Option<T> {
         self.waits.map(|(durable, _)| durable)
     }
 
-    /// Everything up to `durable` is. If that the log was begun cannot be noted by `note`, it is tried again when this is called a
-    /// second later: a log that stands is better than one that may be taken for a fresh one after a restart.
+    /// Everything up to `durable` is durable. If `note` cannot write the note, a call at least one second
+    /// later tries again: it is better that the log waits than that it may be taken for a fresh one after a
+    /// restart.
     pub fn durable(
         &mut self,
         durable: T,

@@ -1,20 +1,21 @@
-//! Lines about what others do wrong: the same one only once in a while, and never more than so many, whoever makes them.
+//! Rate-limited log lines about faults of other parties: the same line only once in a while, and a limited
+//! number of lines overall.
 
 use crate::runtime::clock;
 use std::cell::RefCell;
 use synod_types::{Mono, Nanos};
 
-/// How long a line is not said again.
+/// How long the same line is not repeated.
 const SILENCE: Nanos = Nanos::from_ms(10_000);
-/// Lines in that time.
+/// Maximum number of lines in that time.
 const LINES_MAX: usize = 16;
 
-/// What one core has complained of.
+/// The recent complaints of one core.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints(RefCell<Vec<(String, Mono)>>);
 
 impl Complaints {
-    /// Says `line` on standard error, unless it was said a moment ago or too much was.
+    /// Writes `line` to standard error, unless it was written a moment ago or there were too many lines.
     pub fn say(&self, line: String) {
         if self.is_news(&line, clock::mono()) {
             eprintln!("synod: {line}");

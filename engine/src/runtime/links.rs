@@ -1,30 +1,33 @@
-//! What one core has to say to each of its peers: a buffer per link, which its dialler (`peer.rs`) empties.
+//! The outgoing messages of one core to its peers: one buffer per link, which the link's dialling task
+//! (`peer/dial.rs`) empties.
 //!
 //! May not: know a socket.
 
-use crate::runtime::gather::Gather;
 use crate::runtime::notify::Notify;
+use crate::runtime::write_vec::WriteVec;
 use std::rc::Rc;
 use synod_net::peer as wire;
+use synod_shard::Unsent;
 use synod_types::{GroupMessage, NodeId, PeerMessage, Shared};
 
-/// Bytes a link may hold for a peer that does not take them. Beyond it, bulk is dropped (P-14): the peer pulls later.
+/// Bytes that a link may hold for a peer that does not take them. Beyond it, bulk is dropped (P-14): the peer
+/// pulls later.
 const LINK_BULK_BYTES_MAX: usize = 32 << 20;
-/// Beyond this even small messages are dropped.
+/// Beyond it, even small messages are dropped.
 const LINK_BYTES_MAX: usize = 40 << 20;
 
 /// The outgoing links of one core.
 #[derive(Debug)]
 pub(crate) struct Links {
     links: Vec<Link>,
-    unsent: Vec<u64>,
+    unsent: Vec<Unsent>,
 }
 
 #[derive(Debug)]
 struct Link {
     node: NodeId,
     connected: bool,
-    outbox: Gather,
+    outbox: WriteVec,
     dirty: bool,
     wake: Rc<Notify>,
 }
@@ -36,7 +39,7 @@ impl Links {
             .map(|node| Link {
                 node,
                 connected: false,
-                outbox: Gather::default(),
+                outbox: WriteVec::default(),
                 dirty: false,
                 wake: Rc::new(Notify::default()),
             })
@@ -44,7 +47,7 @@ impl Links {
         Self { links, unsent: Vec::new() }
     }
 
-    /// Encodes a message into its link's buffer, or drops it: links may lose messages.
+    /// Encodes a message into its link's buffer, or drops it: a link may lose messages.
     pub fn send(&mut self, to: NodeId, message: &PeerMessage<Shared>) {
         let Some(at) = self.links.iter().position(|link| link.node == to) else { return };
         let link = &mut self.links[at];
@@ -52,10 +55,8 @@ impl Links {
         let is_learn = matches!(message, PeerMessage::Group { message: GroupMessage::Learn { .. }, .. });
         let limit = if is_accept || is_learn { LINK_BULK_BYTES_MAX } else { LINK_BYTES_MAX };
         if !link.connected || link.outbox.len() > limit {
-            // A forwarded request, or a question, would wait for an answer in vain.
-            if let PeerMessage::Forward { id, .. } | PeerMessage::ReadIndex { id, .. } = message {
-                self.unsent.push(*id);
-            }
+            // Without this, a forwarded request or a question would wait for an answer in vain.
+            self.unsent.extend(Unsent::of(message));
             return;
         }
         link.dirty = true;
@@ -68,26 +69,34 @@ impl Links {
         }
     }
 
-    /// What has gathered for a peer, in exchange for an empty buffer.
-    pub fn take(&mut self, node: NodeId, empty: &mut Gather) {
+    /// Sends a message to every connected peer.
+    pub fn send_to_all(&mut self, message: &PeerMessage<Shared>) {
+        let peers: Vec<NodeId> = self.connected().collect();
+        for node in peers {
+            self.send(node, message);
+        }
+    }
+
+    /// Takes the messages gathered for a peer, in exchange for an empty buffer.
+    pub fn take(&mut self, node: NodeId, empty: &mut WriteVec) {
         std::mem::swap(&mut self.link(node).outbox, empty);
     }
 
-    /// The link to a peer begins, or ends: what has gathered is lost.
+    /// The link to a peer is up, or down: the messages that have gathered are lost.
     pub fn reset(&mut self, node: NodeId, connected: bool) -> Rc<Notify> {
         let link = self.link(node);
         link.connected = connected;
-        link.outbox = Gather::default();
+        link.outbox = WriteVec::default();
         Rc::clone(&link.wake)
     }
 
-    /// The peers that are linked to.
+    /// The connected peers.
     pub fn connected(&self) -> impl Iterator<Item = NodeId> {
         self.links.iter().filter(|link| link.connected).map(|link| link.node)
     }
 
-    /// The number of a forwarded request that was dropped.
-    pub fn take_unsent(&mut self) -> Option<u64> {
+    /// Takes a dropped message whose answer is awaited.
+    pub fn take_unsent(&mut self) -> Option<Unsent> {
         self.unsent.pop()
     }
 
@@ -120,7 +129,7 @@ mod tests {
         }
     }
 
-    fn frames(outbox: &Gather) -> Vec<PeerMessage<Shared>> {
+    fn frames(outbox: &WriteVec) -> Vec<PeerMessage<Shared>> {
         let mut decoder = Decoder::new();
         outbox.pieces().for_each(|piece| decoder.feed(piece));
         std::iter::from_fn(|| decoder.next().expect("whole frames")).collect()
@@ -149,11 +158,11 @@ mod tests {
         send(&mut links, a, accept(1, &short));
         send(&mut links, b, accept(1, &short));
         send(&mut links, b, accept(2, &long));
-        send(&mut links, b, PeerMessage::Beats(Vec::new()));
+        send(&mut links, b, PeerMessage::Heartbeats(Vec::new()));
         send(&mut links, a, accept(2, &long));
         send(&mut links, a, accept(3, &long));
         for (node, expected) in [(a, to_a), (b, to_b)] {
-            let mut sent = Gather::default();
+            let mut sent = WriteVec::default();
             links.take(node, &mut sent);
             assert_eq!(frames(&sent), expected);
             assert!(sent.pieces().any(|piece| std::ptr::eq(piece, long.as_ref())), "an entry was copied");

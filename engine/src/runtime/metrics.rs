@@ -1,36 +1,37 @@
-//! `/metrics`: what the cores' pages say, in the text format of Prometheus.
+//! `/metrics`: the content of the cores' pages, in the text format of Prometheus.
 //!
-//! Names are `synod_*` with labels `core` and `group`; what Redis has too is given again, summed over the cores, under the names
-//! that redis_exporter made common, so that existing dashboards work. docs/http.md lists them. Pure: pages in, text out.
+//! Names are `synod_*` with labels `core` and `group`. Values that Redis has too are repeated, summed over
+//! the cores, under the names that redis_exporter uses, so that existing dashboards work. docs/http.md lists
+//! them. Pure: pages in, text out.
 
-use crate::runtime::snapshot::CorePage;
+use crate::runtime::status_board::CorePage;
 use std::fmt::Display;
 use synod_net::http::Exposition;
 use synod_shard::{CacheStats, GroupStats, GroupStatus, Histogram, RequestKind};
 use synod_types::{ErrorKind, Space};
 
-/// What concerns the whole process.
+/// The values of the whole process.
 pub(crate) struct Process {
     /// The node's id.
     pub node: u16,
     /// The cluster's id.
     pub cluster: String,
-    /// Since the start.
+    /// Time since the start.
     pub uptime_seconds: f64,
-    /// Memory the process holds.
+    /// Resident memory of the process.
     pub resident_bytes: u64,
 }
 
-/// Spans are told apart from 16 us to 8 s.
+/// Buckets of time spans: from 16 us to 8 s.
 const SPAN_BITS: (usize, usize) = (4, 23);
-/// Sizes from 512 bytes to 8 MiB.
+/// Buckets of sizes: from 512 bytes to 8 MiB.
 const BYTES_BITS: (usize, usize) = (9, 23);
-/// Counts from 1 to 4096.
+/// Buckets of counts: from 1 to 4096.
 const COUNT_BITS: (usize, usize) = (0, 12);
-/// Division, so that bounds come out as short decimal numbers.
+/// A divisor, so that bucket bounds come out as short decimal numbers.
 const MICROSECONDS: f64 = 1e6;
 
-/// Errors by the names the metrics have for them.
+/// The errors by their names in the metrics.
 const ERRORS: [(ErrorKind, &str); 11] = [
     (ErrorKind::Unknown, "unknown"),
     (ErrorKind::NoLeader, "no_leader"),
@@ -45,7 +46,7 @@ const ERRORS: [(ErrorKind, &str); 11] = [
     (ErrorKind::NoSpace, "no_space"),
 ];
 
-/// The text; the place of a page is its core.
+/// The metrics text. The index of a page is its core.
 pub(crate) fn render(process: &Process, pages: &[CorePage]) -> String {
     let mut out = Exposition::new();
     of_process(&mut out, process);
@@ -94,8 +95,8 @@ fn of_requests(out: &mut Exposition, pages: &[CorePage]) {
 fn of_stages(out: &mut Exposition, pages: &[CorePage]) {
     out.histogram(
         "synod_stage_seconds",
-        "Time of a write's stages: queue (arrival to proposal), quorum (to chosen), apply; per core: log (append to durable), \
-         reply (turn's end to socket, sampled).",
+        "Time of a write's stages: queue (arrival to proposal), quorum (to chosen), apply; per core: log \
+         (append to durable), reply (turn's end to socket, sampled).",
     );
     for (core, status, stats) in groups(pages) {
         let stages = [("queue", &stats.queue_us), ("quorum", &stats.quorum_us), ("apply", &stats.apply_us)];
@@ -141,8 +142,8 @@ fn of_groups(out: &mut Exposition, pages: &[CorePage]) {
     });
     family("synod_leader_changes_total", "Changes of leader seen.", true, |status, _| status.leader_changes);
     family("synod_elections_won_total", "Elections this node won.", true, |_, stats| stats.elections_won);
-    family("synod_leaderships_handed_over_total", "Leaderships this node handed over.", true, |_, stats| {
-        stats.leaderships_handed_over
+    family("synod_leaderships_transferred_total", "Leaderships this node handed over.", true, |_, stats| {
+        stats.leaderships_transferred
     });
     family(
         "synod_leaderships_lost_total",
@@ -160,7 +161,8 @@ fn of_groups(out: &mut Exposition, pages: &[CorePage]) {
     });
     out.gauge(
         "synod_clock_skew_milliseconds",
-        "How far the clock of a group that this node leads is ahead of the wall clocks of a majority that agree.",
+        "How far the clock of a group that this node leads is ahead of the wall clocks of a majority that \
+         agree.",
     );
     for (core, status, _) in groups(pages) {
         if let Some(skew) = status.clock_skew_ms {
@@ -284,7 +286,8 @@ fn per_core(out: &mut Exposition, pages: &[CorePage], of: impl Fn(&CorePage) -> 
     }
 }
 
-/// A histogram that counts `per_unit` for one of the family's unit; nothing while it is empty, as in groups led elsewhere.
+/// Writes a histogram that counts `per_unit` for one of the family's unit. An empty histogram is left out, as
+/// in groups led elsewhere.
 fn put(
     out: &mut Exposition,
     labels: &[(&str, &dyn Display)],
@@ -303,7 +306,7 @@ fn put(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::slow::{Watch, Work};
+    use crate::runtime::slow::{TurnWatch, Work};
     use std::collections::BTreeSet;
     use synod_shard::Role;
     use synod_types::{Ballot, GroupId, Mono, NodeId, Slot, WallMs};
@@ -333,7 +336,7 @@ mod tests {
             ..CorePage::default()
         };
         page.errors.record(ErrorKind::Busy);
-        let mut watch = Watch::new(Mono(0));
+        let mut watch = TurnWatch::new(Mono(0));
         watch.look(Mono(5_000_000), Work::Walk);
         page.slow.note(&watch, None);
         let process =

@@ -1,123 +1,133 @@
-//! The shell around the machines: one executor per core, with its log, its sockets and its shard.
+//! The shell around the state machines: one executor per core, with its log, its sockets and its shard.
 //!
 //! ```text
-//!  client task ─┐                         ┌─▶ log (append, submit)        ─┐
-//!  peer task  ──┼─ inputs ─▶ Shard::step ─┼─▶ peer link buffers             ├─ one flush per turn
-//!  mailbox    ──┤            (effects run  └─▶ connection output buffers   ─┘
-//!  timer, disk ─┘             as pushed)
+//!  client task ─┐                           ┌─▶ log (append, submit)        ─┐
+//!  peer task  ──┼─ inputs ─▶ Replica::step ─┼─▶ peer link buffers             ├─ one flush per turn
+//!  mailbox    ──┤              (effects run  └─▶ connection output buffers   ─┘
+//!  timer, disk ─┘               as pushed)
 //! ```
-//! Readers put inputs in as they come; the turn task, woken once however many they are, ends the turn: it collects what the
-//! disk finished, lets the shard propose what gathered, starts log writes, and wakes the writers. That is all the batching
-//! there is: whatever arrives while one turn runs is the next turn's batch.
+//! Readers put inputs in as they arrive. The turn task, woken once for any number of inputs, ends the turn:
+//! it collects finished disk operations, lets the shard propose the gathered commands, starts log writes and
+//! wakes the writers. There is no other batching: everything that arrives while one turn runs is the next
+//! turn's batch.
 //!
-//! Import law: only this room of the engine names glommio. Its remedies for glommio 0.9.0's known bugs are marked
-//! `docs/known-failures.md` where they stand.
+//! Arrows between the files point down only:
+//! ```text
+//!  mod                                                            executors, one per core
+//!   └▶ client_sockets · http · peer · mailbox                     tasks at sockets and channels
+//!       └▶ port                                                   their operations on the core
+//!           └▶ core                                               the machine, the parts around it, the loop
+//!               └▶ machine                                        the shard and its log
+//!                   └▶ outlet ▶ clients · links · mail · waiters  where output goes
+//!               └▶ routes · begun · space_watch · skew_watch …    the core's own state
+//!                   └▶ clock · notify · pace · slow · stream …    tools
+//! ```
+//! Import law: only this room of the engine names glommio. Each workaround for a known bug of glommio 0.9.0
+//! is marked `docs/known-failures.md` at its place.
 
 mod begun;
-mod client;
+mod client_sockets;
+mod clients;
 mod clock;
 mod complaints;
 mod core;
-mod gather;
+mod fatal;
 mod http;
-mod io;
 mod links;
-mod local;
+mod machine;
+mod mail;
 mod mailbox;
 mod metrics;
+mod node_context;
+mod node_view;
 mod notify;
+mod outlet;
 mod pace;
 mod pages;
 mod peer;
+mod peer_inbox;
+mod port;
+mod positions;
 mod replay;
-mod room;
+mod requester;
 mod routes;
+mod skew_watch;
 mod slow;
-mod snapshot;
+mod space_watch;
+mod status_board;
 mod stream;
 mod ticker;
+mod waiters;
+mod write_vec;
 
-use crate::identity::SecretBook;
 use crate::node::{NodeSetup, RunError};
-use crate::runtime::core::Core;
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
-use mailbox::Ends;
-use snapshot::Board;
+use mailbox::MeshEnds;
+use node_context::NodeContext;
+use port::CorePort;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use synod_net::access::{Access, Admission};
-use synod_types::{CoreId, Mono};
+use synod_net::access::Admission;
+use synod_types::CoreId;
 use ticker::{Ticker, TickerSlot};
 
-/// Preempt timer of an executor. Not below 5 ms: with a shorter one glommio parks with runnable tasks (known-failures).
+/// Preempt timer of an executor. Not below 5 ms: with a shorter one glommio parks with runnable tasks
+/// (known-failures).
 const PREEMPT: Duration = Duration::from_millis(5);
-/// Memory an executor keeps for I/O buffers: as much as a busy core's log has under way, so that its blocks lie in memory that was
-/// used before (docs/performance.md). Registered with the kernel where memlock allows it, which is charged per user over all
-/// processes and three times per executor: an ordinary user's 8 MiB do not, and glommio then uses it as it is. Beyond it comes
-/// plain aligned memory.
+/// Memory that an executor keeps for I/O buffers: as much as a busy core's log has in flight, so that its
+/// blocks lie in memory that was used before (docs/performance.md). It is registered with the kernel where
+/// memlock allows it. Memlock is charged per user over all processes, and three times per executor; an
+/// ordinary user's 8 MiB are not enough, and glommio then uses the memory unregistered. Requests beyond this
+/// size get plain aligned memory.
 const IO_MEMORY_BYTES: usize = 8 << 20;
-/// Entries of an executor's rings.
+/// Number of entries in each of an executor's rings.
 const RING_DEPTH: usize = 256;
 
-/// What the executors of one node share.
-struct Shared {
-    setup: NodeSetup,
-    /// When the node started, boot-time clock.
-    started: Mono,
-    board: Board,
-    /// Whom it lets in; the same for all cores, whichever was told to change it.
-    access: Access,
-    /// Executors that have tried all peers.
-    introduced: AtomicU16,
-    /// Executors that serve; the last one prints the line.
-    ready: AtomicU16,
-}
-
-/// Runs a node until its stop is requested. Returns when every executor has ended.
+/// Runs a node until a stop is requested. Returns when every executor has ended.
 ///
 /// # Errors
-/// [`RunError::Refused`] before anything was touched, [`RunError::Failed`] when an executor could not start or a log
-/// could not be opened. A log that fails while serving ends the process at once: an acknowledgement must not follow.
+/// [`RunError::Refused`] before anything was touched; [`RunError::Failed`] when an executor could not start
+/// or a log could not be opened. If a log fails while the node serves, the process ends at once, because no
+/// acknowledgement may follow.
 pub fn run(setup: NodeSetup) -> Result<(), RunError> {
     let cores = setup.cores();
     let ticker = Ticker::start(usize::from(cores))
         .map_err(|error| RunError::Failed(format!("cannot start the ticker thread: {error}")))?;
-    let board = Board::new(usize::from(cores));
-    let access = setup.options.access.clone();
+    let access = &setup.options.access;
     if access.admission(setup.listen.is_loopback()) == Admission::TurnedAway {
         eprintln!(
-            "synod: listening on {} without a password: clients of other machines are turned away; set security.password, or \
-             security.protected_mode = \"no\" if nobody but your own can reach this port",
+            "synod: listening on {} without a password: clients of other machines are turned away; set \
+             security.password, or security.protected_mode = \"no\" if nobody but your own can reach this \
+             port",
             setup.listen
         );
     } else if !access.wants_password() && !setup.listen.is_loopback() {
         eprintln!(
-            "synod: listening on {} without a password and without protected mode: whoever reaches it reads and writes",
+            "synod: listening on {} without a password and without protected mode: whoever reaches it reads \
+             and writes",
             setup.listen
         );
     }
     if let Some(secrets) = &setup.peer_secrets {
-        warn_if_open(secrets);
+        peer::warn_if_open(secrets);
     }
-    let started = clock::now().mono;
-    let (introduced, ready) = (AtomicU16::new(0), AtomicU16::new(0));
-    let shared = Arc::new(Shared { setup, started, board, access, introduced, ready });
+    let node = Arc::new(NodeContext::new(setup));
     let mut mesh = mailbox::mesh(usize::from(cores)).into_iter();
     let mut executors = Vec::new();
     let mut failed = None;
     for (core, ends) in (0..cores).map(CoreId::new).zip(&mut mesh) {
-        let placement = match shared.setup.pins().cpu_of(core) {
+        let placement = match node.setup.pins().cpu_of(core) {
             Some(cpu) => Placement::Fixed(cpu as usize),
             None => Placement::Unbound,
         };
-        let (theirs, slot) = (Arc::clone(&shared), ticker.slot(usize::from(core.get())));
+        let (theirs, slot) = (Arc::clone(&node), ticker.slot(usize::from(core.get())));
         let handle = LocalExecutorBuilder::new(placement)
             .name(&format!("synod-core-{}", core.get()))
             .preempt_timer(PREEMPT)
             .io_memory(IO_MEMORY_BYTES)
             .ring_depth(RING_DEPTH)
-            // The default thread shares the executor's CPU.
+            // By default that thread shares the executor's CPU.
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
             .spawn(move || async move {
                 let stop = theirs.setup.stop.clone();
@@ -130,8 +140,8 @@ pub fn run(setup: NodeSetup) -> Result<(), RunError> {
         match handle {
             Ok(handle) => executors.push(handle),
             Err(error) => {
-                // The executors that did start must not wait for this one for ever.
-                shared.setup.stop.request();
+                // The executors that did start must not wait forever for this one.
+                node.setup.stop.request();
                 failed = Some(RunError::Failed(format!("cannot start an executor for core {core}: {error}")));
                 break;
             }
@@ -150,40 +160,37 @@ pub fn run(setup: NodeSetup) -> Result<(), RunError> {
     outcome
 }
 
-/// Says so if others can have the peers' secret.
-fn warn_if_open(secrets: &SecretBook) {
-    if secrets.is_open_to_others() {
-        let file = secrets.file().display();
-        eprintln!(
-            "synod: others can have what is in {file}, and with it be any node of the cluster; chmod 600 {file}"
-        );
-    }
-}
-
 /// One core: open the log, replay it, serve, stop.
-async fn run_core(core: CoreId, shared: Arc<Shared>, ends: Ends, slot: TickerSlot) -> Result<(), RunError> {
+async fn run_core(
+    core: CoreId,
+    node: Arc<NodeContext>,
+    ends: MeshEnds,
+    slot: TickerSlot,
+) -> Result<(), RunError> {
+    let stop = &node.setup.stop;
     glommio::spawn_local(slot.park()).detach();
-    let running = Core::open(core, Arc::clone(&shared)).await?;
-    // Peers first: they may know that this is an old copy, and then nothing may be said.
-    let introductions = peer::listen(&running)?;
-    introductions.made(&shared.setup.stop).await;
-    // All cores as one: what one of them is told holds for all.
-    shared.introduced.fetch_add(1, Ordering::SeqCst);
-    while shared.introduced.load(Ordering::SeqCst) < shared.setup.cores() && !shared.setup.stop.requested() {
+    let port = CorePort::open(core, Arc::clone(&node)).await?;
+    // Peers come first: they may know that this data directory is an old copy, and then this node must not
+    // say anything.
+    let introductions = peer::listen(&port)?;
+    introductions.made(stop).await;
+    // All cores go on together: what one core learns from a peer holds for all of them.
+    node.introduced.fetch_add(1, Ordering::SeqCst);
+    while node.introduced.load(Ordering::SeqCst) < node.setup.cores() && !stop.requested() {
         glommio::timer::sleep(Duration::from_millis(5)).await;
     }
-    mailbox::carry(&running, ends);
-    client::listen(&running)?;
-    Core::start(&running);
+    mailbox::carry(&port, ends);
+    client_sockets::listen(&port)?;
+    port.start();
     introductions.end();
-    if shared.ready.fetch_add(1, Ordering::SeqCst) + 1 == shared.setup.cores() {
-        shared.setup.announce();
+    if node.ready.fetch_add(1, Ordering::SeqCst) + 1 == node.setup.cores() {
+        node.setup.announce();
     }
-    while !shared.setup.stop.requested() {
+    while !stop.requested() {
         glommio::timer::sleep(Duration::from_millis(20)).await;
     }
-    Core::finish(&running).await;
-    if let Err(refusal) = shared.setup.heard.flush() {
+    port.finish().await;
+    if let Err(refusal) = node.setup.heard.flush() {
         eprintln!("synod: core {core}: what is known of other nodes' logs is not durable: {refusal}");
     }
     Ok(())

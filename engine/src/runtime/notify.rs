@@ -1,5 +1,5 @@
-//! `Notify`: one task of this executor waits, anybody of this executor wakes it. Wake-ups before the wait are not lost and
-//! several count as one; that is what makes a turn out of many inputs.
+//! `Notify`: one task of this executor waits, and any code of this executor wakes it. A wake-up before the
+//! wait is not lost, and several count as one; so many inputs make one turn.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -22,12 +22,12 @@ impl Notify {
         }
     }
 
-    /// The same for the waiter's own task, which is going to be polled to its end anyway.
+    /// The same for the waiter's own task, which will be polled to its end anyway.
     pub fn set(&self) {
         self.set.set(true);
     }
 
-    /// Waits for a wake-up and takes it.
+    /// Waits for a wake-up and consumes it.
     pub async fn notified(&self) {
         poll_fn(|context| {
             if self.set.replace(false) {

@@ -1,8 +1,9 @@
-//! How long one task of a core may work before the others have their turn.
+//! Limits how long one task of a core may work before other tasks run.
 //!
-//! A task that always finds more to do (a client that pipelines faster than it is served, KEYS over a large group) would keep the
-//! executor: everything on a core is one thread, and heartbeats wait with the rest. So a task that has worked for a stretch rests,
-//! which is a timer and not a mere yield: the executor looks at its rings before it comes back.
+//! A task that always finds more to do (a client that pipelines faster than it is served, KEYS over a large
+//! group) would keep the executor: everything on a core runs on one thread, and heartbeats wait with the
+//! rest. So a task rests after one stretch of work. The rest is a timer and not a mere yield, so that the
+//! executor checks its rings before the task runs again.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -10,23 +11,23 @@ use std::pin::pin;
 use std::time::Duration;
 use synod_types::{Mono, Nanos};
 
-/// Work at a stretch. A fifth of a tick: what is late by so much is not late.
+/// Length of a stretch of work: a fifth of a tick, a delay that does no harm.
 const STRETCH: Nanos = Nanos::from_ms(1);
-/// The pause after it.
+/// The pause after a stretch.
 const REST: Duration = Duration::from_micros(50);
-/// Short commands or messages between two looks at the clock: some 30 µs.
+/// Number of short commands or messages between two looks at the clock: some 30 µs.
 pub(crate) const STEPS_PER_LOOK: u32 = 32;
 
 /// The pace of one task.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// The task was polled anew: others have had their turn.
+    /// The task was polled again: other tasks have run.
     is_fresh: Cell<bool>,
     since: Cell<Mono>,
 }
 
 impl Pace {
-    /// Runs `work`, noting whenever it comes back from a wait.
+    /// Runs `work` and notes each time that it resumes after a wait.
     pub async fn watch<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {
@@ -36,8 +37,8 @@ impl Pace {
         .await
     }
 
-    /// Whether the task has worked for a stretch at `now`. A stretch begins with the first look after a wait: no clock is read
-    /// for it.
+    /// Whether the task has worked for a whole stretch at `now`. A stretch begins with the first call after a
+    /// wait, so that the clock is not read for its beginning.
     pub fn is_over(&self, now: Mono) -> bool {
         if self.is_fresh.take() {
             self.since.set(now);
@@ -46,7 +47,7 @@ impl Pace {
     }
 }
 
-/// Lets the others have their turn.
+/// Lets other tasks run.
 pub(crate) async fn rest() {
     glommio::timer::sleep(REST).await;
 }

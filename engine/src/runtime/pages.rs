@@ -1,60 +1,45 @@
-//! What a node tells about itself over HTTP: metrics, two probes, and a page for people.
+//! The HTTP pages of a node: metrics, two probes, and a page for people.
 
 use crate::runtime::clock;
-use crate::runtime::core::Running;
 use crate::runtime::metrics::{self, Process};
-use crate::runtime::snapshot::CorePage;
+use crate::runtime::node_context::NodeContext;
+use crate::runtime::status_board::CorePage;
+use crate::sys;
 use ::http::Response;
 use std::fmt::Write;
 use synod_net::http::{Exposition, Page, json_string, page};
 use synod_types::{Mono, Nanos, Space};
 
-/// A core that has not written its page for this long does not run.
+/// A core that has not written its page for this long is not running.
 const PAGE_AGE_MAX: Nanos = Nanos::from_ms(1000);
 
-/// The page as of now.
-pub(crate) fn of(running: &Running, which: Page) -> Response<Vec<u8>> {
+/// The page `which`. `pages` returns the current pages of the node's cores, for the HTTP pages that need
+/// them.
+pub(crate) fn of(
+    node: &NodeContext,
+    which: Page,
+    pages: impl FnOnce() -> Vec<CorePage>,
+) -> Response<Vec<u8>> {
     match which {
         Page::Health => page(200, "text/plain; charset=utf-8", "ok\n".to_owned()),
-        Page::Ready => {
-            let pages = running.with_quiet(|core| core.board());
-            ready(&pages, clock::now().mono)
-        }
-        Page::Metrics => {
-            let pages = running.with_quiet(|core| core.board());
-            page(200, Exposition::CONTENT_TYPE, metrics::render(&process(running), &pages))
-        }
-        Page::Status => {
-            let pages = running.with_quiet(|core| core.board());
-            page(200, "text/html; charset=utf-8", status(&process(running), &pages))
-        }
+        Page::Ready => ready(&pages(), clock::now().mono),
+        Page::Metrics => page(200, Exposition::CONTENT_TYPE, metrics::render(&process(node), &pages())),
+        Page::Status => page(200, "text/html; charset=utf-8", status(&process(node), &pages())),
     }
 }
 
-fn process(running: &Running) -> Process {
-    let setup = &running.node.setup;
+fn process(node: &NodeContext) -> Process {
+    let setup = &node.setup;
     Process {
         node: setup.node().get(),
         cluster: format!("{:032x}", setup.facts().cluster.get()),
-        uptime_seconds: clock::now().mono.since(running.node.started).as_ms() as f64 / 1000.0,
-        resident_bytes: resident_bytes(),
+        uptime_seconds: clock::now().mono.since(node.started).as_ms() as f64 / 1000.0,
+        resident_bytes: sys::resident_bytes(),
     }
 }
 
-/// From the kernel's memory of this process; 0 where /proc is not mounted. The read takes no disk.
-fn resident_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok())
-        .unwrap_or(0);
-    // SAFETY: sysconf reads no memory of ours.
-    // WHY: std does not tell the page size.
-    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    pages * u64::try_from(page_bytes).unwrap_or(4096)
-}
-
-/// 200 when every group of this node has a leader that answers and every core's log moves and has room; else 503 with what is
-/// missing.
+/// 200 when every group of this node has a leader that answers, and every core's log makes progress and has
+/// room. Otherwise 503 with what is missing.
 fn ready(pages: &[CorePage], now: Mono) -> Response<Vec<u8>> {
     let mut groups: Vec<u16> = Vec::new();
     let (mut cores, mut full) = (Vec::new(), Vec::new());
@@ -81,8 +66,8 @@ fn ready(pages: &[CorePage], now: Mono) -> Response<Vec<u8>> {
     }
     let full: Vec<usize> = full.iter().map(|(core, _)| *core).collect();
     let mut body = format!(
-        "{{\"ready\":false,\"groups_without_leader\":{groups:?},\"cores_stalled\":{cores:?},\"cores_full\":{full:?},\
-         \"error\":{{\"code\":\"not_ready\",\"message\":"
+        "{{\"ready\":false,\"groups_without_leader\":{groups:?},\"cores_stalled\":{cores:?},\
+         \"cores_full\":{full:?},\"error\":{{\"code\":\"not_ready\",\"message\":"
     );
     json_string(&mut body, &message);
     body.push('}');
@@ -91,8 +76,8 @@ fn ready(pages: &[CorePage], now: Mono) -> Response<Vec<u8>> {
     page(503, "application/json", body)
 }
 
-/// Names the cores whose disks gave back other bytes than were written, or none: other replicas make up for it, and the disk wants to be
-/// looked at.
+/// Names the cores whose disks returned other bytes than were written, if any. Other replicas repair the
+/// reads, but the operator must check the disk.
 fn damage(pages: &[CorePage]) -> String {
     let damaged = pages.iter().enumerate().filter_map(|(core, page)| {
         let stats = &page.core_stats;
@@ -121,10 +106,12 @@ fn status(process: &Process, pages: &[CorePage]) -> String {
     // Writing to a String cannot fail, here and below. Everything written is a number.
     let _ = write!(
         html,
-        "<h1>Synod node {}</h1><p>cluster {}, version {}, up {:.0} s, {} cores, {keys} keys, {connections} connections, \
-         {} MiB in memory</p><p><a href=\"/metrics\">metrics</a> <a href=\"/healthz\">health</a> \
+        "<h1>Synod node {}</h1><p>cluster {}, version {}, up {:.0} s, {} cores, {keys} keys, \
+         {connections} connections, {} MiB in memory</p>\
+         <p><a href=\"/metrics\">metrics</a> <a href=\"/healthz\">health</a> \
          <a href=\"/readyz\">readiness</a></p>\
-         <table><tr><th>group<th>core<th>role<th>leader<th>ready<th>chosen<th>applied<th>keys<th>leader changes</tr>",
+         <table><tr><th>group<th>core<th>role<th>leader<th>ready<th>chosen<th>applied<th>keys\
+         <th>leader changes</tr>",
         process.node,
         process.cluster,
         env!("CARGO_PKG_VERSION"),

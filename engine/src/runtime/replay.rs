@@ -1,9 +1,9 @@
-//! From a log on disk to a shard that knows what it knew.
+//! Opens a core's log and replays it into its shard.
 
 use crate::node::{NodeSetup, RunError};
 use crate::random::random;
-use crate::runtime::io::{LOG_BACKLOG_BYTES_MAX, Requester};
 use crate::runtime::notify::Notify;
+use crate::runtime::requester::Requester;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -15,19 +15,27 @@ use synod_types::{CoreId, Location, Shared};
 use synod_wal::uring::{UringDisk, UringOptions};
 use synod_wal::{WalOptions, WhenEmpty};
 
-/// Where it is noted that a core's log was begun: from then on an empty log is a lost one.
+/// The limit on bytes that wait for the disk. Beyond it, accepts from peers are dropped (they are resent) and
+/// nothing more is proposed. Client writes wait then, and are refused only when too many wait (P-14b).
+///
+/// The log itself refuses no record: the machine has already taken the record as written and cannot go back.
+/// The sources bound the bytes beyond the limit: the proposals of one step, one promise per group (P-18e),
+/// and the entries that one new leader proposes again, which wait in memory anyway.
+pub(crate) const LOG_BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// The file that notes that a core's log was begun. Once it exists, an empty log is a lost log.
 fn begun_file(setup: &NodeSetup, core: CoreId) -> PathBuf {
     setup.data.path().join(format!("core-{}.begun", core.get()))
 }
 
-/// A seed for jitter and hashing.
+/// A random seed for jitter and hashing.
 pub(crate) fn seed() -> Result<u64, RunError> {
     let bytes = random().map_err(|error| RunError::Failed(format!("cannot draw random bytes: {error}")))?;
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// Opens the core's log, replays it into `shard`, and leaves the log ready to go on. Blocks the executor, which does nothing
-/// else yet.
+/// Opens the core's log, replays it into `shard`, and leaves the log ready to append to. Blocks the executor,
+/// which has no other work yet.
 pub(crate) async fn open(
     me: CoreId,
     setup: &NodeSetup,
@@ -43,7 +51,7 @@ pub(crate) async fn open(
     let mut options = WalOptions::new(me, tag(setup));
     options.segment_bytes = u32::try_from(setup.options.segment_bytes)
         .map_err(|_| failed(&"the segment size does not fit 32 bits"))?;
-    // Who appends keeps the bound (`io::LOG_BACKLOG_BYTES_MAX`).
+    // The callers that append keep the bound (`LOG_BACKLOG_BYTES_MAX`).
     options.ram_bytes_max = usize::MAX;
     options.when_empty = if used { WhenEmpty::Refuse } else { WhenEmpty::Create };
     let limits = ReplicaOptions { backlog_bytes_max: LOG_BACKLOG_BYTES_MAX, note_bytes: LOG_NOTE_BYTES };
@@ -53,7 +61,8 @@ pub(crate) async fn open(
     Ok(Opened { replica, begun: (!used).then_some(begun) })
 }
 
-/// Whose log it is: cluster and incarnation, which is random per format and so names node and life too.
+/// The owner of the log: cluster and incarnation. The incarnation is random per format, so it also identifies
+/// the node and this format of its disk.
 fn tag(setup: &NodeSetup) -> [u8; 32] {
     let mut tag = [0; 32];
     tag[..16].copy_from_slice(&setup.facts().cluster.get().to_le_bytes());
@@ -61,17 +70,17 @@ fn tag(setup: &NodeSetup) -> [u8; 32] {
     tag
 }
 
-/// A core's machine, which knows what its log says.
+/// A core's replica after the replay of its log.
 pub(crate) struct Opened {
-    /// The machine.
+    /// The replica.
     pub replica: Replica<UringDisk, Requester>,
-    /// To be given to [`begin`] when the first record is durable and before anybody is told; nothing where that was done in
-    /// an earlier life.
+    /// The file to pass to [`begin`] when the first record is durable, before that is reported to the
+    /// replica. `None` if an earlier start of the node has written it.
     pub begun: Option<PathBuf>,
 }
 
-/// Remembers that this core's log holds something. Not earlier: a node that is killed before its first segment exists has
-/// promised nothing and may begin anew.
+/// Notes that this core's log holds a record. This must not happen earlier: a node that is killed before its
+/// first segment exists has promised nothing and may start afresh.
 pub(crate) fn begin(file: &Path) -> std::io::Result<()> {
     File::create(file)?.sync_all()?;
     let dir = file.parent().expect("the file lies in the data directory");

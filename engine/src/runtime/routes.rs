@@ -1,22 +1,50 @@
-//! Where a key's group is led, for Redis clients that are to be told so (`node.redirect = "moved"`).
+//! The leaders of the groups, for Redis clients that are redirected (`node.redirect = "moved"`).
 //!
-//! The table is as old as the board, some milliseconds; it decides nothing but who is asked. A command that is not sent
-//! elsewhere is executed or forwarded as ever, and a wrong guess costs the client one more round trip. Clients count their round trips:
-//! to a leader that this node itself has lost none is sent, but waits here for the next one.
+//! The table is as old as the status board, some milliseconds. It decides only where a client sends its
+//! command: a command that is not redirected is executed or forwarded as usual, and a wrong redirect costs
+//! the client one more round trip. Redis clients limit the number of redirects they follow, so no client is
+//! sent to a leader to which this node has lost its own link. Such a command waits here for the next leader.
 
 use crate::config::Redirect;
-use crate::runtime::core::Core;
-use crate::runtime::snapshot::CorePage;
-use synod_net::server::Tag;
+use crate::node::NodeSetup;
+use crate::runtime::status_board::{CorePage, StatusBoard};
 use synod_replica::placement::core_of;
-use synod_types::{Bucket, GroupId, NodeId};
+use synod_types::{CoreId, GroupId, NodeId};
 
-/// Who leads which group, by the group's number; empty where nobody is redirected.
+/// The leader of each group, by the group's number; empty if no client is redirected.
 #[derive(Debug, Default)]
 pub(crate) struct Routes(Vec<Option<NodeId>>);
 
 impl Routes {
-    /// What the pages of all cores say, seen from `own`.
+    /// Updates the table from the board, if redirects are enabled.
+    pub fn refresh(&mut self, setup: &NodeSetup, board: &StatusBoard) {
+        if setup.options.redirect == Redirect::Proxy {
+            return;
+        }
+        *self = Self::of(&board.read(), setup.node(), setup.facts().group_count);
+    }
+
+    /// The host and port to redirect a client to; `None` if this core is as good a place. `leads` tells
+    /// whether this core itself leads the group at this moment.
+    pub fn elsewhere<'a>(
+        &self,
+        setup: &'a NodeSetup,
+        me: CoreId,
+        group: GroupId,
+        leads: impl FnOnce() -> bool,
+    ) -> Option<(&'a str, u16)> {
+        let leader = self.leader(group)?;
+        let own = setup.own();
+        let core = core_of(group, setup.cores());
+        let member = setup.members.iter().find(|member| member.id == leader)?;
+        let port = member.client_port_of(core);
+        // The core's own state of the group is fresher than the table: if it was just elected, it serves.
+        let here =
+            if leader == own.id { core == me || port == own.client_port } else { core == me && leads() };
+        (!here).then_some((member.host.as_str(), port))
+    }
+
+    /// The leaders on the pages of all cores, from the view of node `own`.
     fn of(pages: &[CorePage], own: NodeId, group_count: u16) -> Self {
         let mut leaders = vec![None; usize::from(group_count) + 1];
         for page in pages {
@@ -32,38 +60,6 @@ impl Routes {
 
     fn leader(&self, group: GroupId) -> Option<NodeId> {
         self.0.get(usize::from(group.get())).copied().flatten()
-    }
-}
-
-impl Core {
-    /// Brings the table up to date, if there is to be one.
-    pub(crate) fn refresh_routes(&mut self) {
-        if self.node().setup.options.redirect == Redirect::Proxy {
-            return;
-        }
-        let setup = &self.node().setup;
-        self.routes = Routes::of(&self.node().board.read(), setup.node(), setup.facts().group_count);
-    }
-
-    /// Sends the client of a command elsewhere, where that is wanted, possible and allowed by its connection.
-    pub(crate) fn redirect(&mut self, connection: u64, tag: Tag, bucket: Bucket, group: GroupId) -> bool {
-        let Some(leader) = self.routes.leader(group) else { return false };
-        let setup = &self.node().setup;
-        let (cores, own) = (setup.cores(), setup.own());
-        let core = core_of(group, cores);
-        let Some(member) = setup.members.iter().find(|member| member.id == leader) else { return false };
-        let port = member.client_port_of(core);
-        // The own group's state is fresher than the table: just elected, it serves.
-        let here = if leader == own.id {
-            core == self.me() || port == own.client_port
-        } else {
-            core == self.me() && self.leads(group)
-        };
-        if here {
-            return false;
-        }
-        let host = member.host.clone();
-        self.io.clients.redirect(connection, tag, bucket, &host, port)
     }
 }
 
@@ -89,7 +85,7 @@ mod tests {
             keys: 0,
             leader_changes: 0,
         };
-        // Links are of cores: the second core has lost n2, the first has not.
+        // Links belong to cores: the second core has lost n2, the first has not.
         let pages = [
             CorePage {
                 groups: vec![status(1, Some(node(2))), status(3, Some(node(1)))],

@@ -1,17 +1,18 @@
-//! Turns of a core that took too long: counted by what was done, and told to the operator.
+//! Turns of a core that took too long: counted by kind of work, and reported to the operator.
 //!
-//! Whatever is executed on a core keeps everything else on it waiting, heartbeats too. All that clients can ask for is cut so
-//! that it stays far below [`SLOW`]; this is how one would notice that something is not, or that the machine is short of processors.
+//! While a core executes one thing, everything else on it waits, heartbeats too. All work that clients can
+//! ask for is cut into pieces that stay far below [`SLOW`]. This file shows when some work does not, or when
+//! the machine is short of processors.
 
 use synod_net::server::Ask;
 use synod_types::{Mono, Nanos, Op, PeerMessage};
 
-/// From here on a turn is slow: a tick.
+/// A turn of this length or more is slow: one tick.
 pub(crate) const SLOW: Nanos = Nanos::from_ms(5);
-/// Between two lines about it.
+/// Interval between two log lines about slow turns.
 const SAY_INTERVAL: Nanos = Nanos::from_ms(10_000);
 
-/// What a core does.
+/// The kinds of work of a core.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Work {
     /// One key is read.
@@ -20,19 +21,19 @@ pub(crate) enum Work {
     Write,
     /// Several keys are written by one command.
     WriteMany,
-    /// A page of keys, for KEYS, SCAN, RANDOMKEY, CLUSTER GETKEYSINSLOT.
+    /// A page of keys is listed, for KEYS, SCAN, RANDOMKEY, CLUSTER GETKEYSINSLOT.
     Walk,
     /// A group is emptied.
     Flush,
     /// INFO, CLUSTER, status.
     Report,
-    /// What a connection answers by itself, long replies too.
+    /// A connection answers by itself, long replies too.
     Local,
-    /// Messages of a peer.
+    /// Messages of a peer are processed.
     Peer,
     /// Records became durable: entries are applied and answered.
     Apply,
-    /// What gathered is proposed, written and sent.
+    /// Gathered commands are proposed, written and sent.
     Propose,
     /// The timer: heartbeats, elections, expiry.
     Tick,
@@ -58,7 +59,7 @@ impl Work {
         Self::ALL[self as usize].1
     }
 
-    /// What a connection asks for.
+    /// The kind of work that a connection asks for.
     pub fn of_ask(ask: &Ask) -> Self {
         match ask {
             Ask::Command { command, .. } => Self::of(command.op),
@@ -67,7 +68,7 @@ impl Work {
         }
     }
 
-    /// What a command does.
+    /// The kind of work of an operation.
     pub fn of(op: Op) -> Self {
         match op {
             Op::Scan { .. } | Op::RandomKey { .. } => Self::Walk,
@@ -78,7 +79,7 @@ impl Work {
         }
     }
 
-    /// What a peer's message leads to.
+    /// The kind of work that a peer's message causes.
     pub fn of_message<P>(message: &PeerMessage<P>) -> Self {
         match message {
             PeerMessage::Forward { command, .. } => Self::of(command.op),
@@ -86,27 +87,28 @@ impl Work {
         }
     }
 
-    /// Whether one of it is worth a look at the clock.
+    /// Whether a single piece of this work is long enough to check the clock after it.
     pub fn is_long(self) -> bool {
         !matches!(self, Self::Read | Self::Write | Self::Peer)
     }
 }
 
-/// One turn as it goes on: how long it takes, and what took the most of it.
+/// One turn in progress: its duration so far, and the work that took the most of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Watch {
+pub(crate) struct TurnWatch {
     began: Mono,
     looked: Mono,
     longest: (Nanos, Work),
 }
 
-impl Watch {
+impl TurnWatch {
     /// A turn begins.
     pub fn new(now: Mono) -> Self {
         Self { began: now, looked: now, longest: (Nanos(0), Work::Local) }
     }
 
-    /// What was done since the last look, or most of it, was `work`. Whether that makes this turn a slow one because of it.
+    /// Takes note of the time `now`: `work` is what was done since the last look, or most of it. Returns
+    /// whether this work made the turn slow.
     pub fn look(&mut self, now: Mono, work: Work) -> bool {
         let took = now.since(self.looked);
         self.looked = now;
@@ -117,13 +119,13 @@ impl Watch {
         false
     }
 
-    /// When the clock was last looked at.
+    /// The time of the last look.
     pub fn looked(&self) -> Mono {
         self.looked
     }
 }
 
-/// What a core has counted.
+/// The slow turns that a core has counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SlowTurns {
     counts: [u64; Work::ALL.len()],
@@ -132,9 +134,9 @@ pub(crate) struct SlowTurns {
 }
 
 impl SlowTurns {
-    /// A turn has ended. The line about it, if it was slow and enough time has passed since the last one; `command` is what the client
-    /// called it.
-    pub fn note(&mut self, watch: &Watch, command: Option<&str>) -> Option<String> {
+    /// Records the end of a turn. Returns the log line about it if the turn was slow and enough time has
+    /// passed since the last line. `command` is the client's name of the command.
+    pub fn note(&mut self, watch: &TurnWatch, command: Option<&str>) -> Option<String> {
         let took = watch.looked.since(watch.began);
         if took < SLOW {
             return None;
@@ -157,7 +159,7 @@ impl SlowTurns {
         ))
     }
 
-    /// How many there were, by what was done.
+    /// The number of slow turns by kind of work.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Work::ALL.iter().zip(self.counts).map(|((_, name), count)| (*name, count))
     }
@@ -181,7 +183,7 @@ mod tests {
     #[test]
     fn a_slow_turn_is_counted_by_what_took_the_most_of_it() {
         let mut slow = SlowTurns::default();
-        let mut watch = Watch::new(ms(100));
+        let mut watch = TurnWatch::new(ms(100));
         assert!(!watch.look(ms(101), Work::Read));
         assert_eq!(slow.note(&watch, None), None, "not slow");
         assert!(watch.look(ms(108), Work::Walk));
@@ -196,7 +198,7 @@ mod tests {
         let mut slow = SlowTurns::default();
         let mut lines = Vec::new();
         for second in 0..25 {
-            let mut watch = Watch::new(ms(second * 1000));
+            let mut watch = TurnWatch::new(ms(second * 1000));
             watch.look(ms(second * 1000 + 5), Work::Tick);
             lines.extend(slow.note(&watch, None));
         }

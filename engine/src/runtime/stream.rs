@@ -1,16 +1,17 @@
-//! All sockets go through one trait, so that TLS can take a plain stream's place without the tasks knowing.
+//! One trait for all sockets, so that TLS can replace a plain stream without changes to the tasks.
 
+use crate::sys;
 use futures_lite::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use glommio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 /// A two-way byte stream of this executor.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
-    /// The socket that takes the very bytes written to this stream; none where they are changed on the way. Good for as long
-    /// as the stream, or a half of it, lives.
+    /// The socket that takes exactly the bytes written to this stream; `None` if the stream changes them on
+    /// the way. Valid while the stream, or a half of it, lives.
     fn plain_socket(&self) -> Option<RawFd>;
 }
 impl Stream for TcpStream {
@@ -24,27 +25,26 @@ pub(crate) type Reader<S> = ReadHalf<S>;
 /// The writing end.
 pub(crate) type Writer<S> = WriteHalf<S>;
 
-/// Cuts a stream into its two ends, each for a task of its own.
+/// Splits a stream into its two ends, each for a task of its own.
 pub(crate) fn split<S: Stream>(stream: S) -> (Reader<S>, Writer<S>) {
     futures_lite::io::split(stream)
 }
 
-/// A peer whose machine has gone says nothing, not even that: after so long without a word a link is asked whether anybody is there,
+/// A peer whose machine is gone does not even close its connection. After this long without received data,
+/// the kernel starts to probe the link.
 const SILENT_SECONDS: u32 = 2;
-/// and after so many questions, a second apart, it is over.
+/// After this many unanswered probes, one second apart, the kernel breaks the link.
 const QUESTIONS: u32 = 3;
-/// What a link was given and nobody has acknowledged for so long breaks it, too.
+/// The kernel also breaks a link when sent data stays unacknowledged for this long.
 const UNACKNOWLEDGED_MS: u32 = 5_000;
 
-/// Has the kernel break a link to a peer that is not there any more. Without it a listener would hold a dead link for ever, and a sender
-/// for a quarter of an hour.
+/// Makes the kernel break a link to a peer that is gone. Without it a listener would keep a dead link
+/// forever, and a sender for a quarter of an hour.
 ///
 /// # Errors
 /// When the socket is broken.
 pub(crate) fn break_when_silent(stream: &impl AsRawFd) -> std::io::Result<()> {
-    // SAFETY: the descriptor is that of `stream`, which is borrowed for as long as the call lasts.
-    // WHY: the executor's streams do not lend their descriptor in the type that the safe calls take.
-    let socket = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+    let socket = sys::descriptor(stream);
     setsockopt(&socket, sockopt::KeepAlive, &true)?;
     setsockopt(&socket, sockopt::TcpKeepIdle, &SILENT_SECONDS)?;
     setsockopt(&socket, sockopt::TcpKeepInterval, &1)?;
@@ -53,7 +53,7 @@ pub(crate) fn break_when_silent(stream: &impl AsRawFd) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Connects within `limit`; small messages leave at once.
+/// Connects within `limit`. Small messages are sent without delay.
 pub(crate) async fn connect(addr: SocketAddr, limit: Duration) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(addr, limit).await.map_err(std::io::Error::from)?;
     stream.set_nodelay(true).map_err(std::io::Error::from)?;

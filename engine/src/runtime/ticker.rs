@@ -1,9 +1,10 @@
 //! One thread per process that wakes a parked task of each executor about every millisecond.
 //!
-//! glommio 0.9.0 can go to sleep with runnable tasks when an event falls between its poll and its run of the task queues
-//! (known-failures: "an executor sleeps with work to do"); nothing inside such an executor can wake it. A foreign wake can. The cost is one eventfd write per
-//! millisecond, and only for executors that sleep. One that takes no turns at all, because a read of its disk hangs or its thread is
-//! stopped, is woken ever less often ([`UnheardWakes`]).
+//! glommio 0.9.0 can go to sleep with runnable tasks when an event falls between its poll and its run of the
+//! task queues (known-failures: "an executor sleeps with work to do"). Nothing inside such an executor can
+//! wake it, but another thread can. The cost is one eventfd write per millisecond, and only for executors
+//! that sleep. An executor that takes no turns at all, because a disk read hangs or its thread is stopped, is
+//! woken less and less often ([`UnheardWakes`]).
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +14,14 @@ use std::time::Duration;
 use synod_types::UnheardWakes;
 
 #[derive(Debug, Default)]
-struct Slot {
+struct TickerCell {
     waker: Mutex<Option<Waker>>,
-    /// The task had a turn since the last tick, so it needs no other wake for it.
+    /// Whether the task had a turn since the last tick.
     had_turn: AtomicBool,
 }
 
-impl Slot {
-    /// A waker is whole at every moment, whatever happened to the thread that set it.
+impl TickerCell {
+    /// A waker is valid at every moment, even if the thread that set it has panicked.
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -29,7 +30,7 @@ impl Slot {
         if self.had_turn.swap(false, Ordering::AcqRel) {
             *unheard = UnheardWakes::default();
         }
-        let waker = self.waker().clone(); // the lock is free again before the wake
+        let waker = self.waker().clone(); // the lock is released before the wake
         if let Some(waker) = waker
             && unheard.is_due()
         {
@@ -38,10 +39,10 @@ impl Slot {
     }
 }
 
-/// The thread; ends when dropped.
+/// The ticker thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Ticker {
-    slots: Vec<Arc<Slot>>,
+    slots: Vec<Arc<TickerCell>>,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -49,7 +50,7 @@ pub(crate) struct Ticker {
 impl Ticker {
     /// Starts the thread for `executors` executors.
     pub fn start(executors: usize) -> std::io::Result<Self> {
-        let slots: Vec<Arc<Slot>> = (0..executors).map(|_| Arc::default()).collect();
+        let slots: Vec<Arc<TickerCell>> = (0..executors).map(|_| Arc::default()).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let mut theirs: Vec<_> = slots.iter().cloned().map(|slot| (slot, UnheardWakes::default())).collect();
@@ -64,7 +65,7 @@ impl Ticker {
         Ok(Self { slots, stop, thread: Some(thread) })
     }
 
-    /// The part an executor holds.
+    /// The slot for one executor.
     pub fn slot(&self, executor: usize) -> TickerSlot {
         TickerSlot(Arc::clone(&self.slots[executor]))
     }
@@ -74,18 +75,18 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // The thread cannot panic; if it did, there is nothing left to do about it.
+            // The thread cannot panic; an error here could not be handled anyway.
             let _ = thread.join();
         }
     }
 }
 
-/// One executor's place with the ticker.
+/// One executor's slot in the ticker.
 #[derive(Debug, Clone)]
-pub(crate) struct TickerSlot(Arc<Slot>);
+pub(crate) struct TickerSlot(Arc<TickerCell>);
 
 impl TickerSlot {
-    /// Parks the calling task for good, as the one that is woken.
+    /// Parks the calling task forever, as the task that the ticker wakes.
     pub async fn park(self) {
         poll_fn::<(), _>(|context| {
             *self.0.waker() = Some(context.waker().clone());
@@ -111,9 +112,9 @@ mod tests {
         }
     }
 
-    /// How many wakes so many ticks bring a task that has a turn after each wake, or none at all.
+    /// The number of wakes in `ticks` ticks for a task that has a turn after each wake, or none at all.
     fn wakes(ticks: u32, has_turns: bool) -> u32 {
-        let (count, slot) = (Arc::new(Count::default()), Slot::default());
+        let (count, slot) = (Arc::new(Count::default()), TickerCell::default());
         *slot.waker() = Some(Waker::from(Arc::clone(&count)));
         let mut unheard = UnheardWakes::default();
         for _ in 0..ticks {

@@ -1,6 +1,7 @@
-//! One node as a child process: spawned so that it dies with us, its output read line by line.
+//! One node as a child process: it dies with this process, and its output is read line by line.
 
 use crate::node::SERVING_MARK;
+use crate::sys::{self, Signal};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
@@ -10,25 +11,25 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-/// Lines of a node's output that are kept for a report.
+/// Number of lines of a node's output that are kept for a report.
 const TAIL_LINES_MAX: usize = 60;
-/// A longer line is cut into pieces: output is not trusted to have line ends.
+/// A longer line is cut into pieces: the output may lack line ends.
 const LINE_BYTES_MAX: u64 = 16 << 10;
 
-/// What a node is started with.
+/// The parameters of a node's start.
 #[derive(Clone, Debug)]
 pub(super) struct Launch {
     pub(super) binary: PathBuf,
     pub(super) config: PathBuf,
-    /// "n1", for prefixes.
+    /// "n1", the prefix of its lines.
     pub(super) label: String,
-    /// Print its lines with the prefix.
+    /// Whether to print its lines with the prefix.
     pub(super) echo: bool,
-    /// Append its lines to this file.
+    /// The file to append its lines to.
     pub(super) log: Option<PathBuf>,
 }
 
-/// What is known of a node's output so far.
+/// The output of a node so far.
 #[derive(Debug, Default)]
 struct Output {
     serving: bool,
@@ -37,12 +38,12 @@ struct Output {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct ProcessState {
     output: Mutex<Output>,
     changed: Condvar,
 }
 
-impl Shared {
+impl ProcessState {
     fn lock(&self) -> MutexGuard<'_, Output> {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -53,10 +54,10 @@ impl Shared {
 pub(super) struct Process {
     child: Child,
     status: Option<ExitStatus>,
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
 }
 
-/// How waiting for a node ended.
+/// The result of waiting for a node.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Readiness {
     Serving,
@@ -78,19 +79,20 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
-            // Its own group: a ctrl-c at the terminal reaches us alone, and we stop the nodes in good order.
+            // Its own process group: a ctrl-c at the terminal reaches only this process, which then stops the
+            // nodes cleanly.
             .process_group(0);
-        // The file says it all; a variable meant for one node would reach every one.
+        // The file holds every setting; a variable meant for one node would reach all of them.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with(crate::config::keys::ENV_PREFIX) {
+            if name.to_string_lossy().starts_with(crate::config::row::ENV_PREFIX) {
                 command.env_remove(name);
             }
         }
         let child = spawn_bound_to_us(command)?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(ProcessState::default());
         let reading = Arc::clone(&shared);
         let prefix = launch.echo.then(|| launch.label.clone());
-        // Ends by itself when the node does.
+        // The thread ends when the node does.
         std::thread::spawn(move || read_output(reader, log, prefix.as_deref(), &reading));
         Ok(Self { child, status: None, shared })
     }
@@ -99,7 +101,7 @@ impl Process {
         self.child.id()
     }
 
-    /// The exit status, once it has ended.
+    /// The exit status, once the process has ended.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
             self.status = self.child.try_wait().ok().flatten();
@@ -107,20 +109,15 @@ impl Process {
         self.status
     }
 
-    /// Sends a signal, unless it has ended: its number may be another's by then.
-    pub(super) fn signal(&mut self, signal: libc::c_int) -> io::Result<()> {
+    /// Sends a signal, unless the process has ended: its pid may belong to another process by then.
+    pub(super) fn signal(&mut self, signal: Signal) -> io::Result<()> {
         if self.ended().is_some() {
             return Ok(());
         }
-        // SAFETY: kill touches no memory of ours. The process is our child and not yet reaped, so the number is still its
-        // own.
-        match unsafe { libc::kill(self.pid().cast_signed(), signal) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+        sys::send_signal(&self.child, signal)
     }
 
-    /// Waits for its end.
+    /// Waits until the process has ended.
     pub(super) fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = match self.status {
             Some(status) => status,
@@ -130,9 +127,9 @@ impl Process {
         Ok(status)
     }
 
-    /// Waits for its end until `deadline`; says whether it came.
+    /// Waits until the process has ended, or until `deadline`. Returns whether it has ended.
     pub(super) fn wait_until(&mut self, deadline: Instant) -> bool {
-        // The end of its output is the news of its end; the exit status follows at once.
+        // The end of the output signals the end of the process; the exit status follows at once.
         let mut output = self.shared.lock();
         while !output.ended {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -145,7 +142,7 @@ impl Process {
         self.wait().is_ok()
     }
 
-    /// Waits until it has said that it serves, or until `deadline`.
+    /// Waits until the node has printed that it serves, or until `deadline`.
     pub(super) fn wait_serving(&self, deadline: Instant) -> Readiness {
         let mut output = self.shared.lock();
         loop {
@@ -163,7 +160,7 @@ impl Process {
         }
     }
 
-    /// Its last lines.
+    /// Its last lines of output.
     pub(super) fn tail(&self) -> Vec<String> {
         self.shared.lock().tail.iter().cloned().collect()
     }
@@ -171,13 +168,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A stopped process dies of SIGKILL too. Nothing can be done if it is gone already.
-        let _ = self.signal(libc::SIGKILL);
+        // A stopped process dies of SIGKILL too. An error only means that it is gone already.
+        let _ = self.signal(Signal::SIGKILL);
         let _ = self.wait();
     }
 }
 
-/// "exit code 2" or "signal 9", for sentences.
+/// "exit code 2" or "signal 9", for use in sentences.
 pub(super) fn describe_exit(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
@@ -190,7 +187,7 @@ fn wait_on<'a>(changed: &Condvar, output: MutexGuard<'a, Output>, left: Duration
     changed.wait_timeout(output, left).unwrap_or_else(PoisonError::into_inner).0
 }
 
-fn read_output(reader: PipeReader, mut log: Option<File>, prefix: Option<&str>, shared: &Shared) {
+fn read_output(reader: PipeReader, mut log: Option<File>, prefix: Option<&str>, shared: &ProcessState) {
     let mut reader = BufReader::new(reader);
     let mut bytes = Vec::new();
     loop {
@@ -200,7 +197,8 @@ fn read_output(reader: PipeReader, mut log: Option<File>, prefix: Option<&str>, 
             Ok(_) => {}
         }
         let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-        // A log that cannot be written or a closed terminal must not stop the reading: the node would block on its pipe.
+        // A log that cannot be written or a closed terminal must not stop the reading: the node would block
+        // on its pipe.
         if let Some(log) = &mut log {
             let _ = writeln!(log, "{line}");
         }
@@ -222,20 +220,21 @@ fn read_output(reader: PipeReader, mut log: Option<File>, prefix: Option<&str>, 
 
 type SpawnJob = (Command, mpsc::SyncSender<io::Result<Child>>);
 
-/// Spawns `command` so that the kernel kills it when this process dies, however that happens.
+/// Spawns `command` so that the kernel kills the child when this process dies, however it dies.
 ///
-/// The kernel ties the child to the *thread* that made it, so one thread that never ends makes them all.
+/// The kernel ties the child to the *thread* that spawned it, so one thread that never ends spawns all of
+/// them.
 ///
 /// # Errors
-/// As of [`Command::spawn`]; also when the child cannot be bound.
+/// The errors of [`Command::spawn`]; also when the child cannot be bound.
 pub fn spawn_bound_to_us(command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<mpsc::Sender<SpawnJob>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
         let (jobs, inbox) = mpsc::channel::<SpawnJob>();
         std::thread::spawn(move || {
             for (mut command, answer) in inbox {
-                bind_to_us(&mut command);
-                // Whoever asked may have gone; then the child is dropped unheard, as it would be anyway.
+                sys::kill_with_parent(&mut command);
+                // The caller may be gone; then the child is dropped here instead of by the caller.
                 let _ = answer.send(command.spawn());
             }
         });
@@ -245,22 +244,4 @@ pub fn spawn_bound_to_us(command: Command) -> io::Result<Child> {
     let (answer, result) = mpsc::sync_channel(1);
     spawner.send((command, answer)).map_err(|_| gone())?;
     result.recv().map_err(|_| gone())?
-}
-
-fn bind_to_us(command: &mut Command) {
-    let parent = std::process::id();
-    let bind = move || {
-        // SAFETY: prctl with these arguments changes one attribute of the calling process and reads no memory.
-        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // The parent may have died before the line above.
-        // SAFETY: getppid has no preconditions.
-        if unsafe { libc::getppid() }.cast_unsigned() != parent {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        Ok(())
-    };
-    // SAFETY: the closure runs between fork and exec: it makes two system calls and allocates nothing.
-    unsafe { command.pre_exec(bind) };
 }

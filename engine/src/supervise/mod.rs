@@ -1,8 +1,8 @@
-//! A cluster of node processes on this machine: for `synod dev`, `synod bench` and the end-to-end tests.
+//! A cluster of node processes on this machine, for `synod dev`, `synod bench` and the end-to-end tests.
 //!
-//! Children run `synod serve --config …` with generated files, in their own process groups, tied to this process by the
-//! kernel. Everything that can be refused (directory, facts, ports, machine) is refused before a file is written or a process
-//! started.
+//! The child processes run `synod serve --config …` with generated files, in their own process groups. The
+//! kernel kills them when this process dies. Everything that can be refused (directory, facts, ports,
+//! machine) is refused before a file is written or a process started.
 
 mod child;
 mod ports;
@@ -12,12 +12,13 @@ pub use child::spawn_bound_to_us;
 pub use ports::PortBlock;
 pub use workdir::{Maker, Workdir, check as check_workdir, made_by};
 
-use crate::config::{Config, Flags, Leadership, RawConfig, Secret, keys};
+use crate::config::{Config, Flags, Leadership, RawConfig, Secret, settings};
 use crate::identity::{self, DataDir, DirState, secret};
 use crate::node::{Member, RunError, listeners};
 use crate::preflight;
 use crate::refusal::{Refusal, list};
 use crate::serve;
+use crate::sys::Signal;
 use child::{Launch, Process, Readiness, describe_exit};
 use std::fmt::Write as _;
 use std::fs;
@@ -33,19 +34,19 @@ use synod_types::NodeId;
 /// How long a node may take to end after SIGTERM before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// Between two looks at who leads.
+/// Interval between two checks of the leaders.
 const LEADERS_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Where the nodes listen, all on 127.0.0.1.
+/// The ports that the nodes listen on, all on 127.0.0.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ports {
-    /// Client ports from here, one per node; peer ports 10000 above, core ports 20000 above.
+    /// Client ports from this one, one per node; peer ports 10000 above, core ports 20000 above.
     From(u16),
-    /// Whatever is free.
+    /// Any free ports.
     Free,
 }
 
-/// What cluster is wanted.
+/// The description of a cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterSpec {
     /// The `synod` binary.
@@ -54,30 +55,31 @@ pub struct ClusterSpec {
     pub name: String,
     /// Number of nodes.
     pub nodes: u16,
-    /// Cores of each.
+    /// Number of cores per node.
     pub cores: u16,
     /// Their ports.
     pub ports: Ports,
     /// CPUs to bind the cores to, node after node; empty to bind none.
     pub cpus: Vec<u32>,
-    /// Further settings for every node, by key name (`cluster.groups`), as a flag would have them.
+    /// Further settings for every node, by key name (`cluster.groups`), with values as a flag would have
+    /// them.
     pub settings: Flags,
-    /// Begin anew: delete what the same maker left in the directory.
+    /// Start afresh: delete what the same maker left in the directory.
     pub fresh: bool,
-    /// Print the nodes' lines, each with its node.
+    /// Print the nodes' output lines, each marked with its node.
     pub echo: bool,
-    /// Keep the nodes' lines in `n1.log` …
+    /// Keep the nodes' output lines in `n1.log` …
     pub logs: bool,
 }
 
-/// The cluster, running.
+/// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    // Nodes before the directory: a node must be gone before its data may be deleted.
+    // The nodes stand before the directory: a node must be gone before its data may be deleted.
     nodes: Vec<Node>,
     members: Vec<Member>,
     workdir: Workdir,
-    /// Leaders are spread over the nodes, so they move after a start.
+    /// Leaders are spread over the nodes, so leadership moves after a start.
     spreads_leaders: bool,
     _ports: Option<PortBlock>,
 }
@@ -89,17 +91,18 @@ struct Node {
 }
 
 impl Cluster {
-    /// Checks everything, then writes the configurations, formats what is new, and starts the nodes. They serve when
-    /// [`Cluster::wait_ready`] says so.
+    /// Checks everything, then writes the configurations, formats the new directories and starts the nodes.
+    /// [`Cluster::wait_ready`] waits until they serve.
     pub fn start(dir: &std::path::Path, maker: Maker, spec: &ClusterSpec) -> Result<Self, RunError> {
         check_workdir(dir, maker)?;
-        // The further settings by themselves first, so that a complaint names the flag and not a file nobody wrote.
-        let settings = Config::from_raw(None, RawConfig::gather(None, std::iter::empty(), &spec.settings)?)?;
-        let spreads_leaders = settings.leadership() == Leadership::Balance;
+        // The further settings are checked by themselves first, so that an error names the flag and not a
+        // file that is not written yet.
+        let further = Config::from_raw(None, RawConfig::gather(None, std::iter::empty(), &spec.settings)?)?;
+        let spreads_leaders = further.leadership() == Leadership::Balance;
         let (members, reserved) = members_of(spec)?;
         let plans = members.iter().map(|own| plan(dir, spec, &members, own));
         let plans = plans.collect::<Result<Vec<_>, _>>().map_err(blame_flags)?;
-        // All ports of all nodes at once: two of them could collide with each other, too.
+        // All ports of all nodes together: two nodes could also collide with each other.
         let wanted: Vec<_> =
             members.iter().flat_map(|member| listeners(&members, member.id, LOCALHOST)).collect();
         preflight::ports(&wanted)?;
@@ -128,7 +131,8 @@ impl Cluster {
         Ok(Self { nodes, members, workdir, spreads_leaders, _ports: reserved })
     }
 
-    /// Waits until every node has said that it serves. A node that ends instead is a failure, with its last lines.
+    /// Waits until every node has printed that it serves. If a node ends instead, this fails and shows the
+    /// node's last lines.
     pub fn wait_ready(&mut self, limit: Duration) -> Result<(), RunError> {
         let deadline = Instant::now() + limit;
         (0..self.nodes.len()).try_for_each(|index| self.wait_ready_until(index, deadline))
@@ -154,7 +158,8 @@ impl Cluster {
         Err(RunError::Failed(format!("{what}; its last lines:\n{}", self.tail(index))))
     }
 
-    /// How many groups each node leads and serves, in the order of nodes; nothing unless each group is served by one.
+    /// How many groups each node leads and serves, in the order of nodes. `None` unless each group is served
+    /// by exactly one node.
     pub fn leaders(&self) -> Option<Vec<usize>> {
         let mut leaders = Vec::with_capacity(self.members.len());
         let mut all = 0;
@@ -167,11 +172,11 @@ impl Cluster {
         (leaders.iter().sum::<usize>() == all).then_some(leaders)
     }
 
-    /// Waits until each group is served, and leaders are spread where they are to be: no node leads more than its share plus one.
-    /// Returns what [`Cluster::leaders`] says then.
+    /// Waits until each group is served and, where leaders are to be spread, until no node leads more than
+    /// its share plus one. Returns the result of [`Cluster::leaders`] at that point.
     ///
     /// # Errors
-    /// When it has not come to that within `limit`, or the caller had enough of it.
+    /// When this takes longer than `limit`, or `stop` returns true.
     pub fn wait_led(&self, limit: Duration, stop: impl Fn() -> bool) -> Result<Vec<usize>, RunError> {
         let deadline = Instant::now() + limit;
         loop {
@@ -195,11 +200,11 @@ impl Cluster {
         }
     }
 
-    /// How many nodes.
+    /// The number of nodes.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
-    /// Whether there are none; there always are some.
+    /// Whether there are no nodes; there always are some.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
@@ -227,7 +232,7 @@ impl Cluster {
     pub fn pid(&self, index: usize) -> u32 {
         self.nodes[index].process.pid()
     }
-    /// How a node ended, if it has.
+    /// The exit status of a node that has ended.
     pub fn ended(&mut self, index: usize) -> Option<ExitStatus> {
         self.nodes[index].process.ended()
     }
@@ -235,7 +240,7 @@ impl Cluster {
     pub fn ended_how(&mut self, index: usize) -> Option<String> {
         self.ended(index).map(describe_exit)
     }
-    /// A sentence about the first node that has ended, if one has.
+    /// A sentence about the first node that has ended, if any.
     pub fn death(&mut self) -> Option<String> {
         (0..self.len()).find_map(|index| {
             let how = self.ended_how(index)?;
@@ -255,25 +260,25 @@ impl Cluster {
 
     /// Kills a node (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self, index: usize) -> io::Result<ExitStatus> {
-        self.nodes[index].process.signal(libc::SIGKILL)?;
+        self.nodes[index].process.signal(Signal::SIGKILL)?;
         self.nodes[index].process.wait()
     }
-    /// Asks a node to end in good order (SIGTERM) and waits; kills it when it takes too long.
+    /// Asks a node to shut down cleanly (SIGTERM) and waits. Kills the node if it takes too long.
     pub fn terminate(&mut self, index: usize) -> io::Result<ExitStatus> {
         let process = &mut self.nodes[index].process;
-        process.signal(libc::SIGTERM)?;
+        process.signal(Signal::SIGTERM)?;
         if !process.wait_until(Instant::now() + STOP_LIMIT) {
-            process.signal(libc::SIGKILL)?;
+            process.signal(Signal::SIGKILL)?;
         }
         process.wait()
     }
     /// Freezes a node (SIGSTOP).
     pub fn stop(&mut self, index: usize) -> io::Result<()> {
-        self.nodes[index].process.signal(libc::SIGSTOP)
+        self.nodes[index].process.signal(Signal::SIGSTOP)
     }
-    /// Lets a frozen node go on (SIGCONT).
+    /// Resumes a frozen node (SIGCONT).
     pub fn cont(&mut self, index: usize) -> io::Result<()> {
-        self.nodes[index].process.signal(libc::SIGCONT)
+        self.nodes[index].process.signal(Signal::SIGCONT)
     }
     /// Starts a node that has ended, with the same configuration.
     pub fn restart(&mut self, index: usize) -> Result<(), RunError> {
@@ -285,15 +290,16 @@ impl Cluster {
         Ok(())
     }
 
-    /// Ends all nodes in good order, at the same time; gives the directory back. A node that does not end in time is killed,
-    /// and that, like an exit code other than 0, is a failure. Nodes that had ended before do not count.
+    /// Shuts all nodes down cleanly, at the same time, and returns the directory. A node that does not end in
+    /// time is killed. That is a failure, and so is an exit code other than 0. Nodes that had ended before do
+    /// not count.
     pub fn shutdown(mut self) -> (Workdir, Result<(), RunError>) {
         let running: Vec<usize> = (0..self.len()).filter(|&index| self.ended(index).is_none()).collect();
         for &index in &running {
             let process = &mut self.nodes[index].process;
-            // A frozen node must run to hear of it. A node that has just ended needs neither.
-            let _ = process.signal(libc::SIGTERM);
-            let _ = process.signal(libc::SIGCONT);
+            // A frozen node must run to receive SIGTERM. A node that has just ended needs neither signal.
+            let _ = process.signal(Signal::SIGTERM);
+            let _ = process.signal(Signal::SIGCONT);
         }
         let deadline = Instant::now() + STOP_LIMIT;
         let mut problems = String::new();
@@ -333,7 +339,7 @@ fn spawn(launch: &Launch) -> Result<Process, RunError> {
 #[derive(Debug)]
 struct Plan {
     path: PathBuf,
-    /// A password may be in it.
+    /// It may contain a password.
     text: Secret,
     config: Config,
     formatted: bool,
@@ -342,7 +348,7 @@ struct Plan {
 fn plan(dir: &Path, spec: &ClusterSpec, members: &[Member], own: &Member) -> Result<Plan, Refusal> {
     let path = dir.join(format!("{}.toml", own.id));
     let text = config_text(spec, members, own);
-    // No environment: the children get none either.
+    // No environment: the child processes get none either.
     let raw = RawConfig::gather(Some((&path, &text)), std::iter::empty(), &Flags::new())?;
     let config = Config::from_raw(Some(&path), raw)?;
     if !spec.fresh || !config.peer_secret_file.starts_with(dir) {
@@ -351,8 +357,8 @@ fn plan(dir: &Path, spec: &ClusterSpec, members: &[Member], own: &Member) -> Res
     let state = if spec.fresh { DirState::Missing } else { identity::inspect(&config.data_dir)? };
     let formatted = match state {
         DirState::Formatted(found) => {
-            config.claims.verify(&config.data_dir, &found)?;
-            // Opened for a moment, to learn now whether somebody has it open.
+            config.declared.verify(&config.data_dir, &found)?;
+            // Opened briefly, to learn now whether another process has it open.
             drop(DataDir::open(&config.data_dir)?);
             serve::preflight_machine(&config, &found)?;
             true
@@ -374,7 +380,7 @@ fn members_of(spec: &ClusterSpec) -> Result<(Vec<Member>, Option<PortBlock>), Re
     if spec.ports == Ports::From(0) {
         return Err(Refusal::Usage("nobody can listen on port 0; name the first client port".to_owned()));
     }
-    // Wide enough for any numbers: what is too much is refused, and not what an overflow makes of it.
+    // Wide enough for any numbers: too large a number is refused instead of overflowing.
     let (nodes, cores) = (u64::from(spec.nodes), u64::from(spec.cores));
     let per_node = 1 + 2 * cores;
     let (base, peer_base, core_base, reserved) = match spec.ports {
@@ -394,11 +400,11 @@ fn members_of(spec: &ClusterSpec) -> Result<(Vec<Member>, Option<PortBlock>), Re
     };
     let members = (0..nodes).map(|index| {
         Ok(Member {
-            // At most 9 nodes are accepted (the configuration checks it), and 65535 of them would still fit.
+            // At most 9 nodes are accepted (the configuration checks it), and even 65535 would fit.
             id: NodeId::new(index as u16 + 1),
             host: LOCALHOST.to_string(),
             client_port: port(base + index)?,
-            // A core alone is reached at the shared port.
+            // A single core is reached at the shared port.
             core_port_base: if cores > 1 { port(core_base + index * cores)? } else { 0 },
             peer_port: port(peer_base + index * cores)?,
             cores: spec.cores,
@@ -408,50 +414,54 @@ fn members_of(spec: &ClusterSpec) -> Result<(Vec<Member>, Option<PortBlock>), Re
 }
 
 fn config_text(spec: &ClusterSpec, members: &[Member], own: &Member) -> String {
-    let mut settings = spec.settings.clone();
-    settings.insert(keys::CLUSTER_NAME.name, spec.name.clone());
-    settings.insert(keys::NODE_ID.name, own.id.get().to_string());
-    settings.insert(keys::DATA_DIR.name, own.id.to_string());
-    // One file for all of them, beside their directories, unless another is wanted: that is meant from where the person stands.
-    let secret_file = match settings.get(keys::PEER_SECRET_FILE.name) {
-        Some(given) => {
-            std::path::absolute(given).map_or_else(|_| given.clone(), |path| path.display().to_string())
+    let mut given = spec.settings.clone();
+    given.insert(settings::CLUSTER_NAME.row.name, spec.name.clone());
+    given.insert(settings::NODE_ID.row.name, own.id.get().to_string());
+    given.insert(settings::DATA_DIR.row.name, own.id.to_string());
+    // All nodes share one file beside their directories, unless another file is configured. A configured path
+    // is relative to the working directory.
+    let secret_file = match given.get(settings::PEER_SECRET_FILE.row.name) {
+        Some(path) => {
+            std::path::absolute(path).map_or_else(|_| path.clone(), |path| path.display().to_string())
         }
         None => secret::SECRET_FILE.to_owned(),
     };
-    settings.insert(keys::PEER_SECRET_FILE.name, secret_file);
+    given.insert(settings::PEER_SECRET_FILE.row.name, secret_file);
     let first = usize::from(own.id.get() - 1) * usize::from(own.cores);
     if let Some(cpus) = spec.cpus.get(first..first + usize::from(own.cores)) {
-        settings.insert(keys::PINS.name, list(cpus));
+        given.insert(settings::PINS.row.name, list(cpus));
     }
 
     let mut text = String::from("# Written by synod at every start; changes are lost.\n");
     let mut open_section = "";
-    // The map is ordered by name, so each section comes in one piece.
-    for (name, value) in settings.iter() {
-        let (section, key) = name.split_once('.').unwrap_or(("", name));
+    // The map is ordered by name, so the keys of each section are contiguous.
+    for (name, word) in given.iter() {
+        let row = settings::find(name).expect("every flag has its row");
+        let (section, key) = row.section();
         if section != open_section {
             let _ = write!(text, "\n[{section}]\n");
             open_section = section;
         }
-        let _ = writeln!(text, "{key} = {}", toml_literal(name, value));
+        let _ = writeln!(text, "{key} = {}", row.shape.toml_kind().literal(word));
     }
     for member in members {
-        let _ = write!(
-            text,
-            "\n[[members]]\nid = {}\nhost = \"{}\"\nclient_port = {}\ncore_port_base = {}\npeer_port = {}\ncores = {}\n",
-            member.id.get(),
-            member.host,
-            member.client_port,
-            member.core_port_base,
-            member.peer_port,
-            member.cores
-        );
+        let keys = [
+            (&settings::MEMBER_ID.row, member.id.get().to_string()),
+            (&settings::MEMBER_HOST.row, member.host.clone()),
+            (&settings::MEMBER_CLIENT_PORT.row, member.client_port.to_string()),
+            (&settings::MEMBER_CORE_PORT_BASE.row, member.core_port_base.to_string()),
+            (&settings::MEMBER_PEER_PORT.row, member.peer_port.to_string()),
+            (&settings::MEMBER_CORES.row, member.cores.to_string()),
+        ];
+        let _ = write!(text, "\n[[{}]]\n", settings::MEMBERS);
+        for (row, word) in keys {
+            let _ = writeln!(text, "{} = {}", row.key(), row.shape.toml_kind().literal(&word));
+        }
     }
     text
 }
 
-/// The generated files say what the command line said, so it is the command line that is at odds with the directory.
+/// The generated files repeat the command line, so the refusal must blame the flag and not the file.
 fn blame_flags(refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::CoresChanged { path, found, wanted, .. } => {
@@ -470,26 +480,12 @@ fn blame_flags(refusal: Refusal) -> Refusal {
     }
 }
 
-/// Writes a file that may hold a password, for this user alone.
+/// Writes a file that may hold a password, readable by this user only.
 fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    // One that was there already has the rights that it had.
+    // `mode` applies to a new file only: a file that already existed would keep its old mode.
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     file.write_all(text)
-}
-
-/// A setting as a flag has it, as a file has it.
-fn toml_literal(name: &str, value: &str) -> String {
-    use keys::{CLUSTER_ID, CLUSTER_NAME, DATA_DIR, DURABILITY, HASH, LEADERSHIP, LISTEN, PINS, REDIRECT};
-    use keys::{PASSWORD, PASSWORD_OLD, PEER_SECRET_FILE, PROTECTED_MODE};
-    let texts = [&CLUSTER_ID, &CLUSTER_NAME, &DATA_DIR, &DURABILITY, &HASH, &LEADERSHIP, &LISTEN, &REDIRECT];
-    let texts = texts.into_iter().chain([&PASSWORD, &PASSWORD_OLD, &PEER_SECRET_FILE, &PROTECTED_MODE]);
-    let is_text = texts.map(|key| key.name).any(|text| text == name);
-    match () {
-        () if is_text || value == "none" => toml::Value::String(value.to_owned()).to_string(),
-        () if name == PINS.name => format!("[{value}]"),
-        () => value.to_owned(),
-    }
 }
 
 /// Whether no node leads more than its share of the groups plus one.

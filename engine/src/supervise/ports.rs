@@ -1,8 +1,9 @@
-//! Free ports for clusters that do not care which: found, and kept out of the way of other clusters of ours.
+//! Free ports for clusters that need no particular ports, kept apart from those of other Synod clusters.
 //!
-//! "Bind port 0, look, release" gives ports from the range that the kernel also hands to outgoing connections, so a load
-//! generator's socket can sit on a node's port when the node comes back. These come from below that range, and an abstract
-//! Unix socket per port keeps other processes of ours from choosing the same while none listens.
+//! "Bind port 0, look, release" gives ports from the range that the kernel also uses for outgoing
+//! connections, so a load generator's socket can sit on a node's port when the node comes back. The ports
+//! here come from below that range. An abstract Unix socket per port keeps other Synod processes from
+//! choosing the same port while no node listens on it.
 
 use crate::random::random;
 use crate::refusal::Refusal;
@@ -12,14 +13,14 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-/// Well above the ports that people know by heart.
+/// Well above the well-known ports.
 const LOWEST: u16 = 10_240;
-/// Where the kernel's own range begins unless the system says otherwise.
+/// The start of the kernel's own range unless the system says otherwise.
 const KERNEL_RANGE_DEFAULT: u16 = 32_768;
 /// More misses than this in a range of twenty thousand ports mean that something is wrong.
 const ATTEMPTS_MAX: u32 = 2_000;
 
-/// A run of ports nobody listens on, ours until dropped.
+/// A run of ports that no process listens on, reserved until dropped.
 #[derive(Debug)]
 pub struct PortBlock {
     base: u16,
@@ -30,29 +31,29 @@ impl PortBlock {
     /// Finds `count` ports in a row.
     ///
     /// # Errors
-    /// When there are none, or the machine does not let itself be asked.
+    /// When there are none, or random bytes cannot be drawn.
     pub fn reserve(count: u16) -> Result<Self, Refusal> {
         Self::reserve_at(count, &[0])
     }
 
-    /// Finds `count` ports in a row that are free at each of the `distances` above the first, too.
+    /// Finds `count` ports in a row that are also free at each of the `distances` above the first.
     ///
     /// # Errors
-    /// As of [`PortBlock::reserve`].
+    /// Those of [`PortBlock::reserve`].
     pub fn reserve_at(count: u16, distances: &[u16]) -> Result<Self, Refusal> {
         let failed = |error: &io::Error| Refusal::io("find free ports on", "127.0.0.1", error);
         let farthest = distances.iter().copied().max().unwrap_or(0);
         let highest = kernel_range_start().saturating_sub(count).saturating_sub(farthest);
         if highest <= LOWEST {
             return Err(Refusal::Usage(format!(
-                "there are no {count} ports between {LOWEST} and the kernel's own range (net.ipv4.ip_local_port_range); \
-                 raise the start of that range"
+                "there are no {count} ports between {LOWEST} and the kernel's own range \
+                 (net.ipv4.ip_local_port_range); raise the start of that range"
             )));
         }
         for _ in 0..ATTEMPTS_MAX {
             let draw = random().map_err(|error| failed(&error))?;
             let span = u32::from(highest - LOWEST);
-            // Below `span`, which is below 65536.
+            // It is below `span`, which is below 65536.
             let base = LOWEST + (u32::from_le_bytes(draw) % span) as u16;
             let claims: Option<Vec<_>> =
                 distances.iter().map(|distance| claim(base + distance, count)).collect();
@@ -69,7 +70,7 @@ impl PortBlock {
     }
 }
 
-/// All of the ports, or none.
+/// Claims all of the ports, or none.
 fn claim(base: u16, count: u16) -> Option<Vec<UnixListener>> {
     (base..base + count)
         .map(|port| {
@@ -109,7 +110,7 @@ mod tests {
         let port = block.base();
         drop(block);
         let Ok(_held) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) else {
-            return; // Somebody was faster; then there is nothing to see here.
+            return; // Another process was faster, so there is nothing to test.
         };
         assert!(claim(port, 1).is_none());
     }

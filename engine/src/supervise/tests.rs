@@ -1,4 +1,4 @@
-//! The generated configurations; clusters of real processes are the business of the end-to-end tests.
+//! Tests of the generated configurations. The end-to-end tests cover clusters of real processes.
 
 use super::*;
 
@@ -31,11 +31,11 @@ fn generated_configurations_are_what_was_asked_for() {
     for own in &members {
         let plan = plan(dir.path(), &spec, &members, own).unwrap();
         assert!(!plan.formatted);
-        let claims = &plan.config.claims;
-        assert_eq!(claims.members.as_ref().unwrap().value, members);
-        assert_eq!(claims.own_member().unwrap(), own);
-        assert_eq!(claims.cluster_name, "2024", "a name of digits stays text");
-        assert_eq!(claims.group_count.as_ref().unwrap().value, 4);
+        let declared = &plan.config.declared;
+        assert_eq!(declared.members.as_ref().unwrap().value, members);
+        assert_eq!(declared.own_member().unwrap(), own);
+        assert_eq!(declared.cluster_name, "2024", "a name of digits stays text");
+        assert_eq!(declared.group_count.as_ref().unwrap().value, 4);
         assert_eq!(plan.config.data_dir, dir.path().join(own.id.to_string()));
     }
     assert_eq!(members[2].client_port, 7002);

@@ -1,4 +1,5 @@
-//! The directory of a supervised cluster, with a marker that says who made it, so that only its maker ever deletes it.
+//! The directory of a supervised cluster, with a marker that names its maker, so that only its maker ever
+//! deletes it.
 //!
 //! ```text
 //! synod-data/           or target/synod-bench
@@ -12,23 +13,23 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Who made a directory, and so who may delete it.
+/// The maker of a directory, which alone may delete it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Maker {
-    /// `synod dev`: kept.
+    /// `synod dev`: the directory is kept.
     Dev,
-    /// `synod bench`: deleted at the end.
+    /// `synod bench`: the directory is deleted at the end.
     Bench,
     /// An end-to-end test.
     Test,
-    /// `bench-harness`, which also keeps servers other than ours in such directories: deleted at the end.
+    /// `bench-harness`, which also keeps servers other than Synod in such directories: deleted at the end.
     Harness,
 }
 
 impl Maker {
     const ALL: [Self; 4] = [Self::Dev, Self::Bench, Self::Test, Self::Harness];
 
-    /// The command, as the marker and sentences name it.
+    /// The name of the command, as in the marker and in sentences.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Dev => "synod dev",
@@ -47,7 +48,7 @@ pub struct Workdir {
     _lock: DirLock,
 }
 
-/// Whether `maker` may use `path`; touches nothing.
+/// Checks that `maker` may use `path`; touches nothing.
 pub fn check(path: &Path, maker: Maker) -> Result<(), Refusal> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -77,7 +78,7 @@ pub fn check(path: &Path, maker: Maker) -> Result<(), Refusal> {
     }
 }
 
-/// Who made `path`, if its marker tells.
+/// The maker of `path`, if its marker tells.
 pub fn made_by(path: &Path) -> Result<Option<Maker>, Refusal> {
     let marker = path.join(MARKER);
     match fs::read_to_string(&marker) {
@@ -92,7 +93,8 @@ fn marker_text(maker: Maker) -> String {
 }
 
 impl Workdir {
-    /// Takes `path` for `maker`: makes and marks it if it is new, refuses what is another's, locks it.
+    /// Takes `path` for `maker`: creates and marks it if it is new, refuses a directory of another maker, and
+    /// locks it.
     pub fn open(path: &Path, maker: Maker) -> Result<Self, Refusal> {
         check(path, maker)?;
         fs::create_dir_all(path).map_err(|error| Refusal::io("create the directory", path, &error))?;
@@ -103,12 +105,12 @@ impl Workdir {
         Ok(Self { path: path.to_owned(), maker, _lock: lock })
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Deletes everything in it except the marker, so that a cluster can begin anew.
+    /// Deletes everything in it except the marker, so that a cluster can start afresh.
     pub fn clear(&self) -> Result<(), Refusal> {
         self.assert_ours()?;
         let entries = fs::read_dir(&self.path)
@@ -129,13 +131,13 @@ impl Workdir {
     /// Deletes the directory.
     pub fn remove(self) -> Result<(), Refusal> {
         self.clear()?;
-        // The marker goes last: what is cut short here is still known to be ours.
+        // The marker goes last: if this is cut short, the directory still has its marker.
         let marker = self.path.join(MARKER);
         fs::remove_file(&marker).map_err(|error| Refusal::io("delete", marker, &error))?;
         fs::remove_dir(&self.path).map_err(|error| Refusal::io("delete", &self.path, &error))
     }
 
-    /// The marker is read again before anything is deleted: the path may have come to mean another directory.
+    /// Reads the marker again before anything is deleted: the path may have come to name another directory.
     fn assert_ours(&self) -> Result<(), Refusal> {
         if made_by(&self.path)? == Some(self.maker) {
             return Ok(());

@@ -1,36 +1,37 @@
-//! What the caller hands in and gets back: plain words, no behaviour.
+//! The store's arguments and results: plain data, no behaviour.
 
 use alloc::vec::Vec;
 use synod_types::{GroupId, Location, Reply, Version, WallMs};
 
-/// What one core's store is made from.
+/// The configuration of one core's store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// The groups this core holds; each once.
     pub groups: Vec<GroupId>,
-    /// Budget of the slab cache in bytes, its bookkeeping included; never passed. 0 turns the cache off.
+    /// Budget of the slab cache in bytes, its bookkeeping included; never exceeded. 0 turns the cache off.
     pub cache_bytes: usize,
-    /// Seeds the index hash; drawn by the shell, so that nobody can aim keys at one bucket. Shows in no reply and in no
-    /// digest.
+    /// Seeds the index hash. The shell draws it, so that no client can aim keys at one bucket. It affects no
+    /// reply and no digest.
     pub hash_seed: u64,
 }
 
-/// Whether a value that is being written goes into the cache. Influences no reply and no state.
+/// Whether a value that is being written goes into the cache. Affects no reply and no state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CacheHint {
     /// Keep a copy: this replica serves reads.
     Keep,
-    /// Keep none; a copy of the key's previous value is dropped.
+    /// Keep no copy, and drop the copy of the key's previous value.
     Skip,
 }
 
-/// What came of applying a command.
+/// The outcome of applying a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Applied<'a> {
     /// The command is applied; this is its answer.
     Reply(Reply<&'a [u8]>),
-    /// The answer holds the key's old value and that is cold. **Nothing was changed.** Read `location`, check it against
-    /// `crc`, and call `apply` again with the same arguments and `old = Some(bytes)` before anything else of this group.
+    /// The answer holds the key's old value, which is cold. **Nothing was changed.** Read `location`, check
+    /// it against `crc`, and call `apply` again with the same arguments and `old = Some(bytes)` before
+    /// anything else of this group.
     Read {
         /// Exactly the old value's bytes.
         location: Location,
@@ -39,21 +40,21 @@ pub enum Applied<'a> {
     },
 }
 
-/// A value that was found elsewhere than in the cache: in the log, or at another replica.
+/// A value that does not come from the cache: it was read from the log or from another replica.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FoundValue<'a> {
     pub(crate) version: Version,
     pub(crate) bytes: &'a [u8],
-    /// Of the bytes, if somebody has summed them.
+    /// The CRC32C of the bytes, if it is known already.
     crc: Option<u32>,
 }
 
 impl<'a> FoundValue<'a> {
-    /// A key's value when the key had `version`. It is summed once it is sure to find a place.
+    /// A key's value when the key had `version`. Its checksum is computed only once there is a place for it.
     pub fn new(version: Version, bytes: &'a [u8]) -> Self {
         Self { version, bytes, crc: None }
     }
-    /// The same with the CRC32C of the bytes, where that is known.
+    /// The same with the CRC32C of the bytes, if the caller knows it.
     pub fn summed(version: Version, bytes: &'a [u8], crc: u32) -> Self {
         Self { version, bytes, crc: Some(crc) }
     }
@@ -62,16 +63,16 @@ impl<'a> FoundValue<'a> {
     }
 }
 
-/// What may be done for a copy to find a place in the cache.
+/// How much the cache may do to make a copy fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Room {
     /// Another copy may be evicted.
     Made,
-    /// Nothing.
+    /// The copy must fit without an eviction.
     Spare,
 }
 
-/// What a read finds.
+/// The result of a lookup.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lookup<'a> {
     /// No such key at applied time.
@@ -85,7 +86,7 @@ pub enum Lookup<'a> {
         /// When it expires; [`WallMs::ZERO`] for never.
         expire_at: WallMs,
     },
-    /// The value lies in the log only.
+    /// The value is in the log only.
     Cold {
         /// Exactly the value's bytes.
         location: Location,
@@ -98,7 +99,7 @@ pub enum Lookup<'a> {
     },
 }
 
-/// How the cache has done since it was made.
+/// The cache's statistics since it was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CacheStats {
     /// Lookups of a long value that found a copy.
@@ -111,7 +112,8 @@ pub struct CacheStats {
     pub evictions: u64,
     /// Pages taken from one size class for another.
     pub page_moves: u64,
-    /// Values that were not kept because they are longer than the largest cell or the budget has no room for a page.
+    /// Values that were not kept, because they are longer than the largest cell or the budget has no room for
+    /// a page.
     pub refused: u64,
     /// Copies held now.
     pub cells: u64,

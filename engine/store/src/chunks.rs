@@ -1,5 +1,6 @@
-//! A growing array in fixed chunks: growth never moves what is there, so the ten-millionth key costs no pause and memory
-//! never doubles. Elements are named by u32 and stay; who frees them keeps a free list of its own.
+//! A growing array in fixed chunks. Growth never moves elements, so the ten-millionth key costs no pause, and
+//! memory never doubles. Elements are addressed by u32 and stay in place; a caller that frees them keeps its
+//! own free list.
 
 use crate::list::NIL;
 use alloc::vec::Vec;

@@ -1,5 +1,5 @@
-//! The hash that replicas compare. Fixed for all machines: the index hash is seeded per process and follows the CPU, so it
-//! cannot serve.
+//! The hash that replicas compare. It is the same on all machines. The index hash would not do: it is seeded
+//! per process and depends on the CPU.
 
 use synod_types::{CommandRef, Op, Reply, Version};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) struct Digest(u64);
 
 impl Digest {
-    /// Starts a hash of one kind of thing.
+    /// Starts a hash of one kind of object.
     pub(crate) fn new(kind: u64) -> Self {
         Self(mix(kind))
     }
@@ -48,8 +48,8 @@ impl Digest {
     }
 }
 
-/// A hash of what a command asks, its stamp left out: equal for the same command sent again, on all machines. What the checksum of
-/// the value in the operation stands for is not read again.
+/// A hash of a command without its stamp: equal for the same command sent again, on all machines. A value
+/// that the operation already has a checksum of is not read again.
 pub(crate) fn fingerprint(command: &CommandRef<'_>) -> u64 {
     let operand = match command.op {
         Op::Set { .. } => 0,

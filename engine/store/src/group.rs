@@ -1,6 +1,6 @@
 //! One group's replicated state: applied time, index, sessions.
 //!
-//! May not: know the cache (its copies are not state), or any other group.
+//! A group must not know the cache (its copies are not state), or any other group.
 
 use crate::digest::Digest;
 use crate::index::{Index, RecordId, Value};
@@ -11,16 +11,23 @@ use synod_types::{Level, Namespace, WallMs};
 
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// What expiry is judged by; never goes back.
+    /// Applied time, which decides about expiry; never goes back.
     pub(crate) applied_ts: WallMs,
-    /// The last command applied.
+    /// The version of the last applied command.
     pub(crate) applied: PackedVersion,
     pub(crate) index: Index,
     /// Keys removed because they had expired; local, for metrics.
     pub(crate) expired: u64,
     pub(crate) sessions: Sessions,
-    /// What all members read.
+    /// The level that all members read.
     pub(crate) level: Level,
+}
+
+/// A cleared index of a group.
+#[derive(Debug)]
+pub(crate) struct Buried {
+    pub(crate) group_at: u16,
+    pub(crate) index: Index,
 }
 
 impl Group {
@@ -35,7 +42,7 @@ impl Group {
         }
     }
 
-    /// Whether the key of a record is gone as far as anyone can tell, removed or not.
+    /// Whether the key of a record has expired, removed already or not.
     pub(crate) fn is_expired(&self, id: RecordId) -> bool {
         self.index.expire_at(id).is_some_and(|expire_at| expire_at <= self.applied_ts)
     }
@@ -46,7 +53,8 @@ impl Group {
         (!self.is_expired(id)).then_some(id)
     }
 
-    /// Order-independent, and blind to what is not replicated: hash seed, cells, locations, expired keys not removed yet.
+    /// A digest that does not depend on order, nor on anything that is not replicated: hash seed, cells,
+    /// locations, expired keys that are not removed yet.
     pub(crate) fn digest(&self) -> u64 {
         let live = self.index.iter().filter(|&(id, ..)| !self.is_expired(id));
         let keys = live.map(|(id, namespace, key)| {

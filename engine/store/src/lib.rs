@@ -1,16 +1,17 @@
 //! `synod-store`: the replicated state machine of one core's groups — index, expiry, sessions, slab cache.
 //!
 //! ```text
-//!   begin_slot(ts), apply(command) ─▶ Group ┬─ Index ── records, keys, timing wheel     replicated, equal everywhere
-//!                                           └─ Sessions                                 replicated, equal everywhere
-//!   lookup, admit ──────────────────▶ Slab: copies of long values                       local, decides nothing
+//!   begin_slot(ts), apply(command) ─▶ Group ┬─ Index: records, keys, timing wheel   replicated, all equal
+//!                                           └─ Sessions                             replicated, all equal
+//!   lookup, admit ──────────────────▶ Slab: copies of long values                   local, decides nothing
 //! ```
 //!
-//! Contract: one caller applies chosen commands in log order, each once. `apply` may answer that it needs an old value from
-//! the log; it has changed nothing then and is called again with the bytes. Replies and state follow from the applied slots
-//! alone: not from a clock, the hash seed, what is cached, or when [`Store::expire`] ran.
+//! Contract: one caller applies chosen commands in log order, each once. `apply` may answer that it needs an
+//! old value from the log; then it has changed nothing, and the caller calls it again with the bytes. Replies
+//! and state follow from the applied slots alone. They do not depend on a clock, the hash seed, the contents
+//! of the cache, or the times at which [`Store::expire`] ran.
 //!
-//! May not: know Paxos, peers, clocks or I/O. `no_std` is the witness.
+//! The store must not know Paxos, peers, clocks or I/O; `no_std` enforces this.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -22,8 +23,9 @@ mod api;
 mod apply;
 mod chunks;
 mod digest;
+#[cfg(feature = "canary")]
+mod flaw;
 mod group;
-mod if_equal;
 mod index;
 mod list;
 mod number;
@@ -35,9 +37,9 @@ mod version;
 mod wheel;
 
 pub use api::{Applied, CacheHint, CacheStats, FoundValue, Lookup, Room, StoreConfig};
-pub use scan::RandomKey;
 #[cfg(feature = "canary")]
-pub use store::Flaw;
+pub use flaw::Flaw;
+pub use scan::RandomKey;
 pub use store::Store;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! Doubly linked lists threaded through somebody else's array by u32 index: no allocation per element, O(1) removal.
+//! Doubly linked lists threaded by u32 index through an array that the caller owns: no allocation per
+//! element, O(1) removal.
 //!
-//! The list owns no element; it borrows the array for each change. May not know what the elements are.
+//! A list owns no element; it borrows the array for each change. It must not know what the elements are.
 
 /// "No element".
 pub(crate) const NIL: u32 = u32::MAX;
@@ -22,7 +23,7 @@ pub(crate) trait Linked {
     fn links_mut(&mut self, at: u32) -> &mut Links;
 }
 
-/// A list: front, back and how many.
+/// A list: its front, its back and its length.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct List {
     front: u32,
@@ -44,7 +45,7 @@ impl List {
         self.count += 1;
     }
 
-    /// Takes all of another list in, at the back.
+    /// Appends all of another list.
     pub(crate) fn append(&mut self, nodes: &mut impl Linked, other: Self) {
         if other.is_empty() {
             return;
@@ -60,7 +61,7 @@ impl List {
         self.count += other.count;
     }
 
-    /// Takes out an element of this very list; handing in another's breaks both.
+    /// Removes an element of this list; an element of another list would break both.
     pub(crate) fn remove(&mut self, nodes: &mut impl Linked, at: u32) {
         let Links { prev, next } = core::mem::replace(nodes.links_mut(at), Links::NONE);
         match prev {

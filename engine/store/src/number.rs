@@ -1,10 +1,11 @@
-//! Decimal integers as Redis reads and writes them: one spelling per number, so that INCR keeps what SET wrote.
+//! Decimal integers as Redis reads and writes them. Each number has one spelling, so that INCR keeps the form
+//! that SET wrote.
 
 /// Longest spelling: `i64::MIN`.
 const DIGITS_MAX: usize = 20;
 const _: () = assert!(DIGITS_MAX <= synod_types::limits::INLINE_VALUE_BYTES_MAX);
 
-/// The number that `bytes` spell; no spaces, no `+`, no leading zeros, no `-0`.
+/// The number that `bytes` spell; no spaces, `+`, leading zeros or `-0`.
 pub(crate) fn parse(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = match bytes {
         [b'-', rest @ ..] => (true, rest),
@@ -17,7 +18,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<i64> {
         _ if bytes.len() > DIGITS_MAX => return None,
         _ => {}
     }
-    // Built below zero, where there is room for i64::MIN.
+    // The number is built below zero, where i64::MIN fits.
     let mut number = 0_i64;
     for digit in digits {
         let digit = digit.wrapping_sub(b'0');
@@ -29,7 +30,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<i64> {
     if negative { Some(number) } else { number.checked_neg() }
 }
 
-/// Spells `number` at the start of `out`; how many bytes that took.
+/// Writes `number` at the start of `out`; returns the number of bytes.
 pub(crate) fn spell(number: i64, out: &mut [u8; synod_types::limits::INLINE_VALUE_BYTES_MAX]) -> usize {
     let mut reversed = [0_u8; DIGITS_MAX];
     let mut rest = number.unsigned_abs();

@@ -1,22 +1,24 @@
-//! Sessions of one group: which commands were executed and what they were answered, so that a retry is executed once. Those of clients
-//! (rule P-12), and those of nodes, under which they send what their clients ask outside of sessions (rule P-21). Part of the
-//! replicated state; decided by applied order alone, never by a clock.
+//! Sessions of one group: which commands were executed and with which replies, so that a retry is executed
+//! once. Clients have sessions (rule P-12). So do nodes: under theirs they send the commands that their
+//! clients send outside of sessions (rule P-21). Sessions are replicated state: applied order alone decides
+//! about them, never a clock.
 //!
 //! ```text
 //!   sequence   … 4   5   6   7   8   9 …
 //!                closed │   remembered replies; in a node's session parts of them may be closed too
 //!                       └ lowest_open: the client has heard everything below
 //! ```
-//! What is refused is refused for this send and changes nothing else: `Busy` until the client closes replies, after which the
-//! same sequence may be sent again. A sequence belongs to one command; with another it is refused.
+//! A refusal is for this one send and changes nothing else. `Busy` lasts until the client closes replies;
+//! then the same sequence may be sent again. A sequence belongs to one command; another command under it is
+//! refused.
 //!
 //! | | of a client | of a node |
 //! |---|---|---|
-//! | is evicted | by newer ones, and for the bytes of all | never; a later start of the node replaces those of all its cores |
+//! | evicted | by newer sessions, or when all replies are too many bytes | never; a later boot replaces it |
 //! | too many replies | `Busy` | `Busy` |
-//! | too many bytes of them | `Busy` | the command is executed and its reply dropped, which is remembered |
+//! | too many bytes of them | `Busy` | the command is executed; that its reply was dropped is remembered |
 //!
-//! May not: execute anything.
+//! Sessions must not execute anything.
 
 use crate::digest::{Digest, fingerprint};
 use crate::list::{Linked, Links, List};
@@ -47,16 +49,16 @@ pub(crate) struct SessionLimits {
     pub(crate) node_reply_bytes_max: usize,
 }
 
-/// What a remembered reply is charged beside its value.
+/// Bytes that a remembered reply counts for beside its value.
 pub(crate) const REPLY_BYTES: u64 = 64;
-/// Values up to this long, as what says which sequences were executed, are kept in a node's session whatever else is.
+/// A node's session keeps values up to this long, such as the answer of a close, whatever else it keeps.
 pub(crate) const SMALL_VALUE_BYTES: u64 = 128;
 const _: () = assert!(SESSION_REPLIES_MAX.div_ceil(8) as u64 <= SMALL_VALUE_BYTES);
 
 pub(crate) const SESSION_LIMITS: SessionLimits = SessionLimits {
     sessions_max: SESSIONS_PER_GROUP_MAX,
     replies_max: SESSION_REPLIES_MAX,
-    // Three old values of the longest kind and a full window beside them.
+    // Three old values of the greatest length and a full window of replies beside them.
     session_bytes_max: 4 << 20,
     // 1 MiB of small replies is 16 384 of them; a thousand clients keep a dozen each.
     group_bytes_max: 64 << 20,
@@ -75,21 +77,21 @@ const _: () = assert!(
 // The session in use is never the one evicted for bytes.
 const _: () = assert!(SESSION_LIMITS.group_bytes_max >= 2 * SESSION_LIMITS.session_bytes_max);
 
-/// What is to be done with a stamped command.
+/// The decision about a stamped command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
     /// Execute it; remember the reply if it has a session.
     Execute,
     /// It was executed: repeat the reply ([`Sessions::recall`]).
     Repeat,
-    /// Neither.
+    /// Refuse it.
     Refuse(ErrorKind),
 }
 
 #[derive(Debug)]
 struct Remembered {
     sequence: u64,
-    /// Of the command.
+    /// The fingerprint of the command.
     fingerprint: u64,
     reply: Reply<Box<[u8]>>,
 }
@@ -110,20 +112,21 @@ fn reply_bytes(value_len: usize) -> u64 {
 #[derive(Debug)]
 struct Session {
     id: SessionId,
-    /// Among those of clients.
+    /// Links in the list of clients' sessions.
     links: Links,
     last_used: PackedVersion,
     lowest_open: u64,
     /// By sequence, ascending; none below `lowest_open`.
     replies: VecDeque<Remembered>,
     bytes: u64,
-    /// Closed ranges above `lowest_open`, first sequence and the one behind the last, ascending and apart (of a node's only).
+    /// Closed ranges above `lowest_open`, as first sequence and the one after the last, in ascending order
+    /// and not touching (nodes' sessions only).
     closed: Vec<(u64, u64)>,
 }
 
 impl Session {
     fn find(&self, sequence: u64) -> Result<usize, usize> {
-        // Nearly always the newest.
+        // Nearly always the sequence is newer than all others.
         match self.replies.back() {
             Some(last) if last.sequence >= sequence => {
                 self.replies.binary_search_by_key(&sequence, |reply| reply.sequence)
@@ -143,8 +146,8 @@ impl Session {
         let dropped_bytes: u64 = self.replies.range(..dropped).map(Remembered::bytes).sum();
         self.bytes - dropped_bytes + bytes <= limits.session_bytes_max
     }
-    /// Whether a reply with a value of `len` bytes is kept whole in a node's session: there is room for what is small under every
-    /// sequence, used or not, and what is larger shares the rest.
+    /// Whether a node's session keeps a reply with a value of `len` bytes whole. There is room for a small
+    /// value under every sequence, used or not; larger values share the rest.
     fn keeps(&self, limits: &SessionLimits, len: u64) -> bool {
         if len <= SMALL_VALUE_BYTES {
             return true;
@@ -159,7 +162,7 @@ impl Session {
         sequence < self.lowest_open
             || self.closed.iter().any(|&(first, end)| (first..end).contains(&sequence))
     }
-    /// Drops what lies below `lowest_open`; the bytes that were given back.
+    /// Drops replies and ranges below `lowest_open`; returns the bytes that became free.
     fn forget_closed(&mut self) -> u64 {
         let mut bytes = 0;
         while let Some(reply) = self.replies.pop_front_if(|reply| reply.sequence < self.lowest_open) {
@@ -168,7 +171,7 @@ impl Session {
         self.bytes -= bytes;
         let lowest_open = self.lowest_open;
         self.closed.retain(|&(_, end)| end > lowest_open);
-        // Room for a burst is not kept for good: four thousand sessions may have had one.
+        // Memory for a burst is not kept for good, because four thousand sessions may have had one.
         if self.replies.capacity() > 64 && self.replies.len() < self.replies.capacity() / 4 {
             self.replies.shrink_to(self.replies.len() * 2);
         }
@@ -198,13 +201,13 @@ pub(crate) struct Sessions {
     by_id: BTreeMap<SessionId, u32>,
     nodes: Vec<Session>,
     free: Vec<u32>,
-    /// Those of clients, most recently used in front.
+    /// Clients' sessions, most recently used in front.
     uses: List,
-    /// Of replies in those of clients.
+    /// Bytes of the replies in clients' sessions.
     bytes: u64,
     holders: BTreeMap<NodeId, Holder>,
     #[cfg(feature = "canary")]
-    pub(crate) flaw: Option<crate::Flaw>,
+    pub(crate) flaw: Option<crate::flaw::Flaw>,
 }
 
 impl Sessions {
@@ -235,9 +238,9 @@ impl Sessions {
         id
     }
 
-    /// Opens the session of a node's core, or says which one this start of the node has opened for it before. `None` if a later start
-    /// has, or another one that counts alike: nothing is changed then. The first word of a later start ends the sessions of all cores
-    /// of the one before.
+    /// Opens the session of a node's core, or returns the one that this boot of the node has opened for it
+    /// before. `None` if a later boot has opened one, or another boot with an equal counter: then nothing is
+    /// changed. The first open of a later boot ends the sessions of all cores of the boot before.
     pub(crate) fn open_for_node(
         &mut self,
         node: NodeId,
@@ -249,7 +252,8 @@ impl Sessions {
             && holder.boot != boot
         {
             #[cfg(feature = "canary")]
-            let is_later = holder.boot.counter < boot.counter || self.flaw == Some(crate::Flaw::AnyBootOpens);
+            let is_later =
+                holder.boot.counter < boot.counter || self.flaw == Some(crate::flaw::Flaw::AnyBootOpens);
             #[cfg(not(feature = "canary"))]
             let is_later = holder.boot.counter < boot.counter;
             if !is_later {
@@ -295,8 +299,8 @@ impl Sessions {
         at
     }
 
-    /// Looks at where [`Sessions::judge`] and [`Sessions::remember`] will look for each of `stamps`, as `Index::warm` does
-    /// for keys. Changes nothing.
+    /// Reads the memory that [`Sessions::judge`] and [`Sessions::remember`] will read for each of `stamps`,
+    /// as `Index::warm` does for keys. Changes nothing.
     pub(crate) fn warm(&self, stamps: impl Iterator<Item = SessionStamp>, scratch: &mut Vec<u32>) {
         scratch.clear();
         scratch.extend(stamps.filter_map(|stamp| self.by_id.get(&stamp.session).copied()));
@@ -306,7 +310,7 @@ impl Sessions {
         core::hint::black_box(scratch.iter().fold(0, |sum, &at| sum ^ newest(at)));
     }
 
-    /// What to do with a command; changes nothing. `value_len` is the length of the value its reply will hold.
+    /// Decides about a command; changes nothing. `value_len` is the length of the value its reply will hold.
     pub(crate) fn judge(&self, command: &CommandRef<'_>, value_len: usize) -> Verdict {
         let stamp = &command.stamp;
         if stamp.session == SessionId::NONE {
@@ -331,8 +335,9 @@ impl Sessions {
         Verdict::Execute
     }
 
-    /// A command of this session was applied, whatever came of it: it is the most recently used now, and what its client
-    /// has closed is forgotten. Nothing happens for a stamp that [`Sessions::judge`] found unknown or malformed.
+    /// A command of this session was applied, whatever its outcome: the session is now the most recently
+    /// used, and the replies that its client has closed are forgotten. Does nothing for a stamp that
+    /// [`Sessions::judge`] found unknown or malformed.
     pub(crate) fn touch(&mut self, stamp: &SessionStamp, version: PackedVersion) {
         if stamp.sequence == 0 || stamp.lowest_open > stamp.sequence {
             return;
@@ -355,12 +360,14 @@ impl Sessions {
         }
     }
 
-    /// Closes the ranges in the operand of a command that was judged: nothing of them is executed from now on. Appends a bit for each of
-    /// their sequences to `executed`, lowest first, in bytes from the lowest bit on.
+    /// Closes the ranges in the operand of a command that was judged: none of their sequences is executed
+    /// from now on. Appends a bit to `executed` for each of their sequences, lowest first; each byte is
+    /// filled from its lowest bit.
     ///
     /// # Errors
-    /// What is wrong, and nothing was changed: the session is a client's, the ranges reach up to the command itself
-    /// ([`ErrorKind::Malformed`]), or parts of them are closed and cannot be told about any more ([`ErrorKind::SequenceClosed`]).
+    /// Nothing was changed: the session is a client's or the ranges reach up to the command itself
+    /// ([`ErrorKind::Malformed`]), or parts of the ranges are closed already, so that it is no longer known
+    /// which of them were executed ([`ErrorKind::SequenceClosed`]).
     pub(crate) fn close(
         &mut self,
         command: &CommandRef<'_>,
@@ -426,7 +433,7 @@ impl Sessions {
         };
         let bytes = remembered.bytes();
         #[cfg(feature = "canary")]
-        if self.flaw == Some(crate::Flaw::Forgets) && !is_of_client {
+        if self.flaw == Some(crate::flaw::Flaw::Forgets) && !is_of_client {
             return;
         }
         let Err(place) = session.find(stamp.sequence) else {
@@ -446,7 +453,7 @@ impl Sessions {
         }
     }
 
-    /// The reply to a command that [`Sessions::judge`] said to repeat.
+    /// The reply of a command for which [`Sessions::judge`] said to repeat it.
     pub(crate) fn recall(&self, stamp: &SessionStamp) -> Reply<&[u8]> {
         let session = self.get(stamp.session).expect("judged, so known");
         let place = session.find(stamp.sequence).expect("judged, so remembered");
@@ -489,7 +496,7 @@ impl Sessions {
         self.remove(session.id);
     }
 
-    /// Frees the place of a session that is in no list.
+    /// Removes a session that is in no list.
     fn remove(&mut self, id: SessionId) {
         let at = self.by_id.remove(&id).expect("a session is removed once");
         let session = &mut self.nodes[at as usize];

@@ -1,9 +1,12 @@
 //! The store of one core: its groups and the cache they share.
 
 use crate::api::{Applied, CacheHint, CacheStats, FoundValue, Lookup, Room, StoreConfig};
-use crate::apply::{self, Outcome, Turn};
-use crate::group::Group;
-use crate::index::{self, Index, Value};
+use crate::apply::{self, ApplyContext, Outcome};
+#[cfg(feature = "canary")]
+use crate::flaw::Flaw;
+use crate::group::{Buried, Group};
+use crate::index::{self, Value};
+use crate::scan::{self, RandomKey};
 use crate::sessions::{SESSION_LIMITS, SessionLimits};
 use crate::slab::{Owner, Slab};
 use alloc::vec::Vec;
@@ -16,16 +19,16 @@ const _: () = assert!(GROUP_COUNT_MAX < ABSENT);
 
 /// The replicated state of one core's groups.
 ///
-/// For every call a group that the store was not made with is the caller's bug and panics.
+/// Every call panics for a group that the store was not made with: that is a bug of the caller.
 #[derive(Debug)]
 pub struct Store {
     groups: Vec<Group>,
-    /// Place in `groups` by group id.
+    /// Index in `groups` by group id.
     places: Vec<u16>,
     slab: Slab,
-    /// What FLUSHALL has cleared and [`Store::bury`] has not given back.
+    /// Indexes that FLUSHALL has cleared and [`Store::bury`] has not freed yet.
     buried: Vec<Buried>,
-    /// Marks the positions of scans as this store's own.
+    /// Marks the scan positions that this store hands out.
     scan_tag: u16,
     /// The old value of the last reply, if it has one.
     old_value: Vec<u8>,
@@ -33,28 +36,12 @@ pub struct Store {
     warmed: Vec<u32>,
 }
 
-/// Known bugs to be planted (tests only).
-#[cfg(feature = "canary")]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Flaw {
-    /// An earlier start of a node opens sessions in the place of a later one's.
-    AnyBootOpens,
-    /// What was executed in a node's session is not remembered.
-    Forgets,
-}
-
-/// A cleared index of a group.
-#[derive(Debug)]
-pub(crate) struct Buried {
-    pub(crate) group_at: u16,
-    pub(crate) index: Index,
-}
-
 impl Store {
     /// Empty groups.
     ///
     /// # Panics
-    /// When a group is named twice or its id is past the limit, or the cache budget is past what can be named (256 GiB).
+    /// When a group is named twice or its id is past the limit, or the cache budget is more than cell numbers
+    /// can address (256 GiB).
     pub fn new(config: StoreConfig) -> Self {
         Self::with_limits(config, SESSION_LIMITS)
     }
@@ -73,7 +60,7 @@ impl Store {
             places[id] = groups.len() as u16; // at most GROUP_COUNT_MAX + 1
             groups.push(Group::new(hasher.clone(), limits));
         }
-        let scan_tag = (crate::digest::mix(config.hash_seed) >> 48) as u16 | 1; // 0 is nobody's
+        let scan_tag = (crate::digest::mix(config.hash_seed) >> 48) as u16 | 1; // 0 marks no store
         let slab = Slab::new(config.cache_bytes);
         Self { groups, places, slab, buried: Vec::new(), scan_tag, old_value: Vec::new(), warmed: Vec::new() }
     }
@@ -86,15 +73,16 @@ impl Store {
         }
     }
 
-    /// A slot begins: the group's applied time becomes `max(applied time, ts)`. It never goes back and is equal on every
-    /// replica that has applied the same slots. Call it for slots without commands too: that is how time passes.
+    /// Begins a slot: the group's applied time becomes `max(applied time, ts)`. It never goes back and is
+    /// equal on all replicas that have applied the same slots. Call it for slots without commands too: they
+    /// advance time.
     pub fn begin_slot(&mut self, group: GroupId, ts: WallMs) {
         let group = self.group_mut(group);
         group.applied_ts = group.applied_ts.max(ts);
     }
 
-    /// Brings what the store knows of the keys and sessions of `commands` into the processor's caches, for [`Store::apply`]
-    /// to find it there. Changes nothing that can be observed.
+    /// Loads the keys and sessions of `commands` into the processor's caches ahead of [`Store::apply`].
+    /// Changes nothing that can be observed.
     pub fn warm(&mut self, group: GroupId, commands: &[CommandRef<'_>]) {
         let group = &self.groups[usize::from(self.place(group))];
         let keys = commands.iter().map(|command| (command.namespace, command.key));
@@ -106,30 +94,37 @@ impl Store {
 
     /// Applies one command of the slot that was begun.
     ///
-    /// `value_at` is where the operand of the command lies in the log ([`synod_types::Command::operand`]); ignored for commands
-    /// that write none of it and for values that are kept in the index. `old` is `None`, or after [`Applied::Read`] the bytes that it asked for, checked by the caller.
-    /// The bytes of a reply are valid until the next call.
+    /// `value_at` is the place of the command's operand in the log ([`synod_types::Command::operand`]); it is
+    /// ignored for commands that write nothing of it and for values that are kept in the index. `old` is
+    /// `None`, or after [`Applied::Read`] the bytes that it asked for, checked by the caller. The bytes of a
+    /// reply are valid until the next call.
     ///
-    /// What commands do (as Redis does where Redis has them):
+    /// The semantics of commands (those of Redis for the commands that Redis has):
     /// - A key whose expiry is at or below applied time is absent for every purpose.
     /// - `version` becomes the key's version whenever anything about the key changes, value or expiry.
     /// - An expiry past `i64::MAX` milliseconds is `BadExpiry`, whatever the condition; nothing is changed.
-    /// - `Set` with an expiry that has passed deletes the key and replies `Done`; `SetExpiry` with one deletes it and replies 1.
-    /// - `SetExpiry(Keep)` is `Malformed`. `SetExpiry` on an absent key, and PERSIST on one without an expiry, reply 0.
+    /// - `Set` with an expiry that has passed deletes the key and replies `Done`; `SetExpiry` with one
+    ///   deletes it and replies 1.
+    /// - `SetExpiry(Keep)` is `Malformed`. `SetExpiry` on an absent key, and PERSIST on a key without an
+    ///   expiry, reply 0.
     /// - `return_old` replies the old value or `Nil`, whether or not the condition held.
-    /// - `SetIf` and `DeleteIf` compare first; only what holds is done. A key that is absent is equal to nothing.
-    /// - `SetMany` is done for all its keys or for none; of a key named twice the last value counts.
-    /// - `Rename` onto itself replies 1 and changes nothing (0 if it is not to replace). `Copy` onto itself replies 0.
-    /// - `Flush` leaves applied time and sessions.
-    /// - In a session, `SequenceClosed`, `SessionExpired`, `Busy` and a malformed stamp are refused without executing or
-    ///   remembering anything; every other reply is remembered, errors included. `Busy` says that too many replies (or
-    ///   bytes of them) are open: once the client has closed some, the same sequence may be sent again. `OpenSession` with
-    ///   a client's stamp is `Malformed`. A sequence of 0, or below its own `lowest_open`, is malformed, and so is one that was used
-    ///   for another command.
-    /// - In a node's session bytes decide nothing: a reply that is too large is dropped, and `ReplyDropped` remembered in its place.
+    /// - `SetIf` and `DeleteIf` compare first and act only if the comparison holds. An absent key is equal to
+    ///   nothing.
+    /// - `SetMany` sets all of its keys or none. If a key is named twice, its last value counts.
+    /// - `Rename` onto itself replies 1 and changes nothing (0 if it may not replace). `Copy` onto itself
+    ///   replies 0.
+    /// - `Flush` keeps applied time and sessions.
+    /// - In a session, `SequenceClosed`, `SessionExpired`, `Busy` and a malformed stamp are refused without
+    ///   executing or remembering anything; every other reply is remembered, errors included. `Busy` means
+    ///   that too many replies (or bytes of them) are open: once the client has closed some, the same
+    ///   sequence may be sent again. `OpenSession` with a client's stamp is `Malformed`. A sequence of 0, or
+    ///   below its own `lowest_open`, is malformed, and so is one that was used for another command.
+    /// - In a node's session the bytes of replies never cause a refusal: a reply that is too large is
+    ///   dropped, and `ReplyDropped` is remembered in its place.
     ///
     /// # Panics
-    /// When `version` is not above the last one applied in this group, or a long value's `value_at` has another length.
+    /// When `version` is not above the last one applied in this group, or a long value's `value_at` has
+    /// another length.
     pub fn apply(
         &mut self,
         group: GroupId,
@@ -140,13 +135,13 @@ impl Store {
         old: Option<&[u8]>,
     ) -> Applied<'_> {
         let group_at = self.place(group);
-        // Before and not after the command: the reply borrows from the store.
+        // The sweep runs before the command and not after it, because the reply borrows from the store.
         let mut owed = self.groups[usize::from(group_at)].index.take_owed();
         if owed > 0 {
             self.expire_at(group_at, &mut owed);
         }
         let group = &mut self.groups[usize::from(group_at)];
-        let mut turn = Turn {
+        let mut context = ApplyContext {
             group,
             group_at,
             slab: &mut self.slab,
@@ -157,7 +152,7 @@ impl Store {
             old,
             old_value: &mut self.old_value,
         };
-        match turn.apply(command) {
+        match apply::apply(&mut context, command) {
             Outcome::Reply(reply) => {
                 let value = self.old_value.as_slice();
                 Applied::Reply(reply.map(|()| value))
@@ -194,7 +189,7 @@ impl Store {
         }
     }
 
-    /// What all members of the group read, as its log says.
+    /// The level that all members of the group read, as its log says.
     pub fn level(&self, group: GroupId) -> Level {
         self.group(group).level
     }
@@ -204,9 +199,9 @@ impl Store {
         self.group(group).find_live(namespace, key).is_some()
     }
 
-    /// Milliseconds the key has left: -2 without the key, -1 without an expiry, else
-    /// `max(0, expire_at - max(applied time, clock))`. Whether the key exists is judged by applied time, so a key whose
-    /// time is up by `clock` only still answers 0.
+    /// Milliseconds until the key expires: -2 without the key, -1 without an expiry, else
+    /// `max(0, expire_at - max(applied time, clock))`. Applied time decides whether the key exists, so a key
+    /// that has expired only by `clock` still answers 0.
     pub fn ttl_ms(&self, group: GroupId, namespace: Namespace, key: &[u8], clock: WallMs) -> i64 {
         let group = self.group(group);
         let Some(id) = group.find_live(namespace, key) else {
@@ -219,8 +214,8 @@ impl Store {
         i64::try_from(left).unwrap_or(i64::MAX) // an expiry is never past i64::MAX
     }
 
-    /// Puts the value of a key, as it was found elsewhere, into the cache; whether a copy is held now. Nothing happens unless the
-    /// key still has exactly this version, and the value the bytes that are in the log.
+    /// Puts the value of a key, read from the log or another replica, into the cache; true if a copy is held
+    /// now. Does nothing unless the key still has exactly this version, and the bytes are those in the log.
     pub fn admit(
         &mut self,
         group: GroupId,
@@ -243,7 +238,7 @@ impl Store {
             Value::Log { location, crc, cell } if location.len as usize == found.bytes.len() => {
                 let is_wanted = !self.slab.is_owner(*cell, owner)
                     && (room == Room::Made || self.slab.has_room(found.bytes.len()));
-                // The checksum last: it reads all of the value.
+                // The checksum is computed last, because it reads the whole value.
                 if is_wanted && found.crc() == *crc {
                     *cell = self.slab.insert(owner, *crc, found.bytes);
                 }
@@ -253,7 +248,7 @@ impl Store {
         }
     }
 
-    /// Whether [`Store::lookup`] would need nothing from the disk. Not a use.
+    /// Whether [`Store::lookup`] would need no read from disk. Does not count as a use.
     pub fn is_at_hand(&self, group: GroupId, namespace: Namespace, key: &[u8]) -> bool {
         let group_at = self.place(group);
         let group = &self.groups[usize::from(group_at)];
@@ -266,33 +261,57 @@ impl Store {
         }
     }
 
-    /// A time after applied time and not later than the earliest expiry after it, `None` without one. As soon as it has come,
-    /// applied time is to move on, whatever of the past is not removed yet. It is the very next millisecond while
-    /// [`Store::expire`] has not sorted out what has expired.
+    /// A time after applied time that is not later than the earliest expiry after it; `None` if no key
+    /// expires after it. When that time has come, applied time must advance, even if earlier expired keys are
+    /// not removed yet. While [`Store::expire`] has not sorted out what has expired, it is the next
+    /// millisecond.
     pub fn next_expiry(&self, group: GroupId) -> Option<WallMs> {
         let group = self.group(group);
         group.index.next_expiry(group.applied_ts)
     }
 
-    /// Removes keys whose expiry is at or below applied time, in at most `budget` steps of work (a step removes a key or
-    /// brings one closer); what is left of it then says that nothing is left to do. Changes nothing that anyone can see: such
-    /// keys are absent already. [`Store::apply`] makes such steps too, for each expiry that it sets.
+    /// When the key expires, in milliseconds since the epoch: -2 without the key, -1 without an expiry.
+    pub fn expire_time(&self, group: GroupId, namespace: Namespace, key: &[u8]) -> i64 {
+        let group = self.group(group);
+        let Some(id) = group.find_live(namespace, key) else { return -2 };
+        let WallMs(time) = group.index.expire_at(id).unwrap_or(WallMs(u64::MAX));
+        i64::try_from(time).unwrap_or(-1) // an expiry is never past i64::MAX
+    }
+
+    /// Writes one page of a group's keys to `page` (see [`synod_types::operand::scan_page`]): about `count`
+    /// of them, starting at `position`, which is 0 or taken from the last page. A page may be empty before
+    /// the end.
+    pub fn scan(&self, group: GroupId, namespace: Namespace, position: u64, count: u32, page: &mut Vec<u8>) {
+        scan::page(self.group(group), self.scan_tag, namespace, position, count, page);
+    }
+
+    /// A key of the group, chosen by `draw`. Not all keys are equally likely: a key that follows removed ones
+    /// is chosen in their place too.
+    pub fn random_key(&self, group: GroupId, namespace: Namespace, draw: u64) -> RandomKey<'_> {
+        scan::random_key(self.group(group), namespace, draw)
+    }
+
+    /// Removes keys whose expiry is at or below applied time, in at most `budget` steps of work (a step
+    /// removes a key or brings one closer). If any budget is left afterwards, nothing is left to do. Nothing
+    /// observable changes, since such keys are absent already. [`Store::apply`] makes such steps too, for
+    /// each expiry that it sets.
     pub fn expire(&mut self, group: GroupId, budget: &mut usize) {
         let group_at = self.place(group);
         self.expire_at(group_at, budget);
     }
 
-    /// Keys that were removed because they had expired.
+    /// The number of keys that were removed because they had expired.
     pub fn expired(&self, group: GroupId) -> u64 {
         self.group(group).expired
     }
 
-    /// Gives back what FLUSHALL cleared, in at most `budget` steps of work (a step frees some hundred keys, with their copies in the
-    /// cache). Changes nothing that anyone can see.
+    /// Frees what FLUSHALL cleared, in at most `budget` steps of work (a step frees some hundred keys, with
+    /// their copies in the cache). Nothing observable changes.
     pub fn bury(&mut self, budget: usize) {
         for _ in 0..budget {
             let Some(Buried { group_at, index }) = self.buried.last_mut() else { return };
-            // A cell may belong to a record of the same number by now, which came after; then that one loses a copy, no more.
+            // The cell may by now belong to a newer record with the same number; then that record loses its
+            // copy, no more.
             let slab = &mut self.slab;
             let group = *group_at;
             let is_left =
@@ -303,8 +322,8 @@ impl Store {
         }
     }
 
-    /// Keys in the index. One that has expired counts until it was removed, so replicas may differ by those. They are few
-    /// or soon gone: see [`Store::expire`].
+    /// Keys in the index. An expired key counts until it is removed, so replicas may differ by those. They
+    /// are few or soon gone: see [`Store::expire`].
     pub fn keys(&self, group: GroupId) -> u64 {
         self.group(group).index.count()
     }
@@ -314,13 +333,14 @@ impl Store {
         self.group(group).applied_ts
     }
 
-    /// How the cache does.
+    /// The statistics of the cache.
     pub fn cache_stats(&self) -> CacheStats {
         self.slab.stats()
     }
 
-    /// A hash of the group's replicated state, equal on replicas that applied the same slots: applied time, keys, versions,
-    /// expiries, values (long ones by length and CRC), sessions with their replies and order of use. Walks all keys.
+    /// A hash of the group's replicated state, equal on replicas that applied the same slots: applied time,
+    /// keys, versions, expiries, values (long ones by length and CRC), sessions with their replies and order
+    /// of use. Walks all keys.
     pub fn digest(&self, group: GroupId) -> u64 {
         self.group(group).digest()
     }
@@ -367,10 +387,7 @@ impl Store {
         assert!(place != ABSENT, "{group} is not on this core");
         place
     }
-    pub(crate) fn scan_tag(&self) -> u16 {
-        self.scan_tag
-    }
-    pub(crate) fn group(&self, group: GroupId) -> &Group {
+    fn group(&self, group: GroupId) -> &Group {
         &self.groups[usize::from(self.place(group))]
     }
     fn group_mut(&mut self, group: GroupId) -> &mut Group {

@@ -1,4 +1,5 @@
-//! A version in eight bytes: slot and position packed so that order is kept. Twice the keys fit a cache line this way.
+//! A version in eight bytes: slot and position packed in an order-preserving way. Twice as many keys fit a
+//! cache line.
 
 use synod_types::{Slot, Version};
 
@@ -14,8 +15,8 @@ impl PackedVersion {
     pub(crate) const ZERO: Self = Self(0);
 
     /// # Panics
-    /// When the slot passes 2^47 (at a million slots a second: after four years of one group) or the position passes a
-    /// batch. The highest bit is left for the names of sessions.
+    /// When the slot passes 2^47 (after four years of one group at a million slots a second) or the position
+    /// passes a batch. The highest bit is left for session ids.
     pub(crate) fn pack(version: Version) -> Self {
         assert!(version.slot.get() >> (63 - POSITION_BITS) == 0, "slot number past 2^47");
         assert!(version.position >> POSITION_BITS == 0, "position past a batch");

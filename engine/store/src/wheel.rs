@@ -1,20 +1,23 @@
-//! Which keys expire when: a hierarchical timing wheel over absolute milliseconds, exact to the millisecond.
+//! The expiry times of keys: a hierarchical timing wheel over absolute milliseconds, exact to the
+//! millisecond.
 //!
-//! `cursor` says how far it is sorted: timers before it are in `due`, all others in buckets. A timer sits at the level of the
-//! highest base-64 digit in which its time differs from the cursor, in the bucket of its own digit there. So all of level 0 comes
-//! before any of level 1, and within a level the lowest bucket comes first:
+//! `cursor` says how far the wheel is sorted: timers before it are in `due`, all others in buckets. A timer's
+//! level is that of the highest base-64 digit in which its time differs from the cursor; its bucket at that
+//! level is its own digit there. So all of level 0 comes before all of level 1, and within a level the lowest
+//! bucket comes first:
 //!
 //! ```text
-//!   level 0   64 buckets of 1 ms       ┐ the first occupied bucket: if all of it is due, it joins `due` as a whole;
-//!   level 1   64 buckets of 64 ms      │ if a part of it is, or may soon be, the cursor stands at its start and its
-//!   …                                  │ timers sink to lower levels, one per step of work (`draining`)
-//!   level 10  16 buckets of 2^60 ms    ┘
+//!   level 0   64 buckets of 1 ms     ┐ the first occupied bucket: if all of it is due, it joins `due` whole;
+//!   level 1   64 buckets of 64 ms    │ if a part of it is or may soon be, the cursor moves to its start, and
+//!   …                                │ its timers sink to lower levels, one per step of work (`draining`)
+//!   level 10  16 buckets of 2^60 ms  ┘
 //! ```
 //!
-//! What is due and not taken out yet thus hides nothing of what is to come; only a bucket that is draining does, and
-//! then the cursor itself is the answer. Moving a timer is O(1) and reuses its node: expiring one key a million times over costs
-//! no memory. Time is what the caller says it is; whatever its jumps, a timer costs [`TIMER_STEPS_MAX`] steps in its life.
-//! May not: read a clock, decide what an expired key means.
+//! Timers in `due` therefore hide none of the later timers. Only a draining bucket does, and then the cursor
+//! itself is the answer. Moving a timer is O(1) and reuses its node: setting the expiry of one key a million
+//! times costs no memory. The caller supplies the time; however it jumps, a timer costs at most
+//! [`TIMER_STEPS_MAX`] steps in its life. The wheel must not read a clock or decide what an expired key
+//! means.
 
 use crate::chunks::Chunks;
 use crate::list::{Linked, Links, List, NIL};
@@ -25,18 +28,19 @@ const BUCKET_COUNT: usize = 1 << DIGIT_BITS;
 const LEVEL_COUNT: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
 const FREE: u16 = u16::MAX;
 const _: () = assert!(LEVEL_COUNT * BUCKET_COUNT < FREE as usize);
-/// It sinks from level to level, its bucket joins `due`, it is taken out.
+/// The steps of one timer: it sinks from level to level, its bucket joins `due`, it is taken out.
 pub(crate) const TIMER_STEPS_MAX: usize = (LEVEL_COUNT - 1) + 1 + 1;
-/// The last time there is: one more must still be a time.
+/// The last valid time; one more must not overflow.
 const TIME_MAX: u64 = i64::MAX as u64; // lossless
 
-/// 24 bytes per key that expires; keys that do not have none.
+/// 24 bytes per key with an expiry; other keys have no timer.
 #[derive(Debug)]
 struct Timer {
     expire_at: u64,
     links: Links,
     record: u32,
-    /// `level * 64 + digit`, or [`FREE`]. Of no account once the time is before the cursor: then it is in `due`.
+    /// `level * 64 + digit`, or [`FREE`]. Meaningless once the time is before the cursor: then the timer is
+    /// in `due`.
     bucket: u16,
 }
 
@@ -51,12 +55,12 @@ impl Linked for Chunks<Timer> {
 
 #[derive(Debug)]
 pub(crate) struct Wheel {
-    /// The timers before it are those in `due`. Never more than one past the latest `now`.
+    /// Timers before it are in `due`, all others in buckets. Never more than one past the latest `now`.
     cursor: u64,
     buckets: Box<[List]>,
     /// Per level, which buckets hold timers.
     occupied: [u64; LEVEL_COUNT],
-    /// The bucket above level 0 that starts at `cursor`, while it holds timers: they are sinking.
+    /// The bucket above level 0 that starts at `cursor`, while it holds timers, which are sinking.
     draining: Option<u16>,
     due: List,
     free: List,
@@ -78,7 +82,7 @@ impl Wheel {
         }
     }
 
-    /// Notes that `record` expires at `expire_at`, which must lie in the future of every `now` seen so far.
+    /// Adds a timer: `record` expires at `expire_at`, which must be after every `now` seen so far.
     pub(crate) fn insert(&mut self, record: u32, expire_at: u64) -> u32 {
         let timer = Timer { expire_at, links: Links::NONE, record, bucket: FREE };
         let at = match self.free.front() {
@@ -108,10 +112,10 @@ impl Wheel {
         self.count -= 1;
     }
 
-    /// Takes out one timer that is due at `now`; its record is returned. `None` when none is or `budget` ran out. Every
-    /// step of work takes one from `budget`: if any is left, nothing is left to do.
+    /// Takes out one timer that is due at `now` and returns its record; `None` when none is due or `budget`
+    /// ran out. Every step of work takes one from `budget`: if any is left, nothing is left to do.
     pub(crate) fn pop_due(&mut self, now: u64, budget: &mut usize) -> Option<u32> {
-        // Sorting first: it is what shows the next expiry.
+        // Sort first: sorting is what reveals the next expiry.
         self.sort(now, budget);
         if *budget == 0 {
             return None;
@@ -123,8 +127,8 @@ impl Wheel {
         Some(record)
     }
 
-    /// A time after `now` and not later than the earliest timer after `now`, `None` without one. It is the next millisecond while
-    /// what is due is not sorted out, or a bucket is draining.
+    /// A time after `now` that is not later than the earliest timer after `now`; `None` without such a timer.
+    /// It is the next millisecond while due timers are not sorted out, or a bucket is draining.
     pub(crate) fn next_after(&self, now: u64) -> Option<u64> {
         let next = match self.draining {
             Some(_) => self.cursor,
@@ -141,13 +145,15 @@ impl Wheel {
         self.count
     }
 
-    /// Brings the cursor to just after `now`, and what it passes into `due`, as far as `budget` goes.
+    /// Moves the cursor to just after `now`, and the timers that it passes into `due`, as far as `budget`
+    /// allows.
     fn sort(&mut self, now: u64, budget: &mut usize) {
         let now = now.min(TIME_MAX); // nothing expires later
         while *budget > 0 {
             let first = self.first_bucket();
             match (self.draining, first) {
-                // All of it is due. A draining bucket comes first only as long as none of its timers has sunk.
+                // The whole bucket is due. A draining bucket comes first only as long as none of its timers
+                // has sunk.
                 (draining, Some(First { last, bucket, .. }))
                     if last <= now && draining.is_none_or(|draining| draining == bucket) =>
                 {
@@ -172,8 +178,8 @@ impl Wheel {
         }
     }
 
-    /// Moves the cursor over times without timers. Those whose level is another now are the ones in the bucket that it enters, at
-    /// its start.
+    /// Moves the cursor over times without timers. Only timers in the bucket that it enters, at the bucket's
+    /// start, change their level.
     fn move_to(&mut self, cursor: u64) {
         let differs = self.cursor ^ cursor;
         self.cursor = cursor;
@@ -228,7 +234,8 @@ impl Wheel {
         }
     }
 
-    /// The first occupied bucket. While one is draining: that, or one that some of its timers have sunk to.
+    /// The first occupied bucket. While a bucket is draining: that one, or one that some of its timers have
+    /// sunk to.
     fn first_bucket(&self) -> Option<First> {
         let level = self.occupied.iter().position(|&bits| bits != 0)?;
         let digit = self.occupied[level].trailing_zeros();
@@ -275,7 +282,7 @@ impl Wheel {
     }
 }
 
-/// The times from `start` to `last`.
+/// An occupied bucket, which covers the times from `start` to `last`.
 struct First {
     start: u64,
     last: u64,
@@ -315,9 +322,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_wheel_is_a_sorted_map(start in prop_oneof![Just(0), any::<u64>()], acts in proptest::collection::vec(act(), 1..120)) {
+        fn a_wheel_is_a_sorted_map(
+            start in prop_oneof![Just(0), any::<u64>()],
+            acts in proptest::collection::vec(act(), 1..120),
+        ) {
             let mut wheel = Wheel::new();
-            let mut twin: BTreeMap<u32, (u32, u64)> = BTreeMap::new(); // record -> (timer, when)
+            let mut twin: BTreeMap<u32, (u32, u64)> = BTreeMap::new(); // record -> (timer, time)
             let mut now = start >> 2;
             let mut record = 0;
             let (mut steps, mut placed) = (0, 0);
@@ -357,7 +367,7 @@ mod tests {
                 }
                 wheel.invariants();
                 prop_assert_eq!(wheel.count() as usize, twin.len());
-                // However much is due and not taken out yet.
+                // This holds however many due timers are not taken out yet.
                 let next = wheel.next_after(now);
                 prop_assert!(next.is_none_or(|next| next > now), "a time that has come is none to wait for");
                 if let Some(earliest) = twin.values().map(|&(_, when)| when).filter(|&when| when > now).min() {
@@ -392,7 +402,8 @@ mod tests {
 
     #[test]
     fn a_lone_timer_a_day_off_costs_few_looks() {
-        // The leader proposes an empty slot whenever the next expiry is reached: each look must come much closer.
+        // The leader proposes an empty slot whenever the next expiry is reached: each look must come much
+        // closer.
         let mut wheel = Wheel::new();
         let base = 1_790_000_000_123;
         assert!(wheel.pop_due(base, &mut 1).is_none());
@@ -418,7 +429,7 @@ mod tests {
             wheel.insert(record, base + 1_000);
         }
         wheel.insert(1_000, base + 1_500);
-        // Sorted once it is near, before it is due.
+        // The bucket is sorted when it is near, before it is due.
         let mut now = base;
         while now < base + 1_000 {
             now = wheel.next_after(now).expect("timers");
@@ -427,7 +438,7 @@ mod tests {
         assert!(wheel.count() > 900, "most are still there");
         let next = wheel.next_after(now).expect("one");
         assert!(next > now + 400 && next <= base + 1_500, "{}", next - now);
-        // A jump over all of them needs no step per timer before the next one is known.
+        // After a jump over all of them the next timer is known without a step per timer.
         let mut jumped = Wheel::new();
         jumped.pop_due(base, &mut 1);
         for record in 0..1_000 {

@@ -1,4 +1,4 @@
-//! The real binary, for everything it refuses: exit code 2, one clear sentence, nothing touched.
+//! Tests of the real binary, for everything it refuses: exit code 2, one clear sentence, nothing touched.
 
 mod machine;
 mod refusals;

@@ -1,4 +1,4 @@
-//! Configurations, data directories and ports.
+//! Refused configurations, data directories and ports.
 
 use crate::run::Room;
 use std::fs;
@@ -9,7 +9,7 @@ use synod::supervise::PortBlock;
 const NODE: &str =
     "[cluster]\nname = \"demo\"\n\n[node]\nid = 1\ndata_dir = \"data\"\ncores = 1\nreserve_mib = 0\n";
 
-/// A room with `node.toml` and its directory formatted.
+/// A room with `node.toml` and a formatted directory.
 fn formatted() -> Room {
     let room = Room::new();
     room.write("node.toml", NODE);
@@ -110,7 +110,7 @@ fn an_unformatted_directory_is_refused_when_a_cluster_is_named() {
         room.refuses(&["serve", "--config", "node.toml"]).starts_with(wanted),
         "empty is unformatted too"
     );
-    // Without a configuration a directory that is there but empty is not taken either: it may be a mount that failed.
+    // Without a configuration an existing empty directory is not used either: it may be a failed mount.
     assert!(room.refuses(&["serve", "--data-dir", "data"]).starts_with(wanted));
 }
 
@@ -148,7 +148,8 @@ fn another_cluster_or_node_is_refused() {
     let sentence = room.refuses(&["serve", "--config", "node.toml", "--node", "2"]);
     assert_eq!(
         sentence,
-        "the data directory data belongs to node n1 and --node says node n2; check the data directory and the configuration"
+        "the data directory data belongs to node n1 and --node says node n2; \
+         check the data directory and the configuration"
     );
 }
 
@@ -233,7 +234,7 @@ fn a_port_in_use_is_refused_even_before_the_first_format() {
 
 #[test]
 fn peer_and_core_ports_are_tried_too() {
-    // Ours until the test ends, so that "free" stays true.
+    // The ports are reserved until the test ends, so that "free" stays true.
     let block = PortBlock::reserve(2).unwrap();
     let (free, port) = (block.base().to_string(), (block.base() + 1).to_string());
     let _held = TcpListener::bind(("127.0.0.1", block.base() + 1)).unwrap();
@@ -254,7 +255,7 @@ fn peer_and_core_ports_are_tried_too() {
 
 #[test]
 fn dev_refuses_before_it_starts_anything() {
-    // The nodes are tried in order; the second one's client port is the first that is held.
+    // The nodes are tried in order; the second node's client port is the first one that is held.
     let block = PortBlock::reserve(2).unwrap();
     let _held = TcpListener::bind(("127.0.0.1", block.base() + 1)).unwrap();
     let room = Room::new();

@@ -1,5 +1,7 @@
-//! Runs `synod` and looks at what it did to a directory.
+//! Runs `synod` and checks what it did to a directory.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +15,7 @@ use tempfile::TempDir;
 /// A refusal takes milliseconds; this bounds a test that fails.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A directory to stand in, with helpers.
+/// A working directory with helpers.
 pub struct Room {
     dir: TempDir,
 }
@@ -30,7 +32,7 @@ impl Room {
         fs::write(&path, text).unwrap();
         path
     }
-    /// `synod` with `args`, standing here, in an environment without settings.
+    /// `synod` with `args`, run in this directory with an environment that holds no settings.
     pub fn synod<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
         for (name, _) in std::env::vars_os() {
@@ -41,13 +43,13 @@ impl Room {
         command.args(args).current_dir(self.path()).stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
         command
     }
-    /// Runs it and demands success.
+    /// Runs it and requires success.
     pub fn succeeds(&self, args: &[&str]) -> String {
         let output = self.synod(args).output().unwrap();
         assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
         text(&output.stdout)
     }
-    /// Runs it and demands a refusal: exit code 2, one sentence, nothing touched. Returns the sentence.
+    /// Runs it and requires a refusal: exit code 2, one sentence, nothing touched. Returns the sentence.
     pub fn refuses(&self, args: &[&str]) -> String {
         self.command_refuses(&mut self.synod(args))
     }
@@ -61,7 +63,8 @@ impl Room {
     }
 }
 
-/// Runs `command` to its end. One that serves instead of refusing would never end; it is killed and the test fails.
+/// Runs `command` to its end. A command that serves instead of refusing would never end; it is killed and the
+/// test fails.
 fn output_in_time(command: &mut Command) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = child.id().cast_signed();
@@ -70,8 +73,9 @@ fn output_in_time(command: &mut Command) -> Output {
     match wait.recv_timeout(LIMIT) {
         Ok(output) => output.unwrap(),
         Err(_) => {
-            // SAFETY: kill touches no memory of ours; nobody has reaped the child, whose end was not reported.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
+            // The child has not been reaped, because its end was not reported. If it ends just now, there is
+            // nothing to kill.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             panic!("{command:?} does not end: it was not refused");
         }
     }
@@ -91,7 +95,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Every name below a directory with everything a careless program could have changed.
+/// Every name below a directory, with everything that a careless program could have changed.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Snapshot(BTreeMap<PathBuf, Trace>);
 

@@ -1,4 +1,4 @@
-//! The peers' secret as a person handles it.
+//! The peer secret as a person handles it.
 
 use crate::run::Room;
 use std::fs;
@@ -6,10 +6,11 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-/// Node `id` of three, on machines of their own.
+/// Node `id` of three nodes, each on a machine of its own.
 fn node(id: u16) -> String {
     let mut text = format!(
-        "[cluster]\nname = \"demo\"\n\n[node]\nid = {id}\ndata_dir = \"n{id}\"\nlisten = \"127.0.0.1\"\ncores = 1\nreserve_mib = 0\n"
+        "[cluster]\nname = \"demo\"\n\n[node]\nid = {id}\ndata_dir = \"n{id}\"\nlisten = \"127.0.0.1\"\n\
+         cores = 1\nreserve_mib = 0\n"
     );
     for id in 1..=3 {
         text.push_str(&format!(
@@ -100,7 +101,7 @@ fn what_is_no_secret_is_refused_by_everything_that_needs_one_and_not_repeated() 
 #[test]
 fn a_node_with_peers_and_without_a_secret_does_not_start() {
     let room = room();
-    // Its own address is that of every machine; the ports are those of nobody but this test.
+    // Its own address exists on every machine; only this test uses the ports.
     let block = synod::supervise::PortBlock::reserve(2).unwrap();
     let text = node(1)
         .replace("client_port = 1", &format!("client_port = {}", block.base()))
@@ -113,7 +114,7 @@ fn a_node_with_peers_and_without_a_secret_does_not_start() {
         assert!(sentence.starts_with("there is no peer secret in n1/peers.secret: "), "{sentence}");
         assert!(sentence.contains("`synod secret rotate`"), "{sentence}");
     }
-    // What the sentence says helps.
+    // The remedy that the error message names works.
     room.succeeds(&["secret", "rotate", "--config", "n1.toml"]);
     assert!(is_secret(room.succeeds(&["secret", "show", "--config", "n1.toml"]).trim_end()));
 }
@@ -131,7 +132,7 @@ fn a_secret_is_replaced_node_by_node() {
     let new = room.succeeds(&["secret", "rotate", "--config", "n1.toml"]);
     assert!(is_secret(new.trim_end()) && new != old);
     assert_eq!(show("n1.toml"), format!("{new}{old}"));
-    // Not once more, before the old one is forgotten.
+    // A second rotation is refused before the old secret is retired.
     let sentence = room.refuses(&["secret", "rotate", "--config", "n1.toml"]);
     assert!(
         sentence.starts_with("n1/peers.secret is left as it is: two secrets are taken already"),
@@ -141,7 +142,7 @@ fn a_secret_is_replaced_node_by_node() {
     let sentence = room.refuses(&["secret", "rotate", "--config", "n1.toml", "--from", "old"]);
     assert!(sentence.contains("that is the old secret"), "{sentence}");
 
-    // What the first node shows or printed is what the second takes, however often.
+    // The second node takes the secret that the first node shows or printed, however often.
     for said in [&new, &show("n1.toml"), &new] {
         let mut command = room.synod(["secret", "rotate", "--config", "n2.toml", "--from", "-"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

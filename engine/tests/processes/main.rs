@@ -1,5 +1,7 @@
 //! Clusters of real processes: started, killed, frozen, restarted, and never left behind.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -11,7 +13,7 @@ use synod::identity::{DirState, Identity, inspect};
 use synod::node::RunError;
 use synod::supervise::{Cluster, ClusterSpec, Maker, PortBlock, Ports};
 
-/// Nobody waits this long for a node on any machine; it bounds a test that fails.
+/// No node takes this long on any machine; it bounds a test that fails.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn spec(nodes: u16) -> ClusterSpec {
@@ -38,11 +40,11 @@ fn identity(dir: &Path) -> Identity {
     }
 }
 
-/// Waits until nobody has the data directory open any more.
+/// Waits until no process has the data directory open.
 fn wait_unlocked(dir: &Path) {
     let file = File::open(dir).unwrap();
     let (done, wait) = mpsc::channel();
-    // The kernel wakes it when the last holder is gone; a thread, so that the test can give up.
+    // The kernel wakes it when the last holder is gone; it is a thread, so that the test can give up.
     std::thread::spawn(move || done.send(file.lock().and_then(|()| file.unlock())));
     wait.recv_timeout(LIMIT).expect("still open").unwrap();
 }
@@ -76,7 +78,7 @@ fn nodes_are_started_killed_frozen_restarted_and_ended() {
     assert_eq!(log.matches("synod serving n2").count(), 2, "{log}");
     drop(workdir);
 
-    // The same directory again: the same nodes, at other ports.
+    // The same directory again: the same nodes on other ports.
     let mut cluster = Cluster::start(&dir, Maker::Test, &spec(3)).unwrap();
     cluster.wait_ready(LIMIT).unwrap();
     let again: Vec<Identity> = (0..3).map(|index| identity(&cluster.data_dir(index))).collect();
@@ -96,7 +98,7 @@ fn a_node_that_ends_before_it_serves_is_reported_with_its_last_words() {
     let base = tempfile::tempdir().unwrap();
     let mut cluster = Cluster::start(&base.path().join("cluster"), Maker::Test, &spec(1)).unwrap();
     cluster.kill(0).unwrap();
-    // Its configuration is spoiled, so that it cannot come back.
+    // Its configuration is invalidated, so that it cannot come back.
     std::fs::write(cluster.config_file(0), "[node]\ncoers = 1\n").unwrap();
     cluster.restart(0).unwrap();
     let failure = cluster.wait_node_ready(0, LIMIT).unwrap_err().to_string();
@@ -104,12 +106,12 @@ fn a_node_that_ends_before_it_serves_is_reported_with_its_last_words() {
     assert!(failure.contains("did you mean \"node.cores\"?"), "{failure}");
 }
 
-/// Client ports for two nodes whose peer ports, 10000 above, are free and ours too.
+/// Client ports for two nodes whose peer ports, 10000 above, are free and reserved too.
 fn dev_ports() -> PortBlock {
     PortBlock::reserve_at(2, &[0, 10_000]).unwrap()
 }
 
-/// `synod dev` in `dir`, once its nodes serve.
+/// Runs `synod dev` in `dir` and waits until its nodes serve.
 fn dev(dir: &Path, block: &PortBlock) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_synod"))
         .args([
@@ -131,14 +133,14 @@ fn dev(dir: &Path, block: &PortBlock) -> Child {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let seen: Vec<String> = lines.by_ref().take_while(|line| !line.starts_with("synod dev: try")).collect();
     assert!(seen.iter().any(|line| line.starts_with("n2 | synod serving n2")), "{seen:?}");
-    // The pipe must be read to its end, or the child would break on it.
+    // The pipe must be read to its end, or the child would fail to write to it.
     std::thread::spawn(move || lines.for_each(drop));
     child
 }
 
-fn signal(child: &Child, signal: i32) {
-    // SAFETY: kill touches no memory of ours, and the child is not reaped yet.
-    assert_eq!(unsafe { libc::kill(child.id().cast_signed(), signal) }, 0);
+fn signal(child: &Child, signal: Signal) {
+    // The child is not reaped yet, so the pid still belongs to it.
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
 }
 
 #[test]
@@ -148,13 +150,13 @@ fn dev_ends_in_good_order_on_ctrl_c_and_keeps_the_data() {
     let first = room.path().join("synod-data/n1");
     let mut child = dev(room.path(), &block);
     let before = identity(&first);
-    signal(&child, libc::SIGINT);
+    signal(&child, Signal::SIGINT);
     assert!(child.wait().unwrap().success());
     wait_unlocked(&first);
 
     let mut child = dev(room.path(), &block);
     assert_eq!(identity(&first), before);
-    signal(&child, libc::SIGTERM);
+    signal(&child, Signal::SIGTERM);
     assert!(child.wait().unwrap().success());
 }
 
@@ -163,7 +165,7 @@ fn nodes_die_with_a_killed_parent() {
     let room = tempfile::tempdir().unwrap();
     let block = dev_ports();
     let mut child = dev(room.path(), &block);
-    signal(&child, libc::SIGKILL);
+    signal(&child, Signal::SIGKILL);
     child.wait().unwrap();
     for node in ["n1", "n2"] {
         wait_unlocked(&room.path().join("synod-data").join(node));
@@ -193,7 +195,7 @@ fn a_node_that_is_stopped_at_once_comes_back() {
     }
 }
 
-/// Runs `synod` with `args` and gives exit code, output and complaint.
+/// Runs `synod` with `args` and returns exit code, output and error output.
 fn synod(args: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_synod")).args(args).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -263,7 +265,7 @@ fn a_bench_reports_and_cleans_up() {
     args.push("--keep");
     again(&args);
     assert!(dir.join("n1/synod.id").exists(), "kept");
-    // Kept data is a bench's, so the next one may replace it.
+    // Kept data belongs to a bench, so the next bench may replace it.
     args.pop();
     again(&args);
     assert!(!dir.exists());

@@ -1,28 +1,31 @@
-//! `loadgen`: load for a running cluster. Exit status 0: done and found sound. 1: verification or audit failed, or the run
-//! could not be done, or a comparison passed its limit. 2: the command line asks for something that cannot be.
+//! `loadgen`: load for a running cluster. Exit status 0: the run is complete and found no fault. 1:
+//! verification or audit failed, the run could not be done, or a comparison exceeded its limit. 2: the
+//! command line is not valid.
+
+#![forbid(unsafe_code)]
 
 use clap::Parser;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use synod_loadgen::compare::compare;
-use synod_loadgen::{LoadError, Options, Progress, Report, password_of_environment, run};
+use synod_loadgen::{LoadError, Options, Progress, Report, password_of_environment, run, write_files};
 
-/// Offers load to a running Synod cluster at a fixed rate, measures latency from the planned send time, verifies every
-/// read, and checks at the end that no acknowledged write is missing.
+/// Offers load to a running Synod cluster at a fixed rate, measures latency from the planned send time,
+/// verifies every read, and checks at the end that no acknowledged write is missing.
 ///
 /// A password that the target wants is taken from the variable SYNOD_PASSWORD.
 #[derive(Parser, Debug)]
 #[command(name = "loadgen", version, args_conflicts_with_subcommands = true)]
 struct Line {
     #[command(subcommand)]
-    ask: Option<Ask>,
+    ask: Option<CommandLine>,
     #[command(flatten)]
     options: Options,
 }
 
 #[derive(clap::Subcommand, Debug)]
-enum Ask {
+enum CommandLine {
     /// Compare two reports, with a 95 % interval for each ratio
     Compare(CompareArgs),
 }
@@ -33,14 +36,15 @@ struct CompareArgs {
     a: PathBuf,
     /// JSON report of the second run
     b: PathBuf,
-    /// Fail when the p99 of an operation is with confidence more than this many times as long in the second run
+    /// Fail when the p99 of an operation is with confidence more than this many times as long in the second
+    /// run
     #[arg(long, value_name = "RATIO")]
     fail_above: Option<f64>,
 }
 
 fn main() -> ExitCode {
     let Line { ask, mut options } = Line::parse();
-    if let Some(Ask::Compare(args)) = ask {
+    if let Some(CommandLine::Compare(args)) = ask {
         return match show_comparison(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err((status, error)) => {
@@ -86,11 +90,11 @@ fn measure(options: &Options) -> Result<Report, LoadError> {
     let report = run(options, &mut show)?;
     say("");
     say(report.table().trim_end());
-    report.write_files(options)?;
+    write_files(&report, options)?;
     Ok(report)
 }
 
-/// Prints a line; whoever reads may have left, and the run goes on.
+/// Prints a line. Errors are ignored: if the reader of a pipe is gone, the run continues.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -1,12 +1,12 @@
-//! Faults of generator threads, for tests of what becomes of a run then.
+//! Faults of generator threads, to test what a run does then.
 
 use std::cell::Cell;
 use std::task::Poll;
 
-/// What the thread does once it has told a second of measured load.
+/// What the thread does after it has reported a second of measured load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// It does nothing more and does not end, as if its executor slept for ever.
+    /// It does nothing more and does not end, as if its executor never woke up.
     StandStill,
     /// It panics.
     Panic,
@@ -16,7 +16,7 @@ thread_local! {
     static ORDERED: Cell<Option<(u32, Fault)>> = const { Cell::new(None) };
 }
 
-/// Of the runs that this thread starts from now on, the given generator thread has the fault.
+/// In the runs that the calling thread starts from now on, the given generator thread has the fault.
 pub(crate) fn order(thread: u32, fault: Fault) {
     ORDERED.set(Some((thread, fault)));
 }

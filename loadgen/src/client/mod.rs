@@ -1,4 +1,5 @@
-//! The shell of a driver: one glommio executor, its sockets, and the time. The only place of this crate that knows glommio.
+//! The shell of a driver: one glommio executor, its sockets, and the clock. The only module of this crate
+//! that uses glommio.
 //!
 //! ```text
 //!   ticker thread ──wake──▶ ┌ turn: connect, plan, flush ┐ ──▶ sockets, one write each
@@ -6,8 +7,9 @@
 //!                reader tasks ──wake───┘  one per connection: bytes ──▶ driver
 //! ```
 //!
-//! A turn runs when the ticker says so and after bytes came, so that planned requests leave at most a tick late and answers
-//! are taken when they arrive. The driver is borrowed for the length of one call, never across an await.
+//! A turn runs at each tick and after bytes have arrived, so that planned requests are sent at most one tick
+//! late and answers are handled when they arrive. The driver is borrowed only for the length of one call,
+//! never across an await.
 
 #[cfg(test)]
 pub(crate) mod fault;
@@ -32,19 +34,20 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use ticker::Ticker;
 
-/// Between two turns that nothing else brought about. A request leaves this late at most while the thread gets its share
-/// of the processor; shorter ticks cost more processor than they win.
+/// Time between turns when nothing else triggers one. A request is sent at most this late, as long as the
+/// thread gets enough processor time; shorter ticks cost more processor time than they gain.
 const TICK: Duration = Duration::from_micros(500);
-/// Small timers can make this executor park with work to do; nothing here runs long enough to need one.
+/// With a short preemption timer this executor can park with work to do; no task here runs long enough to
+/// need a short one.
 const PREEMPT: Duration = Duration::from_millis(10);
-/// One read takes at most this much.
+/// Most bytes of one read.
 const READ_BYTES: usize = 128 << 10;
-/// So many reads of one connection come after each other, then the others have their turn.
+/// Most reads of one connection in a row; then other connections get their turn.
 const READS_MAX: u32 = 16;
-/// History is handed on in pieces of about this much.
+/// The history is handed on in pieces of about this size.
 const HISTORY_BYTES: usize = 256 << 10;
 
-/// What a generator thread is made from.
+/// The parameters of a generator thread.
 pub(crate) struct Worker {
     pub(crate) thread: u32,
     pub(crate) driver: Driver,
@@ -58,17 +61,18 @@ pub(crate) struct Worker {
 }
 
 thread_local! {
-    /// Dropped when the thread ends, be it by a panic: what the executor leaves behind then is not dropped for certain.
+    /// Dropped when the thread ends, even by a panic. After a panic it is not certain that the executor drops
+    /// what its tasks hold.
     static FAREWELL: RefCell<Option<Farewell>> = const { RefCell::new(None) };
 }
 
-/// A generator thread that runs.
+/// A running generator thread.
 pub(crate) struct Running {
     handle: glommio::ExecutorJoinHandle<()>,
 }
 
 impl Running {
-    /// Waits until the thread has ended; to be called when it has said farewell.
+    /// Waits until the thread has ended; called after its [`Farewell`] has arrived.
     pub(crate) fn join(self) -> Result<(), LoadError> {
         self.handle.join().map_err(|error| LoadError::Thread(error.to_string()))
     }
@@ -79,7 +83,7 @@ pub(crate) fn start(worker: Worker) -> Result<Running, LoadError> {
     let handle = LocalExecutorBuilder::new(Placement::Unbound)
         .name("loadgen")
         .preempt_timer(PREEMPT)
-        // No files are read or written here; the least that the executor takes.
+        // The minimum that the executor takes: no files are read or written here.
         .io_memory(64 << 10)
         .spawn(move || run(worker))
         .map_err(|error| LoadError::Thread(error.to_string()))?;
@@ -114,7 +118,7 @@ async fn run(worker: Worker) {
         turn(&shell, cx)
     })
     .await;
-    // The tasks of the links own the shell too, so it is emptied rather than taken.
+    // The tasks of the links share ownership of the shell, so it is emptied rather than taken.
     let mut shell = shell.borrow_mut();
     shell.links.clear();
     shell.hand_on_history(1);
@@ -127,7 +131,7 @@ async fn run(worker: Worker) {
 
 enum Link {
     Idle,
-    /// Dropping the task gives the attempt up.
+    /// Dropping the task cancels the attempt.
     Connecting {
         _task: Task<()>,
     },
@@ -139,7 +143,7 @@ enum Link {
 }
 
 struct Shell {
-    /// Until the end.
+    /// `None` after the end.
     driver: Option<Driver>,
     links: Vec<Link>,
     thread: u32,
@@ -154,13 +158,13 @@ struct Shell {
     order_seen: u64,
     order_open: bool,
     stop_seen: bool,
-    /// Processor time, and the clock, when a phase of load began.
+    /// Processor time and clock when a phase of load began.
     cpu_before_ns: Option<(u64, u64)>,
     waker: Option<Waker>,
     scratch: Vec<u8>,
 }
 
-/// One turn of the thread; ready when it is told to end.
+/// One turn of the thread; ready when the thread is told to end.
 fn turn(shared: &Rc<RefCell<Shell>>, cx: &mut Context<'_>) -> Poll<()> {
     let now_ns = monotonic_ns();
     let mut to_connect = Vec::new();
@@ -168,7 +172,8 @@ fn turn(shared: &Rc<RefCell<Shell>>, cx: &mut Context<'_>) -> Poll<()> {
         return Poll::Ready(());
     }
     for (link, addr) in to_connect {
-        // While the shell is not borrowed: spawning polls the new task at once, and it may even end at once.
+        // The shell must not be borrowed here: spawning polls the new task at once, and it may even end at
+        // once.
         let task = glommio::spawn_local(connect(Rc::clone(shared), link, addr));
         let shell = &mut *shared.borrow_mut();
         if shell.driver.as_ref().is_some_and(|driver| driver.is_connecting(link)) {
@@ -182,7 +187,8 @@ async fn connect(shared: Rc<RefCell<Shell>>, link: usize, addr: SocketAddr) {
     let timeout = shared.borrow().connect_timeout;
     let connected = TcpStream::connect_timeout(addr, timeout).await;
     let connected = connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-    // Before the shell is borrowed: spawning polls the new task at once, and the reader borrows it too.
+    // The shell must not be borrowed here: spawning polls the new task at once, and the reader borrows it
+    // too.
     let connected = connected.map(|stream| {
         let stream = Rc::new(RefCell::new(stream));
         let reader = glommio::spawn_local(read(Rc::clone(&shared), Rc::clone(&stream), link));
@@ -191,7 +197,7 @@ async fn connect(shared: Rc<RefCell<Shell>>, link: usize, addr: SocketAddr) {
     let now_ns = monotonic_ns();
     let shell = &mut *shared.borrow_mut();
     let Some(driver) = &mut shell.driver else { return };
-    // Replacing the link drops the handle of this very task, which has nothing left to await.
+    // Replacing the link drops the handle of this task itself, which has nothing left to await.
     match connected {
         Ok((stream, reader)) => {
             shell.links[link] = Link::Open { stream, _reader: reader };
@@ -205,7 +211,7 @@ async fn connect(shared: Rc<RefCell<Shell>>, link: usize, addr: SocketAddr) {
     shell.wake();
 }
 
-/// Takes what comes in until the connection ends.
+/// Reads from the connection until it ends.
 async fn read(shared: Rc<RefCell<Shell>>, stream: Rc<RefCell<TcpStream>>, link: usize) {
     poll_fn(|cx| {
         for _ in 0..READS_MAX {
@@ -224,7 +230,7 @@ async fn read(shared: Rc<RefCell<Shell>>, stream: Rc<RefCell<TcpStream>>, link: 
                 return Poll::Ready(());
             }
         }
-        // A peer that never stops talking must not keep the thread from its schedule and its deadlines.
+        // A peer that sends without a pause must not keep the thread from its schedule and its deadlines.
         cx.waker().wake_by_ref();
         Poll::Pending
     })
@@ -232,7 +238,7 @@ async fn read(shared: Rc<RefCell<Shell>>, stream: Rc<RefCell<TcpStream>>, link: 
 }
 
 impl Shell {
-    /// One turn; links that are to be connected are left to the caller.
+    /// One turn; the caller connects the links in `to_connect`.
     fn turn(
         &mut self,
         cx: &mut Context<'_>,
@@ -250,7 +256,7 @@ impl Shell {
             return Poll::Ready(());
         }
         let Some(driver) = &mut self.driver else { return Poll::Ready(()) };
-        // Sockets of links that the driver has given up are closed before new ones are made for them.
+        // Sockets of links that the driver has given up are closed before new ones are opened for them.
         for (index, link) in self.links.iter_mut().enumerate() {
             let is_kept = match link {
                 Link::Idle => true,
@@ -275,7 +281,7 @@ impl Shell {
         }
     }
 
-    /// Sends what there is, one write for each connection.
+    /// Sends the pending bytes, one write for each connection.
     fn flush(&mut self, cx: &mut Context<'_>, now_ns: u64) {
         let Some(driver) = &mut self.driver else { return };
         for (index, link) in self.links.iter().enumerate() {
@@ -284,7 +290,8 @@ impl Shell {
             if out.is_empty() {
                 continue;
             }
-            // What does not fit the socket now stays; the executor wakes this task when there is room.
+            // Bytes that do not fit into the socket now stay; the executor wakes this task when there is
+            // room.
             match Pin::new(&mut *stream.borrow_mut()).poll_write(cx, out) {
                 Poll::Ready(Ok(count)) if count > 0 => drop(out.drain(..count)),
                 Poll::Ready(_) => driver.on_closed(index, now_ns),
@@ -293,7 +300,7 @@ impl Shell {
         }
     }
 
-    /// Begins what the coordinator asks for; ready when that is to end.
+    /// Begins the coordinator's next order; ready when the command is to end.
     fn take_orders(&mut self, now_ns: u64) -> Poll<()> {
         let Some(driver) = &mut self.driver else { return Poll::Ready(()) };
         if self.orders.stop_wanted() && !self.stop_seen {
@@ -304,7 +311,7 @@ impl Shell {
             return Poll::Pending;
         };
         match command {
-            // Even while an order is open: then the run went on without this thread.
+            // This can come while an order is open: then the run went on without this thread.
             Command::End => return Poll::Ready(()),
             Command::Do(_) if self.order_open => {}
             Command::Do(order) => {
@@ -322,7 +329,7 @@ impl Shell {
         Poll::Pending
     }
 
-    /// Tells the coordinator what is new. It may have left; then nobody wants to know.
+    /// Sends messages to the coordinator. If the coordinator is gone, they are dropped.
     fn report(&mut self) {
         let thread = self.thread;
         let Some(driver) = &mut self.driver else { return };
@@ -344,13 +351,13 @@ impl Shell {
         }
     }
 
-    /// Hands the history on when there is at least this much of it.
+    /// Hands the history on when there are at least `least` bytes of it.
     fn hand_on_history(&mut self, least: usize) {
         let (Some(writer), Some(driver)) = (&self.history, &mut self.driver) else { return };
         if let Some(history) = driver.history()
             && history.len() >= least
         {
-            // A writer that has failed is reported by itself.
+            // A failed writer is reported elsewhere.
             writer.hand_on(std::mem::take(history));
         }
     }

@@ -1,6 +1,6 @@
-//! A thread that wakes a task every so often. It doubles as the guard against an executor that parks although it has work: a
-//! wake from outside reaches it even then. One wake is not enough: the executor can take it, mark the task as runnable and
-//! park all the same, so a wake that no turn follows is repeated.
+//! A thread that wakes a task at regular intervals. It also guards against an executor that parks although it
+//! has work: a wake from outside reaches it even then. One wake is not enough: the executor can take it, mark
+//! the task as runnable and still park. So a wake that is not followed by a turn is repeated.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,29 +9,29 @@ use std::time::Duration;
 use synod_types::UnheardWakes;
 
 #[derive(Default)]
-struct Slot {
+struct TickerCell {
     waker: Mutex<Option<Waker>>,
-    /// The task had a turn since the last tick, so it needs no waking for this one.
+    /// Whether the task had a turn since the last tick; then this tick need not wake it.
     had_turn: AtomicBool,
 }
 
 /// Ticks until it is dropped.
 pub(super) struct Ticker {
-    slot: Arc<Slot>,
+    slot: Arc<TickerCell>,
 }
 
 impl Ticker {
     pub(super) fn start(every: Duration) -> Self {
-        let slot = Arc::new(Slot::default());
+        let slot = Arc::new(TickerCell::default());
         let watched = Arc::downgrade(&slot);
-        // The thread ends by itself when the slot is gone; there is nothing to wait for.
+        // The thread ends by itself when the slot is dropped; nothing has to join it.
         std::thread::Builder::new()
             .name("loadgen-tick".into())
             .spawn(move || tick(&watched, every))
             .expect("a process that could start an executor can start a thread");
         Self { slot }
     }
-    /// Wakes this task from now on. To be called in each of its turns.
+    /// Wakes this task from now on. The task must call this in each of its turns.
     pub(super) fn set(&self, waker: &Waker) {
         self.slot.had_turn.store(true, Ordering::Release);
         let mut slot = lock(&self.slot);
@@ -41,13 +41,13 @@ impl Ticker {
     }
 }
 
-fn tick(slot: &Weak<Slot>, every: Duration) {
+fn tick(slot: &Weak<TickerCell>, every: Duration) {
     let mut unheard = UnheardWakes::default();
     while let Some(slot) = slot.upgrade() {
         if slot.had_turn.swap(false, Ordering::AcqRel) {
             unheard = UnheardWakes::default();
         } else {
-            // The lock is free again before the wake.
+            // The lock is released before the wake.
             let waker = lock(&slot).clone();
             if let Some(waker) = waker
                 && unheard.is_due()
@@ -60,8 +60,8 @@ fn tick(slot: &Weak<Slot>, every: Duration) {
     }
 }
 
-/// A waker is whole at every moment, whatever happened to the thread that set it.
-fn lock(slot: &Slot) -> MutexGuard<'_, Option<Waker>> {
+/// Ignores poisoning: the slot always holds a complete waker, even if the thread that set it has panicked.
+fn lock(slot: &TickerCell) -> MutexGuard<'_, Option<Waker>> {
     slot.waker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -84,7 +84,7 @@ mod tests {
         let (sender, wakes) = mpsc::channel();
         let ticker = Ticker::start(Duration::from_millis(1));
         ticker.set(&Waker::from(Arc::new(Told(sender))));
-        // An executor that parks with the task marked as runnable has swallowed each of these.
+        // An executor that parks with the task marked as runnable would swallow each of these.
         for number in 1..=5 {
             let woken = wakes.recv_timeout(Duration::from_secs(20));
             assert!(woken.is_ok(), "after {} wakes without effect there was no other", number - 1);

@@ -1,12 +1,14 @@
-//! What answers mean: which of them settle an operation, which call for another attempt, which contradict what was known.
+//! The meaning of answers: which of them settle an operation, which require another attempt, and which
+//! contradict what was known.
 //!
-//! The one rule that everything here serves: *certainly not executed* is said of one send. A write that was sent before, with
-//! an unknown fate, stays doubtful until a later send of the same session number is answered with its reply.
+//! One rule governs this module: *certainly not executed* applies to a single send. If a write was sent
+//! before with an unknown outcome, it stays doubtful until a later send with the same session number is
+//! answered with the write's reply.
 
-use super::link::State;
+use super::link::LinkState;
 use super::op::{Op, OpId, Spot, Stage, Work};
+use super::state::{Active, Driver};
 use super::tally::End;
-use super::{Active, Driver};
 use crate::admission::NotAdmitted;
 use crate::history::{Event, Outcome};
 use crate::ledger::{Fault, Seen, Violation, WriteTicket};
@@ -24,7 +26,7 @@ pub(super) enum WriteFate {
     /// Certainly not executed.
     Refused(&'static str),
     Unknown(&'static str),
-    /// An answer that no write can have; whether it was executed is not known.
+    /// A reply that is impossible for a write; it is not known whether the write was executed.
     Absurd(&'static str),
 }
 
@@ -35,12 +37,12 @@ pub(super) enum ReadFate {
     /// The bytes are not those of any write of this key.
     Corrupt(String),
     NoAnswer(&'static str),
-    /// An answer that no read can have.
+    /// A reply that is impossible for a read.
     Absurd(&'static str),
 }
 
 impl Driver {
-    /// Bytes came. The shell closes the link when [`Driver::is_open`] says no afterwards.
+    /// Handles received bytes. Afterwards the shell closes the link if [`Driver::is_open`] is false.
     pub fn on_bytes(&mut self, link: usize, bytes: &[u8], now_ns: u64) {
         if !self.is_open(link) {
             return;
@@ -72,7 +74,7 @@ impl Driver {
         if response.id == OpId::AUTH {
             return self.on_auth(link, response.body, now_ns);
         }
-        if self.links[link].state == State::Probing {
+        if self.links[link].state == LinkState::Probing {
             self.links[link].come_up();
         }
         if response.id & OpId::CONTROL != 0 {
@@ -93,11 +95,12 @@ impl Driver {
         }
     }
 
-    /// An answer to `id` came: the operation, unless it was given up meanwhile or was never this link's.
+    /// Matches an answer to `id` with its operation. `None` if the operation was given up meanwhile, or was
+    /// not sent on this link.
     pub(super) fn take_answered(&mut self, link: usize, id: OpId, now_ns: u64) -> Option<OpId> {
         match self.ops.get_mut(id) {
             Some(op) if op.spot == Spot::Sent(link) => op.spot = Spot::Moving,
-            // It was given up meanwhile and counted so; the answer only makes room.
+            // It was given up meanwhile and counted as such; the answer only makes room on the link.
             _ if self.links[link].note_answered_late(now_ns) => {
                 self.tally.replies_late += 1;
                 return None;
@@ -123,12 +126,12 @@ impl Driver {
         }
     }
 
-    /// The answer to the password. What was asked behind it is answered next.
+    /// Handles the answer to AUTH. The request sent behind it is answered next.
     fn on_auth(&mut self, link: usize, body: ResponseBodyRef<'_>, now_ns: u64) {
         self.links[link].note_told(now_ns);
         match body {
             ResponseBodyRef::Other(ResponseBody::Ok, _) => {}
-            // It is longer than any password may be.
+            // The password is longer than any password may be.
             ResponseBodyRef::Reply(Reply::Error(_), _) => {
                 self.on_not_admitted(link, NotAdmitted::PasswordWrong, now_ns);
             }
@@ -194,13 +197,14 @@ impl Driver {
                     self.to_open.push((group, expired.lane));
                 }
                 if doubtful {
-                    // The session's memory is gone, and with it the only one who knew.
+                    // The session's replies are gone, and nothing else records whether the write was
+                    // executed.
                     self.end_write(id, WriteFate::Unknown(name), now_ns);
                 } else {
                     self.rest(id, name, now_ns);
                 }
             }
-            // Of the command, not of the send: it may have been executed before.
+            // These errors concern the command, not this send: it may have been executed before.
             (
                 Work::Write { .. },
                 ErrorKind::SequenceClosed | ErrorKind::ReadFailed | ErrorKind::ReplyDropped,
@@ -221,7 +225,7 @@ impl Driver {
         }
     }
 
-    /// A refusal of the server rather than of the command: this send was certainly not executed.
+    /// Handles a failure of the server, not of the command: this send was certainly not executed.
     fn on_failure(&mut self, id: OpId, failure: Failure, now_ns: u64) {
         let name = failure_name(failure);
         let op = self.ops.get(id).expect("found just before");
@@ -243,7 +247,7 @@ impl Driver {
         }
     }
 
-    /// The write is over.
+    /// Ends a write.
     pub(super) fn end_write(&mut self, id: OpId, fate: WriteFate, now_ns: u64) {
         let mut op = self.ops.remove(id).expect("an operation ends once");
         let work = std::mem::replace(&mut op.work, Work::Read { ticket: None, then: None });
@@ -286,7 +290,7 @@ impl Driver {
         self.close(&op, end, now_ns);
     }
 
-    /// The read is over.
+    /// Ends a read; a read-modify-write goes on with its write.
     pub(super) fn end_read(&mut self, id: OpId, fate: ReadFate, now_ns: u64) {
         let mut op = self.ops.remove(id).expect("an operation ends once");
         let work = std::mem::replace(&mut op.work, Work::Read { ticket: None, then: None });
@@ -329,7 +333,7 @@ impl Driver {
             (None, _) => self.close(&op, end, now_ns),
             (Some(ticket), End::Good { .. }) => self.write_after_read(op, ticket, now_ns),
             (Some(ticket), _) => {
-                // It was never sent, so no read can have seen it.
+                // The write was never sent, so no read can have seen it.
                 let told = self.ledger.refuse(ticket);
                 let end = self.judge(told, end, op.stage);
                 self.close(&op, end, now_ns);
@@ -337,7 +341,7 @@ impl Driver {
         }
     }
 
-    /// The second part of a read-modify-write: planned when the first was, under the same deadline.
+    /// Begins the second part of a read-modify-write, with the planned time and the deadline of the first.
     fn write_after_read(&mut self, read: Op, ticket: WriteTicket, now_ns: u64) {
         let work = Work::Write { ticket, place: None };
         let op = Op {
@@ -353,7 +357,8 @@ impl Driver {
         self.dispatch(id, now_ns);
     }
 
-    /// What the ledger says outweighs how the operation seemed to end.
+    /// The final end of an operation: a violation that the ledger found outweighs how the operation seemed to
+    /// end.
     fn judge(&mut self, told: Result<(), Violation>, end: End, stage: Stage) -> End {
         let Err(violation) = told else { return end };
         self.tally.find(|| violation.to_string());
@@ -413,7 +418,7 @@ impl Driver {
         if self.options.protocol == Protocol::Resp {
             event.version = None;
         }
-        // What never left was never invoked.
+        // An operation that was never sent was never invoked.
         if event.invoke_ns > 0
             && let Some(history) = &mut self.history
         {

@@ -1,23 +1,24 @@
-//! One connection as the driver sees it: whether it is up, what it owes, when it is tried again.
+//! One connection as the driver sees it: whether it is up, which replies it owes, when it is tried again.
 
-use super::resp::RespReader;
+use super::resp_wire::RespReader;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 use synod_net::binary::ResponseDecoder;
 
-/// First pause after a failed or lost connection; doubles up to the longest.
+/// First pause after a failed or lost connection; it doubles up to `BACKOFF_LAST`.
 const BACKOFF_FIRST: Duration = Duration::from_millis(10);
 const BACKOFF_LAST: Duration = Duration::from_millis(500);
 
-/// Where a connection stands.
+/// The state of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum State {
-    /// Not there; to be made at this time.
+pub(super) enum LinkState {
+    /// Not connected; the next attempt is at this time.
     Down { until_ns: u64 },
-    /// The shell is making it; given up at this time, should the shell not say what came of it.
+    /// The shell is connecting; the attempt is given up at this time if the shell has not reported a result.
     Connecting { until_ns: u64 },
-    /// Made; it has to answer once before it is given work, because a stopped process still accepts.
+    /// Connected. The server must answer once before it gets operations, because a stopped process still
+    /// accepts connections.
     Probing,
     /// In use.
     Up,
@@ -26,29 +27,29 @@ pub(super) enum State {
 /// One connection.
 pub(super) struct Link {
     pub(super) endpoint: usize,
-    pub(super) state: State,
+    pub(super) state: LinkState,
     pub(super) decoder: ResponseDecoder,
-    /// In the place of `decoder` where RESP is spoken.
+    /// Used instead of `decoder` with RESP.
     pub(super) reader: RespReader,
-    /// What was asked over RESP and not answered, in order, as ids.
+    /// Ids of the requests sent over RESP and not answered, in order.
     pub(super) asked: VecDeque<u64>,
-    /// To be sent.
+    /// Bytes to send.
     pub(super) out: Vec<u8>,
-    /// Operations sent and not answered, given up or not: the other side has them all.
+    /// Operations that were sent and not answered, including those given up: the server has them all.
     pub(super) outstanding: u32,
-    /// Of them, those given up.
+    /// How many of those were given up.
     pub(super) given_up: u32,
-    /// What is no operation (the password, topology requests, PING), sent and not answered.
+    /// Requests that are not operations (AUTH, topology requests, PING), sent and not answered.
     pub(super) control_open: u32,
-    /// The last answer to an operation while one is owed, else the last sign of life. A server that says who leads and
-    /// does nothing else is as good as silent.
+    /// The last answer to an operation while one is owed, else the last sign of life. A server that only
+    /// answers topology requests counts as silent.
     pub(super) heard_ns: u64,
     backoff: Duration,
-    /// Whether it was ever tried to an end, good or bad.
+    /// Whether an attempt to connect has ever ended, successfully or not.
     pub(super) was_tried: bool,
 }
 
-/// What is to be sent is not shown, only how much: the password may be in it.
+/// Shows only the number of bytes to send, not the bytes: the password may be among them.
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
@@ -66,7 +67,7 @@ impl Link {
     pub(super) fn new(endpoint: usize) -> Self {
         Self {
             endpoint,
-            state: State::Down { until_ns: 0 },
+            state: LinkState::Down { until_ns: 0 },
             decoder: ResponseDecoder::new(),
             reader: RespReader::default(),
             asked: VecDeque::new(),
@@ -80,21 +81,21 @@ impl Link {
         }
     }
     pub(super) fn is_up(&self) -> bool {
-        self.state == State::Up
+        self.state == LinkState::Up
     }
-    /// An operation is sent.
+    /// Notes that an operation is sent.
     pub(super) fn note_sent(&mut self, now_ns: u64) {
         if self.outstanding == 0 {
             self.heard_ns = now_ns;
         }
         self.outstanding += 1;
     }
-    /// An operation was answered.
+    /// Notes that an operation was answered.
     pub(super) fn note_answered(&mut self, now_ns: u64) {
         self.outstanding -= 1;
         self.heard_ns = now_ns;
     }
-    /// An operation that had been given up was answered. Returns whether there was one.
+    /// Notes that an operation that had been given up was answered. Returns whether there was one.
     pub(super) fn note_answered_late(&mut self, now_ns: u64) -> bool {
         let expected = self.given_up > 0;
         if expected {
@@ -103,38 +104,38 @@ impl Link {
         }
         expected
     }
-    /// A question about the cluster is sent.
+    /// Notes that a control request (AUTH, topology, PING) is sent.
     pub(super) fn note_asked(&mut self, now_ns: u64) {
         if self.outstanding == 0 && self.control_open == 0 {
             self.heard_ns = now_ns;
         }
         self.control_open += 1;
     }
-    /// A question about the cluster was answered.
+    /// Notes that a control request was answered.
     pub(super) fn note_told(&mut self, now_ns: u64) {
         self.control_open = self.control_open.saturating_sub(1);
         if self.outstanding == 0 {
             self.heard_ns = now_ns;
         }
     }
-    /// Whether it owes answers and has been silent too long.
+    /// Whether the connection owes answers and has been silent for too long.
     pub(super) fn is_stalled(&self, now_ns: u64, stall_ns: u64) -> bool {
         let owes = self.outstanding > 0 || self.control_open > 0;
-        matches!(self.state, State::Up | State::Probing)
+        matches!(self.state, LinkState::Up | LinkState::Probing)
             && owes
             && now_ns.saturating_sub(self.heard_ns) > stall_ns
     }
-    /// It answered for the first time.
+    /// Notes the first answer: the connection is up.
     pub(super) fn come_up(&mut self) {
-        self.state = State::Up;
+        self.state = LinkState::Up;
         self.was_tried = true;
         self.backoff = BACKOFF_FIRST;
     }
-    /// It is gone; it is tried again after a pause.
+    /// Notes that the connection is gone; the next attempt follows after a pause.
     pub(super) fn go_down(&mut self, now_ns: u64) {
         let pause_ns = self.backoff.as_nanos() as u64; // half a second at most
         self.backoff = (self.backoff * 2).min(BACKOFF_LAST);
-        self.state = State::Down { until_ns: now_ns.saturating_add(pause_ns) };
+        self.state = LinkState::Down { until_ns: now_ns.saturating_add(pause_ns) };
         self.decoder = ResponseDecoder::new();
         self.reader = RespReader::default();
         self.asked.clear();
@@ -156,13 +157,13 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..8 {
             link.go_down(0);
-            let State::Down { until_ns } = link.state else { panic!("it is down") };
+            let LinkState::Down { until_ns } = link.state else { panic!("it is down") };
             pauses.push(until_ns / 1_000_000);
         }
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 500, 500]);
         link.come_up();
         link.go_down(0);
-        assert_eq!(link.state, State::Down { until_ns: 10_000_000 });
+        assert_eq!(link.state, LinkState::Down { until_ns: 10_000_000 });
     }
 
     #[test]

@@ -1,17 +1,18 @@
-//! Operations that were begun and not finished, by the id that travels with them.
+//! Operations that were begun and are not finished, by the id that their requests carry.
 
 use crate::ledger::{ReadTicket, WriteTicket};
 use crate::workload::Kind;
 use synod_types::{GroupId, SessionId};
 
-/// Names an operation, on the wire too. An id is not used again before four thousand million others.
+/// Identifies an operation, also on the wire. A place in the table reuses an id only after two thousand
+/// million others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct OpId(u64);
 
 impl OpId {
-    /// Ids of requests that are not operations (topology) have this bit.
+    /// This bit is set in ids of requests that are not operations (topology).
     pub(super) const CONTROL: u64 = 1 << 63;
-    /// The password. No link has so high a number that its topology request has this id.
+    /// The id of AUTH. Link numbers are too small for a topology request to have this id.
     pub(super) const AUTH: u64 = Self::CONTROL | 1 << 62;
 
     pub(super) const fn from_wire(id: u64) -> Self {
@@ -21,7 +22,7 @@ impl OpId {
         self.0
     }
     fn new(generation: u32, index: usize) -> Self {
-        // 31 bits of generation keep the control bit free; the table never has 2^32 places.
+        // With 31 bits of generation the control bit stays free; the table never has 2^32 places.
         Self(u64::from(generation & 0x7fff_ffff) << 32 | index as u64)
     }
     const fn index(self) -> usize {
@@ -29,7 +30,8 @@ impl OpId {
     }
 }
 
-/// Which part of the run an operation belongs to: what is counted, and how patient it is.
+/// The part of the run that an operation belongs to; it determines how the operation is counted, and whether
+/// it waits for a busy cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
     Preload,
@@ -39,13 +41,13 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    /// Whether a busy cluster is waited for. Measured load must see it as it is.
+    /// Whether to retry while the cluster is busy. Measured load must see the cluster as it is.
     pub(super) const fn waits_out_busy(self) -> bool {
         matches!(self, Self::Preload | Self::Audit)
     }
 }
 
-/// The session that a write goes in, and its number there.
+/// The session that a write belongs to, and its number in that session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Place {
     pub(super) lane: u32,
@@ -53,14 +55,14 @@ pub(super) struct Place {
     pub(super) sequence: u64,
 }
 
-/// What an operation does, and the receipts that are needed to finish it.
+/// The work of an operation, with the tickets needed to finish it.
 #[derive(Debug)]
 pub(super) enum Work {
     Write {
         ticket: WriteTicket,
         place: Option<Place>,
     },
-    /// With the write of the same key that follows a good answer.
+    /// A read; `then` is the write of the same key that follows a successful answer.
     Read {
         ticket: Option<ReadTicket>,
         then: Option<WriteTicket>,
@@ -81,7 +83,7 @@ pub(super) enum Spot {
     Unstamped,
     /// Waits for room on a connection to this endpoint.
     Queued(usize),
-    /// On this connection, not answered.
+    /// Sent on this connection and not answered.
     Sent(usize),
     /// Waits before it is sent again.
     Resting,
@@ -91,26 +93,26 @@ pub(super) enum Spot {
 #[derive(Debug)]
 pub(super) struct Op {
     pub(super) work: Work,
-    /// What it counts as; `None` for what is not part of the load.
+    /// The kind it counts as; `None` if it is not part of the load.
     pub(super) kind: Option<Kind>,
     pub(super) key: u32,
     pub(super) group: GroupId,
     pub(super) stage: Stage,
     pub(super) planned_ns: u64,
     pub(super) deadline_ns: u64,
-    /// How late it left was counted.
+    /// Whether its lateness was counted.
     pub(super) late_noted: bool,
-    /// 0 until it was sent; of a read-modify-write, until the part that is under way was.
+    /// When it was first sent; 0 if not yet. For a read-modify-write, of the part in progress.
     pub(super) first_sent_ns: u64,
-    /// The last time; 0 until it was sent.
+    /// When it was last sent; 0 if not yet.
     pub(super) sent_ns: u64,
     pub(super) attempts: u32,
-    /// An earlier send may have been executed, or may still be: only an answer to a later one settles it.
+    /// An earlier send may have been executed, or may still be; only an answer to a later send settles it.
     pub(super) doubtful: bool,
     pub(super) spot: Spot,
 }
 
-/// All open operations. Memory is bounded by the most that were ever open at once.
+/// All open operations. Memory is bounded by the highest number that were ever open at once.
 #[derive(Debug, Default)]
 pub(super) struct OpTable {
     places: Vec<(u32, Option<Op>)>,
@@ -127,7 +129,7 @@ impl OpTable {
         }
         let index = self.places.len();
         assert!(u32::try_from(index).is_ok(), "more open operations than ids");
-        // Generation 0 is left out: id 0 answers no request in particular.
+        // Generation 0 is not used: a response with id 0 belongs to no particular request.
         self.places.push((1, Some(op)));
         OpId::new(1, index)
     }
@@ -142,13 +144,13 @@ impl OpTable {
     pub(super) fn remove(&mut self, id: OpId) -> Option<Op> {
         self.get(id)?;
         let op = self.places[id.index()].1.take();
-        self.free.push(id.index() as u32); // as it was when it was given out
+        self.free.push(id.index() as u32); // fits: checked when the id was issued
         op
     }
     pub(super) fn open(&self) -> usize {
         self.places.len() - self.free.len()
     }
-    /// Every open operation that `matches`.
+    /// All open operations that match.
     pub(super) fn select(&self, matches: impl Fn(&Op) -> bool) -> Vec<OpId> {
         (0..)
             .zip(&self.places)
@@ -156,7 +158,7 @@ impl OpTable {
             .map(|(index, (generation, _))| OpId::new(*generation, index))
             .collect()
     }
-    /// Whether `id` was given out at some time.
+    /// Whether `id` may have been issued at some time.
     pub(super) fn was_issued(&self, id: OpId) -> bool {
         id.index() < self.places.len()
     }

@@ -1,27 +1,27 @@
-//! Which operations are begun, and when: the preload, the schedule of the open loop, the refilling of the closed loop, the
-//! audit. And when an order is done.
+//! Decides which operations begin, and when: the preload, the schedule of the open loop, the refilling of the
+//! closed loop, the audit. Also decides when an order is done.
 
+use super::link::Link;
 use super::op::{Op, Spot, Stage, Work};
+use super::state::{Active, Driver};
 use super::tally::End;
-use super::{Active, Driver, OPEN_MAX};
+use crate::clock::nanos;
 use crate::options::Options;
 use crate::random::Random;
 use crate::schedule::{Schedule, Span};
-use crate::workload::{Kind, Mix, keys_of_thread_max};
-use std::time::Duration;
+use crate::share::keys_of_thread_max;
+use crate::workload::{Kind, Mix};
 use synod_types::{bucket_of, group_of};
 
-/// Draws before it is concluded that no key will do at the moment.
+/// Most operations that may be open in one thread. At this limit the schedule waits, and its requests are
+/// late.
+const OPEN_MAX: usize = 1 << 16;
+/// Keys drawn before the driver concludes that none can be used at the moment.
 const KEY_DRAWS: u32 = 64;
 
-/// Operations that preload and audit keep open: enough to fill every batch, few enough that a small machine is not pushed
-/// into the very stalls that the load is to look for.
+/// Operations that preload and audit keep open: enough to fill every batch, but few enough not to push a
+/// small machine into the stalls that the load is meant to find.
 const SWEEP_OPEN_MAX: usize = 512;
-
-/// `duration` in nanoseconds; options are checked to be far below the most that fits.
-pub(super) fn ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
 
 impl Driver {
     pub(super) fn schedule(&self, rate_per_s: u64, start_ns: u64, end_ns: u64) -> Option<Schedule> {
@@ -38,12 +38,12 @@ impl Driver {
         (!closed).then(|| Schedule::new(span, arrivals, random))
     }
 
-    /// Begins what is due and notes when the order is done.
+    /// Begins the operations that are due, and notes when the order is done.
     pub(super) fn plan(&mut self, now_ns: u64) {
         let mut active = std::mem::replace(&mut self.active, Active::Idle);
         let done = match &mut active {
             Active::Idle => false,
-            // Who is not let in has nothing to wait for.
+            // After a failure there is nothing to wait for.
             _ if self.failure.is_some() => true,
             Active::Open { until_ns } => self.plan_open(*until_ns, now_ns),
             Active::Preload { until_ns, next } => self.plan_preload(*until_ns, next, now_ns),
@@ -74,7 +74,7 @@ impl Driver {
     fn plan_open(&mut self, until_ns: u64, now_ns: u64) -> bool {
         let tried = self.links.iter().all(|link| link.was_tried);
         let missing = self.sessions.missing();
-        if tried && missing.is_empty() && self.links.iter().any(super::Link::is_up) {
+        if tried && missing.is_empty() && self.links.iter().any(Link::is_up) {
             return true;
         }
         if now_ns <= until_ns {
@@ -99,7 +99,7 @@ impl Driver {
         }
         let room = self.outstanding_max().min(SWEEP_OPEN_MAX);
         while *next < end && self.load_open < room {
-            let deadline_ns = now_ns + ns(self.options.timeout);
+            let deadline_ns = now_ns + nanos(self.options.timeout);
             let begun = self.begin_write(Kind::Write, *next, Stage::Preload, now_ns, deadline_ns, now_ns);
             assert!(begun, "a key that was never written has no write in flight");
             *next += 1;
@@ -138,7 +138,7 @@ impl Driver {
             });
             let Some((planned_ns, kind)) = next else { break };
             let stage = load.stage_at(planned_ns);
-            let deadline_ns = planned_ns + ns(self.options.timeout);
+            let deadline_ns = planned_ns + nanos(self.options.timeout);
             if deadline_ns <= now_ns {
                 self.count_unsent(kind, stage);
             } else if !self.begin_drawn(kind, stage, planned_ns, deadline_ns, now_ns) {
@@ -174,17 +174,17 @@ impl Driver {
         false
     }
 
-    /// Begins an operation on a key that belongs on this link.
+    /// Begins an operation on a key that belongs to this link.
     fn begin_on_link(&mut self, link: usize, kind: Kind, stage: Stage, now_ns: u64) -> bool {
         let endpoint = self.links[link].endpoint;
-        let deadline_ns = now_ns + ns(self.options.timeout);
+        let deadline_ns = now_ns + nanos(self.options.timeout);
         if kind == Kind::Insert && self.begin_insert(stage, now_ns, deadline_ns, now_ns) {
             return true;
         }
         for _ in 0..KEY_DRAWS {
             let key = self.workload.draw_key();
             let leader = self.routes.leader_endpoint(self.group_of_key(key));
-            // A group without a leader that can be reached may be asked for anywhere.
+            // A key whose group has no reachable leader can go over any link.
             if leader.is_some_and(|leader| leader != endpoint && self.is_endpoint_up(leader)) {
                 continue;
             }
@@ -217,7 +217,8 @@ impl Driver {
         false
     }
 
-    /// Begins the insert of a new key unless there are as many as there may be; then an old one is written instead.
+    /// Begins the insert of a new key. At the limit of keys it returns false, and the caller writes an old
+    /// key instead.
     fn begin_insert(&mut self, stage: Stage, planned_ns: u64, deadline_ns: u64, now_ns: u64) -> bool {
         let Some(key) = self.workload.insert(keys_of_thread_max(&self.options)) else { return false };
         self.ledger.grow();
@@ -242,7 +243,7 @@ impl Driver {
                 self.begin_write(Kind::Write, key, stage, planned_ns, deadline_ns, now_ns)
             }
             Kind::ReadModifyWrite => {
-                // The write is reserved before the read, so that nothing else is written between the two.
+                // The write is reserved before the read, so that no other write comes between the two.
                 let Some(ticket) = self.ledger.begin_write(key) else { return false };
                 let work = Work::Read { ticket: None, then: Some(ticket) };
                 self.begin_op(work, kind, key, Plan { stage, planned_ns, deadline_ns }, now_ns);
@@ -255,7 +256,7 @@ impl Driver {
         }
     }
 
-    /// Begins a write unless one of the key is in flight: see [`crate::ledger`] for why there is one at a time.
+    /// Begins a write, unless one of the same key is in flight; [`crate::ledger`] explains this limit.
     fn begin_write(
         &mut self,
         kind: Kind,
@@ -301,7 +302,7 @@ impl Driver {
     }
 
     fn count_offered(&mut self, kind: Kind, stage: Stage) {
-        // In the open loop the second's figure comes from the schedule instead.
+        // In the open loop this figure of the second is replaced by the schedule's.
         self.second.offered += 1;
         self.second.kinds[kind.index()].offered += 1;
         if stage == Stage::Measured {
@@ -312,7 +313,7 @@ impl Driver {
         }
     }
 
-    /// A planned request whose time was over before it could be sent.
+    /// Counts a planned request whose deadline passed before it could be sent.
     fn count_unsent(&mut self, kind: Kind, stage: Stage) {
         self.count_offered(kind, stage);
         self.second.count(kind, End::Error);
@@ -323,7 +324,7 @@ impl Driver {
     }
 }
 
-/// What is told to an operation when it begins.
+/// The parameters of an operation when it begins.
 #[derive(Clone, Copy)]
 struct Plan {
     stage: Stage,

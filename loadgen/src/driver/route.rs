@@ -1,4 +1,4 @@
-//! Who leads which group, as far as is known, and which endpoint reaches it.
+//! The known leader of each group, and the endpoint that reaches it.
 
 use std::net::SocketAddr;
 use synod_net::binary::Topology;
@@ -11,7 +11,7 @@ pub struct Endpoint {
     pub node: NodeId,
     /// The core behind it; `None` when any core may answer.
     pub core: Option<CoreId>,
-    /// Where it is.
+    /// The address.
     pub addr: SocketAddr,
 }
 
@@ -19,11 +19,11 @@ pub struct Endpoint {
 struct Leader {
     node: Option<NodeId>,
     core: CoreId,
-    /// When the node itself last said that it leads; 0 for never.
+    /// When the node itself last reported that it leads; 0 for never.
     own_word_ns: u64,
 }
 
-/// How long a node's own word that it leads outweighs what others say.
+/// How long a node's own report that it leads outweighs what other nodes report.
 const OWN_WORD_NS: u64 = 2_000_000_000;
 
 /// The routing table.
@@ -31,7 +31,7 @@ const OWN_WORD_NS: u64 = 2_000_000_000;
 pub(super) struct Routes {
     endpoints: Vec<Endpoint>,
     leaders: Vec<Leader>,
-    /// By group: what [`Routes::leader_endpoint`] answers, since every operation asks it.
+    /// By group: the cached result of [`Routes::leader_endpoint`], which every operation needs.
     best: Vec<Option<usize>>,
 }
 
@@ -46,8 +46,9 @@ impl Routes {
     pub(super) fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
-    /// Takes in what `teller` says about who leads. A node's own word counts most; that a leader leads no more is believed
-    /// of that leader itself, and of others when its own word is old or it cannot be reached (`is_up`).
+    /// Learns the leaders that `teller` reports. A node's report about itself always counts. A different
+    /// leader is accepted from the known leader itself, and from other nodes only if the known leader's own
+    /// report is old or that leader cannot be reached (`is_up`).
     pub(super) fn learn(
         &mut self,
         teller: NodeId,
@@ -70,7 +71,7 @@ impl Routes {
             }
         }
     }
-    /// The endpoint that reaches the leader of `group` best: its own core's, else one of its node's.
+    /// The best endpoint for the leader of `group`: that of the leader's core, else one of its node.
     pub(super) fn leader_endpoint(&self, group: GroupId) -> Option<usize> {
         *self.best.get(usize::from(group.get()).checked_sub(1)?)?
     }
@@ -83,12 +84,14 @@ fn best_endpoint(endpoints: &[Endpoint], leader: Leader) -> Option<usize> {
     endpoints.iter().position(own_core).or_else(|| endpoints.iter().position(same_node))
 }
 
-/// How many connections go to each endpoint: at least one, the rest in proportion to the groups its core leads.
+/// How many connections go to each endpoint: at least one, and the rest in proportion to the groups that its
+/// core leads.
 pub fn spread(connections: usize, leads: &[usize]) -> Vec<usize> {
     let total: usize = leads.iter().sum();
     let mut counts = vec![1; leads.len()];
     for _ in leads.len()..connections.max(leads.len()) {
-        // The endpoint with the most led groups per connection gets the next; without a leader they take turns.
+        // The endpoint with the most led groups per connection gets the next one. If no groups are led, the
+        // endpoints take turns.
         let weight = |at: usize| if total == 0 { 1.0 } else { leads[at] as f64 };
         let next = (0..leads.len()).max_by(|&a, &b| {
             let (a_load, b_load) = (weight(a) / counts[a] as f64, weight(b) / counts[b] as f64);

@@ -1,28 +1,33 @@
-//! How operations reach a connection: to the leader of their group where one is known and reached, else anywhere. And what
-//! becomes of them when the connection breaks.
+//! Sends operations: to the leader of their group if it is known and reachable, else to any node. Also
+//! handles what happens to them when a connection breaks.
 
 use super::answer::{ReadFate, WriteFate};
-use super::link::State;
+use super::link::LinkState;
 use super::op::{Op, OpId, Spot, Stage, Work};
-use super::plan::ns;
-use super::resp;
-use super::{Driver, TOPOLOGY_NS, TOPOLOGY_URGENT_NS};
+use super::resp_wire;
+use super::state::Driver;
 use crate::admission::NotAdmitted;
+use crate::clock::nanos;
 use crate::options::{Protocol, Switch};
 use synod_net::binary;
 use synod_types::{Command, Condition, Consistency, Expiry, GroupId, NodeId, Op as Action, SessionStamp};
 
-/// A link with this much to send takes no more: the other side does not read, and memory is bounded.
+/// How often each node is asked for the leaders.
+const TOPOLOGY_NS: u64 = 1_000_000_000;
+/// The same after something went wrong.
+const TOPOLOGY_URGENT_NS: u64 = 20_000_000;
+/// A link with this many bytes to send takes no more operations: the peer does not read, and memory must stay
+/// bounded.
 const OUT_BYTES_MAX: usize = 4 << 20;
-/// First pause before an operation is sent again; doubles up to 64 times as much.
+/// First pause before an operation is sent again; it doubles up to 64 times this value.
 const RETRY_NS: u64 = 2_000_000;
 /// Sessions that one thread opens at the same time.
 const OPENING_MAX: usize = 256;
-/// Operations without a session that are looked at in one turn.
+/// Operations waiting for a session that are tried in one turn.
 const UNSTAMPED_LOOKS: usize = 256;
 
 impl Driver {
-    /// Sends the operation, or lets it wait where it has to.
+    /// Sends the operation, or puts it where it has to wait.
     pub(super) fn dispatch(&mut self, id: OpId, now_ns: u64) {
         let Some(op) = self.ops.get_mut(id) else { return };
         op.spot = Spot::Moving;
@@ -42,7 +47,7 @@ impl Driver {
             self.parked.push_back(id);
             return;
         };
-        // What waits already goes first.
+        // Operations that already wait go first.
         let link = if self.queues[endpoint].is_empty() { self.free_link(endpoint) } else { None };
         match link {
             Some(link) => self.send(id, link, now_ns),
@@ -53,7 +58,7 @@ impl Driver {
         }
     }
 
-    /// Sends again after a pause.
+    /// Sends the operation again after a pause.
     pub(super) fn rest(&mut self, id: OpId, reason: &'static str, now_ns: u64) {
         self.tally.count_error(reason);
         self.tally.retries += 1;
@@ -64,7 +69,7 @@ impl Driver {
         self.resting.push(std::cmp::Reverse((now_ns + pause_ns, id)));
     }
 
-    /// Moves on what waits: for its time, for a connection, for a session, for room.
+    /// Moves on operations that wait: for their pause to end, for a connection, for a session, or for room.
     pub(super) fn move_waiting(&mut self, now_ns: u64) {
         while let Some(&std::cmp::Reverse((due_ns, id))) = self.resting.peek()
             && due_ns <= now_ns
@@ -104,7 +109,7 @@ impl Driver {
             let leader = self.routes.leader_endpoint(group).filter(|&leader| self.is_endpoint_up(leader));
             let belongs_here = match leader {
                 Some(leader) => leader == endpoint,
-                // It came here because it can go nowhere better; moving it about would help nobody.
+                // It was queued here because there was no better place; moving it again would not help.
                 None => self.is_endpoint_up(endpoint),
             };
             if belongs_here {
@@ -112,7 +117,7 @@ impl Driver {
                 self.queues[endpoint].pop_front();
                 self.send(id, link, now_ns);
             } else {
-                // To another queue for certain, so this ends.
+                // It certainly goes to another queue, so this loop ends.
                 self.queues[endpoint].pop_front();
                 self.dispatch(id, now_ns);
             }
@@ -128,7 +133,7 @@ impl Driver {
         endpoints.filter(|(_, endpoint)| endpoint.node == node).any(|(index, _)| self.is_endpoint_up(index))
     }
 
-    /// The endpoint of the leader, else any that is up, in turn.
+    /// The endpoint of the leader if it is up, else one of the endpoints that are up, in rotation.
     fn route(&mut self, group: GroupId) -> Option<usize> {
         if let Some(leader) = self.routes.leader_endpoint(group)
             && self.is_endpoint_up(leader)
@@ -143,8 +148,8 @@ impl Driver {
         Some(found)
     }
 
-    /// A link to the endpoint that has room: in one turn of the driver the same one as long as it has, so that what leaves
-    /// together leaves in one write; in the next turn the next one.
+    /// A link to the endpoint that has room. In one turn of the driver this is the same link as long as it
+    /// has room, so that operations of one turn leave in one write. The next turn starts with the next link.
     fn free_link(&mut self, endpoint: usize) -> Option<usize> {
         let links = &self.links_of[endpoint];
         let has_room = |link: usize| {
@@ -157,14 +162,14 @@ impl Driver {
         Some(links[self.cursors[endpoint]])
     }
 
-    /// What leaves from now on leaves over the next links.
+    /// Moves on to the next link of each endpoint.
     pub(super) fn turn_links(&mut self) {
         for (cursor, links) in self.cursors.iter_mut().zip(&self.links_of) {
             *cursor = if *cursor + 1 < links.len() { *cursor + 1 } else { 0 };
         }
     }
 
-    /// What leaves next to the link's endpoint leaves over this link, if it has room.
+    /// Makes this link the first choice for its endpoint.
     pub(super) fn prefer_link(&mut self, link: usize) {
         let endpoint = self.links[link].endpoint;
         let position = self.links_of[endpoint].iter().position(|&other| other == link);
@@ -196,7 +201,7 @@ impl Driver {
                 *ticket = Some(self.ledger.begin_read(op.key));
                 self.names.write(&mut self.name, op.key);
                 if is_resp {
-                    return resp::encode(out, &[b"GET", &self.name]);
+                    return resp_wire::encode(out, &[b"GET", &self.name]);
                 }
                 let command = Command::plain(self.name.as_slice(), Action::Get);
                 binary::encode_request(out, id.to_wire(), Consistency::Linearizable, &command);
@@ -205,7 +210,7 @@ impl Driver {
                 self.names.write(&mut self.name, op.key);
                 let value_crc = self.values.write(&mut self.value, u64::from(op.key), ticket.sequence());
                 if is_resp {
-                    return resp::encode(out, &[b"SET", &self.name, &self.value]);
+                    return resp_wire::encode(out, &[b"SET", &self.name, &self.value]);
                 }
                 let action = Action::Set {
                     value_crc,
@@ -222,7 +227,8 @@ impl Driver {
         }
     }
 
-    /// The connection is gone, or given up: what it owed is asked again elsewhere, if it may be.
+    /// Handles a connection that is lost or given up: its unanswered operations are sent again elsewhere,
+    /// where that is allowed.
     pub(super) fn lose(&mut self, link: usize, reason: &'static str, now_ns: u64) {
         self.tally.count_error(reason);
         self.links[link].go_down(now_ns);
@@ -242,20 +248,21 @@ impl Driver {
         }
     }
 
-    /// The server does not let the generator in, now or later: the run is over.
+    /// Ends the run, because the server does not admit the generator.
     pub(super) fn on_not_admitted(&mut self, link: usize, why: NotAdmitted, now_ns: u64) {
         let addr = self.routes.endpoints()[self.links[link].endpoint].addr;
         self.failure.get_or_insert_with(|| format!("{addr} {why}"));
         self.lose(link, why.name(), now_ns);
     }
 
-    /// Gives up what is past its deadline, and connections that owe and are silent.
+    /// Gives up operations past their deadline, and connections that owe replies and are silent.
     pub(super) fn sweep(&mut self, now_ns: u64) {
-        let stall_ns = ns(self.options.stall);
+        let stall_ns = nanos(self.options.stall);
         for link in 0..self.links.len() {
             if self.links[link].is_stalled(now_ns, stall_ns) {
                 self.lose(link, "connection silent", now_ns);
-            } else if matches!(self.links[link].state, State::Connecting { until_ns } if until_ns <= now_ns) {
+            } else if matches!(self.links[link].state, LinkState::Connecting { until_ns } if until_ns <= now_ns)
+            {
                 self.lose(link, "not connected", now_ns);
             }
         }
@@ -263,7 +270,8 @@ impl Driver {
             let op = self.ops.get(id).expect("selected just now");
             let is_sent = matches!(op.spot, Spot::Sent(_));
             if let Spot::Sent(link) = op.spot {
-                // It keeps its place on the connection: a cluster that is behind must not be sent more and more.
+                // It still counts as outstanding on the connection, so that a slow cluster is not sent more
+                // and more requests.
                 self.links[link].given_up += 1;
             }
             match op.work {
@@ -293,7 +301,7 @@ impl Driver {
                 group,
                 stage: Stage::Preload,
                 planned_ns: now_ns,
-                deadline_ns: now_ns + ns(self.options.timeout),
+                deadline_ns: now_ns + nanos(self.options.timeout),
                 late_noted: true,
                 first_sent_ns: 0,
                 sent_ns: 0,
@@ -306,7 +314,7 @@ impl Driver {
         }
     }
 
-    /// Asks every node who leads, now and then, and soon when something went wrong.
+    /// Asks every node for the leaders, at intervals, and sooner when something went wrong.
     pub(super) fn ask_topology(&mut self, now_ns: u64) {
         if self.options.protocol == Protocol::Resp {
             return;
@@ -333,7 +341,7 @@ impl Driver {
 
     pub(super) fn ask_topology_on(&mut self, link: usize, now_ns: u64) {
         let target = &mut self.links[link];
-        assert!(matches!(target.state, State::Probing | State::Up), "asked where nobody listens");
+        assert!(matches!(target.state, LinkState::Probing | LinkState::Up), "asked where nobody listens");
         target.note_asked(now_ns);
         binary::encode_topology(&mut target.out, OpId::CONTROL | link as u64);
     }

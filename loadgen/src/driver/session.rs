@@ -1,5 +1,5 @@
-//! Sessions, by which a retried write is executed once. One per lane and group, whatever connection a write goes over, so
-//! that a write can follow its group to another leader under the same number.
+//! Sessions, which ensure that a retried write is executed once. There is one per lane and group. Sessions
+//! are not tied to connections, so a write can follow its group to another leader under the same number.
 
 use super::op::Place;
 use std::collections::VecDeque;
@@ -9,11 +9,11 @@ use synod_types::{GroupId, SessionId, SessionStamp};
 /// A lane's session in one group.
 #[derive(Debug, Default)]
 struct Session {
-    /// `NONE` until it is open, and again when it has expired.
+    /// `NONE` until the session is open, and again after it has expired.
     id: SessionId,
     /// The lowest number that is not finished.
     lowest_open: u64,
-    /// Whether `lowest_open`, the next number, … are finished.
+    /// For `lowest_open` and the following numbers: whether they are finished.
     finished: VecDeque<bool>,
 }
 
@@ -27,12 +27,12 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// No session is open yet. With no lanes there never will be any.
+    /// Sessions that are all still to be opened; with no lanes there are none.
     pub(super) fn new(group_count: u16, lanes: u32) -> Self {
         let groups = (0..group_count).map(|_| (0..lanes).map(|_| Session::default()).collect()).collect();
         Self { groups, cursor: 0 }
     }
-    /// Every lane and group without a session.
+    /// Every group and lane without an open session.
     pub(super) fn missing(&self) -> Vec<(GroupId, u32)> {
         let mut missing = Vec::new();
         for (group, lanes) in (1..).zip(&self.groups) {
@@ -41,12 +41,12 @@ impl Sessions {
         }
         missing
     }
-    /// A session was opened.
+    /// Notes that a session was opened.
     pub(super) fn opened(&mut self, group: GroupId, lane: u32, id: SessionId) {
         let session = self.session_mut(group, lane);
         *session = Session { id, lowest_open: 1, finished: VecDeque::new() };
     }
-    /// The session is no more. Returns whether that is news.
+    /// Notes that the session has expired. Returns whether that was not known before.
     pub(super) fn expired(&mut self, group: GroupId, place: Place) -> bool {
         let session = self.session_mut(group, place.lane);
         let is_news = session.id == place.session && session.id != SessionId::NONE;
@@ -55,7 +55,7 @@ impl Sessions {
         }
         is_news
     }
-    /// The next number of a session of `group` that has room for it.
+    /// Takes the next number of a session of `group` that has room.
     pub(super) fn take(&mut self, group: GroupId) -> Option<Place> {
         let lanes = self.groups.get_mut(usize::from(group.get()).checked_sub(1)?)?;
         let count = lanes.len();
@@ -66,20 +66,20 @@ impl Sessions {
                 self.cursor = lane + 1;
                 let sequence = session.lowest_open + session.finished.len() as u64;
                 session.finished.push_back(false);
-                return Some(Place { lane: lane as u32, session: session.id, sequence }); // lanes are counted in 32 bits
+                return Some(Place { lane: lane as u32, session: session.id, sequence }); // lanes fit 32 bits
             }
         }
         None
     }
-    /// The stamp of an open number, as it travels.
+    /// The stamp of an open number, as sent in requests.
     pub(super) fn stamp(&self, group: GroupId, place: Place) -> SessionStamp {
         let session = &self.groups[usize::from(group.get()) - 1][place.lane as usize];
-        // What an expired session had open is nobody's business any more; it will be refused.
+        // A number of an expired session needs no lower bound: the write will be refused.
         let lowest_open = if session.id == place.session { session.lowest_open } else { 0 };
         assert!(lowest_open <= place.sequence, "an open number was closed");
         SessionStamp { session: place.session, sequence: place.sequence, lowest_open }
     }
-    /// The number will not be used again, nor its reply asked for.
+    /// Notes that the number will not be used again and its reply will not be requested again.
     pub(super) fn finish(&mut self, group: GroupId, place: Place) {
         let session = self.session_mut(group, place.lane);
         if session.id != place.session {

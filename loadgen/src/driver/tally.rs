@@ -1,26 +1,30 @@
-//! Counting: the measured phases by kind, the second that is under way, errors by kind, and findings in words.
+//! Counters: the measured phases by kind, the current second, errors by kind, and findings in words.
 
 use crate::histogram::Latencies;
-use crate::report::{FINDINGS_MAX, Phase};
+use crate::phase::Phase;
 use crate::workload::Kind;
 use std::collections::BTreeMap;
 
-/// What became of the operations of one kind. `offered` is the sum of the four ends that an operation can have.
+/// Findings beyond this many are counted but not described.
+const FINDINGS_MAX: usize = 50;
+
+/// The outcomes of the operations of one kind. `offered` is the sum of the four possible outcomes.
 #[derive(Clone, Debug, Default)]
 pub struct KindTally {
     /// Begun.
     pub offered: u64,
-    /// Answered well.
+    /// Answered successfully.
     pub achieved: u64,
-    /// Answered well within the measured time, by operations of the warm-up too: what a rate is made of.
+    /// Answered successfully within the measured time, operations of the warm-up included. Rates are computed
+    /// from this.
     pub achieved_in_time: u64,
     /// Certainly not executed, or reads without an answer.
     pub errors: u64,
-    /// Writes without a known outcome.
+    /// Writes with unknown outcome.
     pub unknown: u64,
     /// Contradictions.
     pub verify_failures: u64,
-    /// Latencies of what was answered well.
+    /// Latencies of the operations answered successfully.
     pub latencies: Latencies,
 }
 
@@ -50,15 +54,16 @@ pub(super) enum End {
 pub struct KindSecond {
     /// Begun.
     pub offered: u64,
-    /// Answered well.
+    /// Answered successfully.
     pub achieved: u64,
     /// Failed.
     pub errors: u64,
-    /// Without a known outcome.
+    /// With unknown outcome.
     pub unknown: u64,
     /// Contradictions.
     pub verify_failures: u64,
-    /// Latencies of what was answered well; `None` when nothing was. Boxed and absent because most seconds know one kind.
+    /// Latencies of the operations answered successfully; `None` if there were none. Boxed and optional
+    /// because most seconds have operations of one kind only.
     pub latencies: Option<Box<Latencies>>,
 }
 
@@ -76,7 +81,7 @@ impl KindSecond {
     }
 }
 
-/// One second, or what there was of it.
+/// One second, or a part of one.
 #[derive(Clone, Debug)]
 pub struct Second {
     /// The part of the run.
@@ -89,17 +94,17 @@ pub struct Second {
     pub start_ns: u64,
     /// When it ended.
     pub end_ns: u64,
-    /// Planned, or begun in a closed loop.
+    /// Planned; in a closed loop, begun.
     pub offered: u64,
-    /// Answered well.
+    /// Answered successfully.
     pub achieved: u64,
     /// Failed.
     pub errors: u64,
-    /// Without a known outcome.
+    /// With unknown outcome.
     pub unknown: u64,
     /// Contradictions.
     pub verify_failures: u64,
-    /// Open at the end.
+    /// Operations open at the end.
     pub outstanding: u64,
     /// By [`Kind::index`].
     pub kinds: [KindSecond; Kind::COUNT],
@@ -146,7 +151,7 @@ impl Second {
     }
 }
 
-/// What the audit of one thread found.
+/// The result of one thread's audit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuditTally {
     /// Keys to be read back.
@@ -164,7 +169,7 @@ pub struct AuditTally {
 }
 
 impl AuditTally {
-    /// Keys that do not hold what they must.
+    /// Keys that do not hold a legal value.
     pub fn missing(&self) -> u64 {
         self.absent + self.stale + self.invented + self.corrupt
     }
@@ -177,12 +182,13 @@ pub struct Tally {
     pub measured: [KindTally; Kind::COUNT],
     /// Measured time in which operations of this kind were planned, by [`Kind::index`].
     pub measured_ns: [u64; Kind::COUNT],
-    /// How late requests of the measured phases were taken from the schedule, but for the time in which the target had so
-    /// much to answer that nothing was taken: the generator's own lateness.
+    /// The generator's own lateness: how late requests of the measured phases were taken from the schedule,
+    /// without the time in which none was taken because of too many open operations or because no key was
+    /// free.
     pub own_late: Latencies,
-    /// Requests of warm-up and measured phases, whatever became of them.
+    /// Requests of warm-up and measured phases, with any outcome.
     pub load_requests: u64,
-    /// How late requests of the measured phases left.
+    /// How late requests of the measured phases were sent.
     pub late: Latencies,
     /// Failed attempts by kind, in all phases.
     pub error_kinds: BTreeMap<&'static str, u64>,
@@ -192,21 +198,22 @@ pub struct Tally {
     pub findings: Vec<String>,
     /// The audit.
     pub audit: AuditTally,
-    /// Keys that were drawn and passed over, because a write of the key was under way.
+    /// Keys that were drawn and skipped because a write of the key was in flight.
     pub keys_redrawn: u64,
     /// Requests sent again.
     pub retries: u64,
-    /// Connections made anew.
+    /// Reconnections.
     pub reconnects: u64,
-    /// Replies to what had been given up.
+    /// Replies to operations that had been given up.
     pub replies_late: u64,
-    /// Processor time of the thread in warm-up and measured phases, where the system tells.
+    /// Processor time of the thread in warm-up and measured phases, if the system reports it.
     pub cpu_ns: Option<u64>,
-    /// The same over the time that passed, of the busiest thread and phase.
+    /// The same divided by the elapsed time, of the busiest thread and phase.
     pub cpu_share: Option<f64>,
 }
 
-/// What a phase of load measured, apart from the rest so that phases can be told apart.
+/// The measurements of one phase of load, kept apart from the other counters so that each phase can be
+/// evaluated on its own.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
     /// As in [`Tally`].
@@ -239,8 +246,8 @@ impl Measured {
         self.add_lateness(other);
     }
 
-    /// Adds a second of a measured phase of a thread that cannot be asked for its own count any more. Operations are
-    /// counted when they ended, not when they were planned.
+    /// Adds a second of a measured phase, for a thread that can no longer report its own counts. Operations
+    /// are counted when they ended, not when they were planned.
     pub fn add_second(&mut self, second: &Second) {
         for (all, told) in self.measured.iter_mut().zip(&second.kinds) {
             all.offered += told.offered;
@@ -270,7 +277,7 @@ fn larger(one: Option<f64>, two: Option<f64>) -> Option<f64> {
 }
 
 impl Tally {
-    /// What was measured since the last call; it is counted here no more.
+    /// Takes what was measured since the last call; these counts start again from 0.
     pub(super) fn take_measured(&mut self) -> Measured {
         Measured {
             measured: std::mem::take(&mut self.measured),
@@ -295,7 +302,7 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         for index in 0..Kind::ALL.len() {
             self.measured[index].add(&other.measured[index]);
-            // Threads measure at the same time.
+            // The threads measure at the same time.
             self.measured_ns[index] = self.measured_ns[index].max(other.measured_ns[index]);
         }
         self.load_requests += other.load_requests;

@@ -1,13 +1,15 @@
-//! The driver against a cluster in the same thread: time is a number, the network is two buffers for each link, and
-//! everything follows from one seed.
+//! The driver against a fake cluster in the same thread: time is a number, the network is two buffers for
+//! each link, and one seed determines everything.
 
 mod admission;
 mod pace;
 
 use super::*;
 use crate::fake::{After, FakeCluster, Faults, ServerEnd};
-use crate::workload::Ycsb;
-use std::collections::BTreeMap;
+use crate::options::{Options, Switch};
+use crate::random::Random;
+use crate::workload::{Kind, Mix, Ycsb};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use synod_types::NodeId;
@@ -18,7 +20,7 @@ struct World {
     driver: Driver,
     cluster: FakeCluster,
     ends: Vec<Option<(u16, ServerEnd)>>,
-    /// Answers on their way: when, on which link, what.
+    /// Answers in flight: arrival time, link, bytes.
     flying: Vec<(u64, usize, Vec<u8>)>,
     down_nodes: Vec<u16>,
     mute_nodes: Vec<u16>,
@@ -81,7 +83,7 @@ impl World {
         world
     }
 
-    /// What the shell does in a turn, with a network that takes up to 2 ms.
+    /// Does what the shell does in a turn, with a network that takes up to 2 ms.
     fn step(&mut self) {
         self.now_ns += self.random.below(MS);
         for index in 0..self.ends.len() {
@@ -127,7 +129,7 @@ impl World {
             self.driver.on_closed(link, self.now_ns);
             self.close(link);
         } else if !out.is_empty() {
-            // In order on each link: never before what left earlier.
+            // In order on each link: never before an answer that was sent earlier.
             let last = self.flying.iter().filter(|(_, l, _)| *l == link).map(|(at, ..)| *at).max();
             let at = (self.now_ns + self.random.below(2 * MS)).max(last.unwrap_or(0));
             self.flying.push((at, link, out));
@@ -144,7 +146,7 @@ impl World {
         self.perform_with(order, |_| {});
     }
 
-    /// Does the order; fails when it takes longer than its bounds allow.
+    /// Performs the order; fails if it takes longer than its bounds allow.
     fn perform_with(&mut self, order: Order, mut each_step: impl FnMut(&mut Self)) {
         self.driver.begin(order, self.now_ns);
         let limit_ns = self.now_ns + 60_000 * MS;
@@ -185,7 +187,7 @@ impl World {
         Order::Load { mix, rate_per_s, start_ns, measured_ns, end_ns: measured_ns + length_ms * MS }
     }
     fn audit(&mut self) {
-        // Trouble is over when the audit is made, as it is when a cluster has healed.
+        // The audit runs without faults, as on a cluster that has recovered.
         self.cluster.faults = Faults::default();
         let until_ns = self.now_ns + 10_000 * MS;
         self.perform(Order::Audit { until_ns });
@@ -275,7 +277,7 @@ fn with_sessions_lost_connections_leave_nothing_unknown() {
 
 #[test]
 fn much_trouble_on_few_keys_accuses_nobody() {
-    // Few keys, so that a doubtful write is looked at before it is settled; sessions that are forgotten while it is.
+    // Few keys, so that a doubtful write is read before it is settled, and sessions are forgotten meanwhile.
     let faults = Faults {
         break_connection: 30,
         no_leader: 30,
@@ -308,7 +310,7 @@ fn a_busy_cluster_does_not_leave_doubtful_writes_unknown() {
     assert_eq!(tally.audit, AuditTally { keys: 500, ..AuditTally::default() });
 }
 
-/// Runs with faults that a sound cluster does not have; they must be found.
+/// Runs with faults that a correct cluster does not have; they must be found.
 fn found(faults: Faults, mix: Mix) -> (Tally, Ledger) {
     let (tally, ledger) = World::run(options(), faults, 7, mix);
     assert_sums(&tally);
@@ -404,8 +406,8 @@ fn a_dead_node_delays_its_groups_only_until_others_lead_them() {
     world.perform_with(order, |world| {
         if world.now_ns > kill_ns && world.down_nodes.is_empty() {
             world.down_nodes = vec![2];
-            let heirs = world.cluster.leaders.iter_mut().filter(|leader| **leader == 2);
-            heirs.for_each(|leader| *leader = 3);
+            let targets = world.cluster.leaders.iter_mut().filter(|leader| **leader == 2);
+            targets.for_each(|leader| *leader = 3);
         }
     });
     world.audit();
@@ -425,8 +427,8 @@ fn a_frozen_node_is_given_up_and_not_trusted_until_it_answers() {
     world.perform_with(order, |world| {
         if world.now_ns > freeze_ns && world.mute_nodes.is_empty() {
             world.mute_nodes = vec![2];
-            let heirs = world.cluster.leaders.iter_mut().filter(|leader| **leader == 2);
-            heirs.for_each(|leader| *leader = 3);
+            let targets = world.cluster.leaders.iter_mut().filter(|leader| **leader == 2);
+            targets.for_each(|leader| *leader = 3);
         }
     });
     let connects = world.connects.values().sum::<u64>();

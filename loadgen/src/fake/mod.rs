@@ -1,4 +1,5 @@
-//! A cluster for tests: registers in a map behind the real protocol, with faults to order. One log, several names.
+//! A fake cluster for tests: registers in a map behind the real protocol, with configurable faults. All nodes
+//! share one state.
 
 mod resp;
 mod server;
@@ -18,34 +19,34 @@ use synod_types::{
     bucket_of, group_of,
 };
 
-/// What goes wrong, in permille of the requests that it can happen to. Everything above the line is legal behaviour of a
-/// cluster in trouble and must not be complained of; everything below it is a fault that must be found.
+/// The faults, in permille of the requests that they can affect. The fields above the line are legal
+/// behaviour of a cluster in trouble and must not be reported; those below it are faults that must be found.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
     /// The connection breaks, half the time before the request is executed, half the time after.
     pub(crate) break_connection: u64,
-    /// Answered `NoLeader`.
+    /// The request is answered `NoLeader`.
     pub(crate) no_leader: u64,
-    /// Answered `Busy`.
+    /// The request is answered `Busy`.
     pub(crate) busy: u64,
     /// A write is answered `Malformed`.
     pub(crate) malformed: u64,
-    /// Answered `Unknown`, half the time executed.
+    /// The request is answered `Unknown`, and half the time executed.
     pub(crate) unknown: u64,
-    /// Executed later, although nothing was answered and the connection broke.
+    /// The request is executed later, although it got no answer and the connection broke.
     pub(crate) execute_late: u64,
     /// All sessions are forgotten.
     pub(crate) forget_sessions: u64,
-    /// No answer, connection kept.
+    /// The request gets no answer, and the connection is kept.
     pub(crate) swallow: u64,
-    /// Every piece of a stream is answered this much later; on real sockets only.
+    /// The answer to each received piece of the stream is delayed by this time; on real sockets only.
     pub(crate) delay_ms: u64,
-    // ---------------------------------------------------------------------------------------------------------------
-    /// A write is acknowledged and not executed.
+    // -------------------------------------------------------------------------------------------------------
+    /// A write is acknowledged but not executed.
     pub(crate) lose_write: u64,
     /// A read sees the value before the last.
     pub(crate) stale_read: u64,
-    /// A read sees a flipped bit (under a sound frame checksum).
+    /// A read sees a flipped bit (with a valid frame checksum).
     pub(crate) corrupt_read: u64,
     /// A read sees another key's value.
     pub(crate) wrong_key: u64,
@@ -53,7 +54,7 @@ pub(crate) struct Faults {
     pub(crate) absent_read: u64,
     /// A retried write is executed again.
     pub(crate) execute_twice: u64,
-    /// A write is answered `Busy` and executed.
+    /// A write is answered `Busy` but executed.
     pub(crate) lie_busy: u64,
     /// A write is answered with a number.
     pub(crate) absurd: u64,
@@ -66,7 +67,7 @@ struct Stored {
     before: Option<(Vec<u8>, Version)>,
 }
 
-/// The cluster.
+/// The fake cluster.
 #[derive(Debug)]
 pub(crate) struct FakeCluster {
     pub(crate) faults: Faults,
@@ -76,30 +77,30 @@ pub(crate) struct FakeCluster {
     /// By group.
     pub(crate) leaders: Vec<u16>,
     pub(crate) leader_changes: u64,
-    /// By node: the password that it wants.
+    /// By node: the password that it requires.
     pub(crate) passwords: BTreeMap<u16, Vec<u8>>,
-    /// The generator counts as one of another machine, where no password is wanted.
+    /// Nodes without a password refuse the generator, as if it ran on another machine.
     pub(crate) is_protected: bool,
-    /// How often a password was taken.
+    /// How often a password was accepted.
     pub(crate) admissions: u64,
     store: BTreeMap<Vec<u8>, Stored>,
     sessions: BTreeMap<u64, BTreeMap<u64, Version>>,
-    /// Writes that take effect some requests later.
+    /// Writes that take effect a number of requests later.
     late: Vec<(u64, Vec<u8>, Vec<u8>)>,
     slot: u64,
-    /// Commands that came in.
+    /// Commands received.
     pub(crate) requests: u64,
     random: Random,
     /// Requests that were answered by a node that does not lead.
     pub(crate) forwarded: u64,
 }
 
-/// What becomes of the connection after a request.
+/// What happens to the connection after a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum After {
     Keep,
     Break,
-    /// It is not listened to any more.
+    /// Further requests on it are ignored.
     Ignore,
 }
 
@@ -146,7 +147,7 @@ impl FakeCluster {
         }
     }
 
-    /// Another node leads every group.
+    /// Moves the leadership of every group to another node.
     pub(crate) fn move_leaders(&mut self) {
         for leader in &mut self.leaders {
             *leader = *leader % self.nodes.len() as u16 + 1;
@@ -154,18 +155,19 @@ impl FakeCluster {
         self.leader_changes += 1;
     }
 
-    /// All nodes want this password of whoever comes from now on.
+    /// Makes all nodes require this password on new connections.
     pub(crate) fn set_password(&mut self, password: &str) {
         let nodes = 1..=self.nodes.len() as u16;
         self.passwords = nodes.map(|node| (node, password.as_bytes().to_vec())).collect();
     }
 
-    /// All that was written is gone.
+    /// Removes all keys.
     pub(crate) fn wipe(&mut self) {
         self.store.clear();
     }
 
-    /// Executes a whole frame that came to `node` on a connection that was let in or not; answers are appended to `out`.
+    /// Executes a whole frame that arrived at `node`, on a connection that is admitted or not; appends
+    /// answers to `out`.
     fn serve(&mut self, node: u16, is_admitted: &mut bool, frame: &[u8], out: &mut Vec<u8>) -> After {
         let (id, decoded) = decode_request(frame).expect("the generator speaks the protocol");
         let Decoded::Request(request) = decoded else { panic!("the generator keeps the limits") };
@@ -188,7 +190,8 @@ impl FakeCluster {
         After::Keep
     }
 
-    /// What becomes of AUTH, and of whoever was not let in; nothing if the request is to be executed.
+    /// Handles AUTH, and requests on connections that are not admitted; `None` if the request is to be
+    /// executed.
     fn admit(
         &mut self,
         node: u16,
@@ -216,7 +219,7 @@ impl FakeCluster {
             binary::encode_failure(out, id, Failure::AuthRequired, "authenticate first");
             return Some(After::Keep);
         }
-        *is_admitted = true; // who came in stays
+        *is_admitted = true; // an admitted connection stays so
         None
     }
 
@@ -236,7 +239,7 @@ impl FakeCluster {
                 && command.stamp == SessionStamp::default()
                 && let Op::Set { .. } = command.op
             {
-                // Only outside sessions: inside, the retry would have to be told apart, as `execute` does.
+                // Only without a session: with one, a retry would have to be recognised, as `execute` does.
                 let due = self.requests + self.random.below(200);
                 self.late.push((due, command.key.to_vec(), command.operand.to_vec()));
             }
@@ -380,7 +383,7 @@ impl FakeCluster {
     }
 }
 
-/// The server's end of one connection: cuts what comes in into frames.
+/// The server's end of one connection: splits the received bytes into frames.
 #[derive(Debug, Default)]
 pub(crate) struct ServerEnd {
     received: Vec<u8>,
@@ -390,7 +393,7 @@ pub(crate) struct ServerEnd {
 }
 
 impl ServerEnd {
-    /// Takes bytes and executes every whole frame.
+    /// Takes received bytes and executes every whole frame.
     pub(crate) fn feed(
         &mut self,
         cluster: &mut FakeCluster,

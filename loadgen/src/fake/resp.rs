@@ -1,4 +1,4 @@
-//! A small server that speaks RESP, in threads of the test, with faults on demand.
+//! A small RESP server in threads of the test, with configurable faults.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// One in so many commands is treated so; 0 for none.
+/// Each fault hits one in this many commands; 0 for none.
 #[derive(Default)]
 pub(crate) struct RespFaults {
     pub(crate) lose_write: u64,
@@ -17,18 +17,18 @@ pub(crate) struct RespFaults {
 }
 
 pub(crate) struct FakeResp {
-    shared: Arc<Shared>,
+    shared: Arc<RespState>,
     target: String,
 }
 
-struct Shared {
+struct RespState {
     keys: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     faults: RespFaults,
     commands: AtomicU64,
     password: Mutex<Option<&'static str>>,
-    /// How often it was taken.
+    /// How often the password was accepted.
     admissions: AtomicU64,
-    /// The generator counts as one of another machine.
+    /// The server refuses the generator, as if it ran on another machine.
     protected: AtomicBool,
     /// Faults begin once this is set.
     trouble: AtomicBool,
@@ -39,7 +39,7 @@ impl FakeResp {
     pub(crate) fn start(faults: RespFaults) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
         let target = listener.local_addr().expect("a listener has an address").to_string();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RespState {
             keys: Mutex::default(),
             faults,
             commands: AtomicU64::new(0),
@@ -67,7 +67,7 @@ impl FakeResp {
     pub(crate) fn set_trouble(&self, on: bool) {
         self.shared.trouble.store(on, Ordering::SeqCst);
     }
-    /// It is wanted of whoever comes from now on.
+    /// Makes the server require this password on new connections.
     pub(crate) fn set_password(&self, password: &'static str) {
         *self.shared.password.lock().expect("no test fails with the lock") = Some(password);
     }
@@ -89,7 +89,7 @@ impl Drop for FakeResp {
     }
 }
 
-fn serve(shared: &Shared, stream: TcpStream) {
+fn serve(shared: &RespState, stream: TcpStream) {
     stream.set_nodelay(true).expect("a TCP socket has the option");
     let mut out = stream.try_clone().expect("a socket can be cloned");
     let mut input = BufReader::new(stream);
@@ -113,7 +113,7 @@ fn serve(shared: &Shared, stream: TcpStream) {
                     b"+OK\r\n".to_vec()
                 }
                 Some(_) => b"-WRONGPASS invalid username-password pair or user is disabled.\r\n".to_vec(),
-                // As Redis answers what it does not know: with all of it.
+                // Redis answers an unknown command by repeating all of it.
                 None => {
                     let told = String::from_utf8_lossy(&parts[1]);
                     format!("-ERR unknown command 'AUTH', with args beginning with: '{told}'\r\n").into()

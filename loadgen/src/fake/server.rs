@@ -1,5 +1,5 @@
-//! The fake cluster on real sockets: one listener for each node on a port of the system's choosing, one thread for each
-//! connection.
+//! The fake cluster on real sockets: one listener for each node, on a port chosen by the system, and one
+//! thread for each connection.
 
 use super::{After, FakeCluster, Faults, ServerEnd};
 use std::io::{Read, Write};
@@ -11,33 +11,33 @@ use std::time::Duration;
 
 /// A fake cluster that listens until it is dropped.
 pub(crate) struct FakeServers {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     targets: Vec<String>,
     acceptors: Vec<JoinHandle<()>>,
-    /// What fills the queues of nodes that cannot be reached.
+    /// Connections that fill the accept queues of unreachable nodes.
     callers: Vec<TcpStream>,
 }
 
-/// What a process that is stopped, killed or cut off looks like from outside.
+/// How a process that is stopped, killed or cut off appears from outside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Trouble {
-    /// Connections are made, and nothing is read from them or answered.
+    /// Connections are accepted, but nothing is read or answered.
     Deaf,
-    /// An answer ends in the middle of a frame, and nothing comes after it.
+    /// An answer ends in the middle of a frame, and nothing follows.
     HalfFrame,
-    /// What was asked is done, and the connection breaks in the middle of the answer.
+    /// The request is executed, and the connection breaks in the middle of the answer.
     HangUp,
-    /// Connections break, and no new one is ever made.
+    /// Connections break, and no new one can be made.
     Unreachable,
 }
 
-struct Shared {
+struct ServerState {
     cluster: Mutex<FakeCluster>,
-    /// By node: takes no more connections, and answers nothing on those it has.
+    /// By node: whether it accepts no more connections, and answers nothing on those it has.
     down: Vec<AtomicBool>,
-    /// All nodes are in it, to the end.
+    /// The trouble of all nodes; it stays to the end.
     trouble: Mutex<Option<Trouble>>,
-    /// Told at the end.
+    /// Notified at the end.
     end: Condvar,
     ended: AtomicBool,
     streams: Mutex<Vec<(u16, TcpStream)>>,
@@ -52,7 +52,7 @@ impl FakeServers {
             .map(|listener| listener.local_addr().expect("a listener has an address").port())
             .collect();
         let places = ports.iter().map(|&port| ("127.0.0.1".to_owned(), port)).collect();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ServerState {
             cluster: Mutex::new(FakeCluster::new(places, group_count, seed)),
             down: (0..nodes).map(|_| AtomicBool::new(false)).collect(),
             trouble: Mutex::new(None),
@@ -79,12 +79,13 @@ impl FakeServers {
     pub(crate) fn set_faults(&self, faults: Faults) {
         self.cluster().faults = faults;
     }
-    /// Trouble comes over all nodes and stays.
+    /// Brings trouble to all nodes; it stays.
     pub(crate) fn bring(&mut self, trouble: Trouble) {
         if lock(&self.shared.trouble).replace(trouble).is_some() || trouble != Trouble::Unreachable {
             return;
         }
-        // Nobody takes connections from the queue now; once it is full, the system answers no more of them.
+        // No thread accepts connections from the queue now; once it is full, the system accepts no more of
+        // them.
         for target in &self.targets {
             let addr = target.parse().expect("an address");
             while let Ok(caller) = TcpStream::connect_timeout(&addr, Duration::from_millis(200)) {
@@ -95,7 +96,7 @@ impl FakeServers {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
-    /// The node breaks its connections and takes no more, until it is up again.
+    /// Takes a node down or brings it up. A node that is down breaks its connections and accepts no new ones.
     pub(crate) fn set_down(&self, node: u16, down: bool) {
         self.shared.down[usize::from(node) - 1].store(down, Ordering::SeqCst);
         if down {
@@ -113,7 +114,7 @@ impl Drop for FakeServers {
             self.shared.ended.store(true, Ordering::SeqCst);
         }
         self.shared.end.notify_all();
-        // A connection wakes the acceptor, which sees that it is to end.
+        // A connection wakes the acceptor, which then sees that it must end.
         for target in &self.targets {
             let addr = target.parse().expect("an address");
             drop(TcpStream::connect_timeout(&addr, Duration::from_secs(2)));
@@ -125,7 +126,7 @@ impl Drop for FakeServers {
     }
 }
 
-fn accept(shared: &Arc<Shared>, node: u16, listener: &TcpListener) {
+fn accept(shared: &Arc<ServerState>, node: u16, listener: &TcpListener) {
     for stream in listener.incoming() {
         if shared.ended.load(Ordering::SeqCst) {
             return;
@@ -145,7 +146,7 @@ fn accept(shared: &Arc<Shared>, node: u16, listener: &TcpListener) {
     }
 }
 
-fn serve(shared: &Shared, node: u16, mut stream: TcpStream) {
+fn serve(shared: &ServerState, node: u16, mut stream: TcpStream) {
     let (mut end, mut buffer, mut out) = (ServerEnd::default(), vec![0; 64 << 10], Vec::new());
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
         out.clear();
@@ -170,13 +171,13 @@ fn serve(shared: &Shared, node: u16, mut stream: TcpStream) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-fn wait_for_end(shared: &Shared) {
+fn wait_for_end(shared: &ServerState) {
     let looking = lock(&shared.trouble);
     let ended = |_: &mut Option<Trouble>| !shared.ended.load(Ordering::SeqCst);
     drop(shared.end.wait_while(looking, ended).unwrap_or_else(PoisonError::into_inner));
 }
 
-/// A test that failed while it held the lock is not made worse by another that looks.
+/// Ignores poisoning: a test that failed while it held the lock must not cause further failures.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

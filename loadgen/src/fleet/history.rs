@@ -1,5 +1,6 @@
-//! The history file and the thread that writes it, so that a slow disk does not delay requests at once. A disk that is slower
-//! than the generator slows it; one that stands still does not stop it: then the history is given up, and that is told.
+//! The history file and the thread that writes it, so that a slow disk does not delay requests at once. A
+//! disk that is slower than the generator slows it down. A disk that hangs does not stop it: the history is
+//! then given up, and the report says so.
 
 use crate::error::LoadError;
 use std::fs::File;
@@ -10,11 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-/// Pieces of history on their way to the file.
+/// Most pieces of history that wait for the writer.
 const PIECES: usize = 256;
-/// A disk that takes nothing is waited for this long. Less than what a generator thread may be late.
+/// How long to wait for a disk that takes nothing. This is less than a generator thread may be late.
 const STALL: Duration = Duration::from_secs(5);
-/// How often the writer looks whether it is over.
+/// How often the writer checks whether the run is over.
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) struct HistoryFile {
@@ -23,16 +24,17 @@ pub(super) struct HistoryFile {
     written: Receiver<std::io::Result<()>>,
 }
 
-/// Where a generator thread hands its history on.
+/// The channel through which a generator thread hands on its history.
 #[derive(Clone)]
 pub(crate) struct Pieces {
     sender: SyncSender<Vec<u8>>,
-    shared: Arc<Shared>,
+    shared: Arc<WriterState>,
 }
 
 #[derive(Default)]
-struct Shared {
-    /// What does not come until now does not come. A thread that stands still keeps its sender.
+struct WriterState {
+    /// The run is over: the writer waits for no further pieces. It cannot wait for the senders to be dropped,
+    /// because a hung thread keeps its sender.
     over: AtomicBool,
     given_up: AtomicBool,
 }
@@ -40,7 +42,7 @@ struct Shared {
 impl HistoryFile {
     pub(super) fn open(path: &Path) -> Result<Self, LoadError> {
         let name = path.display().to_string();
-        // Appended: the audit of a run that was done before goes into the same history.
+        // Opened for appending: a later audit of the same run goes into the same history.
         let opened = File::options().create(true).append(true).open(path);
         let start = |file| Self::start(name.clone(), file);
         opened.and_then(start).map_err(|source| LoadError::File { what: format!("history {name}"), source })
@@ -58,7 +60,7 @@ impl HistoryFile {
     pub(super) fn pieces(&self) -> Pieces {
         self.pieces.clone()
     }
-    /// Waits, within bounds, until all that was handed on is written.
+    /// Waits, for a bounded time, until all pieces that were handed on are written.
     pub(super) fn close(self) -> Result<(), LoadError> {
         let Self { path, pieces, written } = self;
         pieces.shared.over.store(true, Ordering::Release);
@@ -76,11 +78,11 @@ impl HistoryFile {
     }
 }
 
-fn write(mut file: impl Write, inbox: &Receiver<Vec<u8>>, shared: &Shared) -> std::io::Result<()> {
+fn write(mut file: impl Write, inbox: &Receiver<Vec<u8>>, shared: &WriterState) -> std::io::Result<()> {
     let mut result = Ok(());
     loop {
         match inbox.recv_timeout(LOOK) {
-            // Even after an error the inbox is emptied, so that no generator waits for it.
+            // The inbox is emptied even after an error, so that no generator thread waits for it.
             Ok(piece) if result.is_ok() => result = file.write_all(&piece),
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout) if !shared.over.load(Ordering::Acquire) => {}
@@ -90,19 +92,20 @@ fn write(mut file: impl Write, inbox: &Receiver<Vec<u8>>, shared: &Shared) -> st
 }
 
 impl Pieces {
-    /// Hands a piece on. Waits for a slow disk, within bounds.
+    /// Hands a piece on. Waits for a slow disk, for a bounded time.
     pub(crate) fn hand_on(&self, mut piece: Vec<u8>) {
         let end = Instant::now() + STALL;
         while !self.shared.given_up.load(Ordering::Acquire) {
             match self.sender.try_send(piece) {
-                // A writer that broke off is reported when the file is closed.
+                // A writer that has died is reported when the file is closed.
                 Ok(()) | Err(TrySendError::Disconnected(_)) => return,
                 Err(TrySendError::Full(_)) if Instant::now() >= end => {
                     self.shared.given_up.store(true, Ordering::Release);
                 }
                 Err(TrySendError::Full(back)) => {
                     piece = back;
-                    // The generator is to be slowed down, so nothing else is done meanwhile.
+                    // A slow disk slows the generator down on purpose, so the thread does nothing else
+                    // meanwhile.
                     std::thread::sleep(Duration::from_millis(1));
                     continue;
                 }

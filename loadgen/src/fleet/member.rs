@@ -1,24 +1,22 @@
 //! One generator thread as its coordinator sees it.
 
-use super::News;
 use crate::client::Running;
 use crate::driver::{Measured, Order, Second, Tally};
 use crate::ledger::Ledger;
 use crate::workload::Kind;
 use std::collections::VecDeque;
-use std::sync::mpsc::Sender;
 
 pub(super) struct Member {
     standing: Standing,
     running: Option<Running>,
     keys: u64,
-    /// Told and not shown yet.
+    /// Seconds that were reported but not shown yet.
     seconds: VecDeque<Second>,
     order: Option<Order>,
-    /// What the seconds of the order under way say was measured, in case the thread cannot be asked.
+    /// Measurements summed up from the reported seconds of the current order; used if the thread is lost.
     told: Measured,
     verify_failures: u64,
-    /// Whether the thread is no more.
+    /// Whether the thread has terminated.
     gone: bool,
 }
 
@@ -49,7 +47,7 @@ impl Member {
             gone: false,
         }
     }
-    /// An order is given to all.
+    /// Notes that an order was given to all threads.
     pub(super) fn begin(&mut self, order: Order) {
         self.order = Some(order);
         self.told = Measured::default();
@@ -57,11 +55,11 @@ impl Member {
             self.standing = Standing::Busy;
         }
     }
-    /// Its order is done.
+    /// Notes that the thread has finished its order.
     pub(super) fn is_done(&mut self) {
         self.standing = Standing::Resting;
     }
-    /// A second of it is over.
+    /// Takes in a second that the thread reported.
     pub(super) fn tell(&mut self, second: Box<Second>) {
         if !self.is_busy() {
             return;
@@ -77,23 +75,23 @@ impl Member {
         }
         self.seconds.push_back(*second);
     }
-    /// It ended as it was told to.
+    /// Takes the result of a thread that ended as ordered.
     pub(super) fn leave(&mut self, result: Box<(Tally, Ledger)>) {
         if !self.is_lost() {
             self.standing = Standing::Ended(result);
         }
     }
-    /// The thread is no more.
+    /// Notes that the thread has terminated.
     pub(super) fn is_gone(&mut self) {
         self.gone = true;
-        // It is past all that could take time.
+        // Joining does not block: the thread has nothing left to do.
         let joined = self.running.take().map_or(Ok(()), Running::join);
         if matches!(self.standing, Standing::Resting | Standing::Busy) {
             let why = joined.err().map_or_else(String::new, |error| format!(" ({error})"));
             self.standing = Standing::Lost(format!("broke off{why}"));
         }
     }
-    /// Nothing is expected of it any more.
+    /// Gives the thread up: nothing is expected of it any more.
     pub(super) fn lose(&mut self, part: &str, why: &str) {
         self.standing = Standing::Lost(format!("{why} ({part})"));
     }
@@ -103,11 +101,11 @@ impl Member {
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.standing, Standing::Lost(_))
     }
-    /// Whether it is to end and has not.
+    /// Whether the thread is still expected to terminate.
     pub(super) fn is_awaited(&self) -> bool {
         !self.is_lost() && !self.gone
     }
-    /// What the thread told of the order under way, if the thread itself is lost.
+    /// The measurements of the current order from the reported seconds, if the thread is lost.
     pub(super) fn take_told(&mut self) -> Option<Measured> {
         self.is_lost().then(|| std::mem::take(&mut self.told))
     }
@@ -117,7 +115,7 @@ impl Member {
     pub(super) fn pop_front_if(&mut self, matches: impl FnOnce(&mut Second) -> bool) -> Option<Second> {
         self.seconds.pop_front_if(matches)
     }
-    /// The end.
+    /// The thread's final result, or what is left of it.
     pub(super) fn end(self) -> Result<(Tally, Ledger), Lost> {
         let lost = |why| Lost { why, keys: self.keys, verify_failures: self.verify_failures };
         match self.standing {
@@ -125,23 +123,5 @@ impl Member {
             Standing::Resting | Standing::Busy => Err(lost("did not end when it was told to".into())),
             Standing::Lost(why) => Err(lost(why)),
         }
-    }
-}
-
-/// Says that a thread is no more when it is dropped: with the thread that holds it, however that ends.
-pub(crate) struct Farewell {
-    thread: u32,
-    news: Sender<News>,
-}
-
-impl Farewell {
-    pub(super) fn new(thread: u32, news: Sender<News>) -> Self {
-        Self { thread, news }
-    }
-}
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        let _ = self.news.send(News::Gone { thread: self.thread });
     }
 }

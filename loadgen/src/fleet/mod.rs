@@ -1,14 +1,16 @@
-//! The generator threads and the parts of a run: gives orders, gathers seconds, and ends within bounds whatever happens. A
-//! thread that does not end is left behind, with what it told.
+//! Coordinates the generator threads and the parts of a run: gives orders, collects seconds, and always ends
+//! within a bounded time. A thread that does not end is abandoned; the seconds that it reported still count.
 
 mod history;
 mod member;
+mod orders;
 
 pub(crate) use history::Pieces;
-pub(crate) use member::Farewell;
+pub use orders::Stop;
+pub(crate) use orders::{Command, Farewell, News, Orders};
 
 use crate::client::{self, Worker};
-use crate::clock::monotonic_ns;
+use crate::clock::{monotonic_ns, nanos};
 use crate::control::Cluster;
 use crate::driver::{Driver, Endpoint, KindSecond, Measured, Order, Second, Setup, Tally, spread};
 use crate::error::LoadError;
@@ -16,93 +18,27 @@ use crate::hdr::HdrLog;
 use crate::histogram::Latencies;
 use crate::ledger::Ledger;
 use crate::options::Options;
-use crate::report::{Phase, Progress};
+use crate::phase::Phase;
+use crate::report::Progress;
 use crate::series::{Moment, Series};
+use crate::share::share_of_keys;
 use crate::workload::Kind;
 use history::HistoryFile;
 use member::Member;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Beyond the bounds of an order and of its requests, this long is waited for a generator thread.
+/// A phase of load begins this long after it was ordered, so that all threads begin together.
+pub(crate) const HEAD_START: Duration = Duration::from_millis(20);
+/// How long to wait for a generator thread beyond the bounds of an order and of its requests.
 const GRACE: Duration = Duration::from_secs(if cfg!(test) { 8 } else { 20 });
-/// How often the bounds are looked at.
+/// How often the bounds are checked.
 const LOOK: Duration = Duration::from_millis(100);
-/// A second that a thread owes is not waited for longer than this.
+/// How long to wait for a second that a thread has not reported yet.
 const SECOND_LATE_NS: u64 = 1_500_000_000;
 
-/// Ends a run early: what is open comes in, and the audit is still made.
-#[derive(Clone, Debug, Default)]
-pub struct Stop {
-    wanted: Arc<AtomicBool>,
-}
-
-impl Stop {
-    /// Asks for the end.
-    pub fn stop(&self) {
-        self.wanted.store(true, Ordering::Release);
-    }
-    /// Whether the end was asked for.
-    pub fn is_wanted(&self) -> bool {
-        self.wanted.load(Ordering::Acquire)
-    }
-}
-
-/// What a generator thread is told.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Command {
-    /// Do this and say when it is done.
-    Do(Order),
-    /// End.
-    End,
-}
-
-/// Where a generator thread finds its orders.
-#[derive(Debug)]
-pub(crate) struct Orders {
-    latest: Mutex<(u64, Command)>,
-    /// The number of the latest, so that a look costs no lock.
-    number: AtomicU64,
-    stop: Stop,
-}
-
-impl Orders {
-    fn new(stop: Stop) -> Self {
-        Self { latest: Mutex::new((0, Command::End)), number: AtomicU64::new(0), stop }
-    }
-    /// The latest command if its number is above `seen`.
-    pub(crate) fn newer_than(&self, seen: u64) -> Option<(u64, Command)> {
-        if self.number.load(Ordering::Acquire) <= seen {
-            return None;
-        }
-        // Plain data: whole at every moment.
-        Some(*self.latest.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-    pub(crate) fn stop_wanted(&self) -> bool {
-        self.stop.is_wanted()
-    }
-    fn give(&self, number: u64, command: Command) {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = (number, command);
-        self.number.store(number, Ordering::Release);
-    }
-}
-
-/// What a generator thread tells.
-#[derive(Debug)]
-pub(crate) enum News {
-    /// A second is over.
-    Second { thread: u32, second: Box<Second> },
-    /// An order is done, or could not be.
-    Done { thread: u32, number: u64, failure: Option<String>, measured: Box<Measured> },
-    /// The thread has ended.
-    Ended { thread: u32, result: Box<(Tally, Ledger)> },
-    /// The thread is no more, however it ended. The last that is heard of it.
-    Gone { thread: u32 },
-}
-
-/// Generator threads at work.
+/// The running generator threads.
 pub(crate) struct Fleet<'a> {
     options: &'a Options,
     orders: Arc<Orders>,
@@ -114,14 +50,14 @@ pub(crate) struct Fleet<'a> {
     series: Series,
 }
 
-/// What all threads leave behind, those that did not end included.
+/// The results of all threads, including those that did not end.
 pub(crate) struct Remains {
     pub(crate) tally: Tally,
-    /// Of the threads that ended.
+    /// The ledgers of the threads that ended.
     pub(crate) ledgers: Vec<Ledger>,
-    /// Keys of those that did not: what they must hold is not known any more.
+    /// The number of keys of the threads that did not end: it is not known what these keys must hold.
     pub(crate) lost_keys: u64,
-    /// What did not end, in words.
+    /// What did not end or failed, in words.
     pub(crate) unfinished: Vec<String>,
 }
 
@@ -175,9 +111,9 @@ impl<'a> Fleet<'a> {
         Ok(fleet)
     }
 
-    /// Has all threads do `order` and waits for them, and returns what they measured; `bound` is how long they may take
-    /// beside the requests' own time. A thread that takes longer, or breaks off, is lost: what it told by then is measured,
-    /// and nothing is expected of it any more.
+    /// Gives `order` to all threads, waits for them, and returns what they measured. `bound` is how long they
+    /// may take in addition to the requests' timeout. A thread that takes longer, or dies, is lost: the
+    /// seconds that it reported count, and nothing more is expected of it.
     pub(crate) fn perform(
         &mut self,
         order: Order,
@@ -192,12 +128,12 @@ impl<'a> Fleet<'a> {
         while self.members.iter().any(Member::is_busy) {
             match self.next_news() {
                 Some(News::Done { thread, number, failure, measured }) => {
-                    // A lost thread may come to itself and do what it was told long ago.
+                    // A lost thread may recover and finish an earlier order.
                     let member = &mut self.members[thread as usize];
                     if member.is_busy() && number == self.number {
                         member.is_done();
                         if let Some(failure) = failure {
-                            // The run is over, whatever the others still do.
+                            // The run is over, even if other threads are still busy.
                             return Err(LoadError::Cluster(failure));
                         }
                         all.join(&measured);
@@ -224,12 +160,12 @@ impl<'a> Fleet<'a> {
         !self.members.iter().any(Member::is_lost)
     }
 
-    /// The seconds since the last call.
+    /// The series of seconds, which the caller may take.
     pub(crate) fn series(&mut self) -> &mut Series {
         &mut self.series
     }
 
-    /// Ends all threads: what they counted, and their ledgers. Always within bounds.
+    /// Ends all threads and returns their counts and ledgers. Always takes a bounded time.
     pub(crate) fn end(mut self) -> Remains {
         self.number += 1;
         self.orders.give(self.number, Command::End);
@@ -258,20 +194,21 @@ impl<'a> Fleet<'a> {
                 }
             }
         }
-        // What was measured is worth telling even where a file of it could not be written.
+        // A file that could not be written is reported, but does not discard the measurements.
         let closed = [self.history.take().map(HistoryFile::close), self.hdr.take().map(HdrLog::close)];
         let failed = closed.into_iter().flatten().filter_map(Result::err);
         remains.unfinished.extend(failed.map(|error| error.to_string()));
         remains
     }
 
-    /// The next news, if some come soon.
+    /// The next news, if any arrive within `LOOK`.
     fn next_news(&mut self) -> Option<News> {
         match self.news.recv_timeout(LOOK) {
             Ok(news) => Some(news),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
-                // Every thread says farewell before, so nobody is waited for; but what cannot be must not spin.
+                // Every thread has sent its farewell before this, so it should not happen; if it does, the
+                // loop must not spin.
                 std::thread::sleep(LOOK);
                 None
             }
@@ -283,12 +220,12 @@ impl<'a> Fleet<'a> {
             News::Second { thread, second } => self.members[thread as usize].tell(second),
             News::Ended { thread, result } => self.members[thread as usize].leave(result),
             News::Gone { thread } => self.members[thread as usize].is_gone(),
-            // Of an order that nobody waits for.
+            // This belongs to an order that is no longer waited for.
             News::Done { .. } => {}
         }
     }
 
-    /// Shows the seconds that all threads have told, or all there are.
+    /// Shows the seconds that all threads have reported; with `all`, every second that was reported.
     fn show_seconds(&mut self, all: bool, progress: &mut dyn FnMut(&Progress)) {
         loop {
             let Some(oldest_ns) = self.members.iter().filter_map(Member::front).map(|s| s.end_ns).min()
@@ -299,7 +236,7 @@ impl<'a> Fleet<'a> {
             if !complete && !all && monotonic_ns() < oldest_ns + SECOND_LATE_NS {
                 return;
             }
-            // Threads enter a phase at about the same time; the one that is behind is shown first.
+            // Threads enter a phase at about the same time; the earliest second is shown first.
             let fronts = self.members.iter().filter_map(Member::front);
             let Some(phase) = fronts.min_by_key(|second| second.start_ns).map(|second| second.phase) else {
                 return;
@@ -322,13 +259,13 @@ impl<'a> Fleet<'a> {
 }
 
 impl Drop for Fleet<'_> {
-    /// Threads of a run that broke off end by themselves.
+    /// Tells the threads to end, also when the run has failed.
     fn drop(&mut self) {
         self.orders.give(u64::MAX, Command::End);
     }
 }
 
-/// What an order is called when it did not end.
+/// The name of an order in the message that it did not end.
 fn phase_of(order: Order) -> &'static str {
     match order {
         Order::Open { .. } => "opening of connections",
@@ -343,7 +280,7 @@ fn moment_of(phase: Phase, seconds: &[Second]) -> Moment {
     for second in seconds {
         kinds.iter_mut().zip(&second.kinds).for_each(|(all, one)| all.add(one));
     }
-    // `seconds` holds one at least.
+    // `seconds` holds at least one.
     let time = |least: bool, of: fn(&Second) -> u64| {
         let times = seconds.iter().map(of);
         if least { times.min() } else { times.max() }.unwrap_or(0)
@@ -381,13 +318,14 @@ fn merge(phase: Phase, seconds: &[Second]) -> Progress {
     }
 }
 
-/// The endpoint of each connection of one thread: its share of all, spread over the endpoints by what they lead.
+/// The endpoint of each connection of one thread: its share of all connections, spread over the endpoints by
+/// the groups they lead.
 fn connections_of(options: &Options, cluster: &Cluster, thread: u32) -> Vec<usize> {
-    let share = crate::workload::share_of_keys(options.connections, thread, options.threads).len();
+    let share = share_of_keys(options.connections, thread, options.threads).len();
     let leads: Vec<usize> = cluster.endpoints.iter().map(|endpoint| groups_led(cluster, endpoint)).collect();
     let mut left = spread(share, &leads);
     let mut connections = Vec::new();
-    // Round and round, so that lanes of neighbouring numbers are on different nodes.
+    // In rotation, so that links with neighbouring numbers are on different nodes.
     while left.iter().any(|&count| count > 0) {
         for (endpoint, count) in left.iter_mut().enumerate().filter(|(_, count)| **count > 0) {
             *count -= 1;
@@ -400,8 +338,4 @@ fn connections_of(options: &Options, cluster: &Cluster, thread: u32) -> Vec<usiz
 fn groups_led(cluster: &Cluster, endpoint: &Endpoint) -> usize {
     let led = cluster.topology.groups.iter().filter(|group| group.leader == Some(endpoint.node));
     led.filter(|group| endpoint.core.is_none_or(|core| core == group.core)).count()
-}
-
-pub(crate) fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 4)
 }

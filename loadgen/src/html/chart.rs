@@ -1,6 +1,7 @@
-//! Line charts as SVG text: one frame, axes with given ticks, a line for each series. No script, nothing from elsewhere.
+//! Line charts as SVG text: one frame, axes with given ticks, a line for each series. No script and no
+//! external resource.
 
-use super::escape;
+use super::escape::escape;
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 860.0;
@@ -9,7 +10,7 @@ const LEFT: f64 = 80.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 46.0;
-/// In the order of the series; they repeat after the last.
+/// The colours, in the order of the series; they repeat after the last one.
 const COLOURS: [&str; 8] =
     ["#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f"];
 
@@ -22,7 +23,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// From 0 to a round number above `most`.
+    /// An axis from 0 to a round number at or above `most`.
     pub(super) fn linear(label: &'static str, most: f64) -> Self {
         let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };
         let power = 10_f64.powf((most / 5.0).log10().floor());
@@ -30,12 +31,12 @@ impl Axis {
         let step = steps.into_iter().find(|step| step * 6.0 >= most).unwrap_or(10.0 * power);
         let count = (most / step).ceil() as u32; // six at most
         let ticks = (0..=count).map(|tick| f64::from(tick) * step);
-        let digits = if step < 1.0 { -step.log10().floor() as usize } else { 0 }; // small: the step is above 0
+        let digits = if step < 1.0 { -step.log10().floor() as usize } else { 0 }; // small: the step is > 0
         let ticks = ticks.map(|value| (value, format!("{value:.digits$}"))).collect();
         Self { label, least: 0.0, most: f64::from(count) * step, ticks }
     }
-    /// Latencies in microseconds on a logarithmic scale: whole powers of ten around `least` and `most`. Values are
-    /// logarithms.
+    /// An axis of latencies in microseconds on a logarithmic scale, from the power of ten below `least_us` to
+    /// the one above `most_us`. Values are logarithms.
     pub(super) fn latency(label: &'static str, least_us: f64, most_us: f64) -> Self {
         let least = least_us.max(1.0).log10().floor();
         let most = most_us.max(10.0).log10().ceil().max(least + 1.0);
@@ -52,7 +53,8 @@ impl Axis {
             .collect();
         Self { label, least, most, ticks }
     }
-    /// Percentiles on the scale `log10(1 / (1 - quantile))`, up to `decades` powers of ten. Values are on that scale.
+    /// An axis of percentiles on the scale `log10(1 / (1 - quantile))`, up to `decades` powers of ten. Values
+    /// are on that scale.
     pub(super) fn percentile(label: &'static str, decades: f64) -> Self {
         let most = decades.max(1.0);
         let text = |decade: u32| match decade {
@@ -70,12 +72,12 @@ impl Axis {
     }
 }
 
-/// Whether a line shows what was asked for or what was found.
+/// Whether a line shows what was measured or what was offered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stroke {
-    /// Found.
+    /// Measured.
     Solid,
-    /// Asked for: dashed and on top, so that a line that lies upon it stays visible.
+    /// Offered: dashed and drawn on top, so that a line at the same place stays visible below it.
     Dashed,
 }
 
@@ -86,7 +88,7 @@ pub(super) struct Line {
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// The chart.
+/// Draws a chart.
 pub(super) fn svg(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
     let place_x = |value| LEFT + x.share(value) * (WIDTH - LEFT - RIGHT);
     let place_y = |value| HEIGHT - BOTTOM - y.share(value) * (HEIGHT - TOP - BOTTOM);

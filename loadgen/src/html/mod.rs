@@ -1,11 +1,13 @@
-//! The report as one HTML file that needs nothing else: no script, no style sheet, no picture from elsewhere. Every text that
-//! comes from outside is escaped.
+//! The report as one self-contained HTML file: no script, no external style sheet, no external image. Every
+//! text that comes from outside is escaped.
 
 mod chart;
+mod escape;
 
 use crate::report::{OperationReport, Report};
 use crate::series::SecondReport;
 use chart::{Axis, Line, Stroke, svg};
+use escape::escape;
 use std::fmt::Write as _;
 
 const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2em auto;max-width:900px;padding:0 1em;color:#222;\
@@ -88,7 +90,8 @@ fn table(out: &mut String, report: &Report) {
 
 fn percentile_chart(report: &Report) -> String {
     let place = |percentile: f64| -(1.0 - percentile / 100.0).log10();
-    // The longest has the percentile 100, which lies nowhere on this axis; it is drawn where the axis ends.
+    // The maximum has the percentile 100, which is infinitely far on this axis; it is drawn at the end of the
+    // axis.
     let finite = |operation: &OperationReport| {
         operation
             .percentiles
@@ -133,7 +136,7 @@ fn throughput_chart(operation: &OperationReport) -> String {
 }
 
 fn latency_chart(operation: &OperationReport) -> String {
-    // A second without an answer has no latency.
+    // A second without answers has no latency.
     let told = || operation.seconds.iter().filter(|second| second.p99_us > 0);
     let line = |name: &str, of: fn(&SecondReport) -> u64| Line {
         name: name.to_owned(),
@@ -155,22 +158,6 @@ fn latency_axis(least_us: Option<u64>, most_us: Option<u64>) -> Axis {
 
 fn log_us(us: u64) -> f64 {
     (us.max(1) as f64).log10()
-}
-
-/// Text as HTML shows it.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for symbol in text.chars() {
-        match symbol {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -197,7 +184,7 @@ mod tests {
         report
     }
 
-    /// Every tag that is opened is closed, in order.
+    /// Asserts that every opened tag is closed, in order.
     fn assert_balanced(page: &str) {
         let mut open = Vec::new();
         for piece in page.split('<').skip(1) {

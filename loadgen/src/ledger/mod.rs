@@ -1,21 +1,24 @@
-//! What a key may hold, from what its writers were told. Pure; knows no sockets, no clock, no bytes.
+//! Computes from the replies to writes and reads what a key may hold. Pure: no sockets, no clock, no bytes.
 //!
-//! The rules, for one key. At most one write of a key is in flight ([`Ledger::begin_write`] refuses another), so sequence
-//! numbers are also an order in time, except for writes whose outcome stayed *unknown*: such a write may take effect at any
-//! time after it was begun, once, or never.
+//! The rules for one key: At most one write of a key is in flight ([`Ledger::begin_write`] refuses another),
+//! so sequence numbers are also an order in time. The exceptions are writes whose outcome stayed *unknown*:
+//! such a write may take effect at any time after it was begun, once, or never.
 //!
 //! * A write *is known to have taken effect* when it was acknowledged or when a read saw it.
-//! * A write *is dead* for a read when something proves that it was overwritten before the read began: another write that
-//!   began after it was known to have taken effect, and that was itself known to have taken effect before the read began; or
-//!   an earlier read that saw something else although the write had taken effect before that read began. What is dead
-//!   never comes back, because a write takes effect once.
-//! * A read may see any write that was issued, was not *certainly not executed*, and is not dead. It may see nothing (or what
-//!   an earlier run left) only while no write was known to have taken effect before it began.
-//! * One write has one version, whoever is told of it: a second one means that it was executed twice.
+//! * A write *is dead* for a read when it is proven that it was overwritten before the read began. The proof
+//!   is either another write that began after this one was known to have taken effect, and that was itself
+//!   known to have taken effect before the read began; or an earlier read that saw something else although
+//!   this write had taken effect before that read began. A dead write never comes back, because a write takes
+//!   effect once.
+//! * A read may see any write that was issued, that was not answered as *certainly not executed*, and that is
+//!   not dead. It may see nothing (or a value of an earlier run) only if no write was known to have taken
+//!   effect before the read began.
+//! * A write has one version, no matter which reply carries it: a second version means that the write was
+//!   executed twice.
 //!
-//! Every complaint is a proof that the history is not linearizable, or that a write was lost, invented or repeated. For
-//! writes followed by one read the rules are exact; for many concurrent reads they are necessary conditions, and
-//! [`crate::history`] is for those who want all of it checked.
+//! Every complaint proves that the history is not linearizable, or that a write was lost, invented or
+//! repeated. For writes followed by one read the rules are exact. For many concurrent reads they are
+//! necessary conditions only; [`crate::history`] provides the input for a complete check.
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +28,7 @@ use std::fmt;
 use std::ops::Range;
 use synod_types::Version;
 
-/// A write in flight. To be settled exactly once.
+/// A write in flight; it must be settled exactly once.
 #[derive(Debug, PartialEq, Eq)]
 pub struct WriteTicket {
     key: u32,
@@ -37,13 +40,13 @@ impl WriteTicket {
     pub fn key(&self) -> u32 {
         self.key
     }
-    /// Which write of the key.
+    /// The number of the write to that key.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 }
 
-/// A read in flight: what was known when it began.
+/// A read in flight, with what was known when it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadTicket {
     key: u32,
@@ -63,44 +66,44 @@ impl ReadTicket {
 pub enum Seen {
     /// No such key.
     Nothing,
-    /// A sound value that another run wrote.
+    /// An intact value that another run wrote.
     Foreign,
     /// A write of this run.
     Write {
-        /// Which.
+        /// Its number.
         sequence: u64,
-        /// At which version.
+        /// The version in the reply.
         version: Version,
     },
 }
 
-/// Why what was seen or told cannot be.
+/// Why a reply is not possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing of this run is there although a write had taken effect.
+    /// The key holds no value of this run, although a write had taken effect.
     Absent,
-    /// A write that was overwritten before the read began.
+    /// A read saw a write that was overwritten before the read began.
     Stale,
-    /// A write that was never issued.
+    /// A read saw a write that was never issued.
     NeverIssued,
-    /// A write that was certainly not executed, as its writer was told.
+    /// A read saw a write that was answered as certainly not executed.
     Refused,
-    /// A write with two versions.
+    /// A write has two versions.
     Repeated,
-    /// A later write with an earlier version.
+    /// A later write has an earlier version.
     VersionWentBack,
 }
 
-/// A fault and where.
+/// A fault and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// What is wrong.
+    /// The fault.
     pub fault: Fault,
     /// The key.
     pub key: u32,
-    /// The sequence that was seen or told; 0 for none.
+    /// The sequence of the write that was seen or answered; 0 for none.
     pub sequence: u64,
-    /// The highest sequence known to have taken effect, at the time that counts.
+    /// The highest sequence known to have taken effect at the time that matters for the fault.
     pub floor: u64,
     /// The highest sequence issued.
     pub issued: u64,
@@ -131,7 +134,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A point in the ledger's own order of events; rises with every one.
+/// A point in the ledger's own order of events; each event increments it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 struct Moment(u64);
 
@@ -141,19 +144,19 @@ struct Key {
     issued: u64,
     /// Highest sequence known to have taken effect; 0 for none.
     floor: u64,
-    /// When the write in flight began; it is `issued`.
+    /// When the write in flight began; its sequence is `issued`.
     in_flight: Option<Moment>,
-    /// Since when reads may not see `floor` any more.
+    /// Reads that begin after this moment may not see `floor` any more.
     floor_dead: Option<Moment>,
     floor_version: Option<Version>,
 }
 
-/// A write whose outcome was unknown to its writer.
+/// A write that ended with an unknown outcome.
 #[derive(Clone, Copy, Debug)]
 struct Loose {
     sequence: u64,
     begun: Moment,
-    /// A read saw it; it had taken effect by then.
+    /// When a read first saw it: it had taken effect by then.
     effect_by: Option<Moment>,
     dead: Option<Moment>,
     version: Option<Version>,
@@ -164,9 +167,9 @@ struct Loose {
 pub struct Ledger {
     first_key: u32,
     keys: Vec<Key>,
-    /// Rare: by key, in order of sequence.
+    /// Writes with unknown outcome, by key, in order of sequence. There are few.
     loose: BTreeMap<u32, Vec<Loose>>,
-    /// Rare: sequences certainly not executed, by key, ascending.
+    /// Sequences of writes that were certainly not executed, by key, ascending. There are few.
     refused: BTreeMap<u32, Vec<u64>>,
     now: Moment,
     acked: u64,
@@ -174,7 +177,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The keys of `range`; nothing was written yet.
+    /// A ledger for the keys of `range`, none of which was written yet.
     pub fn new(range: Range<u32>) -> Self {
         Self {
             first_key: range.start,
@@ -189,12 +192,12 @@ impl Ledger {
 
     /// The keys.
     pub fn range(&self) -> Range<u32> {
-        self.first_key..self.first_key + self.keys.len() as u32 // as many as fit a range of 32 bits
+        self.first_key..self.first_key + self.keys.len() as u32 // no more than fit a range of 32 bits
     }
-    /// One more key at the end of the range; nothing was written yet.
+    /// Adds a key at the end of the range, not written yet.
     ///
     /// # Panics
-    /// When the range would pass the last key there is.
+    /// When there is no further key.
     pub fn grow(&mut self) {
         assert!(self.range().end < u32::MAX, "no key is left to be added");
         self.keys.push(Key::default());
@@ -213,10 +216,10 @@ impl Ledger {
         Some(WriteTicket { key, sequence: state.issued })
     }
 
-    /// The write was acknowledged, at `version`.
+    /// Notes that the write was acknowledged, at `version`.
     ///
     /// # Errors
-    /// [`Violation`] when that contradicts what was known. The ledger counts the write as acknowledged all the same.
+    /// [`Violation`] when that contradicts what was known. The write still counts as acknowledged.
     pub fn acknowledge(&mut self, ticket: WriteTicket, version: Version) -> Result<(), Violation> {
         let WriteTicket { key, sequence } = ticket;
         let begun = self.settle(key, sequence);
@@ -238,7 +241,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The write was certainly not executed and never will be.
+    /// Notes that the write was certainly not executed and never will be.
     ///
     /// # Errors
     /// [`Violation`] when a read has seen it.
@@ -253,12 +256,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// The outcome of the write will never be known to its writer.
+    /// Notes that the outcome of the write stays unknown.
     pub fn give_up(&mut self, ticket: WriteTicket) {
         let WriteTicket { key, sequence } = ticket;
         let begun = self.settle(key, sequence);
         self.unknown += 1;
-        // A write that a read saw while it was in flight has taken effect: nothing about it is unknown here.
+        // A write that a read saw while it was in flight has taken effect: its outcome is known.
         if self.key(key).floor != sequence {
             let loose = Loose { sequence, begun, effect_by: None, dead: None, version: None };
             self.loose.entry(key).or_default().push(loose);
@@ -271,10 +274,10 @@ impl Ledger {
         ReadTicket { key, begun, floor: self.key(key).floor }
     }
 
-    /// The read saw this.
+    /// Ends a read with what it saw.
     ///
     /// # Errors
-    /// [`Violation`] when it cannot be.
+    /// [`Violation`] when the read cannot have seen that.
     pub fn end_read(&mut self, ticket: ReadTicket, seen: Seen) -> Result<(), Violation> {
         let ReadTicket { key, floor, begun } = ticket;
         let Seen::Write { sequence, version } = seen else {
@@ -312,7 +315,7 @@ impl Ledger {
     pub fn is_writing(&self, key: u32) -> bool {
         self.key(key).in_flight.is_some()
     }
-    /// The keys that a write was issued for.
+    /// The keys that at least one write was issued for.
     pub fn written_keys(&self) -> impl Iterator<Item = u32> {
         (self.first_key..).zip(&self.keys).filter(|(_, key)| key.issued > 0).map(|(key, _)| key)
     }
@@ -333,7 +336,7 @@ impl Ledger {
         &mut self.keys[(key - self.first_key) as usize]
     }
 
-    /// The write in flight is no longer; when it began is returned.
+    /// Ends the write in flight; returns when it began.
     fn settle(&mut self, key: u32, sequence: u64) -> Moment {
         self.tick();
         let state = self.key_mut(key);
@@ -341,13 +344,14 @@ impl Ledger {
         state.in_flight.take().expect("a write is settled once")
     }
 
-    /// A write that began at `begun` is known to have taken effect by now.
+    /// Notes that a write that began at `begun` is known to have taken effect by now.
     fn take_effect(&mut self, key: u32, sequence: u64, begun: Moment) {
         let now = self.now;
         let state = &mut self.keys[(key - self.first_key) as usize];
         if sequence > state.floor {
             if let Some(refused) = self.refused.get_mut(&key) {
-                // Two floors back no read in flight is likely to look; the list must not grow for ever.
+                // No read in flight is likely to see a write two floors back, and the list must not grow
+                // without bound.
                 let keep_from = refused.partition_point(|&old| old < state.floor);
                 refused.drain(..keep_from);
             }
@@ -362,7 +366,7 @@ impl Ledger {
         }
     }
 
-    /// A read saw `sequence`, legally.
+    /// Notes that a read saw `sequence`, legally.
     fn note_seen(&mut self, key: u32, sequence: u64, version: Version, now: Moment) {
         let state = *self.key(key);
         match (self.find_loose(key, sequence), state.in_flight) {
@@ -386,7 +390,8 @@ impl Ledger {
         }
     }
 
-    /// A read saw `sequence`, so everything else that had taken effect before the read began was overwritten by now.
+    /// Notes that a read saw `sequence`: every other write that had taken effect before the read began is
+    /// overwritten by now.
     fn note_overwritten(&mut self, ticket: ReadTicket, sequence: u64, now: Moment) {
         for other in self.loose.get_mut(&ticket.key).into_iter().flatten() {
             if other.sequence != sequence && other.effect_by.is_some_and(|effect| effect < ticket.begun) {

@@ -1,5 +1,5 @@
-//! The ledger against a real register (no false alarm) and against a brute-force linearizability check (no missed and no
-//! false proof).
+//! The ledger against a real register (no false alarm) and against a brute-force linearizability check (no
+//! missed and no false complaint).
 
 use super::*;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ fn version(slot: u64) -> Version {
 }
 
 fn saw(sequence: u64) -> Seen {
-    // Tests that do not care about versions give every write its own.
+    // Tests that are not about versions give every write a version of its own.
     Seen::Write { sequence, version: version(sequence) }
 }
 
@@ -151,7 +151,7 @@ fn one_write_has_one_version_and_later_ones_have_later_versions() {
     assert_eq!(read(&mut ledger, seen(4, 21)), Some(Fault::Repeated));
 }
 
-// ---- against a register --------------------------------------------------------------------------------------------
+// ---- against a register -----------------------------------------------------------------------------------
 
 /// One step of a history of one key.
 #[derive(Clone, Copy, Debug)]
@@ -209,7 +209,7 @@ impl Register {
             Some((sequence, slot)) => Seen::Write { sequence, version: version(slot) },
         }
     }
-    /// Does the step if it is possible; what the ledger says must be good.
+    /// Performs the step if it is possible; the ledger must not complain.
     fn run(&mut self, ledger: &mut Ledger, step: Step) -> Result<(), Violation> {
         match step {
             Step::BeginWrite => {
@@ -287,9 +287,10 @@ proptest! {
     }
 }
 
-// ---- against brute force -------------------------------------------------------------------------------------------
+// ---- against brute force ----------------------------------------------------------------------------------
 
-/// A finished operation on one register: when it began, when it ended (`u64::MAX` for unknown), what it wrote or saw.
+/// A finished operation on one register: when it began, when it ended (`u64::MAX` for unknown), and what it
+/// wrote or saw.
 #[derive(Clone, Copy, Debug)]
 struct Done {
     begun: u64,
@@ -303,7 +304,7 @@ enum Action {
     Read(u64),
 }
 
-/// Whether some order of all ended and some unknown operations explains every read, tried by exhaustion.
+/// Whether some order of all ended and some unknown operations explains every read; tries all orders.
 fn is_linearizable(history: &[Done], taken: u32, value: u64) -> bool {
     let open = |at: usize| taken & (1 << at) == 0;
     let must = |at: usize| history[at].ended != u64::MAX;
@@ -320,7 +321,7 @@ fn is_linearizable(history: &[Done], taken: u32, value: u64) -> bool {
     })
 }
 
-/// What the test does; reads see whatever they are told to.
+/// One step of the test; a read sees the value given to it.
 #[derive(Clone, Copy, Debug)]
 enum Move {
     BeginWrite,
@@ -342,7 +343,7 @@ fn a_move() -> impl Strategy<Value = Move> {
     ]
 }
 
-/// Runs `moves`; the history, and whether the ledger complained.
+/// Runs `moves`; returns the history, and whether the ledger complained.
 fn both(moves: &[Move], last_read: Option<u64>) -> (Vec<Done>, bool) {
     let mut ledger = Ledger::new(0..1);
     let mut history: Vec<Done> = Vec::new();
@@ -366,13 +367,14 @@ fn both(moves: &[Move], last_read: Option<u64>) -> (Vec<Done>, bool) {
                 if let Some((ticket, at)) = flying.take() {
                     history[at].ended = now;
                     let at = version(ticket.sequence);
-                    // The order of versions says more than this history does: not this test's subject.
+                    // The order of versions carries more information than this history; it is not tested
+                    // here.
                     let _ = ledger.acknowledge(ticket, at);
                 }
             }
             Move::Refuse => {
                 if let Some((ticket, at)) = flying.take() {
-                    // Certainly not executed: no value that a read can be shown to explain.
+                    // Certainly not executed: a value that no read can see.
                     history[at].action = Action::Write(u64::MAX);
                     complained |= ledger.refuse(ticket).is_err();
                 }
@@ -429,7 +431,7 @@ proptest! {
     fn reads_one_after_another_are_judged_exactly(
         moves in prop::collection::vec(a_move(), 1..25), values in prop::collection::vec(0_u64..4, 1..4),
     ) {
-        // Reads that overlap nothing but unknown writes: what an audit, or two, is made of.
+        // Reads that overlap only unknown writes, as in one or two audits.
         let mut script: Vec<_> =
             moves.into_iter().filter(|step| !matches!(step, Move::BeginRead(_) | Move::EndRead(..))).collect();
         script.push(Move::GiveUp);

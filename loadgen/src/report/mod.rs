@@ -1,58 +1,17 @@
-//! What a run found: the line of each second, the table, the JSON file.
+//! The report of a run: the line for each second, the table, the JSON file.
 
 #[cfg(test)]
 mod tests;
 
-use crate::error::LoadError;
 use crate::histogram::Latencies;
-use crate::html;
 use crate::options::Options;
+use crate::phase::Phase;
 use crate::search::SearchReport;
 use crate::series::{self, Percentile, SecondReport};
 use crate::workload::Kind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
-
-/// The part of a run that is under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Every key is written once.
-    Preload,
-    /// Load that is not in the table.
-    Warmup,
-    /// Measured writes.
-    Write,
-    /// Measured reads.
-    Read,
-    /// Measured reads and writes together.
-    Mixed,
-    /// No more requests are planned; the outstanding ones come in.
-    Drain,
-    /// Every written key is read back.
-    Audit,
-}
-
-impl Phase {
-    /// Whether its figures are in the table.
-    pub const fn is_measured(self) -> bool {
-        matches!(self, Self::Write | Self::Read | Self::Mixed)
-    }
-    /// The word in tables and lines.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Preload => "preload",
-            Self::Warmup => "warmup",
-            Self::Write => "write",
-            Self::Read => "read",
-            Self::Mixed => "mixed",
-            Self::Drain => "drain",
-            Self::Audit => "audit",
-        }
-    }
-}
 
 /// About one second of a run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -61,9 +20,9 @@ pub struct Progress {
     pub phase: Phase,
     /// Seconds since this part began.
     pub elapsed_s: f64,
-    /// Requests per second that were planned; in a closed loop, that were begun.
+    /// Requests planned per second; in a closed loop, requests begun.
     pub offered_per_s: f64,
-    /// Requests per second that were answered well.
+    /// Requests answered successfully per second.
     pub achieved_per_s: f64,
     /// Median latency of this second.
     pub p50_us: u64,
@@ -71,13 +30,13 @@ pub struct Progress {
     pub p99_us: u64,
     /// Requests that failed in this second: certainly not executed, or reads without an answer.
     pub errors: u64,
-    /// Writes of this second whose outcome is not known.
+    /// Writes of this second whose outcome is unknown.
     pub unknown: u64,
     /// Replies of this second that contradict what was acknowledged.
     pub verify_failures: u64,
-    /// Requests begun and not answered at its end.
+    /// Requests begun and not answered at the end of this second.
     pub outstanding: u64,
-    /// Not a second but a remark, such as what a step of a search found: then the figures are 0.
+    /// Set if this is not a second but a remark, such as the result of a search step; the figures are then 0.
     #[serde(default)]
     pub note: Option<String>,
 }
@@ -99,7 +58,7 @@ impl Progress {
             note: Some(note),
         }
     }
-    /// The line that a person reads.
+    /// The line for display.
     pub fn line(&self) -> String {
         if let Some(note) = &self.note {
             return note.clone();
@@ -125,17 +84,17 @@ impl Progress {
     }
 }
 
-/// What became of one kind of operation in the measured phases.
+/// The results of one kind of operation in the measured phases.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OperationReport {
     /// Requests that were planned (closed loop: begun).
     pub offered: u64,
-    /// Requests that were answered well.
+    /// Requests that were answered successfully.
     pub achieved: u64,
-    /// `offered` over the measured time.
+    /// `offered` divided by the measured time.
     pub offered_per_s: f64,
-    /// `achieved` over the measured time.
+    /// Requests answered successfully within the measured time, those of the warm-up included, per second.
     pub achieved_per_s: f64,
     /// Median latency, counted from the planned send time.
     pub p50_us: u64,
@@ -145,13 +104,13 @@ pub struct OperationReport {
     pub p99_us: u64,
     /// 99.9th percentile.
     pub p999_us: u64,
-    /// The longest.
+    /// The longest latency.
     pub max_us: u64,
     /// Requests that failed: certainly not executed, or reads without an answer.
     pub errors: u64,
-    /// Writes whose outcome is not known.
+    /// Writes whose outcome is unknown.
     pub unknown: u64,
-    /// Replies that contradict what was acknowledged, or whose bytes are not what was written.
+    /// Replies that contradict what was acknowledged, or whose bytes are not those that were written.
     pub verify_failures: u64,
     /// Latency by percentile.
     pub percentiles: Vec<Percentile>,
@@ -171,78 +130,82 @@ impl OperationReport {
     }
 }
 
-/// What the audit found when it read every written key back.
+/// The result of the audit, which reads every written key back.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AuditReport {
     /// Keys that were read back: all that were written in this run.
     pub keys: u64,
     /// Writes that were acknowledged.
     pub acked: u64,
-    /// Keys that do not hold what they must: the sum of the four kinds below. 0 unless an acknowledged write was lost.
+    /// Keys that do not hold a legal value: the sum of the four kinds below. 0 on a correct cluster.
     pub missing: u64,
-    /// Keys that hold nothing, or what an earlier run left, although a write was acknowledged.
+    /// Keys that hold nothing, or a value of an earlier run, although a write was known to have taken effect.
     pub absent: u64,
-    /// Keys that hold a write older than the last acknowledged one.
+    /// Keys that hold a write that was overwritten before.
     pub stale: u64,
     /// Keys that hold a write that was never issued, was certainly not executed, or was executed twice.
     pub invented: u64,
     /// Keys whose bytes are not those of any write.
     pub corrupt: u64,
-    /// Keys that could not be read within the bounds of the run, so that nothing is known of them.
+    /// Keys that could not be read within the bounds of the run, so that their value is not known.
     pub unread: u64,
 }
 
 impl AuditReport {
-    /// Whether every acknowledged write was found.
+    /// Whether every key was read back and holds a legal value.
     pub fn passed(&self) -> bool {
         self.missing == 0 && self.unread == 0
     }
 }
 
-/// How the generator itself did: figures of a generator that is late say little about its target.
+/// The generator's own figures. If the generator was late, the other figures say little about the target.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GeneratorReport {
-    /// How long after its planned time a request left, median. Waiting for the cap on outstanding requests counts.
+    /// How long after its planned time a request was sent, median. Waiting for the limit on outstanding
+    /// requests counts.
     pub late_p50_us: u64,
     /// The same, 99th percentile.
     pub late_p99_us: u64,
     /// The same, longest.
     pub late_max_us: u64,
-    /// How late requests were taken from the schedule, 99th percentile, waiting for the target left out: the generator's own.
+    /// How late requests were taken from the schedule, 99th percentile, without the time spent waiting for
+    /// the target: the generator's own lateness.
     pub own_late_p99_us: u64,
-    /// Whether the generator was the bottleneck: see [`crate::saturation`].
+    /// Whether the generator was the bottleneck; see [`crate::saturation`].
     pub saturated: bool,
-    /// Why, in words.
+    /// The reason, in words.
     pub warning: Option<String>,
-    /// Processor time over the time that passed, of the busiest generator thread and phase, where the system tells.
+    /// Processor time divided by elapsed time, of the busiest generator thread and phase; `null` if the
+    /// system does not report it.
     pub cpu_share: Option<f64>,
-    /// Processor time of the generator threads per measured request, where the system tells.
+    /// Processor time of the generator threads per request of warm-up and measured phases; `null` if the
+    /// system does not report it.
     pub cpu_us_per_request: Option<f64>,
-    /// Connections that were made anew.
+    /// Reconnections.
     pub reconnects: u64,
-    /// Keys that were drawn and passed over because a write of the key was under way: at most one write of a key is. Where
-    /// they are many, the load was less skewed than was asked for.
+    /// Keys that were drawn and skipped because a write of the key was in flight; at most one write of a key
+    /// may be. If there are many, the load was less skewed than requested.
     pub keys_redrawn: u64,
-    /// Requests that were sent again, each time counted.
+    /// Requests that were sent again; each time counts.
     pub retries: u64,
-    /// Replies that came after their request had been given up.
+    /// Replies that came after their request was given up.
     pub replies_late: u64,
 }
 
-/// Everything a run found.
+/// Everything that a run found.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Version of this layout: 1.
     pub schema: u32,
-    /// By operation, `write`, `read`, `insert` and `read_modify_write`; only those that were measured.
+    /// By operation (`write`, `read`, `insert`, `read_modify_write`); only those that were measured.
     pub operations: BTreeMap<String, OperationReport>,
-    /// What the searches of `--find-max` found; then `operations` are those of the best steps.
+    /// The results of the searches of `--find-max`; `operations` are then those of the best steps.
     #[serde(default)]
     pub find_max: Vec<SearchReport>,
-    /// What the audit found; `null` when it was not asked for.
+    /// The result of the audit; `null` if it was not requested.
     pub audit: Option<AuditReport>,
-    /// Leader changes during the run over all groups; `null` when no node could be asked.
+    /// Leader changes during the run, over all groups; `null` if no node answered both before and after it.
     pub leader_changes: Option<u64>,
     /// Processor model and count.
     pub cpu: String,
@@ -252,35 +215,33 @@ pub struct Report {
     pub filesystem: String,
     /// Durability mode of the cluster.
     pub durability: String,
-    /// Failed attempts and requests by kind, in all phases, retried ones too.
+    /// Failed attempts and requests by kind, in all phases, including retried ones.
     pub error_kinds: BTreeMap<String, u64>,
-    /// Replies of all phases, audit excepted, that contradict what was acknowledged.
+    /// Replies that contradict what was acknowledged, in all phases except the audit.
     pub verify_failures: u64,
     /// The first findings of verification and audit, in words.
     pub findings: Vec<String>,
-    /// What did not end within the bounds of the run or broke off, in words: then the figures are not of the whole run.
+    /// Parts that did not end within the bounds of the run or failed, in words. If there are any, the figures
+    /// do not cover the whole run.
     #[serde(default)]
     pub unfinished: Vec<String>,
     /// The generator itself.
     pub generator: GeneratorReport,
-    /// What the run was told.
+    /// The options of the run.
     pub options: Options,
 }
 
-/// Findings beyond this many are counted but not described.
-pub const FINDINGS_MAX: usize = 50;
-
 impl Report {
-    /// Whether all of it was done and what was done is sound.
+    /// Whether the run is complete and sound.
     pub fn passed(&self) -> bool {
         self.unfinished.is_empty() && self.is_sound()
     }
-    /// Whether no reply contradicted what was acknowledged and, where there was an audit, nothing is missing.
+    /// Whether no reply contradicted what was acknowledged and, if there was an audit, it passed.
     pub fn is_sound(&self) -> bool {
         self.verify_failures == 0 && self.audit.as_ref().is_none_or(AuditReport::passed)
     }
 
-    /// The table that a person reads.
+    /// The table for display.
     pub fn table(&self) -> String {
         // Writing into a String cannot fail.
         let mut out = String::new();
@@ -289,7 +250,7 @@ impl Report {
             "{:<17} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
             "", "offered/s", "achieved/s", "p50", "p90", "p99", "p99.9", "max", "errors", "unknown", "verify"
         );
-        // In the order of the phases, not of the alphabet.
+        // In the order of the phases, not in alphabetical order.
         let in_order = Kind::ALL.iter().filter_map(|kind| self.operations.get_key_value(kind.name()));
         for (name, operation) in in_order {
             let _ = writeln!(
@@ -363,20 +324,6 @@ impl Report {
         out
     }
 
-    /// Writes the files that the options ask for: JSON and HTML.
-    ///
-    /// # Errors
-    /// [`LoadError::File`] with the first that could not be written.
-    pub fn write_files(&self, options: &Options) -> Result<(), LoadError> {
-        let write = |path: &Option<PathBuf>, text: &dyn Fn() -> String| match path {
-            None => Ok(()),
-            Some(path) => std::fs::write(path, text())
-                .map_err(|source| LoadError::File { what: format!("report {}", path.display()), source }),
-        };
-        write(&options.json, &|| self.json())?;
-        write(&options.html, &|| html::page(self))
-    }
-
     /// The JSON file.
     pub fn json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).expect("a report is plain data with text keys");
@@ -385,7 +332,7 @@ impl Report {
     }
 }
 
-/// Microseconds as a person reads them.
+/// Formats microseconds for display.
 fn milliseconds(us: u64) -> String {
     match us {
         0..10_000 => format!("{}.{:03} ms", us / 1000, us % 1000),

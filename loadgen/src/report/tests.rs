@@ -1,4 +1,4 @@
-//! Names in the JSON, words in the table, and when a run has passed.
+//! Tests of the names in the JSON, the words in the table, and when a run has passed.
 
 use super::*;
 use serde_json::Value;

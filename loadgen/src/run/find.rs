@@ -1,12 +1,13 @@
-//! The search for the highest rate, step by step on a cluster that stays as it is: what a step is, and whether it held.
+//! The search for the highest rate, step by step on the same running cluster: how a step runs, and whether it
+//! held.
 
-use super::{HEAD_START, nanos};
-use crate::clock::monotonic_ns;
+use crate::clock::{monotonic_ns, nanos};
 use crate::driver::{Measured, Order};
 use crate::error::LoadError;
-use crate::fleet::{Fleet, Stop};
+use crate::fleet::{Fleet, HEAD_START, Stop};
 use crate::options::Options;
-use crate::report::{Phase, Progress};
+use crate::phase::Phase;
+use crate::report::Progress;
 use crate::saturation;
 use crate::search::{RateSearch, SearchReport, StepReport};
 use crate::series::SecondReport;
@@ -15,17 +16,17 @@ use crate::workload::{Kind, Mix};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A step offers its load this long before it measures.
+/// Longest warm-up of a step.
 const STEP_WARMUP_MAX: Duration = Duration::from_secs(1);
-/// A slow rate does not lengthen a step beyond this.
+/// A low rate does not lengthen a step beyond this.
 const STEP_MAX: Duration = Duration::from_secs(60);
-/// Less than this share of the offered rate achieved, and the step has failed.
+/// A step that achieves less than this share of the offered rate has failed.
 const ACHIEVED_LEAST: f64 = 0.99;
 
-/// What all searches of a run found.
+/// The results of all searches of a run.
 #[derive(Default)]
 pub(super) struct Found {
-    /// Of the best steps.
+    /// The measurements of the best steps.
     pub(super) measured: Measured,
     pub(super) seconds: BTreeMap<&'static str, Vec<SecondReport>>,
     pub(super) searches: Vec<SearchReport>,
@@ -50,7 +51,7 @@ pub(super) fn perform(
             let measured = perform_step(options, mix, rate, fleet, progress)?;
             let seconds = fleet.series().take();
             if stop.is_wanted() || !fleet.is_whole() {
-                // It was cut short, or not all of it was offered, and says nothing.
+                // The step was cut short, or not all of its load was offered, so it proves nothing.
                 break;
             }
             let step = judge(&measured, mix, rate, &options.slo);
@@ -88,7 +89,8 @@ fn perform_step(
     fleet.perform(order, HEAD_START + warmup + length, progress)
 }
 
-/// At least what is asked for, and so long that the percentile of the rarest operation can be told.
+/// The length of a step: at least the requested one, and long enough to measure the percentile of the rarest
+/// operation.
 fn step_length(options: &Options, mix: Mix, rate_per_s: u64) -> Duration {
     let requests = options.slo.iter().map(|slo| slo.requests_least()).max().unwrap_or(0) as f64;
     let shares = Kind::ALL.iter().map(|&kind| mix.share(kind)).filter(|share| *share > 0.0);
@@ -105,7 +107,8 @@ fn phase_of(mix: Mix) -> Phase {
     }
 }
 
-/// Whether a step held: every operation its objectives, no error, and what was offered was achieved.
+/// Judges a step. It held if every operation met its objectives, there was no error, and nearly all of the
+/// offered load was achieved.
 fn judge(measured: &Measured, mix: Mix, rate_per_s: u64, slos: &[Slo]) -> StepReport {
     let kinds = Kind::ALL.into_iter().filter(|&kind| mix.share(kind) > 0.0);
     let counted: Vec<_> = kinds.map(|kind| (kind, &measured.measured[kind.index()])).collect();

@@ -4,30 +4,29 @@ mod find;
 #[cfg(test)]
 mod tests;
 
-use crate::clock::monotonic_ns;
+use crate::clock::{monotonic_ns, nanos};
 use crate::control::{self, Cluster};
 use crate::driver::{Order, Tally};
 use crate::environment;
 use crate::error::LoadError;
-use crate::fleet::{Fleet, Remains, Stop, nanos};
+use crate::fleet::{Fleet, HEAD_START, Remains, Stop};
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::random::mix;
 use crate::report::{AuditReport, GeneratorReport, OperationReport, Progress, Report};
 use crate::saturation;
-use crate::workload::{Kind, keys_of_thread};
+use crate::share::keys_of_thread;
+use crate::workload::Kind;
 use find::Found;
 use std::time::Duration;
 
-/// A phase of load begins this long after it was ordered, so that all threads begin together.
-const HEAD_START: Duration = Duration::from_millis(20);
-
-/// What is known of every key after a load: what a later audit needs.
+/// What is known about every key after a load; input of a later audit.
 #[derive(Debug)]
 pub struct Evidence {
     run: u64,
     ledgers: Vec<Ledger>,
-    /// Keys of generator threads that did not end: nothing is known of them, so an audit cannot pass.
+    /// The number of keys of generator threads that did not end: nothing is known about these keys, so an
+    /// audit cannot pass.
     lost_keys: u64,
 }
 
@@ -42,19 +41,20 @@ impl Evidence {
     }
 }
 
-/// Runs the whole: every key is written once, warm-up, the measured phases, and the audit.
+/// Runs everything: preload of every key, warm-up, the measured phases, and the audit.
 ///
-/// `progress` is called about once a second on the caller's thread. The run always ends within its bounds, whatever the
-/// cluster does. Should a generator thread not end, or break off, the report is of what was measured by then and says so
-/// ([`Report::unfinished`]).
+/// `progress` is called about once a second on the caller's thread. The run always ends within its bounds,
+/// regardless of the cluster. If a generator thread does not end, or dies, the report covers what was
+/// measured until then and says so ([`Report::unfinished`]).
 ///
 /// # Errors
-/// [`LoadError`] when the run could not be done. What a run that was done found is in the report, good or bad.
+/// [`LoadError`] when the run could not be done. Faults that a completed run found are in the report, not an
+/// error.
 pub fn run(options: &Options, progress: &mut dyn FnMut(&Progress)) -> Result<Report, LoadError> {
     run_until(options, &Stop::default(), progress)
 }
 
-/// As [`run`]; `stop` ends the load early and leaves the audit.
+/// Like [`run`], but `stop` can end the load early; the audit still runs.
 ///
 /// # Errors
 /// As [`run`].
@@ -67,8 +67,8 @@ pub fn run_until(
     Ok(report)
 }
 
-/// As [`run_until`] without the audit, which can be made later with [`audit`]: for tests that do something to the cluster
-/// between the two.
+/// Like [`run_until`], but without the audit, which [`audit`] can do later: for tests that do something to
+/// the cluster in between.
 ///
 /// # Errors
 /// As [`run`].
@@ -80,8 +80,8 @@ pub fn load(
     perform(options, stop, false, progress)
 }
 
-/// Reads every key of `evidence` back and judges it. What was found is put into `report`, as if the audit had been part of
-/// its run.
+/// Reads every key of `evidence` back and checks it. The result is added to `report`, as if the audit had
+/// been part of its run.
 ///
 /// # Errors
 /// As [`run`].
@@ -114,7 +114,7 @@ fn perform(
 ) -> Result<(Report, Evidence), LoadError> {
     options.check()?;
     if let Some(history) = &options.history {
-        // A history is of one run: what another left is not part of it.
+        // A history covers one run: the file of an earlier run is emptied.
         let emptied = std::fs::File::create(history);
         emptied
             .map_err(|source| LoadError::File { what: format!("history {}", history.display()), source })?;
@@ -159,7 +159,7 @@ fn perform_parts(
         if options.find_max { find::perform(options, stop, fleet, progress)? } else { Found::default() };
     let mixes = if options.find_max { Vec::new() } else { options.mixes() };
     for mix in mixes {
-        // With fewer threads it would be another load.
+        // With fewer threads it would be a different load.
         if stop.is_wanted() || !fleet.is_whole() {
             break;
         }
@@ -195,7 +195,7 @@ fn perform_audit(
     fleet.perform(Order::Audit { until_ns }, bound, progress).map(drop)
 }
 
-/// How long going through all keys may take: patience, and a thousand keys per second at the least.
+/// How long a pass over all keys may take: `patience`, plus a millisecond for each key.
 fn all_keys_bound(options: &Options) -> Duration {
     options.patience + Duration::from_millis(u64::from(options.keys))
 }
@@ -268,7 +268,7 @@ fn set_audit(report: &mut Report, tally: &Tally, acked: u64, lost_keys: u64) {
         corrupt: found.corrupt,
         unread: found.unread + lost_keys,
     };
-    // A load that is audited by itself has its findings already.
+    // The report of a load with an audit of its own has these findings already.
     let news = tally.findings.iter().filter(|finding| !report.findings.contains(finding)).cloned();
     let news: Vec<_> = news.collect();
     report.findings.extend(news);

@@ -1,4 +1,4 @@
-//! Whole runs over real sockets, against a cluster of threads.
+//! Whole runs over real sockets, against a fake cluster in threads.
 
 mod admission;
 mod trouble;
@@ -6,7 +6,7 @@ mod trouble;
 use super::*;
 use crate::fake::{FakeResp, FakeServers, Faults, RespFaults};
 use crate::options::{Protocol, Switch};
-use crate::report::Phase;
+use crate::phase::Phase;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::TcpListener;
@@ -130,7 +130,7 @@ fn trouble_with_a_resp_server_leaves_writes_unknown_and_accuses_nobody() {
 
 #[test]
 fn find_max_ends_below_what_the_cluster_can_do() {
-    // One request at a time over one connection, each answered after 2 ms: 500 per second are what it can do.
+    // One request at a time over one connection, each answered after 2 ms: at most 500 per second.
     let servers = FakeServers::start(1, 1, 12);
     servers.set_faults(Faults { delay_ms: 2, ..Faults::default() });
     let told = Options {
@@ -251,7 +251,8 @@ fn a_node_that_dies_and_comes_back_is_survived() {
     let told = Options { duration: Duration::from_millis(3500), read_share: Some(0.2), ..options(&servers) };
     let mut step = 0;
     let report = run(&told, &mut |progress| {
-        // The progress is the clock of this test: a second into the load a node dies, a second later it is back.
+        // The progress reports are the clock of this test: a node goes down one second into the load, and
+        // comes back a second later.
         if progress.phase == Phase::Mixed {
             step += 1;
             match step {

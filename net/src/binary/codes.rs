@@ -1,4 +1,5 @@
-//! The numbers on the wire for everything that is an enum in memory. They are never reused and never renumbered.
+//! The numbers on the wire for everything that is an enum in memory. They are never reused and never
+//! renumbered.
 
 use crate::error::ProtocolError;
 use synod_types::ErrorKind;
@@ -47,7 +48,8 @@ pub enum Failure {
     AuthFailed,
     /// The server cannot answer this at the moment (a topology or status that is not known yet).
     Unavailable,
-    /// The server has no password and lets clients of its own machine in only; it closes the connection after this answer.
+    /// The server has no password and only admits clients of its own machine; it closes the connection after
+    /// this answer.
     Protected,
 }
 
@@ -76,14 +78,15 @@ impl Failure {
     }
 }
 
-/// The number on the wire for why a command was not done.
+/// The number on the wire of an error.
 pub const fn error_code(kind: ErrorKind) -> u32 {
     match kind {
-        // A client hears of what was sent once only.
+        // `ReplyDropped` answers a command that a node sent again; to the client, which sent it once, the
+        // outcome is unknown.
         ErrorKind::Unknown | ErrorKind::ReplyDropped => 1,
         ErrorKind::NoLeader => 2,
-        // A number that clients of version 1 do not know would end their connections; they do with it what they do when too much is
-        // waiting. The text beside it says what it is.
+        // A number that clients of version 1 do not know would end their connections. They treat this error
+        // as they treat `Busy`; the text beside it tells the difference.
         ErrorKind::Busy | ErrorKind::NoSpace => 3,
         ErrorKind::SessionExpired => 4,
         ErrorKind::SequenceClosed => 5,

@@ -14,15 +14,15 @@ use synod_types::limits::{KEY_BYTES_MAX, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// Bytes of the fixed header.
 pub const HEADER_BYTES: usize = 24;
-/// Longest frame in either direction. Above the largest legal request, so that a value somewhat over its limit is still a
-/// readable frame and gets a clear answer instead of a closed connection.
+/// Longest frame in either direction. It exceeds the largest legal request, so that a value slightly over its
+/// limit is still a readable frame and gets a clear answer instead of a closed connection.
 pub const FRAME_BYTES_MAX: usize = 2 << 20;
 const _: () = assert!(HEADER_BYTES + 64 + KEY_BYTES_MAX + VALUE_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(HEADER_BYTES + 64 + REPLY_BYTES_MAX < FRAME_BYTES_MAX);
 /// Where the checksum's coverage begins.
 const CHECKED_FROM: usize = 8;
 
-/// The header's fields behind length and checksum.
+/// The header's fields after length and checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Header {
     pub(crate) kind: u8,
@@ -46,7 +46,7 @@ impl Header {
     }
 }
 
-/// Starts a frame in `out`; its place is returned for [`finish`].
+/// Starts a frame in `out`. Returns its position for [`finish`].
 pub(crate) fn start(out: &mut Vec<u8>, header: Header) -> usize {
     let at = out.len();
     out.put_u64(0); // length and checksum, written by `finish`
@@ -58,7 +58,8 @@ pub(crate) fn start(out: &mut Vec<u8>, header: Header) -> usize {
     at
 }
 
-/// Ends the frame that began at `at`: writes its length and its checksum, which leaves out the last `unchecked` bytes.
+/// Ends the frame that began at `at`: writes its length and its checksum, which does not cover the last
+/// `unchecked` bytes.
 ///
 /// # Panics
 /// When the frame is over [`FRAME_BYTES_MAX`]: the caller's data has passed no limit check.
@@ -70,10 +71,11 @@ pub(crate) fn finish(out: &mut [u8], at: usize, unchecked: usize) {
     set_u32_at(out, at + 4, crc);
 }
 
-/// The first frame of `bytes` if all of it is there.
+/// The first frame of `bytes`, if all of it is there.
 ///
 /// # Errors
-/// [`ProtocolError::Length`] as soon as the length is out of bounds, before any of the frame is waited for.
+/// [`ProtocolError::Length`] as soon as the length is out of bounds, before the rest of the frame is waited
+/// for.
 pub(crate) fn split(bytes: &[u8]) -> Result<Option<&[u8]>, ProtocolError> {
     if bytes.len() < 4 {
         return Ok(None);
@@ -85,7 +87,7 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Option<&[u8]>, ProtocolError> {
     Ok(bytes.get(..len))
 }
 
-/// Checks the checksum of a whole frame, which leaves out the last `unchecked` bytes.
+/// Checks the checksum of a whole frame, which does not cover the last `unchecked` bytes.
 pub(crate) fn check(frame: &[u8], unchecked: usize) -> Result<(), ProtocolError> {
     let end = frame.len().checked_sub(unchecked).ok_or(ProtocolError::Body)?;
     let covered = frame.get(CHECKED_FROM..end).ok_or(ProtocolError::Body)?;

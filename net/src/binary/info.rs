@@ -1,10 +1,10 @@
-//! What a server tells about itself and its cluster: HELLO, TOPOLOGY and STATUS answers.
+//! The answers about a server and its cluster: HELLO, TOPOLOGY and STATUS.
 
 use crate::error::ProtocolError;
 use crate::wire::{Put, Reader};
 use synod_types::{Ballot, ClusterId, CoreId, GroupId, Incarnation, NodeId, Slot};
 
-/// Who the server is.
+/// The server's identity.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ServerInfo {
     /// The cluster it belongs to.
@@ -17,14 +17,14 @@ pub struct ServerInfo {
     pub version: String,
 }
 
-/// Who leads which group, and where clients reach them.
+/// Which node leads each group, and where clients reach the nodes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Topology {
     /// The cluster.
     pub cluster: ClusterId,
-    /// Rises whenever the answering node's view changes: a client keeps the newer of two views of one node.
+    /// Rises whenever the answering node's view changes; of two views of one node a client keeps the newer.
     pub epoch: u64,
-    /// Number of data groups: what [`synod_types::group_of`] takes.
+    /// Number of data groups, as [`synod_types::group_of`] takes it.
     pub group_count: u16,
     /// The nodes.
     pub nodes: Vec<TopologyNode>,
@@ -69,7 +69,7 @@ pub enum GroupRole {
     Leader,
 }
 
-/// When a node answers a write as durable.
+/// When a node acknowledges a write as durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Durability {
     /// After the flush.
@@ -81,12 +81,12 @@ pub enum Durability {
     None,
 }
 
-/// How a node is.
+/// The status of a node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodeStatus {
     /// The node.
     pub node: NodeId,
-    /// The life of its disk.
+    /// The incarnation of its disk.
     pub incarnation: Incarnation,
     /// Number of cores.
     pub core_count: u16,
@@ -98,7 +98,7 @@ pub struct NodeStatus {
     pub durability: Durability,
     /// Its replicas.
     pub groups: Vec<GroupState>,
-    /// Counters of the process, by name: rising numbers and gauges.
+    /// Counters and gauges of the process, by name.
     pub counters: Vec<(String, u64)>,
 }
 
@@ -128,7 +128,8 @@ pub struct GroupState {
 }
 
 impl TopologyNode {
-    /// Whether clients can choose among its cores by port. A node with one core has one client port that counts.
+    /// Whether clients can choose among its cores by port. For a node with one core, only the common client
+    /// port counts.
     pub fn has_core_ports(&self) -> bool {
         self.core_port_base != 0 && self.core_count > 1
     }
@@ -198,7 +199,7 @@ pub(crate) fn read_topology(body: &mut Reader<'_>) -> Result<Topology, ProtocolE
     {
         return Err(ProtocolError::Body);
     }
-    // Lists grow as their items are read, so a false count takes no memory.
+    // Lists grow while their items are read, so a false count costs no memory.
     let mut nodes = Vec::new();
     for _ in 0..node_count {
         nodes.push(TopologyNode {
@@ -315,7 +316,7 @@ fn read_flag(value: u16) -> Result<bool, ProtocolError> {
     }
 }
 
-/// A list's length for the wire. Lists here are bounded by the cluster's own limits, far below `u16::MAX`.
+/// The length of a list on the wire. The cluster's limits keep lists far below `u16::MAX`.
 fn count_u16(count: usize) -> u16 {
     u16::try_from(count).unwrap_or_else(|_| panic!("a list of {count} in an answer"))
 }

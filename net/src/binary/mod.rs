@@ -1,5 +1,6 @@
-//! The client protocol, version 1: hand-packed little-endian frames under a CRC32C. docs/wire-format.md describes it for
-//! implementers in any language; this room may not do anything that the document does not say.
+//! The client protocol, version 1: hand-packed little-endian frames under a CRC32C. docs/wire-format.md
+//! describes it for implementers in any language; this module may not do anything that the document does not
+//! describe.
 //!
 //! ```text
 //!  client                                     server
@@ -31,6 +32,6 @@ pub use response::{
     encode_hello_answer, encode_ok, encode_pong, encode_reply, encode_status_answer, encode_topology_answer,
 };
 
-/// What a client sends first. The first byte starts no RESP command, no inline command and no HTTP request, so that one
-/// port can serve them all; the last two are the protocol version, little-endian.
+/// The first bytes that a client sends. The first byte begins no RESP command, no inline command and no HTTP
+/// request, so that one port can serve them all; the last two are the protocol version, little-endian.
 pub const PREAMBLE: [u8; 8] = [0xF5, b'S', b'Y', b'N', b'O', b'D', 1, 0];

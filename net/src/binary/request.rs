@@ -4,13 +4,14 @@
 //! 24  stamp               session u64 │ sequence u64 │ lowest open u64     only with flag STAMP
 //!     fixed part          per kind, below
 //!     key                 `argument` bytes
-//!     value               the rest, in SET only
+//!     value               the rest, in SET and IF_EQUAL only
 //!
 //! SET         value crc u32 │ condition u8 │ expiry kind u8 │ return old u8 │ 0 u8 │ expiry u64
 //!             condition 3 only: slot u64 │ position u32 │ 0 u32
 //! INCREMENT   delta i64
 //! SET_EXPIRY  expiry kind u8 │ 0 ×7 │ expiry u64
 //! DELETE_IF   slot u64 │ position u32 │ 0 u32
+//! IF_EQUAL    then u8 │ 0 ×7 │ milliseconds u64
 //! ```
 
 use super::codes::kind;
@@ -21,15 +22,15 @@ use crate::error::ProtocolError;
 use crate::wire::{Put, Reader};
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::{
-    Command, Condition, Consistency, ErrorKind, Expiry, GroupId, Illegal, Namespace, Op, SessionId,
-    SessionStamp, Then, WallMs,
+    Command, Condition, Consistency, ErrorKind, Expiry, GroupId, IfEqualAction, Illegal, Namespace, Op,
+    SessionId, SessionStamp, WallMs,
 };
 
 const FLAG_QUORUM: u8 = 0x01;
 const FLAG_STAMP: u8 = 0x02;
 const STAMP_BYTES: usize = 24;
 const SET_BYTES: usize = 16;
-/// Where a SET's condition stands in its fixed part.
+/// Offset of a SET's condition in its fixed part.
 const CONDITION_AT: usize = 4;
 /// The condition that is followed by a version.
 const IF_VERSION: u8 = 3;
@@ -37,7 +38,7 @@ const VERSION_BYTES: usize = 16;
 /// Longest name or password in HELLO and AUTH.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// What a client asks.
+/// A client's request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request<'a> {
     /// A command on a key.
@@ -52,40 +53,41 @@ pub enum Request<'a> {
         /// The group.
         group: GroupId,
     },
-    /// Who are you?
+    /// Ask for the server's identity.
     Hello {
         /// The client's name, for diagnosis; may be empty.
         name: &'a str,
     },
-    /// Let me in.
+    /// Authenticate.
     Auth {
         /// The password.
         password: Secret<&'a [u8]>,
     },
-    /// Who leads which group, and where?
+    /// Ask which node leads each group, and where it is.
     Topology,
-    /// How are you?
+    /// Ask for the node's status.
     Status,
-    /// Are you there?
+    /// Ask for a sign of life.
     Ping,
 }
 
 /// A frame as a server reads it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decoded<'a> {
-    /// Well formed.
+    /// It is well formed.
     Request(Request<'a>),
-    /// The frame is sound but what it asks cannot be done; certainly not executed. The connection lives.
+    /// The frame is valid but its request cannot be executed; it was certainly not executed. The connection
+    /// stays open.
     Refused(ErrorKind, &'static str),
 }
 
 /// Appends a request for `command`.
 ///
-/// A SET's `value_crc` must be the CRC32C of its value: it travels with the value and is stored with it.
+/// A SET's `value_crc` must be the CRC32C of its value: it is sent and stored with the value.
 ///
 /// # Panics
-/// When key and value together do not fit a frame, or the operation is one that only RESP has: see [`is_binary`]. Check
-/// first.
+/// When key and value together do not fit a frame, or the binary protocol does not have the operation. Check
+/// [`is_binary`] first.
 pub fn encode_request(
     out: &mut Vec<u8>,
     id: u64,
@@ -171,7 +173,7 @@ pub fn encode_request(
             out.put(key);
             out.put(command.operand.as_ref());
         }
-        // What does not travel was refused above.
+        // Operations that the protocol does not have were refused above.
         _ => out.put(key),
     }
     frame::finish(out, at, unchecked);
@@ -198,7 +200,7 @@ pub fn encode_open_session(out: &mut Vec<u8>, id: u64, group: GroupId) {
     let argument = u32::from(group.get());
     encode_body(out, Header { kind: kind::OPEN_SESSION, argument, id, ..Header::default() }, &[]);
 }
-/// Appends a request for who the server is; `name` is the client's own, for diagnosis.
+/// Appends a request for the server's identity; `name` is the client's own, for diagnosis.
 pub fn encode_hello(out: &mut Vec<u8>, id: u64, name: &str) {
     encode_body(out, Header { kind: kind::HELLO, id, ..Header::default() }, name.as_bytes());
 }
@@ -244,14 +246,14 @@ fn expiry_of(kind: u8, value: u64) -> Result<Expiry, ProtocolError> {
     }
 }
 
-/// Reads one whole frame: the request id and what is asked.
+/// Reads one whole frame. Returns the request id and the request.
 ///
 /// # Errors
-/// [`ProtocolError`] when the frame is not sound; the connection is to be closed.
+/// [`ProtocolError`] when the frame is not valid; the connection must be closed.
 pub fn decode_request(whole: &[u8]) -> Result<(u64, Decoded<'_>), ProtocolError> {
     let header = Header::of(whole)?;
-    // Only a SET's value lies outside the frame's checksum, and where it begins is known from fixed fields; a damaged
-    // field moves that border and fails the checksum.
+    // Only a SET's value lies outside the frame's checksum. Fixed fields tell where it begins; a damaged
+    // field moves that border, and the checksum fails.
     let key_len = header.argument as usize;
     let stamp_len = if header.flags & FLAG_STAMP != 0 { STAMP_BYTES } else { 0 };
     let unchecked = if header.kind == kind::SET {
@@ -390,37 +392,37 @@ fn decode_set(body: &mut Reader<'_>) -> Result<Op, ProtocolError> {
     Ok(Op::Set { value_crc, condition, expiry, return_old })
 }
 
-fn then_fields(then: Then) -> (u8, u64) {
+fn then_fields(then: IfEqualAction) -> (u8, u64) {
     match then {
-        Then::Delete => (0, 0),
-        Then::ExpireAfter(milliseconds) => (1, milliseconds),
-        Then::RenewFor(milliseconds) => (2, milliseconds),
-        Then::ExtendBy(milliseconds) => (3, milliseconds),
+        IfEqualAction::Delete => (0, 0),
+        IfEqualAction::ExpireAfter(milliseconds) => (1, milliseconds),
+        IfEqualAction::RenewFor(milliseconds) => (2, milliseconds),
+        IfEqualAction::ExtendBy(milliseconds) => (3, milliseconds),
     }
 }
 
-fn then_of(kind: u8, milliseconds: u64) -> Result<Then, ProtocolError> {
+fn then_of(kind: u8, milliseconds: u64) -> Result<IfEqualAction, ProtocolError> {
     Ok(match (kind, milliseconds) {
-        (0, 0) => Then::Delete,
-        (1, _) => Then::ExpireAfter(milliseconds),
-        (2, _) => Then::RenewFor(milliseconds),
-        (3, _) => Then::ExtendBy(milliseconds),
+        (0, 0) => IfEqualAction::Delete,
+        (1, _) => IfEqualAction::ExpireAfter(milliseconds),
+        (2, _) => IfEqualAction::RenewFor(milliseconds),
+        (3, _) => IfEqualAction::ExtendBy(milliseconds),
         _ => return Err(ProtocolError::Kind),
     })
 }
 
-/// A command on a key that is none, in words.
+/// The fault of a command that breaks a rule or a limit, as text.
 fn problem(key: &[u8], op: Op, operand: &[u8]) -> Option<&'static str> {
     Some(match op.check(key, operand).err()? {
         Illegal::KeyEmpty => "the key is empty",
         Illegal::KeyTooLong => "the key is over 16384 bytes",
         Illegal::ValueTooLong => "the value is over 1048576 bytes",
-        // Of the operations that this protocol has only one takes an option that can be wrong.
+        // Only one operation of this protocol takes an option that can be wrong.
         Illegal::Operand => "an expiry cannot be set to 'keep'",
     })
 }
 
-/// A stamp of no session would be executed without one, and its retry a second time.
+/// A command with a stamp of no session would be executed without one, and its retry a second time.
 fn stamp_problem(stamp: &SessionStamp) -> Option<&'static str> {
     if stamp.session == SessionId::NONE {
         return Some("the stamp names session 0, which is none: open one, or leave the stamp out");
@@ -431,7 +433,7 @@ fn stamp_problem(stamp: &SessionStamp) -> Option<&'static str> {
     (stamp.lowest_open > stamp.sequence).then_some("the stamp's lowest open is above its sequence")
 }
 
-/// A span or time of 0 is a number that somebody forgot or got wrong; taken at its word it would delete the key.
+/// A span or time of 0 is probably a mistake; taken literally it would delete the key.
 fn time_problem(op: Op) -> Option<&'static str> {
     match op {
         Op::Set { expiry, .. } | Op::SetExpiry(expiry) => match expiry {
@@ -441,11 +443,13 @@ fn time_problem(op: Op) -> Option<&'static str> {
             Expiry::At(WallMs(ms)) | Expiry::After(ms) => past_problem(ms),
         },
         Op::IfEqual { then } => match then {
-            Then::Delete => None,
-            Then::ExpireAfter(0) | Then::RenewFor(0) | Then::ExtendBy(0) => {
+            IfEqualAction::Delete => None,
+            IfEqualAction::ExpireAfter(0) | IfEqualAction::RenewFor(0) | IfEqualAction::ExtendBy(0) => {
                 Some("an expiry of 0 ms; to delete the key send IF_EQUAL with then 0")
             }
-            Then::ExpireAfter(ms) | Then::RenewFor(ms) | Then::ExtendBy(ms) => past_problem(ms),
+            IfEqualAction::ExpireAfter(ms) | IfEqualAction::RenewFor(ms) | IfEqualAction::ExtendBy(ms) => {
+                past_problem(ms)
+            }
         },
         _ => None,
     }
@@ -455,7 +459,7 @@ fn past_problem(ms: u64) -> Option<&'static str> {
     (ms > EXPIRY_MS_MAX).then_some("an expiry over 9223372036854775807 ms")
 }
 
-/// Times fit a signed number, as TTL tells what is left of them.
+/// Times fit a signed number, because TTL answers with one.
 const EXPIRY_MS_MAX: u64 = i64::MAX as u64; // lossless
 
 const _: () = assert!(EXPIRY_MS_MAX == 9_223_372_036_854_775_807); // as the text above says

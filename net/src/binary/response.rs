@@ -15,14 +15,14 @@ use crate::error::ProtocolError;
 use crate::wire::{Put, Reader};
 use synod_types::{ErrorKind, Reply, SessionId, Slot, Version};
 
-/// What a server says, owning its bytes.
+/// A server's response that owns its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Response {
     /// The request's id.
     pub id: u64,
     /// The answer.
     pub body: ResponseBody,
-    /// For humans, beside an error; mostly empty.
+    /// An explanation for humans beside an error; mostly empty.
     pub text: String,
 }
 
@@ -41,11 +41,11 @@ pub enum ResponseBody {
     Pong,
     /// To AUTH, when it succeeded.
     Ok,
-    /// A refusal that concerns the connection or the server; with id 0 it answers no request in particular.
+    /// A refusal that concerns the connection or the server; with id 0 it answers no particular request.
     Failed(Failure),
 }
 
-/// What a server says, borrowing the decoder's buffer.
+/// A server's response that borrows the decoder's buffer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResponseRef<'a> {
     /// The request's id.
@@ -54,10 +54,10 @@ pub struct ResponseRef<'a> {
     pub body: ResponseBodyRef<'a>,
 }
 
-/// The answer itself, borrowed where it is long.
+/// The answer itself; long values are borrowed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ResponseBodyRef<'a> {
-    /// To a command; the text stands beside an error and is mostly empty.
+    /// To a command; the text explains an error and is mostly empty.
     Reply(Reply<&'a [u8]>, &'a str),
     /// Anything else.
     Other(ResponseBody, &'a str),
@@ -88,7 +88,8 @@ pub fn encode_reply(out: &mut Vec<u8>, id: u64, reply: &Reply<impl AsRef<[u8]>>,
     }
     frame::finish(out, at, 0);
 }
-/// Appends a refusal that concerns the connection or the server; `id` 0 when it answers no request in particular.
+/// Appends a refusal that concerns the connection or the server; `id` is 0 if it answers no particular
+/// request.
 pub fn encode_failure(out: &mut Vec<u8>, id: u64, failure: Failure, text: &str) {
     let header = Header { kind: kind::ERROR, argument: failure.code(), id, ..Header::default() };
     encode_with(out, header, |out| out.put(text.as_bytes()));
@@ -129,11 +130,12 @@ pub(super) fn put_version(out: &mut Vec<u8>, version: Version) {
     out.put_u32(0);
 }
 
-/// Turns the bytes a server sends into responses. Memory is bounded by one frame plus what was fed and not yet taken.
+/// Turns a server's bytes into responses. Memory is bounded by one frame plus the bytes that were fed and not
+/// yet taken.
 #[derive(Debug, Default)]
 pub struct ResponseDecoder {
     buffer: Vec<u8>,
-    /// Bytes of `buffer` that were decoded already.
+    /// Bytes of `buffer` that are already decoded.
     at: usize,
     failed: Option<ProtocolError>,
 }
@@ -143,12 +145,12 @@ impl ResponseDecoder {
     pub fn new() -> Self {
         Self::default()
     }
-    /// Takes bytes as they come.
+    /// Takes received bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.failed.is_some() {
             return;
         }
-        // Only the undecoded tail moves: at most a partial frame when the caller decodes all it fed.
+        // Only the undecoded rest moves: at most a partial frame if the caller decodes all it feeds.
         self.buffer.drain(..self.at);
         self.at = 0;
         self.buffer.extend_from_slice(bytes);
@@ -156,8 +158,8 @@ impl ResponseDecoder {
     /// The next response, if all of it was fed.
     ///
     /// # Errors
-    /// [`ProtocolError`], from then on for ever: the connection is to be closed.
-    // Not an iterator: it goes on after it gave nothing.
+    /// [`ProtocolError`], and the same for every later call: the connection must be closed.
+    // Not an iterator: it may give something again after it gave `None`.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Response>, ProtocolError> {
         let found = self.next_ref()?;
@@ -172,7 +174,7 @@ impl ResponseDecoder {
     /// The next response, if all of it was fed, borrowing its value from the buffer.
     ///
     /// # Errors
-    /// [`ProtocolError`], from then on for ever: the connection is to be closed.
+    /// [`ProtocolError`], and the same for every later call: the connection must be closed.
     pub fn next_ref(&mut self) -> Result<Option<ResponseRef<'_>>, ProtocolError> {
         if let Some(error) = self.failed {
             return Err(error);

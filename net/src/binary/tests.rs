@@ -17,7 +17,7 @@ pub(crate) fn set(key: &[u8], value: &[u8]) -> Command<Vec<u8>> {
     Command::new(key.to_vec(), op, value.to_vec())
 }
 
-/// All that are not refused.
+/// All numbers that are not refused.
 fn times() -> impl Strategy<Value = u64> {
     1..=i64::MAX.cast_unsigned()
 }
@@ -30,7 +30,7 @@ fn expiries() -> impl Strategy<Value = Expiry> {
     ]
 }
 
-/// With their operands.
+/// Operations with their operands.
 fn ops() -> impl Strategy<Value = (Op, Vec<u8>)> {
     let versions =
         any::<(u64, u32)>().prop_map(|(slot, position)| Version { slot: Slot::new(slot), position });
@@ -61,12 +61,12 @@ fn ops() -> impl Strategy<Value = (Op, Vec<u8>)> {
     ]
 }
 
-fn thens() -> impl Strategy<Value = Then> {
+fn thens() -> impl Strategy<Value = IfEqualAction> {
     prop_oneof![
-        Just(Then::Delete),
-        times().prop_map(Then::ExpireAfter),
-        times().prop_map(Then::RenewFor),
-        times().prop_map(Then::ExtendBy),
+        Just(IfEqualAction::Delete),
+        times().prop_map(IfEqualAction::ExpireAfter),
+        times().prop_map(IfEqualAction::RenewFor),
+        times().prop_map(IfEqualAction::ExtendBy),
     ]
 }
 
@@ -82,7 +82,7 @@ fn commands() -> impl Strategy<Value = Command<Vec<u8>>> {
     )
 }
 
-/// None, or one that is not refused.
+/// No stamp, or one that is not refused.
 fn stamps() -> impl Strategy<Value = SessionStamp> {
     let stamp = (1..=u64::MAX, 1..=u64::MAX, any::<u64>()).prop_map(|(session, sequence, lowest_open)| {
         let lowest_open = lowest_open % sequence.saturating_add(1);
@@ -176,7 +176,7 @@ proptest! {
     #[test]
     fn requests_survive_their_bytes(id in any::<u64>(), command in commands(), quorum in any::<bool>()) {
         let consistency = if quorum { Consistency::Quorum } else { Consistency::Linearizable };
-        let mut out = vec![1, 2, 3]; // frames are appended to what is there
+        let mut out = vec![1, 2, 3]; // frames are appended to the bytes already there
         encode_request(&mut out, id, consistency, &command);
         let frame = split(&out[3..]).expect("sound").expect("whole");
         prop_assert_eq!(frame.len(), out.len() - 3);
@@ -207,7 +207,7 @@ proptest! {
     ) {
         let mut out = Vec::new();
         encode_request(&mut out, 1, Consistency::default(), &command);
-        let index = 4 + at.index(out.len() - 4); // the length itself is `split`'s
+        let index = 4 + at.index(out.len() - 4); // `split` checks the length itself
         out[index] ^= 1 << bit;
         prop_assert!(decode_request(&out).is_err(), "byte {}", index);
     }
@@ -327,7 +327,7 @@ fn codes_are_distinct_and_come_back() {
         assert_eq!(error_code(kind) as usize, index + 1);
         assert_eq!(error_of_code(error_code(kind)), Ok(kind));
     }
-    // Clients of version 1 know no number for it, and do with `Busy` what is right.
+    // Clients of version 1 know no number for it; they handle `Busy` correctly.
     assert_eq!(error_code(ErrorKind::NoSpace), error_code(ErrorKind::Busy));
     for code in [0, 11, 99, u32::MAX] {
         assert_eq!(error_of_code(code), Err(ProtocolError::Kind));
@@ -373,7 +373,7 @@ fn a_value_that_does_not_fit_its_own_checksum_is_refused() {
     assert_eq!(decode_request(&out), Err(ProtocolError::Checksum));
 }
 
-/// What becomes of one request: nothing wrong, or what the client is told.
+/// The verdict on one request: valid, or the error that the client gets.
 fn verdict(command: &Command<Vec<u8>>) -> Result<(), (ErrorKind, &'static str)> {
     let mut out = Vec::new();
     encode_request(&mut out, 1, Consistency::default(), command);
@@ -387,8 +387,8 @@ fn verdict_of_frame(frame: &[u8]) -> Result<(), (ErrorKind, &'static str)> {
     }
 }
 
-/// Every other number that a request carries, at 0, at its largest value, and one past that or as -1 where the wire has room for
-/// it.
+/// Every other number that a request carries, at 0, at its largest value, and one past that or as -1 where
+/// the wire has room for it.
 #[test]
 fn numbers_at_their_ends_are_taken_or_refused_by_name() {
     const MAX: u64 = i64::MAX as u64;
@@ -416,9 +416,9 @@ fn numbers_at_their_ends_are_taken_or_refused_by_name() {
         ("SET after", zero_after, Box::new(|ms| set_with(Expiry::After(ms)))),
         ("SET_EXPIRY at", zero_at, Box::new(|ms| set_expiry(Expiry::At(WallMs(ms))))),
         ("SET_EXPIRY after", zero_after, Box::new(|ms| set_expiry(Expiry::After(ms)))),
-        ("IF_EQUAL expire", zero_then, Box::new(|ms| if_equal(Then::ExpireAfter(ms)))),
-        ("IF_EQUAL renew", zero_then, Box::new(|ms| if_equal(Then::RenewFor(ms)))),
-        ("IF_EQUAL extend", zero_then, Box::new(|ms| if_equal(Then::ExtendBy(ms)))),
+        ("IF_EQUAL expire", zero_then, Box::new(|ms| if_equal(IfEqualAction::ExpireAfter(ms)))),
+        ("IF_EQUAL renew", zero_then, Box::new(|ms| if_equal(IfEqualAction::RenewFor(ms)))),
+        ("IF_EQUAL extend", zero_then, Box::new(|ms| if_equal(IfEqualAction::ExtendBy(ms)))),
     ];
     for (name, zero, make) in times {
         assert_eq!(verdict(&make(0)), bad_expiry(zero), "{name}");
@@ -429,17 +429,17 @@ fn numbers_at_their_ends_are_taken_or_refused_by_name() {
             assert_eq!(verdict(&make(bad)), bad_expiry(too_much), "{name} {bad}");
         }
     }
-    // What says that there is no time at all is no time of 0.
+    // An expiry that sets no time is not a time of 0.
     for expiry in [Expiry::None, Expiry::Keep] {
         assert_eq!(verdict(&set_with(expiry)), Ok(()));
     }
     assert_eq!(verdict(&set_expiry(Expiry::None)), Ok(()));
-    assert_eq!(verdict(&if_equal(Then::Delete)), Ok(()));
+    assert_eq!(verdict(&if_equal(IfEqualAction::Delete)), Ok(()));
 
     for delta in [0, -1, i64::MIN, i64::MAX] {
         assert_eq!(verdict(&plain(Op::IncrementBy(delta))), Ok(()), "{delta}");
     }
-    // A version that was never given out fits nothing, and that is a good answer.
+    // A version that was never given out matches nothing, and that is a valid request.
     for (slot, position) in [(0, 0), (u64::MAX, u32::MAX)] {
         let version = Version { slot: Slot::new(slot), position };
         assert_eq!(verdict(&plain(Op::DeleteIfVersion(version))), Ok(()));
@@ -451,7 +451,7 @@ fn numbers_at_their_ends_are_taken_or_refused_by_name() {
         (1 << 16, malformed("no such group")),
         (u32::MAX, malformed("no such group")),
     ] {
-        // Which groups there are is the server's to say.
+        // The server decides which groups exist.
         let mut out = Vec::new();
         encode_open_session(&mut out, 1, GroupId::new(1));
         out[12..16].copy_from_slice(&argument.to_le_bytes());
@@ -488,7 +488,7 @@ fn a_stamp_that_names_no_session_or_no_number_is_refused_on_every_command() {
     }
 }
 
-/// A stamp of zeros is what `encode_request` leaves out, so this frame is put together by hand.
+/// `encode_request` leaves a stamp of zeros out, so this frame is built by hand.
 #[test]
 fn a_flag_that_announces_a_session_and_a_stamp_of_zeros_is_refused() {
     let plain = |op| Command::plain(b"k".to_vec(), op);

@@ -1,35 +1,36 @@
-//! What the client core wants done, and what an operation came to.
+//! The actions that the client core asks for, and the outcomes of operations.
 
-use super::ClientError;
 use super::address::Address;
+use super::error::ClientError;
 use crate::binary::{NodeStatus, Topology};
 use std::fmt;
 use synod_types::Reply;
 
-/// What the core wants done.
+/// An action that the core asks for.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Connect; answer with [`Core::connected`](super::Core::connected) or [`Core::disconnected`](super::Core::disconnected).
+    /// Connect; answer with [`Core::connected`](super::Core::connected) or
+    /// [`Core::disconnected`](super::Core::disconnected).
     Connect(Address),
     /// Send on the connection.
     Send {
-        /// To whom.
+        /// The server.
         to: Address,
-        /// What.
+        /// The bytes.
         bytes: Vec<u8>,
     },
     /// Close the connection; no answer is wanted.
     Disconnect(Address),
     /// An operation has ended.
     Done {
-        /// Which.
+        /// Its number.
         operation: u64,
-        /// How.
+        /// Its result.
         result: Result<Outcome, ClientError>,
     },
 }
 
-/// What is sent is not shown, only how much: the first of it on a connection is the password.
+/// `Debug` shows only how many bytes are sent: the first bytes on a connection contain the password.
 impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -45,7 +46,7 @@ impl fmt::Debug for Action {
     }
 }
 
-/// What an operation came to.
+/// The outcome of an operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// A command's reply; never [`Reply::Error`].

@@ -1,4 +1,4 @@
-//! Where a server is.
+//! Addresses of servers.
 
 use ::core::fmt;
 use ::core::str::FromStr;
@@ -24,11 +24,11 @@ impl FromStr for Address {
         let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
         let host = match host.strip_prefix('[') {
             Some(inner) => inner.strip_suffix(']').ok_or_else(bad)?,
-            None if host.contains(':') => return Err(bad()), // an IPv6 address wants brackets
+            None if host.contains(':') => return Err(bad()), // an IPv6 address needs brackets
             None => host,
         };
         let port = port.parse().map_err(|_| bad())?;
-        // Nobody listens at port 0.
+        // No server listens at port 0.
         if host.is_empty() || port == 0 { Err(bad()) } else { Ok(Self { host: host.to_owned(), port }) }
     }
 }

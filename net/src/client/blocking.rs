@@ -1,9 +1,11 @@
-//! The blocking client: drives the core over sockets of std. One operation at a time; open several clients for more.
+//! The blocking client: drives the core over std sockets. It does one operation at a time; open several
+//! clients for more.
 
 use super::action::{Action, Outcome};
 use super::address::{Address, BadAddress};
+use super::config::ClientConfig;
+use super::error::ClientError;
 use super::machine::Core;
-use super::{ClientConfig, ClientError};
 use crate::binary::{NodeStatus, Topology};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind as IoErrorKind, Read, Write};
@@ -13,15 +15,15 @@ use synod_types::{Command, Condition, Consistency, Expiry, Nanos, NodeId, Op, Re
 
 /// Bytes read from a socket at once.
 const READ_BYTES: usize = 64 << 10;
-/// How long one connection is listened to while another is waited for too.
+/// Longest read on one connection while an answer is outstanding on another, too.
 const TURN: Duration = Duration::from_millis(1);
 
 /// A connection: a socket, or TLS on top of one.
 pub trait Stream: Read + Write {
-    /// Reads give up after this long, with `WouldBlock` or `TimedOut`.
+    /// Sets the time after which reads give up, with `WouldBlock` or `TimedOut`.
     ///
     /// # Errors
-    /// When the connection cannot be set so; it is given up then.
+    /// When the timeout cannot be set; the connection is then given up.
     fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()>;
 }
 
@@ -33,10 +35,10 @@ impl Stream for TcpStream {
 
 /// Makes connections.
 pub trait Dial {
-    /// Connects within `timeout`; writes must not block for longer than that either.
+    /// Connects within `timeout`. Writes must not block for longer than that either.
     ///
     /// # Errors
-    /// When no connection was made.
+    /// When no connection was established.
     fn dial(&mut self, to: &Address, timeout: Duration) -> io::Result<Box<dyn Stream>>;
 }
 
@@ -61,10 +63,10 @@ impl Dial for TcpDial {
     }
 }
 
-/// Why no client could be made.
+/// Why no client could be created.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// An address is malformed, or there is none.
+    /// An address is malformed, or no address is given.
     #[error(transparent)]
     Address(#[from] BadAddress),
     /// The cluster does not answer.
@@ -72,7 +74,7 @@ pub enum ConnectError {
     Client(#[from] ClientError),
 }
 
-/// How long a key has left.
+/// The time that a key has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TimeToLive {
     /// There is no such key.
@@ -98,12 +100,12 @@ impl Client {
     /// Connects to a cluster by some of its addresses (`host:port`).
     ///
     /// # Errors
-    /// [`ConnectError`] when an address is malformed or no server answers until the deadline.
+    /// [`ConnectError`] when an address is malformed or no server answers before the deadline.
     pub fn connect(addresses: &[impl AsRef<str>]) -> Result<Self, ConnectError> {
         Self::connect_with(addresses, ClientConfig::default(), Box::new(TcpDial))
     }
 
-    /// The same with other settings and another way to connect.
+    /// As [`Client::connect`], with other settings and another way to connect.
     ///
     /// # Errors
     /// As [`Client::connect`].
@@ -202,7 +204,7 @@ impl Client {
         }
     }
 
-    /// Removes a key; whether it existed.
+    /// Removes a key. Returns whether it existed.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -218,7 +220,7 @@ impl Client {
         self.flag(key, Op::Exists)
     }
 
-    /// Adds to the decimal integer in a key; the sum.
+    /// Adds to the decimal integer in a key. Returns the sum.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -226,7 +228,7 @@ impl Client {
         self.number(key, Op::IncrementBy(delta))
     }
 
-    /// Lets a key expire after `span`, which is rounded up to milliseconds; whether the key exists.
+    /// Lets a key expire after `span`, which is rounded up to milliseconds. Returns whether the key exists.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -236,7 +238,7 @@ impl Client {
         self.flag(key, Op::SetExpiry(Expiry::After(ms)))
     }
 
-    /// How long a key has left.
+    /// The time that a key has left.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -248,7 +250,7 @@ impl Client {
         })
     }
 
-    /// Takes the expiry off a key; whether there was one.
+    /// Removes the expiry of a key. Returns whether there was one.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -256,7 +258,7 @@ impl Client {
         self.flag(key, Op::SetExpiry(Expiry::None))
     }
 
-    /// Who leads what, asked anew.
+    /// Which node leads each group, freshly asked.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -269,7 +271,7 @@ impl Client {
         }
     }
 
-    /// How one of the nodes is.
+    /// The status of any node.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -277,7 +279,7 @@ impl Client {
         self.status_at(None)
     }
 
-    /// How a certain node is; it must be in the topology.
+    /// The status of a given node, which must be in the topology.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -316,7 +318,7 @@ impl Client {
         Nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// Does what the core wants until the operation has ended. The core's deadline bounds it.
+    /// Carries out the core's actions until the operation has ended. The core's deadline bounds it.
     fn run(&mut self, wanted: u64) -> Result<Outcome, ClientError> {
         loop {
             while let Some(action) = self.core.action() {
@@ -359,16 +361,16 @@ impl Client {
         self.core.disconnected(now, to);
     }
 
-    /// Listens to the connections that owe an answer, at most until the core wants to be woken.
+    /// Reads from the connections on which an answer is outstanding, at most until the core's wakeup.
     fn wait(&mut self) {
         let now = self.now();
         let Some(wakeup) = self.core.wakeup(now) else { return };
-        // Not zero: that would mean "for ever" to a socket.
+        // Not zero: a socket would take that as no timeout.
         let span = Duration::from_nanos(wakeup.0.saturating_sub(now.0).max(1_000));
         let waiting = self.core.waiting();
         let turn = if waiting.len() > 1 { span.min(TURN) } else { span };
         if waiting.is_empty() {
-            std::thread::sleep(span); // a pause between two attempts: nothing can come
+            std::thread::sleep(span); // a pause between two attempts: nothing can arrive
             return;
         }
         for from in waiting {

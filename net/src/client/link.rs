@@ -4,7 +4,12 @@ use crate::binary::ResponseDecoder;
 use std::collections::BTreeMap;
 use synod_types::{GroupId, Nanos};
 
-/// What a request on a link is for.
+/// `span` after `at`.
+pub(super) fn after(at: Nanos, span: Nanos) -> Nanos {
+    Nanos(at.0.saturating_add(span.0))
+}
+
+/// The purpose of a request on a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
     /// The password.
@@ -13,7 +18,7 @@ pub(super) enum Purpose {
     Topology,
     /// A session for writes in this group.
     OpenSession(GroupId),
-    /// An operation of the caller's.
+    /// An operation of the caller.
     Operation(u64),
 }
 
@@ -27,7 +32,7 @@ pub(super) struct Pending {
 /// Whether a link can be used.
 #[derive(Debug)]
 pub(super) enum LinkState {
-    /// Not before this time: connecting failed or the connection broke.
+    /// Not usable before this time: connecting failed or the connection broke.
     Down { until: Nanos },
     /// The caller was asked to connect.
     Connecting,
@@ -35,7 +40,7 @@ pub(super) enum LinkState {
     Up(Box<ResponseDecoder>),
 }
 
-/// A connection, or the wish for one.
+/// A connection, established or wanted.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) state: LinkState,
@@ -51,7 +56,7 @@ impl Link {
     pub(super) fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Up(_))
     }
-    /// Whether it is of no use at the moment and no attempt is allowed yet.
+    /// Whether it is down and no attempt is allowed yet.
     pub(super) fn is_barred(&self, now: Nanos) -> bool {
         matches!(self.state, LinkState::Down { until } if until > now)
     }

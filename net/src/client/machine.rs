@@ -1,61 +1,32 @@
-//! The client as a pure machine: operations in, actions out; time and bytes are handed in.
+//! The client as a pure state machine: operations in, actions out; time and bytes are passed in. This file
+//! routes operations, sends them, judges the answers and retries; `links` keeps the connections.
 //!
-//! Contract: after every call that takes `now`, take [`Core::action`] until it gives nothing. Time never goes back. Call
-//! [`Core::tick`] when [`Core::wakeup`] has come.
+//! Contract: after every call that takes `now`, take [`Core::action`] until it returns `None`. Time never
+//! goes back. Call [`Core::tick`] at the time that [`Core::wakeup`] names.
 
 use super::action::{Action, Outcome};
 use super::address::Address;
-use super::link::{Link, LinkState, Pending, Purpose};
+use super::config::ClientConfig;
+use super::error::ClientError;
+use super::link::{Purpose, after};
+use super::links::{Links, Ready};
+use super::operation::{Operation, Question};
 use super::session::Session;
-use super::{ClientConfig, ClientError};
-use crate::binary::{self, Failure, Response, ResponseBody, ResponseDecoder, Topology};
+use crate::binary::{self, Failure, Response, ResponseBody, Topology};
 use std::collections::{BTreeMap, VecDeque};
 use synod_types::{
     Command, Consistency, ErrorKind, GroupId, Nanos, Op, Reply, SessionId, SessionStamp, bucket_of, group_of,
 };
 
-/// What an operation asks.
-#[derive(Debug)]
-enum Question {
-    Command { command: Command<Vec<u8>>, consistency: Consistency },
-    Topology,
-    Status(Option<Address>),
-}
-
-#[derive(Debug)]
-struct Operation {
-    question: Question,
-    deadline: Nanos,
-    not_before: Nanos,
-    attempts: u32,
-    /// The link and request of the attempt under way.
-    sent: Option<(Address, u64)>,
-    /// The session and number of a write, the same for all attempts.
-    number: Option<(SessionId, u64)>,
-    /// An earlier attempt may have been executed.
-    maybe_executed: bool,
-    /// Why the last attempt was turned away.
-    last: Option<ErrorKind>,
-}
-
-impl Operation {
-    fn is_write(&self) -> bool {
-        matches!(&self.question, Question::Command { command, .. } if command.op.is_write())
-    }
-}
-
 /// The client core; see the module's contract.
 #[derive(Debug)]
 pub struct Core {
     config: ClientConfig,
-    seeds: Vec<Address>,
-    /// Which of the known addresses is tried next when any will do.
-    turn: usize,
     topology: Option<Topology>,
-    /// When the topology is to be asked for again.
+    /// When to ask for the topology again.
     topology_due: Nanos,
     topology_asked: bool,
-    links: BTreeMap<Address, Link>,
+    links: Links,
     sessions: BTreeMap<GroupId, Session>,
     operations: BTreeMap<u64, Operation>,
     next_id: u64,
@@ -63,7 +34,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// A client that knows these addresses of a cluster.
+    /// A client that is given these addresses of a cluster.
     ///
     /// # Panics
     /// When there is none.
@@ -71,12 +42,10 @@ impl Core {
         assert!(!seeds.is_empty(), "a client needs an address");
         Self {
             config,
-            seeds,
-            turn: 0,
             topology: None,
             topology_due: Nanos::ZERO,
             topology_asked: false,
-            links: BTreeMap::new(),
+            links: Links::new(seeds),
             sessions: BTreeMap::new(),
             operations: BTreeMap::new(),
             next_id: 1,
@@ -84,7 +53,7 @@ impl Core {
         }
     }
 
-    /// Starts a command; its stamp is the core's own affair. The number names it in [`Action::Done`].
+    /// Starts a command; the core sets its stamp. The returned number names it in [`Action::Done`].
     pub fn command(&mut self, now: Nanos, consistency: Consistency, mut command: Command<Vec<u8>>) -> u64 {
         let fits = binary::is_binary(command.op) && command.check().is_ok();
         if !fits {
@@ -102,41 +71,36 @@ impl Core {
     pub fn topology(&mut self, now: Nanos) -> u64 {
         self.start(now, Question::Topology)
     }
-    /// Asks for a node's status; any node's without an address.
+    /// Asks for a node's status; without an address, any node's.
     pub fn status(&mut self, now: Nanos, of: Option<Address>) -> u64 {
         self.start(now, Question::Status(of))
     }
-    /// The connection stands.
+    /// The connection is established.
     pub fn connected(&mut self, now: Nanos, to: &Address) {
-        let Some(link) = self.links.get_mut(to) else { return };
-        if !matches!(link.state, LinkState::Connecting) {
+        if !self.links.come_up(to) {
             return;
         }
-        link.state = LinkState::Up(Box::new(ResponseDecoder::new()));
         let mut bytes = binary::PREAMBLE.to_vec();
         if let Some(password) = &self.config.password {
             let id = self.next_id;
             self.next_id += 1;
             binary::encode_auth(&mut bytes, id, password.bytes());
-            link.requests.insert(id, Pending { purpose: Purpose::Auth, sent_at: now });
+            self.links.note(now, to, id, Purpose::Auth);
         }
         self.actions.push_back(Action::Send { to: to.clone(), bytes });
         self.advance(now);
     }
-    /// The connection could not be made, or is gone.
+    /// The connection could not be established, or is lost.
     pub fn disconnected(&mut self, now: Nanos, to: &Address) {
         self.lose(now, to);
         self.advance(now);
     }
-    /// Bytes came.
+    /// Bytes were received.
     pub fn received(&mut self, now: Nanos, from: &Address, bytes: &[u8]) {
-        if let Some(Link { state: LinkState::Up(decoder), .. }) = self.links.get_mut(from) {
-            decoder.feed(bytes);
-        }
-        while let Some(Link { state: LinkState::Up(decoder), .. }) = self.links.get_mut(from) {
-            match decoder.next() {
-                Ok(Some(response)) => self.on_response(now, from, response),
-                Ok(None) => break,
+        self.links.feed(from, bytes);
+        while let Some(response) = self.links.next_response(from) {
+            match response {
+                Ok(response) => self.on_response(now, from, response),
                 Err(_) => {
                     self.actions.push_back(Action::Disconnect(from.clone()));
                     self.lose(now, from);
@@ -161,26 +125,18 @@ impl Core {
         }
         let operations =
             self.operations.values().flat_map(|operation| [operation.deadline, operation.not_before]);
-        let links = self.links.values().flat_map(|link| {
-            let until = match link.state {
-                LinkState::Down { until } => Some(until),
-                _ => None,
-            };
-            let oldest = link.requests.values().map(|pending| pending.sent_at).min();
-            until.into_iter().chain(oldest.map(|at| after(at, self.config.attempt_timeout)))
-        });
+        let links = self.links.deadlines(self.config.attempt_timeout);
         let sessions = self.sessions.values().filter_map(|session| match session {
             Session::Closed { not_before } => Some(*not_before),
             _ => None,
         });
         operations.chain(links).chain(sessions).chain([self.topology_due]).filter(|&at| at > now).min()
     }
-    /// The connections that owe an answer.
+    /// The connections on which an answer is outstanding.
     pub fn waiting(&self) -> Vec<Address> {
-        let owes = |link: &Link| link.is_up() && !link.requests.is_empty();
-        self.links.iter().filter(|(_, link)| owes(link)).map(|(to, _)| to.clone()).collect()
+        self.links.waiting()
     }
-    /// Whether an attempt of the operation is under way.
+    /// Whether an attempt of the operation is in flight.
     #[cfg(test)]
     pub(super) fn waits_for_operation(&self, id: u64) -> bool {
         self.operations.get(&id).is_some_and(|operation| operation.sent.is_some())
@@ -198,30 +154,20 @@ impl Core {
 
     fn start(&mut self, now: Nanos, question: Question) -> u64 {
         let id = self.take_id();
-        let operation = Operation {
-            question,
-            deadline: after(now, self.config.deadline),
-            not_before: now,
-            attempts: 0,
-            sent: None,
-            number: None,
-            maybe_executed: false,
-            last: None,
-        };
+        let operation = Operation::new(question, now, after(now, self.config.deadline));
         self.operations.insert(id, operation);
         self.advance(now);
         id
     }
 
-    // What servers say.
+    // Responses from servers.
 
     fn on_response(&mut self, now: Nanos, from: &Address, response: Response) {
-        let Some(link) = self.links.get_mut(from) else { return };
-        link.failures = 0;
-        let Some(pending) = link.requests.remove(&response.id) else {
+        let Some(answered) = self.links.on_response(from, response.id) else { return };
+        let Some(purpose) = answered else {
             // Id 0 answers no request: the server explains why it is about to close.
             match (response.id, response.body) {
-                (0, ResponseBody::Failed(Failure::Protected)) if !self.seeds.contains(from) => {
+                (0, ResponseBody::Failed(Failure::Protected)) if !self.links.is_seed(from) => {
                     self.on_turned_away(now, from);
                 }
                 (0, ResponseBody::Failed(failure @ (Failure::Version | Failure::Protected))) => {
@@ -236,9 +182,9 @@ impl Core {
             return;
         };
         if let ResponseBody::Failed(failure @ (Failure::AuthRequired | Failure::AuthFailed)) = response.body {
-            return self.on_not_admitted_to(now, from, pending.purpose, failure);
+            return self.on_not_admitted_to(now, from, purpose, failure);
         }
-        match pending.purpose {
+        match purpose {
             Purpose::Auth => {}
             Purpose::Topology => {
                 self.topology_asked = false;
@@ -266,14 +212,14 @@ impl Core {
             self.topology_due = after(now, self.config.pause_max);
             return;
         }
-        // A leader that is not known yet is asked for again soon.
+        // If a leader is not known yet, the topology is asked for again soon.
         let complete = topology.groups.iter().all(|group| group.leader.is_some());
         let refresh = if complete { self.config.topology_refresh } else { self.config.pause_max };
         self.topology_due = after(now, refresh);
         self.topology = Some(topology);
     }
 
-    /// The request that was turned away counts as lost with the others.
+    /// The request that was refused counts as lost, like all others on the connection.
     fn on_not_admitted_to(&mut self, now: Nanos, from: &Address, purpose: Purpose, failure: Failure) {
         match purpose {
             Purpose::Auth | Purpose::Operation(_) => {}
@@ -285,16 +231,15 @@ impl Core {
         self.on_not_admitted(now, from, failure);
     }
 
-    /// A node that does not take this machine for its own. Nothing sent there was executed; whoever was named will forward it, and for a
-    /// while it is not tried again.
+    /// A node in protected mode has turned this machine away. Nothing sent there was executed. The addresses
+    /// that the caller gave will forward it, and this node is not tried again for a while.
     fn on_turned_away(&mut self, now: Nanos, from: &Address) {
         self.actions.push_back(Action::Disconnect(from.clone()));
-        let Some(link) = self.links.get_mut(from) else { return };
         let span = self.config.topology_refresh.max(self.config.pause_max);
-        link.state = LinkState::Down { until: after(now, span) };
+        let Some(unanswered) = self.links.take_down(from, after(now, span)) else { return };
         self.topology_due = self.topology_due.min(now);
-        for pending in core::mem::take(&mut link.requests).into_values() {
-            match pending.purpose {
+        for purpose in unanswered {
+            match purpose {
                 Purpose::Auth => {}
                 Purpose::Topology => self.topology_asked = false,
                 Purpose::OpenSession(group) => {
@@ -310,13 +255,13 @@ impl Core {
         }
     }
 
-    /// A wrong password will stay wrong: what waits ends, unless it may have been executed.
+    /// A wrong password stays wrong: all operations end, those that may have been executed with
+    /// [`ClientError::Unknown`].
     fn on_not_admitted(&mut self, now: Nanos, from: &Address, failure: Failure) {
         self.actions.push_back(Action::Disconnect(from.clone()));
-        // Nothing on a connection that was not admitted is executed: what is in flight there is not uncertain.
-        if let Some(link) = self.links.get_mut(from) {
-            link.requests.retain(|_, pending| !matches!(pending.purpose, Purpose::Operation(_)));
-        }
+        // Nothing on a connection that was not admitted is executed, so operations in flight there are not
+        // uncertain.
+        self.links.forget_operations(from);
         self.lose(now, from);
         let ids: Vec<u64> = self.operations.keys().copied().collect();
         for id in ids {
@@ -347,7 +292,7 @@ impl Core {
                 return self.pause(now, id);
             }
             (_, ResponseBody::Failed(failure)) => Err(ClientError::NotAdmitted(failure)),
-            // Something was answered to a write that may well have been executed.
+            // A write may have been executed although the answer does not fit it.
             _ if operation.is_write() => Err(ClientError::Unknown),
             _ => Err(ClientError::WrongAnswer),
         };
@@ -377,8 +322,8 @@ impl Core {
                 if let (Some((session, _)), Some(group)) = (number, self.group_of_operation(id)) {
                     self.sessions.entry(group).and_modify(|known| known.expire(session, now));
                 }
-                // An earlier attempt may have been executed before the session was evicted: a new session would execute it
-                // again.
+                // An earlier attempt may have been executed before the session was evicted: a new session
+                // would execute it again.
                 let maybe_executed =
                     self.operations.get(&id).is_some_and(|operation| operation.maybe_executed);
                 if maybe_executed || number.is_none() {
@@ -387,14 +332,14 @@ impl Core {
                     self.pause(now, id);
                 }
             }
-            // Executed at some time, or closed by this client's own later word: its reply is gone.
+            // Executed at some time, or closed by a later stamp of this client: its reply is gone.
             ErrorKind::SequenceClosed | ErrorKind::ReplyDropped => self.finish(id, Err(ClientError::Unknown)),
             ErrorKind::NotAnInteger
             | ErrorKind::Overflow
             | ErrorKind::BadExpiry
             | ErrorKind::ReadFailed
             | ErrorKind::Malformed => {
-                // These are said at the server's border, before the session is looked at.
+                // Servers check these before they look at the session.
                 let at_border = matches!(kind, ErrorKind::Malformed | ErrorKind::BadExpiry);
                 let uncertain = operation.maybe_executed && at_border;
                 let error =
@@ -404,7 +349,8 @@ impl Core {
         }
     }
 
-    /// The outcome of an attempt is not known. A read is asked again; a write only if its session makes that harmless.
+    /// The outcome of an attempt is unknown. A read is sent again; a write only if its session prevents a
+    /// second execution.
     fn on_uncertain(&mut self, now: Nanos, id: u64) {
         let Some(operation) = self.operations.get_mut(&id) else { return };
         operation.sent = None;
@@ -417,21 +363,20 @@ impl Core {
         self.pause(now, id);
     }
 
-    /// The next attempt comes after a pause that grows.
+    /// The next attempt follows after a pause that grows.
     fn pause(&mut self, now: Nanos, id: u64) {
         let Some(operation) = self.operations.get_mut(&id) else { return };
         operation.not_before = after(now, growing(&self.config, operation.attempts));
     }
 
-    /// The connection is gone, and with it the answers to what was sent on it.
+    /// The connection is lost, and with it the answers to the requests sent on it.
     fn lose(&mut self, now: Nanos, to: &Address) {
-        let Some(link) = self.links.get_mut(to) else { return };
-        link.failures += 1;
-        link.state = LinkState::Down { until: after(now, growing(&self.config, link.failures)) };
-        let requests = core::mem::take(&mut link.requests);
+        let Some(failures) = self.links.count_failure(to) else { return };
+        let until = after(now, growing(&self.config, failures));
+        let Some(unanswered) = self.links.take_down(to, until) else { return };
         self.topology_due = self.topology_due.min(now);
-        for pending in requests.into_values() {
-            match pending.purpose {
+        for purpose in unanswered {
+            match purpose {
                 Purpose::Auth => {}
                 Purpose::Topology => self.topology_asked = false,
                 Purpose::OpenSession(group) => {
@@ -452,9 +397,9 @@ impl Core {
         self.actions.push_back(Action::Done { operation: id, result });
     }
 
-    // What is to be done about it.
+    // The next things to send.
 
-    /// Brings everything as far as it will go.
+    /// Does everything that can be done now.
     fn advance(&mut self, now: Nanos) {
         self.expire_attempts(now);
         self.expire_operations(now);
@@ -470,14 +415,9 @@ impl Core {
         }
     }
 
-    /// A connection that leaves a request unanswered for too long is of no use to the others either.
+    /// A connection that leaves a request unanswered for too long is closed for all requests.
     fn expire_attempts(&mut self, now: Nanos) {
-        let timeout = self.config.attempt_timeout;
-        let overdue =
-            |link: &Link| link.requests.values().any(|pending| after(pending.sent_at, timeout) <= now);
-        let stale: Vec<Address> =
-            self.links.iter().filter(|(_, link)| overdue(link)).map(|(to, _)| to.clone()).collect();
-        for to in stale {
+        for to in self.links.overdue(now, self.config.attempt_timeout) {
             self.actions.push_back(Action::Disconnect(to.clone()));
             self.lose(now, &to);
         }
@@ -549,7 +489,7 @@ impl Core {
         }
     }
 
-    /// Finds the link and, for a write, the session for a command, and encodes it.
+    /// Finds the link and, for a write, the session, and encodes the command.
     fn prepare_command(&mut self, now: Nanos, id: u64, request: u64, bytes: &mut Vec<u8>) -> Option<Address> {
         let group = self.group_of_operation(id);
         if group.is_none() && (self.config.routing || self.config.sessions) {
@@ -562,7 +502,8 @@ impl Core {
         if wants_session && let Some(group) = group {
             let session = self.sessions.entry(group).or_insert(Session::Closed { not_before: now });
             if let Session::Closed { not_before } = session {
-                // A number of a session that is gone can only be sent again if it never was executed.
+                // A command that had a number in a lost session is sent again only if it was certainly not
+                // executed.
                 if *not_before <= now {
                     *session = Session::Opening;
                     self.open_session(now, to, group);
@@ -576,7 +517,7 @@ impl Core {
             let stamp = session.stamp(session_id, number);
             let Question::Command { command, .. } = &mut operation.question else { return None };
             let Some(stamp) = stamp else {
-                // Another operation found the session expired meanwhile.
+                // Another operation has found the session expired in the meantime.
                 if operation.maybe_executed {
                     self.finish(id, Err(ClientError::Unknown));
                     return None;
@@ -600,9 +541,7 @@ impl Core {
     }
 
     fn send(&mut self, now: Nanos, to: Address, id: u64, purpose: Purpose, bytes: Vec<u8>) {
-        if let Some(link) = self.links.get_mut(&to) {
-            link.requests.insert(id, Pending { purpose, sent_at: now });
-        }
+        self.links.note(now, &to, id, purpose);
         self.actions.push_back(Action::Send { to, bytes });
     }
 
@@ -611,7 +550,7 @@ impl Core {
         Some(group_of(bucket_of(&command.key), self.topology.as_ref()?.group_count))
     }
 
-    /// The address of the core that leads `group`, as far as is known.
+    /// The address of the core that leads `group`, as far as it is known.
     fn leader_of(&self, group: GroupId) -> Option<Address> {
         if !self.config.routing {
             return None;
@@ -624,55 +563,20 @@ impl Core {
         Some(Address { host: node.host.clone(), port: own_port.unwrap_or(node.port) })
     }
 
-    /// A link that is up: the preferred one if it can be had, else any. Starts to connect where that is needed.
+    /// A link that is up: the preferred one if it is available, else any. Starts a connection if one is
+    /// needed.
     fn ready_link(&mut self, now: Nanos, preferred: Option<&Address>) -> Option<Address> {
-        if let Some(to) = preferred {
-            let link = self.links.entry(to.clone()).or_insert_with(Link::new);
-            if link.is_up() {
-                return Some(to.clone());
+        let known = self.topology.as_ref().filter(|_| self.config.routing);
+        let nodes = known.map_or(&[][..], |known| known.nodes.as_slice());
+        match self.links.ready(now, preferred, nodes) {
+            Ready::Up(to) => Some(to),
+            Ready::Connect(to) => {
+                self.actions.push_back(Action::Connect(to));
+                None
             }
-            if !link.is_barred(now) {
-                self.connect(to);
-                return None; // it is worth the wait
-            }
-        }
-        let mut known = self.seeds.clone();
-        if let Some(topology) = self.topology.as_ref().filter(|_| self.config.routing) {
-            known.extend(
-                topology.nodes.iter().map(|node| Address { host: node.host.clone(), port: node.port }),
-            );
-        }
-        let count = known.len();
-        for step in 0..count {
-            let to = &known[(self.turn + step) % count];
-            let link = self.links.entry(to.clone()).or_insert_with(Link::new);
-            if link.is_up() {
-                return Some(to.clone());
-            }
-        }
-        for step in 0..count {
-            let to = known[(self.turn + step) % count].clone();
-            if self.links.get(&to).is_some_and(|link| !link.is_barred(now)) {
-                self.turn = (self.turn + step) % count;
-                self.connect(&to);
-                return None;
-            }
-        }
-        None
-    }
-
-    fn connect(&mut self, to: &Address) {
-        let Some(link) = self.links.get_mut(to) else { return };
-        if matches!(link.state, LinkState::Down { .. }) {
-            link.state = LinkState::Connecting;
-            self.actions.push_back(Action::Connect(to.clone()));
+            Ready::Wait => None,
         }
     }
-}
-
-/// `span` after `at`.
-fn after(at: Nanos, span: Nanos) -> Nanos {
-    Nanos(at.0.saturating_add(span.0))
 }
 
 /// A pause that doubles with every attempt.

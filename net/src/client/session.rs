@@ -1,4 +1,4 @@
-//! One group's session as its client sees it: which sequence numbers are open.
+//! A client's session in one group: which sequence numbers are open.
 
 use std::collections::BTreeSet;
 use synod_types::limits::SESSION_REPLIES_MAX;
@@ -7,7 +7,7 @@ use synod_types::{Nanos, SessionId, SessionStamp};
 /// The session with one group.
 #[derive(Debug)]
 pub(super) enum Session {
-    /// None; one may be opened from this time on.
+    /// There is none; one may be opened from this time on.
     Closed { not_before: Nanos },
     /// Being opened.
     Opening,
@@ -20,11 +20,11 @@ impl Session {
         Session::Open { id, next: 1, open: BTreeSet::new() }
     }
 
-    /// The number for a new command, if the session is open and the replies it keeps leave room.
+    /// The number for a new command, if the session is open and the window of kept replies has room.
     pub(super) fn take_number(&mut self) -> Option<(SessionId, u64)> {
         let Session::Open { id, next, open } = self else { return None };
         let lowest = open.first().copied().unwrap_or(*next);
-        // The server keeps the replies of this many numbers above the lowest open one.
+        // The server keeps the replies of this many numbers from the lowest open one on.
         if *next - lowest >= SESSION_REPLIES_MAX as u64 {
             return None;
         }
@@ -46,7 +46,7 @@ impl Session {
         }
     }
 
-    /// The command `number` of session `id` will not be sent again.
+    /// Closes the number of a command that will not be sent again.
     pub(super) fn close_number(&mut self, id: SessionId, number: u64) {
         if let Session::Open { id: current, open, .. } = self
             && *current == id
@@ -55,7 +55,7 @@ impl Session {
         }
     }
 
-    /// The server does not know session `id` any more.
+    /// Ends session `id`, which the server no longer knows.
     pub(super) fn expire(&mut self, id: SessionId, now: Nanos) {
         if matches!(self, Session::Open { id: current, .. } if *current == id) {
             *self = Session::Closed { not_before: now };

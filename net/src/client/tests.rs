@@ -1,15 +1,17 @@
-//! The client core in a small simulated world that loses, delays, refuses and forgets; and the blocking client over real
-//! sockets. The invariant is the product's: what is told "not executed" never is, and nothing is executed twice.
+//! The client core in a small simulated world that loses, delays, refuses and forgets; and the blocking
+//! client over real sockets. The invariant is the product's: an operation reported as "not executed" was
+//! never executed, and no operation is executed twice.
 
 use super::*;
-use crate::access::Access;
+use crate::access::{Access, Secret};
 use crate::binary::{Topology, TopologyGroup, TopologyNode};
 use crate::server::tests::{Toy, connect, server};
 use crate::server::{Ask, Connection, LocalAnswer, LocalQuery, ServerConfig};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use synod_types::{
-    Command, Consistency, CoreId, GroupId, NodeId, Op, Reply, SessionId, Shared, bucket_of, group_of,
+    Command, Consistency, CoreId, ErrorKind, GroupId, Nanos, NodeId, Op, Reply, SessionId, Shared, bucket_of,
+    group_of,
 };
 
 const GROUPS: u16 = 4;
@@ -98,7 +100,7 @@ impl Cluster {
     }
 }
 
-/// How often (one in so many) things go wrong; 0 for never.
+/// How often (once in this many times) each fault happens; 0 for never.
 #[derive(Clone, Copy, Debug)]
 struct Faults {
     refuse_connect: u64,
@@ -122,7 +124,7 @@ struct World {
     wires: BTreeMap<Address, Wire>,
     random: Random,
     faults: Faults,
-    /// These take the client for one of another machine, and have no password.
+    /// These nodes take the client for one of another machine, and have no password.
     protected: Vec<Address>,
     connects: u64,
 }
@@ -162,7 +164,7 @@ impl World {
         }
     }
 
-    /// One millisecond: some bytes move, some things go wrong.
+    /// One millisecond: some bytes move, some faults happen.
     fn step(&mut self, now: Nanos, core: &mut Core) {
         if self.random.one_in(self.faults.move_leader) {
             let group = GroupId::new(self.random.below(u64::from(GROUPS)) as u16 + 1);
@@ -186,7 +188,7 @@ impl World {
             }
             let Some(wire) = self.wires.get_mut(&end) else { continue };
             if wire.hangs {
-                wire.connection.out().clear(); // executed, but nobody hears of it
+                wire.connection.out().clear(); // executed, but the replies are lost
                 continue;
             }
             let count = self.random.below(wire.connection.out().len() as u64 + 1) as usize;
@@ -196,7 +198,7 @@ impl World {
         core.tick(now);
     }
 
-    /// Carries out what the core wants; gives what has ended.
+    /// Carries out the core's actions. Returns the operations that have ended.
     fn act(&mut self, now: Nanos, core: &mut Core) -> Vec<(u64, Result<Outcome, ClientError>)> {
         let mut ended = Vec::new();
         while let Some(action) = core.action() {
@@ -221,7 +223,7 @@ impl World {
                     }
                 }
                 Action::Disconnect(to) => {
-                    // What was sent may still arrive.
+                    // Bytes that were sent may still arrive.
                     if let Some(mut wire) = self.wires.remove(&to) {
                         let bytes = core::mem::take(&mut wire.to_server);
                         wire.connection.received(&bytes);
@@ -266,7 +268,7 @@ const CALM: Faults = Faults {
     hang: 0,
 };
 
-/// Increments a key of its own per operation: executed twice, it would show 2.
+/// Each operation increments a key of its own: if it were executed twice, the key would show 2.
 fn run(
     seed: u64,
     faults: Faults,
@@ -297,7 +299,7 @@ fn run(
         ms += 1;
         prop_assert!(ms < 2 * count + deadline_ms + 100, "an operation outlived its deadline");
     }
-    // What is still under way arrives now.
+    // The bytes still in flight arrive now.
     let ends: Vec<Address> = world.wires.keys().cloned().collect();
     for end in ends {
         let Some(wire) = world.wires.get_mut(&end) else { continue };
@@ -437,14 +439,15 @@ fn sessions_make_most_lost_answers_harmless() {
     assert!(without.contains(&Err(ClientError::Unknown)));
 }
 
-/// What a client is told of a write that was executed, whose answer was lost, and that is asked again after `change`.
+/// The result that a client gets for a write that was executed, whose answer was lost, and that is sent again
+/// after `change`.
 fn told_after_a_lost_answer(change: impl FnOnce(&mut Cluster)) -> Result<Outcome, ClientError> {
     let mut core = Core::new(quick(), vec![address(1)]);
     let mut calm = world(1, CALM);
     let now = Nanos::from_ms;
     let id =
         core.command(now(0), Consistency::Linearizable, Command::plain(b"k".to_vec(), Op::IncrementBy(1)));
-    // Up to the moment the command itself is on the wire.
+    // Up to the moment when the command itself is on the wire.
     let mut ms = 0;
     while !core.waits_for_operation(id) {
         calm.step(now(ms), &mut core);
@@ -479,7 +482,8 @@ fn a_session_evicted_after_a_lost_answer_is_not_simply_replaced() {
     assert_eq!(told, Err(ClientError::Unknown));
 }
 
-/// Such words come from a border that has not looked at the session: one of another version may have let the write pass.
+/// Servers give these answers before they look at the session; a server of another version may have executed
+/// the write.
 #[test]
 fn a_refusal_at_the_border_after_a_lost_answer_says_nothing_about_the_first_attempt() {
     for kind in [ErrorKind::Malformed, ErrorKind::BadExpiry] {
@@ -491,7 +495,8 @@ fn a_refusal_at_the_border_after_a_lost_answer_says_nothing_about_the_first_atte
     }
 }
 
-/// The leader turns this machine away: the node that was named forwards, and nothing is told to be unknown.
+/// The leader turns this machine away: the node that the caller gave forwards the command, and no outcome
+/// becomes unknown.
 #[test]
 fn a_leader_that_turns_this_machine_away_is_passed_over() {
     for sessions in [true, false] {
@@ -559,7 +564,7 @@ fn what_is_over_a_limit_is_not_even_sent() {
 fn nobody_there_is_unreachable_and_certainly_not_executed() {
     let results = run(3, Faults { refuse_connect: 1, ..CALM }, quick(), 3).expect("invariants hold");
     assert!(results.iter().all(|result| *result == Err(ClientError::Unreachable)), "{results:?}");
-    // Attempts run out before the deadline does: nothing is under way when it ends.
+    // Attempts run out before the deadline: none is in flight when the operation ends.
     let config = ClientConfig { sessions: false, attempts_max: 5, ..quick() };
     let results = run(3, Faults { turn_away: 1, ..CALM }, config, 3).expect("invariants hold");
     assert!(results.iter().all(|result| matches!(result, Err(ClientError::NotExecuted(_)))), "{results:?}");
@@ -689,7 +694,7 @@ mod over_sockets {
 
     #[test]
     fn a_dead_address_among_good_ones_is_passed_over_and_alone_it_is_unreachable() {
-        // A port that was free a moment ago and that nobody listens on.
+        // A port that was free a moment ago and has no listener.
         let dead =
             TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
         let mut client = Client::connect(&[dead.to_string(), serve(None)]).expect("connected");

@@ -9,10 +9,11 @@ use http::header::{
 use http::{Response, StatusCode};
 use synod_types::{ErrorKind, Version};
 
-const NO_SPACE: &str = "the logs of the nodes that hold this key have no room, as on a full disk; nothing was executed; /readyz of a \
+const NO_SPACE: &str = "the logs of the nodes that hold this key have no room, as on a full disk; \
+ nothing was executed; /readyz of a \
                         node says more";
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failure {
     status: u16,
@@ -25,7 +26,7 @@ impl Failure {
     /// The body is longer than a value may be.
     pub const TOO_LARGE: Self =
         Self::new(413, "value_too_long", "the value is over 1048576 bytes; nothing was written");
-    /// The body did not come to its end in time.
+    /// The body did not end in time.
     pub const BODY_LATE: Self =
         Self::new(408, "body_timeout", "the body did not arrive in time; nothing was written");
     /// The body broke off or was framed wrongly.
@@ -53,9 +54,10 @@ impl Failure {
     pub(super) const PROTECTED: Self = Self::new(
         403,
         "protected",
-        "no password is set, so this node answers its own machine only; set security.password in its configuration, or security.protected_mode to no",
+        "no password is set, so this node answers its own machine only; \
+         set security.password in its configuration, or security.protected_mode to no",
     );
-    /// For a command that was not done, or not known to be done.
+    /// The failure of a command that was not executed, or whose outcome is unknown.
     pub(super) const fn of(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::Unknown | ErrorKind::ReplyDropped => Self::new(
@@ -119,7 +121,7 @@ impl Failure {
     }
 }
 
-/// A text with its type.
+/// A response with a text of this type.
 pub fn page(status: u16, content_type: &'static str, text: String) -> Response<Vec<u8>> {
     let mut response = bare(status, text.into_bytes());
     let headers = response.headers_mut();
@@ -132,7 +134,7 @@ pub(super) fn value(value: Vec<u8>, version: Version) -> Response<Vec<u8>> {
     let mut response = bare(200, value);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    // A stored value is data, whatever a browser would like to see in it.
+    // A stored value is data, even if it looks like something else to a browser.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     tag(response, version)
@@ -154,7 +156,7 @@ pub(super) fn options(allow: &'static str) -> Response<Vec<u8>> {
 
 fn bare(status: u16, body: Vec<u8>) -> Response<Vec<u8>> {
     let mut response = Response::new(body);
-    // Only numbers below 100 are no status, and those in here are not.
+    // Only numbers below 100 are no valid status, and none here is that low.
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response
 }

@@ -1,8 +1,8 @@
-//! The text that Prometheus reads: families of samples with help, type and labels.
+//! The text format of Prometheus: families of samples with help, type and labels.
 
 use core::fmt::{Display, Write};
 
-/// Collects families; each is begun once and its samples follow at once, as the format wants it.
+/// Collects families. Each family is begun once and its samples follow directly, as the format requires.
 #[derive(Debug, Default)]
 pub struct Exposition {
     text: String,
@@ -13,15 +13,15 @@ impl Exposition {
     /// The media type of the text.
     pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// Nothing yet.
+    /// An empty text.
     pub fn new() -> Self {
         Self::default()
     }
-    /// Begins a family that only rises (until a restart).
+    /// Begins a family of counters, which only rise (until a restart).
     pub fn counter(&mut self, name: &str, help: &str) {
         self.begin(name, "counter", help);
     }
-    /// Begins a family that goes up and down.
+    /// Begins a family of gauges, which rise and fall.
     pub fn gauge(&mut self, name: &str, help: &str) {
         self.begin(name, "gauge", help);
     }
@@ -36,13 +36,13 @@ impl Exposition {
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    /// A sample of the family begun last.
+    /// Adds a sample to the family begun last.
     pub fn sample(&mut self, labels: &[(&str, &dyn Display)], value: impl Display) {
         self.line("", labels, None, value);
     }
 
-    /// A histogram of the family begun last: counts per bucket (not summed up) with the upper bounds of all but the last
-    /// one, which has none.
+    /// Adds a histogram to the family begun last: counts per bucket (not cumulative) with the upper bounds of
+    /// all buckets but the last one, which has none.
     pub fn buckets(
         &mut self,
         labels: &[(&str, &dyn Display)],

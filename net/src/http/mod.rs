@@ -1,13 +1,14 @@
 //! HTTP as a pure mapping: a request's head to a [`Route`], a `Reply` to a response.
 //!
 //! ```text
-//!  head ─▶ route() ─▶ Route::Key(plan) ─▶ body into an Upload ─▶ plan.command() ─▶ (engine) ─▶ plan.respond(reply)
+//!  head ─▶ route() ─▶ Route::Key(plan) ─▶ body into Upload ─▶ plan.command() ─▶ (engine) ─▶ plan.respond()
 //!                  ├▶ Route::Page(metrics, health, ready, status)
-//!                  └▶ Route::Done(response): what needs nobody else, errors above all
+//!                  └▶ Route::Done(response): the engine is not needed, mostly errors
 //! ```
 //!
-//! The bytes of HTTP itself (framing, chunks, keep-alive, pipelining) are hyper's business, in the engine's runtime. In here
-//! there is no I/O, no clock and no panic, whatever the bytes are. docs/http.md is the description for users.
+//! hyper handles the bytes of HTTP itself (framing, chunks, keep-alive, pipelining) in the engine's runtime.
+//! This module has no I/O and no clock, and it never panics, whatever the bytes are. docs/http.md is the
+//! description for users.
 
 mod answer;
 mod etag;
@@ -22,14 +23,15 @@ pub use exposition::Exposition;
 pub use plan::{KeyPlan, Page, Route, route};
 pub use upload::{Oversize, Upload};
 
-/// Longest head the server is to take; the longest key, percent-encoded, and its headers fit. Longer ones are answered 431.
+/// Longest head that the server takes; the longest key, percent-encoded, and its headers fit. A longer head
+/// is answered with 431.
 pub const HEAD_BYTES_MAX: usize = 80 << 10;
-/// Headers of one request; with more it is answered 431.
+/// Most headers of one request; a request with more is answered with 431.
 pub const HEADERS_MAX: usize = 64;
-/// Of a body that is not wanted or too long, this much is to be read and dropped, so that a client which only sends still sees
-/// the answer.
+/// Bytes of an unwanted or oversized body that are read and dropped, so that a client that only sends still
+/// sees the answer.
 pub const DRAIN_BYTES_MAX: usize = 8 << 20;
 
-/// What a request line looks like when it is HTTP's: how a connection's first bytes are told from inline commands.
+/// The starts of HTTP request lines: they tell HTTP from inline commands at the first bytes of a connection.
 pub(crate) const METHODS: [&[u8]; 7] =
     [b"GET ", b"HEAD ", b"PUT ", b"POST ", b"PATCH ", b"DELETE ", b"OPTIONS "];

@@ -1,4 +1,4 @@
-//! The head of a request: what is asked, or why it cannot be.
+//! The head of a request: what it asks, or why it cannot be done.
 
 use super::answer::{self, Failure};
 use super::etag;
@@ -11,23 +11,23 @@ use http::{Method, Response};
 use synod_types::limits::{KEY_BYTES_MAX, TTL_MS_MAX, VALUE_BYTES_MAX};
 use synod_types::{Command, Condition, Consistency, Expiry, Illegal, Op, Reply, Shared, Version, command};
 
-/// Where keys are.
+/// The path below which keys are.
 const KEY_PATH: &str = "/v1/kv/";
 const KEY_METHODS: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
 const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Debug)]
 pub enum Route {
     /// A command on a key.
     Key(KeyPlan),
-    /// Something about the node.
+    /// A page about the node.
     Page(Page),
-    /// The answer, which needs nobody else.
+    /// The answer; the engine is not needed.
     Done(Response<Vec<u8>>),
 }
 
-/// What the node can tell about itself.
+/// A page on which the node reports about itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Page {
     /// `/`: for people.
@@ -36,11 +36,11 @@ pub enum Page {
     Metrics,
     /// `/healthz`: the process serves.
     Health,
-    /// `/readyz`: every group of the node has a leader.
+    /// `/readyz`: every group of the node has a leader that answers, and no log stands still or is full.
     Ready,
 }
 
-/// A command on a key, as far as the head tells it.
+/// A command on a key, as far as the head determines it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyPlan {
     key: Vec<u8>,
@@ -64,7 +64,7 @@ enum Action {
     },
 }
 
-/// What a reader has already (If-None-Match).
+/// What the client already has (If-None-Match).
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Known {
     Nothing,
@@ -72,8 +72,9 @@ enum Known {
     Versions(Vec<Version>),
 }
 
-/// Decides by the head alone. With a password, keys, metrics and status want it, as `Authorization: Bearer <password>` or Basic with the
-/// user `default` or none; the two probes do not, because what asks them has no secrets. `is_loopback`: the client is on this machine.
+/// Routes a request by its head alone. If there is a password, keys, metrics and status require it, as
+/// `Authorization: Bearer <password>` or Basic with the user `default` or none. The two probes do not,
+/// because the tools that send them have no secrets. `is_loopback`: the client is on this machine.
 pub fn route(head: &Parts, access: &Access, is_loopback: bool) -> Route {
     try_route(head, access, is_loopback).unwrap_or_else(|failure| Route::Done(failure.response()))
 }
@@ -121,7 +122,8 @@ fn authorize(head: &Parts, access: &Access, is_loopback: bool) -> Result<(), Fai
     }
 }
 
-/// The password of an Authorization header (RFC 6750, RFC 7617). There is one user, called `default` as in Redis, or not at all.
+/// The password of an Authorization header (RFC 6750, RFC 7617). There is one user, called `default` as in
+/// Redis; the name may be left out.
 fn credentials(header: &str) -> Option<Vec<u8>> {
     let (scheme, rest) = header.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
@@ -177,7 +179,7 @@ fn plan_key(head: &Parts, encoded: &str) -> Result<KeyPlan, Failure> {
     Ok(KeyPlan { key, action })
 }
 
-/// A length that is announced and too long is refused before a byte of the body is read.
+/// An announced length that is too long is refused before any byte of the body is read.
 fn announced_fits(head: &Parts) -> Result<(), Failure> {
     let announced = head.headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
     let announced = announced.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
@@ -191,7 +193,8 @@ fn known(if_none_match: Option<&str>) -> Known {
     match if_none_match.map(str::trim) {
         None => Known::Nothing,
         Some("*") => Known::Anything,
-        // Tags that are not of this server fit nothing. A weak one fits like a strong one here (RFC 9110, 13.1.2).
+        // Tags that this server did not give match nothing. A weak tag matches like a strong one here (RFC
+        // 9110, 13.1.2).
         Some(list) => Known::Versions(
             list.split(',').filter_map(|tag| etag::parse(tag.trim().trim_start_matches("W/"))).collect(),
         ),
@@ -223,7 +226,7 @@ fn version_of(tag: &str) -> Result<Version, Failure> {
     ))
 }
 
-/// The value of a header that may stand once.
+/// The value of a header that may occur once.
 fn one_of(head: &Parts, name: HeaderName) -> Result<Option<&str>, Failure> {
     let mut values = head.headers.get_all(&name).iter();
     let value = values.next().map(|value| value.to_str()).transpose();
@@ -252,7 +255,7 @@ impl Query {
             let doubled = match name {
                 "consistency" => query.consistency.replace(consistency_of(value)?).is_some(),
                 "ttl" => query.expiry.replace(expiry_of(value)?).is_some(),
-                // A misspelt ttl that was ignored would keep a key for ever.
+                // If a misspelt ttl were ignored, the key would never expire.
                 _ => {
                     return Err(Failure::new(
                         400,
@@ -319,7 +322,7 @@ fn expiry_of(text: &str) -> Result<Expiry, Failure> {
     }
 }
 
-/// The bytes of a percent-encoded path; `None` where a `%` is not followed by two hexadecimal digits.
+/// The bytes of a percent-encoded path; `None` if a `%` is not followed by two hexadecimal digits.
 fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -353,7 +356,7 @@ impl KeyPlan {
             _ => Consistency::default(),
         }
     }
-    /// The command; `value` is ignored where there is none.
+    /// The command; `value` is ignored if the command takes none.
     pub fn command(&self, key: Shared, value: Shared) -> Command<Shared> {
         match self.action {
             Action::Get { .. } => Command::plain(key, Op::Get),
@@ -388,7 +391,7 @@ impl KeyPlan {
             (Action::Delete { must_exist: true, .. }, Reply::Int(0)) => Failure::PRECONDITION.response(),
             (Action::Delete { .. }, Reply::Int(0)) => Failure::NO_SUCH_KEY.response(),
             (Action::Delete { .. }, Reply::Int(_)) => answer::empty(204),
-            // Not an answer to this question: nothing can be said about what happened.
+            // Not an answer to this question: the outcome is unknown.
             _ => Failure::of(synod_types::ErrorKind::Unknown).response(),
         }
     }

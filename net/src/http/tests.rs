@@ -1,4 +1,4 @@
-//! The mapping by example, and that no head and no reply makes it panic.
+//! The mapping by example, and a check that no head and no reply makes it panic.
 
 use super::*;
 use crate::access::{Access, Change};
@@ -139,12 +139,12 @@ fn numbers_at_their_ends_are_taken_or_refused() {
             }
             continue;
         };
-        // Versions that were never given out fit nothing: 412.
+        // Versions that were never given out match nothing: 412.
         let version = Version { slot: Slot::new(slot), position };
         assert_eq!(condition(&headers), Condition::IfVersion(version));
         assert_eq!(op(&plan("DELETE", "/v1/kv/k", &headers)), Op::DeleteIfVersion(version));
     }
-    // What is no length at all is refused before it gets here.
+    // A text that is no length is refused before it gets here.
     for (length, fits) in
         [(0, true), (VALUE_BYTES_MAX as u64, true), (VALUE_BYTES_MAX as u64 + 1, false), (u64::MAX, false)]
     {

@@ -1,4 +1,4 @@
-//! A request's body on its way in: bounded before it is stored, key and value in one piece of memory.
+//! A request's body while it arrives: bounded before it is stored, key and value in one piece of memory.
 
 use super::plan::KeyPlan;
 use synod_types::command::check_value_len;
@@ -12,16 +12,16 @@ pub struct Oversize;
 /// Collects the body of one request.
 #[derive(Debug)]
 pub struct Upload {
-    /// The key, then the value as far as it has come.
+    /// The key, then the part of the value received so far.
     bytes: Vec<u8>,
     key_len: usize,
 }
 
 impl Upload {
-    /// An empty body for `plan`; `announced` is the length the head names, if it does.
+    /// An empty body for `plan`; `announced` is the length in the head, if there is one.
     pub fn new(plan: &KeyPlan, announced: Option<u64>) -> Self {
         let key = plan.key();
-        // An announcement costs nothing, so it reserves no more than a value may have.
+        // An announcement costs the client nothing, so it reserves no more than the limit of a value.
         let expected = announced.map_or(0, |len| usize::try_from(len).unwrap_or(usize::MAX));
         let mut bytes = Vec::with_capacity(key.len() + expected.min(VALUE_BYTES_MAX));
         bytes.extend_from_slice(key);
@@ -31,7 +31,7 @@ impl Upload {
     /// Takes a piece of the body.
     ///
     /// # Errors
-    /// [`Oversize`] when the value would pass its limit; the piece is not kept.
+    /// [`Oversize`] when the value would exceed its limit; the piece is not kept.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), Oversize> {
         check_value_len(self.bytes.len() - self.key_len + piece.len()).map_err(|_| Oversize)?;
         self.bytes.extend_from_slice(piece);

@@ -1,4 +1,4 @@
-//! What a peer's message must satisfy before a machine sees it.
+//! Checks that a peer's message must pass before a state machine sees it.
 
 use crate::error::ProtocolError;
 use synod_types::limits::{
@@ -13,8 +13,8 @@ const LEARNED_MAX: usize = PEER_CHUNK_BYTES / synod_types::entry::ENTRY_HEADER_B
 
 /// Bytes of a message's archive beside its lists.
 const META_BYTES: usize = size_of::<rkyv::Archived<PeerMessageMeta>>();
-// Whatever this node may send fits a frame: a forwarded command, its answer, and lists as long as they may be, which stop
-// adding entries once they are past a chunk.
+// Everything this node may send fits into a frame: a forwarded command, its reply, and the longest lists,
+// which stop adding entries once they are over a chunk.
 const _: () = assert!(META_BYTES + KEY_BYTES_MAX + OPERAND_BYTES_MAX <= PEER_FRAME_BYTES_MAX);
 const _: () = assert!(META_BYTES + REPLY_BYTES_MAX <= PEER_FRAME_BYTES_MAX);
 const _: () = assert!(
@@ -32,7 +32,7 @@ const _: () = assert!(
         <= PEER_FRAME_BYTES_MAX
 );
 
-/// The spans must cover the body exactly, and lists must be of a sane length.
+/// The spans must cover the body exactly, and lists must not be too long.
 pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(), ProtocolError> {
     let count = |count: usize, max: usize| if count <= max { Ok(()) } else { Err(ProtocolError::Limit) };
     let mut used = 0_u64; // every span is below 2^32 and lists are capped: no overflow
@@ -57,10 +57,10 @@ pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(),
             | GroupMessage::Accepted { .. }
             | GroupMessage::Nack { .. }
             | GroupMessage::Fetch { .. }
-            | GroupMessage::HandOver { .. } => {}
+            | GroupMessage::TimeoutNow { .. } => {}
         },
-        PeerMessage::Beats(beats) => count(beats.len(), COALESCED_MAX)?,
-        PeerMessage::BeatReplies(replies) => count(replies.len(), COALESCED_MAX)?,
+        PeerMessage::Heartbeats(heartbeats) => count(heartbeats.len(), COALESCED_MAX)?,
+        PeerMessage::HeartbeatReplies(replies) => count(replies.len(), COALESCED_MAX)?,
         PeerMessage::ReadIndex { groups, .. } => count(groups.len(), COALESCED_MAX)?,
         PeerMessage::ReadIndexReply { points, .. } => count(points.len(), COALESCED_MAX)?,
         PeerMessage::Position(_) => {}
@@ -77,7 +77,7 @@ pub(super) fn check_spans(meta: &PeerMessageMeta, body_len: usize) -> Result<(),
     if used == body_len as u64 { Ok(()) } else { Err(ProtocolError::Length) }
 }
 
-/// Every payload must be a sound entry, every forwarded command and reply within the limits.
+/// Every payload must be a valid entry, and every forwarded command and reply within the limits.
 pub(super) fn check_payloads(message: &PeerMessage<Shared>) -> Result<(), ProtocolError> {
     let entry = |bytes: &Shared| Entry::check(bytes.as_ref()).map(|_| ()).map_err(ProtocolError::Entry);
     match message {

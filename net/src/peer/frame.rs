@@ -24,24 +24,27 @@ use synod_types::{PeerMessage, Shared, Span};
 /// Bytes of a frame's header.
 pub const FRAME_HEADER_BYTES: usize = 24;
 const LENGTH_MAX: usize = FRAME_HEADER_BYTES + PEER_FRAME_BYTES_MAX;
-/// A chunk is read at once from a peer. Entries stay in theirs until they are chosen and applied, some milliseconds.
+/// A chunk is read at once from a peer. Entries stay in their chunk until they are chosen and applied, for
+/// some milliseconds.
 const INPUT: InboxLimits = InboxLimits { chunk_bytes: 256 << 10, retired: 32 };
 const CHECKED_FROM: usize = 8;
 const META_LENGTH_AT: usize = 12;
 const BODY_LENGTH_AT: usize = 16;
 const KIND_MESSAGE: u16 = 1;
-/// A payload this long is not copied into its frame, and the checksum of such a body is kept for those who need it again.
+/// A payload of at least this length is not copied into its frame, and the checksum of such a body is kept
+/// for later use.
 const COMBINED_FROM: usize = 2 << 10;
 
 /// Appends the frame of `message`.
 ///
 /// # Panics
-/// When the message is over `PEER_FRAME_BYTES_MAX`: the machines close promises and learns long before.
+/// When the message is over `PEER_FRAME_BYTES_MAX`: the state machines end promises and learns long before
+/// that.
 pub fn encode<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>) {
     encode_parts(out, message, None);
 }
 
-/// As [`encode`], but for the last payload if that is long: it is given back, to be sent right behind.
+/// As [`encode`], but a long last payload is left out and returned, to be sent directly behind the frame.
 ///
 /// # Panics
 /// As [`encode`].
@@ -53,7 +56,7 @@ pub fn encode_head(out: &mut Vec<u8>, message: &PeerMessage<Shared>) -> Option<S
     tail
 }
 
-/// With `tail`, the last payload, without its bytes.
+/// Encodes a frame; without the bytes of its last payload, if that is given as `tail`.
 fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, tail: Option<&Shared>) {
     let (mut body_len, mut count) = (0_usize, 0_usize);
     let meta: PeerMessageMeta = message.map(|payload| {
@@ -69,8 +72,8 @@ fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, tai
     out.put_u16(KIND_MESSAGE);
     out.put_u64(0); // meta and body length, likewise
     out.put_u32(0);
-    // The archive is written behind the header in place. Its pointers are relative and it needs no alignment; writing
-    // plain structs into a growing buffer cannot fail.
+    // The archive is written in place behind the header. Its pointers are relative and it needs no alignment.
+    // Writing plain structs into a growing buffer cannot fail.
     let Ok(written) = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Panic>(&meta, core::mem::take(out));
     *out = written;
     let meta_len = out.len() - at - FRAME_HEADER_BYTES;
@@ -96,8 +99,8 @@ fn encode_parts<P: AsRef<[u8]>>(out: &mut Vec<u8>, message: &PeerMessage<P>, tai
     set_u32_at(out, at + 4, crc);
 }
 
-/// Turns the bytes of a link into messages. What is read into [`Decoder::lend`]'s room is not copied: payloads are slices
-/// of it.
+/// Turns the bytes of a link into messages. Bytes read into the room of [`Decoder::lend`] are not copied:
+/// payloads are slices of it.
 #[derive(Debug)]
 pub struct Decoder {
     inbox: Inbox,
@@ -116,39 +119,41 @@ impl Decoder {
         Self::default()
     }
 
-    /// Room to read into, never empty; to be given back by [`Decoder::put`]. A frame that has begun finds room as a whole.
+    /// Lends room to read into, never empty. Give it back with [`Decoder::put`]. The room is large enough for
+    /// the whole frame that has begun.
     pub fn lend(&mut self) -> Room {
         self.inbox.lend(self.frame_length().unwrap_or(0))
     }
 
-    /// Gives room back whose first `count` bytes were read. Call [`Decoder::next`] until it gives nothing before reading
-    /// more: then at most one partial frame is held.
+    /// Takes back room whose first `count` bytes were filled by a read. Call [`Decoder::next`] until it gives
+    /// nothing before reading more: then at most one partial frame is held.
     ///
     /// # Panics
-    /// When the room is not that long.
+    /// When the room is shorter than that.
     pub fn put(&mut self, room: Room, count: usize) {
         self.inbox.put(room, count);
     }
 
-    /// Takes bytes that were received elsewhere, at the price of a copy.
+    /// Takes bytes that were received elsewhere, at the cost of a copy.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.failed.is_none() {
             self.inbox.copy(bytes);
         }
     }
 
-    /// The length of the first frame, if that is known and within bounds.
+    /// The length of the first frame, if it is known and within bounds.
     fn frame_length(&self) -> Option<usize> {
         let length = u32::from_le_bytes(*self.inbox.held().first_chunk::<4>()?) as usize;
         (FRAME_HEADER_BYTES..=LENGTH_MAX).contains(&length).then_some(length)
     }
 
-    /// The next message, if all of it was received. Its payloads share the memory it was read into and are checked entries,
-    /// keys and values within the limits. Messages before a broken frame are still given.
+    /// The next message, if all of it was received. Its payloads share the memory they were read into. They
+    /// are checked entries, with keys and values within the limits. Messages before a broken frame are still
+    /// returned.
     ///
     /// # Errors
-    /// [`RefusedMessage`], from then on for ever: the link is to be closed.
-    // Not an iterator: it goes on after it gave nothing.
+    /// [`RefusedMessage`], and the same for every later call: the link must be closed.
+    // Not an iterator: it may give something again after it gave `None`.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<PeerMessage<Shared>>, RefusedMessage> {
         if let Some(error) = self.failed {
@@ -189,7 +194,7 @@ fn decode(frame: Shared) -> Result<PeerMessage<Shared>, RefusedMessage> {
     Ok(message)
 }
 
-/// Checks the checksum of a frame; the one of its body beside it, where that is worth knowing.
+/// Checks the checksum of a frame. Returns the checksum of its body, if the body is long.
 fn check_frame(frame: &[u8], body_len: usize) -> Result<Option<u32>, ProtocolError> {
     let checked = &frame[CHECKED_FROM..];
     // The length is not to be trusted yet; at worst the wrong part is taken for the body.

@@ -1,8 +1,8 @@
-//! How two nodes come to a link: each proves that it knows the cluster's secret before it says who it is.
+//! The handshake of two nodes: each proves that it knows the cluster's secret before it says who it is.
 //!
 //! ```text
 //!  initiator                                       acceptor
-//!     │ hello      nonce                              │    nothing else is said to strangers, nor learnt from them
+//!     │ hello      nonce                              │    nothing more is exchanged with strangers
 //!     │ ───────────────────────────────────────────▶  │
 //!     │            nonce, proof by each secret  chal. │
 //!     │ ◀───────────────────────────────────────────  │
@@ -12,8 +12,9 @@
 //!     │ ◀───────────────────────────────────────────  │    or a refusal, with the reason
 //!   judged
 //! ```
-//! A proof is a MAC (`secret.rs`) of all frames so far and of the one that it ends: it holds for these nonces, these two
-//! nodes and cores, this kind of frame (so for one of the two ends) and this version. docs/wire-format.md has the bytes.
+//! A proof is a MAC (`secret.rs`) of all frames so far and of the frame that it ends. It holds only for these
+//! nonces, these two nodes and cores, this kind of frame (so for one of the two ends) and this version.
+//! docs/wire-format.md has the bytes.
 //!
 //! ```text
 //!  0  magic [8] = F6 "SYNPEER"
@@ -30,27 +31,27 @@ use crate::error::ProtocolError;
 use crate::wire::{Put, Reader, u32_at};
 use synod_types::{ClusterId, CoreId, Incarnation, LogPosition, NodeId};
 
-/// Bytes that every frame of a handshake begins with.
+/// Bytes of the head that every frame of a handshake begins with.
 pub const HANDSHAKE_HEAD_BYTES: usize = 72;
-/// The version of the peer protocol this build speaks, and the only one.
+/// The version of the peer protocol that this build speaks; it speaks no other.
 pub const PEER_VERSION: u16 = 6;
-/// First byte differs from every client protocol's.
+/// The first byte differs from that of every client protocol.
 const MAGIC: [u8; 8] = *b"\xF6SYNPEER";
 pub(super) const CHECKED: usize = 64;
-/// What proofs begin with, so that a secret used elsewhere, too, proves nothing here.
+/// Proofs begin with this, so that a secret that is also used elsewhere proves nothing here.
 const LABEL: &[u8] = b"synod peer link\0";
 const NONCE_BYTES: usize = 32;
 pub(super) const IDENTITY_BYTES: usize = 48;
 /// A block number, a checksum and four zeros.
 const POSITION_BYTES: usize = 16;
-/// Behind a head: two proofs, or an identity, a position and a proof.
+/// The longest tail behind a head: two proofs, or an identity, a position and a proof.
 const TAIL_BYTES_MAX: usize = IDENTITY_BYTES + POSITION_BYTES + MAC_BYTES;
 const _: () = assert!(2 * MAC_BYTES <= TAIL_BYTES_MAX);
 
-/// Drawn at random for one handshake.
+/// A random number drawn for one handshake.
 pub type Nonce = [u8; NONCE_BYTES];
 
-/// Who one end of a link is.
+/// The identity of one end of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Handshake {
     /// The cluster.
@@ -59,22 +60,22 @@ pub struct Handshake {
     pub facts: u64,
     /// The node.
     pub node: NodeId,
-    /// The life of its disk.
+    /// The incarnation of its disk.
     pub incarnation: Incarnation,
-    /// The core that speaks.
+    /// The core that takes part.
     pub core: CoreId,
-    /// How many cores the node has.
+    /// Number of cores of the node.
     pub core_count: u16,
-    /// The node it means to speak to.
+    /// The node that it wants to reach.
     pub target: NodeId,
 }
 
-/// What is known of a node that shakes hands.
+/// This node's knowledge of the other node in a handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Known {
     /// No member has this id.
     Stranger,
-    /// A member whose incarnation was not seen yet; the caller makes it durable before it trusts the link.
+    /// A member whose incarnation was not seen before; the caller makes it durable before it trusts the link.
     Unseen,
     /// A member with this incarnation.
     As(Incarnation),
@@ -95,10 +96,10 @@ pub enum Refusal {
     /// The node is not a member.
     #[error("the peer is not a member of this cluster")]
     UnknownNode,
-    /// A known node id on another disk: its promises are gone.
+    /// A known node id on another disk: the promises it made are gone.
     #[error("the peer's node id is known with another incarnation (its disk was replaced or reset)")]
     WrongIncarnation,
-    /// The initiator meant another node: its address book is wrong.
+    /// The initiator wanted to reach another node: its address book is wrong.
     #[error("the peer meant to reach another node: check the addresses")]
     WrongTarget,
     /// The two cores do not hold the same groups.
@@ -110,7 +111,7 @@ pub enum Refusal {
     /// The node is stopping or has no room for another link.
     #[error("the peer takes no links at the moment")]
     Unavailable,
-    /// None of its proofs is by a secret that this node takes.
+    /// None of its proofs uses a secret that this node accepts.
     #[error("the peer has another peer secret; give all nodes of the cluster the same (`synod secret`)")]
     OtherSecret,
 }
@@ -149,8 +150,8 @@ impl Refusal {
 }
 
 impl Handshake {
-    /// Whether the other end, which sent `theirs`, belongs on a link to this one. `known` is what this node remembers of
-    /// the node id in `theirs`.
+    /// Whether the other end, which sent `theirs`, may have a link to this node. `known` is what this node
+    /// remembers of the node id in `theirs`.
     ///
     /// # Errors
     /// The [`Refusal`] to send back (as acceptor) or to report (as initiator).
@@ -158,7 +159,7 @@ impl Handshake {
         if theirs.cluster != self.cluster {
             return Err(Refusal::WrongCluster);
         }
-        // Before anything else is held against it: it may not have meant this node.
+        // Checked before the other fields: the peer may have dialled the wrong node.
         if theirs.target != self.node {
             return Err(Refusal::WrongTarget);
         }
@@ -226,44 +227,46 @@ impl Kind {
         }
     }
 
-    /// Whether so many bytes may be behind its head.
+    /// Whether this many bytes may follow its head.
     const fn may_carry(self, tail: usize) -> bool {
         match self {
             Self::Hello => tail == 0,
             Self::Challenge => tail == MAC_BYTES || tail == 2 * MAC_BYTES,
             Self::Intro => tail == IDENTITY_BYTES + MAC_BYTES,
             Self::Welcome => tail == IDENTITY_BYTES + POSITION_BYTES + MAC_BYTES,
-            // To somebody who has proved nothing, nothing is said but the reason.
+            // A peer that has proved nothing is told nothing but the reason.
             Self::Refusal => tail == 0 || tail == IDENTITY_BYTES + MAC_BYTES,
         }
     }
 }
 
-/// Why a handshake came to nothing.
+/// Why a handshake failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// The bytes are none of a handshake.
+    /// The bytes are no handshake.
     #[error("{0}")]
     Protocol(#[from] ProtocolError),
     /// Another version of the peer protocol.
     #[error(
-        "it speaks version {theirs} of the peer protocol and this node speaks version {PEER_VERSION}; run the same synod on \
+        "it speaks version {theirs} of the peer protocol and this node speaks version {PEER_VERSION}; \
+         run the same synod on \
          all nodes"
     )]
     Version {
-        /// The other end's.
+        /// The other end's version.
         theirs: u16,
     },
-    /// A frame that does not belong here.
+    /// A frame that is out of turn.
     #[error("it sent a frame of the handshake out of its turn")]
     OutOfTurn,
-    /// The frame's proof is by nobody who knows the secret.
+    /// The frame's proof does not use a known secret.
     #[error("what it says of itself is not proved by the peer secret")]
     Unproved,
-    /// The other end refuses. Proved, unless the reason is its version or that there is no secret in common.
+    /// The other end refuses the link. Only `VersionMismatch`, `OtherSecret` and `Unavailable` are believed
+    /// without a proof.
     #[error("it refused: {0}")]
     Refused(Refusal),
-    /// There is no secret that both take.
+    /// There is no secret that both ends accept.
     #[error("{}", Refusal::OtherSecret)]
     OtherSecret,
 }
@@ -282,7 +285,7 @@ impl Head {
     ///
     /// # Errors
     /// [`HandshakeError::Version`] for a node of another version (answer it with [`refuse_version`]),
-    /// [`ProtocolError::Magic`] for something that is no Synod node, else what is wrong.
+    /// [`ProtocolError::Magic`] for bytes that do not come from a Synod node, else the fault that was found.
     pub fn decode(bytes: &[u8; HANDSHAKE_HEAD_BYTES]) -> Result<Self, HandshakeError> {
         let mut fields = Reader::new(bytes);
         if fields.take(MAGIC.len())? != MAGIC {
@@ -315,7 +318,7 @@ impl Head {
         Ok(Self { kind, code, tail_bytes, nonce })
     }
 
-    /// How many bytes follow it.
+    /// Number of bytes that follow it.
     pub fn tail_bytes(&self) -> usize {
         self.tail_bytes
     }
@@ -341,7 +344,7 @@ impl Head {
     }
 }
 
-/// Answers a node of another version, and says nothing but that.
+/// Tells a node of another version that it is refused, and nothing else.
 pub fn refuse_version(out: &mut Vec<u8>) {
     refuse_unproved(out, Refusal::VersionMismatch);
 }
@@ -350,25 +353,26 @@ fn refuse_unproved(out: &mut Vec<u8>, refusal: Refusal) {
     Head::new(Kind::Refusal, refusal.code(), 0, [0; NONCE_BYTES]).encode(out);
 }
 
-/// What a frame says besides its kind.
+/// The contents of a frame besides its kind.
 struct Said {
     identity: Handshake,
     /// In a welcome.
     heard: LogPosition,
 }
 
-/// An acceptor that has proved who it is, and is not judged yet.
+/// An acceptor that has proved its identity and is not judged yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// Who it is.
+    /// Its identity.
     pub theirs: Handshake,
-    /// By which secret that is proved.
+    /// The secret that the proof uses.
     pub secret: PeerSecret,
-    /// How far it has known this node's log, of this core, to be durable. A log that does not hold that block is an old copy.
+    /// How far the acceptor has known the log of this node's core to be durable. A log without that block is
+    /// an old copy.
     pub heard: LogPosition,
 }
 
-/// What was said so far: what a proof is of.
+/// All frames so far: a proof covers them.
 #[derive(Clone, Debug)]
 pub(super) struct Transcript(Vec<u8>);
 
@@ -377,7 +381,7 @@ impl Transcript {
         Self(LABEL.to_vec())
     }
 
-    /// Sends a frame with an identity and the proof of everything so far.
+    /// Appends a frame with an identity and the proof of everything so far.
     pub(super) fn say(
         &mut self,
         head: &Head,
@@ -401,7 +405,7 @@ impl Transcript {
         assert!(out.len() == at + HANDSHAKE_HEAD_BYTES + head.tail_bytes);
     }
 
-    /// Takes such a frame: the identity, and by which of `secrets` it is proved.
+    /// Takes such a frame. Returns its contents and the one of `secrets` that proves it.
     fn hear<'s>(
         &mut self,
         head: &Head,
@@ -430,7 +434,7 @@ impl Transcript {
     }
 }
 
-/// The initiator, once its hello is sent.
+/// The initiator after its hello.
 #[derive(Debug)]
 pub struct Initiator {
     ours: Handshake,
@@ -439,7 +443,7 @@ pub struct Initiator {
 }
 
 impl Initiator {
-    /// Appends a hello, which says nothing of this node.
+    /// Appends a hello, which says nothing about this node.
     pub fn hello(ours: Handshake, secrets: Secrets, nonce: Nonce, out: &mut Vec<u8>) -> Self {
         let mut transcript = Transcript::new();
         let at = out.len();
@@ -448,11 +452,11 @@ impl Initiator {
         Self { ours, secrets, transcript }
     }
 
-    /// Takes the acceptor's challenge and appends the introduction; to one that knows no secret of ours, a refusal, which is
-    /// to be sent, too.
+    /// Takes the acceptor's challenge and appends the introduction. If the acceptor knows none of our
+    /// secrets, a refusal is appended, which must be sent, too.
     ///
     /// # Errors
-    /// What came is no challenge, or is by one who knows no secret of ours: the link is to be closed.
+    /// The frame is no challenge, or the acceptor knows none of our secrets: the link must be closed.
     pub fn on_challenge(
         mut self,
         head: &Head,
@@ -478,7 +482,7 @@ impl Initiator {
     }
 }
 
-/// The initiator, once it has introduced itself.
+/// The initiator after its introduction.
 #[derive(Debug)]
 pub struct Introduced {
     secret: PeerSecret,
@@ -489,7 +493,7 @@ impl Introduced {
     /// Takes the acceptor's answer.
     ///
     /// # Errors
-    /// It refuses, or proves nothing: the link is to be closed.
+    /// The acceptor refuses, or its proof is wrong: the link must be closed.
     pub fn on_answer(mut self, head: &Head, tail: &[u8]) -> Result<Answer, HandshakeError> {
         match head.kind {
             Kind::Welcome | Kind::Refusal if tail.is_empty() => return Err(refused_unproved(head)),
@@ -504,7 +508,7 @@ impl Introduced {
     }
 }
 
-/// A refusal that proves nothing. Anybody can send one: nothing may come of it but a later attempt.
+/// A refusal without a proof. Any machine can send one, so its only effect may be a later attempt.
 fn refused_unproved(head: &Head) -> HandshakeError {
     match Refusal::of_code(head.code) {
         Some(reason @ (Refusal::VersionMismatch | Refusal::OtherSecret | Refusal::Unavailable)) => {
@@ -514,7 +518,7 @@ fn refused_unproved(head: &Head) -> HandshakeError {
     }
 }
 
-/// The acceptor, once its challenge is sent.
+/// The acceptor after its challenge.
 #[derive(Debug)]
 pub struct Acceptor {
     secrets: Secrets,
@@ -522,11 +526,11 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Takes a hello and appends the challenge: a nonce, and the proof that we know the secrets, which tells a stranger
-    /// nothing.
+    /// Takes a hello and appends the challenge: a nonce, and the proof that we know the secrets. The proof
+    /// tells a stranger nothing.
     ///
     /// # Errors
-    /// What came is no hello: the link is to be closed.
+    /// The frame is no hello: the link must be closed.
     pub fn challenge(
         hello: &Head,
         secrets: Secrets,
@@ -550,11 +554,11 @@ impl Acceptor {
         Ok(Self { secrets, transcript })
     }
 
-    /// Takes the initiator's introduction; to one that knows no secret of ours a refusal is appended, which is to be sent,
-    /// too.
+    /// Takes the initiator's introduction. If the initiator knows none of our secrets, a refusal is appended,
+    /// which must be sent, too.
     ///
     /// # Errors
-    /// What came is no introduction, or is by one who knows no secret of ours: the link is to be closed.
+    /// The frame is no introduction, or the initiator knows none of our secrets: the link must be closed.
     pub fn on_intro(mut self, head: &Head, tail: &[u8], out: &mut Vec<u8>) -> Result<Proved, HandshakeError> {
         match head.kind {
             Kind::Intro => {}
@@ -571,7 +575,7 @@ impl Acceptor {
     }
 }
 
-/// The acceptor, once the initiator has proved who it is: to be judged, and answered.
+/// The acceptor after the initiator has proved its identity, which must now be judged and answered.
 #[derive(Debug)]
 pub struct Proved {
     theirs: Handshake,
@@ -580,22 +584,22 @@ pub struct Proved {
 }
 
 impl Proved {
-    /// Who it is.
+    /// The initiator's identity.
     pub fn theirs(&self) -> &Handshake {
         &self.theirs
     }
 
-    /// By which secret.
+    /// The secret that the proof uses.
     pub fn secret(&self) -> &PeerSecret {
         &self.secret
     }
 
-    /// Appends a welcome: the link stands, if the initiator's log holds what was `heard` of it.
+    /// Appends a welcome: the link is established, if the initiator's log holds the block at `heard`.
     pub fn welcome(self, ours: &Handshake, heard: LogPosition, out: &mut Vec<u8>) {
         self.answer(Kind::Welcome, 0, ours, Some(heard), out);
     }
 
-    /// Appends a refusal. It says who refuses, so that the other side's log can name the node.
+    /// Appends a refusal. It contains our identity, so that the other side's log can name the node.
     pub fn refuse(self, ours: &Handshake, refusal: Refusal, out: &mut Vec<u8>) {
         self.answer(Kind::Refusal, refusal.code(), ours, None, out);
     }

@@ -1,7 +1,9 @@
-//! Node to node: a handshake in which both ends prove that they belong together, then frames around archived messages.
+//! Node to node: a handshake in which both ends prove that they belong together, then frames around archived
+//! messages.
 //!
-//! This is the border at which a peer's bytes become messages. Everything is checked here, once, and read in place after
-//! that: checksum, archive, spans, every entry, every limit. One allocation holds a frame; its payloads are slices of it.
+//! Here a peer's bytes become messages. Checksum, archive, spans, every entry and every limit are checked
+//! here, once; after that the data is read in place. One allocation holds a frame; its payloads are slices of
+//! it.
 
 mod check;
 mod frame;

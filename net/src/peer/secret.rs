@@ -1,6 +1,7 @@
-//! The secret that the nodes of a cluster share: whoever proves that he knows it is let onto peer links.
+//! The secret that the nodes of a cluster share: a peer that proves its knowledge may open peer links.
 //!
-//! Two are taken while one is being replaced by the other. May not: show a secret to anybody but who asks for its digits.
+//! Two secrets are accepted while one replaces the other. May not: show a secret, except as digits to a
+//! caller that asks for them.
 
 use crate::access::HIDDEN;
 use hmac::{Hmac, Mac};
@@ -12,7 +13,7 @@ use synod_types::ClusterId;
 pub const SECRET_BYTES: usize = 32;
 /// Bytes of a proof.
 pub(super) const MAC_BYTES: usize = 32;
-/// The longest text that [`Secrets::parse`] may take for one.
+/// The longest text that [`Secrets::parse`] may be given.
 pub const SECRETS_TEXT_BYTES_MAX: usize = 1024;
 
 /// One secret. As text it is 64 hexadecimal digits.
@@ -20,13 +21,13 @@ pub const SECRETS_TEXT_BYTES_MAX: usize = 1024;
 pub struct PeerSecret([u8; SECRET_BYTES]);
 
 impl PeerSecret {
-    /// These bytes: random ones, nothing that somebody thought of.
+    /// These bytes: they must be random, not chosen.
     pub const fn new(bytes: [u8; SECRET_BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// What stands for a secret among nodes that only their own machine can reach, as long as they are given none: it keeps clusters
-    /// apart, and nobody out.
+    /// Stands in for a secret while nodes that only their own machine can reach are given none. It keeps
+    /// clusters apart but keeps no attacker out.
     pub fn of_one_machine(cluster: ClusterId) -> Self {
         let label = [b"synod cluster of one machine\0", cluster.get().to_le_bytes().as_slice()].concat();
         Self(Self([0; SECRET_BYTES]).mac(&label))
@@ -40,7 +41,7 @@ impl PeerSecret {
     /// The secret of these digits.
     ///
     /// # Errors
-    /// What is wrong; what was given is not in it.
+    /// What is wrong; the text does not contain the given digits.
     pub fn from_hex(digits: &str) -> Result<Self, &'static str> {
         const WHY: &str = "a peer secret is 64 hexadecimal digits";
         let digits = digits.as_bytes();
@@ -63,13 +64,13 @@ impl PeerSecret {
         self.keyed(bytes).finalize().into_bytes().into()
     }
 
-    /// Whether `mac` is that of `bytes`, in a time that does not depend on where it differs.
+    /// Whether `mac` is the MAC of `bytes`, in a time that does not depend on where it differs.
     pub(super) fn made(&self, mac: &[u8], bytes: &[u8]) -> bool {
         self.keyed(bytes).verify_slice(mac).is_ok()
     }
 
     fn keyed(&self, bytes: &[u8]) -> Hmac<Sha256> {
-        // A key of any length will do.
+        // HMAC accepts a key of any length.
         let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.0).expect("HMAC takes any key");
         mac.update(bytes);
         mac
@@ -82,21 +83,22 @@ impl fmt::Debug for PeerSecret {
     }
 }
 
-/// What a node takes for the cluster's secret: one, or two while the later replaces the earlier.
+/// The secrets that a node accepts: one, or two while the new one replaces the old one.
 ///
-/// As text each stands on a line of its own, the current one first.
+/// As text, each is on a line of its own, the current one first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Secrets {
     current: PeerSecret,
     old: Option<PeerSecret>,
 }
 
-/// Why secrets are not replaced.
+/// Why a secret cannot be replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RotateError {
-    /// Two are taken already.
+    /// Two are accepted already.
     #[error(
-        "two secrets are taken already; forget the old one first (`synod secret retire`), once every node has the current one"
+        "two secrets are taken already; forget the old one first (`synod secret retire`), \
+         once every node has the current one"
     )]
     UnderWay,
     /// It was the current one before.
@@ -113,7 +115,7 @@ impl Secrets {
     /// Reads their text.
     ///
     /// # Errors
-    /// What is wrong and in which line; the text itself is not in it.
+    /// What is wrong and in which line; the message does not contain the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut secrets = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
@@ -138,22 +140,23 @@ impl Secrets {
         self.all().map(|secret| secret.to_hex() + "\n").collect()
     }
 
-    /// The one that is proved with where the other end takes it.
+    /// The secret that proofs use, if the other end accepts it.
     pub fn current(&self) -> &PeerSecret {
         &self.current
     }
 
-    /// The one before, while it is taken.
+    /// The previous secret, while it is accepted.
     pub fn old(&self) -> Option<&PeerSecret> {
         self.old.as_ref()
     }
 
-    /// The current one first.
+    /// All accepted secrets, the current one first.
     pub fn all(&self) -> impl Iterator<Item = &PeerSecret> {
         std::iter::once(&self.current).chain(&self.old)
     }
 
-    /// `new` becomes the current one; the one so far is taken, too. Nothing changes when it is the current one already.
+    /// Makes `new` the current secret; the previous one is still accepted. Nothing changes if `new` is
+    /// already current.
     ///
     /// # Errors
     /// See [`RotateError`].
@@ -166,7 +169,7 @@ impl Secrets {
         }
     }
 
-    /// Only the current one is taken.
+    /// The current secret alone.
     pub fn retired(&self) -> Self {
         Self::one(self.current.clone())
     }

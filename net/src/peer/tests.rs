@@ -47,7 +47,7 @@ fn ops() -> impl Strategy<Value = (Op, Vec<u8>)> {
     prop_oneof![
         6 => plain.prop_map(|op| (op, Vec::new())),
         1 => (prop::collection::vec(any::<u8>(), 0..80), any::<u64>())
-            .prop_map(|(value, ms)| (Op::IfEqual { then: Then::ExtendBy(ms) }, value)),
+            .prop_map(|(value, ms)| (Op::IfEqual { then: IfEqualAction::ExtendBy(ms) }, value)),
         1 => prop::collection::vec(any::<u8>(), 0..99).prop_map(|value| set(&value)),
     ]
 }
@@ -62,7 +62,7 @@ fn group_messages() -> impl Strategy<Value = GroupMessage<Vec<u8>>> {
             after,
             from
         }),
-        (ballots(), slots()).prop_map(|(ballot, chosen)| GroupMessage::HandOver { ballot, chosen }),
+        (ballots(), slots()).prop_map(|(ballot, chosen)| GroupMessage::TimeoutNow { ballot, chosen }),
         (ballots(), slots(), any::<u64>(), prop::collection::vec((slots(), ballots(), entries()), 0..4))
             .prop_map(|(ballot, chosen, answer, list)| GroupMessage::Promise {
                 ballot,
@@ -103,9 +103,9 @@ fn messages() -> impl Strategy<Value = PeerMessage<Vec<u8>>> {
         (any::<u16>(), group_messages())
             .prop_map(|(group, message)| PeerMessage::Group { group: GroupId::new(group), message }),
         prop::collection::vec((any::<u16>(), ballots(), slots(), any::<u64>()), 0..20).prop_map(|list| {
-            PeerMessage::Beats(
+            PeerMessage::Heartbeats(
                 list.into_iter()
-                    .map(|(group, ballot, chosen, at)| Beat {
+                    .map(|(group, ballot, chosen, at)| Heartbeat {
                         group: GroupId::new(group),
                         ballot,
                         chosen,
@@ -116,9 +116,9 @@ fn messages() -> impl Strategy<Value = PeerMessage<Vec<u8>>> {
             )
         }),
         prop::collection::vec((any::<u16>(), ballots(), slots(), any::<u64>()), 0..20).prop_map(|list| {
-            PeerMessage::BeatReplies(
+            PeerMessage::HeartbeatReplies(
                 list.into_iter()
-                    .map(|(group, ballot, chosen, at)| BeatReply {
+                    .map(|(group, ballot, chosen, at)| HeartbeatReply {
                         group: GroupId::new(group),
                         ballot,
                         chosen,
@@ -183,7 +183,7 @@ fn frame_of(message: &PeerMessage<Vec<u8>>) -> Vec<u8> {
     out
 }
 
-/// Makes the checksum fit again after damage, so that the checks behind it are reached.
+/// Makes the checksum match again after damage, so that the checks behind it are reached.
 fn repair(frame: &mut [u8]) {
     let crc = synod_types::checksum::crc32c(&frame[8..]);
     frame[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -211,7 +211,7 @@ proptest! {
         bytes[index] ^= 1 << bit;
         match decode_all(&bytes, core::iter::empty()) {
             Err(_) => {}
-            // Only a length that grew asks for more bytes.
+            // Only a larger length asks for more bytes.
             Ok(list) => { prop_assert!(list.is_empty()); prop_assert!(index < 4); }
         }
     }
@@ -239,7 +239,7 @@ proptest! {
         }
     }
 
-    /// Whatever is done to what is said, by somebody who does not know the secret: no link comes of it.
+    /// No link comes of a handshake that an attacker without the secret has changed in any way.
     #[test]
     fn a_damaged_handshake_comes_to_nothing(frame in 0_usize..4, at in any::<prop::sample::Index>(), bit in 0_u8..8) {
         let shaken = shake_with(both(), both(), |number, bytes| {
@@ -321,23 +321,23 @@ fn forwarded_commands_and_replies_are_held_to_the_limits() {
 
 #[test]
 fn lists_and_parts_are_held_to_sane_counts() {
-    let beat = |_| beat();
-    assert_eq!(refused(&PeerMessage::Beats((0..1026).map(beat).collect())), ProtocolError::Limit);
+    let heartbeat = |_| heartbeat();
+    assert_eq!(refused(&PeerMessage::Heartbeats((0..1026).map(heartbeat).collect())), ProtocolError::Limit);
     let (ballot, chosen) = (Ballot::ZERO, Slot::ZERO);
     let (time, reported) = (unheard(), Vec::new());
     let message = GroupMessage::Promise { ballot, chosen, answer: 7, part: 1, part_count: 1, time, reported };
     assert_eq!(refused(&PeerMessage::Group { group: GroupId::new(1), message }), ProtocolError::Body);
 }
 
-/// Who reads of a broken link must learn which message broke it.
+/// A report of a broken link must name the message that broke it.
 #[test]
 fn a_refused_message_is_named() {
-    let beat = |_| beat();
+    let heartbeat = |_| heartbeat();
     let mut decoder = Decoder::new();
-    decoder.feed(&frame_of(&PeerMessage::Beats((0..=COALESCED_MAX).map(beat).collect())));
+    decoder.feed(&frame_of(&PeerMessage::Heartbeats((0..=COALESCED_MAX).map(heartbeat).collect())));
     let refused = decoder.next().expect_err("one heartbeat too many");
-    assert_eq!((refused.kind, refused.error), (Some("Beats"), ProtocolError::Limit));
-    assert_eq!(refused.to_string(), "Beats: a limit is passed");
+    assert_eq!((refused.kind, refused.error), (Some("Heartbeats"), ProtocolError::Limit));
+    assert_eq!(refused.to_string(), "Heartbeats: a limit is passed");
     let mut decoder = Decoder::new();
     let mut broken = entry(b"v");
     let last = broken.len() - 1;
@@ -348,7 +348,7 @@ fn a_refused_message_is_named() {
 
 #[test]
 fn spans_that_do_not_cover_the_body_are_refused() {
-    // One byte more of body than the spans say, lengths and checksum made to fit.
+    // One byte more of body than the spans cover, with matching lengths and checksum.
     let mut frame = frame_of(&accept(entry(b"v")));
     frame.push(0);
     let len = frame.len() as u32;
@@ -388,9 +388,9 @@ fn another_version_is_named_as_such() {
     assert_eq!(decode_all(&frame, core::iter::empty()), Err(ProtocolError::Version));
 }
 
-fn beat() -> Beat {
+fn heartbeat() -> Heartbeat {
     let (group, ballot, chosen) = (GroupId::new(1), Ballot::ZERO, Slot::ZERO);
-    Beat { group, ballot, chosen, sent_at: Mono(1), time: WallMs(2) }
+    Heartbeat { group, ballot, chosen, sent_at: Mono(1), time: WallMs(2) }
 }
 
 fn unheard() -> TimeReport {
@@ -420,10 +420,10 @@ fn secret(first: u8) -> PeerSecret {
     ])
 }
 
-/// What an acceptor knows of an initiator's log.
+/// The acceptor's knowledge of an initiator's log.
 const HEARD: LogPosition = LogPosition { sequence: 0x0102_0304_0506_0708, crc: 0x090A_0B0C };
 
-/// The first replaces the second.
+/// The first secret replaces the second.
 fn both() -> Secrets {
     Secrets::one(secret(2)).rotated(secret(1)).expect("one is replaced by another")
 }
@@ -437,8 +437,8 @@ fn cut(bytes: &mut Vec<u8>) -> Result<(Head, Vec<u8>), HandshakeError> {
     Ok((head, tail))
 }
 
-/// A handshake of two nodes with these secrets, its frames touched on their way; what each learnt of the other, and whether
-/// they speak of the same secret.
+/// A handshake of two nodes with these secrets, whose frames `touch` may change on their way. Returns what
+/// each learnt of the other, and whether both mean the same secret.
 fn shake_with(
     of_initiator: Secrets,
     of_acceptor: Secrets,
@@ -485,7 +485,7 @@ fn a_stranger_is_told_nothing_and_believed_nothing() {
         ours().encode(&mut identity);
         [&identity[..16], &identity[24..40]].iter().all(|part| !bytes.windows(16).any(|w| w == *part))
     };
-    // A stranger with all facts, who dials.
+    // A stranger that knows all facts and dials.
     let (mut there, mut back) = (Vec::new(), Vec::new());
     let stranger = Initiator::hello(ours(), Secrets::one(secret(9)), [1; 32], &mut there);
     assert!(says_nothing(&there));
@@ -495,7 +495,7 @@ fn a_stranger_is_told_nothing_and_believed_nothing() {
     let (challenge, tail) = cut(&mut back).expect("whole");
     let error = stranger.on_challenge(&challenge, &tail, &mut there).unwrap_err();
     assert_eq!(error, HandshakeError::OtherSecret);
-    // What he says in its place: the reason, or an introduction of which he makes up the proof.
+    // It then sends either a refusal with the reason, or an introduction with an invented proof.
     let (refusal, tail) = cut(&mut there).expect("whole");
     assert_eq!((tail.len(), there.len()), (0, 0));
     let refused = acceptor.on_intro(&refusal, &tail, &mut back).unwrap_err();
@@ -509,7 +509,8 @@ fn a_stranger_is_told_nothing_and_believed_nothing() {
     let (refusal, tail) = cut(&mut back).expect("whole");
     assert_eq!((refusal.code, tail.len(), back.len()), (Refusal::OtherSecret.code(), 0, 0));
 
-    // One who listens where a node dials, and sends back what he has recorded of another handshake.
+    // An attacker that listens where a node dials, and replays frames that it has recorded of another
+    // handshake.
     let mut recorded = Vec::new();
     shake_with(both(), both(), |_, bytes| recorded.push(bytes.clone())).expect("they shake hands");
     let initiator = Initiator::hello(ours(), both(), [0xA1; 32], &mut there);
@@ -517,7 +518,7 @@ fn a_stranger_is_told_nothing_and_believed_nothing() {
     let error = initiator.on_challenge(&challenge, &tail, &mut there).unwrap_err();
     assert_eq!(error, HandshakeError::OtherSecret);
     assert!(says_nothing(&there));
-    // And one who dials and replays.
+    // And one that dials and replays.
     let (hello, _) = cut(&mut recorded[0]).expect("whole");
     let acceptor = Acceptor::challenge(&hello, both(), [0xB1; 32], &mut back).expect("a challenge");
     let (intro, tail) = cut(&mut recorded[2]).expect("whole");
@@ -624,7 +625,8 @@ fn a_payload_that_knows_its_checksum_makes_the_same_frame_and_knows_it_again_at_
     }
 }
 
-/// A long payload that is sent behind its head, or a short one that is not: the bytes are those of the whole frame.
+/// A long payload that is sent behind its head, or a short one that is not: the bytes are those of the whole
+/// frame.
 #[test]
 fn a_frame_in_two_pieces_is_the_same_frame() {
     for (len, known) in [(10, false), (4 << 10, false), (4 << 10, true)] {

@@ -1,30 +1,30 @@
-//! Values made from the ones before: APPEND, SETRANGE, INCRBYFLOAT.
+//! Values made from the old ones: APPEND, SETRANGE, INCRBYFLOAT.
 //!
-//! The new value is made here, from a value just read, and written by a command that is done only if the key is still in
-//! the version that was read; else all begins anew. So the log carries whole values, every replica keeps what it is told,
-//! and no number is ever computed twice.
+//! The new value is made here, from a value just read. It is written by a command that takes effect only if
+//! the key still has the version that was read; otherwise the work starts again. So the log carries whole
+//! values, every replica stores what it receives, and no replica computes a number again.
 
-use super::plan::Refusal;
+use super::refusal::Refusal;
 use std::borrow::Cow;
 use synod_types::command::check_value_len;
 
-/// What is made of the old value.
+/// How the new value is made from the old one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Derive {
-    /// APPEND: the bytes behind it.
+    /// APPEND: adds the bytes at the end.
     Append(Vec<u8>),
-    /// SETRANGE: the bytes over it.
+    /// SETRANGE: overwrites a part with the bytes.
     Overwrite {
-        /// Where they begin.
+        /// The position of the first byte.
         offset: usize,
-        /// What they are.
+        /// The bytes.
         bytes: Vec<u8>,
     },
-    /// INCRBYFLOAT: the sum.
+    /// INCRBYFLOAT: adds the number.
     Add(Float),
 }
 
-/// What came of it.
+/// The new value and the answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Derived {
     /// The value to write, if there is anything to write.
@@ -40,14 +40,14 @@ impl Derive {
     /// Makes the new value.
     ///
     /// # Errors
-    /// The error line to answer with; nothing is to be changed.
+    /// The error line to answer with; nothing may be changed then.
     pub fn apply(&self, old: Option<&[u8]>) -> Result<Derived, Refusal> {
         let before = old.unwrap_or_default();
         match self {
             Self::Append(bytes) => {
                 let value = [before, bytes].concat();
                 let length = Some(value.len());
-                // Nothing appended still makes an empty key.
+                // Appending nothing still creates an empty key.
                 let written = !bytes.is_empty() || old.is_none();
                 bounded(Derived { value: written.then_some(value), length })
             }
@@ -80,16 +80,16 @@ fn bounded(derived: Derived) -> Result<Derived, Refusal> {
     }
 }
 
-/// Decimal places that are kept: as many as Redis prints.
+/// Decimal places that are kept; Redis prints as many.
 const PLACES: u32 = 17;
 const SCALE: i128 = 10_i128.pow(PLACES);
-/// Past this, scaled sums are no longer certain to fit.
+/// Above this, scaled sums are no longer certain to fit.
 const EXACT_MAX: i128 = i128::MAX / 4;
 
-/// A decimal number: exact where it fits 17 places and 38 digits, else the nearest double.
+/// A decimal number: exact if it fits 17 places and 38 digits, else the nearest double.
 ///
-/// Redis adds in `long double` and prints 17 places, so it shows the noise of binary fractions from about five digits
-/// on; here what can be exact is.
+/// Redis adds in `long double` and prints 17 places, so it shows the noise of binary fractions from about
+/// five digits on. Here every sum that can be exact is exact.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Float {
     /// In units of 10^-17.
@@ -105,7 +105,7 @@ impl Float {
 
     fn double(self) -> f64 {
         match self {
-            Self::Exact(scaled) => scaled as f64 / SCALE as f64, // the nearest double is what is wanted
+            Self::Exact(scaled) => scaled as f64 / SCALE as f64, // the nearest double is wanted
             Self::Near(double) => double,
         }
     }
@@ -121,7 +121,7 @@ impl Float {
         sum.is_finite().then_some(Self::Near(sum))
     }
 
-    /// Without an exponent, without trailing zeros, with at most 17 places.
+    /// The decimal form without an exponent, without trailing zeros, with at most 17 places.
     fn spell(self) -> String {
         let text = match self {
             Self::Exact(scaled) => {
@@ -137,7 +137,8 @@ impl Float {
     }
 }
 
-/// The number that `text` spells: digits with perhaps a sign, a point and an exponent. No blanks, no infinity, no NaN.
+/// The number that `text` spells: digits, optionally with a sign, a point and an exponent. No blanks, no
+/// infinity, no NaN.
 pub fn parse_float(text: &[u8]) -> Option<Float> {
     let text = str::from_utf8(text).ok().filter(|text| text.len() <= 256)?;
     if !text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E')) {
@@ -147,7 +148,7 @@ pub fn parse_float(text: &[u8]) -> Option<Float> {
     Some(exact(text).map_or(Float::Near(double), Float::Exact))
 }
 
-/// `text` in units of 10^-17, if that is exact. It is known to spell a number.
+/// `text` in units of 10^-17, if that is exact. The caller has checked that it spells a number.
 fn exact(text: &str) -> Option<i128> {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
@@ -238,8 +239,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decimals_add_exactly_and_read_back(a in -1_000_000_000_000_i64..1_000_000_000_000, b in -1_000_000_000_000_i64..1_000_000_000_000) {
-            let spell = |n: i64| format!("{}{}.{:04}", if n < 0 { "-" } else { "" }, n.abs() / 10_000, n.abs() % 10_000);
+        fn decimals_add_exactly_and_read_back(
+            a in -1_000_000_000_000_i64..1_000_000_000_000,
+            b in -1_000_000_000_000_i64..1_000_000_000_000,
+        ) {
+            let sign = |n: i64| if n < 0 { "-" } else { "" };
+            let spell = |n: i64| format!("{}{}.{:04}", sign(n), n.abs() / 10_000, n.abs() % 10_000);
             let sum = add(&spell(a), &spell(b)).expect("adds");
             prop_assert_eq!(parse_float(sum.as_bytes()), parse_float(spell(a + b).as_bytes()));
         }

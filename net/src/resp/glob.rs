@@ -1,34 +1,37 @@
-//! Glob patterns as KEYS, SCAN, CONFIG GET and COMMAND LIST take them, with the meaning that Redis 7.0 gives them.
+//! Glob patterns for KEYS, SCAN, CONFIG GET and COMMAND LIST, with the meaning they have in Redis 7.0.
 //!
 //! ```text
-//!  *  any bytes     [abc] [a-c] [c-a]  one of them            \x  x itself, in a class too
-//!  ?  any byte      [^a-c]             none of them           a class that is not closed ends with the pattern
+//!  *  any bytes     [abc] [a-c] [c-a]  one of them      \x  x itself, in a class too
+//!  ?  any byte      [^a-c]             none of them     an unclosed class ends with the pattern
 //! ```
-//! A pattern is compiled once into a machine that is in many states at once: state `i` says "the first `i` items fit what was
-//! read so far". One byte of a text moves all of them with a few instructions per 64 states, and nothing is ever tried again,
-//! so a match costs (items / 64) x (bytes of the text) whatever the pattern looks like. Going back to the last star instead
-//! costs items x bytes: 16 million steps for one key of the longest kind.
+//! A pattern is compiled once into a machine that is in many states at once: state `i` says "the first `i`
+//! items match the bytes read so far". One byte of a text moves all states with a few instructions per 64
+//! states, and there is no backtracking, so a match costs (items / 64) x (bytes of the text) for every
+//! pattern. Backtracking to the last star would cost items x bytes: 16 million steps for one key of the
+//! longest kind.
 //!
 //! ```text
 //!   a*b     state  0 ──a──▶ 1 ──b──▶ 2        `steps` of a byte: the states it may leave
 //!                           └─ any ┘ (loop)   `loops`: the states before a star, which any byte keeps
 //! ```
-//! Bytes count as 0 to 255 in ranges. (Redis compares them as C's `char`, whose sign is the platform's.)
+//! Bytes count as 0 to 255 in ranges. (Redis compares them as C's `char`, whose sign depends on the
+//! platform.)
 
-/// Longest pattern. The table of a compiled one is 2 KiB for each 64 items.
+/// Longest pattern. The table of a compiled pattern is 2 KiB for each 64 items.
 pub const PATTERN_BYTES_MAX: usize = 1024;
 
 const WORD_BITS: usize = u64::BITS as usize;
-/// Words for the states of the longest pattern: one more than it has items.
+/// Words for the states of the longest pattern: one state more than it has items.
 const WORDS_MAX: usize = PATTERN_BYTES_MAX / WORD_BITS + 1;
 const BYTES: usize = 1 << u8::BITS;
 
-/// Whether letters are what they are.
+/// Whether upper and lower case differ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Case {
-    /// `A` is not `a`: names of keys.
+    /// `A` differs from `a`: for names of keys.
     Told,
-    /// `A` is `a`: names of settings and commands. As in Redis, a letter escaped in a class stays what it is.
+    /// `A` equals `a`: for names of settings and commands. As in Redis, a letter that is escaped in a class
+    /// keeps its case.
     Ignored,
 }
 
@@ -41,7 +44,7 @@ pub struct Pattern {
     steps: Box<[u64]>,
     /// One row.
     loops: Box<[u64]>,
-    /// The state in which all items fit.
+    /// The state in which all items match.
     last: usize,
 }
 
@@ -49,7 +52,7 @@ impl Pattern {
     /// Compiles a pattern.
     ///
     /// # Errors
-    /// When it is too long: what to tell the client.
+    /// When it is too long; the text is the error for the client.
     pub fn new(pattern: &[u8], case: Case) -> Result<Self, String> {
         if pattern.len() > PATTERN_BYTES_MAX {
             return Err(format!(
@@ -57,7 +60,7 @@ impl Pattern {
                 pattern.len()
             ));
         }
-        // No item takes less than a byte of the pattern.
+        // Every item takes at least one byte of the pattern.
         let words = pattern.len() / WORD_BITS + 1;
         let mut compiled = Self {
             words,
@@ -73,13 +76,13 @@ impl Pattern {
         Ok(compiled)
     }
 
-    /// Whether all of `text` fits.
+    /// Whether all of `text` matches.
     pub fn fits(&self, text: &[u8]) -> bool {
         let mut states = [0; WORDS_MAX];
         let states = &mut states[..self.words];
         states[0] = 1;
         let (last_word, last_bit) = (self.last / WORD_BITS, 1 << (self.last % WORD_BITS));
-        // With a star at its end the pattern fits whatever follows.
+        // With a star at its end the pattern matches whatever follows.
         let is_open = self.loops[last_word] & last_bit != 0;
         for &byte in text {
             if is_open && states[last_word] & last_bit != 0 {
@@ -119,7 +122,7 @@ impl Pattern {
     }
 }
 
-/// What a pattern is made of.
+/// One part of a pattern.
 enum Item {
     /// Any bytes.
     Star,
@@ -135,7 +138,7 @@ impl Set {
     }
 }
 
-/// The first item of a pattern and what follows it; `None` at the end.
+/// The first item of a pattern and the rest behind it; `None` at the end.
 fn take_item(pattern: &[u8], case: Case) -> Option<(Item, &[u8])> {
     let fold = |byte: u8| if case == Case::Ignored { byte.to_ascii_lowercase() } else { byte };
     let plain = |wanted: u8| Set::of(|byte| fold(byte) == fold(wanted));
@@ -145,13 +148,13 @@ fn take_item(pattern: &[u8], case: Case) -> Option<(Item, &[u8])> {
         [b'?', rest @ ..] => (Set::of(|_| true), rest),
         [b'[', b'^', rest @ ..] => take_class(rest, true, fold),
         [b'[', rest @ ..] => take_class(rest, false, fold),
-        // One at the very end is itself.
+        // A backslash at the very end stands for itself.
         [b'\\', escaped, rest @ ..] => (plain(*escaped), rest),
         [byte, rest @ ..] => (plain(*byte), rest),
     })
 }
 
-/// The class whose inside `rest` begins with, and what follows its end.
+/// Reads the inside of a class at the start of `rest`. Returns the class and the rest behind its end.
 fn take_class(mut rest: &[u8], is_negated: bool, fold: impl Fn(u8) -> u8) -> (Item, &[u8]) {
     let mut set = [false; BYTES];
     loop {
@@ -165,7 +168,7 @@ fn take_class(mut rest: &[u8], is_negated: bool, fold: impl Fn(u8) -> u8) -> (It
                 break;
             }
             [] => break,
-            // A bracket may be the end of a range, as in `[a-]`: then it closes nothing.
+            // A bracket may be the end of a range, as in `[a-]`: then it does not close the class.
             [one, b'-', other, after @ ..] => {
                 let (low, high) = (fold(*one.min(other)), fold(*one.max(other)));
                 (0..=u8::MAX).filter(|&byte| (low..=high).contains(&fold(byte))).for_each(|byte| {
@@ -193,7 +196,7 @@ mod tests {
         Pattern::new(pattern.as_bytes(), case).expect("not too long").fits(text.as_bytes())
     }
 
-    /// What the words of the documentation say, one after the other, without a thought for time.
+    /// The rules of the documentation, one after the other, without regard to time.
     fn fits_slowly(pattern: &[u8], text: &[u8], case: Case) -> bool {
         let lower = |byte: u8| if case == Case::Ignored { byte.to_ascii_lowercase() } else { byte };
         let Some((&mark, rest)) = pattern.split_first() else { return text.is_empty() };
@@ -237,13 +240,24 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         #[test]
-        fn patterns_mean_what_the_slow_twin_says(pattern in "[abcB\\[\\]^\\\\*?-]{0,10}", text in "[abcB\\[\\]^\\\\*?-]{0,7}", case in case()) {
+        fn patterns_mean_what_the_slow_twin_says(
+            pattern in "[abcB\\[\\]^\\\\*?-]{0,10}",
+            text in "[abcB\\[\\]^\\\\*?-]{0,7}",
+            case in case(),
+        ) {
             let compiled = Pattern::new(pattern.as_bytes(), case).expect("not too long");
             prop_assert_eq!(compiled.fits(text.as_bytes()), fits_slowly(pattern.as_bytes(), text.as_bytes(), case));
         }
 
         #[test]
-        fn bytes_of_every_kind_are_told_apart(pattern in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'['), Just(b'-'), Just(b'\\')], 0..8), text in proptest::collection::vec(any::<u8>(), 0..4), case in case()) {
+        fn bytes_of_every_kind_are_told_apart(
+            pattern in proptest::collection::vec(
+                prop_oneof![any::<u8>(), Just(b'['), Just(b'-'), Just(b'\\')],
+                0..8,
+            ),
+            text in proptest::collection::vec(any::<u8>(), 0..4),
+            case in case(),
+        ) {
             let compiled = Pattern::new(&pattern, case).expect("not too long");
             prop_assert_eq!(compiled.fits(&text), fits_slowly(&pattern, &text, case));
         }
@@ -251,9 +265,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn patterns_of_many_words_too(parts in proptest::collection::vec(("[ab]", 1..90_usize), 1..6), star in 0..4_usize, cut in any::<proptest::sample::Index>(), tail in "[ab]{0,3}") {
+        fn patterns_of_many_words_too(
+            parts in proptest::collection::vec(("[ab]", 1..90_usize), 1..6),
+            star in 0..4_usize,
+            cut in any::<proptest::sample::Index>(),
+            tail in "[ab]{0,3}",
+        ) {
             let text: String = parts.iter().map(|(byte, count)| byte.repeat(*count)).collect::<String>() + &tail;
-            // The text itself with some of it behind a star, or one byte changed: it fits or nearly does.
+            // The text itself with a part replaced by a star, or with one byte changed: it matches or nearly
+            // does.
             let mut pattern: Vec<u8> = text.bytes().collect();
             let at = cut.index(pattern.len());
             match star {
@@ -336,8 +356,9 @@ mod tests {
         for pattern in &worst {
             assert!(!fits(pattern, str::from_utf8(&key).expect("ASCII"), Case::Told));
         }
-        // 0.3 ms each when optimized. Going back to stars takes 16 million steps for the second and third alone, trying all ways
-        // never ends; a bound far above the one and below the other, for machines that do other things meanwhile.
+        // 0.3 ms each when optimized. Backtracking to stars takes 16 million steps for the second and third
+        // alone, and trying all ways never ends. The bound lies far above the one and below the other, for
+        // machines that are busy with other work.
         assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
     }
 }

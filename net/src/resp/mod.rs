@@ -1,13 +1,16 @@
-//! RESP: requests and replies as Redis clients speak them.
+//! RESP: requests and replies of Redis clients.
 //!
-//! `parser` turns bytes into arguments, `spec` knows the commands, `plan` turns arguments into a [`synod_types::Op`], `reply`
-//! writes RESP2 and RESP3. Nothing here knows a connection: `server::resp` puts it together.
+//! `parser` turns bytes into arguments, `spec` is the table of commands, `plan` turns arguments into a
+//! [`synod_types::Op`], `reply` writes RESP2 and RESP3. Nothing here knows about connections: `server::resp`
+//! puts the parts together.
 
+pub mod check;
 pub mod derive;
 pub mod glob;
 pub mod number;
 pub mod parser;
 pub mod plan;
+pub mod refusal;
 pub mod reply;
 pub mod scripts;
 pub mod spec;

@@ -1,4 +1,4 @@
-//! Decimal integers exactly as Redis reads them in arguments: one spelling per number.
+//! Decimal integers exactly as Redis reads them in arguments: every number has one spelling.
 
 /// The integer that `text` spells: no plus, no leading zero, no blank, not "-0".
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
@@ -76,7 +76,7 @@ mod tests {
             let want = number.to_string();
             prop_assert_eq!(&out, want.as_bytes());
             prop_assert_eq!(parse_i64(&out), Some(number));
-            // The slow twin: std reads it, and it is spelled as std would spell it.
+            // The slow twin: std parses the text, and the text is std's own spelling of the number.
             let twin = text.parse::<i64>().ok().filter(|number| number.to_string() == text);
             prop_assert_eq!(parse_i64(text.as_bytes()), twin);
         }

@@ -4,17 +4,17 @@
 //!  input   ...│*3␍␊$3␍␊SET␍␊$1␍␊k␍␊$4096␍␊vvvvvvv              (more to come)
 //!             └ start of the command              └ progress: never looked at twice
 //! ```
-//! A bulk over its cap is not buffered: its bytes are skipped as they stream in, the command is refused as a whole, and the
-//! connection lives. Nonsense breaks the connection.
+//! A bulk over its cap is not buffered: its bytes are skipped as they stream in, the command is refused as a
+//! whole, and the connection stays open. Malformed input breaks the connection.
 
 use super::number::parse_i64;
 use std::borrow::Cow;
 
 /// Longest inline command, as in Redis.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
-/// Longest bulk that is skipped rather than taken for nonsense: Redis's proto-max-bulk-len.
+/// Longest bulk that is skipped instead of counting as malformed: Redis's proto-max-bulk-len.
 pub const SKIP_BYTES_MAX: i64 = 512 << 20;
-/// Longest `*…` or `$…` line: a mark, 20 digits and a line break, with some room.
+/// Longest `*…` or `$…` line: a mark, 20 digits and a line break, with some margin.
 const HEAD_BYTES_MAX: usize = 32;
 /// Bounds before the client has authenticated, as in Redis.
 const UNTRUSTED_ARGUMENTS_MAX: usize = 10;
@@ -29,11 +29,11 @@ pub struct Caps {
     pub command_bytes: usize,
     /// Most arguments.
     pub arguments: usize,
-    /// Whether the client has proved who it is; before that the caps are much lower.
+    /// Whether the client has authenticated; before that the caps are much lower.
     pub trusted: bool,
 }
 
-/// The arguments of one command, the first being its name.
+/// The arguments of one command; the first is its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<'a> {
     bytes: &'a [u8],
@@ -44,11 +44,11 @@ impl<'a> Args<'a> {
     /// Arguments at `ranges` (start, length) of `bytes`.
     ///
     /// # Panics
-    /// In [`Args::get`] when a range does not lie inside.
+    /// In [`Args::get`] when a range lies outside of `bytes`.
     pub fn new(bytes: &'a [u8], ranges: &'a [(u32, u32)]) -> Self {
         Self { bytes, ranges }
     }
-    /// How many, the name included.
+    /// The number of arguments, the name included.
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
@@ -56,7 +56,7 @@ impl<'a> Args<'a> {
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
-    /// The one at `index`.
+    /// The argument at `index`.
     ///
     /// # Panics
     /// When there is none.
@@ -64,11 +64,11 @@ impl<'a> Args<'a> {
         let (start, len) = self.ranges[index];
         &self.bytes[start as usize..start as usize + len as usize]
     }
-    /// All of them from `index` on.
+    /// All arguments from `index` on.
     pub fn iter_from(self, index: usize) -> impl Iterator<Item = &'a [u8]> {
         (index..self.len()).map(move |index| self.get(index))
     }
-    /// Where each argument lies.
+    /// The position and length of each argument.
     pub fn ranges(&self) -> &'a [(u32, u32)] {
         self.ranges
     }
@@ -81,31 +81,31 @@ impl<'a> Args<'a> {
 /// What the parser found at the front of the input.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// More bytes are needed; the first `used` are done with and must not be shown again.
+    /// More bytes are needed. The first `used` bytes are consumed and must not be passed again.
     More {
-        /// Bytes done with.
+        /// Bytes consumed.
         used: usize,
     },
     /// Nothing to execute (an empty line, an empty array).
     Empty {
-        /// Bytes done with.
+        /// Bytes consumed.
         used: usize,
     },
     /// A command.
     Command {
-        /// Bytes it took.
+        /// Bytes consumed.
         used: usize,
         /// Its arguments, at least one.
         args: Args<'a>,
     },
-    /// A command that was over a cap and is gone; answer with this error and go on.
+    /// A command over a cap; its bytes are skipped. Answer with this error and go on.
     Refused {
-        /// Bytes done with.
+        /// Bytes consumed.
         used: usize,
         /// The error line.
         error: String,
     },
-    /// Nonsense: answer with this error and close.
+    /// Malformed input: answer with this error and close.
     Broken {
         /// The error line.
         error: Cow<'static, str>,
@@ -113,26 +113,26 @@ pub enum Step<'a> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum State {
+enum ParserState {
     #[default]
     Start,
-    /// In an inline command whose first `scanned` bytes hold no line break.
+    /// In an inline command; its first `progress` bytes hold no line break.
     Inline,
     /// Before the `$` line of the next argument.
     BulkHead,
-    /// In an argument of which `left` bytes are missing, or are to be skipped.
+    /// In an argument of which `left` bytes are still missing, or still to be skipped.
     BulkBody { len: usize, left: usize },
     /// Before the line break that ends an argument.
     BulkEnd,
 }
 
-/// The parser's memory of a command that has not come to its end.
+/// The parser's state within a command that is not complete.
 #[derive(Debug, Default)]
 pub struct Parser {
-    state: State,
-    /// Bytes of the current command that were looked at, as far as they were not reported as used.
+    state: ParserState,
+    /// Bytes of the current command that were parsed and not yet reported as used.
     progress: usize,
-    /// Bytes of the current command so far, skipped ones not counted.
+    /// Bytes of the current command so far, without skipped ones.
     kept: usize,
     /// Arguments still to come.
     missing: usize,
@@ -164,21 +164,21 @@ impl Parser {
         self.unquoted.capacity() + self.ranges.capacity() * size_of::<(u32, u32)>()
     }
 
-    /// Looks at `input`, which starts with the byte after those reported as used so far.
+    /// Parses `input`, which begins with the byte after those reported as used so far.
     pub fn parse<'a>(&'a mut self, input: &'a [u8], caps: &Caps) -> Step<'a> {
         debug_assert!(self.progress <= input.len(), "input shrank");
         loop {
             let flow = match self.state {
-                State::Start => self.on_start(input, caps),
-                State::Inline => self.on_inline(input),
-                State::BulkHead => self.on_bulk_head(input, caps),
-                State::BulkBody { len, left } => self.on_bulk_body(input, len, left),
-                State::BulkEnd => self.on_bulk_end(input),
+                ParserState::Start => self.on_start(input, caps),
+                ParserState::Inline => self.on_inline(input),
+                ParserState::BulkHead => self.on_bulk_head(input, caps),
+                ParserState::BulkBody { len, left } => self.on_bulk_body(input, len, left),
+                ParserState::BulkEnd => self.on_bulk_end(input),
             };
             match flow {
                 Flow::Next => {}
                 Flow::NeedMore => {
-                    // Of a refused command nothing is kept.
+                    // Nothing of a refused command is kept.
                     let used = if self.refused.is_some() { core::mem::take(&mut self.progress) } else { 0 };
                     return Step::More { used };
                 }
@@ -187,7 +187,7 @@ impl Parser {
                 Flow::Done => break,
             }
         }
-        let inline = self.state == State::Inline;
+        let inline = self.state == ParserState::Inline;
         let used = self.finish();
         if let Some(error) = self.refused.take() {
             return Step::Refused { used, error };
@@ -199,9 +199,9 @@ impl Parser {
         Step::Command { used, args: Args::new(bytes, &self.ranges) }
     }
 
-    /// Back to the start of a command; the bytes of this one are returned as used.
+    /// Returns to the start of a command. The bytes of this command are returned as used.
     fn finish(&mut self) -> usize {
-        self.state = State::Start;
+        self.state = ParserState::Start;
         self.kept = 0;
         core::mem::take(&mut self.progress)
     }
@@ -209,13 +209,13 @@ impl Parser {
     fn on_start(&mut self, input: &[u8], caps: &Caps) -> Flow {
         debug_assert!(self.refused.is_none() && self.kept == 0);
         self.ranges.clear();
-        // One huge command must not hold its memory for the rest of the connection's life.
+        // One huge command must not hold its memory until the connection ends.
         self.ranges.shrink_to(1024);
         match input.get(self.progress) {
             None => return Flow::NeedMore,
             Some(b'*') => {}
             Some(_) => {
-                self.state = State::Inline;
+                self.state = ParserState::Inline;
                 return Flow::Next;
             }
         }
@@ -237,7 +237,7 @@ impl Parser {
             return Flow::Break("ERR Protocol error: unauthenticated multibulk length".into());
         }
         self.missing = count;
-        self.state = State::BulkHead;
+        self.state = ParserState::BulkHead;
         Flow::Next
     }
 
@@ -269,7 +269,7 @@ impl Parser {
         } else if self.kept + len + 2 > caps.command_bytes {
             self.refuse(|| format!("ERR command too long: the limit is {} bytes", caps.command_bytes));
         }
-        self.state = State::BulkBody { len, left: len };
+        self.state = ParserState::BulkBody { len, left: len };
         Flow::Next
     }
 
@@ -279,7 +279,7 @@ impl Parser {
             let skipped = there.min(left);
             self.progress += skipped;
             if skipped < left {
-                self.state = State::BulkBody { len, left: left - skipped };
+                self.state = ParserState::BulkBody { len, left: left - skipped };
                 return Flow::NeedMore;
             }
         } else {
@@ -290,7 +290,7 @@ impl Parser {
             self.ranges.push((self.progress as u32, len as u32));
             self.advance(len);
         }
-        self.state = State::BulkEnd;
+        self.state = ParserState::BulkEnd;
         Flow::Next
     }
 
@@ -305,7 +305,7 @@ impl Parser {
         if self.missing == 0 {
             return Flow::Done;
         }
-        self.state = State::BulkHead;
+        self.state = ParserState::BulkHead;
         Flow::Next
     }
 
@@ -338,7 +338,8 @@ impl Parser {
         }
     }
 
-    /// The command will not be executed; the first reason counts. From here on its bytes are reported as used at once.
+    /// Marks the command as refused; the first reason counts. From here on its bytes are reported as used at
+    /// once.
     fn refuse(&mut self, reason: impl FnOnce() -> String) {
         if self.refused.is_none() {
             self.refused = Some(reason());
@@ -348,7 +349,7 @@ impl Parser {
 
 struct TooLong;
 
-/// The line at the front without its line break, if it is whole.
+/// The first line without its line break, if it is complete.
 fn head_line(input: &[u8]) -> Result<Option<&[u8]>, TooLong> {
     let window = &input[..input.len().min(HEAD_BYTES_MAX)];
     match window.windows(2).position(|pair| pair == b"\r\n") {
@@ -358,8 +359,8 @@ fn head_line(input: &[u8]) -> Result<Option<&[u8]>, TooLong> {
     }
 }
 
-/// Splits an inline command at blanks; quotes and escapes work as in redis-cli. False when a quote stays open or is
-/// followed by something else than a blank.
+/// Splits an inline command at blanks; quotes and escapes work as in redis-cli. Returns false if a quote
+/// stays open or is not followed by a blank.
 fn unquote(line: &[u8], bytes: &mut Vec<u8>, ranges: &mut Vec<(u32, u32)>) -> bool {
     bytes.clear();
     ranges.clear();
@@ -398,7 +399,7 @@ fn unquote(line: &[u8], bytes: &mut Vec<u8>, ranges: &mut Vec<(u32, u32)>) -> bo
     }
 }
 
-/// Unquotes up to the closing quote; gives what follows it.
+/// Unquotes up to the closing quote. Returns the rest behind it.
 fn unquote_one<'a>(quote: u8, mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Option<&'a [u8]> {
     loop {
         match rest {

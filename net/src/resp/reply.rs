@@ -2,7 +2,7 @@
 
 use super::number::put_i64;
 
-/// Which RESP a connection speaks.
+/// The version of RESP on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Proto {
     /// Every connection starts with it.
@@ -29,7 +29,8 @@ impl<'a> Writer<'a> {
         debug_assert!(!text.contains(['\r', '\n']), "line break in a simple string");
         self.line(b'+', text.as_bytes());
     }
-    /// An error line, prefix included ("ERR …"). Line breaks become blanks: client bytes may be quoted in it.
+    /// An error line, prefix included ("ERR …"). Line breaks become blanks, because client bytes may be
+    /// quoted in it.
     pub fn error(&mut self, text: &str) {
         self.out.push(b'-');
         self.out.extend(text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
@@ -50,14 +51,14 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");
     }
-    /// Nothing.
+    /// Nil.
     pub fn nil(&mut self) {
         self.out.extend_from_slice(match self.proto {
             Proto::Resp2 => b"$-1\r\n".as_slice(),
             Proto::Resp3 => b"_\r\n",
         });
     }
-    /// Nothing, where RESP2 has an array.
+    /// Nil, in the form of an array in RESP2.
     pub fn nil_array(&mut self) {
         self.out.extend_from_slice(match self.proto {
             Proto::Resp2 => b"*-1\r\n".as_slice(),
@@ -80,7 +81,7 @@ impl<'a> Writer<'a> {
             Proto::Resp3 => self.head(b'%', count as i64),
         }
     }
-    /// A text for humans: a verbatim string, a bulk string in RESP2.
+    /// A text for humans: a verbatim string, in RESP2 a bulk string.
     pub fn verbatim(&mut self, text: &str) {
         match self.proto {
             Proto::Resp2 => self.bulk(text.as_bytes()),

@@ -1,200 +1,20 @@
-//! The commands this server knows over RESP: name, arity, flags and where their keys are.
+//! The command table: one row per command and subcommand. Nothing else in this crate lists them.
+//!
+//! ```text
+//!  find("client") ─▶ row ─▶ subcommand("id") ─▶ row.action ─▶ the module that executes it
+//!                     └▶ arity, flags, keys, categories, arguments, summary: COMMAND, HELP, docs/redis.md
+//! ```
+//! `table` defines the rows, and from them the enums that the modules match on: a row without a handler does
+//! not compile, and neither does a handler without a row.
 
+mod keys;
 mod table;
 
-pub use table::SPECS;
-
-/// What a command is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verb {
-    /// ASKING: the next command is executed here.
-    Asking,
-    /// AUTH.
-    Auth,
-    /// CLIENT.
-    Client,
-    /// CLUSTER.
-    Cluster,
-    /// COMMAND.
-    Command,
-    /// CONFIG.
-    Config,
-    /// DBSIZE.
-    DbSize,
-    /// DECR.
-    Decr,
-    /// DECRBY.
-    DecrBy,
-    /// DEL and UNLINK.
-    Del,
-    /// ECHO.
-    Echo,
-    /// EVAL.
-    Eval,
-    /// EVALSHA.
-    EvalSha,
-    /// EXISTS and TOUCH.
-    Exists,
-    /// EXPIRE, PEXPIRE, EXPIREAT, PEXPIREAT.
-    Expire {
-        /// The argument is a point in time.
-        absolute: bool,
-        /// The argument counts milliseconds.
-        milliseconds: bool,
-    },
-    /// GET.
-    Get,
-    /// GETSET.
-    GetSet,
-    /// HELLO.
-    Hello,
-    /// INCR.
-    Incr,
-    /// INCRBY.
-    IncrBy,
-    /// INFO.
-    Info,
-    /// MGET.
-    MGet,
-    /// MSET.
-    MSet,
-    /// PERSIST.
-    Persist,
-    /// PING.
-    Ping,
-    /// PTTL.
-    PTtl,
-    /// QUIT.
-    Quit,
-    /// READONLY (true) and READWRITE.
-    ReadOnly(bool),
-    /// RESET.
-    Reset,
-    /// SCRIPT.
-    Script,
-    /// SELECT.
-    Select,
-    /// SET.
-    Set,
-    /// SETEX and PSETEX.
-    SetEx {
-        /// The argument counts milliseconds.
-        milliseconds: bool,
-    },
-    /// SETNX.
-    SetNx,
-    /// STRLEN.
-    StrLen,
-    /// TIME.
-    Time,
-    /// TTL.
-    Ttl,
-    /// TYPE.
-    Type,
-    /// ACL.
-    Acl,
-    /// APPEND.
-    Append,
-    /// COPY.
-    Copy,
-    /// DEBUG: refused.
-    Debug,
-    /// DELEX.
-    DelEx,
-    /// DELIFEQ.
-    DelIfEq,
-    /// DIGEST.
-    Digest,
-    /// DISCARD.
-    Discard,
-    /// EXEC.
-    Exec,
-    /// EXPIRETIME and PEXPIRETIME.
-    ExpireTime {
-        /// The reply counts milliseconds.
-        milliseconds: bool,
-    },
-    /// FLUSHALL and FLUSHDB.
-    Flush,
-    /// FUNCTION.
-    Function,
-    /// GETDEL.
-    GetDel,
-    /// GETEX.
-    GetEx,
-    /// GETRANGE and SUBSTR.
-    GetRange,
-    /// INCRBYFLOAT.
-    IncrByFloat,
-    /// KEYS.
-    Keys,
-    /// LASTSAVE.
-    LastSave,
-    /// LATENCY.
-    Latency,
-    /// MEMORY.
-    Memory,
-    /// MONITOR: refused.
-    Monitor,
-    /// MSETEX.
-    MSetEx,
-    /// MSETNX.
-    MSetNx,
-    /// MULTI: refused, with all that follows up to EXEC.
-    Multi,
-    /// OBJECT.
-    Object,
-    /// RANDOMKEY.
-    RandomKey,
-    /// RENAME and RENAMENX.
-    Rename {
-        /// A key of the new name is overwritten.
-        replace: bool,
-    },
-    /// ROLE.
-    Role,
-    /// SCAN.
-    Scan,
-    /// SETRANGE.
-    SetRange,
-    /// SHUTDOWN: refused.
-    Shutdown,
-    /// SLOWLOG.
-    SlowLog,
-    /// UNWATCH.
-    Unwatch,
-    /// WAIT.
-    Wait,
-    /// WAITAOF.
-    WaitAof,
-    /// WATCH: refused.
-    Watch,
-}
-
-/// One command.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Spec {
-    /// Its name, lower case.
-    pub name: &'static str,
-    /// What it is.
-    pub verb: Verb,
-    /// Arguments, the name included; negative for "at least".
-    pub arity: i8,
-    /// Flags as COMMAND reports them.
-    pub flags: &'static [&'static str],
-    /// First key, last key (negative from the end), step; all 0 without keys.
-    pub keys: (i8, i8, i8),
-    /// One line for COMMAND DOCS.
-    pub summary: &'static str,
-}
-
-impl Spec {
-    /// Whether `count` arguments, the name included, are right.
-    pub fn takes(&self, count: usize) -> bool {
-        let wanted = usize::from(self.arity.unsigned_abs());
-        if self.arity < 0 { count >= wanted } else { count == wanted }
-    }
-}
+pub use keys::{Keys, NoKeys};
+pub use table::{
+    Action, CATEGORIES, ClientCommand, ClusterCommand, ConfigCommand, ConnectionCommand, Family, KeyCommand,
+    SPECS, SUBCOMMANDS, ServerCommand, Spec, TableCommand, TransactionCommand,
+};
 
 const GET: usize = place_of("get");
 const SET: usize = place_of("set");
@@ -220,7 +40,7 @@ const fn is_equal(a: &[u8], b: &[u8]) -> bool {
     true
 }
 
-/// Longest name.
+/// Longest name of a command.
 const NAME_BYTES_MAX: usize = 16;
 
 /// The command called `name`, in any case.
@@ -229,7 +49,7 @@ pub fn find(name: &[u8]) -> Option<&'static Spec> {
     let lower = lower.get_mut(..name.len())?;
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
-    // Nearly everything that is asked is one of these two.
+    // Nearly all commands are one of these two.
     match &*lower {
         b"get" => return Some(&SPECS[GET]),
         b"set" => return Some(&SPECS[SET]),
@@ -239,9 +59,23 @@ pub fn find(name: &[u8]) -> Option<&'static Spec> {
     Some(&SPECS[found])
 }
 
+/// The command or subcommand called `name`, as `get` or `client|id`, in any case.
+pub fn find_full(name: &[u8]) -> Option<&'static Spec> {
+    match name.iter().position(|&byte| byte == b'|') {
+        Some(bar) => find(&name[..bar])?.subcommand(&name[bar + 1..]),
+        None => find(name),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+    use std::fmt::Write;
+
+    fn all() -> impl Iterator<Item = &'static Spec> {
+        SPECS.iter().chain(SUBCOMMANDS)
+    }
 
     #[test]
     fn the_table_is_in_order_and_every_name_is_found_in_any_case() {
@@ -256,9 +90,101 @@ mod tests {
     }
 
     #[test]
+    fn every_subcommand_is_found_at_its_container_and_by_its_full_name() {
+        assert!(SUBCOMMANDS.is_sorted_by(|a, b| a.name < b.name));
+        for row in SUBCOMMANDS {
+            let (container, name) = row.parts();
+            let container = find(container.as_bytes()).expect("a container in the table");
+            assert!(container.is_container(), "{}", row.name);
+            assert_eq!(container.subcommand(name.to_ascii_uppercase().as_bytes()), Some(row));
+            assert_eq!(find_full(row.name.to_ascii_uppercase().as_bytes()), Some(row));
+            assert!(row.arity.unsigned_abs() >= 2, "{} counts both names", row.name);
+        }
+        for spec in SPECS {
+            assert_eq!(spec.is_container(), !spec.subcommands().is_empty(), "{}", spec.name);
+            assert_eq!(spec.is_container(), spec.subcommand(b"help").is_some(), "{}", spec.name);
+            assert_eq!(find_full(spec.name.as_bytes()), Some(spec));
+        }
+        let counted: usize = SPECS.iter().map(|spec| spec.subcommands().len()).sum();
+        assert_eq!(counted, SUBCOMMANDS.len());
+        for unknown in [&b"client|"[..], b"client|nope", b"nope|id", b"get|id", b"|", b"client|id|x"] {
+            assert_eq!(find_full(unknown), None, "{unknown:?}");
+        }
+    }
+
+    #[test]
     fn arity_counts_the_name() {
         let takes = |name: &[u8], count| find(name).is_some_and(|spec| spec.takes(count));
         assert!(takes(b"get", 2) && !takes(b"get", 1) && !takes(b"get", 3));
         assert!(takes(b"set", 3) && takes(b"set", 9) && !takes(b"set", 2));
+    }
+
+    /// A command on keys has either the flag for reads or the flag for writes. A command that names keys is
+    /// executed on them.
+    #[test]
+    fn flags_and_keys_agree_with_the_room_that_executes_a_command() {
+        for row in all() {
+            let [reads, writes] = ["readonly", "write"].map(|flag| row.flags.contains(&flag));
+            assert!(!row.is_on_keys() || reads != writes, "{} reads or writes", row.name);
+            assert!(!row.is_on_keys() || row.keys != Keys::None, "{} asks no group", row.name);
+            let is_watch = row.action == Action::Transaction(TransactionCommand::Watch);
+            let names_keys = row.keys.positions() != (0, 0, 0);
+            assert!(
+                !names_keys || row.is_on_keys() || row.is_container() || is_watch,
+                "{} has keys",
+                row.name
+            );
+        }
+    }
+
+    #[test]
+    fn categories_are_known_and_every_one_has_commands() {
+        let known: BTreeSet<&str> = CATEGORIES.into_iter().collect();
+        let used: BTreeSet<&str> = all().flat_map(|row| row.categories()).collect();
+        assert_eq!(used, known);
+        for row in all() {
+            assert!(row.family.categories.iter().all(|category| known.contains(category)), "{}", row.name);
+        }
+        let of = |name: &[u8]| find_full(name).expect("known").categories().collect::<Vec<_>>();
+        assert_eq!(of(b"get"), ["read", "string", "fast"]);
+        assert_eq!(of(b"set"), ["write", "string", "slow"]);
+        assert_eq!(of(b"config|set"), ["slow", "admin", "dangerous"]);
+    }
+
+    /// The table of docs/redis.md, made from this table.
+    fn document() -> String {
+        let mut text = String::from("| command | arguments | keys | categories | what it does |\n");
+        text.push_str("|---|---|---|---|---|\n");
+        for spec in SPECS {
+            for row in std::iter::once(spec).chain(spec.subcommands()) {
+                let keys = match row.keys {
+                    Keys::None => "",
+                    Keys::One(_) => "one",
+                    Keys::Each { .. } => "each on its own",
+                    Keys::Together { .. } | Keys::Counted { .. } => "of one group",
+                    Keys::EveryGroup => "every group",
+                    Keys::OfSlot => "a slot's group",
+                };
+                let name = row.name.to_ascii_uppercase().replace('|', " ");
+                let arguments = if row.arguments.is_empty() {
+                    String::new()
+                } else {
+                    format!("`{}`", row.arguments.replace('|', "\\|"))
+                };
+                let categories = row.categories().collect::<Vec<_>>().join(" ");
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "| {name} | {arguments} | {keys} | {categories} | {} |", row.summary);
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn the_table_of_the_documentation_is_this_one() {
+        let page = include_str!("../../../docs/redis.md");
+        let begin = page.find("| command | arguments |").expect("the table's head");
+        let shown = &page[begin..];
+        let shown = &shown[..shown.find("\n\n").map_or(shown.len(), |end| end + 1)];
+        assert!(shown == document(), "the table of docs/redis.md is not:\n{}", document());
     }
 }

@@ -1,19 +1,20 @@
-//! The binary protocol on a connection: requests become asks, replies go out as they come. The tag is the client's own
-//! request id, so nothing is kept per request but a count.
+//! The binary protocol on a connection: requests become asks, and replies go out as they come. The tag is the
+//! client's own request id, so all that is kept of requests is their count.
 
-use super::{Ask, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, own};
-use crate::access::Admission;
+use super::ask::{Ask, LocalAnswer, LocalQuery, Tag};
+use super::config::{ConnectionConfig, Limits, ServerConfig};
+use super::lend::own;
+use crate::access::{Admission, PROTECTED};
 use crate::binary::{self, Decoded, Failure, Request};
-use crate::server::connection::PROTECTED;
 use std::ops::Range;
 use synod_types::{Command, Consistency, ErrorKind, GroupId, Op, Reply, Shared};
 
-/// State of a connection that speaks binary.
+/// State of a connection that speaks the binary protocol.
 #[derive(Debug)]
 pub(super) struct BinaryFace {
     authenticated: bool,
     open: usize,
-    /// Where in the input the operand of the last command lies, which the connection puts in.
+    /// Where in the input the operand of the last command lies. The connection fills it in.
     pub(super) lent: Option<Range<usize>>,
 }
 
@@ -30,7 +31,8 @@ impl BinaryFace {
         self.open >= limits.open_asks_max || out_len >= limits.out_bytes_soft
     }
 
-    /// Parses requests until one needs the shell, the output is full or the input ends. Returns the bytes used.
+    /// Parses requests until one needs the shell, the output is full or the input ends. Returns the number of
+    /// bytes used.
     pub(super) fn parse(
         &mut self,
         config: &ConnectionConfig,
@@ -79,11 +81,12 @@ impl BinaryFace {
     ) -> Option<Ask> {
         if !self.authenticated {
             match config.server.access.admission(config.is_loopback) {
-                // Who was let in stays: clients go by it that nothing was executed where they are turned away later.
+                // Clients that were let in stay: a client that is turned away later relies on it that nothing
+                // was executed.
                 Admission::Open => self.authenticated = true,
                 Admission::WantsPassword => {}
                 Admission::TurnedAway => {
-                    // The password that it was asked for is gone.
+                    // The client was asked for a password that has since been removed.
                     binary::encode_failure(out, 0, Failure::Protected, PROTECTED);
                     *draining = true;
                     return None;
@@ -104,7 +107,7 @@ impl BinaryFace {
             binary::encode_failure(out, id, Failure::AuthRequired, "authenticate first");
             return None;
         }
-        let tag = Tag(id);
+        let tag = Tag::new(id);
         match request {
             Request::Command { consistency, command } => {
                 let command = own(command, input, &mut self.lent);
@@ -145,8 +148,8 @@ impl BinaryFace {
         let Some(open) = self.open.checked_sub(1) else { return };
         self.open = open;
         match reply {
-            // Bounded memory before all: a client that asks for more than it reads gets no value. For a write that also
-            // returns the old value "unknown" is the only thing that may be said.
+            // Memory is bounded first of all: a client that asks for more than it reads gets no value. After
+            // a write that also returns the old value, "unknown" is the only true answer.
             Reply::Value { value, .. } if out.len() + value.len() > server.limits.out_bytes_hard => {
                 let error = Reply::<&[u8]>::Error(ErrorKind::Unknown);
                 binary::encode_reply(out, tag.get(), &error, "replies are not read fast enough");

@@ -1,118 +1,19 @@
 //! CLUSTER: the topology as Redis Cluster clients read it.
 //!
-//! Every core of every node is a node of its own, on a port of its own: a master that owns the buckets of the groups it leads
-//! at the moment, or, while it leads none, a replica (`places`). Where no leader is known, the buckets are told to belong
-//! to the answering node; so the 16384 are always covered, and only CLUSTER INFO says how many have no leader.
+//! Every core of every node is shown as a node of its own, on a port of its own: a master that owns the
+//! buckets of the groups it leads at the moment or, while it leads none, a replica (`places`). Buckets
+//! without a known leader are shown as the answering node's. So all 16384 are always covered, and only
+//! CLUSTER INFO shows how many have no leader.
 
+use super::ask::{ClusterAsk, ClusterQuery, ClusterView};
+use super::config::ServerConfig;
 use super::places::{Place, Seat, View};
-use super::{ClusterView, ConnectionConfig, ServerConfig};
-use crate::resp::number::parse_i64;
-use crate::resp::parser::Args;
-use crate::resp::plan::{Refusal, Work, lossy, wrong_arity};
 use crate::resp::reply::Writer;
 use core::fmt::Write;
-use std::net::SocketAddr;
 use synod_types::limits::BUCKET_COUNT;
-use synod_types::{Bucket, bucket_of};
 
 /// Stands in CLUSTER NODES for the port of a bus that does not exist.
 const NO_BUS_PORT: u16 = 0;
-
-/// A question about the cluster that the topology answers.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ClusterQuery {
-    ask: ClusterAsk,
-    /// Where the client reached this node: told instead of an address that means "every interface".
-    reached_at: String,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum ClusterAsk {
-    Slots,
-    Shards,
-    Nodes,
-    Info,
-    MyId,
-    MyShardId,
-    Links,
-    /// Of the master with this id.
-    Replicas(String),
-}
-
-/// What a CLUSTER command comes to.
-pub(super) enum Parsed {
-    /// The topology is needed.
-    Ask(ClusterQuery),
-    /// The bucket of a key.
-    KeySlot(u16),
-    /// The keys of a bucket are to be looked through.
-    Work(Work),
-    /// An error line.
-    Refused(Refusal),
-    /// No such subcommand.
-    Unknown,
-}
-
-/// Reads `CLUSTER subcommand …`.
-pub(super) fn parse(config: &ConnectionConfig, args: &Args<'_>) -> Parsed {
-    let sub = args.get(1).to_ascii_lowercase();
-    let asks = [
-        (&b"slots"[..], ClusterAsk::Slots),
-        (b"shards", ClusterAsk::Shards),
-        (b"nodes", ClusterAsk::Nodes),
-        (b"info", ClusterAsk::Info),
-        (b"myid", ClusterAsk::MyId),
-        (b"myshardid", ClusterAsk::MyShardId),
-        (b"links", ClusterAsk::Links),
-    ];
-    let wanted = match sub.as_slice() {
-        b"keyslot" | b"countkeysinslot" | b"replicas" | b"slaves" => 3,
-        b"getkeysinslot" => 4,
-        name if asks.iter().any(|(known, _)| *known == name) => 2,
-        _ => return Parsed::Unknown,
-    };
-    if args.len() != wanted {
-        return Parsed::Refused(wrong_arity(&format!("cluster|{}", String::from_utf8_lossy(&sub))));
-    }
-    let known = asks.into_iter().find(|(known, _)| *known == sub).map(|(_, ask)| ask);
-    let of_master = || ClusterAsk::Replicas(lossy(args.get(2)));
-    if let Some(ask) = known.or_else(|| matches!(&*sub, b"replicas" | b"slaves").then(of_master)) {
-        let reached_at =
-            config.local_address.parse::<SocketAddr>().map_or(String::new(), |at| at.ip().to_string());
-        return Parsed::Ask(ClusterQuery { ask, reached_at });
-    }
-    if sub == b"keyslot" {
-        return Parsed::KeySlot(bucket_of(args.get(2)).get());
-    }
-    let of_slot = match args.len() {
-        3 => count_of_slot(args.get(2)),
-        _ => keys_of_slot(args.get(2), args.get(3)),
-    };
-    of_slot.map_or_else(Parsed::Refused, Parsed::Work)
-}
-
-/// `CLUSTER COUNTKEYSINSLOT slot`
-fn count_of_slot(slot: &[u8]) -> Result<Work, Refusal> {
-    let bucket = bucket(integer(slot)?).ok_or("ERR Invalid slot")?;
-    Ok(Work::Slot { bucket, keys_max: None })
-}
-
-/// `CLUSTER GETKEYSINSLOT slot count`
-fn keys_of_slot(slot: &[u8], count: &[u8]) -> Result<Work, Refusal> {
-    let (slot, count) = (integer(slot)?, integer(count)?);
-    match (bucket(slot), u64::try_from(count)) {
-        (Some(bucket), Ok(count)) => Ok(Work::Slot { bucket, keys_max: Some(count) }),
-        _ => Err("ERR Invalid slot or number of keys".into()),
-    }
-}
-
-fn integer(text: &[u8]) -> Result<i64, Refusal> {
-    parse_i64(text).ok_or(Refusal::Borrowed("ERR value is not an integer or out of range"))
-}
-
-fn bucket(slot: i64) -> Option<Bucket> {
-    u16::try_from(slot).ok().filter(|slot| *slot < BUCKET_COUNT).map(Bucket::new)
-}
 
 /// Writes the answer.
 pub(super) fn write(
@@ -132,15 +33,15 @@ pub(super) fn write(
         ClusterAsk::Nodes => writer.verbatim(&nodes(&view)),
         ClusterAsk::Info => writer.verbatim(&info(&view)),
         ClusterAsk::MyId => writer.bulk(view.id(me).as_bytes()),
-        // A shard has no name but its master's.
+        // The only name of a shard is its master's.
         ClusterAsk::MyShardId => writer.bulk(view.id(view.master_of(me)).as_bytes()),
         ClusterAsk::Links => writer.array(0), // there is no cluster bus
         ClusterAsk::Replicas(id) => write_replicas(writer, &view, id),
     }
 }
 
-/// One range per group, though neighbours may have one master: clients take a redirection of one slot for a failover of its
-/// whole range (redis-py and ioredis do), and groups move one by one.
+/// One range per group, even if adjacent groups have one master: redis-py and ioredis take a redirection of
+/// one slot for a failover of its whole range, but groups move one by one.
 fn write_slots(writer: &mut Writer<'_>, view: &View<'_>) {
     writer.array(view.owned.len());
     for owned in &view.owned {
@@ -203,11 +104,11 @@ fn nodes(view: &View<'_>) -> String {
     view.seats.iter().map(|seat| node_line(view, seat) + "\n").collect()
 }
 
-/// A line of CLUSTER NODES, without its end.
+/// A line of CLUSTER NODES, without its line end.
 fn node_line(view: &View<'_>, seat: &Seat<'_>) -> String {
     let myself = if seat.place == view.me { "myself," } else { "" };
     let role = if seat.master.is_some() { "slave" } else { "master" };
-    // What Redis says where one node cannot reach another and no majority has agreed on it.
+    // Redis says this when one node cannot reach another and no majority has agreed on the failure.
     let (suspected, link) = if seat.is_linked { ("", "connected") } else { (",fail?", "disconnected") };
     let mut line = format!(
         "{} {}:{}@{NO_BUS_PORT} {myself}{role}{suspected} {} 0 0 {} {link}",

@@ -2,9 +2,9 @@
 
 use super::tests::{Toy, connect, server};
 use super::*;
-use crate::binary::{TopologyGroup, TopologyNode};
+use crate::binary::{Topology, TopologyGroup, TopologyNode};
 use synod_types::operand::{SCAN_END, put_scan_key, set_scan_next, start_scan_page};
-use synod_types::{Bucket, ClusterId, NodeId, Op, Reply, Then};
+use synod_types::{Bucket, ClusterId, CoreId, GroupId, IfEqualAction, NodeId, Op, Reply};
 
 fn node(id: u16, cores: u16, core_port_base: u16) -> TopologyNode {
     let host = format!("10.0.0.{id}");
@@ -38,8 +38,8 @@ fn member(id: u16, core: u16) -> Connection {
     connect(server)
 }
 
-/// The topology as seen by a node with links to `linked`, every core of theirs; it has applied 10 slots of group 1, 20 of group 2
-/// and so on.
+/// The topology as seen by a node with links to every core of `linked`; it has applied 10 slots of group 1,
+/// 20 of group 2 and so on.
 fn seen(topology: &Topology, linked: &[u16]) -> ClusterView {
     let cores = |&node: &u16| (0..4).map(move |core| (NodeId::new(node), CoreId::new(core)));
     ClusterView {
@@ -49,7 +49,7 @@ fn seen(topology: &Topology, linked: &[u16]) -> ClusterView {
     }
 }
 
-/// What is sent for inline commands, one per line, with `|` for line ends; every node is in reach.
+/// The output for inline commands, one per line, with `|` for line ends; every node is in reach.
 fn said(connection: &mut Connection, topology: &Topology, lines: &str) -> String {
     said_of(connection, &seen(topology, &[1, 2, 3, 4, 5]), lines)
 }
@@ -81,7 +81,8 @@ fn range(first: u16, last: u16, nodes: &[u16]) -> String {
 #[test]
 fn slots_are_always_covered_a_range_per_group() {
     let said = said(&mut member(2, 0), &three(), "CLUSTER SLOTS");
-    // What has no leader is the answering node's. Each of the three leads something: there are no replicas.
+    // A group without a leader is shown as the answering node's. Each of the three nodes leads a group: there
+    // are no replicas.
     let ranges =
         [range(0, 4095, &[1]), range(4096, 8191, &[1]), range(8192, 12287, &[3]), range(12288, 16383, &[2])];
     assert_eq!(said, format!("*4|{}", ranges.concat()));
@@ -89,7 +90,7 @@ fn slots_are_always_covered_a_range_per_group() {
 
 #[test]
 fn who_leads_nothing_is_a_replica_of_all_it_follows() {
-    // Seen by node 1, the group without a leader is its own; so node 2 leads nothing.
+    // Node 1 shows the group without a leader as its own, so node 2 leads nothing.
     let said = said(&mut member(1, 0), &three(), "CLUSTER SLOTS");
     let ranges = [
         range(0, 4095, &[1, 2]),
@@ -100,7 +101,7 @@ fn who_leads_nothing_is_a_replica_of_all_it_follows() {
     assert_eq!(said, format!("*4|{}", ranges.concat()));
 }
 
-/// Three nodes of one core each, of which the first leads both groups.
+/// Three nodes of one core each; the first one leads both groups.
 fn one_leader() -> Topology {
     topology((1..=3).map(|id| node(id, 1, 0)).collect(), &[(1, 0), (1, 0)])
 }
@@ -139,10 +140,11 @@ fn a_replica_has_the_same_name_and_master_in_every_answer() {
     assert_eq!(said, "-ERR The specified node is not a master|-ERR Unknown node x|");
 }
 
-/// A node as CLUSTER SHARDS tells it in RESP2.
+/// A node as CLUSTER SHARDS shows it in RESP2.
 fn shard_member(node: u16, role: &str, health: &str, offset: u64) -> String {
     format!(
-        "*14|$2|id|$40|{}|$2|ip|$8|10.0.0.{node}|$8|endpoint|$8|10.0.0.{node}|$4|port|:{}|$18|replication-offset|:{offset}|\
+        "*14|$2|id|$40|{}|$2|ip|$8|10.0.0.{node}|$8|endpoint|$8|10.0.0.{node}|\
+         $4|port|:{}|$18|replication-offset|:{offset}|\
          $4|role|${}|{role}|$6|health|${}|{health}|",
         id(node, 0),
         6378 + node,
@@ -171,10 +173,10 @@ fn who_is_out_of_reach_is_said_to_be() {
     );
     let lost = format!("{} 10.0.0.3:6381@0 slave,fail? {} 0 0 1 disconnected\n", id(3, 0), id(1, 0));
     assert!(text.contains(&lost), "{text}");
-    // As in Redis, clients are not sent to a replica that is not there.
+    // As in Redis, clients are not sent to a replica that is out of reach.
     assert!(text.ends_with(&range(8192, 16383, &[1, 2])), "{text}");
 
-    // The leader itself: it is named until there is another.
+    // The leader itself is named until there is another.
     let text =
         said_of(&mut member(2, 0), &seen(&one_leader(), &[3]), "CLUSTER NODES\nCLUSTER INFO\nCLUSTER SLOTS");
     assert!(
@@ -187,7 +189,8 @@ fn who_is_out_of_reach_is_said_to_be() {
 
 #[test]
 fn a_node_that_reaches_no_majority_names_all() {
-    // A client that comes while links are being made, or to a node that is cut off, must not be left with one address.
+    // A client that connects while links are being made, or to a node that is cut off, must not be left with
+    // one address.
     for linked in [&[][..], &[3]] {
         let topology = topology((1..=5).map(|id| node(id, 1, 0)).collect(), &[(1, 0)]);
         let text = said_of(&mut member(1, 0), &seen(&topology, linked), "CLUSTER SLOTS");
@@ -257,7 +260,8 @@ fn every_core_with_a_port_of_its_own_is_a_node() {
 fn shards_are_maps_in_resp3_and_flat_in_resp2() {
     let topology = topology(vec![node(1, 1, 0)], &[(1, 0)]);
     let rest = format!(
-        "$2|id|$40|{}|$2|ip|$8|10.0.0.1|$8|endpoint|$8|10.0.0.1|$4|port|:6379|$18|replication-offset|:10|$4|role|$6|master|\
+        "$2|id|$40|{}|$2|ip|$8|10.0.0.1|$8|endpoint|$8|10.0.0.1|$4|port|:6379|\
+         $18|replication-offset|:10|$4|role|$6|master|\
          $6|health|$6|online|",
         id(1, 0)
     );
@@ -302,7 +306,7 @@ fn what_needs_no_topology_is_answered_at_once() {
     }
 }
 
-/// What the next ask of `lines` is answered when the shell tries to redirect every command.
+/// The answer to the next ask of `lines` when the shell tries to redirect every command.
 fn redirected(lines: &str) -> String {
     let mut connection = member(1, 0);
     connection.received(lines.replace('\n', "\r\n").as_bytes());
@@ -329,7 +333,7 @@ fn the_keys_of_a_slot_are_counted_and_named() {
         ("CLUSTER GETKEYSINSLOT 15495 9223372036854775807", "*3|$4|{a}1|$4|{a}2|$4|{a}3|"),
         ("CLUSTER GETKEYSINSLOT 15495 0", "*0|"),
         ("CLUSTER GETKEYSINSLOT 0 5", "*0|"),
-        // What was sent after it is answered after it.
+        // A command sent after it is answered after it.
         ("cluster countkeysinslot 15495\nDEL {a}1\ncluster countkeysinslot 15495", ":3|:1|:2|"),
         ("CLUSTER COUNTKEYSINSLOT 16384", "-ERR Invalid slot|"),
         ("CLUSTER COUNTKEYSINSLOT -1", "-ERR Invalid slot|"),
@@ -357,7 +361,8 @@ fn page(next: u64, keys: &[&str]) -> Vec<u8> {
     page
 }
 
-/// What a question about slot 15495 (of `{a}`) is answered when the leader of its group changes between two pages.
+/// The answer to a question about slot 15495 (of `{a}`) when the leader of its group changes between two
+/// pages.
 fn with_pages(question: &str, pages: &[Vec<u8>]) -> String {
     let mut server = server();
     server.limits.out_bytes_hard = 200;
@@ -406,9 +411,9 @@ fn moved_keeps_its_turn_and_spares_asking_and_readonly() {
         ("READONLY\nEXISTS k\nDEL k", "+OK|:1|-MOVED 5 10.0.0.3:6381|"),
         ("READONLY\nREADWRITE\nEXISTS k", "+OK|+OK|-MOVED 5 10.0.0.3:6381|"),
         ("READONLY\nRESET\nEXISTS k", "+OK|+RESET|-MOVED 5 10.0.0.3:6381|"),
-        // Parts are forwarded: a command on many keys has no one place to go to.
+        // Parts are forwarded: a command on many keys has no single place to go to.
         ("EXISTS a b", ":2|"),
-        // Operands put together here, a second key, a value that is derived: all go where their key is led.
+        // Operands built here, a second key, a derived value: all go to the leader of their key.
         ("SET k v IFEQ w", "-MOVED 5 10.0.0.3:6381|"),
         ("DELEX k IFEQ w\nPING", "-MOVED 5 10.0.0.3:6381|+PONG|"),
         ("RENAME {a}1 {a}2\nMSETNX {a}1 x {a}2 y", "-MOVED 5 10.0.0.3:6381|-MOVED 5 10.0.0.3:6381|"),
@@ -416,7 +421,7 @@ fn moved_keeps_its_turn_and_spares_asking_and_readonly() {
         ("ASKING\nCOPY {a}1 {a}2\nCOPY {a}1 {a}2", "+OK|:1|-MOVED 5 10.0.0.3:6381|"),
         ("READONLY\nSET k v IFEQ w", "+OK|-MOVED 5 10.0.0.3:6381|"),
         ("APPEND k v\nINCRBYFLOAT k 1\nPING", "-MOVED 5 10.0.0.3:6381|-MOVED 5 10.0.0.3:6381|+PONG|"),
-        // No key, no place to go to.
+        // Without a key there is no place to go to.
         ("DBSIZE", ":4|"),
     ] {
         assert_eq!(redirected(lines), want, "{lines}");
@@ -429,10 +434,10 @@ fn lock_scripts_are_one_command_each() {
     const EXTEND: &str = "a4e8783852e6b949f9ef3a97212805108459a890";
     const REACQUIRE: &str = "1cac51482acf5858da00f6d685d68f886cd6b6b2";
     for (line, want) in [
-        (format!("EVALSHA {RELEASE} 1 lock token"), Then::Delete),
-        (format!("EVALSHA {EXTEND} 1 lock token 500 0"), Then::ExtendBy(500)),
-        (format!("EVALSHA {EXTEND} 1 lock token 500 1"), Then::RenewFor(500)),
-        (format!("EVALSHA {REACQUIRE} 1 lock token 500"), Then::ExpireAfter(500)),
+        (format!("EVALSHA {RELEASE} 1 lock token"), IfEqualAction::Delete),
+        (format!("EVALSHA {EXTEND} 1 lock token 500 0"), IfEqualAction::ExtendBy(500)),
+        (format!("EVALSHA {EXTEND} 1 lock token 500 1"), IfEqualAction::RenewFor(500)),
+        (format!("EVALSHA {REACQUIRE} 1 lock token 500"), IfEqualAction::ExpireAfter(500)),
     ] {
         let mut connection = member(1, 0);
         connection.received(format!("{line}\r\n").as_bytes());

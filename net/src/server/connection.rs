@@ -1,9 +1,11 @@
-//! The connection: tells the protocols apart by their first bytes and hands over to the one spoken.
+//! The connection: tells the protocols apart by their first bytes and hands over to the one the client
+//! speaks.
 
+use super::ask::{Ask, LocalAnswer, Tag};
 use super::binary::BinaryFace;
+use super::config::ConnectionConfig;
 use super::resp::RespFace;
-use super::{Ask, ConnectionConfig, LocalAnswer, Tag};
-use crate::access::Admission;
+use crate::access::{Admission, PROTECTED};
 use crate::binary::{self, Failure, PREAMBLE};
 use crate::http;
 use crate::inbox::{Inbox, InboxLimits};
@@ -11,18 +13,12 @@ use crate::memory::Room;
 use crate::resp::reply::{Proto, Writer};
 use synod_types::{Bucket, Command, Reply, Shared};
 
-/// A chunk is read at once from a client, and kept while a long value in it is open.
+/// Input is read in chunks of this size; one former chunk is kept while a long value in it is in use.
 const INPUT: InboxLimits = InboxLimits { chunk_bytes: 64 << 10, retired: 1 };
-/// A first line longer than this is no HTTP request line worth waiting for. The longest key, percent-encoded, fits.
+/// A longer first line is not taken for an HTTP request line. The longest key, percent-encoded, fits.
 const HTTP_LINE_BYTES_MAX: usize = 3 * synod_types::limits::KEY_BYTES_MAX + (4 << 10);
 
-/// What a client of another machine is told where nobody has set a password: Redis' words, as far as they are true here.
-pub(crate) const PROTECTED: &str = "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. \
-     In this mode connections are only accepted from the loopback interface. Set security.password in the node's \
-     configuration, or send CONFIG SET requirepass from this machine; or switch protected mode off, with \
-     security.protected_mode = \"no\" or CONFIG SET protected-mode no, if nobody but your own can reach this port.";
-
-/// Which protocol is spoken.
+/// The protocol the client speaks, with its state.
 #[derive(Debug)]
 enum Face {
     /// Not enough bytes to tell.
@@ -49,7 +45,7 @@ pub struct Connection {
     /// Nothing more is parsed: the client left, said goodbye or broke the protocol.
     draining: bool,
     close_told: bool,
-    /// Bytes of the first line that hold no end of it: a line that comes byte by byte is searched once.
+    /// Bytes of the first line already searched for its end: a line that comes byte by byte is searched once.
     searched: usize,
 }
 
@@ -68,36 +64,37 @@ impl Connection {
         }
     }
 
-    /// Room to read into from the socket, never empty; to be given back by [`Connection::put`]. Large values are not copied
-    /// out of it.
+    /// Lends room to read into from the socket, never empty. Give it back with [`Connection::put`]. Large
+    /// values are not copied out of it.
     pub fn lend(&mut self) -> Room {
         self.input.lend(0)
     }
 
-    /// Gives room back whose first `count` bytes were read.
+    /// Takes back room whose first `count` bytes were filled by a read.
     ///
     /// # Panics
-    /// When the room is not that long.
+    /// When the room is shorter than that.
     pub fn put(&mut self, room: Room, count: usize) {
         if !self.draining {
             self.input.put(room, count);
         }
     }
 
-    /// Takes bytes that were received elsewhere, at the price of a copy.
+    /// Takes bytes that were received elsewhere, at the cost of a copy.
     pub fn received(&mut self, bytes: &[u8]) {
         if !self.draining {
             self.input.copy(bytes);
         }
     }
 
-    /// The client has shut down its sending side: what it sent is still executed and answered, then the connection ends.
+    /// The client has shut down its sending side. Requests it sent before are still executed and answered,
+    /// then the connection ends.
     pub fn received_end(&mut self) {
         self.ended = true;
     }
 
-    /// What is to be done next.
-    // Not an iterator: it goes on after it gave nothing.
+    /// The next thing the shell has to do, if any.
+    // Not an iterator: it may give something again after it gave `None`.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Option<Ask> {
         let ask = self.parse();
@@ -124,9 +121,10 @@ impl Connection {
         }
     }
 
-    /// Answers an `Ask::Command` with where its key is served, if the client may be told so: `-MOVED`. False where it may not
-    /// be, and the command is to be executed all the same: the binary protocol knows no such answer, parts of a command on
-    /// many keys and commands without a key do not move, and ASKING and READONLY ask for it.
+    /// Answers an `Ask::Command` with the place where its key is served (`-MOVED`), if the client may be
+    /// redirected. Returns false if it may not; the command must then be executed as usual. The binary
+    /// protocol has no such answer, parts of a command on many keys and commands without a key are not
+    /// redirected, and ASKING and READONLY ask not to be.
     pub fn redirect(&mut self, tag: Tag, bucket: Bucket, host: &str, port: u16) -> bool {
         match &mut self.face {
             Face::Undecided | Face::Http | Face::Binary(_) => false,
@@ -143,7 +141,7 @@ impl Connection {
         }
     }
 
-    /// What is to be sent. Swap it with an empty buffer, or drain what the socket took.
+    /// The bytes to send. Swap them with an empty buffer, or drain what the socket took.
     pub fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
@@ -153,8 +151,8 @@ impl Connection {
         !self.draining && !self.ended && !self.is_full() && !self.speaks_http()
     }
 
-    /// Whether the first line is HTTP's: the shell is to stop using this connection, take what came in with
-    /// [`Connection::take_input`], and let an HTTP server have the stream.
+    /// Whether the first line is an HTTP request line. The shell then stops using this connection, takes the
+    /// input with [`Connection::take_input`] and lets an HTTP server have the stream.
     pub fn speaks_http(&self) -> bool {
         matches!(self.face, Face::Http)
     }
@@ -167,7 +165,7 @@ impl Connection {
         input
     }
 
-    /// Whether all is answered and the connection is to be closed once `out` is sent.
+    /// Whether everything is answered and the connection is to be closed once `out` is sent.
     pub fn closing(&self) -> bool {
         self.draining
             && match &self.face {
@@ -177,7 +175,7 @@ impl Connection {
             }
     }
 
-    /// The last command that was begun, where commands have names: for messages to operators.
+    /// The last command that was begun, for messages to operators. Only RESP commands have names.
     pub fn doing(&self) -> Option<&'static str> {
         match &self.face {
             Face::Undecided | Face::Http | Face::Binary(_) => None,
@@ -185,7 +183,7 @@ impl Connection {
         }
     }
 
-    /// Bytes of memory held for this connection: what came in and what waits to go out.
+    /// Bytes of memory held for this connection: input received and output to send.
     pub fn held_bytes(&self) -> usize {
         let face = match &self.face {
             Face::Undecided | Face::Http | Face::Binary(_) => 0,
@@ -230,12 +228,13 @@ impl Connection {
             }
         };
         if ask.is_none() && self.ended && !self.is_full() {
-            self.draining = true; // what is left is no whole request
+            self.draining = true; // the rest is no whole request
         }
         ask
     }
 
-    /// Decides by the first bytes which protocol is spoken. Who is turned away is told so in that.
+    /// Decides by the first bytes which protocol the client speaks. A client that is turned away is told so
+    /// in that protocol.
     fn sniff(&mut self) {
         let admission = self.config.server.access.admission(self.config.is_loopback);
         self.decide(admission == Admission::Open);
@@ -246,7 +245,7 @@ impl Connection {
                 self.draining = true;
             }
             Face::Binary(_) if is_stranger => self.fail(Failure::Protected, PROTECTED),
-            // HTTP's own answer is given where its requests are, see `http::route`.
+            // HTTP gives its answer where it handles requests, see `http::route`.
             _ => {}
         }
     }
@@ -280,7 +279,7 @@ impl Connection {
     }
 }
 
-/// The ask with the operand that was left in the input.
+/// The ask with its operand, which was left in the input.
 fn with_operand(ask: Ask, operand: Shared) -> Ask {
     match ask {
         Ask::Command { tag, group, consistency, command } => {
@@ -290,8 +289,8 @@ fn with_operand(ask: Ask, operand: Shared) -> Ask {
     }
 }
 
-/// Whether the first line is an HTTP request line; `None` while that cannot be told. `GET /a` alone is an inline command.
-/// The first `searched` bytes are known to hold no line's end.
+/// Whether the first line is an HTTP request line; `None` while it is too early to tell. `GET /a` alone is an
+/// inline command. The first `searched` bytes are known to hold no line end.
 fn looks_like_http(input: &[u8], searched: usize) -> Option<bool> {
     let may_be = |method: &&[u8]| {
         let common = input.len().min(method.len());
@@ -309,7 +308,7 @@ fn looks_like_http(input: &[u8], searched: usize) -> Option<bool> {
     }
 }
 
-/// Whether a line ends in ` HTTP/1.x`. No command of RESP ends in two such words by chance.
+/// Whether a line ends in ` HTTP/1.x`. No RESP command ends in two such words by chance.
 fn is_request_line(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     line.split_last().is_some_and(|(last, rest)| last.is_ascii_digit() && rest.ends_with(b" HTTP/1."))

@@ -1,14 +1,13 @@
 //! INFO: the node's status as the text Redis tools read.
 
-use super::ServerConfig;
-use super::admin::REDIS_VERSION;
+use super::config::{REDIS_VERSION, ServerConfig};
 use crate::binary::{Durability, GroupRole, NodeStatus};
 use core::fmt::Write;
 
 /// Sections in the order in which they are printed.
 const SECTIONS: [&str; 8] =
     ["server", "clients", "memory", "persistence", "stats", "replication", "cluster", "keyspace"];
-/// Counters that belong to a section of Redis's own; all others are printed under `# Synod`.
+/// Counters that belong to one of Redis's own sections; all others are printed under `# Synod`.
 const PLACED: [(&str, &str); 12] = [
     ("connected_clients", "clients"),
     ("blocked_clients", "clients"),
@@ -24,7 +23,7 @@ const PLACED: [(&str, &str); 12] = [
     ("process_id", "server"),
 ];
 
-/// The text of INFO for `sections` in lower case; none means the default ones, which are all.
+/// The text of INFO for `sections`, given in lower case; none means the default ones, which are all.
 pub(super) fn render(server: &ServerConfig, status: &NodeStatus, sections: &[String]) -> String {
     let all = sections.is_empty()
         || sections.iter().any(|section| matches!(section.as_str(), "all" | "default" | "everything"));
@@ -145,8 +144,8 @@ fn synod(text: &mut String, status: &NodeStatus) {
         let leader = group.leader.map_or("none".to_owned(), |node| node.get().to_string());
         let _ = write!(
             text,
-            "group{}:role={role},serving={},leader={leader},core={},promised={}.{},chosen={},applied={},keys={},\
-             leader_changes={}\r\n",
+            "group{}:role={role},serving={},leader={leader},core={},promised={}.{},chosen={},applied={},\
+             keys={},leader_changes={}\r\n",
             group.group.get(),
             u8::from(group.serving),
             group.core.get(),

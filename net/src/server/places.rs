@@ -1,11 +1,13 @@
-//! Who is what in the eyes of a Redis Cluster client: masters, replicas and their hash slots.
+//! The roles that a Redis Cluster client sees: masters, replicas and their hash slots.
 //!
-//! Here a node leads some groups and follows the others; there an address has one role. So a place that leads any group is a
-//! master and nothing else, and one that only follows is a replica of what it follows: clients that note the role beside
-//! the address (ioredis, Lettuce, whatever reads CLUSTER NODES) would send a replica's reads to a master that was never told
-//! READONLY. Every node is named either way, which is what matters most: a client that knows only the leaders is lost with them.
+//! In Synod a node leads some groups and follows the others; in Redis Cluster an address has one role. So a
+//! place that leads any group is shown as a master and nothing else, and a place that only follows as a
+//! replica of a master it follows. Otherwise clients that note the role beside the address (ioredis, Lettuce,
+//! any client that reads CLUSTER NODES) would send a replica's reads to a master that was never told
+//! READONLY. Every node is named in either case, which matters most: a client that knows only the leaders is
+//! lost when they are.
 
-use super::ClusterView;
+use super::ask::ClusterView;
 use crate::binary::TopologyNode;
 use core::ops::RangeInclusive;
 use std::net::IpAddr;
@@ -20,12 +22,12 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The core, if clients can tell it from its neighbours.
+    /// The place of `core`; of the whole node, if its cores have no ports of their own.
     pub(super) fn new(node: &TopologyNode, core: CoreId) -> Self {
         let core = if node.has_core_ports() { core } else { CoreId::new(0) };
         Self { node: node.node, core }
     }
-    /// The first core of a node of which nothing else is known.
+    /// The first core of a node that the topology does not contain.
     pub(super) fn of_stranger(node: NodeId) -> Self {
         Self { node, core: CoreId::new(0) }
     }
@@ -35,15 +37,15 @@ impl Place {
     }
 }
 
-/// A place and what there is to say of it.
+/// A place with everything that is told about it.
 pub(super) struct Seat<'a> {
     pub(super) place: Place,
     node: &'a TopologyNode,
-    /// Whom it follows; nobody, if it is a master.
+    /// The master it follows; None if it is a master.
     pub(super) master: Option<Place>,
     /// Whether the answering node has a link to it, or is it.
     pub(super) is_linked: bool,
-    /// Log slots applied there, as far as the answering node can know: what it has applied itself.
+    /// Log slots applied there, as far as the answering node can know: those that it has applied itself.
     pub(super) offset: u64,
 }
 
@@ -57,7 +59,7 @@ impl Seat<'_> {
 pub(super) struct Owned {
     pub(super) buckets: RangeInclusive<u16>,
     pub(super) master: Place,
-    /// Whether its group has a leader; else the answering node stands in for it.
+    /// Whether the group has a leader; otherwise the answering node stands in for it.
     is_led: bool,
     core: CoreId,
 }
@@ -66,7 +68,7 @@ pub(super) struct Owned {
 pub(super) struct View<'a> {
     cluster: &'a ClusterView,
     pub(super) me: Place,
-    /// Where the client reached this node: told instead of an address that means "every interface".
+    /// The address at which the client reached this node: given instead of one that means "every interface".
     reached_at: &'a str,
     /// By group, in the order of their slots.
     pub(super) owned: Vec<Owned>,
@@ -81,8 +83,8 @@ impl<'a> View<'a> {
         view
     }
 
-    /// All slots. Where no leader is known they are told to belong to the answering node, which holds what it gets until there
-    /// is one: so they are always covered.
+    /// The hash slots of all groups. Slots without a known leader are shown as the answering node's, which
+    /// holds the commands it gets until there is a leader. So all slots are always covered.
     fn find_owned(&self) -> Vec<Owned> {
         let topology = &self.cluster.topology;
         let size = BUCKET_COUNT / topology.group_count.max(1);
@@ -106,7 +108,8 @@ impl<'a> View<'a> {
             let mut masters: Vec<Place> = self.held_by(node, place).map(|owned| owned.master).collect();
             masters.sort_unstable();
             masters.dedup();
-            // A replica has one master where clients ask for one. Several replicas are told to have different ones.
+            // A replica has one master where clients ask for one. Replicas on different nodes get different
+            // masters.
             let master = (!masters.contains(&place) && !masters.is_empty())
                 .then(|| masters[usize::from(node.node.get()) % masters.len()]);
             let is_linked = self.is_linked(place, node);
@@ -131,9 +134,10 @@ impl<'a> View<'a> {
         place.node == self.me.node || self.cluster.linked.iter().any(is_it)
     }
 
-    /// The places that only follow and hold the group of `owned`: who else can be asked for its slots. As in Redis those out
-    /// of reach are left out, but only while the rest makes a majority: what the cluster can do at all, a client that knows a
-    /// majority of its nodes finds somebody to do.
+    /// The places that only follow and hold the group of `owned`: clients can ask them for its slots, too. As
+    /// in Redis, unreachable ones are left out, but only while the reachable nodes form a majority. So a
+    /// client that knows a majority of the nodes always finds one that can serve it, if the cluster can serve
+    /// at all.
     pub(super) fn replicas_of(&self, owned: &Owned) -> impl Iterator<Item = &Seat<'a>> {
         let nodes = &self.cluster.topology.nodes;
         let in_reach = |node: &&TopologyNode| {
@@ -148,7 +152,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The slots of a master, neighbours as one range.
+    /// The slots of a master; adjacent ones are joined into one range.
     pub(super) fn ranges_of(&self, master: Place) -> Vec<RangeInclusive<u16>> {
         let mut all: Vec<RangeInclusive<u16>> = Vec::new();
         for owned in self.owned.iter().filter(|owned| owned.master == master) {
@@ -166,7 +170,7 @@ impl<'a> View<'a> {
         self.seats.iter().find(|seat| seat.place == place)
     }
 
-    /// The place that clients call so.
+    /// The place with this id.
     pub(super) fn called(&self, id: &str) -> Option<&Seat<'a>> {
         self.seats.iter().find(|seat| self.id(seat.place).eq_ignore_ascii_case(id))
     }
@@ -186,7 +190,7 @@ impl<'a> View<'a> {
         place.id(self.cluster.topology.cluster)
     }
 
-    /// How many slots have a leader, and how many of those have one that is in reach.
+    /// The number of slots that have a leader, and of those whose leader is in reach.
     pub(super) fn led_counts(&self) -> (usize, usize) {
         let is_near = |owned: &&Owned| self.seat(owned.master).is_some_and(|seat| seat.is_linked);
         let led = || self.owned.iter().filter(|owned| owned.is_led);

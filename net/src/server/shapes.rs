@@ -1,21 +1,23 @@
-//! How the reply to one command is written, by its shape.
+//! Writes the reply to one command, by its shape.
 
 use crate::resp::number::parse_i64;
-use crate::resp::plan::{Refusal, Shape, bad_expiry};
+use crate::resp::plan::Shape;
+use crate::resp::refusal::{Refusal, bad_expiry};
 use crate::resp::reply::Writer;
 use synod_types::{ErrorKind, Reply};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Strings up to this long Redis keeps within the object.
+/// Redis embeds strings up to this length in the object.
 const EMBEDDED_BYTES_MAX: usize = 44;
-/// What the index keeps of a key beside key and value.
+/// Bytes that the index keeps of a key beside the key and the value.
 const KEY_COST_BYTES: usize = 64;
 const NO_SUCH_KEY: &str = "ERR no such key";
 /// The prefix is Redis's for an append-only file that cannot be written.
 pub(super) const NO_SPACE: &str =
     "BUSY no space left for the logs of the nodes that hold this key; nothing was executed";
-const NOT_COUNTED: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
-                           switching between policies at runtime LRU and LFU data will take some time to adjust.";
+const NOT_COUNTED: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
+     Please note that when switching between policies at runtime LRU and LFU data will take some time to \
+     adjust.";
 
 pub(super) fn write_reply(writer: &mut Writer<'_>, shape: Shape, name: &'static str, reply: &Reply<&[u8]>) {
     match (shape, *reply) {
@@ -53,12 +55,13 @@ pub(super) fn write_reply(writer: &mut Writer<'_>, shape: Shape, name: &'static 
         (Shape::RenamedOrNot, Reply::Int(done)) => writer.int(done),
         (Shape::Renamed | Shape::RenamedOrNot, Reply::Nil) => writer.error(NO_SUCH_KEY),
         (Shape::Type, Reply::Int(count)) => writer.simple(if count == 0 { "none" } else { "string" }),
-        // Not an answer to this question: nothing can be said about what happened.
+        // Not an answer to this question: the outcome is unknown.
         _ => write_error(writer, ErrorKind::Unknown, name),
     }
 }
 
-/// What GETRANGE answers: both ends count, negative ones from the end, and nothing is out of range.
+/// The answer of GETRANGE: both ends are inclusive, negative ones count from the end, and nothing is out of
+/// range.
 fn part(value: &[u8], first: i64, last: i64) -> &[u8] {
     let len = value.len() as i64; // values are short
     let at = |index: i64| if index < 0 { index.saturating_add(len) } else { index };
@@ -72,7 +75,7 @@ fn part(value: &[u8], first: i64, last: i64) -> &[u8] {
     &value[first as usize..=last as usize] // 0 <= first <= last < len
 }
 
-/// The names under which Redis keeps strings; tools group by them.
+/// The encoding that Redis would use for a string; tools group keys by it.
 fn encoding(value: &[u8]) -> &'static str {
     match value.len() {
         0..=20 if parse_i64(value).is_some() => "int",

@@ -1,40 +1,44 @@
-//! Replies of a RESP connection in the order of its requests, in whatever order they become known.
+//! Replies of a RESP connection, written in the order of its requests although they become known in any
+//! order.
 //!
 //! ```text
 //!   oldest ─▶ [open] [ready: bytes] [many: 2 of 3] [open] [long: 5 MiB in pieces] ◀─ newest
 //! ```
-//! The reply to the oldest slot is written straight into the output, and with it every ready one behind it; any other waits
-//! as bytes. Nothing is allocated while replies come in order. A long reply is written in pieces, the next one when the last one
-//! has left: millions of keys at once would stop everybody else.
+//! The reply to the oldest slot is written straight into the output, and so is every ready one directly
+//! behind it; any other waits as bytes. Nothing is allocated while replies come in order. A long reply is
+//! written in pieces, the next piece when the last one has left: writing millions of keys at once would stop
+//! all other connections.
 
+use super::ask::{LocalAnswer, LocalQuery, Tag};
+use super::config::{Limits, ServerConfig};
+use super::local_answers;
 use super::shapes::{write_error, write_reply};
-use super::{Limits, LocalAnswer, LocalQuery, ServerConfig, Tag, about};
 use crate::resp::plan::{Many, Shape};
 use crate::resp::reply::{Proto, Writer};
 use std::collections::VecDeque;
 use synod_types::{Bucket, ErrorKind, Reply};
 
-/// Low bits of a tag: which part of a command on many keys.
+/// Low bits of a tag: the part of a command on many keys.
 const PART_BITS: u32 = 24;
-/// Parts of one command.
+/// Most parts of one command.
 pub(super) const PARTS_MAX: usize = (1 << PART_BITS) - 1;
-/// The rest: which slot. A connection would have to send a million commands a second for twelve days to wrap around, and
-/// then only open slots, at most a few thousand, must not collide.
+/// High bits of a tag: the slot. A connection would have to send a million commands a second for twelve days
+/// to wrap around, and even then only open slots, at most a few thousand, must not collide.
 const ORDINAL_MASK: u64 = (1 << (64 - PART_BITS)) - 1;
 /// Buffers of parked replies kept for the next ones.
 const SPARE_COUNT_MAX: usize = 32;
 const SPARE_BYTES_MAX: usize = 8 << 10;
-/// Output from which on no further piece of a long reply is written.
+/// No further piece of a long reply is written while the output holds this many bytes or more.
 const PIECES_BYTES: usize = 256 << 10;
-/// Pieces written at once, however short: they may be muted.
+/// Most pieces written in one call: muted ones add nothing to the output, which would never fill.
 const PIECES_AT_ONCE: usize = 4;
 /// Values of one piece of MGET's reply.
 const PIECE_VALUES: usize = 1024;
 
-/// What stands for one request whose reply is not written yet.
+/// One request whose reply is not written yet.
 #[derive(Debug)]
-struct Slot {
-    /// The protocol version when it was asked: HELLO may have changed it since.
+struct ReplySlot {
+    /// The protocol version when the request came: HELLO may have changed it since.
     proto: Proto,
     /// The command's name, for errors that quote it.
     name: &'static str,
@@ -42,11 +46,11 @@ struct Slot {
     muted: bool,
     /// Whether the client may be sent elsewhere instead of being answered.
     may_redirect: bool,
-    state: State,
+    state: SlotState,
 }
 
 #[derive(Debug)]
-enum State {
+enum SlotState {
     One(Shape),
     Many(Box<ManyState>),
     Local(LocalQuery),
@@ -55,17 +59,17 @@ enum State {
     Long(Pieces),
 }
 
-/// What is left of a long reply.
+/// The rest of a long reply.
 #[derive(Debug)]
 enum Pieces {
-    /// Ready to be sent.
+    /// Encoded and ready to be sent.
     Bytes(VecDeque<Vec<u8>>),
-    /// MGET's values, and how many they were while that is not written.
+    /// MGET's values, and their number until it is written.
     Values { count: Option<usize>, left: std::vec::IntoIter<Option<Box<[u8]>>> },
 }
 
 impl Pieces {
-    /// Writes a piece. The bytes it held until now; `None` at the end.
+    /// Writes a piece. Returns the bytes that it held until now; `None` at the end.
     fn write(&mut self, out: &mut Vec<u8>, proto: Proto, muted: bool) -> Option<usize> {
         match self {
             Self::Bytes(pieces) => {
@@ -123,13 +127,15 @@ struct ManyState {
 pub(super) struct Slots {
     /// Ordinal of the oldest slot.
     first: u64,
-    queue: VecDeque<Slot>,
+    queue: VecDeque<ReplySlot>,
     /// Asks not answered yet; a command on many keys has several.
     open: usize,
     /// Bytes that wait in slots.
     parked_bytes: usize,
     spare: Vec<Vec<u8>>,
-    /// Replies to what comes now are not written.
+    /// The protocol version of replies to the commands that come now.
+    proto: Proto,
+    /// Replies to the commands that come now are not written.
     muted: bool,
 }
 
@@ -147,36 +153,37 @@ impl Slots {
         self.parked_bytes
     }
 
-    /// Writes a reply that is known at once: directly if it is its turn.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, proto: Proto, write: impl FnOnce(&mut Writer<'_>)) {
+    /// Writes a reply that is known at once; directly, if it is its turn.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>)) {
         if self.muted {
             return;
         }
+        let proto = self.proto;
         if self.queue.is_empty() {
             return write(&mut Writer::new(out, proto));
         }
         let mut bytes = self.spare.pop().unwrap_or_default();
         write(&mut Writer::new(&mut bytes, proto));
         self.parked_bytes += bytes.len();
-        self.queue.push_back(Slot {
+        self.queue.push_back(ReplySlot {
             proto,
             name: "",
             muted: false,
             may_redirect: false,
-            state: State::Ready(bytes),
+            state: SlotState::Ready(bytes),
         });
     }
     /// Opens a slot for one command.
-    pub(super) fn open_one(&mut self, proto: Proto, name: &'static str, shape: Shape) -> Tag {
-        self.push(proto, name, State::One(shape))
+    pub(super) fn open_one(&mut self, name: &'static str, shape: Shape) -> Tag {
+        self.push(name, SlotState::One(shape))
     }
-    /// Lets the reply to the one command, or to the job, `tag` be a redirection.
+    /// Allows the reply to the command or job `tag` to be a redirection.
     pub(super) fn let_redirect(&mut self, tag: Tag) {
         if let Some(index) = self.index_of(tag) {
             self.queue[index].may_redirect = true;
         }
     }
-    /// Answers a command with where its key is served, if that is allowed.
+    /// Answers a command with the place where its key is served, if that is allowed.
     pub(super) fn redirect(
         &mut self,
         out: &mut Vec<u8>,
@@ -187,7 +194,7 @@ impl Slots {
     ) -> bool {
         let Some(index) = self.index_of(tag) else { return false };
         let slot = &self.queue[index];
-        let (true, State::One(_) | State::Job, Some(open)) =
+        let (true, SlotState::One(_) | SlotState::Job, Some(open)) =
             (slot.may_redirect, &slot.state, self.open.checked_sub(1))
         else {
             return false;
@@ -198,28 +205,28 @@ impl Slots {
         self.resolve(out, index, |writer| writer.error(&text), proto);
         true
     }
-    /// Opens a slot for something the shell knows.
-    pub(super) fn open_local(&mut self, proto: Proto, query: LocalQuery) -> Tag {
-        self.push(proto, "", State::Local(query))
+    /// Opens a slot for a question that only the shell can answer.
+    pub(super) fn open_local(&mut self, query: LocalQuery) -> Tag {
+        self.push("", SlotState::Local(query))
     }
     /// Opens a slot for `count` commands; they are asked one by one with [`Slots::part`].
-    pub(super) fn open_many(&mut self, proto: Proto, name: &'static str, many: Many, count: usize) -> Tag {
+    pub(super) fn open_many(&mut self, name: &'static str, many: Many, count: usize) -> Tag {
         assert!(count > 0 && count <= PARTS_MAX, "parts of a command");
         let values = if many == Many::Get { (0..count).map(|_| None).collect() } else { Vec::new() };
         let state = ManyState { many, missing: count, sum: 0, values, executed: false, error: None };
-        let tag = self.push(proto, name, State::Many(Box::new(state)));
-        self.open -= 1; // its parts are counted as they are asked
+        let tag = self.push(name, SlotState::Many(Box::new(state)));
+        self.open -= 1; // its parts are counted when they are asked
         tag
     }
-    /// The tag of part `index` of the slot `tag`, now asked.
+    /// Counts part `index` of the slot `tag` as asked and returns its tag.
     pub(super) fn part(&mut self, tag: Tag, index: usize) -> Tag {
         self.open += 1;
-        Tag(tag.0 | index as u64) // bounded in `open_many`
+        Tag::new(tag.get() | index as u64) // bounded in `open_many`
     }
 
-    /// Opens a slot for a job: its asks bear this tag, [`Slots::finish`] closes it.
-    pub(super) fn open_job(&mut self, proto: Proto, name: &'static str) -> Tag {
-        self.push(proto, name, State::Job)
+    /// Opens a slot for a job: its asks bear this tag, and [`Slots::finish`] closes it.
+    pub(super) fn open_job(&mut self, name: &'static str) -> Tag {
+        self.push(name, SlotState::Job)
     }
     /// Writes the answer of a job in its turn.
     pub(super) fn finish(
@@ -229,11 +236,12 @@ impl Slots {
         write: impl FnOnce(&mut Writer<'_>, &'static str),
     ) {
         let Some(index) = self.index_of(tag) else { return };
-        let Slot { proto, name, .. } = self.queue[index];
+        let ReplySlot { proto, name, .. } = self.queue[index];
         self.open -= 1;
         self.resolve(out, index, |writer| write(writer, name), proto);
     }
-    /// Writes the answer of a job in its turn, in pieces: what `write` does, then the rest, which is encoded already.
+    /// Writes the answer of a job in its turn, in pieces: first the output of `write`, then `rest`, which is
+    /// already encoded.
     pub(super) fn finish_long(
         &mut self,
         out: &mut Vec<u8>,
@@ -247,19 +255,20 @@ impl Slots {
         rest.push_front(head);
         self.open -= 1;
         self.parked_bytes += rest.iter().map(Vec::len).sum::<usize>();
-        self.queue[index].state = State::Long(Pieces::Bytes(rest));
+        self.queue[index].state = SlotState::Long(Pieces::Bytes(rest));
         self.write_on(out);
     }
-    /// Whether it is the turn of a long reply that is not written to its end.
+    /// Whether the front of the queue is a long reply that is not written to its end.
     pub(super) fn is_in_pieces(&self) -> bool {
-        matches!(self.queue.front(), Some(Slot { state: State::Long(_), .. }))
+        matches!(self.queue.front(), Some(ReplySlot { state: SlotState::Long(_), .. }))
     }
-    /// Writes what is known at the front of the queue, but of a long reply no more than a socket takes at once.
+    /// Writes the known replies at the front of the queue, but no more of a long reply than a socket takes at
+    /// once.
     pub(super) fn write_on(&mut self, out: &mut Vec<u8>) {
         let mut pieces = 0;
         loop {
             match self.queue.front_mut() {
-                Some(Slot { state: State::Ready(bytes), .. }) => {
+                Some(ReplySlot { state: SlotState::Ready(bytes), .. }) => {
                     let mut bytes = core::mem::take(bytes);
                     self.parked_bytes -= bytes.len();
                     out.extend_from_slice(&bytes);
@@ -269,7 +278,7 @@ impl Slots {
                     }
                     self.pop();
                 }
-                Some(Slot { state: State::Long(left), proto, muted, .. }) => {
+                Some(ReplySlot { state: SlotState::Long(left), proto, muted, .. }) => {
                     if out.len() >= PIECES_BYTES || pieces >= PIECES_AT_ONCE {
                         return;
                     }
@@ -283,21 +292,29 @@ impl Slots {
             }
         }
     }
-    /// From now on replies are, or are not, left out.
+    /// Sets whether replies are left out from now on.
     pub(super) fn mute(&mut self, muted: bool) {
         self.muted = muted;
     }
+    /// The protocol version of replies to the commands that come now.
+    pub(super) fn proto(&self) -> Proto {
+        self.proto
+    }
+    /// Sets the protocol version of replies from now on.
+    pub(super) fn speak(&mut self, proto: Proto) {
+        self.proto = proto;
+    }
 
-    fn push(&mut self, proto: Proto, name: &'static str, state: State) -> Tag {
-        let slot = Slot { proto, name, muted: self.muted, may_redirect: false, state };
+    fn push(&mut self, name: &'static str, state: SlotState) -> Tag {
+        let slot = ReplySlot { proto: self.proto, name, muted: self.muted, may_redirect: false, state };
         let ordinal = self.first.wrapping_add(self.queue.len() as u64) & ORDINAL_MASK;
         self.queue.push_back(slot);
         self.open += 1;
-        Tag(ordinal << PART_BITS)
+        Tag::new(ordinal << PART_BITS)
     }
 
     fn index_of(&self, tag: Tag) -> Option<usize> {
-        let ordinal = tag.0 >> PART_BITS;
+        let ordinal = tag.get() >> PART_BITS;
         let index = usize::try_from(ordinal.wrapping_sub(self.first) & ORDINAL_MASK).ok()?;
         (index < self.queue.len()).then_some(index)
     }
@@ -305,8 +322,8 @@ impl Slots {
     /// Takes the reply to a command or to a part of one.
     pub(super) fn reply(&mut self, server: &ServerConfig, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
         let Some(index) = self.index_of(tag) else { return };
-        let is_one = matches!(self.queue[index].state, State::One(_));
-        let is_many = matches!(&self.queue[index].state, State::Many(many) if many.missing > 0);
+        let is_one = matches!(self.queue[index].state, SlotState::One(_));
+        let is_many = matches!(&self.queue[index].state, SlotState::Many(many) if many.missing > 0);
         let (true, Some(open)) = (is_one || is_many, self.open.checked_sub(1)) else {
             return; // answered before: the shell's slip must not reach the client as a shifted reply
         };
@@ -314,25 +331,27 @@ impl Slots {
         let reply = self.bounded(&server.limits, out, index, reply);
         let slot = &mut self.queue[index];
         match &mut slot.state {
-            State::One(_)
+            SlotState::One(_)
                 if matches!(reply, Reply::Error(ErrorKind::NoSpace)) && !server.notice.is_empty() =>
             {
                 let text = format!("BUSY {}; nothing was executed", server.notice.text());
                 let proto = slot.proto;
                 self.resolve(out, index, |writer| writer.error(&text), proto);
             }
-            State::One(shape) => {
+            SlotState::One(shape) => {
                 let (shape, name, proto) = (*shape, slot.name, slot.proto);
                 self.resolve(out, index, |writer| write_reply(writer, shape, name, &reply), proto);
             }
-            State::Many(state) => {
-                let part = (tag.0 & ((1 << PART_BITS) - 1)) as usize; // 24 bits
+            SlotState::Many(state) => {
+                let part = (tag.get() & ((1 << PART_BITS) - 1)) as usize; // 24 bits
                 self.parked_bytes += state.take(part, reply);
                 if state.missing > 0 {
                     return;
                 }
                 let proto = slot.proto;
-                let State::Many(state) = core::mem::replace(&mut slot.state, State::Ready(Vec::new())) else {
+                let SlotState::Many(state) =
+                    core::mem::replace(&mut slot.state, SlotState::Ready(Vec::new()))
+                else {
                     return;
                 };
                 if state.error.is_none()
@@ -343,18 +362,18 @@ impl Slots {
                 self.parked_bytes -= state.bytes();
                 self.resolve(out, index, |writer| state.write(writer), proto);
             }
-            State::Local(_) | State::Job | State::Ready(_) | State::Long(_) => {}
+            SlotState::Local(_) | SlotState::Job | SlotState::Ready(_) | SlotState::Long(_) => {}
         }
     }
 
-    /// The values of a long MGET are all known: they are written in pieces when it is their turn.
+    /// All values of a long MGET are known: they are written in pieces when it is their turn.
     fn begin_values(&mut self, out: &mut Vec<u8>, index: usize, values: Vec<Option<Box<[u8]>>>) {
         self.queue[index].state =
-            State::Long(Pieces::Values { count: Some(values.len()), left: values.into_iter() });
+            SlotState::Long(Pieces::Values { count: Some(values.len()), left: values.into_iter() });
         self.write_on(out);
     }
 
-    /// Takes what the shell knows.
+    /// Takes the answer to a question that only the shell can answer.
     pub(super) fn answer(
         &mut self,
         server: &ServerConfig,
@@ -365,17 +384,18 @@ impl Slots {
         let Some(index) = self.index_of(tag) else { return };
         let slot = &mut self.queue[index];
         let proto = slot.proto;
-        if !matches!(slot.state, State::Local(_)) {
+        if !matches!(slot.state, SlotState::Local(_)) {
             return;
         }
-        let State::Local(query) = core::mem::replace(&mut slot.state, State::Ready(Vec::new())) else {
+        let SlotState::Local(query) = core::mem::replace(&mut slot.state, SlotState::Ready(Vec::new()))
+        else {
             return;
         };
         self.open -= 1;
-        self.resolve(out, index, |writer| about::write_answer(writer, server, &query, answer), proto);
+        self.resolve(out, index, |writer| local_answers::write(writer, server, &query, answer), proto);
     }
 
-    /// Bounded memory before all: a value that would pass the hard limit is not kept.
+    /// Memory is bounded first of all: a value that would pass the hard limit is not kept.
     fn bounded<'a>(
         &self,
         limits: &Limits,
@@ -388,13 +408,13 @@ impl Slots {
             return reply;
         }
         match self.queue[index].state {
-            // The write took place; what it replaced cannot be told, so its outcome counts as unknown.
-            State::One(Shape::OldValue) => Reply::Error(ErrorKind::Unknown),
+            // The write took place, but the old value cannot be returned, so the outcome counts as unknown.
+            SlotState::One(Shape::OldValue) => Reply::Error(ErrorKind::Unknown),
             _ => Reply::Error(ErrorKind::Busy),
         }
     }
 
-    /// The reply of slot `index` is known: it is written, or parked until its turn.
+    /// The reply of slot `index` is known: it is written now, or parked until its turn.
     fn resolve(
         &mut self,
         out: &mut Vec<u8>,
@@ -409,7 +429,7 @@ impl Slots {
                 write(&mut Writer::new(&mut bytes, proto));
             }
             self.parked_bytes += bytes.len();
-            self.queue[index].state = State::Ready(bytes);
+            self.queue[index].state = SlotState::Ready(bytes);
             return;
         }
         if !muted {
@@ -427,12 +447,12 @@ impl Slots {
 }
 
 impl ManyState {
-    /// Takes the reply to one part; gives the bytes it keeps.
+    /// Takes the reply to one part; returns the number of bytes kept.
     fn take(&mut self, part: usize, reply: Reply<&[u8]>) -> usize {
         self.missing -= 1;
         match (self.many, reply) {
             (_, Reply::Error(kind)) => {
-                // Unknown outweighs every other error; else the first one counts.
+                // An unknown outcome outweighs every other error; otherwise the first error counts.
                 if kind == ErrorKind::Unknown || self.error.is_none() {
                     self.error = Some(kind);
                 }

@@ -1,4 +1,5 @@
-//! The connection against a toy store: what is asked, what is answered, in which order, and what bytes cannot do to it.
+//! The connection with a toy store: its asks, its answers and their order, and the faults that no bytes can
+//! cause.
 
 mod binary_clients;
 mod bounds;
@@ -8,14 +9,18 @@ mod numbers;
 mod order;
 mod redis;
 pub(crate) mod strangers;
+mod table;
 
 use super::*;
 use crate::binary;
+use crate::binary::ServerInfo;
 use crate::binary::tests::{status, topology};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use synod_types::{
-    Condition, ErrorKind, Expiry, Namespace, Op, Reply, SessionId, SessionStamp, Slot, Version, WallMs,
+    Command, Condition, Consistency, ErrorKind, Expiry, GroupId, Namespace, Op, Reply, SessionId,
+    SessionStamp, Shared, Slot, Version, WallMs,
 };
 
 pub(crate) fn server() -> ServerConfig {
@@ -91,7 +96,7 @@ impl Toy {
             Op::OpenSession => Reply::Session(SessionId::new(self.slot)),
             Op::IfEqual { then } => {
                 let is_equal = old.as_deref() == Some(command.operand.as_ref());
-                if is_equal && *then == synod_types::Then::Delete {
+                if is_equal && *then == synod_types::IfEqualAction::Delete {
                     self.values.remove(&key);
                 }
                 Reply::Int(is_equal.into())
@@ -113,7 +118,7 @@ fn answer_to(query: &LocalQuery) -> LocalAnswer {
     }
 }
 
-/// Feeds `bytes` in pieces, executes at once, and gives the asks and the bytes sent.
+/// Feeds `bytes` in pieces and executes asks at once. Returns the asks and the bytes sent.
 fn converse(
     connection: &mut Connection,
     toy: &mut Toy,
@@ -136,7 +141,7 @@ fn converse(
                     }
                     Ask::Local { tag, query } => connection.answer(*tag, answer_to(query)),
                     Ask::Close => {}
-                    // Where it stands depends on how the input was cut.
+                    // Its place depends on how the input was cut.
                     Ask::Pause => continue,
                 }
                 asks.push(ask);
@@ -162,7 +167,7 @@ fn bulk_command(args: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// What is sent for inline commands, one per line.
+/// The output for inline commands, one per line.
 fn said(connection: &mut Connection, toy: &mut Toy, lines: &str) -> String {
     let bytes: Vec<u8> = lines.lines().flat_map(|line| [line.trim().as_bytes(), b"\r\n"].concat()).collect();
     let (_, sent) = converse(connection, toy, &bytes, core::iter::empty());
@@ -360,7 +365,7 @@ fn operations_carry_what_the_command_said() {
     assert_eq!(asked("PEXPIRE k 3"), Op::SetExpiry(Expiry::After(3)));
     assert_eq!(asked("EXPIREAT k 3"), Op::SetExpiry(Expiry::At(WallMs(3000))));
     assert_eq!(asked("PEXPIREAT k 3"), Op::SetExpiry(Expiry::At(WallMs(3))));
-    // Redis deletes the key then, and so does a time that has passed; 0 would mean "never".
+    // Redis deletes the key then, also for a time that has passed; 0 would mean "never".
     for line in ["EXPIRE k 0", "EXPIRE k -1", "PEXPIREAT k 0", "EXPIREAT k -9223372036854775"] {
         assert_eq!(asked(line), Op::SetExpiry(Expiry::At(WallMs(1))), "{line}");
     }

@@ -1,13 +1,16 @@
-//! `fuzz_replicas`: whole replicas under scripts drawn from seeds, without a fuzzer: as long as wanted, on any compiler.
+//! `fuzz_replicas`: runs whole replicas under scripts drawn from seeds, without a fuzzer: for any length of
+//! time, on any compiler.
 //!
 //! ```text
 //!   fuzz_replicas --minutes 20                 seeds from 0 on, until the time is over or one fails
 //!   fuzz_replicas --from 5000 --minutes 20     seeds from 5000 on
-//!   fuzz_replicas --seed 17 --trace            one, told step by step
+//!   fuzz_replicas --seed 17 --trace            one seed, told step by step
 //!   fuzz_replicas --seed 17 --write FILE       its bytes, for the corpus
 //!   fuzz_replicas --file FILE --trace          bytes that a fuzzer found
 //! ```
-//! A failure is a panic, after which the seed is named.
+//! A failure is a panic, after which the seed is printed.
+
+#![forbid(unsafe_code)]
 
 use clap::Parser;
 use std::path::PathBuf;

@@ -1,4 +1,6 @@
-//! Writes the inputs that the fuzzers begin with into the corpus given: `fuzz_seeds tests/fuzz/corpus`.
+//! Writes the fuzzers' initial inputs into the given corpus: `fuzz_seeds tests/fuzz/corpus`.
+
+#![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 

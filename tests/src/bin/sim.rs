@@ -1,11 +1,13 @@
-//! `sim`: runs simulations by seed, in parallel, and stops at the first that breaks an invariant.
+//! `sim`: runs simulations by seed, in parallel, and stops at the first one that breaks an invariant.
 //!
 //! ```text
 //!   sim --seed 42                   one run, parameters first, summary last
 //!   sim --seed 42 --trace           every event
 //!   sim --seeds 0..2000 --jobs 2    many; the first failure is reported with its replay command, exit 1
-//!   sim --seeds 0..1000 --canary half-quorum   a known bug is planted: exit 0 once it is found, 1 if it is not
+//!   sim --seeds 0..1000 --canary half-quorum   a known bug is planted: exit 0 if it is found, else 1
 //! ```
+
+#![forbid(unsafe_code)]
 
 use clap::Parser;
 use std::ops::Range;
@@ -73,7 +75,7 @@ fn parse_canary(text: &str) -> Result<Canary, String> {
     found.map(|(_, canary)| *canary).ok_or_else(|| format!("no such canary; there are {}", names()))
 }
 
-/// What all seeds together did.
+/// The totals over all seeds.
 #[derive(Default)]
 struct Totals {
     runs: u64,
@@ -98,7 +100,8 @@ fn main() -> ExitCode {
     let totals = run_all(&arguments, seeds.clone());
     let simulated = totals.simulated / 1_000_000_000;
     println!(
-        "{} runs, {} failed; {simulated} simulated s in {:.1} s; {} operations acknowledged (least in a run: {}), {} slots",
+        "{} runs, {} failed; {simulated} simulated s in {:.1} s; {} operations acknowledged (least in a run: {}), \
+         {} slots",
         totals.runs,
         totals.failures.len(),
         started.elapsed().as_secs_f64(),
@@ -153,7 +156,8 @@ fn run_all(arguments: &Arguments, seeds: Range<u64>) -> Totals {
                         None => run(options),
                     };
                     let failed = result.is_err();
-                    // A poisoned lock means that another thread's report panicked: nothing sensible is left to do.
+                    // A poisoned lock means that another thread's report panicked: there is no sensible way
+                    // to go on.
                     let mut totals = totals.lock().expect("no thread panics while it holds the totals");
                     totals.add(arguments, seed, result);
                     if failed && !arguments.keep_going {

@@ -1,11 +1,11 @@
-//! Agreement (Lamport, "Paxos Made Simple", P2c and the safety requirement; DESIGN §4 rules 2, 5, 6).
+//! Agreement (Lamport, "Paxos Made Simple", P2c and the safety requirement; rules P-01, P-02, P-05, P-06).
 //!
-//! Watched from outside, with an eye on every disk at once: a value is *chosen* when a majority of the voters has a durable
-//! accept record of it in one ballot. Then
+//! The checker watches from outside and sees every disk at once. A value is *chosen* when a majority of the
+//! voters has a durable accept record of it in one ballot. Then
 //! * one ballot carries one value per slot;
-//! * what has the same identity, origin and slot, is the same value, in whatever ballot (P-05d);
+//! * two values with the same identity (origin and slot) are the same value in every ballot (P-05d);
 //! * any proposal in a higher ballot carries the chosen value;
-//! * whatever a replica calls chosen has been chosen, and `Learned` records carry exactly that value;
+//! * a value that a replica calls chosen has been chosen, and `Learned` records carry exactly that value;
 //! * replicas that applied the same prefix hold the same state.
 
 use super::{Checked, Violation};
@@ -15,18 +15,18 @@ use synod_types::{Ballot, GroupId, NodeId, RecordHead, RecordKind, Slot};
 
 const NAME: &str = "agreement";
 
-/// A value as the checker knows it: a digest of the entry's bytes, and what the entry calls itself.
+/// A value as the checker knows it: a digest of the entry's bytes, and the origin the entry names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ValueDigest {
     digest: u64,
-    /// [`Ballot::ZERO`] of what is no entry.
+    /// [`Ballot::ZERO`] for a value that is no entry.
     origin: Ballot,
 }
 
 impl ValueDigest {
     /// The digest of an entry's bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        // CRC and length: this tells honest values apart, it does not resist forgery.
+        // CRC and length: enough to tell honest values apart; it does not resist forgery.
         let digest = u64::from(synod_types::checksum::crc32c(bytes)) << 32 | bytes.len() as u64;
         Self { digest, origin: synod_types::entry::origin_of(bytes) }
     }
@@ -42,7 +42,7 @@ impl fmt::Display for ValueDigest {
     }
 }
 
-/// What was accepted for one slot in one ballot.
+/// A value accepted for one slot in one ballot.
 #[derive(Clone, Copy, Debug)]
 struct Proposal {
     ballot: Ballot,
@@ -62,7 +62,7 @@ struct SlotFacts {
 pub struct Agreement {
     majority: u32,
     slots: BTreeMap<GroupId, Vec<SlotFacts>>,
-    /// The state digest every replica must have at an applied slot, and who showed it first.
+    /// The state digest that every replica must have at an applied slot, and the node that showed it first.
     states: BTreeMap<(GroupId, Slot), (u64, NodeId)>,
 }
 
@@ -101,7 +101,7 @@ impl Agreement {
     /// A record of a node became durable.
     ///
     /// # Errors
-    /// When two values are chosen by it.
+    /// When this makes a second value chosen.
     pub fn on_durable(&mut self, node: NodeId, head: &RecordHead, value: Option<ValueDigest>) -> Checked {
         let (RecordKind::Accept, Some(value)) = (head.kind, value) else { return Ok(()) };
         let majority = self.majority;
@@ -138,7 +138,7 @@ impl Agreement {
     /// A replica reports that everything in `(from, to]` is chosen.
     ///
     /// # Errors
-    /// When some of it is not.
+    /// When one of these slots is not.
     pub fn on_chosen(&mut self, node: NodeId, group: GroupId, from: Slot, to: Slot) -> Checked {
         let mut slot = from.next();
         while slot <= to {

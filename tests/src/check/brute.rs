@@ -1,13 +1,14 @@
-//! The slow, dumb twin of [`super::wgl`]: tries every order of every choice of unknown operations. For tiny histories.
+//! The slow and simple twin of [`super::wgl`]: tries every order of every choice of unknown operations. For
+//! tiny histories.
 
 use super::family::{Family, successors};
 use super::history::{Fate, Operation};
 use super::model::Instant;
 
-/// Whether some order of the answered operations and of any of the unknown ones explains every answer.
+/// Whether some order of the answered operations, and of any of the unknown ones, explains every answer.
 ///
 /// # Panics
-/// When there are more than ten operations: it would not come back.
+/// When there are more than ten operations: it would take too long to return.
 pub fn linearizable(operations: &[Operation]) -> bool {
     assert!(operations.len() <= 10, "the brute-force checker is for tiny histories");
     let kept: Vec<_> = operations.iter().filter(|op| op.fate != Fate::Refused).copied().collect();
@@ -43,7 +44,7 @@ fn explain(operations: &[Operation], used: &mut [bool], state: Family) -> bool {
     false
 }
 
-/// Real-time order: nothing that is still unused returned before `op` was called.
+/// Real-time order: no operation that is still unused returned before `op` was called.
 fn may_come_next(operations: &[Operation], used: &[bool], op: &Operation) -> bool {
     operations.iter().zip(used).all(|(other, &used)| match other.fate {
         Fate::Answered { stamp, .. } => used || op.called.order < stamp.order,

@@ -1,5 +1,5 @@
-//! Coverage marks: what a set of runs has met. A simulator that never sees a retry executed twice, a torn tail or a read from
-//! the log proves nothing about them.
+//! Coverage marks: the situations that a set of runs has met. A simulator that never sees a retry executed
+//! twice, a torn tail or a read from the log proves nothing about them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,11 +11,11 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Nothing met yet.
+    /// No mark met yet.
     pub fn new() -> Self {
         Self::default()
     }
-    /// Meets `mark`.
+    /// Counts `mark` once.
     pub fn meet(&mut self, mark: &'static str) {
         *self.marks.entry(mark).or_default() += 1;
     }
@@ -23,13 +23,13 @@ impl Coverage {
     pub fn count(&self, mark: &str) -> u64 {
         self.marks.get(mark).copied().unwrap_or(0)
     }
-    /// Adds what other runs have met.
+    /// Adds the marks of other runs.
     pub fn add(&mut self, other: &Self) {
         for (mark, count) in &other.marks {
             *self.marks.entry(mark).or_default() += count;
         }
     }
-    /// Those of `wanted` that were never met.
+    /// The marks of `wanted` that were never met.
     pub fn missing<'a>(&self, wanted: &[&'a str]) -> Vec<&'a str> {
         wanted.iter().copied().filter(|mark| self.count(mark) == 0).collect()
     }

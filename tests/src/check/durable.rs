@@ -1,16 +1,16 @@
-//! What a node reveals is on its disk (DESIGN §4 rule 1; field/consensus.md T1, T5), and stays there (DESIGN §5).
+//! A record that a node reveals is on its disk (P-01a; P-07d for heartbeats), and stays there over restarts.
 //!
 //! ```text
-//!   append ──▶ pending ──durable──▶ durable ──restart──▶ replay must begin with every durable record, in order
-//!                                      │
-//!     Promise, Accepted, Prepare, Accept, BeatReply leave ──▶ must be backed by a durable record
+//!   append ──▶ pending ─durable─▶ durable ─restart─▶ replay must begin with every durable record, in order
+//!                                    │
+//!     Promise, Accepted, Prepare, Accept, HeartbeatReply leave ──▶ must be backed by a durable record
 //! ```
 
 use super::agreement::ValueDigest;
 use super::{Checked, Violation};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use synod_types::{
-    Ballot, BeatReply, GroupId, GroupMessage, Lsn, NodeId, PeerMessage, RecordHead, RecordKind, Slot,
+    Ballot, GroupId, GroupMessage, HeartbeatReply, Lsn, NodeId, PeerMessage, RecordHead, RecordKind, Slot,
 };
 
 const BACKED: &str = "revealed-before-durable";
@@ -19,7 +19,7 @@ const KEPT: &str = "durable-record-lost";
 /// A record as the checker remembers it.
 pub type Written = (RecordHead, Option<ValueDigest>);
 
-/// The disk of one core as it must be, judged by what its log said.
+/// The disk of one core as its log described it.
 #[derive(Debug, Default)]
 pub struct CoreDisk {
     pending: VecDeque<(Lsn, Written)>,
@@ -41,7 +41,7 @@ impl CoreDisk {
         self.pending.push_back((lsn, written));
     }
 
-    /// The log says that everything up to `lsn` is durable; the records concerned are returned, in order.
+    /// The log reports that everything up to `lsn` is durable. Returns the records concerned, in order.
     pub fn on_durable(&mut self, lsn: Lsn) -> Vec<Written> {
         let mut records = Vec::new();
         while let Some((_, written)) = self.pending.pop_front_if(|(at, _)| *at <= lsn) {
@@ -51,11 +51,11 @@ impl CoreDisk {
         records
     }
 
-    /// The core starts again and its log gave these records. What was pending is durable or gone; the records that were not
-    /// known to be durable before are returned.
+    /// The core starts again, and its log returned these records. Each pending record is now either durable
+    /// or gone. Returns the records that were not known to be durable before.
     ///
     /// # Errors
-    /// When a durable record is missing or changed, or a record comes that was never written.
+    /// When a durable record is missing or changed, or when a record appears that was never written.
     pub fn on_replay(&mut self, replayed: &[Written]) -> Result<Vec<Written>, Violation> {
         for (index, written) in self.durable.iter().enumerate() {
             if replayed.get(index) != Some(written) {
@@ -74,7 +74,7 @@ impl CoreDisk {
         let fresh = replayed[self.durable.len()..].to_vec();
         let mut pending = self.pending.drain(..);
         for written in &fresh {
-            // Whole blocks at the tail may be lost, never one in the middle.
+            // Whole blocks at the tail may be lost, but none in the middle.
             if pending.next().map(|(_, pending)| pending) != Some(*written) {
                 return Err(Violation::new(
                     KEPT,
@@ -92,10 +92,10 @@ impl CoreDisk {
     /// A message leaves the node.
     ///
     /// # Errors
-    /// When it reveals what is not durable.
+    /// When it reveals a record that is not durable.
     pub fn on_send<P>(&self, node: NodeId, message: &PeerMessage<P>) -> Checked {
         let PeerMessage::Group { group, message } = message else {
-            return self.on_beat_replies(node, message);
+            return self.on_heartbeat_replies(node, message);
         };
         let promised = self.promised(*group);
         let (what, ballot, backed) = match message {
@@ -105,7 +105,8 @@ impl CoreDisk {
             GroupMessage::Nack { promised: told, .. } => ("a refusal", *told, promised >= *told),
             GroupMessage::PreVoteReply { promised: told, .. } => ("a pre-vote", *told, promised >= *told),
             GroupMessage::Accepted { ballot, slot } => {
-                // A replica that has learned the chosen value on the record may say so to whoever proposes it again.
+                // A replica that has learned the chosen value on the record may say so to a node that
+                // proposes it again.
                 let held = self.accepted.contains(&(*group, *slot, *ballot));
                 ("an acceptance", *ballot, held || self.learned.contains(&(*group, *slot)))
             }
@@ -117,20 +118,21 @@ impl CoreDisk {
         Err(Violation::new(
             BACKED,
             format!(
-                "{node} reveals {what} of {group} in ballot {ballot} ({}); its disk promises {promised}, {} records are \
-                 on their way",
+                "{node} reveals {what} of {group} in ballot {ballot} ({}); its disk promises {promised}, {} \
+                 records are on their way",
                 describe(message),
                 self.pending.len()
             ),
         ))
     }
 
-    /// An answer to a heartbeat grants a lease in a ballot: what would deny it to others must not be forgotten.
-    fn on_beat_replies<P>(&self, node: NodeId, message: &PeerMessage<P>) -> Checked {
-        let PeerMessage::BeatReplies(replies) = message else { return Ok(()) };
+    /// An answer to a heartbeat grants a lease in a ballot: the promise of that ballot, which denies it to
+    /// lower ones, must survive a crash.
+    fn on_heartbeat_replies<P>(&self, node: NodeId, message: &PeerMessage<P>) -> Checked {
+        let PeerMessage::HeartbeatReplies(replies) = message else { return Ok(()) };
         match replies.iter().find(|reply| self.promised(reply.group) < reply.ballot) {
             None => Ok(()),
-            Some(BeatReply { group, ballot, .. }) => Err(Violation::new(
+            Some(HeartbeatReply { group, ballot, .. }) => Err(Violation::new(
                 BACKED,
                 format!(
                     "{node} grants a lease of {group} in ballot {ballot}; its disk promises {}",
@@ -140,13 +142,13 @@ impl CoreDisk {
         }
     }
 
-    /// Whether this acceptance is of a record accepted in that very ballot. (The other kind repeats what was learned as
-    /// chosen: it says nothing about promises.)
+    /// Whether this acceptance is of a record accepted in that very ballot. (An acceptance may also repeat a
+    /// value learned as chosen: that kind says nothing about promises.)
     pub fn accepted(&self, group: GroupId, slot: Slot, ballot: Ballot) -> bool {
         self.accepted.contains(&(group, slot, ballot))
     }
 
-    /// The highest ballot a durable record of `group` promises.
+    /// The highest ballot that a durable record of `group` promises.
     pub fn promised(&self, group: GroupId) -> Ballot {
         self.promised.get(&group).copied().unwrap_or_default()
     }
@@ -230,7 +232,7 @@ mod tests {
     #[test]
     fn a_lease_is_granted_after_its_promise_is_durable() {
         let ballot = Ballot::new(7, NodeId::new(1));
-        let reply = BeatReply {
+        let reply = HeartbeatReply {
             group: GROUP,
             ballot,
             sent_at: Mono::ZERO,
@@ -239,7 +241,7 @@ mod tests {
             level: synod_types::Level::OWN,
             wall: WallMs::ZERO,
         };
-        let message = PeerMessage::<()>::BeatReplies(vec![reply]);
+        let message = PeerMessage::<()>::HeartbeatReplies(vec![reply]);
         let mut disk = CoreDisk::new();
         disk.on_append(Lsn::new(1), record(RecordKind::Promise, 0, 7));
         assert!(disk.on_send(NODE, &message).is_err());

@@ -1,22 +1,22 @@
-//! What the linearizability checker takes for one object: a few keys of one group that commands link. A key which nothing
-//! links to another is a family with one member in use.
+//! The object that the linearizability checker checks: a few keys of one group that commands link. A key that
+//! no command links to another is a family with one member in use.
 //!
-//! FLUSH links every key of a group; checked together they would be too many. So it counts as an operation on each family by
-//! itself (see [`super::history::History::by_key`]): that it empties every one of them at some instant of its call is checked,
-//! that it is the same instant for all of them is not.
+//! FLUSH links every key of a group, which would be too many to check together. So it counts as an operation
+//! on each family by itself (see [`super::history::History::by_key`]). The checker proves that it empties
+//! each family at some instant of its call, but not that it is the same instant for all of them.
 
 use super::model::{
-    Action, Answer, Instant, MEMBER_COUNT, State, When, execute as execute_one, expiry_after,
+    Action, Answer, Instant, KeyState, MEMBER_COUNT, When, execute as execute_one, expiry_after,
 };
 use std::fmt;
 
 /// The states of the members.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Family(pub [State; MEMBER_COUNT]);
+pub struct Family(pub [KeyState; MEMBER_COUNT]);
 
 impl Family {
     /// No key exists.
-    pub const ABSENT: Self = Self([State::Absent; MEMBER_COUNT]);
+    pub const ABSENT: Self = Self([KeyState::Absent; MEMBER_COUNT]);
 }
 
 impl fmt::Display for Family {
@@ -27,8 +27,9 @@ impl fmt::Display for Family {
     }
 }
 
-/// Every state that `action` of `member` may leave behind when it finds `state` and answers `answer` (any answer, where that is
-/// `None`), pushed to `out`. `ends_at` is the last instant at which the action can have taken effect.
+/// Every state that `action` on `member` may leave behind when it finds `state` and answers `answer` (any
+/// answer if that is `None`), pushed to `out`. `ends_at` is the last instant at which the action can have
+/// taken effect.
 pub fn successors(
     state: Family,
     member: u8,
@@ -39,20 +40,20 @@ pub fn successors(
 ) {
     let touched = touched(member, action);
     let is_late = |at: usize| match state.0[at] {
-        State::Present { expires_from: Some(from), .. } => touched & (1 << at) != 0 && from <= ends_at,
+        KeyState::Present { expires_from: Some(from), .. } => touched & (1 << at) != 0 && from <= ends_at,
         _ => false,
     };
     let may_be_gone = (0..MEMBER_COUNT).filter(|&at| is_late(at)).fold(0_usize, |set, at| set | 1 << at);
-    // Every choice of those that may be gone by now.
+    // Every subset of the members that may be gone by now.
     let mut gone = may_be_gone;
     loop {
         let mut before = state;
         for at in (0..MEMBER_COUNT).filter(|at| gone & (1 << at) != 0) {
-            before.0[at] = State::Absent;
+            before.0[at] = KeyState::Absent;
         }
         let (given, after) = execute(before, member, action);
         let is_overdue = action == Action::GetLate
-            && matches!(before.0[usize::from(member)], State::Present { expires_from: Some(_), .. });
+            && matches!(before.0[usize::from(member)], KeyState::Present { expires_from: Some(_), .. });
         if !is_overdue && answer.is_none_or(|wanted| wanted == given) && !out.contains(&after) {
             out.push(after);
         }
@@ -63,7 +64,7 @@ pub fn successors(
     }
 }
 
-/// The members an action looks at or changes, as bits.
+/// The members that an action looks at or changes, as bits.
 fn touched(member: u8, action: Action) -> usize {
     match action {
         Action::Rename { target, .. } | Action::Copy { target, .. } => 1 << member | 1 << target,
@@ -76,7 +77,7 @@ fn touched(member: u8, action: Action) -> usize {
     }
 }
 
-/// What `action` of `member` answers on `state`, and the state after it. No time passes.
+/// The answer of `action` on `member` in `state`, and the state after it. No time passes.
 pub fn execute(state: Family, member: u8, action: Action) -> (Answer, Family) {
     let own = usize::from(member);
     let mut after = state;
@@ -84,13 +85,13 @@ pub fn execute(state: Family, member: u8, action: Action) -> (Answer, Family) {
         Action::Rename { target, replace } | Action::Copy { target, replace } => {
             let renames = matches!(action, Action::Rename { .. });
             let target = usize::from(target);
-            if state.0[own] == State::Absent {
+            if state.0[own] == KeyState::Absent {
                 if renames { Answer::Nil } else { Answer::Number(0) }
-            } else if state.0[target] != State::Absent && !replace {
+            } else if state.0[target] != KeyState::Absent && !replace {
                 Answer::Number(0)
             } else {
                 if renames {
-                    after.0[own] = State::Absent;
+                    after.0[own] = KeyState::Absent;
                 }
                 after.0[target] = state.0[own];
                 Answer::Number(1)
@@ -100,13 +101,13 @@ pub fn execute(state: Family, member: u8, action: Action) -> (Answer, Family) {
             let named = || values.iter().enumerate().filter_map(|(at, value)| Some((at, (*value)?)));
             let holds = named().all(|(at, _)| match when {
                 When::Always => true,
-                When::Absent => state.0[at] == State::Absent,
-                When::Present => state.0[at] != State::Absent,
+                When::Absent => state.0[at] == KeyState::Absent,
+                When::Present => state.0[at] != KeyState::Absent,
             });
             if holds {
                 for (at, value) in named() {
                     let expires_from = expiry_after(state.0[at], ttl);
-                    after.0[at] = State::Present { value, expires_from };
+                    after.0[at] = KeyState::Present { value, expires_from };
                 }
             }
             Answer::Number(i64::from(holds))
@@ -129,10 +130,10 @@ mod tests {
     use super::super::model::{Datum, Ttl};
     use super::*;
 
-    const ABSENT: State = State::Absent;
+    const ABSENT: KeyState = KeyState::Absent;
 
-    fn held(name: u32, expires_from: Option<Instant>) -> State {
-        State::Present { value: Datum::Blob(name), expires_from }
+    fn held(name: u32, expires_from: Option<Instant>) -> KeyState {
+        KeyState::Present { value: Datum::Blob(name), expires_from }
     }
 
     #[test]
@@ -193,7 +194,7 @@ mod tests {
         let mut out = Vec::new();
         let rename = Action::Rename { target: 1, replace: false };
         successors(Family([soon, other, soon]), 0, rename, Some(Answer::Number(1)), 9, &mut out);
-        // Only where the target is gone and the key is not.
+        // Only the case in which the target is gone and the key is not.
         assert_eq!(out, [Family([ABSENT, soon, soon])]);
     }
 }

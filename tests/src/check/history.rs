@@ -1,21 +1,22 @@
-//! The clients' history: what was asked, when, and what came of it. The only evidence the linearizability checker accepts.
+//! The clients' history: each request, its time and its outcome. It is the only evidence the linearizability
+//! checker accepts.
 //!
-//! A request without an answer is *unknown*: it may have happened, may happen later, or never. Calling it "failed" is how a
-//! checker comes to accuse a correct system (field/consensus.md, jepsen #596) or to acquit a wrong one.
+//! A request without an answer is *unknown*: it may have happened, may happen later, or never. A checker that
+//! calls it "failed" accuses correct systems or acquits wrong ones.
 
 use super::model::{Action, Answer, Instant};
 use std::fmt;
 
-/// A point in the history: a total order, and the virtual instant for the reader and for expiries.
+/// A point in the history: a total order, and the virtual instant, for readers and for expiries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Stamp {
-    /// Rises with every call and answer recorded.
+    /// Rises with every recorded call and answer.
     pub order: u64,
-    /// When.
+    /// The instant.
     pub at: Instant,
 }
 
-/// What came of an operation.
+/// The outcome of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
     /// No answer: it may take effect at any time after its call, or never.
@@ -24,48 +25,48 @@ pub enum Fate {
     Answered {
         /// When.
         stamp: Stamp,
-        /// With what.
+        /// The answer.
         answer: Answer,
     },
-    /// It was answered with an error that promises that nothing was executed.
+    /// It was answered with an error which promises that nothing was executed.
     Refused,
 }
 
 /// One operation of one client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Operation {
-    /// Who asked.
+    /// The client.
     pub client: u32,
-    /// The group of the key, for what is of a whole group.
+    /// The group of the key, for operations on a whole group.
     pub group: u16,
-    /// Which key, or which family of keys.
+    /// The key, or the family of keys.
     pub key: u32,
-    /// Which of the family.
+    /// The member of the family.
     pub member: u8,
-    /// What.
+    /// The action.
     pub action: Action,
-    /// When it was asked first.
+    /// The first call.
     pub called: Stamp,
-    /// What came of it.
+    /// The outcome.
     pub fate: Fate,
 }
 
-/// What an operation is about.
+/// The subject of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Subject {
     /// The group.
     pub group: u16,
     /// The key, or its family.
     pub key: u32,
-    /// Which of the family.
+    /// The member of the family.
     pub member: u8,
 }
 
-/// Names an operation of a [`History`].
+/// The index of an operation in a [`History`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct OperationId(usize);
 
-/// Everything the clients did, in order of calling.
+/// Everything the clients did, in order of their calls.
 #[derive(Clone, Default, Debug)]
 pub struct History {
     operations: Vec<Operation>,
@@ -73,22 +74,23 @@ pub struct History {
 }
 
 impl History {
-    /// Nothing yet.
+    /// An empty history.
     pub fn new() -> Self {
         Self::default()
     }
-    /// A client asks for something of a key that is linked to no other; until told otherwise the outcome is unknown.
+    /// A client calls for an action on a key that is linked to no other. The outcome is unknown until it is
+    /// set.
     pub fn call(&mut self, client: u32, key: u32, action: Action, at: Instant) -> OperationId {
         self.call_member(client, Subject { group: 0, key, member: 0 }, action, at)
     }
-    /// The same of one key of a family, or of a whole group.
+    /// The same for one key of a family, or for a whole group.
     pub fn call_member(&mut self, client: u32, subject: Subject, action: Action, at: Instant) -> OperationId {
         let called = self.stamp(at);
         let Subject { group, key, member } = subject;
         self.operations.push(Operation { client, group, key, member, action, called, fate: Fate::Unknown });
         OperationId(self.operations.len() - 1)
     }
-    /// The answer came.
+    /// An operation was answered.
     ///
     /// # Panics
     /// When the operation was settled before.
@@ -96,14 +98,14 @@ impl History {
         let stamp = self.stamp(at);
         self.settle(id, Fate::Answered { stamp, answer });
     }
-    /// An error came that promises that nothing was executed.
+    /// An operation ended with an error which promises that nothing was executed.
     ///
     /// # Panics
     /// When the operation was settled before.
     pub fn refuse(&mut self, id: OperationId) {
         self.settle(id, Fate::Refused);
     }
-    /// The operations, in order of calling.
+    /// The operations, in order of their calls.
     pub fn operations(&self) -> &[Operation] {
         &self.operations
     }
@@ -115,7 +117,7 @@ impl History {
     pub fn answered_count(&self) -> usize {
         self.operations.iter().filter(|op| matches!(op.fate, Fate::Answered { .. })).count()
     }
-    /// The operations of every key, keys ascending. What is of a whole group is of every key of it.
+    /// The operations by key, keys ascending. An operation on a whole group belongs to every key of it.
     pub fn by_key(&self) -> Vec<(u32, Vec<Operation>)> {
         let mut keys = std::collections::BTreeMap::<u32, Vec<Operation>>::new();
         let (of_groups, of_keys): (Vec<Operation>, Vec<Operation>) =

@@ -1,6 +1,6 @@
-//! A lease excludes (DESIGN §4 rule 7; Gray & Cheriton 1989): while one replica may answer reads from its own state alone,
-//! nobody else's writes are acknowledged. Judged at one instant of true time, each node by its own clock: that is the
-//! promise the drift bound makes.
+//! A lease excludes (P-07; Gray & Cheriton 1989): while one replica may answer reads from its own state
+//! alone, no other replica's writes are acknowledged. All nodes are judged at one instant of true time, each
+//! by its own clock, for that is what the drift bound promises.
 
 use super::{Checked, Violation};
 use synod_types::{Ballot, GroupId, NodeId};
@@ -8,7 +8,7 @@ use synod_types::{Ballot, GroupId, NodeId};
 /// A replica that leads, as it sees itself at this instant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LeaderView {
-    /// Who.
+    /// The node.
     pub node: NodeId,
     /// The ballot it leads in.
     pub ballot: Ballot,

@@ -1,7 +1,8 @@
-//! Checkers: what must hold of a run, one file per invariant, each with the rule of DESIGN §4 or the paper it comes from.
+//! Checkers: the invariants of a run, one file each, with the protocol rule (docs/protocol.md) or the paper
+//! it comes from.
 //!
-//! May not: know the simulator. A checker is told what was observed and answers with a [`Violation`] or nothing, so that it
-//! can be tested on histories written by hand.
+//! May not: know the simulator. A checker is told what was observed and answers with a [`Violation`] or
+//! nothing, so that it can be tested on histories written by hand.
 
 pub mod agreement;
 pub mod brute;
@@ -22,7 +23,7 @@ use std::fmt;
 pub struct Violation {
     /// Which invariant: the checker's name.
     pub invariant: &'static str,
-    /// What was seen, for a reader who has nothing else.
+    /// The observation, for a reader who has nothing else.
     pub detail: String,
 }
 
@@ -39,5 +40,5 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a check says.
+/// The result of a check.
 pub type Checked = Result<(), Violation>;

@@ -1,17 +1,18 @@
-//! The sequential model of one key: what each command answers and leaves behind when nothing else happens meanwhile. What
-//! commands on several keys do is in [`super::family`].
+//! The sequential model of one key: the answer of each command, and the state it leaves behind, when no other
+//! command runs meanwhile. Commands on several keys are modelled in [`super::family`].
 //!
-//! May not: share code with `synod-store`. It is the store's dumb twin, written from the command's documentation, and it is
-//! nondeterministic in one point only: a key with an expiry may be gone once that expiry can have come.
+//! May not: share code with `synod-store`. It is the store's simple twin, written from the commands'
+//! documentation. It is nondeterministic in one point only: a key with an expiry may be gone once that expiry
+//! can have come.
 
 use std::fmt;
 
-/// What a value is to the model: a number, which INCR can change, or an opaque blob named by its writer.
+/// A value as the model knows it: a number, which INCR can change, or an opaque blob named by its writer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Datum {
     /// A canonical decimal integer.
     Number(i64),
-    /// Bytes that are no integer; every write uses a name of its own.
+    /// Bytes that are no integer; every write uses another name.
     Blob(u32),
 }
 
@@ -20,7 +21,7 @@ pub type Instant = u64;
 
 /// The state of one key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum State {
+pub enum KeyState {
     /// No such key.
     Absent,
     /// The key exists.
@@ -32,15 +33,15 @@ pub enum State {
     },
 }
 
-/// What a SET does to the key's expiry.
+/// The effect of a SET on the key's expiry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ttl {
     /// The key no longer expires.
     Clear,
     /// The expiry stays as it was.
     Keep,
-    /// The key may be gone from this instant on, not earlier: the call's instant plus the span asked for, less what clocks
-    /// may differ.
+    /// The key may be gone from this instant on, and not before: the call's instant plus the span asked for,
+    /// less the most by which clocks may differ.
     From(Instant),
 }
 
@@ -55,20 +56,20 @@ pub enum When {
     Present,
 }
 
-/// What IFEQUAL does to a key that has the value.
+/// The action of IFEQUAL on a key that has the value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Then {
+pub enum IfEqualAction {
     /// Removes it.
     Delete,
-    /// It may be gone from this instant on.
+    /// The key may be gone from this instant on.
     ExpireFrom(Instant),
-    /// The same, if it was to expire anyway.
+    /// The same, if the key had an expiry.
     RenewFrom(Instant),
-    /// If it was to expire, it does so this many nanoseconds later.
+    /// If the key had an expiry, it comes this many nanoseconds later.
     ExtendBy(u64),
 }
 
-/// How many keys a command can name: see [`super::family`].
+/// The number of keys a command can name: see [`super::family`].
 pub const MEMBER_COUNT: usize = 3;
 
 /// One command.
@@ -76,7 +77,7 @@ pub const MEMBER_COUNT: usize = 3;
 pub enum Action {
     /// GET.
     Get,
-    /// GET, asked of a healthy cluster long after every expiry: a key that was to expire is gone.
+    /// GET, sent to a healthy cluster long after every expiry: a key that had an expiry is gone.
     GetLate,
     /// EXISTS.
     Exists,
@@ -86,9 +87,9 @@ pub enum Action {
         value: Datum,
         /// NX, XX or neither.
         when: When,
-        /// What becomes of the expiry.
+        /// The effect on the expiry.
         ttl: Ttl,
-        /// Whether the old value is asked for instead of done or skipped.
+        /// Whether the answer is the old value instead of done or skipped.
         return_old: bool,
     },
     /// DEL.
@@ -101,77 +102,77 @@ pub enum Action {
     GetDelete,
     /// GETEX with a span (`From`) or PERSIST (`Clear`).
     GetExpire(Ttl),
-    /// SET IFEQ, or a write that wants the version which this value was seen in.
+    /// SET IFEQ, or a write with the condition that the version is the one this value was seen in.
     SetIf {
-        /// What must be there.
+        /// The value that must be there.
         wanted: Datum,
         /// The new value.
         value: Datum,
     },
     /// DELEX IFEQ.
     DeleteIf {
-        /// What must be there.
+        /// The value that must be there.
         wanted: Datum,
     },
     /// SET IFNE.
     SetUnless {
-        /// What must not be there.
+        /// The value that must not be there.
         unwanted: Datum,
         /// The new value.
         value: Datum,
     },
-    /// A delete that wants the version which this value was seen in.
+    /// A delete with the condition that the version is the one this value was seen in.
     DeleteVersion {
-        /// What must be there.
+        /// The value that must be there.
         wanted: Datum,
     },
     /// Acts if the value is this one.
     IfEqual {
-        /// What must be there.
+        /// The value that must be there.
         wanted: Datum,
-        /// What is done then.
-        then: Then,
+        /// The action in that case.
+        then: IfEqualAction,
     },
     /// PEXPIRE NX (`only_if_set` false) or XX.
     ExpireIf {
         /// The expiry.
         ttl: Ttl,
-        /// Whether there must be an expiry, or must not.
+        /// Whether the key must have an expiry (true) or must have none.
         only_if_set: bool,
     },
-    /// PTTL or PEXPIRETIME; times that are left count as 0.
+    /// PTTL or PEXPIRETIME; remaining times count as 0.
     Ttl {
-        /// PEXPIRETIME.
+        /// Whether it is PEXPIRETIME.
         absolute: bool,
     },
     /// The key takes another member's name.
     Rename {
         /// The other member.
         target: u8,
-        /// Even if it is taken.
+        /// Whether an existing target is replaced.
         replace: bool,
     },
     /// The key is copied to another member.
     Copy {
         /// The other member.
         target: u8,
-        /// Even if it is there.
+        /// Whether an existing target is replaced.
         replace: bool,
     },
-    /// Several members are written, or none.
+    /// Several members are written, or none of them.
     SetMany {
         /// The new values.
         values: [Option<Datum>; MEMBER_COUNT],
-        /// What must hold for every one of them.
+        /// The condition on every one of them.
         when: When,
-        /// What becomes of their expiry.
+        /// The effect on their expiry.
         ttl: Ttl,
     },
     /// Every key of the group is removed.
     Flush,
 }
 
-/// What was answered.
+/// An answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// The SET was done.
@@ -197,23 +198,26 @@ impl Action {
     }
 }
 
-/// What `action`, which is of one key, answers on `state`, and the state after it. No time passes.
+/// The answer of `action`, a command on one key, in `state`, and the state after it. No time passes.
 ///
 /// # Panics
-/// When it is of several keys.
-pub fn execute(state: State, action: Action) -> (Answer, State) {
+/// When it is a command on several keys.
+pub fn execute(state: KeyState, action: Action) -> (Answer, KeyState) {
     match action {
         Action::Get | Action::GetLate => (value_answer(state), state),
-        Action::Exists => (Answer::Number(i64::from(state != State::Absent)), state),
+        Action::Exists => (Answer::Number(i64::from(state != KeyState::Absent)), state),
         Action::Set { value, when, ttl, return_old } => {
-            let exists = state != State::Absent;
+            let exists = state != KeyState::Absent;
             let holds = match when {
                 When::Always => true,
                 When::Absent => !exists,
                 When::Present => exists,
             };
-            let after =
-                if holds { State::Present { value, expires_from: expiry_after(state, ttl) } } else { state };
+            let after = if holds {
+                KeyState::Present { value, expires_from: expiry_after(state, ttl) }
+            } else {
+                state
+            };
             let answer = match (return_old, holds) {
                 (true, _) => value_answer(state),
                 (false, true) => Answer::Done,
@@ -221,57 +225,59 @@ pub fn execute(state: State, action: Action) -> (Answer, State) {
             };
             (answer, after)
         }
-        Action::Delete => (Answer::Number(i64::from(state != State::Absent)), State::Absent),
+        Action::Delete => (Answer::Number(i64::from(state != KeyState::Absent)), KeyState::Absent),
         Action::Increment(delta) => {
             let (old, expires_from) = match state {
-                State::Absent => (Some(0), None),
-                State::Present { value: Datum::Number(number), expires_from } => (Some(number), expires_from),
-                State::Present { value: Datum::Blob(_), expires_from } => (None, expires_from),
+                KeyState::Absent => (Some(0), None),
+                KeyState::Present { value: Datum::Number(number), expires_from } => {
+                    (Some(number), expires_from)
+                }
+                KeyState::Present { value: Datum::Blob(_), expires_from } => (None, expires_from),
             };
             let Some(old) = old else { return (Answer::NotAnInteger, state) };
             match old.checked_add(delta) {
                 Some(sum) => {
-                    (Answer::Number(sum), State::Present { value: Datum::Number(sum), expires_from })
+                    (Answer::Number(sum), KeyState::Present { value: Datum::Number(sum), expires_from })
                 }
                 None => (Answer::Overflow, state),
             }
         }
-        Action::GetDelete => (value_answer(state), State::Absent),
+        Action::GetDelete => (value_answer(state), KeyState::Absent),
         Action::GetExpire(ttl) => (value_answer(state), execute(state, Action::Expire(ttl)).1),
         Action::SetIf { wanted, value } => match state {
-            State::Present { value: there, .. } if there == wanted => {
-                (Answer::Done, State::Present { value, expires_from: None })
+            KeyState::Present { value: there, .. } if there == wanted => {
+                (Answer::Done, KeyState::Present { value, expires_from: None })
             }
             _ => (Answer::Skipped, state),
         },
         Action::DeleteIf { wanted } => match state {
-            State::Present { value, .. } if value == wanted => (Answer::Number(1), State::Absent),
+            KeyState::Present { value, .. } if value == wanted => (Answer::Number(1), KeyState::Absent),
             _ => (Answer::Number(0), state),
         },
         Action::SetUnless { unwanted, value } => match state {
-            State::Present { value: there, .. } if there == unwanted => (Answer::Skipped, state),
-            _ => (Answer::Done, State::Present { value, expires_from: None }),
+            KeyState::Present { value: there, .. } if there == unwanted => (Answer::Skipped, state),
+            _ => (Answer::Done, KeyState::Present { value, expires_from: None }),
         },
         Action::DeleteVersion { wanted } => match state {
-            State::Absent => (Answer::Number(0), state),
-            State::Present { value, .. } if value == wanted => (Answer::Number(1), State::Absent),
-            State::Present { .. } => (Answer::Skipped, state),
+            KeyState::Absent => (Answer::Number(0), state),
+            KeyState::Present { value, .. } if value == wanted => (Answer::Number(1), KeyState::Absent),
+            KeyState::Present { .. } => (Answer::Skipped, state),
         },
         Action::IfEqual { wanted, then } => match state {
-            State::Present { value, expires_from } if value == wanted => act(value, expires_from, then),
+            KeyState::Present { value, expires_from } if value == wanted => act(value, expires_from, then),
             _ => (Answer::Number(0), state),
         },
         Action::ExpireIf { ttl, only_if_set } => match state {
-            State::Present { expires_from, .. } if expires_from.is_some() == only_if_set => {
+            KeyState::Present { expires_from, .. } if expires_from.is_some() == only_if_set => {
                 execute(state, Action::Expire(ttl))
             }
             _ => (Answer::Number(0), state),
         },
         Action::Ttl { .. } => {
             let left = match state {
-                State::Absent => -2,
-                State::Present { expires_from: None, .. } => -1,
-                State::Present { .. } => 0,
+                KeyState::Absent => -2,
+                KeyState::Present { expires_from: None, .. } => -1,
+                KeyState::Present { .. } => 0,
             };
             (Answer::Number(left), state)
         }
@@ -279,39 +285,41 @@ pub fn execute(state: State, action: Action) -> (Answer, State) {
             unreachable!("{action} is not of one key")
         }
         Action::Expire(ttl) => match state {
-            State::Absent => (Answer::Number(0), state),
-            State::Present { expires_from: None, .. } if ttl == Ttl::Clear => (Answer::Number(0), state),
-            State::Present { value, .. } => {
-                (Answer::Number(1), State::Present { value, expires_from: expiry_after(state, ttl) })
+            KeyState::Absent => (Answer::Number(0), state),
+            KeyState::Present { expires_from: None, .. } if ttl == Ttl::Clear => (Answer::Number(0), state),
+            KeyState::Present { value, .. } => {
+                (Answer::Number(1), KeyState::Present { value, expires_from: expiry_after(state, ttl) })
             }
         },
     }
 }
 
-/// What becomes of a key that has the value.
-fn act(value: Datum, expires_from: Option<Instant>, then: Then) -> (Answer, State) {
-    let after = |expires_from| (Answer::Number(1), State::Present { value, expires_from });
+/// The effect of `then` on a key that has the value.
+fn act(value: Datum, expires_from: Option<Instant>, then: IfEqualAction) -> (Answer, KeyState) {
+    let after = |expires_from| (Answer::Number(1), KeyState::Present { value, expires_from });
     match (then, expires_from) {
-        (Then::Delete, _) => (Answer::Number(1), State::Absent),
-        (Then::ExpireFrom(instant), _) | (Then::RenewFrom(instant), Some(_)) => after(Some(instant)),
-        (Then::ExtendBy(span), Some(from)) => after(Some(from + span)),
-        (Then::RenewFrom(_) | Then::ExtendBy(_), None) => {
-            (Answer::Number(0), State::Present { value, expires_from })
+        (IfEqualAction::Delete, _) => (Answer::Number(1), KeyState::Absent),
+        (IfEqualAction::ExpireFrom(instant), _) | (IfEqualAction::RenewFrom(instant), Some(_)) => {
+            after(Some(instant))
+        }
+        (IfEqualAction::ExtendBy(span), Some(from)) => after(Some(from + span)),
+        (IfEqualAction::RenewFrom(_) | IfEqualAction::ExtendBy(_), None) => {
+            (Answer::Number(0), KeyState::Present { value, expires_from })
         }
     }
 }
 
-fn value_answer(state: State) -> Answer {
+fn value_answer(state: KeyState) -> Answer {
     match state {
-        State::Absent => Answer::Nil,
-        State::Present { value, .. } => Answer::Value(value),
+        KeyState::Absent => Answer::Nil,
+        KeyState::Present { value, .. } => Answer::Value(value),
     }
 }
 
-pub(super) fn expiry_after(state: State, ttl: Ttl) -> Option<Instant> {
+pub(super) fn expiry_after(state: KeyState, ttl: Ttl) -> Option<Instant> {
     match (ttl, state) {
-        (Ttl::Clear, _) | (Ttl::Keep, State::Absent) => None,
-        (Ttl::Keep, State::Present { expires_from, .. }) => expires_from,
+        (Ttl::Clear, _) | (Ttl::Keep, KeyState::Absent) => None,
+        (Ttl::Keep, KeyState::Present { expires_from, .. }) => expires_from,
         (Ttl::From(instant), _) => Some(instant),
     }
 }
@@ -325,12 +333,12 @@ impl fmt::Display for Datum {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for KeyState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            State::Absent => write!(f, "absent"),
-            State::Present { value, expires_from: None } => write!(f, "{value}"),
-            State::Present { value, expires_from: Some(from) } => {
+            KeyState::Absent => write!(f, "absent"),
+            KeyState::Present { value, expires_from: None } => write!(f, "{value}"),
+            KeyState::Present { value, expires_from: Some(from) } => {
                 write!(f, "{value} until {}ms", from / 1_000_000)
             }
         }
@@ -385,10 +393,10 @@ impl fmt::Display for Action {
 mod tests {
     use super::*;
 
-    const BLOB: State = State::Present { value: Datum::Blob(1), expires_from: None };
+    const BLOB: KeyState = KeyState::Present { value: Datum::Blob(1), expires_from: None };
 
-    fn number(value: i64) -> State {
-        State::Present { value: Datum::Number(value), expires_from: None }
+    fn number(value: i64) -> KeyState {
+        KeyState::Present { value: Datum::Number(value), expires_from: None }
     }
 
     fn set(when: When, return_old: bool) -> Action {
@@ -397,34 +405,34 @@ mod tests {
 
     #[test]
     fn sets_answer_by_condition_and_by_what_was_there() {
-        let new = State::Present { value: Datum::Blob(2), expires_from: None };
-        assert_eq!(execute(State::Absent, set(When::Always, false)), (Answer::Done, new));
+        let new = KeyState::Present { value: Datum::Blob(2), expires_from: None };
+        assert_eq!(execute(KeyState::Absent, set(When::Always, false)), (Answer::Done, new));
         assert_eq!(execute(BLOB, set(When::Absent, false)), (Answer::Skipped, BLOB));
-        assert_eq!(execute(State::Absent, set(When::Present, false)), (Answer::Skipped, State::Absent));
+        assert_eq!(execute(KeyState::Absent, set(When::Present, false)), (Answer::Skipped, KeyState::Absent));
         assert_eq!(execute(BLOB, set(When::Always, true)), (Answer::Value(Datum::Blob(1)), new));
-        assert_eq!(execute(State::Absent, set(When::Absent, true)), (Answer::Nil, new));
+        assert_eq!(execute(KeyState::Absent, set(When::Absent, true)), (Answer::Nil, new));
         assert_eq!(execute(BLOB, set(When::Absent, true)), (Answer::Value(Datum::Blob(1)), BLOB));
     }
 
     #[test]
     fn comparisons_do_what_holds_and_nothing_else() {
         let (one, two) = (Datum::Blob(1), Datum::Blob(2));
-        let new = State::Present { value: two, expires_from: None };
+        let new = KeyState::Present { value: two, expires_from: None };
         assert_eq!(execute(BLOB, Action::SetIf { wanted: one, value: two }), (Answer::Done, new));
         assert_eq!(execute(BLOB, Action::SetIf { wanted: two, value: two }), (Answer::Skipped, BLOB));
-        let absent = State::Absent;
+        let absent = KeyState::Absent;
         assert_eq!(execute(absent, Action::SetIf { wanted: one, value: two }), (Answer::Skipped, absent));
         assert_eq!(execute(BLOB, Action::DeleteIf { wanted: one }), (Answer::Number(1), absent));
         assert_eq!(execute(BLOB, Action::DeleteIf { wanted: two }), (Answer::Number(0), BLOB));
         assert_eq!(execute(BLOB, Action::GetDelete), (Answer::Value(one), absent));
-        let soon = State::Present { value: one, expires_from: Some(9) };
+        let soon = KeyState::Present { value: one, expires_from: Some(9) };
         assert_eq!(execute(BLOB, Action::GetExpire(Ttl::From(9))), (Answer::Value(one), soon));
         assert_eq!(execute(soon, Action::GetExpire(Ttl::Clear)), (Answer::Value(one), BLOB));
     }
 
     #[test]
     fn increments_refuse_blobs_and_overflow() {
-        assert_eq!(execute(State::Absent, Action::Increment(3)), (Answer::Number(3), number(3)));
+        assert_eq!(execute(KeyState::Absent, Action::Increment(3)), (Answer::Number(3), number(3)));
         assert_eq!(execute(BLOB, Action::Increment(3)), (Answer::NotAnInteger, BLOB));
         let full = number(i64::MAX);
         assert_eq!(execute(full, Action::Increment(1)), (Answer::Overflow, full));
@@ -433,33 +441,33 @@ mod tests {
     #[test]
     fn what_wants_a_value_a_version_or_an_expiry_does_nothing_without() {
         let (one, two) = (Datum::Blob(1), Datum::Blob(2));
-        let soon = State::Present { value: one, expires_from: Some(9) };
-        let later = |from| State::Present { value: one, expires_from: Some(from) };
+        let soon = KeyState::Present { value: one, expires_from: Some(9) };
+        let later = |from| KeyState::Present { value: one, expires_from: Some(from) };
         let act = |wanted, then| Action::IfEqual { wanted, then };
         for (state, action, number, after) in [
-            (BLOB, act(one, Then::Delete), 1, State::Absent),
-            (BLOB, act(two, Then::Delete), 0, BLOB),
-            (State::Absent, act(one, Then::Delete), 0, State::Absent),
-            (BLOB, act(one, Then::ExpireFrom(9)), 1, soon),
-            (BLOB, act(one, Then::RenewFrom(9)), 0, BLOB),
-            (soon, act(one, Then::RenewFrom(20)), 1, later(20)),
-            (BLOB, act(one, Then::ExtendBy(9)), 0, BLOB),
-            (soon, act(one, Then::ExtendBy(9)), 1, later(18)),
+            (BLOB, act(one, IfEqualAction::Delete), 1, KeyState::Absent),
+            (BLOB, act(two, IfEqualAction::Delete), 0, BLOB),
+            (KeyState::Absent, act(one, IfEqualAction::Delete), 0, KeyState::Absent),
+            (BLOB, act(one, IfEqualAction::ExpireFrom(9)), 1, soon),
+            (BLOB, act(one, IfEqualAction::RenewFrom(9)), 0, BLOB),
+            (soon, act(one, IfEqualAction::RenewFrom(20)), 1, later(20)),
+            (BLOB, act(one, IfEqualAction::ExtendBy(9)), 0, BLOB),
+            (soon, act(one, IfEqualAction::ExtendBy(9)), 1, later(18)),
             (BLOB, Action::ExpireIf { ttl: Ttl::From(9), only_if_set: false }, 1, soon),
             (BLOB, Action::ExpireIf { ttl: Ttl::From(9), only_if_set: true }, 0, BLOB),
             (soon, Action::ExpireIf { ttl: Ttl::From(12), only_if_set: true }, 1, later(12)),
             (soon, Action::Ttl { absolute: false }, 0, soon),
             (BLOB, Action::Ttl { absolute: true }, -1, BLOB),
-            (State::Absent, Action::Ttl { absolute: true }, -2, State::Absent),
-            (BLOB, Action::DeleteVersion { wanted: one }, 1, State::Absent),
-            (State::Absent, Action::DeleteVersion { wanted: one }, 0, State::Absent),
+            (KeyState::Absent, Action::Ttl { absolute: true }, -2, KeyState::Absent),
+            (BLOB, Action::DeleteVersion { wanted: one }, 1, KeyState::Absent),
+            (KeyState::Absent, Action::DeleteVersion { wanted: one }, 0, KeyState::Absent),
         ] {
             assert_eq!(execute(state, action), (Answer::Number(number), after), "{action} on {state}");
         }
         assert_eq!(execute(BLOB, Action::DeleteVersion { wanted: two }), (Answer::Skipped, BLOB));
         let unless = |unwanted| Action::SetUnless { unwanted, value: two };
-        let new = State::Present { value: two, expires_from: None };
+        let new = KeyState::Present { value: two, expires_from: None };
         assert_eq!(execute(soon, unless(one)), (Answer::Skipped, soon));
-        assert_eq!(execute(State::Absent, unless(one)), (Answer::Done, new));
+        assert_eq!(execute(KeyState::Absent, unless(one)), (Answer::Done, new));
     }
 }

@@ -1,6 +1,6 @@
-//! What never goes back (DESIGN §4 rules 1, 3, 5; field/consensus.md T2, T14): on a live replica the promise, the chosen
-//! prefix and the applied prefix; over restarts the promise never falls below any ballot the node has revealed; a ballot
-//! is led, and prepared, in one life of one node only.
+//! Values that never go back (P-01c, P-03b, P-05): on a live replica the promise, the chosen prefix and the
+//! applied prefix. Over restarts the promise never falls below any ballot the node has revealed, and a ballot
+//! is prepared and led in one life of one node only.
 
 use super::{Checked, Violation};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use synod_types::{Ballot, GroupId, NodeId, Slot};
 const BACK: &str = "went-back";
 const REUSED: &str = "ballot-reused";
 
-/// What a replica says of itself.
+/// A replica's cursors, as it reports them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursors {
     /// Highest ballot promised.
@@ -30,13 +30,13 @@ pub struct Monotone {
 }
 
 impl Monotone {
-    /// Nothing seen yet.
+    /// A checker that has seen nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A replica in the `life`-th life of its node shows its cursors; the ones it showed before in the same life are
-    /// returned.
+    /// A replica in the `life`-th life of its node shows its cursors. Returns those it showed before in the
+    /// same life.
     ///
     /// # Errors
     /// When one of them went back, or contradicts another.
@@ -66,13 +66,13 @@ impl Monotone {
         Ok(before)
     }
 
-    /// A node shows in a message that it has promised `ballot`.
+    /// A node reveals in a message that it has promised `ballot`.
     pub fn on_revealed(&mut self, node: NodeId, group: GroupId, ballot: Ballot) {
         let known = self.revealed.entry((node, group)).or_default();
         *known = ballot.max(*known);
     }
 
-    /// A node uses `ballot` as its own: prepares or leads in it.
+    /// A node uses `ballot` as its own: it prepares or leads in it.
     ///
     /// # Errors
     /// When the ballot is another node's, or was used in another life.

@@ -1,5 +1,5 @@
-//! One write, one version (DESIGN §4: "version of a key = (slot, position)"): whoever is shown a value is shown the version
-//! its writer was told, and no two writes share one.
+//! One write, one version: every reader of a value sees the version that its writer was told, and no two
+//! writes share a version.
 
 use super::history::OperationId;
 use super::model::Datum;
@@ -12,13 +12,13 @@ const NAME: &str = "version";
 /// The checker.
 #[derive(Debug, Default)]
 pub struct Versions {
-    /// Per key and blob (blobs are written once).
+    /// By key and blob (blobs are written once).
     of_value: BTreeMap<(u32, Datum), Version>,
     writer: BTreeMap<(GroupId, Version), OperationId>,
 }
 
 impl Versions {
-    /// Nothing seen yet.
+    /// A checker that has seen nothing.
     pub fn new() -> Self {
         Self::default()
     }
@@ -41,7 +41,7 @@ impl Versions {
     /// When it was seen with another one before.
     pub fn on_seen(&mut self, key: u32, value: Datum, version: Version) -> Checked {
         if matches!(value, Datum::Number(_)) {
-            return Ok(()); // numbers come back
+            return Ok(()); // the same number may be written again
         }
         let known = *self.of_value.entry((key, value)).or_insert(version);
         if known == version {

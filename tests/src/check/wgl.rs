@@ -1,22 +1,26 @@
-//! Linearizability of one key, or of one family of keys that commands link (Herlihy & Wing 1990), after Wing & Gong 1993 with Lowe's just-in-time order and memoisation
-//! (Lowe 2017, "Testing for linearizability").
+//! Linearizability of one key, or of one family of keys that commands link (Herlihy & Wing 1990), after Wing
+//! & Gong 1993 with Lowe's just-in-time order and memoisation (Lowe 2017, "Testing for linearizability").
 //!
-//! The history is walked once. A *configuration* is (state of the key, which of the open operations have already taken
-//! effect). When an operation returns, every configuration is extended by open operations, in any order, until that one has
-//! taken effect; configurations that cannot get there die. No configuration left: not linearizable.
+//! The history is walked once. A *configuration* is (state of the key, which of the open operations have
+//! already taken effect). When an operation returns, every configuration is extended by open operations, in
+//! any order, until that one has taken effect; configurations that cannot get there die. If none is left, the
+//! history is not linearizable.
 //!
 //! ```text
-//!   client 1   |--- SET v1 ---|                open at the return of GET: {SET v1, SET v2 (unknown, for ever)}
+//!   client 1   |--- SET v1 ---|                open at the return of GET: {SET v1, SET v2 (no answer)}
 //!   client 2      |--- SET v2 ----- - - -      configurations before it:  (v1, {})  (v2, {SET v2})  …
 //!   client 3                     |- GET = v2 -|
 //! ```
 //!
-//! What keeps it fast:
-//! * a configuration is kept once (memoisation), and the walk forgets operations as they return, so a quiescent point cuts
-//!   the history by itself: thousands of operations per key cost little when few are open at once;
-//! * an operation without an answer stays open for ever but never *has* to take effect, so of two configurations that
-//!   differ only in such operations, the one that used fewer decides: the other is dropped;
-//! * of several equal operations without an answer, the earliest is used first: they are interchangeable from then on.
+//! The checker is fast for three reasons:
+//! * A configuration is kept once (memoisation), and the walk forgets operations as they return, so a
+//!   quiescent point cuts the history by itself: thousands of operations per key cost little when few are
+//!   open at once.
+//! * An operation without an answer stays open to the end but never *has* to take effect. So of two
+//!   configurations that differ only in such operations, the one that used fewer decides, and the other is
+//!   dropped.
+//! * Of several equal operations without an answer, the earliest is used first: they are interchangeable from
+//!   then on.
 
 use super::Violation;
 use super::family::{Family, successors};
@@ -27,17 +31,18 @@ use std::fmt::Write as _;
 
 /// Open operations at one time, answered or not: bits of a configuration.
 pub const OPEN_COUNT_MAX: usize = 64;
-/// Configurations alive at one time; past it the checker gives up rather than hang.
+/// Configurations alive at one time; beyond it the checker gives up rather than hang.
 pub const CONFIGURATION_COUNT_MAX: usize = 200_000;
 
-/// What the checker found.
+/// The checker's result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// There is an order that explains every answer.
+    /// Some order explains every answer.
     Linearizable,
-    /// There is none; the text shows where the explanation breaks off.
+    /// No order does; the text shows where the explanation breaks off.
     Violated(String),
-    /// Too much was open at once to decide: the workload has to bound that, so a run must treat this as a failure.
+    /// Too many operations were open at once to decide. The workload has to bound that, so a run must treat
+    /// this as a failure.
     Undecided(String),
 }
 
@@ -80,7 +85,8 @@ enum Event {
     Return(usize),
 }
 
-/// Calls and returns in order. What was refused never happened; a read without an answer changes nothing and shows nothing.
+/// Calls and returns in order. A refused operation never happened; a read without an answer changes nothing
+/// and shows nothing.
 fn events(operations: &[Operation]) -> Vec<Event> {
     let mut events = Vec::with_capacity(operations.len() * 2);
     for (index, op) in operations.iter().enumerate() {
@@ -109,7 +115,8 @@ struct Open {
     ends_at: Instant,
 }
 
-/// The configurations with one state and one set of answered operations done: the minimal sets of unanswered ones done.
+/// The configurations with one state and one set of answered operations that took effect: the minimal sets of
+/// unanswered operations that took effect.
 type Antichain = Vec<u64>;
 
 #[derive(Default)]
@@ -119,7 +126,7 @@ struct Configurations {
 }
 
 impl Configurations {
-    /// Adds a configuration unless one that decides as much is known; says whether it was added.
+    /// Adds a configuration unless a known one decides as much; says whether it was added.
     fn insert(&mut self, state: Family, answered_done: u64, unanswered_done: u64) -> bool {
         let chain = self.sets.entry((state, answered_done)).or_default();
         if chain.iter().any(|&known| known & !unanswered_done == 0) {
@@ -140,7 +147,7 @@ impl Configurations {
 
 struct Walk {
     open: [Option<Open>; OPEN_COUNT_MAX],
-    /// Which open operations will never return.
+    /// The open operations that will never return.
     unanswered: u64,
     configurations: Configurations,
 }
@@ -218,8 +225,8 @@ impl Walk {
         found.expect("an operation returns after its call")
     }
 
-    /// The open operation of bit `candidate`, if it has not taken effect and no equal, earlier one without an answer is
-    /// still unused.
+    /// The open operation at bit `candidate`, if it has not taken effect, and if no equal, earlier one
+    /// without an answer is still unused.
     fn candidate(&self, candidate: usize, done: u64) -> Option<Open> {
         let open = self.open[candidate]?;
         if done & (1 << candidate) != 0 {

@@ -1,6 +1,6 @@
 //! Bytes from clients, servers and peers.
 
-use super::Cuts;
+use super::cuts::Cuts;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use synod_net::binary::{ResponseDecoder, ServerInfo};
@@ -35,15 +35,15 @@ pub(super) fn connect() -> Connection {
 /// A client's connection and a shell that answers everything, some of it late.
 struct Shell {
     connection: Connection,
-    /// What was asked, in order, without the names of asks.
+    /// The asks so far, in order, without their tags.
     asked: Vec<String>,
-    /// With how many were asked before: that decides the reply, so that one which leads to further asks is the same however
-    /// the bytes were cut.
+    /// The open asks, each with the number of asks before it. That number decides the reply, so that a reply
+    /// that leads to further asks is the same however the bytes were cut.
     open: VecDeque<(Tag, u64)>,
     answered: u64,
-    /// What was sent.
+    /// Bytes sent to the client.
     sent: usize,
-    /// How many asks stay open until more come.
+    /// How many asks stay open until more of them come.
     late: usize,
 }
 
@@ -55,7 +55,7 @@ impl Shell {
 
     fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            // As the real shell does, read only while the connection wants it, and not without end.
+            // Like the real shell, read only while the connection wants input, and not without end.
             for _ in 0..64 {
                 if self.connection.wants_read() {
                     break;
@@ -117,7 +117,7 @@ impl Shell {
     }
 
     fn answer_one(&mut self) {
-        // Now from one end and now from the other: replies come in any order.
+        // Take asks now from one end and now from the other: replies come in any order.
         let tag = if self.answered.is_multiple_of(3) { self.open.pop_back() } else { self.open.pop_front() };
         let Some((tag, number)) = tag else { return };
         self.answered += 1;
@@ -141,7 +141,8 @@ impl Shell {
     }
 }
 
-/// A client's bytes after `head`: bounded memory, one end, and the same asks however they were cut into reads.
+/// A client's bytes after `head`. Memory is bounded, the connection comes to an end, and the asks are the
+/// same however the bytes were cut into reads.
 ///
 /// # Panics
 /// When one of these does not hold.
@@ -163,7 +164,7 @@ pub fn server(head: &[u8], data: &[u8]) {
     late.end();
 }
 
-/// A server's bytes at a client: responses or an error, the same however they were cut.
+/// A server's bytes at a client: responses or an error, the same however the bytes were cut.
 ///
 /// # Panics
 /// When the cuts make a difference.
@@ -194,11 +195,11 @@ pub fn binary_client(data: &[u8]) {
     assert_eq!(at_once, piecewise, "what is answered depends on how the bytes were cut");
 }
 
-/// Bytes of somebody who does not know the secret, to either end of a handshake.
+/// Bytes of a peer that does not know the secret, at either end of a handshake.
 fn shake_hands(data: &[u8]) {
     let frame = |data: &[u8]| {
         let (head, rest) = data.split_first_chunk::<{ peer::HANDSHAKE_HEAD_BYTES }>()?;
-        let head = peer::Head::decode(head).ok()?; // an error is as good an answer
+        let head = peer::Head::decode(head).ok()?; // an error is a fine answer too
         let (tail, rest) = rest.split_at_checked(head.tail_bytes())?;
         Some((head, tail.to_vec(), rest.to_vec()))
     };
@@ -223,8 +224,8 @@ fn shake_hands(data: &[u8]) {
     }
 }
 
-/// A peer's bytes: messages or an error, the same however they were cut; a message that was taken can be sent again and is
-/// then the same.
+/// A peer's bytes: messages or an error, the same however the bytes were cut. A decoded message can be
+/// encoded again and is then the same.
 ///
 /// # Panics
 /// When one of these does not hold.

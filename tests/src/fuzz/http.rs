@@ -1,9 +1,11 @@
-//! A client that speaks HTTP: its bytes go the way they go in the engine, through the connection that tells the protocols
-//! apart, hyper as the engine sets it up, and `synod_net::http`. The engine's runtime has no part in it: bytes, time and replies
-//! come from here, and a task that nobody wakes is not polled, so that a connection which hangs is seen to hang.
+//! A client that speaks HTTP. Its bytes take the same path as in the engine: the connection that tells the
+//! protocols apart, hyper as the engine sets it up, and `synod_net::http`. The engine's runtime has no part
+//! in it: bytes, time and replies come from this file. A task that no waker wakes is not polled, so that a
+//! connection that hangs is seen to hang.
 
+use super::border;
+use super::cuts::Cuts;
 use super::http_client::{Exchange, check_answers};
-use super::{Cuts, border};
 use ::http::{Request, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -29,15 +31,15 @@ use synod_net::http::{
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::{ErrorKind, Reply, SessionId, Slot, Version};
 
-/// What may be read ahead of what was understood: a head, and what one read adds to it.
+/// Bytes that may be read ahead of the last request understood: a head, and what one read adds to it.
 const AHEAD_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
-/// What may wait for a client that takes nothing.
+/// Bytes that may wait for a client that takes nothing.
 const OWED_BYTES_MAX: usize = HEAD_BYTES_MAX + LONG_VALUE.len() + (4 << 10);
 static LONG_VALUE: [u8; 20 << 10] = [b'v'; 20 << 10];
 
-/// A client's bytes from its connection's first on: every request that is understood is answered once and in order, with a
-/// status and a form that docs/http.md knows; memory is bounded; and what is asked and answered does not depend on how the bytes
-/// were cut.
+/// A client's bytes from the start of its connection. Every request that is understood is answered once and
+/// in order, with a status and a form that docs/http.md knows; memory is bounded; and neither requests nor
+/// answers depend on how the bytes were cut.
 ///
 /// # Panics
 /// When one of these does not hold.
@@ -55,7 +57,8 @@ pub fn http(data: &[u8]) {
     let once = serve(site(0, false), whole, usize::MAX);
     let in_pieces = sniffed(cuts).unwrap_or_else(|| panic!("the protocol depends on how the bytes were cut"));
     let pieces = serve(site(2, false), in_pieces, 11);
-    // Of a client that wants to be told to go on, what it sends all the same is a body or is not, by when it comes.
+    // If a client waits for `100 Continue` and sends more without it, timing decides whether that is taken as
+    // a body.
     let common = if once.iter().any(|exchange| exchange.expects) {
         once.len().min(pieces.len()).min(1)
     } else {
@@ -71,7 +74,8 @@ pub fn http(data: &[u8]) {
     }
 }
 
-/// The connection of every protocol sees the first bytes; what it hands over with what follows, or that it is no HTTP.
+/// The connection that tells protocols apart gets the first bytes. Returns what it hands over to HTTP, with
+/// the rest of the input, or `None` if it is not HTTP.
 fn sniffed<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> Option<VecDeque<Vec<u8>>> {
     let mut connection = border::connect();
     for piece in pieces.by_ref() {
@@ -85,7 +89,8 @@ fn sniffed<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> Option<VecDeque<Ve
     None
 }
 
-/// Serves a connection to its end; `room` is what the client takes at a time, with 0 nothing before all else stands still.
+/// Serves a connection to its end. The client takes `room` bytes at a time; with 0 it takes nothing until
+/// everything else stands still.
 fn serve(site: Site, pieces: VecDeque<Vec<u8>>, room: usize) -> Vec<Exchange> {
     let site = Rc::new(site);
     let line = Rc::new(Line { pieces: RefCell::new(pieces), ..Line::default() });
@@ -116,13 +121,13 @@ fn serve(site: Site, pieces: VecDeque<Vec<u8>>, room: usize) -> Vec<Exchange> {
         assert!(moves, "the connection waits and nobody will wake it");
     };
     let out = line.out.borrow();
-    // Of a request that asks for an upgrade and whose body ends early hyper drops the answer too.
+    // hyper also drops the answer to a request that asks for an upgrade and whose body ends early.
     let may_break_off = site.upgrades.get() || (gave_up && room != usize::MAX);
     check_answers(&site.exchanges.borrow(), &out, may_break_off);
     site.exchanges.take()
 }
 
-/// As in the engine: what a request leads to.
+/// Handles a request as the engine does.
 async fn handle(
     site: Rc<Site>,
     line: Rc<Line>,
@@ -194,15 +199,15 @@ async fn execute(site: &Site, number: usize, plan: &KeyPlan, upload: Upload) -> 
     plan.respond(site.reply(number))
 }
 
-/// The node behind the connection: what was asked of it, and what waits for a reply.
+/// The node behind the connection: the requests it got, and those that wait for a reply.
 #[derive(Default)]
 struct Site {
     password: Option<&'static [u8]>,
-    /// How often something else moves before a reply comes.
+    /// How many other steps happen before a reply comes.
     late: usize,
-    /// Whether all that is read is long.
+    /// Whether every value read is long.
     long: bool,
-    /// Where among the replies it begins.
+    /// At which of the replies it begins.
     draw: usize,
     exchanges: RefCell<Vec<Exchange>>,
     places: RefCell<VecDeque<Rc<Place>>>,
@@ -244,7 +249,7 @@ impl Site {
         self.answered_bytes.set(self.answered_bytes.get() + sent);
     }
 
-    /// Time passes for the oldest place that waits; whether there is one.
+    /// Time passes for the oldest place that waits; false if no place waits.
     fn reply_one(&self) -> bool {
         let mut places = self.places.borrow_mut();
         places.retain(|place| place.left.get() > 0);
@@ -287,13 +292,13 @@ impl Site {
 /// A stream between the client and the server, in memory.
 #[derive(Default)]
 struct Line {
-    /// What the client will send, a read's worth each.
+    /// The bytes the client will send, one read's worth each.
     pieces: RefCell<VecDeque<Vec<u8>>>,
     arrived: RefCell<VecDeque<u8>>,
     ended: Cell<bool>,
     reader: RefCell<Option<Waker>>,
     out: RefCell<Vec<u8>>,
-    /// What the client still takes without being woken.
+    /// The bytes the client still takes before it has to be woken.
     room: Cell<usize>,
     writer: RefCell<Option<Waker>>,
     /// Bytes read since a request or a piece of a body was last understood.
@@ -322,7 +327,7 @@ impl Line {
         }
     }
 
-    /// The client takes some more, if the server waits for that.
+    /// The client takes some more bytes, if the server waits for that.
     fn make_room(&self, room: usize) -> bool {
         let Some(waker) = self.writer.take() else { return false };
         self.room.set(if room == 0 { usize::MAX } else { room });
@@ -376,7 +381,7 @@ impl Write for Wire {
     }
 }
 
-/// Limits of time never pass in here.
+/// A timer that never fires: time limits never pass in this target.
 struct NoTime;
 struct Never;
 

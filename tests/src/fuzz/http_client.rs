@@ -1,25 +1,26 @@
-//! What a client can say of the answers on an HTTP connection: one per request, in order, as docs/http.md describes them.
+//! Checks the answers on an HTTP connection as a client sees them: one per request, in order, as docs/http.md
+//! describes them.
 
 use std::collections::BTreeMap;
 
-/// A request that was understood, and what the server meant to answer.
+/// A request that was understood, and the answer the server meant to give.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Exchange {
     pub is_head: bool,
-    /// Whether it asked to be told to go on.
+    /// Whether it asked for `100 Continue`.
     pub expects: bool,
-    /// The command it led to, if it did.
+    /// The command it led to, if any.
     pub asked: String,
     /// 0 while there is no answer.
     pub status: u16,
     pub body: Vec<u8>,
 }
 
-/// What the service may answer.
+/// The statuses the service may answer.
 const STATUSES: [u16; 14] = [200, 201, 204, 304, 400, 401, 404, 405, 408, 412, 413, 500, 503, 504];
-/// What hyper answers by itself to bytes that are no request, before it closes.
+/// The statuses hyper answers by itself, before it closes, to bytes that are no request.
 const BROKEN: [u16; 3] = [400, 414, 431];
-/// The codes of errors.
+/// The error codes by status.
 const CODES: [(u16, &[&str]); 10] = [
     (
         400,
@@ -45,8 +46,8 @@ const CODES: [(u16, &[&str]); 10] = [
     (504, &["unknown"]),
 ];
 
-/// Reads all that was sent and compares it with what was meant. It `may_break_off` where hyper gives a connection up: after a
-/// request that is none, what the client has not taken by then is dropped.
+/// Reads all bytes sent and compares them with the exchanges. The output `may_break_off` where hyper gives a
+/// connection up: after a broken request it drops the bytes that the client has not taken by then.
 pub(super) fn check_answers(exchanges: &[Exchange], sent: &[u8], may_break_off: bool) {
     let mut rest = sent;
     for (number, exchange) in exchanges.iter().enumerate() {
@@ -69,7 +70,7 @@ pub(super) fn check_answers(exchanges: &[Exchange], sent: &[u8], may_break_off: 
     );
 }
 
-/// Takes a body and compares the answer; false where the body is not whole.
+/// Takes a body and compares the answer; false if the body is not whole.
 fn check(exchange: &Exchange, head: &Head, rest: &mut &[u8]) -> bool {
     let &Exchange { is_head, status, ref body, .. } = exchange;
     assert!(STATUSES.contains(&status), "a status that no document names: {exchange:?}");
@@ -119,7 +120,7 @@ impl Head {
     }
 }
 
-/// The next whole head that is not one that says to go on, which `may_go_on` allows.
+/// The next whole head, skipping `100 Continue`, which only `may_go_on` allows.
 fn next_head(rest: &mut &[u8], may_go_on: bool) -> Option<Head> {
     while !rest.is_empty() {
         let end = rest.windows(4).position(|four| four == b"\r\n\r\n")?;
@@ -133,7 +134,7 @@ fn next_head(rest: &mut &[u8], may_go_on: bool) -> Option<Head> {
         for line in lines {
             let (name, value) = line.split_once(": ").expect("a field has a name");
             let name = name.to_ascii_lowercase();
-            // Of the fields that are sent this one alone is a list, with a line for each way to say a password.
+            // The only field sent that is a list, with one line for each way to give a password.
             let is_list = name == "www-authenticate";
             let before = fields.insert(name.clone(), value.to_owned());
             assert!(before.is_none_or(|before| is_list && before != value), "{name} stands twice");

@@ -1,10 +1,10 @@
-//! Bytes from a disk that lies.
+//! Bytes from a disk that returns wrong data.
 
 use synod_types::{CoreId, Entry, RecordHead, SegmentId};
 use synod_wal::mem::{MemImage, MemOptions};
 use synod_wal::{Wal, WalOptions};
 
-/// Any bytes as a record's head and as an entry: an error, or something that can be walked within the limits.
+/// Any bytes as a record's head and as an entry: an error, or an entry that can be walked within the limits.
 ///
 /// # Panics
 /// When an entry that was checked cannot be walked.
@@ -37,7 +37,8 @@ fn record(number: u64) -> Vec<u8> {
     bytes
 }
 
-/// A log over several segments, all of it durable; the image of its disk. How many records it has is drawn from `seed`.
+/// A log over several segments, all of it durable; returns the image of its disk and the number of records,
+/// which is drawn from `seed`.
 fn written(seed: u8) -> (MemImage, u64) {
     let image = MemImage::new(MemOptions::default(), u64::from(seed));
     let opened = Wal::open(image.disk(), options(), |_| {});
@@ -61,11 +62,11 @@ fn pump(image: &MemImage, wal: &mut Wal<synod_wal::mem::MemDisk>) {
     wal.poll().unwrap_or_else(|error| panic!("poll: {error}"));
 }
 
-/// A log damaged as the input says, five bytes a time: which segment, where, how. Recovery refuses it or gives back a
-/// beginning of what was written, byte for byte, and the log can go on.
+/// A log damaged by the input, five bytes per edit: which segment, where, how. Recovery refuses the log, or
+/// returns a prefix of the records written, byte for byte, and the log can then go on.
 ///
 /// # Panics
-/// When it gives anything else.
+/// When recovery returns anything else.
 pub fn recovery(data: &[u8]) {
     let Some((&seed, edits)) = data.split_first() else { return };
     let (source, count) = written(seed);
@@ -110,7 +111,7 @@ fn damage(image: &MemImage, segments: &[SegmentId], edit: &[u8]) {
         }
         2 => bytes.truncate(at),
         3 => {
-            // A write that went to the wrong place.
+            // A misdirected write.
             let from = usize::from(edit[4]) * 4096 % bytes.len();
             let len = 4096.min(bytes.len() - from).min(bytes.len() - page);
             bytes.copy_within(from..from + len, page);

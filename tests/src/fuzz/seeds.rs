@@ -1,14 +1,15 @@
-//! Inputs that are whole: what is written and sent today, for the fuzzers to begin with. A format that changes makes old ones worthless
-//! without a word, so `cargo test` compares the files with these, and `fuzz_seeds` writes them.
+//! Complete inputs, as written and sent today, for the fuzzers to begin with. A change of format would make
+//! old inputs worthless without notice. So `cargo test` compares the files of the corpus with these, and
+//! `fuzz_seeds` writes them.
 
 use synod_types::Level;
 use synod_types::operand::put_range;
 use synod_types::record::encode_mark;
 use synod_types::{
-    Ballot, Beat, BeatReply, Boot, ClusterId, Command, Condition, Consistency, CoreId, EntryBuilder, Expiry,
-    GroupId, GroupMark, GroupMessage, Incarnation, Learned, Mono, Nanos, NodeId, Op, PeerMessage, ReadPoint,
-    RecordHead, RecordKind, Reply, Reported, SessionId, SessionStamp, Shared, Slot, Then, TimeReport,
-    Version, WallMs,
+    Ballot, Boot, ClusterId, Command, Condition, Consistency, CoreId, EntryBuilder, Expiry, GroupId,
+    GroupMark, GroupMessage, Heartbeat, HeartbeatReply, IfEqualAction, Incarnation, Learned, Mono, Nanos,
+    NodeId, Op, PeerMessage, ReadPoint, RecordHead, RecordKind, Reply, Reported, SessionId, SessionStamp,
+    Shared, Slot, TimeReport, Version, WallMs,
 };
 
 const GROUP: GroupId = GroupId::new(3);
@@ -34,7 +35,11 @@ fn entry() -> Vec<u8> {
     let mut builder = EntryBuilder::new();
     builder.push(set());
     builder.push(Command::plain(shared(b"count"), Op::IncrementBy(-3)));
-    builder.push(Command::new(shared(b"lock"), Op::IfEqual { then: Then::ExtendBy(500) }, shared(b"token")));
+    builder.push(Command::new(
+        shared(b"lock"),
+        Op::IfEqual { then: IfEqualAction::ExtendBy(500) },
+        shared(b"token"),
+    ));
     builder.push(Command::new(shared(b"color"), Op::Copy { replace: true }, shared(b"colour")));
     builder.push(Command::plain(shared(b""), open_own()));
     builder.push(close_own());
@@ -58,7 +63,7 @@ fn mark() -> Vec<u8> {
     encode_mark((0..3).map(of))
 }
 
-/// One of every kind.
+/// One message of every kind.
 fn messages() -> Vec<PeerMessage<Shared>> {
     let payload = || Shared::new(entry());
     let (ballot, slot, chosen) = (BALLOT, Slot::new(12), Slot::new(11));
@@ -80,18 +85,25 @@ fn messages() -> Vec<PeerMessage<Shared>> {
         GroupMessage::Nack { ballot: EARLIER, promised: ballot },
         GroupMessage::Fetch { from: slot },
         GroupMessage::Learn { chosen, entries: vec![Learned { slot, ballot, payload: payload() }] },
-        GroupMessage::HandOver { ballot, chosen },
+        GroupMessage::TimeoutNow { ballot, chosen },
     ];
     let (time, wall) = (WallMs(1_790_000_000_000), WallMs(1_790_000_000_007));
-    let beat = Beat { group: GROUP, ballot, chosen, sent_at: Mono(5), time };
-    let answer =
-        BeatReply { group: GROUP, ballot, sent_at: Mono(5), chosen, is_low: true, level: Level::OWN, wall };
+    let heartbeat = Heartbeat { group: GROUP, ballot, chosen, sent_at: Mono(5), time };
+    let answer = HeartbeatReply {
+        group: GROUP,
+        ballot,
+        sent_at: Mono(5),
+        chosen,
+        is_low: true,
+        level: Level::OWN,
+        wall,
+    };
     let reply = Reply::Value { value: shared(b"blue"), version: Version { slot, position: 1 } };
     let mut all: Vec<_> =
         group.into_iter().map(|message| PeerMessage::Group { group: GROUP, message }).collect();
     all.extend([
-        PeerMessage::Beats(vec![beat]),
-        PeerMessage::BeatReplies(vec![answer]),
+        PeerMessage::Heartbeats(vec![heartbeat]),
+        PeerMessage::HeartbeatReplies(vec![answer]),
         PeerMessage::Forward { id: 6, group: GROUP, consistency: Consistency::Quorum, command: set() },
         PeerMessage::Forward {
             id: 7,
@@ -126,7 +138,8 @@ fn close_own() -> Command<Shared> {
     Command { stamp, ..Command::new(shared(b""), Op::CloseSequences, shared(&ranges)) }
 }
 
-/// Both ends of a handshake as somebody with another secret would say them: what an initiator says, and what an acceptor does.
+/// Both ends of a handshake as peers with another secret would send them: the initiator's bytes and the
+/// acceptor's.
 fn handshakes() -> [Vec<u8>; 2] {
     use synod_net::peer::{Acceptor, HANDSHAKE_HEAD_BYTES, Handshake, Head, Initiator, PeerSecret, Secrets};
     let ours = Handshake {
@@ -148,7 +161,7 @@ fn handshakes() -> [Vec<u8>; 2] {
     [there, back]
 }
 
-/// Each as its target, its name in that target's corpus, and its bytes.
+/// Each seed as its target, its name in that target's corpus, and its bytes.
 pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let mut all = vec![3, 9, 60, 200]; // how the rest is cut
     for message in messages() {

@@ -1,15 +1,16 @@
-//! The clients: each with one operation open, with or without a session, asking any node, never trusting silence.
+//! The clients. Each has one operation open at a time, with or without a session, and asks any node. None of
+//! them takes silence for a failure.
 //!
 //! ```text
 //!   wake ─▶ pick an operation ─▶ attempt ──answer────▶ settled
 //!                                   │ certainly not executed: ask again (elsewhere)
-//!                                   │ no answer: a read or a stamped write is asked again, the same number at another node;
-//!                                   ▼            any other write is *unknown*, for ever
+//!                                   │ no answer: a read or a stamped write is asked again, the same number
+//!                                   ▼   at another node; any other write stays *unknown*
 //!                                 give up: refused if every attempt was certainly not executed, else unknown
 //! ```
 //!
-//! May not: know the network, the nodes or the clock. A machine like those it tests: it is told what happened and pushes what
-//! it wants.
+//! May not: know the network, the nodes or the clock. The clients are a state machine like those they test:
+//! they are told what happened and push what they want.
 
 use super::fault::FaultKind;
 use super::keys::{Keys, Kind};
@@ -29,13 +30,10 @@ use synod_types::{
 mod answer;
 mod draw;
 
-/// The longest span after which a key is to expire, and for how long that may be put off.
-pub const EXPIRY_SPAN_MAX: u64 = 5_000 * MS;
-
 /// Names one attempt of one operation; never used twice.
 pub type AttemptId = u64;
 
-/// What a client wants done.
+/// An action that a client wants carried out.
 #[derive(Debug)]
 pub enum Want {
     /// Send this to a node.
@@ -50,7 +48,7 @@ pub enum Want {
         group: GroupId,
         /// For reads.
         consistency: Consistency,
-        /// What is asked.
+        /// The command.
         command: Command<Shared>,
     },
     /// Call [`Clients::on_timeout`] for this attempt after this time.
@@ -67,7 +65,7 @@ pub enum Want {
     },
 }
 
-/// How an attempt ended, or that it has not.
+/// The state of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Waiting,
@@ -117,7 +115,7 @@ pub struct Clients {
     clients: Vec<Client>,
     /// The keys.
     pub keys: Keys,
-    /// What was asked and answered.
+    /// Every operation with its answer.
     pub history: History,
     versions: Versions,
     next_attempt: AttemptId,
@@ -125,21 +123,21 @@ pub struct Clients {
     next_blob: u32,
     /// Lengths of the blobs written, by name.
     blob_lens: BTreeMap<u32, usize>,
-    /// What was last seen or written under a key, and in which version: what comparisons want.
+    /// By key: the value last seen or written, and its version. Comparisons ask for these.
     seen: BTreeMap<u32, (Datum, Version)>,
-    /// By how much the expiry of a key may have been put off in all.
+    /// By how much, in all, the expiry of a key may have been extended.
     put_off: BTreeMap<u32, u64>,
     /// Flushes of a group that were not answered.
     unknown_flushes: BTreeMap<GroupId, u32>,
     stopped: bool,
-    /// Divides pauses.
+    /// Pauses are divided by this.
     haste: u64,
     acknowledged: u64,
     /// First answer per stamped write: a later answer to a retry of it must be the same.
     stamped: BTreeMap<(GroupId, SessionId, u64), Reply<Vec<u8>>>,
     /// The stamp an attempt carried.
     stamp_of: BTreeMap<AttemptId, (GroupId, SessionStamp)>,
-    /// What was met.
+    /// The coverage marks met.
     pub coverage: Coverage,
 }
 
@@ -180,12 +178,12 @@ impl Clients {
         }
     }
 
-    /// How many there are, not counting helpers.
+    /// The number of clients, without helpers.
     pub fn count(&self) -> usize {
         self.params.load.client_count as usize
     }
 
-    /// Adds a client without sessions that does only what [`Clients::ask`] tells it; its number is returned.
+    /// Adds a client without sessions that only does what [`Clients::ask`] tells it; returns its number.
     pub fn add_helper(&mut self) -> usize {
         self.clients.push(Client {
             uses_sessions: false,
@@ -198,12 +196,12 @@ impl Clients {
         self.clients.len() - 1
     }
 
-    /// No client begins anything new from here on (helpers do what they are told).
+    /// From here on no client begins a new operation on its own (helpers still do what they are told).
     pub fn stop(&mut self) {
         self.stopped = true;
     }
 
-    /// Clients pause less from here on.
+    /// From here on clients pause less.
     pub fn hurry(&mut self) {
         self.haste = 4;
     }
@@ -223,12 +221,12 @@ impl Clients {
         self.clients[client].current.is_some()
     }
 
-    /// Whether any client does.
+    /// Whether any client waits for an answer.
     pub fn any_busy(&self) -> bool {
         self.clients.iter().any(|client| client.current.is_some())
     }
 
-    /// Whose attempt this is.
+    /// The client an attempt belongs to.
     pub fn owner(&self, attempt: AttemptId) -> usize {
         self.owner[&attempt]
     }
@@ -252,10 +250,10 @@ impl Clients {
         self.begin(client, key, action, now, out);
     }
 
-    /// As [`Clients::ask`], at a node of the caller's choice first.
+    /// Like [`Clients::ask`], but the caller chooses the first node.
     ///
     /// # Panics
-    /// When it still waits for another answer.
+    /// When the helper still waits for another answer.
     pub fn ask_at(
         &mut self,
         (helper, node): (usize, usize),
@@ -269,10 +267,10 @@ impl Clients {
         self.begin(helper, key, action, now, out);
     }
 
-    /// A helper asks for one thing.
+    /// A helper sends one request.
     ///
     /// # Panics
-    /// When it still waits for another answer.
+    /// When the helper still waits for another answer.
     pub fn ask(&mut self, helper: usize, key: u32, action: Action, now: Instant, out: &mut Vec<Want>) {
         assert!(self.clients[helper].current.is_none(), "one operation at a time");
         self.clients[helper].home = self.rng.index(usize::from(self.params.node_count));
@@ -288,7 +286,7 @@ impl Clients {
     /// An attempt was answered.
     ///
     /// # Errors
-    /// When the answer is one no correct node gives.
+    /// When no correct node gives this answer.
     pub fn on_reply(
         &mut self,
         attempt: AttemptId,
@@ -301,10 +299,10 @@ impl Clients {
         let Some(current) = self.clients[client].current.as_mut() else { return Ok(()) };
         let Some(entry) = current.attempts.iter_mut().find(|(id, _)| *id == attempt) else { return Ok(()) };
         if entry.1 != State::Waiting {
-            return Ok(()); // timed out before; the next attempt decides
+            return Ok(()); // timed out before; a later attempt decides
         }
         match reply {
-            // All copies of a value may be out of reach at a time, if disks rot.
+            // If disks rot, all copies of a value may be out of reach at the same time.
             Reply::Error(ErrorKind::ReadFailed) if self.params.faults.contains(&FaultKind::Rot) => {
                 self.coverage.meet("a value that nobody could read");
                 entry.1 = State::Refused;
@@ -345,12 +343,12 @@ impl Clients {
         }
     }
 
-    /// The connection broke with the attempt open, or time is up: perhaps executed.
+    /// The connection broke while the attempt was open, or time is up: it may have been executed.
     pub fn on_timeout(&mut self, attempt: AttemptId, now: Instant, out: &mut Vec<Want>) {
         self.end_attempt(attempt, State::Unknown, now, out);
     }
 
-    /// Nobody listened: certainly not executed.
+    /// The connection was refused: certainly not executed.
     pub fn on_refused(&mut self, attempt: AttemptId, now: Instant, out: &mut Vec<Want>) {
         self.end_attempt(attempt, State::Refused, now, out);
     }
@@ -365,7 +363,7 @@ impl Clients {
         }
     }
 
-    /// An attempt ended without an answer: ask again where that is allowed, else settle.
+    /// An attempt ended without an answer: ask again where that is allowed, otherwise settle.
     fn go_on(&mut self, client: usize, now: Instant, out: &mut Vec<Want>) {
         let Some(current) = self.clients[client].current.as_ref() else { return };
         if current.attempts.iter().any(|(_, state)| *state == State::Waiting) {
@@ -406,7 +404,7 @@ impl Clients {
             self.keys.on_unknown(key);
             return;
         }
-        // It stays open for every key of the group.
+        // An unknown flush stays open for every key of the group.
         let group = self.keys.get(key).group;
         *self.unknown_flushes.entry(group).or_default() += 1;
         for key in self.keys.live().to_vec() {
@@ -459,7 +457,7 @@ impl Clients {
         if stamped && let Some(session) = self.clients[client].sessions.get_mut(&group) {
             let sequence = session.next_sequence;
             session.next_sequence += 1;
-            // Everything before it is settled; saying so late is allowed too.
+            // All earlier sequences are settled; a client may also say so late.
             let lag = self.rng.below(4).min(sequence - 1);
             stamp = SessionStamp { session: session.id, sequence, lowest_open: sequence - lag };
         }
@@ -496,7 +494,7 @@ impl Clients {
         }
     }
 
-    /// Sends the current operation (once more), after `delay`.
+    /// Sends the current operation after `delay`, for the first time or again.
     fn attempt(&mut self, client: usize, node: usize, delay: u64, out: &mut Vec<Want>) {
         self.next_attempt += 1;
         let attempt = self.next_attempt;

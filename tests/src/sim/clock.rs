@@ -1,4 +1,5 @@
-//! The clocks of one node: a boot-time clock that runs a little fast or slow, and a wall clock that is off and may be stepped.
+//! The clocks of one node: a boot-time clock that runs a little fast or slow, and a wall clock that is off
+//! and may be stepped.
 
 use super::queue::{Instant, MS};
 use synod_types::{Mono, Now, WallMs};
@@ -6,7 +7,7 @@ use synod_types::{Mono, Now, WallMs};
 /// The wall clock of a perfect observer at instant 0, in milliseconds since the epoch.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 
-/// What the wall clock of a perfect observer says.
+/// The reading of a perfect observer's wall clock.
 pub fn observed(instant: Instant) -> WallMs {
     WallMs(EPOCH_MS + instant / MS)
 }
@@ -19,9 +20,9 @@ pub struct Clock {
     booted_at: Instant,
     /// Parts per million fast (positive) or slow.
     rate_ppm: i64,
-    /// What the wall clock is ahead of the observer's, milliseconds.
+    /// How far the wall clock is ahead of the observer's, in milliseconds.
     wall_offset_ms: i64,
-    /// Its wall clock moves by so much at a time.
+    /// The wall clock moves in steps of this size.
     wall_grain_ms: u64,
 }
 
@@ -49,11 +50,11 @@ impl Clock {
     }
     /// The machine was switched off and on: the boot-time clock starts over.
     pub fn reboot(&mut self, instant: Instant) {
-        // A clock that has just been switched on has run for a moment before anybody reads it.
+        // A clock that has just been switched on has run for a moment before its first reading.
         self.base = MS;
         self.booted_at = instant;
     }
-    /// Someone sets the wall clock.
+    /// Steps the wall clock.
     pub fn step_wall(&mut self, offset_ms: i64) {
         self.wall_offset_ms = offset_ms;
     }

@@ -1,5 +1,5 @@
-//! The clock of a group, judged by an observer who knows the time (P-16): whatever wall clocks say, and whoever leads, what has a
-//! time to live is judged neither early nor late by more than its bound.
+//! The clock of a group, judged by an observer who knows the true time (P-16). Whatever wall clocks say and
+//! whichever node leads, no expiry may be judged earlier or later than the bound allows.
 
 use super::clock::observed;
 use super::fault::FaultKind;
@@ -17,36 +17,36 @@ use synod_types::GroupId;
 const GROUP: GroupId = GroupId::new(1);
 const HOUR_MS: i64 = 3_600_000;
 const DAY: u64 = 24 * 3600 * SECOND;
-/// A clock is steered by two hundredths and drifts by up to sixteen thousandths.
+/// The clock is steered by up to two hundredths, and drifts by up to sixteen thousandths.
 const SLOPE_PER_MILLE: i128 = 37;
-/// Rounding, and half of what a question to a healthy node takes.
+/// Rounding, and half of the round trip of a question to a healthy node.
 const SLACK: i128 = 10 * MS as i128;
-/// What a heartbeat may be under way, and a promise that reports it.
+/// The longest time a heartbeat may be under way, plus that of a promise that reports it.
 const LATE_PER_LEADER: i128 = 300 * MS as i128;
-/// What a majority of right clocks may be off, and what was lost when its clock was set.
+/// The error a majority of right clocks may have, plus the time lost when the group's clock was set.
 const RIGHT_WITHIN: i128 = 1_500 * MS as i128;
 
-/// What becomes of wall clocks.
+/// How the wall clocks behave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClockCase {
-    /// All are off by up to half a minute, each in its way, and are set again and again.
+    /// All are off by up to half a minute, each by another amount, and are stepped again and again.
     Apart,
-    /// One is an hour ahead, on a node that is cut off now and then, as the others are.
+    /// One is an hour ahead; its node is cut off now and then, and so are the others.
     AheadAndCutOff,
-    /// One is an hour ahead, on the node that is started first when all were down.
+    /// One is an hour ahead, on the node that is started first after all were down.
     AheadAndFirst,
-    /// That of each leader is set back by an hour.
+    /// The wall clock of each leader is set back by an hour.
     SetBack,
     /// All are off by up to half a minute, and the nodes are restarted one after the other.
     RestartedInTurn,
     /// All are right, and all nodes are down for a day.
     DownForADay,
-    /// There is one node only, whose wall clock is set again and again.
+    /// There is only one node; its wall clock is stepped again and again.
     Alone,
 }
 
 impl ClockCase {
-    /// All of them.
+    /// Every case.
     pub const ALL: [Self; 7] = [
         Self::Apart,
         Self::AheadAndCutOff,
@@ -70,7 +70,7 @@ impl ClockCase {
     }
 }
 
-/// A healthy cluster whose wall clocks are not.
+/// A healthy cluster with wrong wall clocks.
 ///
 /// # Errors
 /// [`Failure`] when a group's clock is early or late, or an invariant does not hold.
@@ -84,7 +84,7 @@ pub fn run_clocks(options: Options, case: ClockCase) -> Result<Summary, Box<Fail
     params.clock.wall_ms_max = 0;
     params.clock.wall_grain_ms = 1;
     params.clock.drift_ppm_max = params.clock.drift_ppm_max.min(16_000);
-    // Nothing that a quiet run has not: its bounds are those of a healthy network.
+    // No faults that a quiet run has not: the bounds are those of a healthy network.
     params.net.late_vote_ppm = 0;
     params.net.kept_vote_ppm = 0;
     params.net.resend_ppm = 0;
@@ -93,15 +93,15 @@ pub fn run_clocks(options: Options, case: ClockCase) -> Result<Summary, Box<Fail
     run_with(&params, |world| play(world, case))
 }
 
-/// The clock's error, watched.
+/// Watches the error of the group's clock.
 #[derive(Default)]
 struct Judge {
-    /// The least that it was, less what a clock may gain since then.
+    /// The least of the errors seen, each less what a clock may have gained by then.
     least: Option<i128>,
-    /// The most that it was, plus what a clock may lose.
+    /// The greatest of the errors seen, each plus what a clock may have lost by then.
     most: Option<i128>,
     leader: Option<usize>,
-    /// Whether it is to be right, and not only to go on.
+    /// Whether the clock must show the right time, and not only run at the right speed.
     is_right: bool,
 }
 
@@ -112,7 +112,8 @@ impl Judge {
         let error = (i128::from(clock.0) - i128::from(observed(now).0)) * i128::from(MS);
         let gain = i128::from(now) * SLOPE_PER_MILLE / 1000;
         if self.leader != Some(leader) {
-            // It goes on from the last heartbeat, by another boot-time clock, while the old one leads on for a lease.
+            // The clock goes on from the last heartbeat, by another boot-time clock, while the old leader
+            // still leads for up to a lease.
             let apart = 2 * SLOPE_PER_MILLE * i128::from(world.params().timing.lease.0) / 1000;
             self.least = self.least.map(|least| least + apart);
             self.most = self.most.map(|most| most - LATE_PER_LEADER);
@@ -143,7 +144,7 @@ impl Judge {
         Ok(())
     }
 
-    /// All nodes begin anew: it may be set, but not be wrong.
+    /// All nodes start anew: the group's clock may be set, but may not be wrong.
     fn begin(&mut self) {
         (self.least, self.most, self.leader) = (None, None, None);
     }
@@ -154,7 +155,7 @@ fn play(world: &mut World, case: ClockCase) -> Checked {
     let is_apart = matches!(case, ClockCase::Apart | ClockCase::RestartedInTurn);
     let mut judge = Judge { is_right: !is_apart, ..Judge::default() };
     let mut rng = Rng::named(world.params().options.seed, "wall clocks");
-    // Who comes to lead where it may.
+    // The node that leads if nothing prevents it.
     let first = usize::from(world.params().preferred(GROUP).get()) - 1;
     match case {
         ClockCase::Apart => {
@@ -246,7 +247,7 @@ fn play(world: &mut World, case: ClockCase) -> Checked {
     wgl::check_all(&world.clients.history.by_key())
 }
 
-/// Another node leads for a while, then `first` again.
+/// Another node leads for a while, then `first` leads again.
 fn others_lead(world: &mut World, judge: &mut Judge, first: usize) -> Checked {
     isolate(world, judge, first)?;
     match world.group_clock(GROUP) {
@@ -255,7 +256,7 @@ fn others_lead(world: &mut World, judge: &mut Judge, first: usize) -> Checked {
     }
 }
 
-/// Somebody is cut off for a while, so that others lead.
+/// Cuts a node off for a while, so that others lead.
 fn isolate(world: &mut World, judge: &mut Judge, node: usize) -> Checked {
     world.impose(FaultKind::Isolate, node);
     judge.watch(world, 3 * SECOND)?;

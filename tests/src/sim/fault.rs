@@ -1,4 +1,4 @@
-//! What can go wrong, when, and to whom.
+//! The kinds of faults: how long each lasts, and which links it cuts.
 
 use super::queue::{Instant, MS};
 use super::rng::Rng;
@@ -6,9 +6,9 @@ use super::rng::Rng;
 /// A kind of fault.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum FaultKind {
-    /// A machine loses power: unsynced writes are lost or torn, its boot-time clock starts over.
+    /// A machine loses power: unsynced writes are lost or torn, and its boot-time clock starts over.
     PowerLoss,
-    /// A process is killed: what it had given to the disk may still be written.
+    /// A process is killed: writes that it had given to the disk may still be completed.
     Kill,
     /// All machines lose power at once.
     Blackout,
@@ -16,26 +16,28 @@ pub enum FaultKind {
     Isolate,
     /// The nodes fall into two halves.
     Halves,
-    /// Some links carry messages in one direction only.
+    /// Some links carry messages in only one direction.
     OneWay,
-    /// All nodes reach one of them, and only that one (the quorum-loss and constrained-election cases of OmniPaxos).
+    /// All nodes reach one of them, and only that one (the quorum-loss and constrained-election cases of
+    /// OmniPaxos).
     Star,
     /// Each node reaches its neighbours in a row only (the chained case of OmniPaxos).
     Chain,
-    /// The leader loses sight of some followers; when these have lost their patience, one that still followed is killed and
-    /// restarted at once, and the leader is cut off. Only what the restarted one does not say keeps the old lease good.
+    /// The leader loses contact with some followers. When these have lost their patience, one that still
+    /// followed is killed and restarted at once, and the leader is cut off. Only the silence of the restarted
+    /// node (P-07c) keeps the old lease valid.
     Betrayal,
-    /// A process stands still while its clocks run (SIGSTOP, a long pause of the hypervisor).
+    /// A process is paused while its clocks run (SIGSTOP, a long pause of the hypervisor).
     Pause,
-    /// A disk completes nothing for a while.
+    /// A disk completes no operation for a while.
     DiskStall,
-    /// Someone sets a wall clock.
+    /// A wall clock is stepped.
     WallStep,
     /// Every message takes longer.
     Congestion,
-    /// A disk gives back other bytes than were written, or none.
+    /// A disk returns wrong bytes, or none.
     Rot,
-    /// Others fill a node's disk, or those of all nodes: no segment can be made.
+    /// Foreign data fills the disk of one node or of all nodes: no segment can be made.
     FullDisk,
 }
 
@@ -80,7 +82,7 @@ impl FaultKind {
         }
     }
 
-    /// How long one lasts: mostly short, sometimes well past every timeout.
+    /// How long a fault of this kind lasts: mostly short, sometimes well past every timeout.
     pub fn duration(self, rng: &mut Rng) -> u64 {
         match self {
             // A supervisor restarts a process at once; its peers may not even have noticed.
@@ -88,13 +90,13 @@ impl FaultKind {
             Self::PowerLoss | Self::Kill | Self::Blackout => 20 * MS + rng.exponential(500 * MS),
             Self::Pause | Self::DiskStall => 30 * MS + rng.exponential(300 * MS),
             Self::WallStep => 0,
-            // Until what is there is used up, and then for some time.
+            // Until the room that is left is used up, and then for some time.
             Self::FullDisk => 1000 * MS + rng.exponential(6000 * MS),
             _ => 50 * MS + rng.exponential(800 * MS),
         }
     }
 
-    /// The directions a partition of this kind cuts, none for other kinds.
+    /// The directions that a partition of this kind cuts; none for other kinds.
     pub fn cuts(self, victim: usize, node_count: usize, rng: &mut Rng) -> Vec<(usize, usize)> {
         let all = |cut: &dyn Fn(usize, usize) -> bool| {
             (0..node_count)
@@ -120,7 +122,7 @@ impl FaultKind {
                 let position = |node: usize| (node + node_count - victim) % node_count;
                 all(&|a, b| position(a).abs_diff(position(b)) > 1)
             }
-            // As many as can be missed: the leader and the others are still a quorum.
+            // As many followers as can be missed: the leader and the others are still a quorum.
             Self::Betrayal => all(&|a, b| {
                 let lost =
                     |node: usize| (1..=(node_count - 1) / 2).any(|i| node == (victim + i) % node_count);
@@ -136,11 +138,11 @@ impl FaultKind {
 pub struct Fault {
     /// Its kind.
     pub kind: FaultKind,
-    /// The node it is about, where it is about one.
+    /// The node concerned, for faults that concern one node.
     pub victim: usize,
     /// When it ends.
     pub until: Instant,
-    /// What it cuts.
+    /// The directions it cuts.
     pub cuts: Vec<(usize, usize)>,
 }
 

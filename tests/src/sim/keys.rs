@@ -1,21 +1,21 @@
-//! The keys clients fight over: few, of four kinds, in every group. A key that has gathered too many unknown writes is left
-//! for a new one (a new *generation*), so that the linearizability checker stays fast.
+//! The keys clients fight over: few, of four kinds, in every group. A key that has gathered too many unknown
+//! writes is replaced by a new one (a new *generation*), so that the linearizability checker stays fast.
 
 use crate::check::history::Subject;
 use crate::check::model::MEMBER_COUNT;
 use synod_types::{GroupId, bucket_of, group_of};
 
-/// Unknown writes a key may gather before it is left.
+/// Unknown writes a key may gather before it is replaced.
 const UNKNOWN_MAX: u32 = 6;
-/// Operations a key may gather before it is left.
+/// Operations a key may gather before it is replaced.
 const OPERATIONS_MAX: u32 = 4000;
 
-/// What is done with a key.
+/// The commands a key is used with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// SET, SET NX/XX, SET GET, DEL, EXISTS.
     Register,
-    /// INCRBY mostly.
+    /// Mostly INCRBY.
     Counter,
     /// SET with short expiries, PEXPIRE, PERSIST.
     Expiring,
@@ -32,14 +32,14 @@ pub struct Key {
     pub group: GroupId,
     /// Its kind.
     pub kind: Kind,
-    /// The first of its family: itself, unless it is of that kind.
+    /// The first key of its family; the key itself if it is not of that kind.
     pub first: u32,
     unknown_count: u32,
     operation_count: u32,
     place: usize,
 }
 
-/// All keys there were.
+/// All keys there ever were.
 #[derive(Debug)]
 pub struct Keys {
     keys: Vec<Key>,
@@ -55,7 +55,7 @@ impl Keys {
         let mut keys = Self { keys: Vec::new(), live: Vec::new(), next_name: 0, group_count };
         for group in 1..=group_count {
             for kind in [Kind::Register, Kind::Counter, Kind::Expiring, Kind::Family] {
-                // A family is several keys already.
+                // A family already is several keys.
                 let count = if kind == Kind::Family { per_kind.div_ceil(2) } else { per_kind };
                 for _ in 0..count {
                     let place = keys.live.len();
@@ -66,11 +66,11 @@ impl Keys {
         }
         keys
     }
-    /// The keys in use; of a family the first.
+    /// The keys in use; for a family, its first key.
     pub fn live(&self) -> &[u32] {
         &self.live
     }
-    /// What an operation on `key` is about, to the checker.
+    /// The subject of an operation on `key`, as the checker names it.
     pub fn subject(&self, key: u32) -> Subject {
         let Key { group, first, .. } = self.keys[key as usize];
         Subject { group: group.get(), key: first, member: (key - first) as u8 } // below MEMBER_COUNT

@@ -1,13 +1,14 @@
 //! The simulator: a whole cluster in one thread and one queue of events, from one seed.
 //!
 //! ```text
-//!   seed ─▶ params ─▶ world ── faults, `seconds` ──▶ heal ── progress ─▶ 1000 operations ─▶ quiet ─▶ equal states ─▶ read back
-//!                       │                                                                                          │
-//!                       └─ observer: invariants at every record, message and turn                 linearizability ◀┘
+//!   seed ─▶ params ─▶ world ─ faults, `seconds` ─▶ heal ─ progress ─▶ 1000 ops ─▶ quiet ─▶ equal states
+//!                       │                                                                      │
+//!                       └─ observer: invariants at every record, message and turn    read back │
+//!                                                                             linearizability ◀┘
 //! ```
 //!
-//! The machines are the ones that ship: `synod_shard::Shard` over `synod_wal::Wal`. Everything around them is simulated, and
-//! nothing is random but the seed.
+//! The state machines are the ones that ship: `synod_shard::Shard` over `synod_wal::Wal`. Everything around
+//! them is simulated, and the seed is the only source of randomness.
 
 pub mod client;
 pub mod clock;

@@ -1,14 +1,17 @@
-//! The network between nodes: delay, loss, duplication, reordering, links that break, and cuts in one or both directions.
+//! The network between nodes: delay, loss, duplication, reordering, links that break, and cuts in one or both
+//! directions.
 //!
-//! A link is a *session*, as a TCP connection is: when it breaks, both ends are told before they hear of each other again,
-//! and what was said in the old session is gone (on an unordered network a straggler of the old session may still come, unless
-//! it is a forwarded request or its answer: those live and die with their session).
+//! A link is a *session*, as a TCP connection is: when it breaks, both ends are told before they hear of each
+//! other again, and the messages of the old session are lost. (On an unordered network a straggler of the old
+//! session may still come, unless it is a forwarded request or its answer: those live and die with their
+//! session.)
 
 use super::params::NetParams;
 use super::queue::{Instant, MS};
 use super::rng::Rng;
 
-/// One message's way: when it arrives (twice when duplicated; never when lost) and in which session of its link.
+/// The fate of one message: when it arrives (twice if duplicated, never if lost) and in which session of its
+/// link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
     /// Arrivals.
@@ -17,7 +20,7 @@ pub struct Way {
     pub session: u32,
 }
 
-/// A link broke: both ends are to be told of `session` at these instants, if the network can tell them.
+/// A link broke: both ends are to be told of the new session at these instants, if the network can tell them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken {
     /// The session that begins.
@@ -29,7 +32,7 @@ pub struct Broken {
 #[derive(Clone, Copy, Debug, Default)]
 struct Link {
     session: u32,
-    /// Something was lost on an ordered link: its session is over with the next message.
+    /// A message was lost on an ordered link: the session ends with the next message.
     dirty: bool,
     /// Last arrival per direction (ordered links only).
     last_arrival: [Instant; 2],
@@ -43,7 +46,7 @@ pub struct Network {
     vote_rng: Rng,
     node_count: usize,
     core_count: usize,
-    /// How many cuts lie on a direction.
+    /// By direction: how many cuts lie on it.
     cuts: Vec<u32>,
     /// Extra delay while congested.
     congestion: u64,
@@ -65,13 +68,13 @@ impl Network {
         }
     }
 
-    /// Cuts (or mends) the direction `from -> to`.
+    /// Cuts the direction `from -> to`, or takes one cut away.
     pub fn cut(&mut self, from: usize, to: usize, on: bool) {
         let cuts = &mut self.cuts[from * self.node_count + to];
         *cuts = if on { *cuts + 1 } else { cuts.checked_sub(1).expect("only a cut is mended") };
     }
 
-    /// Adds `delay` to every message until told otherwise.
+    /// Adds `delay` to every message, until another call changes it.
     pub fn congest(&mut self, delay: u64) {
         self.congestion = delay;
     }
@@ -87,7 +90,7 @@ impl Network {
         self.params.late_vote_ppm = 0;
     }
 
-    /// How much longer than it would an answer to a candidate takes.
+    /// The extra delay of a promise or a pre-vote's answer.
     pub fn vote_delay(&mut self) -> u64 {
         let is_late = self.params.late_vote_ppm > 0 && self.vote_rng.chance(self.params.late_vote_ppm);
         if is_late { self.vote_rng.below(self.params.late_vote_max) } else { 0 }
@@ -108,7 +111,7 @@ impl Network {
         !self.params.ordered
     }
 
-    /// Sends a message. If the link turns out to be broken, the ends are to be told as well.
+    /// Sends a message. If the link turns out to be broken, its two ends have to be told.
     pub fn send(&mut self, now: Instant, (from, to, core): (usize, usize, usize)) -> (Way, Option<Broken>) {
         let index = self.link_index(from, to, core);
         let mut broken = None;

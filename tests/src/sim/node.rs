@@ -1,7 +1,7 @@
-//! One simulated core: the turn that ships (`synod_replica`) over a disk in memory, with the observer's ears where the engine has its
-//! links and connections.
+//! One simulated core: the turn that ships (`synod_replica`) over a disk in memory. The observer listens
+//! where the engine has its links and connections.
 //!
-//! May not: decide anything by chance.
+//! May not: decide anything at random.
 
 use super::client::AttemptId;
 use super::observe::Observer;
@@ -13,7 +13,7 @@ use crate::check::agreement::ValueDigest;
 use crate::check::{Checked, Violation};
 use synod_replica::placement::groups_of;
 use synod_replica::{Failed, LogEvent, Outlet, Replica, ReplicaOptions};
-use synod_shard::{Input, Shard, ShardConfig};
+use synod_shard::{Input, Shard, ShardConfig, Unsent};
 use synod_types::{
     Boot, Command, Consistency, CoreId, GroupId, Level, Location, LogPosition, NodeId, Now, PeerMessage,
     RecordHead, RecordKind, Reply, Shared, Space,
@@ -21,9 +21,9 @@ use synod_types::{
 use synod_wal::mem::{MemDisk, MemImage};
 use synod_wal::{Wal, WalOptions};
 
-/// A log that could not make a segment tries again every so many ticks.
+/// A log that could not make a segment tries again after this many ticks.
 const RETRY_TICKS: u64 = 200;
-/// A log is asked to mark its tail every so many ticks.
+/// A log is asked to mark its tail once in this many ticks.
 const MARK_TICKS: u64 = 20;
 
 /// Something that waits for a core's next turn.
@@ -33,17 +33,17 @@ pub enum Incoming {
     Peer(NodeId, PeerMessage<Shared>),
     /// The link to a peer broke.
     LinkLost(NodeId),
-    /// A forward did not leave.
-    Unsent(u64),
+    /// A forward, or a question to the leader, that could not be sent.
+    Unsent(Unsent),
     /// A client's request.
     Request(AttemptId, GroupId, Consistency, Command<Shared>),
-    /// A group is to be led by a peer.
-    HandOver(GroupId, NodeId),
-    /// Time passed.
+    /// An order to transfer the leadership of a group to a peer.
+    TransferLeadership(GroupId, NodeId),
+    /// Time has passed.
     Tick,
 }
 
-/// What a turn gives the world.
+/// The output of a turn.
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Messages for peers, in order.
@@ -59,16 +59,16 @@ pub struct Core {
     inbox: Vec<Incoming>,
     ticks: u64,
     groups: Vec<GroupId>,
-    /// What the log last had room for.
+    /// The log's [`Space`] at the last look.
     space: Space,
 }
 
-/// What a core says, heard by the observer and kept for the world.
+/// Where a core's events go: the observer hears them, and the outbox keeps them for the world.
 struct Ears<'a> {
     place: Place,
     observer: &'a mut Observer,
     out: &'a mut Outbox,
-    /// The first invariant that did not hold.
+    /// The first violation, if any.
     heard: Checked,
 }
 
@@ -84,7 +84,7 @@ impl Ears<'_> {
                 self.observer.note(append_note(self.place, lsn, head, digest));
             }
             LogEvent::Durable(lsn) => self.observer.on_durable(self.place, lsn)?,
-            LogEvent::Read { is_at_hand, is_entry } => {
+            LogEvent::Read { is_at_hand, is_entry, .. } => {
                 let mark = match (is_entry, is_at_hand) {
                     (true, _) => "an entry read for a peer",
                     (false, true) => "read from the log's RAM",
@@ -114,7 +114,8 @@ impl Outlet<(AttemptId, Instant)> for Ears<'_> {
     }
 }
 
-/// Whether the log on the disk of a core that does not run holds this block, as the core would find when it starts.
+/// Whether the log of a stopped core holds this block, judged from its disk the way the core would judge it
+/// at its start.
 ///
 /// # Errors
 /// When the log refuses to open.
@@ -129,7 +130,7 @@ pub fn log_holds(
         .map_err(|error| Violation::new("recovery-refused", format!("{place}: an old copy: {error}")))?;
     let holds = wal.holds(position);
     drop(wal);
-    image.crash(0); // what it had begun
+    image.crash(0); // drops the operations that opening the log began
     Ok(holds)
 }
 
@@ -156,7 +157,7 @@ impl Core {
         }
         let (mut written, mut reads, mut marks) = (Vec::new(), 0, 0);
         let options = ReplicaOptions {
-            // Buffers count whole, so a few are always there.
+            // Buffers count in full, so there is always room for a few.
             backlog_bytes_max: params.limits.log_backlog_bytes_max.max(1 << 20),
             note_bytes: params.limits.note_bytes,
         };
@@ -191,7 +192,7 @@ impl Core {
         Ok(core)
     }
 
-    /// Something for the next turn.
+    /// Adds an input for the next turn.
     pub fn take(&mut self, incoming: Incoming) {
         self.inbox.push(incoming);
     }
@@ -211,7 +212,7 @@ impl Core {
         self.replica.shard()
     }
 
-    /// The last block of the log that is durable with all before it.
+    /// The last block of the log that is durable together with all blocks before it.
     pub fn position(&self) -> LogPosition {
         self.replica.wal().position()
     }
@@ -226,7 +227,7 @@ impl Core {
         &self.groups
     }
 
-    /// Takes what waits, as the engine's loop does.
+    /// Handles all waiting input, like the engine's loop.
     ///
     /// # Errors
     /// When an invariant does not hold.
@@ -259,10 +260,7 @@ impl Core {
         now: Now,
         ears: &mut Ears<'_>,
     ) -> Result<(), Failed> {
-        if let Some(durable) = self.replica.poll()? {
-            self.replica.durable(durable, now, ears)?;
-        }
-        self.replica.feed_reads(|| now, ears)?;
+        self.replica.begin_turn(|| now, ears)?;
         for incoming in inputs {
             if ears.heard.is_err() {
                 return Ok(());
@@ -289,8 +287,8 @@ impl Core {
                 ears.observer.note(Note::LinkLost { at: self.place, peer: node });
                 Input::LinkLost { node }
             }
-            Incoming::Unsent(forward) => Input::Unsent { forward },
-            Incoming::HandOver(group, heir) => Input::HandOver { group, heir },
+            Incoming::Unsent(message) => Input::Unsent(message),
+            Incoming::TransferLeadership(group, target) => Input::TransferLeadership { group, target },
             Incoming::Tick => {
                 self.ticks += 1;
                 if self.ticks.is_multiple_of(MARK_TICKS) {
@@ -350,7 +348,7 @@ fn shard_config(params: &Params, place: Place, life: u64, seed: u64) -> ShardCon
         leadership: params.limits.leadership,
         ahead: params.limits.ahead,
         level: params.level(place.node, life),
-        // One process: all its cores say the same.
+        // One process: all cores of a node use the same boot.
         boot: Boot { counter: life, random: params.options.seed ^ life << 32 ^ u64::from(place.node.get()) },
         seed,
     }
@@ -364,7 +362,7 @@ fn wal_options(params: &Params, place: Place) -> WalOptions {
         .with_segments(params.limits.segment_bytes, params.limits.block_bytes_max);
     options.writes_in_flight = params.limits.writes_in_flight;
     options.small_writes_in_flight = params.limits.small_writes_in_flight;
-    // As the engine: who appends keeps a bound.
+    // As in the engine: the caller that appends keeps the bound.
     options.ram_bytes_max = usize::MAX;
     options
 }

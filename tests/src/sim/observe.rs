@@ -1,4 +1,5 @@
-//! The observer: sees every record, message and cursor of every node, feeds the checkers, and writes the trace.
+//! The observer: sees every record, message and cursor of every node, feeds the checkers, and writes the
+//! trace.
 
 use super::params::{Eyes, Params};
 use super::queue::Instant;
@@ -13,9 +14,9 @@ use std::collections::BTreeMap;
 use synod_shard::{Role, Shard};
 use synod_types::{GroupId, GroupMessage, Lsn, NodeId, PeerMessage, Shared, Slot};
 
-/// The machine's own invariants walk its log and store: they are checked every so many turns of a core.
+/// The machine's own invariants walk its log and store, so they are checked only once in this many turns.
 const INVARIANT_TURNS: u64 = 64;
-/// Four windows: no gap is this wide unless a replica was away.
+/// Four windows: a gap is this wide only if the replica was away.
 const FAR_BEHIND_SLOTS: u64 = 1024;
 
 /// The observer.
@@ -31,9 +32,9 @@ pub struct Observer {
     views: BTreeMap<(Place, GroupId), (u64, Cursors, Role)>,
     turns: u64,
     eyes: Eyes,
-    /// Leases exclude each other: clocks keep within the drift they allow for.
+    /// Whether leases must exclude each other: true when clocks keep within the drift that leases allow for.
     judges_leases: bool,
-    /// What was met.
+    /// The coverage marks met.
     pub coverage: Coverage,
 }
 
@@ -64,7 +65,7 @@ impl Observer {
         self.agreement.chosen_count()
     }
 
-    /// A core starts and its log gave these records.
+    /// A core starts, and its log returned these records.
     ///
     /// # Errors
     /// When durable records are missing, or the records of all disks together contradict agreement.
@@ -91,10 +92,10 @@ impl Observer {
         self.agreement.on_append(place.node, &written.0, written.1)
     }
 
-    /// A core's log says that everything up to `lsn` is durable.
+    /// A core's log reports that everything up to `lsn` is durable.
     ///
     /// # Errors
-    /// When two values are chosen by that.
+    /// When this makes a second value chosen.
     pub fn on_durable(&mut self, place: Place, lsn: Lsn) -> Checked {
         self.note(Note::Durable { at: place, lsn });
         let records = self.disks.entry(place).or_default().on_durable(lsn);
@@ -107,7 +108,7 @@ impl Observer {
     /// A message leaves a core.
     ///
     /// # Errors
-    /// When it reveals what is not durable, or uses a ballot of another life.
+    /// When it reveals something that is not durable, or uses a ballot of another life.
     pub fn on_send(&mut self, place: Place, life: u64, to: NodeId, message: &PeerMessage<Shared>) -> Checked {
         let what = super::trace::Gist::of(message);
         self.note(Note::Send { at: place, to, what });
@@ -138,7 +139,8 @@ impl Observer {
     /// A core has finished a turn.
     ///
     /// # Errors
-    /// When one of its cursors went back, or it takes for chosen what is not, or its state differs from another's.
+    /// When one of its cursors went back, when it takes for chosen what is not chosen, or when its state
+    /// differs from another replica's.
     pub fn on_shard(&mut self, place: Place, life: u64, shard: &Shard<Shared>) -> Checked {
         self.turns += 1;
         if self.turns.is_multiple_of(INVARIANT_TURNS) {
@@ -188,10 +190,10 @@ impl Observer {
         Ok(())
     }
 
-    /// Looks at everybody who leads a group at this instant.
+    /// Checks all replicas that lead a group at this instant.
     ///
     /// # Errors
-    /// When a lease does not exclude.
+    /// When a lease does not exclude another leader.
     pub fn on_leaders(&mut self, group: GroupId, leaders: &[LeaderView]) -> Checked {
         if self.eyes == Eyes::Clients {
             return Ok(());
@@ -221,7 +223,7 @@ impl Observer {
     }
 }
 
-/// What is wrong with the sessions of a core, whose node has no twin.
+/// Any fault in the sessions of a core; its node has no twin here, so there must be none.
 fn lost_session(shard: &Shard<Shared>) -> Option<String> {
     if let Some(group) = shard.superseded() {
         return Some(format!("it takes itself for an old copy, for what it met in {group}"));

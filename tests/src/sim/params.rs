@@ -1,5 +1,6 @@
-//! One seed gives everything: cluster, limits (tiny, so that their edges are near), speeds, and which faults are on (swarm
-//! testing, Groce et al. 2012: leaving features out at random finds what all of them together hide).
+//! One seed determines everything: cluster, limits (tiny, so that their edges are near), speeds, and which
+//! faults are on (swarm testing, Groce et al. 2012: a random subset of features finds bugs that all features
+//! together hide).
 
 use super::fault::FaultKind;
 use super::queue::{MS, US};
@@ -10,18 +11,22 @@ use synod_shard::{AheadLimits, Canary, FollowLoad, Leadership, Timing};
 use synod_types::limits::LOG_NOTE_BYTES;
 use synod_types::{GroupId, Level, Nanos, NodeId};
 
-/// Who judges a run.
+/// The longest span after which a key expires, and the most by which its expiry may be extended.
+pub const EXPIRY_SPAN_MAX: u64 = 5_000 * MS;
+
+/// The evidence a run is judged by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Eyes {
     /// Everything: records, messages and cursors of every node, and what the clients see.
     #[default]
     All,
-    /// Only what clients can see, and that replicas end up equal. A bug planted on purpose must be found by these too: it
-    /// shows that the faults are strong enough, not only that the protocol's checkers know its rules.
+    /// Only what clients can see, and that replicas end up equal. A bug planted on purpose must be found in
+    /// this way too: it shows that the faults are strong enough, and not only that the protocol's checkers
+    /// know its rules.
     Clients,
 }
 
-/// What the caller of a simulation chooses; everything else follows from the seed.
+/// The choices of a simulation's caller; everything else follows from the seed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
     /// The seed.
@@ -32,7 +37,7 @@ pub struct Options {
     pub canary: Option<Canary>,
     /// Whether every event is printed as it happens.
     pub trace: bool,
-    /// Who judges.
+    /// The evidence the run is judged by.
     pub eyes: Eyes,
 }
 
@@ -46,7 +51,7 @@ impl Options {
 /// Everything a run is made from.
 #[derive(Clone, Debug)]
 pub struct Params {
-    /// What was asked for.
+    /// The options it was derived from.
     pub options: Options,
     /// Nodes of the cluster.
     pub node_count: u16,
@@ -72,9 +77,9 @@ pub struct Params {
     pub faults: Vec<FaultKind>,
     /// Mean time between two faults, nanoseconds.
     pub fault_interval: u64,
-    /// So many times longer an isolation lasts than it usually would.
+    /// An isolation lasts this many times longer than usual.
     pub isolation_times: u64,
-    /// Mean time between two wishes that another node lead a group, nanoseconds; none if 0.
+    /// Mean time between two transfers of leadership asked for, nanoseconds; 0 for none.
     pub wish_interval: u64,
     /// Whether every node is asked for the same key when leaders change.
     pub read_bursts: bool,
@@ -91,9 +96,9 @@ pub struct Limits {
     pub log_backlog_bytes_max: usize,
     /// Slots in flight per group.
     pub pipeline_slots: u64,
-    /// What moves leaders.
+    /// The policy that moves leaders.
     pub leadership: Leadership,
-    /// What is held of a group above what is applied.
+    /// Limits of what a group holds above its applied slot.
     pub ahead: AheadLimits,
     /// Longest time between an input and the turn that takes it, nanoseconds.
     pub turn_delay_max: u64,
@@ -105,7 +110,7 @@ pub struct Limits {
     pub writes_in_flight: usize,
     /// Of those, blocks that are not full.
     pub small_writes_in_flight: usize,
-    /// After so many bytes the log says how many records each group has written.
+    /// After this many bytes the log notes how many records each group has written.
     pub note_bytes: u64,
 }
 
@@ -114,7 +119,7 @@ pub struct Limits {
 pub struct NetParams {
     /// Shortest delay, nanoseconds.
     pub delay_min: u64,
-    /// Mean of what comes on top.
+    /// Mean of the delay on top of `delay_min`.
     pub delay_mean: u64,
     /// How often a message takes `tail_max` or less instead, per million.
     pub tail_ppm: u64,
@@ -126,26 +131,26 @@ pub struct NetParams {
     pub duplicate_ppm: u64,
     /// Whether a link delivers in order (a TCP connection) or not.
     pub ordered: bool,
-    /// Links broken and made again out of the blue, per million messages.
+    /// Links that break and are made again without a cause, per million messages.
     pub flap_ppm: u64,
-    /// Answers to candidates that come up to [`NetParams::late_vote_max`] late, per million.
+    /// Answers to candidates that arrive up to [`NetParams::late_vote_max`] late, per million.
     pub late_vote_ppm: u64,
-    /// Longer than a lease and an election.
+    /// More than a lease and an election together.
     pub late_vote_max: u64,
-    /// Promises that come a second time when their candidate stands again, per million.
+    /// Promises that arrive a second time when their candidate stands again, per million.
     pub kept_vote_ppm: u64,
-    /// Forwards that were answered and come a second time, per million.
+    /// Answered forwards that arrive a second time, per million.
     pub resend_ppm: u64,
 }
 
 /// How the disks behave when nothing stalls.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskParams {
-    /// A write takes between so long, nanoseconds. A wide range makes completions overtake each other.
+    /// Range of the time a write takes, nanoseconds. A wide range makes completions overtake each other.
     pub write_ns: (u64, u64),
-    /// A read takes between so long.
+    /// Range of the time a read takes.
     pub read_ns: (u64, u64),
-    /// A segment takes between so long to make.
+    /// Range of the time it takes to make a segment.
     pub prepare_ns: (u64, u64),
     /// How often an operation takes `stall_ns` longer, per million.
     pub stall_ppm: u32,
@@ -156,17 +161,19 @@ pub struct DiskParams {
 /// How wrong the clocks are.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockParams {
-    /// They run further apart than leases allow for: nothing but writes and quorum reads is promised then (P-07f).
+    /// Whether they run further apart than leases allow for: then only writes and quorum reads are promised
+    /// (P-07f).
     pub is_loose: bool,
-    /// Boot-time clocks run this much fast or slow at most, parts per million.
+    /// Boot-time clocks run at most this much fast or slow, parts per million.
     pub drift_ppm_max: u64,
-    /// Wall clocks are this much off at most, milliseconds.
+    /// Wall clocks are off by at most this much, milliseconds.
     pub wall_ms_max: u64,
-    /// Wall clocks move by so much at a time, milliseconds: a second where nodes are to give different entries the same time.
+    /// Wall clocks move in steps of this size, milliseconds: a whole second where nodes are to give different
+    /// entries the same time.
     pub wall_grain_ms: u64,
 }
 
-/// What the clients do.
+/// The clients' load.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadParams {
     /// Clients.
@@ -181,7 +188,7 @@ pub struct LoadParams {
     pub pause_mean: u64,
     /// How long a client waits for an answer before it calls it unknown or retries.
     pub timeout: u64,
-    /// Longest ordinary value.
+    /// Longest value of ordinary size.
     pub value_bytes_max: u64,
     /// Largest value, drawn for one write in a hundred; 0 for none.
     pub large_value_bytes_max: u64,
@@ -189,7 +196,7 @@ pub struct LoadParams {
     pub read_percent: u64,
     /// Requests of a session sent to a second node as well, percent.
     pub hedge_percent: u64,
-    /// One write in so many empties a group instead; 0 for none.
+    /// One write in this many empties a group instead; 0 for none.
     pub flush_one_in: u64,
 }
 
@@ -205,7 +212,7 @@ impl Params {
         let timing = derive_timing(rng);
         let mut limits = Limits {
             cache_bytes: 1 << rng.between(16, 21),
-            // Room for the largest value at least, or it is never taken.
+            // At least room for the largest value, which would never be accepted otherwise.
             pending_bytes_max: *rng.pick(&[128 << 10, 1 << 20, 4 << 20]),
             log_backlog_bytes_max: *Rng::named(options.seed, "backlog").pick(&[
                 16 << 10,
@@ -259,7 +266,7 @@ impl Params {
         let rooms = &mut Rng::named(options.seed, "rooms");
         if rooms.below(4) == 0 {
             faults.push(FaultKind::FullDisk);
-            // Quick enough clients, and segments that they fill.
+            // Clients that are quick enough, and segments small enough to be filled by them.
             load.pause_mean /= 8;
             load.value_bytes_max = 8000;
             limits.segment_bytes = 512 << 10;
@@ -268,7 +275,8 @@ impl Params {
         let mut fault_interval = rng.between(150, 4000) * MS;
         let wishes = &mut Rng::named(options.seed, "wishes");
         let wish_interval = if wishes.coin() { wishes.between(50, 2000) * MS } else { 0 };
-        // Now and then long enough, with clients quick enough, that a replica misses thousands of slots.
+        // Now and then isolations are long enough, and clients quick enough, for a replica to miss thousands
+        // of slots.
         let is_exile = Rng::named(options.seed, "exile").below(8) == 0;
         let isolation_times = if is_exile { 20 } else { 1 };
         if is_exile {
@@ -277,7 +285,7 @@ impl Params {
             group_count = 1;
             fault_interval = 12_000 * MS; // rarely two at once: the others must go on
         }
-        // No core is without a group of its own, but where there is to be one only.
+        // Every core has a group of its own, except where there is to be only one group.
         let group_count = if is_exile { group_count } else { group_count.max(core_count) };
         Self {
             options,
@@ -299,7 +307,7 @@ impl Params {
         }
     }
 
-    /// What a node reads in a life: in some runs it is started as a later build one day, and stays that.
+    /// The level of a node in a life. In some runs a node is started as a later build one day, and stays one.
     pub fn level(&self, node: NodeId, life: u64) -> Level {
         let mut upgrades = Rng::named(self.options.seed, "upgrades");
         if upgrades.below(3) != 0 {
@@ -310,19 +318,20 @@ impl Params {
         if is_later { Level::new(Level::OWN.get() + 1) } else { Level::OWN }
     }
 
-    /// Who is to lead a group when all is well.
+    /// The node that leads a group when all is well.
     pub fn preferred(&self, group: GroupId) -> NodeId {
         let nodes: Vec<NodeId> = (1..=self.node_count).map(NodeId::new).collect();
         succession(group, self.core_count, &nodes)[0]
     }
 
-    /// How far apart two nodes' ideas of "now", as expiry judges it, can be at the end of the run, in nanoseconds.
+    /// How far apart the times by which two nodes judge expiry can be at the end of the run, in nanoseconds.
     pub fn expiry_slack(&self) -> u64 {
         let wall = 2 * (self.clock.wall_ms_max + self.clock.wall_grain_ms) * MS;
         let run = (self.options.seconds + 60) * super::queue::SECOND;
-        // A clock is steered by two hundredths, forth or back, and a new leader's is behind by what a heartbeat was under way; it
-        // goes on from wall clocks only where nobody has heard it.
-        let steered = 4 * super::client::EXPIRY_SPAN_MAX / 50 + 200 * MS;
+        // The clock is steered by up to two hundredths either way, and a new leader's clock is behind by the
+        // time a heartbeat was under way. The clock is set from wall clocks only where no node has heard the
+        // old leader.
+        let steered = 4 * EXPIRY_SPAN_MAX / 50 + 200 * MS;
         // Milliseconds are rounded at several places; 5 ms cover them.
         wall + steered + run / 1_000_000 * 2 * self.clock.drift_ppm_max + 5 * MS
     }
@@ -331,14 +340,15 @@ impl Params {
 fn derive_leadership(rng: &mut Rng) -> Leadership {
     let window = Nanos::from_ms(rng.between(50, 1000));
     match rng.below(3) {
-        // Few clients ask: a handful of requests must do.
+        // Few clients ask, so a handful of requests must be enough.
         0 => Leadership::Follow(FollowLoad { window, requests_min: rng.between(1, 4) }),
         1 => Leadership::Balance,
         _ => Leadership::Stay,
     }
 }
 
-/// Small ones, so that whoever misses a message has a gap, and most of what lies behind it in its log alone.
+/// Small limits, so that a replica that misses a message has a gap, and holds most of what lies behind the
+/// gap only in its log.
 fn derive_ahead(rng: &mut Rng) -> AheadLimits {
     AheadLimits {
         near_slots: *rng.pick(&[1, 8, 64, 1024]),
@@ -361,8 +371,8 @@ fn derive_timing(rng: &mut Rng) -> Timing {
     }
 }
 
-/// Two clocks may differ in speed so much that a lease less its drift, counted by the slowest, still ends before a lease
-/// counted by the fastest; nine tenths of that, for rounding.
+/// Two clocks may differ in speed by so much that a lease less its drift, counted by the slowest, still ends
+/// before a lease counted by the fastest. Nine tenths of that, to allow for rounding.
 fn drift_ppm_allowed(timing: &Timing) -> u64 {
     timing.drift.0 * 1_000_000 / timing.lease.0 / 2 * 9 / 10
 }

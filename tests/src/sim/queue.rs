@@ -1,4 +1,5 @@
-//! The event queue: virtual time, first by instant, then by order of scheduling, so that ties never depend on anything else.
+//! The event queue: virtual time. Events are ordered by instant, then by the order in which they were
+//! scheduled, so that ties never depend on anything else.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,7 +14,7 @@ pub const MS: u64 = 1_000_000;
 /// One second of virtual time.
 pub const SECOND: u64 = 1_000_000_000;
 
-/// What will happen, and when.
+/// The pending events, each with its instant.
 #[derive(Debug)]
 pub struct Queue<E> {
     /// (instant, sequence, index into `events`): the heap moves small keys, not messages.
@@ -31,7 +32,7 @@ impl<E> Default for Queue<E> {
 }
 
 impl<E> Queue<E> {
-    /// Nothing will happen.
+    /// An empty queue.
     pub fn new() -> Self {
         Self::default()
     }
@@ -39,11 +40,11 @@ impl<E> Queue<E> {
     pub fn now(&self) -> Instant {
         self.now
     }
-    /// Lets `event` happen `delay` from now.
+    /// Schedules `event` for `delay` from now.
     pub fn after(&mut self, delay: u64, event: E) {
         self.at(self.now + delay, event);
     }
-    /// Lets `event` happen at `instant`, or now if that has passed.
+    /// Schedules `event` for `instant`, or for now if that has passed.
     pub fn at(&mut self, instant: Instant, event: E) {
         let index = match self.free.pop() {
             Some(index) => {
@@ -68,10 +69,10 @@ impl<E> Queue<E> {
         assert!(event.is_some(), "an event happens once");
         event
     }
-    /// Lets time pass up to `instant`, to which nothing is due any more.
+    /// Lets time pass up to `instant`. No event may be due by then.
     ///
     /// # Panics
-    /// When something is.
+    /// When an event is due.
     pub fn pass(&mut self, instant: Instant) {
         assert!(self.next_at().is_none_or(|at| at > instant), "time passes over an event");
         self.now = self.now.max(instant);

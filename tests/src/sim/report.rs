@@ -1,4 +1,4 @@
-//! What a failed run tells its reader, even when a machine's own assertion ended it.
+//! The report of a failed run, even when a machine's own assertion ended it.
 
 use super::params::{Eyes, Options, Params};
 use super::trace;
@@ -25,12 +25,12 @@ pub const CANARIES: [(&str, Canary); 28] = [
     ("watermark-other-ballot", Canary::WatermarkOtherBallot),
     ("watermark-other-ballot-ahead", Canary::WatermarkOtherBallotAhead),
     ("shed-unreported", Canary::ShedUnreported),
-    ("lease-after-hand-over", Canary::LeaseAfterHandOver),
+    ("lease-after-transfer", Canary::LeaseAfterTransfer),
     ("far-behind-leads", Canary::FarBehindLeads),
     ("unchecked-read-back", Canary::UncheckedReadBack),
     ("quorum-read-by-lease", Canary::QuorumReadByLease),
     ("grant-before-durable", Canary::GrantBeforeDurable),
-    ("beat-confirms-last", Canary::BeatConfirmsLast),
+    ("heartbeat-confirms-last", Canary::HeartbeatConfirmsLast),
     ("point-before-serving", Canary::PointBeforeServing),
     ("forward-twice", Canary::ForwardTwice),
     ("stamps-forgotten", Canary::StampsForgotten),
@@ -44,7 +44,7 @@ pub const CANARIES: [(&str, Canary); 28] = [
     ("refused-under-way", Canary::RefusedUnderWay),
 ];
 
-/// A canary's name.
+/// The name of a canary.
 pub fn canary_name(canary: Canary) -> &'static str {
     CANARIES.iter().find(|(_, known)| *known == canary).map_or("unnamed", |(name, _)| name)
 }
@@ -64,7 +64,7 @@ pub fn replay_command(options: &Options) -> String {
     command
 }
 
-/// The report of a violation on this thread's run.
+/// The report of a violation in this thread's run.
 pub fn failure(params: &Params, violation: &Violation) -> String {
     format!(
         "{params}\n--- the last events\n{}--- violated: {violation}\n--- replay: {}\n",
@@ -76,26 +76,27 @@ pub fn failure(params: &Params, violation: &Violation) -> String {
 thread_local! {
     /// The run on this thread, for the panic hook.
     static RUNNING: RefCell<Option<Params>> = const { RefCell::new(None) };
-    /// What the last panic on this thread said.
+    /// The message of the last panic on this thread.
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
-    /// An invariant that was found broken in the midst of a turn, which goes on for a moment.
+    /// The violation found in the middle of a turn, which goes on for a moment.
     static BROKEN: RefCell<Option<Violation>> = const { RefCell::new(None) };
 }
 
-/// Notes an invariant that was found broken in the midst of a turn: whatever a machine asserts in the same turn comes after it.
+/// Notes a violation found in the middle of a turn. It came before any assertion of a machine that fails
+/// later in that turn.
 pub fn broken(violation: &Violation) {
     BROKEN.with(|broken| *broken.borrow_mut() = Some(violation.clone()));
 }
 
-/// What was broken first, if what has come is an assertion.
+/// The violation found first, where `assertion` may only have followed from it.
 fn first(assertion: Violation) -> Violation {
     BROKEN.with(|broken| broken.borrow().clone()).unwrap_or(assertion)
 }
 
-/// Runs `body` with a machine's failed assertion turned into a violation like any other.
+/// Runs `body`, and turns a failed assertion of a machine into a violation like any other.
 ///
 /// # Errors
-/// What `body` says, or the assertion.
+/// The violation that `body` returns, or the failed assertion.
 pub fn guard(params: &Params, body: impl FnOnce() -> Checked) -> Checked {
     install_hook();
     RUNNING.with(|running| *running.borrow_mut() = Some(params.clone()));
@@ -110,8 +111,8 @@ pub fn guard(params: &Params, body: impl FnOnce() -> Checked) -> Checked {
 
 const ASSERTION: &str = "assertion";
 
-/// Where panics abort the process (the release profile) nothing can be caught: the hook has the last word, and says
-/// everything a failed run says. Elsewhere it only remembers what was said.
+/// Where panics abort the process (the release profile) nothing can be caught. So the hook has the last word
+/// there, and prints the whole report of a failed run. Elsewhere it only remembers the message.
 fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

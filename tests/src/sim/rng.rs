@@ -1,7 +1,8 @@
-//! The only source of chance in a simulation: xoshiro256** seeded by splitmix64 (Blackman & Vigna 2018), forked by name.
+//! The only source of randomness in a simulation: xoshiro256** seeded by splitmix64 (Blackman & Vigna 2018),
+//! with streams forked by name.
 //!
-//! Each concern draws from a stream of its own, so that a new draw in one of them leaves the others' decisions as they were
-//! and a seed stays comparable while the simulator grows.
+//! Each concern draws from a stream of its own. So a new draw in one of them leaves the decisions of the
+//! others unchanged, and a seed stays comparable while the simulator grows.
 
 /// A deterministic generator.
 #[derive(Clone, Debug)]
@@ -75,8 +76,9 @@ impl Rng {
 
     /// An exponentially distributed number with this mean, capped at twelve times the mean.
     pub fn exponential(&mut self, mean: u64) -> u64 {
-        // 53 random bits in (0, 1]; ln of that is exact enough on every IEEE machine only if the library agrees, so the
-        // logarithm is taken in fixed point: the position of the first 1 in a row of coins, refined linearly.
+        // ln over 53 random bits in (0, 1] would be exact enough only if all math libraries agreed, so the
+        // logarithm is taken in fixed point: the position of the first 1 in a row of coin flips, refined
+        // linearly.
         let bits = self.draw() | 1;
         let zeros = u64::from(bits.leading_zeros()).min(16);
         let fraction = (bits << (zeros + 1)) >> 48; // 16 bits: how far towards the next halving

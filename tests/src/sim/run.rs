@@ -1,8 +1,7 @@
-//! One run from beginning to end: faults, healing, progress, quiet, convergence, read-back, judgement.
+//! One run from beginning to end: faults, healing, progress, quiet, convergence, read-back, verdict.
 
-use super::client::EXPIRY_SPAN_MAX;
 use super::fault::FaultKind;
-use super::params::{DRIFT_PPM_LOOSE, Options, Params};
+use super::params::{DRIFT_PPM_LOOSE, EXPIRY_SPAN_MAX, Options, Params};
 use super::queue::{Instant, MS, SECOND};
 use super::report;
 use super::world::World;
@@ -16,7 +15,7 @@ use synod_types::{GroupId, Nanos, Slot};
 pub const ACKNOWLEDGED_MIN: u64 = 1000;
 /// After healing, every group acknowledges a new write within this time.
 const PROGRESS_WITHIN: u64 = 10 * SECOND;
-/// After healing, leaders settle within this time and stay.
+/// After healing, leaders settle within this time and then stay.
 const STABLE_AFTER: u64 = 5 * SECOND;
 /// After the last operation, all replicas hold the same state within this time.
 const CONVERGED_WITHIN: u64 = 10 * SECOND;
@@ -25,12 +24,12 @@ const HEALED_MIN: u64 = 8 * SECOND;
 /// The healed phase must reach [`ACKNOWLEDGED_MIN`] within this time.
 const HEALED_MAX: u64 = 120 * SECOND;
 
-/// What a clean run did.
+/// The result of a run without a violation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary {
-    /// The hash of its trace: equal for equal seeds.
+    /// The hash of its trace: equal seeds give equal hashes.
     pub trace_hash: u64,
-    /// Events noted.
+    /// Events in the trace.
     pub event_count: u64,
     /// Operations acknowledged.
     pub acknowledged: u64,
@@ -38,16 +37,17 @@ pub struct Summary {
     pub slots: usize,
     /// Simulated time, nanoseconds.
     pub simulated: Instant,
-    /// What was met.
+    /// The coverage marks it met.
     pub coverage: Coverage,
 }
 
 /// A run that broke an invariant.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Which one, and how.
+    /// Which invariant, and how it was broken.
     pub violation: Violation,
-    /// Everything a reader needs: seed, parameters, violation, last lines of the trace, how to replay.
+    /// Everything a reader needs: seed, parameters, violation, the last lines of the trace, the command that
+    /// replays it.
     pub report: String,
     /// When, in simulated nanoseconds.
     pub at: Instant,
@@ -61,18 +61,19 @@ pub fn run(options: Options) -> Result<Summary, Box<Failure>> {
     run_with(&Params::derive(options), play)
 }
 
-/// Runs a healthy cluster, then one lasting partition of this kind, seen from every node. Some node still reaches a quorum, so
-/// every group must go on, and under one leader (DESIGN §4 rule 6; the partial partitions of OmniPaxos, Ng et al. 2023).
+/// Runs a healthy cluster, then one lasting partition of this kind, once around every node. Some node still
+/// reaches a quorum, so every group must go on, under one leader (P-06; the partial partitions of OmniPaxos,
+/// Ng et al. 2023).
 ///
 /// # Errors
-/// [`Failure`] when it does not, or an invariant does not hold.
+/// [`Failure`] when a group does not go on, or an invariant does not hold.
 pub fn run_partition(options: Options, kind: FaultKind) -> Result<Summary, Box<Failure>> {
     let mut params = quiet_params(options);
     params.limits.leadership = Leadership::Stay;
     run_with(&params, |world| play_partition(world, kind))
 }
 
-/// Nothing goes wrong by itself.
+/// Parameters of a run in which nothing fails by itself.
 pub(super) fn quiet_params(options: Options) -> Params {
     let mut params = Params::derive(options);
     params.faults.clear();
@@ -86,18 +87,18 @@ pub(super) fn quiet_params(options: Options) -> Params {
     params
 }
 
-/// As [`run`], with clocks that run further apart than leases allow for, and leaders cut off now and then: what clients write, and read
-/// with a quorum, must hold all the same (P-07f).
+/// Like [`run`], but the clocks run further apart than leases allow for, and leaders are cut off now and
+/// then. Writes and quorum reads must stay correct even so (P-07f).
 ///
 /// # Errors
-/// [`Failure`] when it does not.
+/// [`Failure`] when they do not.
 pub fn run_loose(options: Options) -> Result<Summary, Box<Failure>> {
     let mut params = Params::derive(options);
     params.clock.is_loose = true;
     params.clock.drift_ppm_max = DRIFT_PPM_LOOSE;
     params.faults = vec![FaultKind::Isolate];
     params.fault_interval = 2 * SECOND;
-    // What an old leader reads, a new one has just written.
+    // A new leader has just written the key that the old one reads.
     params.group_count = 1;
     params.load.client_count = 12;
     params.load.keys_per_kind = 1;
@@ -108,8 +109,8 @@ pub fn run_loose(options: Options) -> Result<Summary, Box<Failure>> {
     run_with(&params, play)
 }
 
-/// One group of three nodes with slow disks, whose machines lose power again and again while they write: what a leader proposed first
-/// is often on another's disk and not on its own.
+/// One group of three nodes with slow disks. Its machines lose power again and again while they write, so
+/// that a leader's proposal is often on another node's disk and not on its own.
 ///
 /// # Errors
 /// [`Failure`] when an invariant does not hold.
@@ -128,11 +129,12 @@ pub fn run_crashes(options: Options) -> Result<Summary, Box<Failure>> {
     run_with(&params, play)
 }
 
-/// A healthy cluster, but for one node that misses many slots; the disk of a node that it catches up from rots. With `leader_dies` that
-/// node's machine goes down at the moment when the other one comes back: who is far behind must not lead then (P-06h).
+/// A healthy cluster in which one node misses many slots, and the disk of a node that it catches up from
+/// rots. With `leader_dies`, that node's machine goes down at the moment when the other one comes back: a
+/// replica that is far behind must not lead then (P-06h).
 ///
 /// # Errors
-/// [`Failure`] when it does, when it does not catch up, or an invariant does not hold.
+/// [`Failure`] when it leads, when it does not catch up, or when an invariant does not hold.
 pub fn run_far_behind(options: Options, leader_dies: bool) -> Result<Summary, Box<Failure>> {
     let mut params = quiet_params(options);
     params.node_count = 3;
@@ -143,11 +145,12 @@ pub fn run_far_behind(options: Options, leader_dies: bool) -> Result<Summary, Bo
     run_with(&params, |world| play_far_behind(world, leader_dies))
 }
 
-/// A healthy cluster in which an old copy of each node in turn is put back in its place, while one of those who know has been down in
-/// between and has only its notes.
+/// A healthy cluster in which an old copy of each node in turn is put back in its place. One of the peers
+/// that know the node's log has been down in between and knows only the positions that it had noted durably
+/// (P-20).
 ///
 /// # Errors
-/// [`Failure`] when somebody takes it for the node, or an invariant does not hold.
+/// [`Failure`] when a peer takes the old copy for the node, or an invariant does not hold.
 pub fn run_old_copy(options: Options) -> Result<Summary, Box<Failure>> {
     run_with(&quiet_params(options), play_old_copy)
 }
@@ -214,7 +217,7 @@ fn play(world: &mut World) -> Checked {
         world.run_until(world.now() + 100 * MS)?;
     }
     let later = leader_changes(world);
-    // Leaders that follow the load, or go where they belong, have a reason to move.
+    // Leaders that follow the load, or return to their preferred nodes, have a reason to move.
     if changes != later && world.params().limits.leadership == Leadership::Stay {
         return Err(Violation::new(
             "stability",
@@ -228,7 +231,8 @@ fn play(world: &mut World) -> Checked {
     converge(world)?;
 
     phase(world, "read back");
-    // A leader's clock can be behind the one that set an expiry by all that clocks may differ, and one may have been put off.
+    // A leader's clock may be behind the clock that set an expiry by as much as clocks may differ, and an
+    // expiry may have been extended.
     let expired_at = world.now() + 2 * EXPIRY_SPAN_MAX + 2 * world.params().expiry_slack() + SECOND;
     world.run_until(expired_at)?;
     read_back(world)?;
@@ -264,13 +268,14 @@ fn play_partition(world: &mut World, kind: FaultKind) -> Checked {
     wgl::check_all(&world.clients.history.by_key())
 }
 
-/// Slots that the node which was away has missed: enough to be far behind, and not all of them in anybody's memory.
+/// Slots that the disconnected node has missed: enough for it to be far behind, and more than any peer keeps
+/// in memory.
 const MISSED_SLOTS: u64 = 900;
 
 fn play_far_behind(world: &mut World, leader_dies: bool) -> Checked {
     let group = GroupId::new(1);
     world.run_until(3 * SECOND)?;
-    // The one that would lead if all were well: nothing but what it misses keeps it from that.
+    // The node that would lead if all were well: only the slots it misses keep it from leading.
     let away = usize::from(world.params().preferred(group).get()) - 1;
     phase(world, "isolation");
     world.impose(FaultKind::Isolate, away);
@@ -293,7 +298,7 @@ fn play_far_behind(world: &mut World, leader_dies: bool) -> Checked {
     world.reconnect();
     if leader_dies {
         world.outage(leader, true, world.now() + 3 * SECOND);
-        // Nobody catches up in an instant, as with little to read.
+        // With little to read, catching up would take no time at all.
         world.slow_reads((300 * MS, 400 * MS));
     }
     let deadline = world.now() + 30 * SECOND;
@@ -334,7 +339,7 @@ fn play_old_copy(world: &mut World) -> Checked {
         prove_progress(world)?;
         world.run_until(world.now() + 4 * SECOND)?;
         world.outage((victim + 1) % nodes, true, world.now() + SECOND);
-        // Until it comes back, and not until it has been told anew.
+        // Until the node is back, but not until its peers have told it their positions again.
         world.run_until(world.now() + SECOND)?;
         world.meet_old_copy(victim, &old)?;
         prove_progress(world)?;
@@ -345,7 +350,7 @@ fn play_old_copy(world: &mut World) -> Checked {
     wgl::check_all(&world.clients.history.by_key())
 }
 
-/// Who knows the most of a group as chosen, and up to where.
+/// The node that knows the longest chosen prefix of a group, and the end of that prefix.
 fn highest(world: &World, group: GroupId) -> (usize, Slot) {
     let known = world.cores().filter_map(|(place, core)| {
         let status = core.shard().status().find(|status| status.group == group)?;
@@ -363,7 +368,7 @@ pub(super) fn phase(world: &mut World, name: &'static str) {
     world.observer.note(super::trace::Note::Phase { name });
 }
 
-/// Progress (DESIGN §4 rule 6; style 28): once faults end, every group acknowledges a new write in bounded time.
+/// Progress (P-06): once faults end, every group acknowledges a new write within a bounded time.
 pub(super) fn prove_progress(world: &mut World) -> Checked {
     let deadline = world.now() + PROGRESS_WITHIN;
     for group in 1..=world.params().group_count {
@@ -402,7 +407,7 @@ fn leader_changes(world: &World) -> u64 {
     world.cores().flat_map(|(_, core)| core.shard().status().map(|status| status.leader_changes)).sum()
 }
 
-/// Everybody gets an answer: within patience, and then some for the way.
+/// Every client gets an answer: within the nodes' patience, plus some time for the network.
 pub(super) fn settle_clients(world: &mut World) -> Checked {
     let deadline = world.now() + world.params().timing.patience.0 + 30 * SECOND;
     while world.clients.any_busy() {
@@ -426,7 +431,7 @@ pub(super) fn settle_clients(world: &mut World) -> Checked {
     Ok(())
 }
 
-/// Convergence (DESIGN §4 rules 3, 9): in a quiet, healed cluster all replicas reach the same slot and the same state.
+/// Convergence (P-03b): in a quiet, healed cluster all replicas reach the same slot and the same state.
 pub(super) fn converge(world: &mut World) -> Checked {
     let deadline = world.now() + CONVERGED_WITHIN;
     loop {
@@ -453,8 +458,8 @@ fn equal(world: &World, group: GroupId) -> bool {
         && states.iter().all(|state| state.is_some() && *state == states[0])
 }
 
-/// Nothing acknowledged is lost: every key that ever was is read at the end, and the answers join the history. By then every
-/// expiry has come, so a key that had one is gone.
+/// Nothing acknowledged is lost: every key that ever was is read at the end, and the answers join the
+/// history. By then every expiry has come, so a key that had one is gone.
 pub(super) fn read_back(world: &mut World) -> Checked {
     let helper = world.clients.add_helper();
     for key in 0..world.clients.keys.count() {

@@ -1,5 +1,5 @@
-//! The trace of a run: every event folded into one hash (same seed, same trace), the last lines kept for a report, all of them
-//! printed when asked for.
+//! The trace of a run: every event is folded into one hash (same seed, same trace), the last lines are kept
+//! for a report, and all lines are printed when asked for.
 
 use super::queue::Instant;
 use std::cell::RefCell;
@@ -26,7 +26,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What happened. Fields say what they are.
+/// An event of the trace. The fields explain themselves.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Note {
@@ -34,7 +34,7 @@ pub enum Note {
     Start { at: Place, life: u64, records: u64 },
     /// A core stops.
     Stop { at: Place },
-    /// A turn with so many inputs begins; the clock reads `mono`.
+    /// A turn with this many inputs begins; the clock reads `mono`.
     Turn { at: Place, inputs: u64, mono: u64 },
     /// A message arrives.
     Deliver { from: NodeId, at: Place, what: Gist },
@@ -91,15 +91,21 @@ impl Gist {
         let gist = |kind, group, ballot, slot, count| Self { kind, group, ballot, slot, count };
         let none = GroupId::SYSTEM;
         match message {
-            PeerMessage::Beats(beats) => {
-                let first = beats.first();
+            PeerMessage::Heartbeats(heartbeats) => {
+                let first = heartbeats.first();
                 let (ballot, chosen) = first.map_or_else(Default::default, |b| (b.ballot, b.chosen));
-                gist("Beats", first.map_or(none, |b| b.group), ballot, chosen, beats.len() as u64)
+                gist("Heartbeats", first.map_or(none, |b| b.group), ballot, chosen, heartbeats.len() as u64)
             }
-            PeerMessage::BeatReplies(replies) => {
+            PeerMessage::HeartbeatReplies(replies) => {
                 let first = replies.first();
                 let (ballot, chosen) = first.map_or_else(Default::default, |r| (r.ballot, r.chosen));
-                gist("BeatReplies", first.map_or(none, |r| r.group), ballot, chosen, replies.len() as u64)
+                gist(
+                    "HeartbeatReplies",
+                    first.map_or(none, |r| r.group),
+                    ballot,
+                    chosen,
+                    replies.len() as u64,
+                )
             }
             PeerMessage::Forward { id, group, .. } => gist("Forward", *group, Ballot::ZERO, Slot::ZERO, *id),
             PeerMessage::ForwardReply { id, .. } => gist("ForwardReply", none, Ballot::ZERO, Slot::ZERO, *id),
@@ -139,7 +145,7 @@ fn group_gist<P>(message: &GroupMessage<P>) -> (&'static str, Ballot, Slot, u64)
             let first = entries.first().map_or(*chosen, |entry| entry.slot);
             ("Learn", Ballot::ZERO, first, entries.len() as u64)
         }
-        GroupMessage::HandOver { ballot, chosen } => ("HandOver", *ballot, *chosen, 0),
+        GroupMessage::TimeoutNow { ballot, chosen } => ("TimeoutNow", *ballot, *chosen, 0),
     }
 }
 
@@ -223,7 +229,8 @@ impl fmt::Display for Note {
 }
 
 thread_local! {
-    /// The last notes of the run on this thread: outside the trace, so that a panic hook can reach them.
+    /// The last notes of the run on this thread. They are outside the trace, so that a panic hook can reach
+    /// them.
     static KEPT: RefCell<VecDeque<(Instant, Note)>> = const { RefCell::new(VecDeque::new()) };
 }
 
@@ -245,12 +252,12 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// An empty trace, the only one on this thread; `print` says whether each note is printed too.
+    /// An empty trace, the only one on this thread. With `print`, each note is printed too.
     pub fn new(print: bool) -> Self {
         KEPT.with(|kept| kept.borrow_mut().clear());
         Self { fold: Fold(0x9e37_79b9), print, count: 0 }
     }
-    /// Notes what happened.
+    /// Adds an event.
     pub fn note(&mut self, at: Instant, note: Note) {
         at.hash(&mut self.fold);
         note.hash(&mut self.fold);
@@ -266,11 +273,11 @@ impl Trace {
             kept.push_back((at, note));
         });
     }
-    /// The hash of everything noted.
+    /// The hash of all events.
     pub fn hash(&self) -> u64 {
         self.fold.finish()
     }
-    /// How much was noted.
+    /// The number of events.
     pub fn count(&self) -> u64 {
         self.count
     }

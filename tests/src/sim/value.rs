@@ -1,5 +1,5 @@
-//! Values that say what they are: a client writes bytes derived from a number, a reader can tell from the bytes alone which
-//! write they come from and that not one of them is wrong.
+//! Values that identify themselves: a client writes bytes derived from a number. From the bytes alone a
+//! reader can tell which write they come from, and that every one of them is right.
 
 use crate::check::model::Datum;
 
@@ -20,7 +20,7 @@ pub fn blob(name: u32, len: usize) -> Vec<u8> {
 /// Which value these bytes are.
 ///
 /// # Errors
-/// When they are nothing any client ever wrote: altered, cut or mixed.
+/// When no client ever wrote these bytes: they are altered, cut or mixed.
 pub fn parse(bytes: &[u8]) -> Result<Datum, String> {
     let text = std::str::from_utf8(&bytes[..bytes.len().min(40)])
         .unwrap_or_else(|error| std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default());

@@ -1,13 +1,14 @@
 //! The world of one run: nodes, network, disks, clocks and clients, moved by one queue of events.
 //!
-//! May not: take anything from outside but [`Params`]. What is random comes from named streams of the seed; what is ordered
-//! by the queue stays ordered by it.
+//! May not: take anything from outside except [`Params`]. Randomness comes from named streams of the seed
+//! only, and the order of events from the queue only.
 
 mod copies;
 mod events;
 mod faults;
 mod readers;
 mod resends;
+mod timing;
 mod votes;
 mod ways;
 
@@ -31,20 +32,20 @@ use votes::KeptVotes;
 /// A core is ticked this often.
 const TICK: u64 = 5 * MS;
 
-/// What happens.
+/// Everything that can happen.
 #[derive(Debug)]
 enum Event {
     /// A core's clock ticks.
     Tick { core: usize, life: u64 },
     /// A core takes what waits for it.
     Turn { core: usize, life: u64 },
-    /// A disk has finished something.
+    /// A disk operation is complete.
     Disk { core: usize, life: u64 },
     /// A message arrives.
     Arrive { core: usize, from: usize, session: u32, message: Box<PeerMessage<Shared>> },
-    /// A forward comes again.
+    /// A forward is delivered again.
     Resend { core: usize, message: Box<PeerMessage<Shared>> },
-    /// An end of a broken link hears of it.
+    /// One end of a broken link is told that it broke.
     LinkTold { core: usize, peer: usize, session: u32 },
     /// A client's request arrives.
     Request {
@@ -56,7 +57,7 @@ enum Event {
     },
     /// A node's answer arrives.
     Answer { attempt: AttemptId, reply: Box<Reply<Vec<u8>>> },
-    /// A client's connection was refused: nobody listens.
+    /// A client's connection was refused: no process listens there.
     Refused { attempt: AttemptId },
     /// A client gives an attempt up, or its connection breaks.
     GiveUp { attempt: AttemptId },
@@ -64,17 +65,17 @@ enum Event {
     Wake { client: usize },
     /// Time for the next fault.
     NextFault,
-    /// Time for somebody to wish that another node lead a group.
+    /// Time for an administrator to ask that another node lead a group.
     NextWish,
     /// A fault ends.
     FaultEnds(Box<Fault>),
     /// The second half of a betrayal: `bounced` is restarted, and `leader` cut off until then.
     Betray { leader: usize, bounced: usize, until: Instant },
-    /// A node goes down, unless it has since.
+    /// A node goes down, unless it went down since this was scheduled.
     Outage { node: usize, life: u64, power: bool, until: Instant },
     /// A node's machine comes back.
     Restart { node: usize, outage: u64 },
-    /// Everybody tells everybody how far its log is durable.
+    /// Every node tells every other node how far its log is durable.
     Positions,
 }
 
@@ -84,16 +85,17 @@ struct Slot {
     image: MemImage,
     running: Option<Box<Core>>,
     turn_pending: bool,
-    /// When the disk event under way is due.
+    /// When the pending disk event is due.
     disk_event: Option<Instant>,
-    /// The link session each peer node was last heard in.
+    /// By peer node: the latest session of its link in which a message arrived.
     heard: Vec<u32>,
-    /// How far it knows the logs of its peers, by node, and what of that is noted durably (P-20).
+    /// By node: how far this core knows the peer's log (`known`), and which part of that it has noted durably
+    /// (P-20).
     known: Vec<LogPosition>,
     noted: Vec<LogPosition>,
 }
 
-/// One node: what its cores share.
+/// One node: the state its cores share.
 struct Node {
     clock: Clock,
     /// Counts starts and stops.
@@ -102,10 +104,10 @@ struct Node {
     /// Counts outages, so that the restart of an earlier one does nothing.
     outage: u64,
     paused_until: Instant,
-    /// The next turn's output is held until then: the process stands still between deciding and sending.
+    /// The next turn's output is held until then: the process is paused between deciding and sending.
     held_until: Instant,
     stalled_until: Instant,
-    /// Goes down as soon as it has writes under way: that is where crashes hurt.
+    /// The node goes down as soon as it has writes under way: crashes hurt most there.
     doomed: Option<Doom>,
 }
 
@@ -114,11 +116,11 @@ struct Node {
 struct Doom {
     /// Whether the power goes, not only the process.
     power: bool,
-    /// When it comes back.
+    /// When the node comes back.
     until: Instant,
-    /// Before that, only writes of several pages count: they can be torn.
+    /// Before that, only a write of several pages counts: such a write can be torn.
     picky_until: Instant,
-    /// Or, before that, only a write that a later one has overtaken.
+    /// If set: before that, only a write that a later one has overtaken counts.
     wants_gap: bool,
 }
 
@@ -126,12 +128,12 @@ struct Doom {
 pub struct World {
     params: Params,
     queue: Queue<Event>,
-    /// Everything seen.
+    /// Sees everything and judges it.
     pub observer: Observer,
     net: Network,
     nodes: Vec<Node>,
     slots: Vec<Slot>,
-    /// Everybody who asks.
+    /// All clients.
     pub clients: Clients,
     rng: Rng,
     fault_rng: Rng,
@@ -200,7 +202,7 @@ impl World {
         Ok(world)
     }
 
-    /// The instant.
+    /// The current instant.
     pub fn now(&self) -> Instant {
         self.queue.now()
     }
@@ -240,13 +242,13 @@ impl World {
         }
     }
 
-    /// Somebody sets a node's wall clock.
+    /// Steps a node's wall clock.
     pub fn set_wall(&mut self, node: usize, offset_ms: i64) {
         self.observer.note(Note::Fault { what: "wall clock step", on: true, victim: node as u64 });
         self.nodes[node].clock.step_wall(offset_ms);
     }
 
-    /// Who serves a group under a lease, and what its clock says.
+    /// The node that serves a group under a lease, and the group's clock there.
     pub fn group_clock(&self, group: GroupId) -> Option<(usize, WallMs)> {
         self.cores().find_map(|(place, core)| {
             let node = usize::from(place.node.get()) - 1;
@@ -289,7 +291,7 @@ impl World {
         Ok(())
     }
 
-    /// Lets a helper ask.
+    /// Lets a helper send one request.
     pub fn ask(&mut self, helper: usize, key: u32, action: crate::check::model::Action) {
         let now = self.now();
         let mut wants = std::mem::take(&mut self.wants);
@@ -308,7 +310,7 @@ fn make_node(params: &Params, rng: &mut Rng) -> Node {
     let rate_ppm = rng.below(2 * drift + 1) as i64 - drift as i64;
     let wall = params.clock.wall_ms_max;
     let wall_offset_ms = rng.below(2 * wall + 1) as i64 - wall as i64;
-    // A boot-time clock says how long its machine has been up: anything.
+    // A boot-time clock counts from the start of its machine, so it may read anything.
     let base = rng.between(MS, 1000 * SECOND);
     Node {
         clock: Clock::new(base, rate_ppm, wall_offset_ms).with_grain(params.clock.wall_grain_ms),

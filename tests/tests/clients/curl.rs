@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use synod_net::client::Client;
 
-/// What curl was answered.
+/// An answer as curl reports it.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -21,7 +21,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// The error it carries: status, code and sentence, as docs/http.md promises them.
+    /// The error in it: status, code and message, as docs/http.md promises them.
     fn error(&self) -> String {
         let json: Value = serde_json::from_str(&self.body).unwrap_or_default();
         let part = |name: &str| json["error"][name].as_str().unwrap_or("(none)").to_owned();
@@ -29,7 +29,7 @@ impl Answer {
     }
 }
 
-/// One request. `Err` is curl's own complaint, when nothing was answered.
+/// Sends one request. `Err` is curl's own message if there was no answer.
 fn curl(target: &str, key: &str, arguments: &[&str]) -> Result<Answer, String> {
     let url = format!("http://{target}/v1/kv/{key}");
     let output = Command::new("curl")
@@ -104,7 +104,7 @@ fn keys_are_put_got_deleted_and_compared() {
     assert_eq!(at(1, &[]).status, 404);
 }
 
-/// What the increments of one counter came to.
+/// The outcome of the increments of one counter.
 #[derive(Default)]
 struct Increments {
     acked: BTreeSet<u64>,
@@ -140,7 +140,7 @@ fn increment(mut curl: Curl, told: &Mutex<Increments>) {
             Ok(put) if put.status == 204 || put.status == 201 => {
                 assert!(tell().acked.insert(number + 1), "{} was acknowledged twice", number + 1);
             }
-            Ok(put) if put.status == 412 => {} // the other one was faster
+            Ok(put) if put.status == 412 => {} // the other client was faster
             Ok(put) => {
                 tell().unknown += u64::from(put.status == 504);
                 rest(&put.error());

@@ -12,7 +12,7 @@ const IOREDIS: &str = "ioredis@5.11.1";
 /// One installation at a time.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
-/// A Python interpreter that has redis-py, or `None` after saying why not.
+/// A Python interpreter that has redis-py, or `None` after reporting why not.
 pub fn redis_py() -> Option<PathBuf> {
     install("redis-py-8.1.0", |dir| {
         run(Command::new("python3").args(["-m", "venv"]).arg(dir))?;
@@ -22,7 +22,7 @@ pub fn redis_py() -> Option<PathBuf> {
     .map(|dir| dir.join("bin/python"))
 }
 
-/// A `NODE_PATH` that has ioredis, or `None` after saying why not.
+/// A `NODE_PATH` that has ioredis, or `None` after reporting why not.
 pub fn ioredis() -> Option<PathBuf> {
     install("ioredis-5.11.1", |dir| {
         run(Command::new("node").arg("--version"))?;
@@ -32,12 +32,12 @@ pub fn ioredis() -> Option<PathBuf> {
     .map(|dir| dir.join("node_modules"))
 }
 
-/// A script that lies with the fixtures.
+/// A script among the fixtures.
 pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/clients").join(name)
 }
 
-/// The directory `name`, made by `make` unless an earlier run has.
+/// The directory `name`, made by `make` unless an earlier run has made it.
 fn install(name: &str, make: impl FnOnce(&Path) -> Result<(), String>) -> Option<PathBuf> {
     let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = binary().parent().expect("the binary lies in a directory").join("clients").join(name);

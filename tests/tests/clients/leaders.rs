@@ -1,4 +1,5 @@
-//! Who leads when a test begins, chosen by the test: what a client makes of the cluster must not depend on elections.
+//! The test chooses the initial leaders, so that what a client makes of the cluster does not depend on
+//! elections.
 
 use crate::cluster::Nodes;
 use crate::run::Patience;
@@ -6,23 +7,24 @@ use redis::{Client, Connection, FromRedisValue, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long leaders may take to be where they are wanted, or a node to learn where they are.
+/// How long leaders may take to get to their places, or a node to learn where they are.
 const LIMIT: Duration = Duration::from_secs(120);
 const TRIES: u32 = 10;
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// The node that is to lead everything.
+/// The node that leads everything.
 const CHOSEN: usize = 1;
-/// Where leaders are put by hand they stay there, also on a machine so busy that a node is not run for a second, or its log not
-/// written.
+/// Leaders that are placed by hand stay in place, even on a machine so busy that a node does not run, or does
+/// not write its log, for a second.
 const STAY: [(&str, &str); 2] = [("node.leadership", "stay"), ("cluster.lease_ms", "2000")];
-/// How far a node waits at random before it stands for election: as by default, and so long that others are sooner.
+/// The most that a node waits at random before it stands for election: the default, and a time so long that
+/// other nodes stand first.
 const JITTER: &str = "election_jitter_ms = 120";
 const JITTER_LONG: &str = "election_jitter_ms = 60000";
 
-/// Who leads.
+/// The initial leaders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Leaders {
-    /// Whoever was elected.
+    /// The nodes that were elected.
     Elected,
     /// One node leads every group.
     OnOneNode,
@@ -30,7 +32,7 @@ pub enum Leaders {
     OnSeveral,
 }
 
-/// Three nodes, led like this.
+/// Three nodes with these leaders.
 pub fn nodes_led(leaders: Leaders, name: &str, cores: u16, redirect: &str) -> Nodes {
     let redirect = ("node.redirect", redirect);
     match leaders {
@@ -50,10 +52,11 @@ pub fn nodes_led(leaders: Leaders, name: &str, cores: u16, redirect: &str) -> No
     }
 }
 
-/// One place of CLUSTER SLOTS: its port and its id.
+/// A node in CLUSTER SLOTS: its port and its id.
 pub type Named = (u16, String);
 
-/// CLUSTER SLOTS as the node at `target` tells it: for each range its first and last slot, the master and its replicas.
+/// CLUSTER SLOTS as told by the node at `target`: for each range its first and last slot, the master and the
+/// replicas, the master first.
 pub fn slots(target: &str) -> Vec<(u16, u16, Vec<Named>)> {
     let ranges: Vec<Vec<Value>> = ask(&mut connect(target), "CLUSTER SLOTS");
     let named = |value: &Value| {
@@ -66,13 +69,13 @@ pub fn slots(target: &str) -> Vec<(u16, u16, Vec<Named>)> {
     ranges.into_iter().map(range).collect()
 }
 
-/// A connection of a plain client.
+/// Opens a connection of a plain client.
 pub fn connect(target: &str) -> Connection {
     let client = Client::open(format!("redis://{target}")).expect("an address");
     client.get_connection_with_timeout(READY_LIMIT).expect("connects")
 }
 
-/// The reply to a command, its words parted by spaces.
+/// Sends a command, its words separated by spaces, and returns the reply.
 pub fn ask<T: FromRedisValue>(connection: &mut Connection, words: &str) -> T {
     try_ask(connection, words).expect("answered")
 }
@@ -89,7 +92,7 @@ fn take<T: FromRedisValue>(value: &Value) -> T {
     T::from_redis_value_ref(value).expect("as Redis tells it")
 }
 
-/// Which node each port belongs to.
+/// Maps each port to its node.
 fn owners(nodes: &mut Nodes) -> BTreeMap<u16, usize> {
     let members = nodes.get().members().iter().enumerate();
     let ports = members.flat_map(|(index, member)| {
@@ -99,7 +102,7 @@ fn owners(nodes: &mut Nodes) -> BTreeMap<u16, usize> {
     ports.collect()
 }
 
-/// The nodes that lead anything, by the word of node `told_by`; `None` while some group has no leader.
+/// The nodes that lead at least one group, as told by node `told_by`; `None` while some group has no leader.
 fn leaders(nodes: &mut Nodes, told_by: usize) -> Option<BTreeSet<usize>> {
     let target = nodes.targets().swap_remove(told_by);
     let info: String = ask(&mut connect(&target), "CLUSTER INFO");
@@ -113,7 +116,7 @@ fn leading(nodes: &mut Nodes, told_by: usize) -> BTreeSet<usize> {
     wait_leaders(nodes, told_by, |_| true)
 }
 
-/// Waits until `told_by` says of the leaders what is wanted.
+/// Waits until the leaders that `told_by` reports are `wanted`.
 fn wait_leaders(
     nodes: &mut Nodes,
     told_by: usize,
@@ -134,16 +137,16 @@ fn restart(nodes: &mut Nodes, index: usize) {
     nodes.get().wait_node_ready(index, READY_LIMIT).expect("serves again");
 }
 
-/// Brings every group to [`CHOSEN`].
+/// Makes [`CHOSEN`] the leader of every group.
 fn gather(nodes: &mut Nodes) {
     nodes.wait_led();
-    // Again, should an election have come in between after all.
+    // Try again if an election has come in between.
     let done = (0..TRIES).any(|_| gathered(nodes));
     assert!(done, "others than node {CHOSEN} are elected again and again");
 }
 
-/// One try. The others are given so much patience before they stand for election that what a stopped one led goes to the
-/// chosen one; then they are restarted as they were: they lead nothing, and so nothing moves.
+/// One try. The other nodes get such a long election timeout that the chosen node takes over the groups of a
+/// stopped one. Then they are restarted with their old settings: they lead nothing, so no leader moves.
 fn gathered(nodes: &mut Nodes) -> bool {
     let others: Vec<usize> = (0..3).filter(|&index| index != CHOSEN).collect();
     let restart_with = |nodes: &mut Nodes, index: usize, from: &str, to: &str| {
@@ -156,7 +159,7 @@ fn gathered(nodes: &mut Nodes) -> bool {
         leading(nodes, index);
     };
     others.iter().for_each(|&index| restart_with(nodes, index, JITTER, JITTER_LONG));
-    // Chance may have it that one of the others was sooner.
+    // By chance another node may still have been faster.
     while let Some(index) = leading(nodes, CHOSEN).into_iter().find(|led| *led != CHOSEN) {
         nodes.get().terminate(index).expect("ended");
         wait_leaders(nodes, CHOSEN, |leaders| !leaders.contains(&index));
@@ -166,7 +169,7 @@ fn gathered(nodes: &mut Nodes) -> bool {
     (0..3).all(|index| leading(nodes, index) == BTreeSet::from([CHOSEN]))
 }
 
-/// Has at least two nodes lead something: what a stopped node led goes to both others, by their preference.
+/// Makes at least two nodes lead: the groups of a stopped node go to both others, by preference.
 fn spread(nodes: &mut Nodes) {
     nodes.wait_led();
     for _ in 0..TRIES {

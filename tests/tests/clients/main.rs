@@ -1,10 +1,11 @@
-//! The Redis clients people use, installed from their registries and run against real nodes, with a leader killed under them.
+//! The Redis clients people use, installed from their registries and run against real nodes, with a leader
+//! killed under them.
 //!
-//! Each test installs its client, at a pinned version, below the build directory (kept between runs) and runs a small script
-//! from `tests/fixtures/clients` that writes keys and says which writes were acknowledged. The test kills the leader of most
-//! groups and brings it back, has the script read everything back, and then looks for itself; once with leaders where elections
-//! left them, and once with one node that leads everything. Where a client cannot be installed, the last line of the test's
-//! output says `NOT CHECKED` and why.
+//! Each test installs its client, at a pinned version, below the build directory (kept between runs). It runs
+//! a small script from `tests/fixtures/clients` that writes keys and reports which writes were acknowledged.
+//! The test kills the leader of most groups and brings it back, has the script read everything back, and then
+//! checks by itself: once with leaders as elected, and once with one node that leads everything. If a client
+//! cannot be installed, the last line of the test's output says `NOT CHECKED` and why.
 
 // Shared with the end-to-end tests, which use all of it.
 #[allow(dead_code)]

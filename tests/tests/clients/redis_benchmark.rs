@@ -14,7 +14,7 @@ use std::time::Duration;
 use synod_net::client::Client;
 use synod_types::CoreId;
 
-/// How long it may take to write on.
+/// How long it may take until writes go on.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Acknowledged writes in each phase.
 const MORE: usize = 3000;
@@ -41,7 +41,7 @@ fn redis_benchmark_cluster() {
     }
 }
 
-/// The tool, told to go on for ever, and what it says.
+/// The tool, told to run without end, and its output.
 struct Bench {
     child: Child,
     said: Vec<JoinHandle<String>>,
@@ -63,7 +63,7 @@ impl Bench {
         Self { child, said: vec![out, complaints] }
     }
 
-    /// How it ended and its last words, if it has.
+    /// Its exit status and last words, if it has ended.
     fn ended(&mut self) -> Option<(ExitStatus, String)> {
         let status = self.child.try_wait().expect("it is ours")?;
         let said: Vec<String> = self.said.drain(..).map(|said| said.join().expect("text")).collect();
@@ -95,20 +95,21 @@ fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
     })
 }
 
-/// Whether it says that something failed. What it warns of (a leader moved, a master has no slots) is no failure.
+/// Whether the line reports a failure. A warning (a leader moved, a master has no slots) is not a failure.
 fn is_complaint(line: &str) -> bool {
     let lower = line.to_lowercase();
     ["error", "could not", "failed"].iter().any(|word| lower.contains(word))
 }
 
-/// A tool that is started again whenever it stops, which it does at the first error reply and at the first lost connection.
+/// A tool that is started again whenever it stops. It stops at the first error reply and at the first lost
+/// connection.
 struct Stubborn<'a> {
     relays: &'a Relays,
-    /// Where it connects, in turn.
+    /// The targets it connects to, in turn.
     targets: Vec<String>,
     arguments: &'a [&'a str],
     bench: Bench,
-    /// Why it stopped, each time.
+    /// Why it stopped, for each stop.
     stops: Vec<String>,
 }
 
@@ -140,7 +141,7 @@ impl<'a> Stubborn<'a> {
     }
 }
 
-/// Runs the tool through a failover; everything acknowledged must be there after it.
+/// Runs the tool through a failover; all acknowledged writes must be there afterwards.
 fn survives(
     nodes: &mut Nodes,
     victim: usize,

@@ -19,7 +19,7 @@ use synod_net::client::Client;
 
 /// Keys written with `--pipe`.
 const PIPED: usize = 1000;
-/// Keys that `--scan` and `--bigkeys` are to find.
+/// Keys that `--scan` and `--bigkeys` must find.
 const FOUND: usize = 400;
 /// How long a mode may take to go on or to end.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -74,7 +74,7 @@ fn redis_cli_follows_moved_and_finds_the_cluster_in_order() {
         assert!(plain.starts_with("MOVED ") || plain.trim() == value, "{plain}");
         moved += usize::from(plain.starts_with("MOVED "));
     }
-    // A key with operands of its own and a value that is derived go the same way.
+    // A key with further operands, and a command that derives the new value, are redirected in the same way.
     for words in [&["set", "key:1", "value:1", "ifeq", "value:1"][..], &["append", "key:1", ""]] {
         let said: Vec<String> = targets.iter().map(|target| output(cli(target).args(words))).collect();
         assert!(said.iter().any(|text| text.starts_with("MOVED ")), "{words:?}: {said:?}");
@@ -82,7 +82,7 @@ fn redis_cli_follows_moved_and_finds_the_cluster_in_order() {
         let followed = output(cli(&targets[0]).arg("-c").args(words));
         assert!(!followed.contains("MOVED"), "{words:?}: {followed}");
     }
-    // The keys of a slot are told by any node, also where another one leads it.
+    // Every node lists the keys of a slot, also if another node leads it.
     let slot = output(cli(&targets[0]).args(["cluster", "keyslot", "{tag}"]));
     for number in 0..5 {
         output(cli(&targets[0]).args(["-c", "set", &format!("{{tag}}{number}"), "x"]));
@@ -96,7 +96,7 @@ fn redis_cli_follows_moved_and_finds_the_cluster_in_order() {
         let two = output(cli(target).args(["cluster", "getkeysinslot", slot.trim(), "2"]));
         assert_eq!(two.split_whitespace().count(), 2, "{two}");
     }
-    // Six cores share the keys, and the one that was asked serves only its own.
+    // Six cores share the keys, and the core that was asked serves only its own.
     assert!(moved > 0, "nothing moved");
     let check = output(Command::new("redis-cli").args(["--cluster", "check", &targets[0]]));
     for part in ["[OK] All nodes agree about slots configuration", "[OK] All 16384 slots covered"] {
@@ -150,7 +150,7 @@ fn redis_cli_scan_and_bigkeys_see_every_key_and_its_size() {
             assert!(text.contains(&part), "{part}: {text}");
         }
     }
-    // While a leader is replaced a scan says so, and as soon as one comes through, it has seen every key.
+    // While a leader is replaced, a scan reports an error; a scan that succeeds has seen every key.
     let victim = busiest(&mut nodes);
     let survivor = targets_from(&mut nodes, victim).remove(1);
     nodes.get().kill(victim).expect("killed");
@@ -201,7 +201,7 @@ impl Stat {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits for more lines than can have been under way, and gives them.
+    /// Waits for more lines than can have been buffered, and returns them.
     fn wait_more(&self, what: &str) -> Vec<String> {
         let (before, mut patience) = (self.lines().len(), Patience::of(LIMIT));
         loop {
@@ -248,7 +248,7 @@ fn stat_and_latency_go_on() -> Result<(), Moved> {
             assert!(figures.len() == 4 && figures[3] > 10.0, "{what}: min, max, average, samples: {latency}");
         },
     )?;
-    // The one whose own node died connects again once the node is back.
+    // The tool whose own node died connects again once the node is back.
     let lines = of_victim.wait_more("at the node that was killed");
     assert!(lines.iter().filter_map(keys_of).any(|count| count == keys.len()), "{lines:?}");
     for line in of_victim.lines().iter().filter(|line| keys_of(line).is_none()) {
@@ -287,7 +287,7 @@ fn pipe_loses_nothing() -> Result<(), Moved> {
                 sent += 1;
                 write!(stdin, "SET piped:{sent} {}\r\n", value_of(sent)).expect("it reads");
             }
-            std::thread::sleep(Duration::from_millis(4)); // a rate at which the books can be read in the end
+            std::thread::sleep(Duration::from_millis(4)); // so that the ledger stays small enough to audit
         }
         sent
     });
@@ -322,7 +322,7 @@ fn pipe_loses_nothing() -> Result<(), Moved> {
     outcome
 }
 
-/// One process per command, one node at a time.
+/// One process per command, asking one node at a time.
 struct OneShot {
     turns: Turns,
     follow: bool,
@@ -331,7 +331,7 @@ struct OneShot {
 impl OneShot {
     fn ask(&mut self, words: &[&str]) -> Result<String, String> {
         let mut command = cli(self.turns.now());
-        // -e: an error reply is told by the exit status, too.
+        // -e: an error reply also sets the exit status.
         let output = command.arg("-e").args(self.follow.then_some("-c")).args(words).output().expect("runs");
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if output.status.success() {

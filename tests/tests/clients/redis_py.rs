@@ -104,7 +104,8 @@ fn its_lock_excludes(leaders: Leaders) {
         let counter: u64 =
             String::from_utf8(counter.expect("written")).expect("text").parse().expect("a number");
         let last = account.acked.last().copied().unwrap_or_default();
-        // Whoever took a lock settled what it wrote; only a lock that ran out leaves a number that nobody was told.
+        // A holder of the lock settles what it wrote. Only a lock that ran out leaves a number that no script
+        // was told.
         let lapsed = account
             .errors
             .iter()

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(6);
 
-/// Makes connections, the next one after a broken one.
+/// Makes connections; after a broken one, to the next node.
 trait Connect: Send + 'static {
     type Connection: ConnectionLike;
     fn connect(&mut self) -> RedisResult<Self::Connection>;
@@ -37,7 +37,7 @@ impl Connect for Plain {
 /// All nodes.
 struct Cluster {
     urls: Vec<String>,
-    /// Reads go to a replica where there is one.
+    /// Reads go to a replica if there is one.
     from_replicas: bool,
 }
 
@@ -54,7 +54,7 @@ impl Connect for Cluster {
     }
 }
 
-/// The connection as long as it holds.
+/// Keeps a connection as long as it works.
 struct Kept<C: Connect> {
     connect: C,
     connection: Option<C::Connection>,
@@ -65,7 +65,7 @@ impl<C: Connect> Kept<C> {
         Self { connect, connection: None }
     }
 
-    /// One command; a connection that fails is given up.
+    /// Sends one command; a connection that fails is dropped.
     fn ask<T: redis::FromRedisValue>(&mut self, command: &Cmd) -> Result<T, String> {
         if self.connection.is_none() {
             self.connection = Some(self.connect.connect().map_err(|error| error.to_string())?);

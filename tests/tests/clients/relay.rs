@@ -1,7 +1,9 @@
-//! A relay between a tool and the nodes that keeps the books: which writes were sent, which were acknowledged, what failed.
+//! A relay between a tool and the nodes that keeps a ledger: which writes were sent, which were acknowledged,
+//! and what failed.
 //!
-//! redis-benchmark and `redis-cli --pipe` do not say which of their writes were acknowledged. The relay sees every request and
-//! every reply, so nothing has to be guessed from counts. A request is booked before it is passed on, a reply likewise.
+//! redis-benchmark and `redis-cli --pipe` do not say which of their writes were acknowledged. The relay sees
+//! every request and every reply, so that nothing has to be guessed from counts. It enters a request before
+//! it passes it on, and a reply likewise.
 
 use crate::run::expect_known;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,26 +15,26 @@ use synod_net::client::Client;
 use synod_net::resp::parser::{Caps, Parser, Step};
 
 type Bytes = Vec<u8>;
-/// Requests of one connection that are not answered yet, and when each was passed on.
+/// Unanswered requests of one connection, and when each was passed on.
 type Open = Mutex<VecDeque<(Instant, Vec<Bytes>)>>;
-/// A connection that may have ended: where it goes to, and what is open.
+/// A connection that may have ended: its target, and its open requests.
 type Known = (String, Weak<Open>);
 
-/// What was written under one key by SET.
+/// The values written under one key by SET.
 #[derive(Debug, Default)]
 struct Sets {
     sent: BTreeSet<Bytes>,
     acked: bool,
 }
 
-/// What became of one counter's INCRs.
+/// The INCRs of one counter.
 #[derive(Debug, Default)]
 struct Counts {
     sent: u64,
     acked: BTreeSet<i64>,
 }
 
-/// The books.
+/// The ledger.
 #[derive(Debug, Default)]
 pub struct Ledger {
     sets: BTreeMap<Bytes, Sets>,
@@ -41,9 +43,9 @@ pub struct Ledger {
     pub acked: usize,
     /// Redirections: not executed, and no failure.
     pub moved: usize,
-    /// Error replies, and how often each came.
+    /// Error replies, with the count of each.
     pub errors: BTreeMap<String, u64>,
-    /// What must never happen.
+    /// Observations that must never be made.
     wrong: Vec<String>,
 }
 
@@ -95,7 +97,8 @@ impl Ledger {
         }
     }
 
-    /// Wants everything acknowledged to be there, nothing to be there that was never sent, and every error to be a known one.
+    /// Checks that all acknowledged writes are there, that nothing is there that was never sent, and that
+    /// every error is a known one.
     pub fn audit(&self, client: &mut Client) {
         assert!(self.wrong.is_empty(), "{:?}", &self.wrong[..self.wrong.len().min(10)]);
         self.errors.keys().for_each(|error| expect_known("the tool", error));
@@ -113,7 +116,7 @@ impl Ledger {
             let found = client.get(key).expect("a read").unwrap_or_else(|| b"0".to_vec());
             let found: i64 = String::from_utf8_lossy(&found).parse().expect("a counter");
             assert!(counts.acked.last().is_none_or(|last| *last <= found), "{name} fell back to {found}");
-            let bounds = counts.acked.len() as i64..=counts.sent as i64; // counted one by one
+            let bounds = counts.acked.len() as i64..=counts.sent as i64; // each INCR adds 1
             assert!(bounds.contains(&found), "{name} is {found}, which is not in {bounds:?}");
         }
     }
@@ -121,15 +124,16 @@ impl Ledger {
 
 /// Relays, one per node or core.
 pub struct Relays {
-    /// Where each address is reached through the relay: `host:port` and `host:port`.
+    /// The relay's address for each target, both as `host:port`.
     places: BTreeMap<String, String>,
     ledger: Arc<Mutex<Ledger>>,
-    /// Connections that last, by the address they go to.
+    /// Connections that may still be open.
     connections: Arc<Mutex<Vec<Known>>>,
 }
 
 impl Relays {
-    /// A relay for each of `targets`. They last as long as the process: a connection that nobody holds costs nothing.
+    /// Starts a relay for each of `targets`. They last as long as the process: an unused connection costs
+    /// nothing.
     pub fn start(targets: &[String]) -> Self {
         let listen = |target: &String| {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -144,7 +148,7 @@ impl Relays {
             let connections = Arc::clone(&connections);
             std::thread::spawn(move || {
                 for client in listener.incoming().map_while(Result::ok) {
-                    // A node that is gone: the tool sees its connection closed.
+                    // If the node is gone, the tool sees its connection closed.
                     let Ok(server) = TcpStream::connect(&target) else { continue };
                     let open = Arc::new(Open::default());
                     let known: Known = (target.clone(), Arc::downgrade(&open));
@@ -156,12 +160,12 @@ impl Relays {
         Self { places, ledger, connections }
     }
 
-    /// Where `target` is reached.
+    /// The relay's address for `target`.
     pub fn of(&self, target: &str) -> &str {
         &self.places[target]
     }
 
-    /// For a message: which nodes owe how many answers, and how long they have owed the oldest.
+    /// For a message: how many answers each node owes, and for how long it has owed the oldest.
     pub fn owed(&self) -> Vec<String> {
         let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let owed = connections.iter().filter_map(|(target, open)| {
@@ -174,13 +178,13 @@ impl Relays {
         owed.collect()
     }
 
-    /// The books as they are now.
+    /// The ledger in its current state.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Passes on what comes in both directions, in threads of its own.
+/// Passes bytes on in both directions, in threads of its own.
 fn relay(
     client: TcpStream,
     server: TcpStream,
@@ -264,7 +268,8 @@ fn reply_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// CLUSTER NODES and MOVED name addresses: they are told as the relay's, or a cluster client would go past it.
+/// CLUSTER NODES and MOVED name addresses. They are replaced by the relay's, or a cluster client would bypass
+/// it.
 fn readdressed(reply: Bytes, places: &BTreeMap<String, String>) -> Bytes {
     let Some(body) = (match reply.first() {
         Some(b'-') if reply.starts_with(b"-MOVED ") => Some(&reply[1..reply.len() - 2]),

@@ -1,4 +1,4 @@
-//! What the nodes tell of replicas, and reads at them.
+//! Replicas as the nodes list them, and reads at replicas.
 
 use crate::cluster::Nodes;
 use crate::leaders::{Leaders, ask, connect, nodes_led, slots, try_ask};
@@ -24,8 +24,8 @@ fn port(place: &str) -> u16 {
     place.rsplit(':').next().and_then(|port| port.parse().ok()).expect("host:port")
 }
 
-/// CLUSTER NODES as told at `place`: by id, the port, whether it is the one that told, the rest of its flags, its master and
-/// the state of the link to it.
+/// CLUSTER NODES as told at `place`. By id: the port, whether it is the node asked, its other flags, its
+/// master and the state of the link to it.
 type Told = BTreeMap<String, (u16, bool, String, String, String)>;
 
 fn told(place: &str) -> Told {
@@ -154,7 +154,7 @@ fn after_readonly_a_replica_reads_what_was_just_acknowledged() {
         }
     }
     let after: u64 = targets[1..].iter().map(|target| read_here(target)).sum();
-    // A read is forwarded where the leader's word does not come in time; that is not the rule.
+    // A read is forwarded if the leader's answer does not come in time; that is the exception.
     assert!(after - before > ROUNDS, "{} of {} reads were answered by replicas", after - before, 2 * ROUNDS);
     for reader in &mut readers {
         moved(try_ask(reader, "SET number 1"));

@@ -1,4 +1,4 @@
-//! Scripts at work while a leader is killed, and the account they give of it.
+//! Runs scripts while a leader is killed, and collects their reports.
 
 use crate::cluster::Nodes;
 use serde_json::Value;
@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use synod_net::client::Client;
 
-/// How long a script may take for the next acknowledged writes, a failover and its own back-off included.
+/// How long a script may take until the next acknowledged writes, with a failover and its own back-off.
 const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to read everything back.
 const END_LIMIT: Duration = Duration::from_secs(120);
-/// What an error a client sees may say, in lower case: the server's own words for "not now" and "perhaps", and what becomes of
-/// a connection whose other end is gone.
+/// Texts that an error seen by a client may contain, in lower case: the server's own words for "not now" and
+/// "perhaps", and the failures of a connection whose other end is gone.
 const KNOWN: [&str; 29] = [
-    // The server's.
+    // From the server.
     "unknown the outcome is not known",
     "\"unknown\": the outcome is not known", // as redis-rs quotes it
     "http 504 unknown:",
@@ -26,7 +26,7 @@ const KNOWN: [&str; 29] = [
     "clusterdown",
     "busy too much is waiting",
     "tryagain",
-    // The connection's.
+    // From the connection.
     "refused",
     "couldn't connect to server",
     "connect call failed", // asyncio
@@ -41,17 +41,18 @@ const KNOWN: [&str; 29] = [
     "unexpected end of file",
     "timed out",
     "timeout",
-    // The client's, when it found nobody to ask.
+    // From the client, when it found no node to ask.
     "redis cluster cannot be connected",
     "failed to fetch cluster configuration",
-    "failed to update cluster slots configuration: could not find node", // which led nothing when it looked
-    // What redis-benchmark says last where the connection it asks for the new slots over is cut: of that it says nothing.
+    "failed to update cluster slots configuration: could not find node", // the node led nothing then
+    // The last words of redis-benchmark when the connection over which it asks for the new slots is cut; it
+    // reports nothing about the cut itself.
     "cluster slots configuration changed, fetching new one",
     "could not fetch server config",
     "could not fetch node config",
     "failed to refresh slots cache",
 ];
-/// What an error a client sees must not be: any of these means that it was not understood or answered wrongly.
+/// Texts that no error may contain: each means that a request was not understood, or answered wrongly.
 const SHAMES: [&str; 7] = [
     "unknown command",
     "unknown subcommand",
@@ -62,18 +63,18 @@ const SHAMES: [&str; 7] = [
     "not available",
 ];
 
-/// How long something may take, counted in looks at it and not by the clock: while this process and the nodes are suspended, or
-/// starved together, it does not run out.
+/// How long a wait may take, counted in polls and not by the clock: it does not run out while this process
+/// and the nodes are suspended, or starved together.
 pub struct Patience(u32);
 
 impl Patience {
     const LOOK: Duration = Duration::from_millis(20);
 
-    /// So much of it.
+    /// Patience for `limit`.
     pub fn of(limit: Duration) -> Self {
         Self((limit.as_millis() / Self::LOOK.as_millis()) as u32) // minutes
     }
-    /// Waits until the next look; false when there was none left.
+    /// Waits until the next poll; false if no poll is left.
     pub fn wait(&mut self) -> bool {
         std::thread::sleep(Self::LOOK);
         self.0 = self.0.saturating_sub(1);
@@ -81,20 +82,21 @@ impl Patience {
     }
 }
 
-/// What a script has said so far.
+/// A script's report so far.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     /// Numbers of acknowledged writes.
     pub acked: BTreeSet<u64>,
-    /// Numbers acknowledged more than once: no writer does that, and no two workers that take turns by a lock.
+    /// Numbers acknowledged more than once: a writer never does that, nor do workers that take turns by a
+    /// lock.
     pub twice: Vec<u64>,
-    /// What it read back, by number.
+    /// The values it read back, by number.
     pub read: BTreeMap<u64, Option<String>>,
-    /// Reads that did not see a write acknowledged before.
+    /// Reads that missed a write acknowledged before.
     pub stale: Vec<u64>,
-    /// What failed, and how often.
+    /// Errors, with the count of each.
     pub errors: BTreeMap<String, u64>,
-    /// It came to its end.
+    /// Whether it came to its end.
     pub done: bool,
 }
 
@@ -120,7 +122,7 @@ impl Account {
     }
 }
 
-/// Wants `error`, which `who` saw while nodes came and went, to be one of those that are to be expected then.
+/// Checks that `error`, which `who` saw while nodes came and went, is one that is expected then.
 pub fn expect_known(who: &str, error: &str) {
     let lower = error.to_lowercase();
     assert!(KNOWN.iter().any(|known| lower.contains(known)), "{who}: an error of no known kind: {error:?}");
@@ -128,7 +130,7 @@ pub fn expect_known(who: &str, error: &str) {
     assert!(shame.is_none(), "{who}: {error:?}");
 }
 
-/// What the script writes under `number`.
+/// The value a script writes under `number`.
 pub fn value_of(number: u64) -> String {
     format!("value-{number}")
 }
@@ -140,7 +142,7 @@ pub struct Script {
     account: Arc<Mutex<Account>>,
 }
 
-/// Where a client is at work.
+/// Where a client runs.
 enum Place {
     /// In a process of its own; a line on its input stops it.
     Process(Child),
@@ -164,7 +166,7 @@ impl Script {
         Self { name: name.to_owned(), place: Place::Process(child), account }
     }
 
-    /// Starts `work` in a thread. It writes until the flag is up, then reads everything back.
+    /// Starts `work` in a thread. It writes until the flag is set, then reads everything back.
     pub fn spawn(name: &str, work: impl FnOnce(&AtomicBool, &Mutex<Account>) + Send + 'static) -> Self {
         let (flag, account) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Account::default())));
         let (stopped, told) = (Arc::clone(&flag), Arc::clone(&account));
@@ -186,12 +188,12 @@ impl Script {
         }
     }
 
-    /// What it has said so far.
+    /// Its report so far.
     pub fn account(&self) -> Account {
         self.account.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until `reached` holds of what it has said.
+    /// Waits until `reached` is true of its report.
     pub fn wait_until(&self, limit: Duration, what: &str, reached: impl Fn(&Account) -> bool) {
         let mut patience = Patience::of(limit);
         while !reached(&self.account()) {
@@ -240,18 +242,18 @@ pub fn targets_from(nodes: &mut Nodes, first: usize) -> Vec<String> {
     targets
 }
 
-/// `host:port` of every node, the one that leads most first: a client that knows one node at a time is connected to it.
+/// `host:port` of every node, the busiest leader first: a client that uses one node at a time connects to it.
 pub fn targets(nodes: &mut Nodes) -> Vec<String> {
     let first = busiest(nodes);
     targets_from(nodes, first)
 }
 
-/// Leaders have moved away from the node that was to be killed because it leads: a machine that does not run a node, or write its
-/// log, for longer than a lease has another one elected.
+/// The node to be killed as a leader no longer leads: if a machine does not run a node, or does not write its
+/// log, for longer than a lease, another node is elected.
 #[derive(Debug)]
 pub struct Moved;
 
-/// Has a leader killed and brought back; `go_on` is called in each phase and returns once there was work done in it.
+/// Kills a leader and brings it back. `go_on` is called in each phase, and returns once work was done in it.
 pub fn through_a_failover(
     nodes: &mut Nodes,
     victim: impl FnOnce(&mut Nodes) -> usize,
@@ -273,13 +275,14 @@ pub fn through_a_failover(
     Ok(())
 }
 
-/// A test that names the node to be killed before it begins: from the start again if that leads nothing when it is its turn.
+/// Runs a test that names the node to kill before it begins. The test starts over if that node leads nothing
+/// when its turn comes.
 pub fn until_a_leader_is_killed(mut test: impl FnMut() -> Result<(), Moved>) {
     const TRIES: u32 = 5;
     assert!((0..TRIES).any(|_| test().is_ok()), "leaders moved away before they were killed, {TRIES} times");
 }
 
-/// Waits until each script has so many more acknowledged writes.
+/// Waits until each script has this many more acknowledged writes.
 pub fn wait_more(scripts: &[Script], count: usize, when: &str) {
     let before: Vec<usize> = scripts.iter().map(|script| script.account().acked.len()).collect();
     for (script, before) in scripts.iter().zip(before) {
@@ -301,8 +304,8 @@ pub fn finish(script: &mut Script) -> Account {
     account
 }
 
-/// Kills the node that leads the most groups under the scripts, brings it back, and checks what they say. Every script must
-/// have written on in each phase.
+/// Kills the node that leads the most groups under the scripts, brings it back, and checks their reports.
+/// Every script must have made progress in each phase.
 pub fn survive_a_killed_leader(nodes: &mut Nodes, mut scripts: Vec<Script>) {
     through_a_failover(nodes, busiest, |what| wait_more(&scripts, 150, what)).expect("some node leads most");
     let mut client = Client::connect(&nodes.targets()).expect("connects");

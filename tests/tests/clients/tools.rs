@@ -1,9 +1,9 @@
-//! What the tests of command line tools have in common.
+//! Helpers for the tests of command line tools.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Whether `tool`, of the system's `package`, is missing; says so.
+/// Whether `tool`, of the system's `package`, is missing; if so, reports it.
 pub fn missing(tool: &str, package: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok();
     if !found {
@@ -24,7 +24,7 @@ pub fn cli(target: &str) -> Command {
     command
 }
 
-/// What a tool that succeeds says.
+/// The output of a tool that must succeed.
 pub fn output(command: &mut Command) -> String {
     let output = command.output().expect("runs");
     let text = String::from_utf8_lossy(&output.stdout).replace('\r', "\n");

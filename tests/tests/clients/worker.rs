@@ -1,4 +1,4 @@
-//! The writer that scripts in other languages are too, for clients that are driven from here.
+//! The same writer as the scripts in other languages, for clients driven from this process.
 
 use crate::run::{Account, value_of};
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// A client; what fails is told in its own words.
+/// A client; it reports failures in its own words.
 pub trait Store {
     /// Writes; `Ok` is an acknowledgement.
     fn set(&mut self, key: &str, value: &str) -> Result<(), String>;
@@ -55,22 +55,22 @@ pub fn work(prefix: &str, mut store: impl Store, stopped: &AtomicBool, account: 
     tell(&|account| account.done = true);
 }
 
-/// Nodes of which one is asked at a time, the next one after a failure.
+/// Asks one node at a time, and moves to the next after a failure.
 pub struct Turns {
     targets: Vec<String>,
     turn: usize,
 }
 
 impl Turns {
-    /// The first of `targets` is asked first.
+    /// Starts with the first of `targets`.
     pub fn new(targets: Vec<String>) -> Self {
         Self { targets, turn: 0 }
     }
-    /// `host:port` of the one whose turn it is.
+    /// `host:port` of the current node.
     pub fn now(&self) -> &str {
         &self.targets[self.turn % self.targets.len()]
     }
-    /// The next one is asked from here on.
+    /// Moves to the next node.
     pub fn pass(&mut self) {
         self.turn += 1;
     }

@@ -1,4 +1,4 @@
-//! Leaders are spread over the nodes whatever happened before (P-17e), with real processes.
+//! Leaders are spread evenly over the nodes, whatever happened before (P-17e), with real processes.
 
 use crate::cluster::Nodes;
 use crate::http::metric;
@@ -6,7 +6,7 @@ use crate::load;
 use std::time::{Duration, Instant};
 use synod_net::client::Client;
 
-/// Within how long leaders must be spread again.
+/// Leaders must be evenly spread again within this time.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Waits until no node leads more than its share plus one.
@@ -16,16 +16,16 @@ fn wait_balanced(nodes: &mut Nodes, since: Instant, what: &str) {
     eprintln!("{what}: {leaders:?} after {} ms", since.elapsed().as_millis());
 }
 
-/// How often to look on while leaders move, as long as a node loses a leadership meanwhile that it did not hand over: on a machine
-/// that stands for a lease, clients do see that.
+/// Attempts at most. An attempt is repeated if a node lost a leadership in it that it did not hand over: when
+/// the machine stands still for a lease, clients do notice.
 const ATTEMPTS_MAX: u32 = 4;
 
-/// Clients are there while leaders move, if any are not where they belong; they see nothing of it. Returns how many moved, or nothing
-/// when other things happened.
+/// Clients are active while leaders move, if any leader is out of place, and must not notice. Returns how
+/// many leaders moved, or nothing if a leadership was lost otherwise.
 fn unnoticed(nodes: &mut Nodes, since: Instant, what: &str) -> Option<f64> {
     let lost = |nodes: &mut Nodes| metric(nodes, "synod_leaderships_lost_total");
-    let handed_over = |nodes: &mut Nodes| metric(nodes, "synod_leaderships_handed_over_total");
-    let (lost_before, before) = (lost(nodes), handed_over(nodes));
+    let transferred = |nodes: &mut Nodes| metric(nodes, "synod_leaderships_transferred_total");
+    let (lost_before, before) = (lost(nodes), transferred(nodes));
     let load = load::start(load::options(nodes, Duration::from_secs(6)));
     load.wait_under_way();
     wait_balanced(nodes, since, what);
@@ -35,10 +35,11 @@ fn unnoticed(nodes: &mut Nodes, since: Instant, what: &str) -> Option<f64> {
         assert_eq!(operation.errors, 0, "{what}: {name}, {lost} leaderships lost");
         assert!(operation.unknown == 0 || lost > 0.0, "{what}: {name}, {} unknown", operation.unknown);
     }
-    (lost == 0.0).then_some(handed_over(nodes) - before)
+    (lost == 0.0).then_some(transferred(nodes) - before)
 }
 
-/// Kills a node and starts it again when the others have taken over: or there would be nothing to give back.
+/// Kills a node, and starts it again once the others have taken over its groups: until then there is no
+/// leader to give back.
 fn kill_and_return(nodes: &mut Nodes) {
     nodes.get().kill(1).expect("it is killed");
     let killed = Instant::now();

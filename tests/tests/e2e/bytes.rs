@@ -1,4 +1,5 @@
-//! Truncated, oversized, random and malicious bytes to every port of a running node: it closes those connections and goes on.
+//! Truncated, oversized, random and malicious bytes at every port of a running node: the node closes those
+//! connections and goes on.
 
 use crate::cluster::Nodes;
 use std::io::{Read, Write};
@@ -6,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 use synod_net::client::Client;
 
-/// A small generator, so that the bytes are the same in every run.
+/// A small random generator, so that the bytes are the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -28,7 +29,7 @@ fn throw(address: SocketAddr, bytes: &[u8]) {
     let Ok(mut stream) = TcpStream::connect(address) else { panic!("{address} takes no connection") };
     stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
     stream.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout can be set");
-    let _ = stream.write_all(bytes); // it may close at any byte
+    let _ = stream.write_all(bytes); // the node may close at any byte
     let mut answer = [0; 4096];
     let _ = stream.read(&mut answer);
 }

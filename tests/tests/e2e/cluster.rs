@@ -1,4 +1,4 @@
-//! Three nodes as processes, found, started and cleaned up.
+//! Three nodes as processes: started, addressed and cleaned up.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -11,14 +11,14 @@ use synod_types::NodeId;
 /// One test at a time: a cluster, its load and its faults take the whole machine.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// A running cluster; gone when dropped.
+/// A running cluster; it is shut down when dropped.
 pub struct Nodes {
     pub cluster: Option<Cluster>,
     dir: PathBuf,
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Looks again and again until it is so; what is waited for has no signal of its own.
+/// Polls until `done`; the awaited event has no signal of its own.
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
@@ -35,7 +35,7 @@ pub fn binary() -> PathBuf {
         dir.pop();
     }
     let binary = dir.join("synod");
-    // `cargo test --workspace` builds it; a run of this test alone may not have.
+    // `cargo test --workspace` builds it; a run of this test alone may not have built it.
     static FRESH: OnceLock<()> = OnceLock::new();
     FRESH.get_or_init(|| {
         if is_fresh(&binary) {
@@ -51,7 +51,7 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// Whether the binary is there and no source that it could be made from is newer.
+/// Whether the binary exists and none of the sources it could be made from is newer.
 fn is_fresh(binary: &Path) -> bool {
     fn newest(dir: &Path) -> Option<SystemTime> {
         let entries = std::fs::read_dir(dir).ok()?.filter_map(Result::ok);
@@ -85,7 +85,7 @@ impl Nodes {
         Self::with_cores(name, 1)
     }
 
-    /// Three nodes of so many cores each.
+    /// Three nodes of `cores` cores each.
     pub fn with_cores(name: &str, cores: u16) -> Self {
         Self::with(name, cores, &[])
     }
@@ -124,8 +124,8 @@ impl Nodes {
         self.get().members()[index].id
     }
 
-    /// Waits until every data group has a leader that serves: right after the start writes are held for the first election,
-    /// and what is proposed while leaders change is unknown.
+    /// Waits until every data group has a leader that serves. Right after the start, writes are held until
+    /// the first election, and writes proposed while leaders change end as unknown.
     pub fn wait_led(&mut self) {
         let targets = self.targets();
         let nodes: Vec<_> = (0..targets.len()).map(|index| self.node(index)).collect();
@@ -155,7 +155,7 @@ impl Drop for Nodes {
             if std::thread::panicking() {
                 eprintln!("{}", cluster.tails());
                 for index in 0..cluster.len() {
-                    // A stopped process would not take the signal that ends it.
+                    // A stopped process would not handle the signal that ends it.
                     let _ = cluster.cont(index);
                 }
             }

@@ -1,4 +1,5 @@
-//! A log that lost what was acknowledged is noticed, and its node does not answer from it; the others go on.
+//! A log that lost acknowledged records is detected, and its node does not answer from it; the other nodes go
+//! on.
 
 use crate::cluster::Nodes;
 use std::fs::{File, OpenOptions};
@@ -10,7 +11,7 @@ use synod_net::client::Client;
 const LIMIT: Duration = Duration::from_secs(30);
 const PAGE: usize = 4096;
 
-/// The newest segment of the node's only core that is in use, and its bytes.
+/// The segments of the node's only core, with their bytes, oldest first.
 fn segments(data: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(data.join("core-0"))
         .expect("the core has a directory")
@@ -28,12 +29,13 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// Where `value` lies in the node's log.
+/// The position of `value` in the node's log.
 fn place(data: &Path, value: &[u8]) -> Option<(PathBuf, u64)> {
     segments(data).into_iter().find_map(|(path, bytes)| find(&bytes, value).map(|at| (path, at as u64)))
 }
 
-/// Whether the newest block of the log holds nothing but a note: the mark behind what is durable (docs/disk-format.md).
+/// Whether the newest block of the log holds only a note: the mark behind the durable records
+/// (docs/disk-format.md).
 fn is_marked(data: &Path) -> bool {
     let blocks = segments(data).into_iter().rev().find_map(|(_, bytes)| {
         // A segment that is only prepared has no block yet.
@@ -43,7 +45,7 @@ fn is_marked(data: &Path) -> bool {
     blocks.is_some_and(|page| page[44..48] == [1, 0, 0, 0] && page[64 + 8] == 4)
 }
 
-/// Polls what another process writes; nothing depends on how long it takes.
+/// Polls the state of another process; the result does not depend on how long it takes.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
@@ -71,8 +73,8 @@ fn crc(bytes: &[u8]) -> u64 {
     u64::from(synod_types::checksum::crc32c(bytes)) | (bytes.len() as u64) << 32
 }
 
-/// One bit of the newest acknowledged value is damaged while the node is down: it refuses to start and touches nothing, the
-/// others serve. With the bit put right it starts again and has everything.
+/// One bit of the newest acknowledged value is damaged while the node is down. The node refuses to start and
+/// changes no file, while the others serve. With the bit restored it starts again and has all data.
 #[test]
 fn a_node_whose_newest_acknowledged_record_is_damaged_does_not_start() {
     let mut nodes = Nodes::start("damage");
@@ -92,7 +94,7 @@ fn a_node_whose_newest_acknowledged_record_is_damaged_does_not_start() {
             assert!(nodes.get().terminate(victim).expect("ended").success());
             assert!(is_marked(&data), "a stop in good order leaves the end of the log marked");
         } else {
-            // It is quiet now, so the end is marked without anybody stopping.
+            // The node is idle now, so the end is marked without a stop.
             until("the end of the log is marked", || is_marked(&data));
             nodes.get().kill(victim).expect("killed");
         }

@@ -1,20 +1,22 @@
-//! Leaders killed again and again under clients that count: each increment is executed once, whoever asks and however often.
+//! Leaders are killed again and again under clients that count: each increment is executed once, whichever
+//! client sends it and however often.
 
 use crate::cluster::Nodes;
 use crate::faults::leader_and_follower;
-use crate::load::monotonic_ns;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use synod_loadgen::clock::monotonic_ns;
 use synod_net::client::{Client, ClientConfig, ClientError, TcpDial};
 use synod_types::Nanos;
 
 const KILLS: usize = 9;
 /// Clients with sessions of their own that count at once.
 const CLIENTS: usize = 64;
-/// Clients without, each by way of one node, which sends what it does not lead under a session of its own.
+/// Clients without sessions, each through one node. A node sends requests for groups it does not lead under a
+/// session of its own.
 const PLAIN_CLIENTS: usize = 6;
 
-/// What one client was told.
+/// The answers to one client.
 #[derive(Default)]
 struct Told {
     acknowledged: i64,
@@ -22,7 +24,7 @@ struct Told {
     last: i64,
 }
 
-/// Counts one key up until told to stop. A client with a session takes every answer but the next number for an error.
+/// Increments one key until told to stop. With a session, any answer but the next number is an error.
 fn count(targets: &[String], key: &str, sessions: bool, stop: &AtomicBool, acknowledged: &AtomicU64) -> Told {
     let config = ClientConfig {
         deadline: Nanos::from_ms(60_000),
@@ -40,7 +42,7 @@ fn count(targets: &[String], key: &str, sessions: bool, stop: &AtomicBool, ackno
         };
         let Ok(mut connected) = connected else {
             assert!(!sessions, "{key}: nobody answers");
-            continue; // its node is down
+            continue; // the client's node is down
         };
         match connected.incr(key.as_bytes(), 1) {
             Ok(sum) => {
@@ -79,7 +81,7 @@ fn each_increment_is_executed_once_while_leaders_are_killed() {
             let one = &targets[at % 3..=at % 3];
             threads.push((key, false, scope.spawn(move || count(one, key, false, stop, acknowledged))));
         }
-        // Whatever goes wrong here, the clients end.
+        // Even if this fails, the clients are stopped.
         let kills = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..KILLS {
                 let before = acknowledged.load(Ordering::Relaxed);
@@ -114,7 +116,8 @@ fn each_increment_is_executed_once_while_leaders_are_killed() {
         unknown += unclear;
     }
     eprintln!(
-        "{KILLS} leaders killed within {} s: {} increments acknowledged, each executed once; {unknown} of clients without sessions unknown",
+        "{KILLS} leaders killed within {} s: {} increments acknowledged, each executed once; {unknown} of clients \
+         without sessions unknown",
         (monotonic_ns() - begun) / 1_000_000_000,
         acknowledged.load(Ordering::Relaxed),
     );

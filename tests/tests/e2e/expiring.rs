@@ -1,12 +1,13 @@
-//! How late keys are read after their expiry while crowds of others expire (rule P-16b), and that what has expired does not stay
-//! in memory. Prints what it measured; what it asserts leaves room for slow machines and debug builds.
+//! How late keys can still be read after their expiry while crowds of other keys expire (rule P-16b), and
+//! that expired keys do not stay in memory. The test prints its measurements; its assertions leave room for
+//! slow machines and debug builds.
 
 use crate::cluster::Nodes;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Documented are a tick and the time to choose two slots.
+/// The documented bound is a tick and the time to choose two slots.
 const LATE_MAX: Duration = Duration::from_secs(1);
 
 fn wall_ms() -> u64 {
@@ -50,7 +51,7 @@ impl Resp {
     fn keys(&mut self) -> u64 {
         self.ask("DBSIZE").strip_prefix(':').expect("a number").parse().expect("a number")
     }
-    /// Writes keys of one group, some again if a machine that is too busy changed leaders; `expiry` as in SET.
+    /// Writes keys of one group, again if a machine that is too busy changed leaders; `expiry` as in SET.
     fn write_crowd(&mut self, name: &str, count: usize, expiry: &str) {
         let mut left: Vec<usize> = (0..count).collect();
         let mut again = 0;
@@ -104,7 +105,7 @@ fn no_key_is_read_late_while_a_crowd_expires() {
     let mut nodes = Nodes::start("expiring");
     nodes.wait_led();
     let mut client = Resp::connect(&nodes.targets()[0]);
-    client.write_crowd("dry", CROWD, "PX 1000"); // how long it takes here
+    client.write_crowd("dry", CROWD, "PX 1000"); // a dry run; the next is timed
     let started = Instant::now();
     client.write_crowd("wet", CROWD, "PX 1000");
     let takes = u64::try_from(started.elapsed().as_millis()).expect("seconds");
@@ -114,11 +115,12 @@ fn no_key_is_read_late_while_a_crowd_expires() {
     let late = [client.watch("{g}crowd:77", due), client.watch("{g}late:0", due + 500)];
     let swept = client.wait_for_keys(0);
     println!(
-        "{CROWD} keys expire together: one of them read {late:?} late with another of 0.5 s later; all swept {swept:?} after that"
+        "{CROWD} keys expire together: one of them read {late:?} late with another of 0.5 s later; all swept \
+         {swept:?} after that"
     );
     assert!(late.iter().all(|&late| late < LATE_MAX), "{late:?}");
 
-    // What lives at a time does not grow, however long it goes on.
+    // The number of live keys does not grow, however long the stream goes on.
     let (started, mut rounds, mut most) = (Instant::now(), 0_u64, 0);
     while started.elapsed() < Duration::from_secs(8) {
         client.write_crowd(&format!("stream:{rounds}"), 500, "PX 200");
@@ -155,7 +157,8 @@ fn no_key_is_read_late_after_a_restart_with_a_crowd_that_has_expired() {
     let late = client.watch("{g}late:0", due);
     let swept = client.wait_for_keys(0);
     println!(
-        "restart with {CROWD} expired keys: {found} in memory at first, one of 300 ms read {late:?} late, all swept {swept:?} after that"
+        "restart with {CROWD} expired keys: {found} in memory at first, one of 300 ms read {late:?} late, all \
+         swept {swept:?} after that"
     );
     assert!(late < LATE_MAX, "{late:?}");
 }

@@ -1,12 +1,16 @@
 //! Nodes killed and stopped for real, under load.
 
 use crate::cluster::{Nodes, until};
-use crate::load::{self, monotonic_ns, slowest_recovery};
+use crate::load::{self, slowest_recovery};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::time::Duration;
+use synod_loadgen::clock::monotonic_ns;
 use synod_net::binary::NodeStatus;
 use synod_net::client::Client;
 
-/// How long writes may pause: a liveness bound on a crowded machine, not the promise (docs/performance.md has measurements).
+/// The longest that writes may pause: a liveness bound on a crowded machine, not the promise
+/// (docs/performance.md has measurements).
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
 
 fn status(nodes: &mut Nodes, index: usize) -> NodeStatus {
@@ -16,7 +20,7 @@ fn status(nodes: &mut Nodes, index: usize) -> NodeStatus {
     client.status_of(node).expect("the node answers")
 }
 
-/// The node that leads the most data groups, and one that is not it.
+/// The node that leads the most data groups, and another node.
 pub fn leader_and_follower(nodes: &mut Nodes) -> (usize, usize) {
     let led: Vec<usize> = (0..3)
         .map(|index| status(nodes, index).groups.iter().filter(|group| group.serving).count())
@@ -67,9 +71,8 @@ fn all_three_killed_at_once_come_back_with_everything() {
     load.wait_more(1500);
     let pids: Vec<_> = (0..3).map(|index| nodes.get().pid(index)).collect();
     for pid in pids {
-        // All three before any of them is waited for.
-        // SAFETY: a signal to a child of this test.
-        unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+        // All three are killed before the test waits for any of them.
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).expect("a child of this test");
     }
     for index in 0..3 {
         let _ = nodes.get().kill(index); // collects what the signal has ended
@@ -90,7 +93,7 @@ fn a_leader_stopped_for_longer_than_its_lease_loses_it_and_serves_nothing_stale(
         let led: Vec<_> =
             status(&mut nodes, leader).groups.into_iter().filter(|group| group.serving).collect();
         nodes.get().stop(leader).expect("stopped");
-        // Longer than its lease: until the others have led what it led, in higher ballots.
+        // Longer than its lease: until the others lead its groups, in higher ballots.
         until("the others lead", || {
             let now = status(&mut nodes, witness).groups;
             led.iter().all(|before| {
@@ -98,7 +101,7 @@ fn a_leader_stopped_for_longer_than_its_lease_loses_it_and_serves_nothing_stale(
             })
         });
         nodes.get().cont(leader).expect("continued");
-        // It finds out that its leases are lost.
+        // It learns that its leases are lost.
         until("it has lost its leases", || {
             let now = status(&mut nodes, leader).groups;
             led.iter().all(|before| {

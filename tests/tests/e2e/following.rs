@@ -1,4 +1,4 @@
-//! Leaders go where they are asked from (P-17), with real processes and under load.
+//! Leaders move to the node that clients use (P-17), with real processes and under load.
 
 use crate::cluster::Nodes;
 use crate::load;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use synod_loadgen::Protocol;
 use synod_net::client::Client;
 
-/// Data groups that the first node serves, and how many there are.
+/// The number of data groups that the first node serves, and the number of all data groups.
 fn led_by_the_first(nodes: &mut Nodes) -> (usize, usize) {
     let address = nodes.targets()[0].clone();
     let node = nodes.node(0);
@@ -16,8 +16,9 @@ fn led_by_the_first(nodes: &mut Nodes) -> (usize, usize) {
     (data.clone().filter(|group| group.serving).count(), data.count())
 }
 
-/// Everything comes through one node, over a protocol that does not know who leads: in the end that node leads every data group.
-/// Nothing is lost, refused or told to be unknown on the way, and every key stays linearizable.
+/// All requests come through one node, over a protocol that does not know the leaders. In the end that node
+/// leads every data group. On the way no write is lost, no request is refused, no outcome is unknown, and
+/// every key stays linearizable.
 #[test]
 fn a_node_that_everything_comes_through_leads_everything() {
     let mut nodes = Nodes::with("following", 1, &[("node.leadership", "follow")]);

@@ -43,7 +43,7 @@ impl Http {
         self.0.get_mut().write_all(bytes).expect("sent");
     }
 
-    /// The next response; `head_only` where the request was HEAD.
+    /// The next response; `head_only` if the request was HEAD.
     fn receive(&mut self, head_only: bool) -> Response {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("a status line");
@@ -91,7 +91,7 @@ fn keys_are_written_read_and_removed_on_condition() {
     let mut nodes = Nodes::start("http");
     let targets = nodes.targets();
     let (mut one, mut other) = (Http::connect(&targets[0]), Http::connect(&targets[1]));
-    // Every byte a key can hold, percent-encoded; and any other node finds it.
+    // Every byte a key can hold, percent-encoded; every other node finds the key.
     let binary: String = (0..=255_u8).map(|byte| format!("%{byte:02x}")).collect();
     for (number, key) in ["a", "a/b?", "%00%ff", &binary, &"k".repeat(KEY_BYTES_MAX)].into_iter().enumerate()
     {
@@ -134,7 +134,7 @@ fn keys_are_written_read_and_removed_on_condition() {
         assert!(put_at.elapsed() < Duration::from_secs(10), "the key does not expire");
         std::thread::sleep(Duration::from_millis(50));
     }
-    // What it says about mistakes.
+    // Answers to bad requests.
     assert_eq!(one.get("/v1/kv/%zz").code(), "bad_key");
     assert_eq!(one.ask("PUT", "/v1/kv/k?ttl=soon", "", b"x").code(), "bad_ttl");
     let post = one.ask("POST", "/v1/kv/k", "", b"x");
@@ -153,7 +153,7 @@ fn the_largest_value_fits_and_one_byte_more_does_not(targets: &[String]) {
     let longer = [&value[..], b"!"].concat();
     let refused = http.ask("PUT", "/v1/kv/large", "", &longer);
     assert_eq!((refused.status, refused.code().as_str()), (413, "value_too_long"));
-    // The same where no length is announced.
+    // The same without an announced length.
     let mut http = Http::connect(&targets[0]);
     http.send(b"PUT /v1/kv/large HTTP/1.1\r\nHost: synod\r\nTransfer-Encoding: chunked\r\n\r\n");
     for piece in longer.chunks(10_000) {
@@ -192,12 +192,12 @@ fn bytes_on_one_connection(target: &str) {
         http.send(&[*byte]);
     }
     assert_eq!(http.receive(false).text(), "piped 7");
-    // Garbage once HTTP was taken for granted, a head without end, a body that breaks off.
+    // Garbage after HTTP was recognised, a head without end, a body that breaks off.
     let garbage = exchange(target, b"GET / HTTP/1.1\r\n\x00\x01\xff garbage\r\n\r\n");
     assert!(garbage.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&garbage));
     let long = [b"GET / HTTP/1.1\r\nA: ".as_slice(), &[b'a'; 100 << 10]].concat();
     let mut http = Http::connect(target);
-    let _ = http.0.get_mut().write_all(&long); // it may close at any byte
+    let _ = http.0.get_mut().write_all(&long); // the node may close at any byte
     let mut first = [0; 12];
     if http.0.read_exact(&mut first).is_ok() {
         assert_eq!(&first, b"HTTP/1.1 431");
@@ -205,7 +205,7 @@ fn bytes_on_one_connection(target: &str) {
     let broken = exchange(target, b"PUT /v1/kv/broken HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc");
     assert!(broken.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&broken));
     assert_eq!(Http::connect(target).get("/v1/kv/broken").status, 404);
-    // The same port goes on speaking RESP, also where a command's name is a method's.
+    // The same port still speaks RESP, even if a command's name is also an HTTP method.
     let inline = exchange(target, b"PING\r\nGET p7\r\nGET nothing\r\nDELETE x\r\n");
     assert!(
         inline.starts_with(b"+PONG\r\n$7\r\npiped 7\r\n$-1\r\n-ERR"),
@@ -245,7 +245,7 @@ fn sum(of: &BTreeMap<String, f64>, start: &str) -> f64 {
     of.iter().filter(|(name, _)| name.starts_with(start)).map(|(_, value)| value).sum()
 }
 
-/// What all nodes together count under a name, over all cores and groups.
+/// The sum of a metric over all nodes, cores and groups.
 pub fn metric(nodes: &mut Nodes, name: &str) -> f64 {
     nodes
         .targets()
@@ -275,12 +275,12 @@ fn metrics_count_and_readiness_ends_with_the_majority() {
     assert!(sum(&after, "redis_keyspace_hits_total") >= 1.0);
     assert!(after["redis_up"] == 1.0 && after["redis_connected_clients"] >= 1.0);
     assert!(after["redis_memory_used_bytes"] > 1e6);
-    // A follower applies what was chosen a heartbeat later.
+    // A follower applies a chosen entry a heartbeat later.
     let asked = Instant::now();
     while sum(&samples(&http.get("/metrics").text()), "redis_db_keys") < 40.0 {
         assert!(asked.elapsed() < Duration::from_secs(10), "keys are not counted");
     }
-    // The status page names the node and asks nobody else for anything.
+    // The status page names the node and loads nothing from other hosts.
     let status = http.get("/");
     assert!(status.status == 200 && status.text().contains("Synod node"));
     assert!(!status.text().contains("http://") && !status.text().contains("https://"));

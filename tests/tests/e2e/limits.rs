@@ -1,4 +1,4 @@
-//! The largest keys and values work; one byte more is a clear error and the connection lives.
+//! The largest keys and values work; one byte more is a clear error, and the connection lives on.
 
 use crate::cluster::Nodes;
 use std::io::{Read, Write};
@@ -73,8 +73,8 @@ fn the_largest_key_and_value_work_and_one_byte_more_does_not() {
     }
 }
 
-/// What makes a value longer carries the old one along: up to the very last byte this stops no leader and breaks no link, by way of
-/// whichever node it comes.
+/// A command that makes a value longer carries the old value along. Up to the very last byte this stops no
+/// leader and breaks no link, through any node.
 #[test]
 fn values_grow_up_to_the_largest_there_may_be_and_no_further() {
     let mut nodes = Nodes::start("growing");
@@ -123,7 +123,7 @@ fn a_connection_that_pipelines_sees_its_own_writes() {
     }
 }
 
-/// The frame of a request and what the node answers to it.
+/// Sends the frame of a request, and returns the node's answer.
 fn exchange(stream: &mut TcpStream, command: &Command<Vec<u8>>) -> Response {
     let mut frame = Vec::new();
     encode_request(&mut frame, 7, Consistency::Linearizable, command);
@@ -158,11 +158,11 @@ fn the_same_limits_hold_over_the_binary_protocol() {
         let mut client = Client::connect(&[&target]).expect("connects");
         client.set(&key, &value).expect("the largest are taken");
         assert_eq!(client.get(&key).expect("a read").as_deref(), Some(&value[..]));
-        // The library does not even send it,
+        // The library does not even send it;
         assert!(matches!(client.set(b"k", &longer(&value)), Err(ClientError::OverLimit)));
         assert!(matches!(client.set(&longer(&key), b"v"), Err(ClientError::OverLimit)));
         assert!(client.del(&key).expect("the client goes on"));
-        // and a client that does is told.
+        // a client that does send it gets an error.
         let mut stream = TcpStream::connect(&target).expect("the node takes clients");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
         stream.write_all(&PREAMBLE).expect("sent");

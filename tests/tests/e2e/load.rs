@@ -1,4 +1,4 @@
-//! Load on a cluster while something happens to it, and the verdict: report, audit, linearizability.
+//! Load on a cluster during an event, and the verdict: report, audit, linearizability.
 
 use crate::cluster::Nodes;
 use std::path::PathBuf;
@@ -28,16 +28,8 @@ pub struct Line {
     pub fail: bool,
 }
 
-/// CLOCK_MONOTONIC in nanoseconds, as the history has it.
-pub fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid timespec to write to.
-    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) }, 0);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-/// The load of the fault tests: mixed, modest (three nodes, generator and faults share two cores), few enough keys that each
-/// sees many operations.
+/// The load of the fault tests: mixed, modest (three nodes, generator and faults share two cores), and on so
+/// few keys that each sees many operations.
 pub fn options(nodes: &mut Nodes, duration: Duration) -> Options {
     Options {
         target: nodes.targets(),
@@ -74,13 +66,13 @@ impl Load {
             if text.contains("\"op\":\"read\"") {
                 return;
             }
-            // Polling a file another thread writes; nothing depends on how long this takes.
+            // Polls a file that another thread writes; the result does not depend on how long this takes.
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("the load did not get under way");
     }
 
-    /// Waits until so many more operations were answered, or the load is over.
+    /// Waits until this many more operations were answered, or the load is over.
     pub fn wait_more(&self, count: usize) {
         let answered =
             || std::fs::read_to_string(&self.history).unwrap_or_default().matches("\"ok\"").count();
@@ -91,7 +83,7 @@ impl Load {
         }
     }
 
-    /// The verdict. Returns the report and the history for further questions.
+    /// The verdict on the run. Returns the report and the history for further checks.
     pub fn finish(self) -> (Report, Vec<Line>) {
         let report =
             self.thread.join().expect("the generator does not panic").expect("the load could be run");
@@ -129,9 +121,10 @@ fn parse(text: &str) -> Vec<Line> {
         .collect()
 }
 
-/// Every key is a linearizable register.
+/// Checks that every key is a linearizable register.
 fn linearizable(lines: &[Line]) {
-    // One order over all calls and answers; at equal instants calls come first, which only allows more.
+    // One order over all calls and answers. At equal instants calls come first, which only allows more
+    // orders.
     let mut instants: Vec<(u64, bool, usize)> = Vec::with_capacity(lines.len() * 2);
     for (index, line) in lines.iter().enumerate() {
         instants.push((line.invoke, false, index));
@@ -148,7 +141,7 @@ fn linearizable(lines: &[Line]) {
     }
     let mut keys = std::collections::BTreeMap::<u32, Vec<Operation>>::new();
     for (index, line) in lines.iter().enumerate() {
-        // Sequences are small numbers of this run; the model names blobs by 32 bits.
+        // Sequences are small in a run this short; the model names blobs by 32 bits.
         let blob = |seq: u64| Datum::Blob(u32::try_from(seq).expect("sequences of a short run are small"));
         let (action, answer) = if line.write {
             let value = blob(line.seq.expect("a write has a sequence"));
@@ -184,8 +177,8 @@ fn linearizable(lines: &[Line]) {
     }
 }
 
-/// For writes of any key invoked after `since`: when the last of the keys seen in the history got its first answer. That is how
-/// long the slowest group was without writes.
+/// For writes invoked after `since`: when the last of the groups seen in the history got its first answer.
+/// That is how long the slowest group was without writes.
 pub fn slowest_recovery(lines: &[Line], since: u64) -> Duration {
     let mut first = std::collections::BTreeMap::<u16, u64>::new();
     for line in lines.iter().filter(|line| line.write && line.ok) {

@@ -1,7 +1,9 @@
-//! End to end: real node processes, real faults, under load with the audit on; the history goes through the checker.
+//! End to end: real node processes and real faults, under load with the audit on. The history goes through
+//! the linearizability checker.
 //!
-//! Every test starts a cluster of its own on free ports, in a directory of its own below the build directory (so that
-//! O_DIRECT works), and takes both down again. They run one after the other: all of them share this machine's cores.
+//! Every test starts a cluster of its own on free ports, in a directory of its own below the build directory
+//! (so that O_DIRECT works), and takes both down again. The tests run one after the other, for they share
+//! this machine's cores.
 
 mod balancing;
 mod bytes;

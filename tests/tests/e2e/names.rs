@@ -1,8 +1,10 @@
-//! A name that was given and not made durable is gone after a power cut, and what it named with it. So a node's system calls are
-//! looked at while it makes its directory, goes through several segments, and opens them again: each file is flushed before it gets its
-//! name, and each name before anything rests on it.
+//! A file name that was not made durable is gone after a power cut, and its file with it. So this test traces
+//! a node's system calls while it makes its directory, goes through several segments, and opens them again:
+//! each file is flushed before it gets its name, and each name before anything depends on it.
 
 use crate::cluster::binary;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -35,7 +37,8 @@ fn calls(trace: &str, root: &Path) -> Vec<Call> {
         }
         None
     };
-    // A call that another thread interrupted is printed in two parts; the second has its result, the first its arguments.
+    // A call that another thread interrupted is printed in two parts: the first has its arguments, the second
+    // its result.
     let mut whole: Vec<String> = Vec::new();
     let mut begun: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
     for line in trace.lines() {
@@ -56,7 +59,7 @@ fn parent(name: &str) -> String {
     name.rsplit_once('/').map_or_else(|| ".".to_owned(), |(dir, _)| dir.to_owned())
 }
 
-/// What is wrong with a run, if anything. `opened` are the segments that were there when it began.
+/// The fault of a run, if there is one. `opened` are the segments that existed when it began.
 fn fault(calls: &[Call], opened: &BTreeSet<String>) -> Option<String> {
     let mut flushed: BTreeSet<&str> = BTreeSet::new();
     let mut pending: Vec<(String, String)> = Vec::new();
@@ -88,7 +91,7 @@ fn fault(calls: &[Call], opened: &BTreeSet<String>) -> Option<String> {
     if let Some(name) = unseen.first() {
         return Some(format!("{name} was read and never flushed"));
     }
-    // The last name may be on its way to the disk when the node is told to stop.
+    // The last name may still be on its way to the disk when the node is told to stop.
     None
 }
 
@@ -129,13 +132,12 @@ impl Traced {
         assert_eq!(reply, "+OK\r\n");
     }
 
-    /// Ends the node, and with it its tracer, in good order.
+    /// Ends the node cleanly, and its tracer with it.
     fn stop(mut self) {
         let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.child.id()));
         for pid in children.expect("a tracer has a child").split_whitespace() {
-            let pid: libc::pid_t = pid.parse().expect("a number");
-            // SAFETY: a signal to the node that this test's tracer started.
-            unsafe { libc::kill(pid, libc::SIGTERM) };
+            let pid = Pid::from_raw(pid.parse().expect("a number"));
+            kill(pid, Signal::SIGTERM).expect("the node that this test's tracer started");
         }
         assert!(self.child.wait().expect("it ends").success());
     }
@@ -184,7 +186,7 @@ fn every_name_is_durable_before_anything_rests_on_it() {
     let second = run(0);
     assert_eq!(fault(&second, &made), None, "{second:#?}");
 
-    // Each of these calls is needed: without it the run is found wrong.
+    // Each of these flushes is needed: without it the run is found faulty.
     for (run, opened) in [(&first, BTreeSet::new()), (&second, made)] {
         let last_rename =
             run.iter().rposition(|call| matches!(call, Call::Rename(..))).expect("names were given");
@@ -196,7 +198,7 @@ fn every_name_is_durable_before_anything_rests_on_it() {
                 needed += usize::from(fault(&less, &opened).is_some());
             }
         }
-        // Each segment that was there, or a file and a name for each that was made.
+        // One for each segment that existed, or a file and a name for each one that was made.
         assert!(needed >= opened.len().max(4), "{needed} flushes are seen to be needed");
     }
 }

@@ -1,4 +1,5 @@
-//! An old copy of a node's directory, put back in its place: it has forgotten what it promised, and must not come back with it.
+//! An old copy of a node's directory is put back in its place. It has forgotten promises the node made, so
+//! the node must not serve from it.
 
 use crate::cluster::{Nodes, until};
 use std::fs;
@@ -20,7 +21,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The block of the third node's log that is known to another one, on its disk.
+/// The last block of the third node's log that node `to` has noted on its disk.
 fn known(nodes: &mut Nodes, to: usize) -> u64 {
     let DirState::Formatted(third) = identity::inspect(&nodes.get().data_dir(2)).expect("a directory") else {
         panic!("the third node has a directory");
@@ -43,7 +44,7 @@ fn starts(nodes: &mut Nodes, index: usize) {
     nodes.get().wait_node_ready(index, Duration::from_secs(60)).expect("it serves");
 }
 
-/// The third node ends instead of serving; with which words.
+/// The third node ends instead of serving; returns its error.
 fn is_refused(nodes: &mut Nodes) -> String {
     nodes.get().restart(2).expect("started");
     let error = nodes.get().wait_node_ready(2, Duration::from_secs(60)).expect_err("it must not serve");
@@ -63,7 +64,8 @@ fn an_old_copy_is_told_so_by_whoever_knew_more_even_after_a_restart() {
     copy(&dir, &old);
     starts(&mut nodes, 2);
     nodes.wait_led();
-    // What is noted may be behind the copy's own end: more than all that is noted when it has come to rest.
+    // The notes may lag behind the end of the copy's own log. So more must be noted than when the notes had
+    // settled.
     let mut then = (0, Instant::now());
     until("what is noted comes to rest", || {
         let noted = known(&mut nodes, 0).max(known(&mut nodes, 1));
@@ -76,7 +78,7 @@ fn an_old_copy_is_told_so_by_whoever_knew_more_even_after_a_restart() {
     until("both know more", || known(&mut nodes, 0) > then.0 && known(&mut nodes, 1) > then.0);
     nodes.get().terminate(2).expect("stopped");
 
-    // Who knew has been away, too; one of the two is enough.
+    // The nodes that know the log were down in between, too; one of the two is enough.
     for index in [0, 1] {
         nodes.get().kill(index).expect("killed");
     }
@@ -85,7 +87,7 @@ fn an_old_copy_is_told_so_by_whoever_knew_more_even_after_a_restart() {
     copy(&old, &dir);
     let said = is_refused(&mut nodes);
     assert!(said.contains("is an old copy (n2 has known block"), "{said}");
-    // And so it remains, whoever is there.
+    // The verdict stays, whichever nodes are up.
     nodes.get().kill(1).expect("killed");
     let said = is_refused(&mut nodes);
     assert!(said.contains("is an old copy (n2 has known block"), "{said}");
@@ -95,7 +97,7 @@ fn an_old_copy_is_told_so_by_whoever_knew_more_even_after_a_restart() {
     nodes.wait_led();
     write(&mut nodes, "meanwhile");
 
-    // Its newest data is as welcome as ever.
+    // Its newest data is accepted as ever.
     fs::remove_dir_all(&dir).expect("removed");
     fs::rename(&newest, &dir).expect("renamed");
     starts(&mut nodes, 2);
@@ -106,7 +108,7 @@ fn an_old_copy_is_told_so_by_whoever_knew_more_even_after_a_restart() {
     }
 }
 
-/// Where nobody has notes of a node's log any more, its session in the groups' logs tells an old copy (P-21).
+/// If no node has notes of a node's log any more, its session in the groups' logs reveals an old copy (P-21).
 #[test]
 fn an_old_copy_that_nobody_has_notes_of_ends_at_its_first_word_in_a_group() {
     let mut nodes = Nodes::start("copies-unnoted");
@@ -115,7 +117,7 @@ fn an_old_copy_that_nobody_has_notes_of_ends_at_its_first_word_in_a_group() {
     let old = nodes.dir().join("n3.old");
     nodes.get().terminate(2).expect("stopped");
     copy(&dir, &old);
-    // A start of which the copy does not know, and the groups do.
+    // A start that the copy does not know of, but the groups do.
     starts(&mut nodes, 2);
     nodes.wait_led();
     write(&mut nodes, "after");

@@ -1,4 +1,4 @@
-//! The Redis tools people have, against any node. Where they are not installed, the test's last line says so.
+//! The usual Redis tools, against any node. If they are not installed, the test's last line says so.
 
 use crate::cluster::Nodes;
 use crate::http::metric;
@@ -34,7 +34,7 @@ fn redis_cli_one_shot_and_interactive_at_any_node() {
         for number in 0..20 {
             let (key, value) = (format!("key:{index}:{number}"), format!("value-{number}"));
             assert_eq!(cli(target, &["set", &key, &value]), "OK");
-            // Any other node finds it.
+            // Every other node finds it.
             assert_eq!(cli(&targets[(index + 1) % 3], &["get", &key]), value);
         }
         assert_eq!(cli(target, &["incr", "counter"]), format!("{}", index + 1));
@@ -52,7 +52,10 @@ fn redis_cli_one_shot_and_interactive_at_any_node() {
         .stdin
         .take()
         .expect("piped")
-        .write_all(b"ping\nset a 1 ex 100\nget a\nttl a\nhello 3\ncommand count\ninfo server\nconfig get save\ndbsize\nquit\n")
+        .write_all(
+            b"ping\nset a 1 ex 100\nget a\nttl a\nhello 3\ncommand count\ninfo server\nconfig get save\ndbsize\n\
+              quit\n",
+        )
         .expect("sent");
     let output = shell.wait_with_output().expect("ends");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -66,7 +69,7 @@ fn redis_benchmark_at_any_node() {
         return;
     }
     for attempt in 1.. {
-        // Leaders are moving to where they belong meanwhile, and nobody is to notice.
+        // Leaders move to their places meanwhile, and clients must not notice.
         let mut nodes = Nodes::start("redis-benchmark");
         nodes.wait_led();
         let texts: Vec<_> = nodes.targets().iter().map(|target| benchmark(target)).collect();
@@ -74,7 +77,8 @@ fn redis_benchmark_at_any_node() {
         let failed = texts.iter().find_map(|text| text.as_ref().err());
         match failed {
             None => break,
-            // The tool breaks off at the first error; where a machine stood for a lease there may be one.
+            // The tool breaks off at the first error; if the machine stood still for a lease, there may be
+            // one.
             Some(text) if lost > 0.0 && attempt < 4 => {
                 eprintln!("{lost} leaderships were lost: once more; {text}")
             }
@@ -83,7 +87,7 @@ fn redis_benchmark_at_any_node() {
     }
 }
 
-/// Runs the tool at one node.
+/// Runs the tool against one node.
 fn benchmark(target: &str) -> Result<(), String> {
     let output = Command::new("redis-benchmark")
         .args(["-p", port(target), "-t", "ping_inline,ping_mbulk,set,get,incr"])

@@ -1,8 +1,10 @@
-//! Redis itself as the oracle: the same random commands to it and to a cluster, and the replies must be the same bytes.
+//! Redis itself as the oracle: it and a cluster get the same random commands, and the replies must be the
+//! same bytes.
 //!
-//! One connection to a node, one to Redis; the keys are few and share a hash tag, so that commands on several keys may name
-//! any of them. What differs by intent (docs/redis.md) is not asked: decimals that are not exact in binary, the order of
-//! SCAN and KEYS, times that pass. Where Redis is not installed, the test's last line says so.
+//! There is one connection to a node and one to Redis. The keys are few and share a hash tag, so that
+//! commands on several keys may name any of them. Intended differences (docs/redis.md) are not tested:
+//! decimals that are not exact in binary, the order of SCAN and KEYS, and remaining times. If Redis is not
+//! installed, the test's last line says so.
 
 use crate::cluster::Nodes;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,14 +14,14 @@ use std::time::{Duration, Instant};
 
 /// Commands per protocol version.
 const COMMANDS: usize = 3000;
-/// After so many the states have surely parted.
+/// After this many differences the two states have certainly diverged.
 const DIFFERENCES_MAX: usize = 12;
 
 struct Redis(Child);
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // Gone already, or going: nothing is left to be done either way.
+        // The process has ended already or is ending: nothing is left to do either way.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -82,7 +84,7 @@ impl Wire {
     }
 }
 
-/// A small generator of its own: the run is the same every time.
+/// A small random generator of its own: the run is the same every time.
 struct Draw(u64);
 
 impl Draw {
@@ -100,7 +102,7 @@ impl Draw {
         match self.below(8) {
             0 => "x".repeat(self.below(5000) as usize),
             1..=3 => format!("{}", self.below(2000) as i64 - 1000),
-            // Exact in binary too: Redis shows the noise of others.
+            // Exact in binary too: Redis shows the rounding noise of others.
             4 => format!("{}.{}", self.below(50), self.of(&["5", "25", "75"])),
             5 => String::new(),
             _ => format!("value-{}-that-is-longer-than-the-index-keeps", self.below(100)),
@@ -239,22 +241,22 @@ impl Draw {
     }
 }
 
-/// What both say, without what is each one's own.
+/// A reply without the parts in which the two servers may differ.
 fn plain(words: &[String], reply: String) -> String {
     match (words[0].as_str(), reply.as_bytes().first()) {
         ("RANDOMKEY", Some(b'$')) if !reply.starts_with("$-1") => "a key".to_owned(),
-        // Quotes the case of a subcommand's name, or says where to look for help.
+        // Quotes the case of a subcommand's name, or names the place to look for help.
         ("OBJECT", Some(b'-')) => reply.to_ascii_lowercase(),
         _ => reply,
     }
 }
 
-/// Keys and patterns of the bytes that mean something in a pattern, and a few that do not.
+/// Keys and patterns are made of the bytes with a meaning in patterns, and of a few others.
 const GLOB_BYTES: &[&str] = &["a", "b", "c", "[", "]", "^", "-", "\\", "*", "?"];
 const GLOB_KEYS: usize = 400;
 const GLOB_PATTERNS: usize = 2000;
 
-/// The keys of a reply to KEYS, sorted: their order is each one's own.
+/// The keys in a reply to KEYS, sorted: each server has an order of its own.
 fn sorted_keys(reply: &str) -> Vec<&str> {
     let mut keys: Vec<&str> = reply.split("\r\n").skip(2).step_by(2).collect();
     keys.sort_unstable();
@@ -328,8 +330,9 @@ fn random_commands_are_answered_as_redis_answers_them() {
     }
 }
 
-/// Every number of a command at 0, -1, both ends of 64 bits and one past each, and where seconds stop fitting as milliseconds.
-/// What Redis has is asked; `net/src/server/tests/numbers.rs` has the rest.
+/// Every number of a command at 0, -1, both ends of 64 bits and one past each, and at the point where seconds
+/// no longer fit as milliseconds. Only commands that Redis has are tested here;
+/// `net/src/server/tests/numbers.rs` has the rest.
 #[test]
 fn numbers_at_their_ends_are_answered_as_redis_answers_them() {
     let Some((_redis, redis_address)) = start_redis() else {
@@ -378,7 +381,7 @@ fn numbers_at_their_ends_are_answered_as_redis_answers_them() {
     for line in times.iter().chain(&kept).chain(&expire).chain(&others) {
         for number in numbers {
             let line = line.replace('@', "{o}").replace('#', number);
-            // Before and after, so that what the command did to its keys is seen, too.
+            // With reads before and after, so that the effects of the command on its keys are seen, too.
             for line in ["DEL {o}n {o}c", "SET {o} abc", &line, "GET {o}", "EXISTS {o}n {o}c"] {
                 let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
                 let (got, want) = (ours.ask(&words), theirs.ask(&words));

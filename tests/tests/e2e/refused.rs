@@ -1,4 +1,4 @@
-//! What is refused is refused as a whole, over the real sockets of a real cluster.
+//! A refused request is refused as a whole, over the real sockets of a real cluster.
 
 use crate::cluster::Nodes;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -37,7 +37,8 @@ impl Resp {
     }
 }
 
-/// Requests of other cores and nodes are answered when they are answered; what MULTI does must not depend on it.
+/// Requests for other cores and nodes are answered at their own pace; the outcome of MULTI must not depend on
+/// it.
 #[test]
 fn a_transaction_fails_as_a_whole_and_on_its_own_connection() {
     let mut nodes = Nodes::with_cores("refused", 2);
@@ -71,7 +72,7 @@ fn a_transaction_fails_as_a_whole_and_on_its_own_connection() {
         assert!(other.reply().starts_with("-ERR MULTI is not supported yet"));
         assert_eq!((other.reply().as_str(), other.reply().as_str()), ("+OK", "+PONG"));
 
-        // One that is left open is the business of its connection only.
+        // A transaction left open concerns only its own connection.
         client.send(&["MULTI".to_owned()]);
         client.reply();
         other.send(&[format!("SET {} other", keys[0]), format!("GET {}", keys[0])]);
@@ -82,7 +83,7 @@ fn a_transaction_fails_as_a_whole_and_on_its_own_connection() {
     }
 }
 
-/// Numbers that would delete a key under an OK.
+/// Expiry times that would delete a key under an OK.
 #[test]
 fn a_time_of_nothing_deletes_nothing() {
     let mut nodes = Nodes::start("nothing");
@@ -99,12 +100,12 @@ fn a_time_of_nothing_deletes_nothing() {
         .output()
         .expect("runs");
     assert_eq!((said.status.code(), said.stdout.as_slice()), (Some(2), &b""[..]));
-    // The client library leaves it to the node to say so.
+    // The client library leaves the refusal to the node.
     let mut library = synod_net::client::Client::connect(&[&target]).expect("connects");
     let refused = library.expire(b"k", Duration::ZERO).expect_err("refused").to_string();
     assert!(refused.contains("BadExpiry") && refused.contains("0 ms"), "{refused}");
     client.send(&["GET k".to_owned(), "TTL k".to_owned(), "EXPIRE k 0".to_owned(), "EXISTS k".to_owned()]);
     assert_eq!((client.reply().as_str(), client.reply().as_str()), ("kept", ":-1"));
-    // Redis's own way to say DEL stays.
+    // EXPIRE with 0, Redis's own way to say DEL, still works.
     assert_eq!((client.reply().as_str(), client.reply().as_str()), (":1", ":0"));
 }

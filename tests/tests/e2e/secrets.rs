@@ -1,4 +1,5 @@
-//! The peers' secret, by real nodes: strangers at a peer port, and a secret that is replaced while the nodes serve.
+//! The peers' secret on real nodes: strangers at a peer port, and a secret that is replaced while the nodes
+//! serve.
 
 use crate::cluster::{Nodes, binary, until};
 use std::fs;
@@ -22,7 +23,7 @@ fn identity(nodes: &mut Nodes, index: usize) -> Identity {
     }
 }
 
-/// What `who` says of itself to `target`.
+/// The handshake with which `who` introduces itself to `target`.
 fn facts(nodes: &mut Nodes, who: usize, target: usize) -> Handshake {
     let identity = identity(nodes, who);
     Handshake {
@@ -36,7 +37,7 @@ fn facts(nodes: &mut Nodes, who: usize, target: usize) -> Handshake {
     }
 }
 
-/// Somebody at a peer port.
+/// A caller at a peer port.
 struct Caller {
     stream: TcpStream,
     heard: Vec<u8>,
@@ -68,7 +69,7 @@ impl Caller {
         (head, tail)
     }
 
-    /// Nothing more comes: the node has closed the connection.
+    /// No more bytes come: the node has closed the connection.
     fn turned_away(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).expect("the end");
@@ -77,7 +78,7 @@ impl Caller {
     }
 }
 
-/// A handshake as a node would make it: who answers.
+/// A handshake as a node would make it; returns the answer of the node called.
 fn shake(
     nodes: &mut Nodes,
     index: usize,
@@ -103,7 +104,7 @@ fn a_stranger_with_all_facts_is_told_a_version_and_no_more() {
     let text = fs::read_to_string(nodes.dir().join("peers.secret")).expect("the cluster has a secret");
     let right = Secrets::parse(&text).expect("a secret");
     assert_eq!(shake(&mut nodes, 0, ours, right.clone()), Ok(theirs), "or this test proves nothing");
-    // However many connections he holds, they keep nobody out.
+    // Any number of connections that a caller holds open keeps no other caller out.
     let silent: Vec<Caller> = (0..80).map(|_| Caller::at(&mut nodes, 0)).collect();
     assert_eq!(shake(&mut nodes, 0, ours, right), Ok(theirs));
     silent.into_iter().for_each(|caller| assert!(caller.turned_away().is_empty()));
@@ -112,7 +113,7 @@ fn a_stranger_with_all_facts_is_told_a_version_and_no_more() {
     assert_eq!(shake(&mut nodes, 0, ours, wrong()), Err(HandshakeError::OtherSecret));
     let mut heard = Vec::new();
 
-    // It says that it has another secret.
+    // The caller reports that it has another secret.
     let mut caller = Caller::at(&mut nodes, 0);
     let mut out = Vec::new();
     let stranger = Initiator::hello(ours, wrong(), [1; 32], &mut out);
@@ -123,7 +124,7 @@ fn a_stranger_with_all_facts_is_told_a_version_and_no_more() {
     caller.say(&out);
     heard.push(caller.turned_away());
 
-    // It introduces itself all the same, with a proof of its own making.
+    // The caller introduces itself even so, with a made-up proof.
     let mut caller = Caller::at(&mut nodes, 0);
     let (mut hello, mut made_up) = (Vec::new(), Vec::new());
     let stranger = Initiator::hello(ours, wrong(), [1; 32], &mut hello);
@@ -140,7 +141,7 @@ fn a_stranger_with_all_facts_is_told_a_version_and_no_more() {
     assert_eq!(refusal[10..16], [3, 0, 10, 0, 0, 0], "a refusal, OtherSecret, nothing behind it");
     heard.push(caller.turned_away());
 
-    // It speaks another version.
+    // The caller speaks another version.
     let mut caller = Caller::at(&mut nodes, 0);
     hello[8] += 1;
     caller.say(&hello);
@@ -149,7 +150,7 @@ fn a_stranger_with_all_facts_is_told_a_version_and_no_more() {
     assert_eq!(refusal[10..16], [3, 0, 1, 0, 0, 0], "a refusal, VersionMismatch, nothing behind it");
     heard.push(caller.turned_away());
 
-    // It speaks something else, or nothing.
+    // The caller speaks another protocol, or says nothing.
     let mut caller = Caller::at(&mut nodes, 0);
     caller.say(&[b'x'; HANDSHAKE_HEAD_BYTES]);
     heard.push(caller.turned_away());
@@ -167,7 +168,8 @@ fn a_stranger_with_all_facts_is_told_a_version_and_no_more() {
     assert!(log.contains("peer connection from 127.0.0.1 closed"), "{log}");
 }
 
-/// Made one by one, as people try a cluster out: without a secret they know each other, as long as nobody else can reach them.
+/// Nodes made one by one, as people do to try a cluster out: without a secret they accept each other, as long
+/// as no other machine can reach them.
 #[test]
 fn nodes_of_one_machine_need_no_secret_until_they_are_given_one() {
     let mut nodes = Nodes::start("machine");
@@ -202,7 +204,7 @@ fn secret(dir: &Path, words: &[&str], config: &Path, given: &str) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Waits until a node has taken what is in its file so many times.
+/// Waits until a node has loaded its secret file this many times.
 fn taken(dir: &Path, node: u16, times: usize) {
     until("the node looks at its secret", || {
         let log = fs::read_to_string(dir.join(format!("n{node}.log"))).expect("a log");
@@ -215,7 +217,7 @@ fn restart(nodes: &mut Nodes, index: usize) {
     nodes.get().wait_node_ready(index, Duration::from_secs(60)).expect("it serves");
 }
 
-/// They take a write, before long.
+/// Waits until these nodes accept a write.
 fn serve(targets: &[String], key: &str) {
     let config =
         || ClientConfig { attempts_max: 3, deadline: Nanos::from_ms(5_000), ..ClientConfig::default() };
@@ -235,7 +237,8 @@ fn is_linked(target: &str) -> bool {
     text.matches(" connected").count() == 3
 }
 
-/// Two nodes are a cluster only if they are linked: the third is killed, and comes back, and all are linked again.
+/// Two nodes are a cluster only if they are linked: the third is killed and comes back, and then all are
+/// linked again.
 fn works_without(nodes: &mut Nodes, index: usize, key: &str) {
     nodes.get().kill(index).expect("killed");
     let mut others = nodes.targets();
@@ -252,7 +255,7 @@ fn the_secret_is_replaced_while_the_nodes_serve() {
     nodes.wait_led();
     let dir = nodes.dir().to_owned();
     let configs = [0, 1, 2].map(|index| nodes.get().config_file(index));
-    // The third has a file of its own, as on a machine of its own.
+    // The third node has a file of its own, as on a machine of its own.
     fs::copy(dir.join("peers.secret"), dir.join("n3.secret")).expect("copied");
     let text = fs::read_to_string(&configs[2]).expect("a configuration");
     let text = text.replace("peer_secret_file = \"peers.secret\"", "peer_secret_file = \"n3.secret\"");
@@ -264,14 +267,14 @@ fn the_secret_is_replaced_while_the_nodes_serve() {
     let caller = facts(&mut nodes, 1, 2);
     let with = |text: &str| Secrets::parse(text).expect("a secret");
 
-    // The first two take both, the third the old one only.
+    // The first two nodes accept both secrets, the third only the old one.
     let new = secret(&dir, &["rotate"], &configs[0], "");
     taken(&dir, 1, 1);
     taken(&dir, 2, 1);
     works_without(&mut nodes, 1, "first");
     works_without(&mut nodes, 0, "second");
 
-    // All take both; then the first two the new one only; then all.
+    // All accept both; then the first two only the new one; then all only the new one.
     assert_eq!(secret(&dir, &["rotate", "--from", "-"], &configs[2], &new), new);
     taken(&dir, 3, 1);
     assert!(
@@ -290,7 +293,8 @@ fn the_secret_is_replaced_while_the_nodes_serve() {
     assert_eq!(shake(&mut nodes, 2, caller, with(&old)), Err(HandshakeError::OtherSecret));
     works_without(&mut nodes, 0, "fourth");
 
-    // A third node with a secret that nobody else has: links by the old one end, it says why, and the two others serve.
+    // The third node gets a secret that no other node has: the links made with the old one end, it reports
+    // why, and the two others serve.
     let theirs = secret(&dir, &["rotate"], &configs[2], "");
     secret(&dir, &["retire"], &configs[2], "");
     until("the nodes part", || {
@@ -300,7 +304,7 @@ fn the_secret_is_replaced_while_the_nodes_serve() {
     });
     let both: Vec<String> = nodes.targets().into_iter().take(2).collect();
     serve(&both, "fifth");
-    // Given the right one it comes back, without a restart.
+    // When it gets the right secret it comes back, without a restart.
     secret(&dir, &["rotate", "--from", "-"], &configs[2], &new);
     secret(&dir, &["retire"], &configs[2], "");
     works_without(&mut nodes, 0, "sixth");

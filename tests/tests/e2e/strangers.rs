@@ -1,4 +1,5 @@
-//! Who is let in, by real nodes: passwords on every face, two of them while one is replaced, and clients of another machine.
+//! Access control on real nodes: passwords on every protocol, two passwords while one is replaced, and
+//! clients on another machine.
 
 use crate::cluster::{Nodes, binary};
 use std::io::{Read, Write};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use synod_loadgen::{Options, Protocol};
 use synod_net::access::Secret;
 
-/// What a node answers to bytes, up to the end of its answer or of the connection.
+/// A node's answer to `bytes`, up to the text `until` or to the end of the connection.
 fn said(target: &str, bytes: &str, until: &str) -> String {
     let mut stream = TcpStream::connect(target).expect("connects");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
@@ -67,7 +68,7 @@ fn every_face_of_every_node_wants_the_password_and_takes_the_old_one_too() {
         assert!(got.starts_with("HTTP/1.1 200 ") && got.ends_with("\r\n\r\nv"), "{got}");
     }
     load_wants_it_too(&targets, new);
-    // Nothing that a node wrote shows a password.
+    // No log of a node shows a password.
     let mut logs = 0;
     for entry in std::fs::read_dir(nodes.dir()).expect("the directory can be listed").flatten() {
         if entry.path().extension().is_some_and(|extension| extension == "log") {
@@ -79,7 +80,8 @@ fn every_face_of_every_node_wants_the_password_and_takes_the_old_one_too() {
     assert_eq!(logs, targets.len(), "every node's log was looked at");
 }
 
-/// The load generator says the password on all of its connections, over both protocols, and ends at once where it cannot.
+/// The load generator gives the password on all of its connections, over both protocols, and ends at once if
+/// it is refused.
 fn load_wants_it_too(targets: &[String], password: &str) {
     for protocol in [Protocol::Binary, Protocol::Resp] {
         let with = |given: Option<&str>| Options {
@@ -113,12 +115,13 @@ fn load_wants_it_too(targets: &[String], password: &str) {
     assert!(!refused.status.success() && said.contains("set SYNOD_PASSWORD"), "{said}");
 }
 
-/// In a network of its own, where a node's machine has an address that is not the loopback's.
+/// A script for a network namespace of its own, in which the node's machine has an address besides loopback.
 const ELSEWHERE: &str = r#"
 set -e
 ip link set lo up
 ip address add 10.77.0.1/32 dev lo
-"$SYNOD" serve --data-dir "$DIR/n1" --listen 0.0.0.0 --client-port 7001 --cores 1 --reserve-mib 0 --segment-mib 4 $MORE \
+"$SYNOD" serve --data-dir "$DIR/n1" --listen 0.0.0.0 --client-port 7001 --cores 1 \
+    --reserve-mib 0 --segment-mib 4 $MORE \
     >"$DIR/out" 2>"$DIR/err" &
 trap 'kill $!; wait $! || true' EXIT
 for _ in $(seq 600); do grep -q "synod serving" "$DIR/out" && break; sleep 0.05; done
@@ -142,10 +145,10 @@ printf 'warned: '
 grep -c "without a password" "$DIR/err" || true
 "#;
 
-/// What [`ELSEWHERE`] prints, or nothing where networks cannot be made.
+/// The output of [`ELSEWHERE`], or nothing if networks cannot be made here.
 fn elsewhere(more: &str) -> Option<String> {
     let dir = tempfile::tempdir().expect("a directory");
-    // A user's own namespace needs no rights; where that is not allowed, root can do without.
+    // A user's own namespace needs no rights; if that is not allowed, root can do without it.
     for flags in [&["--user", "--map-root-user", "--net"][..], &["--net"]] {
         let probe = Command::new("unshare").args(flags).args(["ip", "link", "set", "lo", "up"]).output();
         if !probe.is_ok_and(|probe| probe.status.success()) {

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   0000000007.seg   a segment; its name appears only after its header is on disk
-//!   0000000008.tmp   a segment in the making; removed at open
-//!   lock             held by the process that uses the log
+//!   0000000008.tmp   a segment in preparation; removed at open
+//!   lock             locked by the process that uses the log
 //!   probe            see `prime`
 //! ```
 
+use super::sys::map_segment;
 use crate::disk::SegmentHead;
 use crate::layout::SEGMENT_HEADER_BYTES;
 use std::fs::{self, File, TryLockError};
@@ -19,12 +20,12 @@ use synod_types::SegmentId;
 /// A locked log directory.
 pub(super) struct Dir {
     path: PathBuf,
-    /// Held for its lock.
+    /// Kept open to hold the lock.
     _lock: File,
 }
 
 impl Dir {
-    /// Makes the directory if there is none, locks it, and removes segments that were left half made.
+    /// Creates the directory if it does not exist, locks it, and removes segments that were left half made.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         if !path.is_dir() {
             fs::create_dir_all(path)?;
@@ -45,7 +46,8 @@ impl Dir {
         for entry in fs::read_dir(path)? {
             let entry = entry?;
             let path = entry.path();
-            // Not a directory, which is none of ours: should it be in the way of a segment, that says so and is tried again.
+            // A directory is not ours and stays. If it is in the way of a segment, making that segment fails
+            // with an error and is retried.
             if path.extension().is_some_and(|extension| extension == "tmp") && !entry.file_type()?.is_dir() {
                 fs::remove_file(path)?;
             }
@@ -73,7 +75,8 @@ impl Dir {
         Ok(segments)
     }
 
-    /// A file that was written and never synced would read well now and be gone after the next crash.
+    /// Syncs these segments and the directory. A file that was written and never synced could be read now and
+    /// be gone after the next crash.
     pub(super) fn settle(&self, segments: &[SegmentId]) -> io::Result<()> {
         for &segment in segments {
             File::open(self.segment(segment))?.sync_all()?;
@@ -92,7 +95,7 @@ impl Dir {
     pub(super) fn map(&self, segment: SegmentId) -> io::Result<MappedSegment> {
         let file = File::open(self.segment(segment))?;
         read_through(&file)?;
-        map(&file)
+        Ok(MappedSegment(map_segment(&file)?))
     }
 }
 
@@ -106,16 +109,7 @@ impl Deref for MappedSegment {
     }
 }
 
-#[allow(unsafe_code)]
-fn map(file: &File) -> io::Result<MappedSegment> {
-    // SAFETY: the mapping must not change or shrink while it is borrowed. The directory is locked against other processes
-    // of this program, the log writes nothing before recovery has dropped its mappings, and segments are never truncated.
-    // WHY: recovery reads every byte once, in place; a copy of each segment would double its memory traffic.
-    let map = unsafe { memmap2::Mmap::map(file)? };
-    Ok(MappedSegment(map))
-}
-
-/// Reads a file once from end to end, so that a medium that cannot give some page says so with an error here and not with a
+/// Reads a file once from beginning to end, so that an unreadable page gives an error here instead of a
 /// signal in the mapping.
 fn read_through(file: &File) -> io::Result<()> {
     let mut chunk = vec![0; 1 << 20];
@@ -128,12 +122,12 @@ fn read_through(file: &File) -> io::Result<()> {
     }
 }
 
-/// Where a segment is.
+/// The path of a segment.
 pub(super) fn segment_path(dir: &Path, segment: SegmentId) -> PathBuf {
     dir.join(format!("{:010}.seg", segment.get()))
 }
 
-/// Where a segment is made.
+/// The path where a segment is prepared.
 pub(super) fn temporary_path(dir: &Path, segment: SegmentId) -> PathBuf {
     dir.join(format!("{:010}.tmp", segment.get()))
 }

@@ -1,8 +1,9 @@
-//! Writing a file full of zeros without getting in the way of the log.
+//! Fills a file with zeros without slowing the log down.
 //!
-//! A segment is filled while the log writes into the one before. At full speed the zeros would take the disk's whole bandwidth
-//! for a tenth of a second, and every log write in it would wait; so they are spread over half the time that the log took for
-//! its last segment, and hurry only when the log has entered the last segment that is ready.
+//! A segment is filled while the log writes into an earlier one. At full speed the zeros would take the
+//! disk's whole bandwidth for a tenth of a second, and every log write in that time would wait. So they are
+//! spread over half the time that the log took for its last segment. They go at full speed only when the log
+//! has entered the last segment that is ready.
 
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
@@ -12,16 +13,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// One write of zeros: what a log write has to wait behind at worst.
+/// Bytes of one write of zeros; a log write waits behind one of these at worst.
 const CHUNK_BYTES: usize = 256 << 10;
-/// The same when the log waits for this very file, and nothing else matters.
+/// The same at full speed, when the log needs this file next.
 const CHUNK_HURRIED_BYTES: usize = 1 << 20;
-/// However idle the log was, a segment is made within this time.
+/// The zeros are spread over at most this time, however idle the log was.
 const FILL_TIME_MAX: Duration = Duration::from_secs(2);
-/// The thread looks up this often while it waits: bounds how long dropping the disk takes.
+/// While it waits, the thread checks its signals this often; this bounds how long dropping the disk takes.
 const NAP_MAX: Duration = Duration::from_millis(10);
 
-/// What the executor tells the thread.
+/// Signals from the executor to the thread.
 #[derive(Default)]
 pub(super) struct Signals {
     /// The disk was dropped: give up.
@@ -36,12 +37,12 @@ pub(super) struct Pace<'a> {
     segment: u32,
     began: Instant,
     span: Duration,
-    /// Hurrying once is hurrying to the end.
+    /// Once set, this stays set until the file is full.
     hurried: Cell<bool>,
 }
 
 impl<'a> Pace<'a> {
-    /// As fast as it goes.
+    /// Full speed.
     pub(super) fn unhindered() -> Self {
         Self {
             signals: None,
@@ -52,7 +53,7 @@ impl<'a> Pace<'a> {
         }
     }
 
-    /// For `segment`, asked for `since_last` after the one before.
+    /// The pace for `segment`, which was requested `since_last` after the one before.
     pub(super) fn behind(signals: &'a Signals, segment: u32, since_last: Option<Duration>) -> Self {
         let span = since_last.map_or(Duration::ZERO, |since| (since / 2).min(FILL_TIME_MAX));
         let hurried = Cell::new(span.is_zero());
@@ -62,13 +63,13 @@ impl<'a> Pace<'a> {
     /// Waits until `done` of `size` bytes may have been written. False when it is time to give up.
     fn keep(&self, done: u64, size: u64) -> bool {
         let Some(signals) = self.signals else { return true };
-        // A share of at most 1; that its last digits are rounded does not matter.
+        // The fraction is at most 1; rounding of its last digits does not matter.
         let due = self.began + self.span.mul_f64(done as f64 / size as f64);
         loop {
             if signals.stop.load(Ordering::Relaxed) {
                 return false;
             }
-            // The one before this segment is being written: none is ready behind it.
+            // The log writes into the segment before this one: no other segment is ready.
             if signals.written.load(Ordering::Relaxed).saturating_add(1) >= self.segment {
                 self.hurried.set(true);
             }
@@ -81,8 +82,8 @@ impl<'a> Pace<'a> {
     }
 }
 
-/// Writes a whole file: `head`, then zeros. Every block of it is allocated and written afterwards, so that a write of the log
-/// changes no metadata.
+/// Writes a whole file: `head`, then zeros. Afterwards every block of it is allocated and written, so that a
+/// log write changes no metadata.
 pub(super) fn fill(path: &Path, size: u64, head: &[u8], pace: &Pace<'_>) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -105,7 +106,7 @@ pub(super) fn fill(path: &Path, size: u64, head: &[u8], pace: &Pace<'_>) -> io::
     file.sync_all()
 }
 
-/// Opens past the page cache, where the file system can do that.
+/// Opens a file with O_DIRECT, where the file system supports it.
 pub(super) fn open_direct(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     match options.custom_flags(libc::O_DIRECT).open(path) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => options.custom_flags(0).open(path),
@@ -149,10 +150,10 @@ mod tests {
         let signals = Signals::default();
         signals.written.store(4, Ordering::Relaxed);
         let mut pace = Pace::behind(&signals, 5, None);
-        // Not due for an hour, yet this does not wait.
+        // The chunk is not due for an hour, but `keep` does not wait.
         (pace.span, pace.hurried) = (Duration::from_secs(3600), Cell::new(false));
         assert!(pace.keep(1, 1));
-        // And a log that is closed ends it.
+        // Closing the log ends it.
         signals.stop.store(true, Ordering::Relaxed);
         assert!(!pace.keep(1, 1));
     }

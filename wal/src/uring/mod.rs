@@ -1,17 +1,20 @@
-//! The real disk: O_DIRECT | O_DSYNC writes over io_uring, through glommio. The only room of this crate that may name glommio.
+//! The real disk: O_DIRECT | O_DSYNC writes over io_uring, through glommio. The only module of this crate
+//! that may name glommio.
 //!
 //! ```text
-//!   write ──spawn_local──▶ write_rc_at ──┐
-//!   read ───spawn_local──▶ read_at ──────┼──▶ completed queue + wake() ──▶ poll
-//!   prepare ──▶ thread ──▶ open ─────────┘
+//!   write ──spawn_local──▶ write_rc_at ──────┐
+//!   read ───spawn_local──▶ read_at_aligned ──┼──▶ completed queue + wake() ──▶ poll
+//!   prepare ──▶ thread ──▶ open ─────────────┘
 //! ```
-//! What glommio 0.9 needs to be kept from: see `prime` (polled reads), 4096 everywhere (it believes in 512), never `read_at`
-//! (it can return bytes that were not read), never a cancelled write.
+//! Workarounds for glommio 0.9: `prime` prevents polled reads; all offsets and lengths are multiples of 4096
+//! (glommio assumes 512); `read_at` is never used (it can return bytes that were not read); a write is never
+//! cancelled.
 
 mod dir;
 mod fill;
 mod prepare;
 mod reserve;
+mod sys;
 
 pub use dir::MappedSegment;
 pub use reserve::reserve;
@@ -28,24 +31,25 @@ use std::path::Path;
 use std::rc::Rc;
 use synod_types::SegmentId;
 
-/// Files kept open for reading and writing; the least recently used one beyond that is closed.
+/// Files kept open for reading and writing; beyond that, the least recently used idle one is closed.
 const OPEN_FILES_MAX: usize = 256;
 
 /// How a [`UringDisk`] works.
 pub struct UringOptions {
-    /// Called on the executor whenever something has completed: run a turn, it will `poll`.
+    /// Called on the executor whenever an operation has completed; it should start a turn, which calls
+    /// `poll`.
     pub wake: Rc<dyn Fn()>,
-    /// CPUs for the thread that makes segments; none for all. Best not those of executors.
+    /// CPUs for the thread that makes segments; empty means all. They should not be those of executors.
     pub background_cpus: Vec<usize>,
 }
 
-/// One core's log directory. Lives on the executor it was opened on.
+/// One core's log directory. Must be used on the executor it was opened on.
 pub struct UringDisk {
-    shared: Rc<Shared>,
+    shared: Rc<RingState>,
     preparer: Preparer,
 }
 
-/// Bytes that were read.
+/// The bytes that a read returned.
 pub struct ReadBytes(ReadResult);
 
 impl Deref for ReadBytes {
@@ -55,8 +59,9 @@ impl Deref for ReadBytes {
     }
 }
 
-/// Outlives the disk while operations are in flight, and with it the lock on the directory.
-struct Shared {
+/// The state that operations in flight share with the disk. It lives until they have ended, and so does the
+/// lock on the directory.
+struct RingState {
     dir: Rc<Dir>,
     completed: RefCell<VecDeque<Completion<ReadBytes>>>,
     files: RefCell<Files>,
@@ -70,7 +75,8 @@ struct Files {
 }
 
 impl UringDisk {
-    /// Opens a log directory, making it if there is none. Must run on the executor that will use it. Blocks.
+    /// Opens a log directory, and creates it if it does not exist. Must run on the executor that will use it.
+    /// Blocks.
     ///
     /// # Errors
     /// When the directory is in use by another process, or the file system fails.
@@ -78,7 +84,7 @@ impl UringDisk {
         let dir = Rc::new(Dir::open(path)?);
         prime(path).await?;
         let (preparer, outcomes) = Preparer::start(&dir, options.background_cpus)?;
-        let shared = Rc::new(Shared {
+        let shared = Rc::new(RingState {
             dir,
             completed: RefCell::default(),
             files: RefCell::default(),
@@ -94,8 +100,8 @@ impl UringDisk {
     }
 }
 
-/// Brings outcomes of the segment thread to the log, each with its file already open.
-async fn forward(shared: Rc<Shared>, outcomes: Outcomes) {
+/// Forwards the outcomes of the segment thread to the log, each with its file already open.
+async fn forward(shared: Rc<RingState>, outcomes: Outcomes) {
     while let Some((segment, mut result)) = std::future::poll_fn(|context| outcomes.poll_next(context)).await
     {
         if result.is_ok() {
@@ -103,11 +109,11 @@ async fn forward(shared: Rc<Shared>, outcomes: Outcomes) {
         }
         shared.finish(Completion::Prepared { segment, result });
     }
-    // The disk was dropped. Whoever waits to open the directory again can, once this task is gone.
+    // The disk was dropped. Once this task is gone, the directory can be opened again.
     (shared.wake)();
 }
 
-impl Shared {
+impl RingState {
     fn finish(&self, completion: Completion<ReadBytes>) {
         self.completed.borrow_mut().push_back(completion);
         (self.wake)();
@@ -122,7 +128,7 @@ impl Shared {
             OpenOptions::new().read(true).write(true).custom_flags(libc::O_DSYNC).dma_open(&path).await?;
         let (file, superfluous) = self.files.borrow_mut().put(segment, Rc::new(file));
         for old in superfluous {
-            // A file that does not close well was written durably, or its write has failed on its own.
+            // A failed close loses nothing: each write of the file was durable or has reported its own error.
             let _ = old.close_rc().await;
         }
         Ok(file)
@@ -149,7 +155,8 @@ impl Files {
         })
     }
 
-    /// Keeps a file. Gives the one to use (another task may have opened it meanwhile), and those to close.
+    /// Keeps a file open. Returns the one to use (another task may have opened it meanwhile) and those to
+    /// close.
     fn put(&mut self, segment: SegmentId, file: Rc<DmaFile>) -> (Rc<DmaFile>, Vec<Rc<DmaFile>>) {
         if let Some(present) = self.get(segment) {
             return (present, vec![file]);
@@ -243,8 +250,9 @@ impl Disk for UringDisk {
 
 /// Must run on each executor before it opens its first DMA file on a device.
 ///
-/// glommio finds out by a read from the first file whether the device can be polled, takes the zero bytes of an empty file for
-/// a yes, and fails every later read. So the first file is one with something in it.
+/// glommio reads from the first file to find out whether the device supports polling. If that file is empty,
+/// the read returns zero bytes; glommio takes that for a yes, and every later read fails. So the first file
+/// that is opened must not be empty.
 ///
 /// # Errors
 /// When the file system fails.
@@ -259,17 +267,12 @@ pub async fn prime(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the kernel offers io_uring to this process; to be asked before an executor is made, which would panic.
+/// Checks that this process may use io_uring. Call this before making an executor, which panics otherwise.
 ///
 /// # Errors
-/// What stands in the way.
-#[allow(unsafe_code)]
+/// The reason why io_uring is not available.
 pub fn probe_io_uring() -> io::Result<()> {
-    // SAFETY: with a null parameter block the call makes no ring and touches no memory of ours; it fails with EFAULT where
-    // io_uring is to be had, and with ENOSYS or EPERM where it is not.
-    let result = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1_u32, std::ptr::null_mut::<u8>()) };
-    assert!(result < 0, "io_uring_setup took a null parameter block");
-    let error = io::Error::last_os_error();
+    let error = sys::setup_error();
     match error.raw_os_error() {
         Some(libc::EFAULT) => Ok(()),
         Some(libc::ENOSYS) => Err(io::Error::new(

@@ -1,12 +1,16 @@
-//! The thread that makes segments: zero-written, headed, synced, renamed, name synced. It never touches a segment in use.
+//! The thread that makes segments: it writes header and zeros, syncs the file, renames it, and syncs the
+//! directory. It never touches a segment in use.
 //!
-//! Why all zeros and not `fallocate`: a write into an unwritten extent changes metadata, and each O_DSYNC write would wait for
-//! the file system's journal (measured: three times the latency, and tails of 100 ms).
+//! The file is filled with zeros instead of `fallocate`d, because a write into an unwritten extent changes
+//! metadata: each O_DSYNC write would wait for the file system's journal (measured: three times the latency,
+//! and tails of 100 ms).
 
 use super::dir::{Dir, segment_path, sync_dir, temporary_path};
 use super::fill::{Pace, Signals, fill, open_direct, write_exactly};
 use super::reserve::spare;
 use crate::disk::SegmentPlan;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fs::{self, OpenOptions};
@@ -28,38 +32,38 @@ enum Job {
 
 pub(super) type Outcome = (SegmentId, io::Result<()>);
 
-/// What the thread and the executor share.
+/// The state that the thread and the executor share.
 #[derive(Default)]
 struct Desk {
-    state: Mutex<State>,
+    state: Mutex<PrepareState>,
     signals: Signals,
 }
 
 #[derive(Default)]
-struct State {
+struct PrepareState {
     outcomes: VecDeque<Outcome>,
     waker: Option<Waker>,
     closed: bool,
 }
 
-/// The thread, as its disk holds it; dropping it ends the thread.
+/// The disk's handle on the thread; dropping it ends the thread.
 pub(super) struct Preparer {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     desk: Arc<Desk>,
 }
 
-/// Where outcomes arrive.
+/// The receiving end of the outcomes.
 pub(super) struct Outcomes(Arc<Desk>);
 
 impl Preparer {
-    /// Starts the thread on `cpus`, or on all of the machine's if there are none given.
+    /// Starts the thread on `cpus`; if that is empty, on all CPUs of the machine.
     pub(super) fn start(dir: &Rc<Dir>, cpus: Vec<usize>) -> io::Result<(Self, Outcomes)> {
         let desk = Arc::new(Desk::default());
         let (jobs, inbox) = channel();
         let worker = Worker::new(dir.path().to_owned(), Arc::clone(&desk));
         let thread = std::thread::Builder::new().name("synod-segments".to_owned()).spawn(move || {
-            // Best effort: on the wrong CPU the thread is in the way, but does its work.
+            // Best effort: on the wrong CPU the thread takes time from an executor, but still does its work.
             let _ = leave_executor_cpu(&cpus);
             worker.run(&inbox);
         })?;
@@ -71,7 +75,7 @@ impl Preparer {
         self.send(Job::Prepare(plan));
     }
 
-    /// The log writes to a segment; ids only grow.
+    /// Records that the log has written to a segment; ids only grow.
     pub(super) fn written(&self, segment: SegmentId) {
         self.desk.signals.written.store(segment.get(), Ordering::Relaxed);
     }
@@ -85,7 +89,8 @@ impl Preparer {
         if let Err(lost) = jobs.send(job)
             && let Job::Prepare(plan) = lost.0
         {
-            // The thread only ends with this handle; if it died, the log must learn that no segment comes.
+            // The thread ends only with this handle. If it has died, the log must learn that no segment will
+            // come.
             self.desk.report((plan.segment, Err(io::Error::other("the segment thread has died"))));
         }
     }
@@ -96,7 +101,8 @@ impl Drop for Preparer {
         self.desk.signals.stop.store(true, Ordering::Relaxed);
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // At most one chunk and one sync away. After it nobody writes in the directory, so it can be opened again.
+            // This takes at most one chunk and one sync. Then nothing writes to the directory any more, so it
+            // can be opened again.
             let _ = thread.join();
         }
         let waker = {
@@ -141,21 +147,22 @@ impl Desk {
 struct Worker {
     path: PathBuf,
     desk: Arc<Desk>,
-    /// When the last segment was asked for.
+    /// When the last segment was requested.
     asked: Cell<Option<Instant>>,
-    /// The segment whose temporary file is on disk in full and lacks its header only.
+    /// The segment whose temporary file is on disk in full and lacks only its header.
     whole: Cell<Option<SegmentId>>,
-    /// What could not be removed yet.
+    /// Segments that are still to be removed.
     removals: RefCell<Vec<SegmentId>>,
 }
 
-/// What a segment can be made of without writing all of it.
+/// A file that a segment can be made from without writing all of it.
 enum Source {
-    /// Its temporary file, from a try that failed after the file had lost its former name.
+    /// The segment's temporary file, from an attempt that failed after the file had lost its former name.
     Temporary,
-    /// Reserved space: it carries no segment's name, so its header is written in place and no failure takes it away.
+    /// A spare file. It has no segment's name, so its header is written in place and no failure loses the
+    /// file.
     Spare(PathBuf),
-    /// A segment, which must lose its name before it gets another header.
+    /// A segment file; it must lose its name before it gets another header.
     Segment(PathBuf),
 }
 
@@ -178,7 +185,8 @@ impl Worker {
         }
     }
 
-    /// What cannot be removed is tried again after the next job, and found unused at the next open.
+    /// Removes segment files. A file that cannot be removed is tried again after the next job; the next open
+    /// finds it unused.
     fn remove(&self) {
         let is_left = |error: io::Error| error.kind() != io::ErrorKind::NotFound;
         self.removals
@@ -204,7 +212,7 @@ impl Worker {
         sync_dir(&self.path).map_err(at("sync", &self.path))
     }
 
-    /// The first of what may be there and has the right size.
+    /// The first file, in order of preference, that exists and has the right size.
     fn source(&self, plan: &SegmentPlan) -> io::Result<Option<Source>> {
         let fits = |path: &Path| {
             fs::symlink_metadata(path)
@@ -213,7 +221,7 @@ impl Worker {
         if self.whole.get() == Some(plan.segment) && fits(&temporary_path(&self.path, plan.segment)) {
             return Ok(Some(Source::Temporary));
         }
-        // Its own name is there if an earlier try failed at the very end.
+        // A file with the segment's own name exists if an earlier attempt failed at its last step.
         let segments = [Some(plan.segment), plan.recycle];
         let mut paths = segments.into_iter().flatten().map(|segment| segment_path(&self.path, segment));
         if let Some(path) = paths.find(|path| fits(path)) {
@@ -222,8 +230,8 @@ impl Worker {
         Ok(spare(&self.path, plan.size).map_err(at("list", &self.path))?.map(Source::Spare))
     }
 
-    /// Makes a segment of a file that is on disk in full: only its header is new. Gives the file's name. A try that fails loses none
-    /// of the space.
+    /// Makes a segment from a file that is on disk in full: only the header is written. Returns the file's
+    /// path. A failed attempt loses none of the space.
     fn rewrite(&self, plan: &SegmentPlan, source: Source, temporary: &Path) -> io::Result<PathBuf> {
         let made = match source {
             Source::Spare(path) => path,
@@ -234,7 +242,8 @@ impl Worker {
                 temporary.to_owned()
             }
         };
-        // The old name must be gone for good before the old header is, else a crash shows a segment under a wrong header.
+        // The old name must be durably gone before the old header is overwritten. Otherwise a crash could
+        // leave a segment with the wrong header.
         sync_dir(&self.path).map_err(at("sync", &self.path))?;
         let head = || {
             let file = open_direct(OpenOptions::new().write(true), &made)?;
@@ -247,10 +256,12 @@ impl Worker {
         Ok(made)
     }
 
-    /// Writes a whole file, and leaves nothing behind if that fails: what is half made only takes room that may be short.
+    /// Writes a whole file, and removes it if that fails: a half-made file only takes space that may be
+    /// short.
     fn fill(&self, plan: &SegmentPlan, temporary: &Path, pace: &Pace<'_>) -> io::Result<()> {
         let size = u64::from(plan.size);
-        // Not to be found out by writing: a try each second would take the disk's last bytes from everybody else, again and again.
+        // Checked before writing: an attempt each second would take the disk's last bytes from all other
+        // processes, again and again.
         if free_bytes(&self.path).is_some_and(|free| free < size) {
             let error = io::Error::from_raw_os_error(libc::ENOSPC);
             return Err(at("write", temporary)(error));
@@ -268,7 +279,7 @@ impl Worker {
         }
     }
 
-    /// The error as a sentence for people: what was wanted, and what there is.
+    /// Adds to the error how much space is free and how much a segment takes.
     fn explain(&self, plan: &SegmentPlan, error: &io::Error) -> io::Error {
         let size = plan.size;
         let free = free_bytes(&self.path).map_or_else(String::new, |free| {
@@ -278,33 +289,28 @@ impl Worker {
     }
 }
 
-/// Names what was tried on which file; the operating system's error alone names none.
+/// Adds the operation and the file to an error; the operating system's error names neither.
 fn at<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> io::Error + 'a {
     move |error| io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
 }
 
-/// Bytes that this process may still write in a directory; nothing where the file system does not say.
+/// Bytes that this process may still write in a directory; `None` where the file system does not report it.
 fn free_bytes(dir: &Path) -> Option<u64> {
     let found = nix::sys::statvfs::statvfs(dir).ok()?;
     (found.blocks() > 0).then(|| found.blocks_available().saturating_mul(found.fragment_size()))
 }
 
-/// A new thread inherits the CPU its executor is pinned to, and would take its time from the write path there.
-#[allow(unsafe_code)]
+/// Moves this thread off the executor's CPU. A new thread inherits the CPU that its executor is pinned to,
+/// and would take time from the write path there.
 fn leave_executor_cpu(cpus: &[usize]) -> io::Result<()> {
     if let [id] = *cpus {
         let pinned = core_affinity::set_for_current(core_affinity::CoreId { id });
         return if pinned { Ok(()) } else { Err(io::Error::other(format!("there is no CPU {id} here"))) };
     }
-    // SAFETY: `cpu_set_t` is a plain bit set, all zeros is its empty value; CPU_SET checks its index against the set's size;
-    // the kernel reads exactly the size given, and ignores CPUs that do not exist.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        let every = 0..libc::CPU_SETSIZE as usize;
-        for cpu in every.filter(|cpu| cpus.is_empty() || cpus.contains(cpu)) {
-            libc::CPU_SET(cpu, &mut set);
-        }
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let mut set = CpuSet::new();
+    // The kernel ignores CPUs that do not exist.
+    for cpu in (0..CpuSet::count()).filter(|cpu| cpus.is_empty() || cpus.contains(cpu)) {
+        set.set(cpu)?;
+    }
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }

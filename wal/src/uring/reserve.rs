@@ -1,4 +1,4 @@
-//! Space for segments, written when the node is formatted: `000003.spare`, full size, all zeros.
+//! Space reserved for segments when the node is formatted: files like `000003.spare`, full size, all zeros.
 
 use super::dir::sync_dir;
 use super::fill::{Pace, fill};
@@ -6,11 +6,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Makes `count` files of `size` bytes in the log directory `dir`, zero-written, for segments to come: a log that finds one
-/// writes a page instead of a file, and the write path does not share the disk with the making of segments. Blocks.
+/// Makes `count` files of `size` bytes, filled with zeros, in the log directory `dir` for future segments. A
+/// log that finds one writes a page instead of a whole file, so that making segments does not compete with
+/// the write path for the disk. Blocks.
 ///
 /// # Errors
-/// When the file system fails; what was made stays and is of use.
+/// When the file system fails; the files that were finished stay and can be used.
 pub fn reserve(dir: &Path, size: u32, count: u32) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     for number in 0..count {

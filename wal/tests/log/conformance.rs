@@ -1,4 +1,4 @@
-//! What every disk and the log on it must do. Each body runs on both.
+//! Tests that every disk and the log on it must pass. Each body runs on both disks.
 
 use crate::rig::{
     DiskRig, MemRig, Records, Rig, append, open, read, record, run_disk, run_mem, settle, small,
@@ -66,7 +66,7 @@ async fn records_become_durable_in_order_of_their_numbers<R: Rig>(rig: &R) {
         let (lsn, location) = append(&mut wal, &bytes);
         assert_eq!(lsn, Lsn::new(index + 1));
         expected.push((bytes, location));
-        // One turn every few records, so that blocks of all sizes are in flight at once.
+        // One turn after every few records, so that blocks of all sizes are in flight at once.
         if index % 5 == 0 {
             wal.submit().expect("submit");
             assert!(wal.backlog().in_flight <= small().writes_in_flight);
@@ -170,7 +170,7 @@ async fn unused_segments_are_used_again<R: Rig>(rig: &R) {
         }
     }
     let (_, _, report) = open(rig.disk().await, small()).expect("open");
-    // The one in use and those kept ahead, each time again; one may be lost half-way to a new name.
+    // At most the current segment and those kept ahead, at each open; one may be lost half-way to a new name.
     assert!(report.unused.len() <= 1 + small().segments_ahead, "{report}");
 }
 
@@ -200,7 +200,7 @@ async fn released_segments_come_back_under_a_new_name_and_not_to_life<R: Rig>(ri
     assert_eq!(records, written);
     assert_eq!(report.tail.expect("a tail").label, Label::StaleEnd, "the rest is of an earlier life");
     drop(wal);
-    // Without the caller's word the beginning is missing.
+    // Without `replay_from` the beginning of the log counts as missing.
     options.replay_from = None;
     match open(rig.disk().await, options).map(|_| ()) {
         Err(OpenError::Corrupt { label: Label::SegmentMissing, segment, .. }) => assert!(segment <= released),
@@ -250,7 +250,7 @@ async fn a_place_in_use_cannot_be_opened_as_another_log<R: Rig>(rig: &R) {
     let mut options = small();
     options.segment_bytes = 5000;
     assert!(matches!(open(rig.disk().await, options).map(|_| ()), Err(OpenError::Options(_))));
-    // Another segment size is no reason to refuse: it holds for new segments.
+    // A different segment size is no reason to refuse: it applies to new segments.
     let mut options = small();
     options.segment_bytes = 512 << 10;
     let (mut wal, records, _) = open(rig.disk().await, options).expect("open larger");
@@ -296,7 +296,8 @@ async fn a_marked_log_refuses_damage_to_its_last_record<R: Rig>(rig: &R) {
     assert_eq!(wal.backlog().block_count, 0);
 }
 
-/// A note is found again where it was put, and counts for nothing: no number, no word that it is durable, no mark for it.
+/// Recovery finds a note where it was appended. A note has no number, its durability is not reported, and it
+/// needs no mark.
 async fn a_note_is_found_again_and_counts_for_nothing<R: Rig>(rig: &R) {
     let (mut wal, _, _) = open(rig.disk().await, small()).expect("open");
     let (first, _) = append(&mut wal, b"first");

@@ -1,7 +1,9 @@
-//! Crashes in every phase: many short lives of one log, each ended by a crash at a random moment, all from one seed.
+//! Crashes in every phase: many short lives of one log, each ended by a crash at a random moment, all from
+//! one seed.
 //!
-//! Oracle: what recovery gives is always a prefix of what was appended, at the same places, and holds at least everything
-//! that was reported durable or that an earlier recovery gave. Nothing else ever comes back.
+//! Oracle: the recovered records are always a prefix of the appended ones, at the same locations. They
+//! include at least every record that was reported durable or that an earlier recovery returned. No other
+//! record ever comes back.
 
 use crate::rig::{Random, Records, open, record, small};
 use std::collections::BTreeMap;
@@ -15,10 +17,10 @@ struct Story {
     image: MemImage,
     options: WalOptions,
     now_ns: u64,
-    /// What the log must give back at most, in order; the first `kept` of them at least.
+    /// The records that the log may return at most, in order; it must return at least the first `kept`.
     history: Records,
     kept: usize,
-    /// Blocks that were the last durable one.
+    /// Blocks that were the last durable one at some time.
     positions: Vec<LogPosition>,
     next: u64,
     labels: BTreeMap<&'static str, u64>,
@@ -70,7 +72,7 @@ impl Story {
         assert!(records.len() >= self.kept, "seed {}: {} of {} kept", self.seed, records.len(), self.kept);
         assert!(records.len() <= self.history.len(), "seed {}: records out of nowhere", self.seed);
         assert!(records == self.history[..records.len()], "seed {}: other records than appended", self.seed);
-        // What was durable keeps its number and its checksum, whatever happens (P-20).
+        // A durable block keeps its number and its checksum through every crash (P-20).
         let held = |position: &LogPosition| wal.holds(*position);
         assert!(self.positions.iter().all(held), "seed {}: a durable block is another one", self.seed);
         self.history = records;
@@ -90,7 +92,7 @@ impl Story {
         }
     }
 
-    /// One thing happens. Gives how many records are not wanted back any more.
+    /// Performs one random step. Returns how many records need not come back any more.
     fn step(&mut self, wal: &mut Wal<synod_wal::mem::MemDisk>) -> usize {
         match self.random.below(100) {
             0..50 => {
@@ -161,7 +163,7 @@ fn many_lives_keep_what_was_durable_and_invent_nothing() {
         }
     }
     println!("{labels:?}");
-    // Every row that a crash can lead to was met.
+    // The run has met every row that a crash can lead to.
     for label in
         [Label::CleanEnd, Label::StaleEnd, Label::TornTail, Label::TornHeader, Label::UnackedBeyondHole]
     {
@@ -176,7 +178,7 @@ fn the_same_seed_tells_the_same_story() {
     }
 }
 
-/// A log with blocks 1 durable, 2 lost, 3 (and `more`) arrived. Gives the image.
+/// The image of a log whose block 1 is durable, block 2 is lost, and block 3 (and `more`) arrived.
 fn with_a_hole(more: usize) -> MemImage {
     let image = MemImage::new(MemOptions::default(), 5);
     let mut options = small();
@@ -215,17 +217,18 @@ fn copy(image: &MemImage) -> MemImage {
 fn blocks_that_overtook_a_hole_are_discarded_and_stay_dead() {
     for more in [0, 3, 6] {
         let image = with_a_hole(more);
-        // Again and again, with a crash before anything else happens.
+        // Opened several times, with a crash before anything else happens.
         for again in 0..3 {
             let (_, records, report) = open(image.disk(), small()).expect("open");
             assert_eq!(records.len(), 1);
             let tail = report.tail.expect("a tail");
-            // Later the fresh segment may exist already, and says that nothing follows.
+            // At a later open the fresh segment may already exist; its header then ends the log there.
             if again == 0 {
                 assert_eq!((tail.label, tail.discarded_count), (Label::UnackedBeyondHole, 1 + more as u64));
             }
         }
-        // With the fresh segment made and nothing in it; then with new records, whose numbers are those of the dead.
+        // First with the fresh segment made and empty, then with new records that reuse the numbers of the
+        // discarded ones.
         for count in 0..4_usize {
             let (mut wal, records, _) = open(image.disk(), small()).expect("open");
             assert_eq!(records.len(), 1 + count.saturating_sub(1));

@@ -1,4 +1,5 @@
-//! Recovery from bytes that no crash leaves behind: it refuses or cuts, never panics, never invents.
+//! Recovery from bytes that no crash leaves behind: it refuses or cuts, never panics, and never invents
+//! records.
 
 use crate::rig::{Records, append, open, record, small};
 use proptest::prelude::*;
@@ -7,12 +8,12 @@ use synod_types::{CoreId, SegmentId};
 use synod_wal::mem::{MemImage, MemOptions};
 use synod_wal::{Label, OpenError, ReadError, RecoveryReport, WalOptions};
 
-/// One block of a log that was written one block at a time.
+/// A block of a log that was written one block at a time.
 #[derive(Clone, Copy, Debug)]
 struct Block {
     segment: SegmentId,
     offset: u32,
-    /// Up to its last record's end.
+    /// Up to the end of its last record.
     used: u32,
     records: usize,
 }
@@ -25,7 +26,7 @@ fn tiny() -> WalOptions {
     options
 }
 
-/// A log of `count` blocks over several segments, each but the last with all before it durable.
+/// A log of `count` blocks over several segments; each block but the last is proven durable by the next one.
 fn written(count: u64) -> (MemImage, Vec<Block>, Records) {
     let image = MemImage::new(MemOptions::default(), 21);
     let (mut wal, _, _) = open(image.disk(), tiny()).expect("open");
@@ -93,12 +94,12 @@ fn any_flipped_byte_of_an_acknowledged_block_is_refused_and_named() {
                         assert_eq!(label, Label::AckedBlockDamaged);
                         assert_eq!((segment, offset), (block.segment, u64::from(block.offset)));
                     }
-                    // Zeros between two records carry nothing.
+                    // The zeros between two records carry no data.
                     Ok((found, _)) => assert!(found == records, "block {index} byte {at}"),
                     Err(other) => panic!("{other}"),
                 }
             } else {
-                // Nothing later says that the last one was ever finished.
+                // Nothing proves that the last block was ever finished.
                 let (found, report) = recover(&bad).expect("a torn tail");
                 let label = report.tail.expect("a tail").label;
                 assert!(found == records || matches!(label, Label::TornTail | Label::TornHeader), "{label}");
@@ -113,7 +114,7 @@ fn any_flipped_byte_of_an_acknowledged_block_is_refused_and_named() {
 fn a_mark_or_a_reopening_makes_damage_to_the_last_block_plain() {
     let (image, blocks, _) = written(5);
     let last = *blocks.last().expect("blocks");
-    // A reopening: the fresh segment's header says how far the log went.
+    // Reopening: the fresh segment's header says how far the log went.
     let (mut wal, _, _) = open(image.disk(), tiny()).expect("open");
     image.complete_all();
     wal.poll().expect("poll");
@@ -138,8 +139,8 @@ fn a_mark_or_a_reopening_makes_damage_to_the_last_block_plain() {
     assert_eq!(label_of(recover(&image)), Label::AckedBlockDamaged);
 }
 
-/// A note that comes to lie in a block of its own while others are under way marks nothing: those are marked when the log is quiet, and
-/// damage to them is noticed from then on.
+/// A note in a block of its own, written while other blocks are in flight, marks none of them. They are
+/// marked when the log is quiet, and damage to them is noticed from then on.
 #[test]
 fn a_note_among_other_blocks_is_no_mark() {
     let (image, _, _) = written(0);
@@ -181,7 +182,7 @@ fn missing_cut_off_and_renamed_segments_are_refused() {
         bad.remove(id);
         assert_eq!(label_of(recover(&bad)), Label::SegmentMissing, "{id}");
     }
-    // A spare that nothing follows upon is no loss.
+    // Losing the newest segment, which is empty and which no other one follows, is harmless.
     let fine = copy(&image);
     fine.remove(segments[segments.len() - 1]);
     assert!(recover(&fine).expect("open").0 == records);
@@ -196,11 +197,12 @@ fn missing_cut_off_and_renamed_segments_are_refused() {
         bad.put(id, [&whole[..], &[0; 4096]].concat());
         assert_eq!(label_of(recover(&bad)), Label::SegmentDamaged, "{id} grown");
     }
-    // One segment's bytes under another's name.
+    // One segment's bytes under the name of another.
     let bad = copy(&image);
     bad.put(used[1], image.bytes(used[0]).expect("listed"));
     assert_eq!(label_of(recover(&bad)), Label::SegmentDamaged);
-    // The newest segment overwritten with an old copy of itself, as from a partial backup: what followed is proven.
+    // A segment overwritten with an old copy of itself, as from a partial backup: later segments prove that
+    // the missing blocks were durable.
     let bad = copy(&image);
     let mut old = image.bytes(used[1]).expect("listed");
     old[8192..].fill(0);
@@ -220,7 +222,7 @@ fn blocks_in_the_wrong_place_or_order_do_not_pass() {
     let bad = copy(&image);
     bad.put(first.segment, moved);
     assert_eq!(label_of(recover(&bad)), Label::AckedBlockDamaged);
-    // The block after the end repeated there: another place, so no block at all.
+    // The last block copied to the place after the end: its offset is wrong there, so it is not a block.
     let last = *blocks.last().expect("blocks");
     let bad = copy(&image);
     let mut repeated = image.bytes(last.segment).expect("listed");
@@ -234,7 +236,8 @@ fn blocks_in_the_wrong_place_or_order_do_not_pass() {
 
 #[test]
 fn a_block_of_another_history_breaks_the_chain() {
-    // Two logs with equal beginnings: blocks 1 to 3 are the same, the fourth and later differ, places do not.
+    // Two logs with the same beginning: blocks 1 to 3 are equal, later ones differ, and all places are the
+    // same.
     let history = |salt: u64| {
         let image = MemImage::new(MemOptions::default(), 21);
         let (mut wal, _, _) = open(image.disk(), tiny()).expect("open");
@@ -259,11 +262,11 @@ fn a_block_of_another_history_breaks_the_chain() {
         bytes[page.clone()].copy_from_slice(&theirs.bytes(segment).expect("listed")[page]);
         image.put(segment, bytes);
     };
-    // In the middle: intact, numbered right, but the next one does not follow upon it.
+    // In the middle: the block is intact and has the right number, but the next one does not chain to it.
     let bad = copy(&ours);
     transplant(&bad, 3);
     assert_eq!(label_of(recover(&bad)), Label::ChainBroken);
-    // At the end: it fits, as it could have been written. After a recovery it is known which one was.
+    // At the end it fits, as it could have been written. After a recovery it is known which one was.
     let bad = copy(&ours);
     transplant(&bad, 3);
     transplant(&bad, 4);
@@ -330,7 +333,8 @@ fn harm() -> impl Strategy<Value = Harm> {
         4 => (segment.clone(), at.clone(), 1..=255_u8).prop_map(|(segment, at, mask)| Harm::Flip { segment, at, mask }),
         2 => (segment.clone(), at.clone(), 1..20_000_u32, any::<u64>())
             .prop_map(|(segment, at, len, seed)| Harm::Garbage { segment, at, len, seed }),
-        2 => (segment.clone(), at.clone(), 1..20_000_u32).prop_map(|(segment, at, len)| Harm::Zeros { segment, at, len }),
+        2 => (segment.clone(), at.clone(), 1..20_000_u32)
+            .prop_map(|(segment, at, len)| Harm::Zeros { segment, at, len }),
         1 => (segment.clone(), at).prop_map(|(segment, len)| Harm::Truncate { segment, len }),
         1 => segment.clone().prop_map(|segment| Harm::Remove { segment }),
         2 => (segment.clone(), 0..16_u32, segment.clone(), 0..16_u32, 1..4_u32)
@@ -407,11 +411,12 @@ proptest! {
         let opened = synod_wal::Wal::open(image.disk(), options, |record| {
             found.push((record.bytes.to_vec(), record.location));
         });
-        // Whether refused or not: what was handed out are the true records, in order, from the first.
+        // Refused or not, the records that were returned are the true ones, in order, from the first.
         prop_assert!(found.len() <= records.len());
         prop_assert!(found == records[..found.len()]);
         if opened.is_ok() && harms.len() == 1 {
-            // One harm alone takes no acknowledged record silently, unless it hit the last blocks, which nothing proves.
+            // A single harm loses no acknowledged record silently, unless it hits the last block, whose
+            // durability nothing proves.
             let missing = records.len() - found.len();
             let single = matches!(harms[0], Harm::Flip { .. } | Harm::Remove { .. } | Harm::Truncate { .. });
             let last = blocks.last().map_or(0, |block| block.records);
@@ -429,7 +434,7 @@ proptest! {
     }
 }
 
-/// Headers with a right checksum and wrong contents: a counter at its limit must not make recovery count over.
+/// Headers with a valid checksum and wrong contents: a counter at its limit must not make recovery overflow.
 #[test]
 fn forged_segment_headers_do_not_panic() {
     let (image, _, _) = written(6);
@@ -461,8 +466,8 @@ fn forged_segment_headers_do_not_panic() {
     assert!(matches!(open(image.disk(), other).map(|_| ()), Err(OpenError::WrongCore { .. })));
 }
 
-/// A record that is read to be passed on is checked against what was written, wherever the damage is; before and after the log is
-/// opened again.
+/// `read_checked` compares a record with its checksum and finds the damage wherever it is, before and after
+/// the log is opened again.
 #[test]
 fn a_damaged_record_is_not_read_back() {
     let (image, _, records) = written(40);
@@ -477,7 +482,7 @@ fn a_damaged_record_is_not_read_back() {
     for (index, (bytes, location)) in records.iter().enumerate() {
         let before = (index as u32 * 7) % 64;
         assert_eq!(read(&mut wal, *location, before).as_deref(), Ok(&bytes[before as usize..]));
-        // Its frame, what comes before, and what is wanted.
+        // The record's frame, the bytes before the requested ones, and the requested bytes.
         for at in [-8_i64, -1, 0, 40, i64::from(location.len) - 1] {
             let offset = (i64::from(location.offset) + at) as u32;
             image.rot(location.segment, offset, 0x10);
@@ -487,7 +492,7 @@ fn a_damaged_record_is_not_read_back() {
             image.rot(location.segment, offset, 0x10);
         }
     }
-    // A place that never was a record's.
+    // A place that never held a record.
     let beyond = synod_types::Location { segment: SegmentId::new(4000), ..records[0].1 };
     assert_eq!(read(&mut wal, beyond, 0), Err(ReadError::NoSuchPlace));
 }

@@ -1,4 +1,5 @@
-//! Faults of a running disk: failed and short writes, failed reads, no room for segments, a disk that does not answer.
+//! Faults of a running disk: failed and short writes, failed reads, no space for segments, a disk that does
+//! not answer.
 
 use crate::rig::{append, open, record, small};
 use synod_types::{LogRoom, Lsn, Space};
@@ -13,7 +14,7 @@ fn ready_with(image: &MemImage, options: WalOptions) -> Wal<MemDisk> {
     let (mut wal, _, _) = open(image.disk(), options).expect("open");
     image.complete_all();
     assert_eq!(wal.poll(), Ok(None));
-    // The segments ahead.
+    // Make the segments ahead.
     image.complete_all();
     assert_eq!(wal.poll(), Ok(None));
     image.complete_all();
@@ -168,7 +169,7 @@ fn records_gather_while_no_segment_is_ready_and_keep_their_places() {
     let (mut wal, _, _) = open(image.disk(), small()).expect("open");
     assert!(!wal.is_ready());
     let mut written = Vec::new();
-    // More than three segments hold, none of which exists yet.
+    // More than three segments can hold; none of them exists yet.
     for index in 0..200 {
         let bytes = record(index, 4900);
         let (_, location) = append(&mut wal, &bytes);
@@ -211,12 +212,12 @@ fn a_full_disk_stops_nothing_that_has_room_and_is_got_over() {
     assert!(wal.backlog().waits_for_segment);
     let durable = wal.durable();
     assert!(durable.get() >= 60, "two segments of 256 KiB were filled: {durable}");
-    // Still full.
+    // The disk is still full.
     wal.retry_prepare();
     image.complete_all();
     assert_eq!(wal.poll(), Ok(None));
     assert!(wal.prepare_error().is_some());
-    // Room is made.
+    // Now there is space.
     image.configure(|options| options.capacity_bytes = 100 * size);
     wal.retry_prepare();
     while wal.durable() < wal.appended() {
@@ -266,7 +267,7 @@ fn a_prepare_that_fails_is_tried_again_at_the_next_need() {
     assert!(wal.is_ready());
 }
 
-/// Completes what is pending; the segments that are asked for meanwhile too.
+/// Completes all pending operations, including the segments that are requested meanwhile.
 fn work(image: &MemImage, wal: &mut Wal<MemDisk>) {
     loop {
         wal.submit().expect("submit");
@@ -335,7 +336,8 @@ fn a_full_log_says_how_much_it_still_takes() {
     assert_eq!(wal.durable(), wal.appended(), "what waited is written");
 }
 
-/// The log goes on in a fresh segment after a restart, so one must be left, or a node on a full disk could promise nothing.
+/// After a restart the log continues in a fresh segment, so one must be left, or a node on a full disk could
+/// not store a promise.
 #[test]
 fn a_log_that_was_opened_on_a_full_disk_has_its_reserve() {
     let image = mem();

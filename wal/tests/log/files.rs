@@ -31,7 +31,7 @@ fn segments_are_written_past_the_cache_and_durably() {
     });
 }
 
-/// The flags under which this process has a file open for writing.
+/// The flags with which this process has a file open for writing.
 fn flags_of_open_file(path: &Path) -> i32 {
     let path = path.canonicalize().expect("the file exists");
     for entry in std::fs::read_dir("/proc/self/fd").expect("proc") {
@@ -82,7 +82,7 @@ fn reserved_space_becomes_the_first_segments() {
     run_disk("reserve", async |rig| {
         let size = small().segment_bytes;
         synod_wal::uring::reserve(&rig.path, size, 2).expect("reserve");
-        // Of another size, so of no use, and left alone.
+        // It has another size, so it is not used and stays as it is.
         std::fs::write(rig.path.join("000009.spare"), [0; 4096]).expect("write");
         let (mut wal, _, _) = open(rig.disk().await, small()).expect("open");
         append(&mut wal, b"in reserved space");
@@ -102,7 +102,7 @@ fn reserved_space_becomes_the_first_segments() {
     });
 }
 
-/// Lets the disk work until the log has failed to make a segment, or has made one after it failed.
+/// Lets the disk work until making a segment has failed, or has succeeded after a failure.
 async fn until_failed(rig: &DiskRig, wal: &mut Wal<UringDisk>, failed: bool) {
     while wal.prepare_error().is_some() != failed {
         rig.work().await;
@@ -156,7 +156,7 @@ fn a_try_that_fails_half_way_keeps_the_file_it_was_to_use_again() {
             rig.work().await;
             wal.poll().expect("poll");
         }
-        // The next one is made of the first, and cannot take its name in the end.
+        // The next one is made from the first, and cannot be renamed to its own name in the end.
         assert!(wal.release(SegmentId::new(1)));
         std::fs::create_dir(rig.path.join("0000000005.seg")).expect("mkdir");
         fill(&mut wal, 3).await;
@@ -215,7 +215,8 @@ fn fixture_options() -> WalOptions {
     options
 }
 
-/// Written by version 2 and kept: today's program reads it, and writes the same. Version 1 is refused by name.
+/// A segment that was written with format version 2 and kept: the current program reads it and writes the
+/// same bytes. Version 1 is refused by name.
 #[test]
 fn the_format_is_what_it_was() {
     run_mem(async |rig| {

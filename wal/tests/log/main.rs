@@ -1,4 +1,4 @@
-//! The log against its promises, on both disks: the simulated one passes the same suite as the real one.
+//! Tests of the log's contract, on both disks: the simulated one passes the same suite as the real one.
 
 mod conformance;
 mod crashes;

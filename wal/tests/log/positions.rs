@@ -1,10 +1,10 @@
-//! Which history a log has, told by one of its blocks.
+//! The history of a log, as identified by one of its blocks.
 
 use crate::rig::{MemRig, append, open, record, run_mem, settle, small};
 use synod_types::LogPosition;
 use synod_wal::mem::MemImage;
 
-/// So many records that no other log has.
+/// Appends this many records that no other log has.
 async fn go_on(rig: &MemRig, salt: u64, count: u64) -> LogPosition {
     let (mut wal, ..) = open(rig.image.disk(), small()).expect("it opens");
     let before = wal.position();
@@ -34,7 +34,8 @@ fn a_log_holds_what_it_was_and_neither_an_old_copy_nor_another_history_does() {
         assert!(holds(&rig.image, first) && holds(&rig.image, later), "over restarts, and segments");
         rig.image.crash(3);
 
-        // The copy is put back: it is older. It goes on in its own way, beyond what the first one was.
+        // The older copy is put back. It then goes on with other records, to more blocks than the first log
+        // had.
         let real = rig.image.copy();
         rig.image.put_back(&copy);
         assert!(holds(&rig.image, first) && !holds(&rig.image, later));

@@ -1,4 +1,4 @@
-//! What the tests need from a disk beyond the log's own trait: opening it again, and waiting for it.
+//! What the tests need from a disk beyond the log's own trait: reopening it, and waiting for it.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -25,7 +25,7 @@ pub trait Rig {
     async fn work(&self);
 }
 
-/// Small segments and blocks, so that rotation is near.
+/// Small segments and blocks, so that the log rotates soon.
 pub fn small() -> WalOptions {
     let mut options = WalOptions::new(CoreId::new(3), [9; 32]).with_segments(256 << 10, 16 << 10);
     options.record_bytes_max = 100 << 10;
@@ -36,7 +36,7 @@ pub fn small() -> WalOptions {
 
 pub type Records = Vec<(Vec<u8>, Location)>;
 
-/// Opens a log, collecting its records.
+/// Opens a log and collects its records.
 pub fn open<D: Disk>(disk: D, options: WalOptions) -> Result<(Wal<D>, Records, RecoveryReport), OpenError> {
     let mut records = Records::new();
     let (wal, report) =
@@ -87,7 +87,7 @@ pub fn record(index: u64, len: usize) -> Vec<u8> {
 
 pub fn append<D: Disk>(wal: &mut Wal<D>, bytes: &[u8]) -> (Lsn, Location) {
     let middle = bytes.len() / 2;
-    // Records whose checksum is known in part are the same on disk.
+    // A record appended with a known checksum of its last part is the same on disk.
     let known = (bytes.len() % 2 == 1).then(|| synod_types::checksum::crc32c(&bytes[middle..]));
     let appended = wal.append_summed(&[&bytes[..middle], &bytes[middle..]], known).expect("append");
     assert_eq!(wal.read_ram(appended.location), Some(bytes), "readable at once");
@@ -117,7 +117,7 @@ impl Rig for MemRig {
     async fn disk(&self) -> MemDisk {
         self.image.disk()
     }
-    /// Something pending completes, in any order.
+    /// Completes one pending operation, in any order.
     async fn work(&self) {
         let pending = self.image.pending().len() as u64;
         assert!(pending > 0, "the test waits for a disk that has nothing to do");
@@ -156,7 +156,8 @@ impl Rig for DiskRig {
                 }
             });
             match UringDisk::open(&self.path, UringOptions { wake, background_cpus: Vec::new() }).await {
-                // What the disk dropped before has in flight holds the lock, and rings the bell when it ends.
+                // The operations of the disk dropped before still hold the lock; they ring the bell when they
+                // end.
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => self.work().await,
                 result => return result.expect("open the directory"),
             }
@@ -176,7 +177,7 @@ impl Rig for DiskRig {
 
 pub fn run_disk(name: &str, body: impl AsyncFnOnce(&DiskRig)) {
     let executor = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
-        // Small, so that an ordinary user's locked memory is enough for tests side by side.
+        // Small, so that an ordinary user's limit of locked memory is enough for parallel tests.
         .io_memory(1 << 20)
         .make()
         .expect("an executor");
@@ -193,7 +194,7 @@ pub fn run_disk(name: &str, body: impl AsyncFnOnce(&DiskRig)) {
     });
 }
 
-/// glommio 0.9 can park with runnable tasks; a foreign wake now and then gets it going again.
+/// glommio 0.9 can park with runnable tasks; a regular wake from another thread gets it going again.
 struct Ticker {
     slot: Arc<Mutex<Option<Waker>>>,
     stop: Arc<AtomicBool>,
@@ -206,7 +207,8 @@ impl Ticker {
         let (theirs, stopped) = (Arc::clone(&slot), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                // Not taken: should the executor park before it has run the task just woken, the next wake must reach it too.
+                // The waker stays in its slot: if the executor parks before it has run the woken task, the
+                // next wake must reach it too.
                 if let Some(waker) = theirs.lock().expect("lock").as_ref() {
                     waker.wake_by_ref();
                 }
@@ -216,7 +218,7 @@ impl Ticker {
         Self { slot, stop, thread: Some(thread) }
     }
 
-    /// Parks a task of the current executor as the one that is woken.
+    /// Parks a task of the current executor as the one to be woken.
     fn install(&self) {
         let slot = Arc::clone(&self.slot);
         glommio::spawn_local(async move {

@@ -1,4 +1,4 @@
-//! What was found of one system in one round.
+//! The figures of one system in one round.
 
 use crate::table::milliseconds;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use synod_loadgen::{OperationReport, Report};
 /// One phase.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
 pub struct PhaseFigures {
-    /// Requests per second that were answered well.
+    /// Successful requests per second.
     pub per_s: f64,
     /// Median latency.
     pub p50_us: u64,
@@ -23,16 +23,16 @@ pub struct Figures {
     pub set: PhaseFigures,
     /// Reads.
     pub get: PhaseFigures,
-    /// Processor time of the generator for each request: it is taken from the servers on the same machine.
+    /// Processor time of the generator per request, which the servers on the same machine cannot use.
     pub generator_cpu_us: Option<f64>,
-    /// Acknowledged writes, all of which were looked for at the end.
+    /// Acknowledged writes; all of them were read back at the end.
     pub acked: u64,
-    /// What went wrong, in words; empty if nothing.
+    /// Faults found, in words; empty if there were none.
     pub faults: Vec<String>,
 }
 
 impl Figures {
-    /// The line that is shown after a round.
+    /// The line printed after a round.
     pub fn line(&self) -> String {
         let phase = |name, phase: &PhaseFigures| {
             let (p50, p99) = (milliseconds(phase.p50_us as f64), milliseconds(phase.p99_us as f64));

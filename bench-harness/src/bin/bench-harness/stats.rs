@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-/// The middle and the ends of some figures.
+/// The median and the extremes of some figures.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Spread {
-    /// The middle one, or the mean of the two in the middle.
+    /// The figure in the middle, or the mean of the two in the middle.
     pub median: f64,
     /// The least.
     pub least: f64,
@@ -14,7 +14,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of these figures; `None` of none.
+    /// The spread of these figures; `None` if there are none.
     pub fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = figures.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -25,14 +25,14 @@ impl Spread {
         Some(Self { median, least, most })
     }
 
-    /// Of the ratios of figures that were taken in the same round. A round that lacks one of them is left out: figures of
-    /// different rounds are of different moments of the machine.
+    /// The spread of the ratios of figures of the same round. A round that lacks one of the two is left out,
+    /// for figures of different rounds belong to different moments of the machine.
     pub fn of_ratios(above: &[Option<f64>], below: &[Option<f64>]) -> Option<Self> {
         let pairs = above.iter().zip(below).filter_map(|(above, below)| Some((*above)? / (*below)?));
         Self::of(pairs.filter(|ratio| ratio.is_finite()))
     }
 
-    /// `12345 (11000 to 13000)`; the ends are left out where there is nothing between them.
+    /// `12345 (11000 to 13000)`; the extremes are left out if they are equal.
     pub fn show(&self, decimals: usize) -> String {
         let Self { median, least, most } = self;
         if least == most {
@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn ratios_are_of_the_same_round() {
-        // Both doubled in the second round: the ratio is 2 in each, though it is 1 between rounds.
+        // Both figures doubled in the second round: the ratio is 2 in each round, though it would be 1 across
+        // rounds.
         let ratio = Spread::of_ratios(&[Some(2.0), Some(4.0)], &[Some(1.0), Some(2.0)]).unwrap();
         assert_eq!((ratio.least, ratio.most), (2.0, 2.0));
         assert_eq!(Spread::of_ratios(&[Some(2.0), None], &[None, Some(1.0)]), None);

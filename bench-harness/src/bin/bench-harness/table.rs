@@ -1,9 +1,9 @@
 //! Rows of text as a table of Markdown that is also aligned for a terminal.
 
-/// The table: the first column to the left, the others to the right.
+/// The table: the first column left-aligned, the others right-aligned.
 ///
 /// # Panics
-/// When a row has not as many cells as the heading.
+/// When a row does not have as many cells as the heading.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());

@@ -1,4 +1,5 @@
-//! P-14d, P-02f, P-05a: a replica far behind accepts, forgets nothing it said, and keeps little in memory.
+//! P-14d, P-02f, P-05a: a replica that is far behind accepts, forgets nothing it accepted, and keeps little
+//! in memory.
 
 use super::cluster::Cluster;
 use super::describe::Bytes;
@@ -17,7 +18,7 @@ fn solo(bytes: usize) -> Solo {
     Solo::with_ahead_limits(1, &ALL, &[], AheadLimits { bytes, ..NOTHING_KEPT })
 }
 
-/// n1 accepted `slots` of n2 in `ballot`, durably; each value is its slot's name.
+/// n1 accepts `slots` from n2 in `ballot`, durably; each value is named after its slot.
 fn accept_all(n1: &mut Solo, ballot: Ballot, slots: impl IntoIterator<Item = u64>) {
     for at in slots {
         n1.hear(2, accept(ballot, at, &format!("v{at}"), 0));
@@ -26,15 +27,15 @@ fn accept_all(n1: &mut Solo, ballot: Ballot, slots: impl IntoIterator<Item = u64
 }
 
 fn grant(n1: &mut Solo, ballot: Ballot) {
-    let lines = n1.hear_beat(ballot, 0);
-    assert!(lines.iter().any(|line| line.contains("beat-reply")), "{lines:?}");
+    let lines = n1.hear_heartbeat(ballot, 0);
+    assert!(lines.iter().any(|line| line.contains("heartbeat-reply")), "{lines:?}");
 }
 
 fn pre_vote_granted(ballot: Ballot, chosen: u64) -> GroupMessage<Bytes> {
     GroupMessage::PreVoteReply { ballot, granted: true, promised: Ballot::ZERO, chosen: slot(chosen) }
 }
 
-/// P-14d: however far behind, it accepts; what it holds is bounded by number, not by how far it reaches.
+/// P-14d: it accepts however far it is behind; the number of slots it holds is bounded, not their distance.
 #[test]
 fn an_accept_far_ahead_is_accepted_up_to_so_many() {
     let ahead = AheadLimits { near_slots: 2, slots: 4, bytes: 0 };
@@ -42,15 +43,15 @@ fn an_accept_far_ahead_is_accepted_up_to_so_many() {
     let theirs = ballot(1, 2);
     accept_all(&mut n1, theirs, [1 << 40, 1_001, 1_002]);
     accept_all(&mut n1, theirs, [1_003]);
-    assert_eq!(n1.paxos.log.ahead_count(), 4, "gaps cost nothing");
+    assert_eq!(n1.paxos.log().ahead_count(), 4, "gaps cost nothing");
     assert!(n1.hear(2, accept(theirs, 1_004, "x", 0)).is_empty());
     assert!(n1.hear(2, learn(0, &[(1_004, theirs, "x")])).is_empty());
-    // What it holds already it votes for again, and what is near always counts.
+    // It repeats its vote for a slot it holds, and always accepts near slots.
     assert_eq!(n1.hear(2, accept(theirs, 1_003, "v1003", 0)), ["-> n2: accepted 1.n2 s1003"]);
     assert_eq!(n1.hear(2, accept(theirs, 2, "x", 0)).len(), 1);
 }
 
-/// P-14d: the oldest payloads go first, and none before its record is durable in its place.
+/// P-14d: the lowest slots are shed first, and none before its record is durable at a known location.
 #[test]
 fn payloads_beyond_the_budget_are_left_to_the_log_when_they_are_durable() {
     let mut n1 = solo(10);
@@ -61,12 +62,12 @@ fn payloads_beyond_the_budget_are_left_to_the_log_when_they_are_durable() {
     assert_eq!(n1.away(), Vec::<u64>::new());
     n1.disk();
     assert_eq!(n1.away(), [11, 12]);
-    assert_eq!(n1.paxos.log.ahead_bytes(), 9);
+    assert_eq!(n1.paxos.log().ahead_bytes(), 9);
     // A vote is repeated without the value.
     assert_eq!(n1.hear(2, accept(theirs, 11, "v11", 0)), ["-> n2: accepted 1.n2 s11"]);
 }
 
-/// P-14d, P-01: what is not durable is in memory alone, even if its place is known.
+/// P-14d, P-01: a value that is not durable stays in memory, even if its location is known.
 #[test]
 fn what_is_not_durable_is_not_shed() {
     let mut n1 = solo(0);
@@ -81,7 +82,7 @@ fn what_is_not_durable_is_not_shed() {
     assert_eq!(n1.away(), [11, 12]);
 }
 
-/// P-14d: long values are recalled few at a time.
+/// P-14d: of long values few are recalled at a time.
 #[test]
 fn what_is_recalled_ahead_of_apply_is_bounded_in_bytes() {
     let mut n1 = solo(0);
@@ -97,26 +98,28 @@ fn what_is_recalled_ahead_of_apply_is_bounded_in_bytes() {
     assert_eq!(n1.recalls(), ["recall s2", "recall s3"]);
 }
 
-/// P-05a: slot by slot behind a gap, in the watermark's ballot alone; the prefix does not move over the gap.
+/// P-05a: behind a gap the watermark decides slot by slot, in its own ballot alone; the prefix does not move
+/// over the gap.
 #[test]
 fn a_watermark_chooses_behind_a_gap_what_was_accepted_in_its_ballot() {
     let mut n1 = solo(1 << 20);
     let (old, new) = (ballot(1, 3), ballot(2, 2));
     n1.hear(3, accept(old, 5, "lost", 0));
     accept_all(&mut n1, new, [3, 4, 7]);
-    n1.hear_beat(new, 6);
+    n1.hear_heartbeat(new, 6);
     assert_eq!(n1.paxos.chosen(), slot(0));
     let chosen = |n1: &Solo| -> Vec<u64> {
-        let range = n1.paxos.log.range(slot(0));
+        let range = n1.paxos.log().range(slot(0));
         range.filter(|(_, open)| open.chosen).map(|(slot, _)| slot.get()).collect()
     };
     assert_eq!(chosen(&n1), [3, 4], "not s5 of another ballot, not s7 beyond the watermark");
-    // Accepted after the watermark that covers it; and the next watermark takes up where the last one ended.
+    // s6 is accepted after the watermark that covers it; the next watermark continues where the last one
+    // ended.
     n1.hear(2, accept(new, 6, "v6", 0));
     assert_eq!(chosen(&n1), [3, 4, 6]);
-    n1.hear_beat(new, 7);
+    n1.hear_heartbeat(new, 7);
     assert_eq!(chosen(&n1), [3, 4, 6, 7]);
-    // The gap closes. s5 is still nobody's.
+    // The gap closes. s5 is still undecided.
     n1.disk();
     n1.hear(2, learn(7, &[(1, new, "a"), (2, new, "b")]));
     n1.disk();
@@ -126,17 +129,18 @@ fn a_watermark_chooses_behind_a_gap_what_was_accepted_in_its_ballot() {
     assert_eq!(n1.apply(), ["s5=won", "s6=v6", "s7=v7"]);
 }
 
-/// P-05a: a watermark in a new ballot looks at all that was accepted in it, below the old watermark too.
+/// P-05a: a watermark in a new ballot covers every slot accepted in that ballot, below the old watermark too.
 #[test]
 fn a_watermark_of_a_new_ballot_starts_anew() {
     let mut n1 = solo(1 << 20);
     let (old, new) = (ballot(1, 3), ballot(2, 2));
-    n1.hear_beat(old, 9);
+    n1.hear_heartbeat(old, 9);
     n1.hear(2, accept(new, 4, "v4", 9));
-    assert!(n1.paxos.log.get(slot(4)).is_some_and(|open| open.chosen));
+    assert!(n1.paxos.log().get(slot(4)).is_some_and(|open| open.chosen));
 }
 
-/// P-02f: a promise reports all that was accepted, what is known to be chosen behind the gap included, or is not made.
+/// P-02f: a promise reports every accepted slot, those known to be chosen behind a gap included, or is not
+/// made.
 #[test]
 fn a_promise_waits_until_all_it_reports_is_in_memory() {
     let mut n1 = solo(0);
@@ -159,7 +163,8 @@ fn a_promise_waits_until_all_it_reports_is_in_memory() {
     assert_eq!(n1.hear(3, prepare(mine, 6)), [format!("-> n3: {promise}")]);
 }
 
-/// P-02f: what was recalled stays until a leader has this replica's word, whatever else is shed; then it may go again.
+/// P-02f: recalled values stay until this replica has granted a lease, whatever else is shed; then they may
+/// be shed again.
 #[test]
 fn what_was_recalled_stays_until_a_lease_is_granted() {
     let mut n1 = solo(0);
@@ -167,7 +172,7 @@ fn what_was_recalled_stays_until_a_lease_is_granted() {
     accept_all(&mut n1, theirs, [5, 6]);
     n1.hear(3, prepare(ballot(2, 3), 1));
     n1.recalled(5, theirs, Some("v5"));
-    // An old leader is heard once more, and its values are shed as usual.
+    // The old leader is heard once more, and its values are shed as usual.
     accept_all(&mut n1, theirs, [7]);
     assert_eq!(n1.away(), [6, 7]);
     n1.recalled(6, theirs, Some("v6"));
@@ -182,7 +187,7 @@ fn what_was_recalled_stays_until_a_lease_is_granted() {
     assert_eq!(n1.away(), [5, 6, 7, 8]);
 }
 
-/// P-02f: no promise leaves out what cannot be read back; the next prepare tries again.
+/// P-02f: no promise leaves out a value that cannot be read back; the next prepare tries again.
 #[test]
 fn what_cannot_be_read_back_is_not_promised_over() {
     let mut n1 = solo(0);
@@ -199,7 +204,7 @@ fn what_cannot_be_read_back_is_not_promised_over() {
     assert_eq!(n1.hear(3, prepare(mine, 1)).len(), 1);
 }
 
-/// A value that was replaced while it was being read back is not the one that came back.
+/// A value read back is dropped if the slot has another value meanwhile.
 #[test]
 fn a_recall_that_was_overtaken_changes_nothing() {
     let mut n1 = solo(0);
@@ -215,7 +220,7 @@ fn a_recall_that_was_overtaken_changes_nothing() {
     assert!(lines[0].ends_with("[s5=w5@2.n3]"), "{lines:?}");
 }
 
-/// P-02f: few at a time, all in the end.
+/// P-02f: recalls are made a few at a time, and all in the end.
 #[test]
 fn recalls_are_bounded_and_go_on_by_themselves() {
     let mut n1 = solo(0);
@@ -232,7 +237,7 @@ fn recalls_are_bounded_and_go_on_by_themselves() {
     assert!(n1.hear(3, prepare(ballot(2, 3), 1))[0].contains("s300=v300"));
 }
 
-/// P-02c: a part is not longer than a receiver takes, in slots either.
+/// P-02c: a part has no more slots than a receiver takes.
 #[test]
 fn a_promise_of_many_short_values_comes_in_parts() {
     let mut n1 = Solo::new(1, &ALL);
@@ -252,7 +257,8 @@ fn a_promise_of_many_short_values_comes_in_parts() {
     assert_eq!(lengths, [limits::REPORTED_SLOTS_MAX, 1]);
 }
 
-/// P-02f: who stands has its own report in memory first. What is known to be chosen is neither recalled nor proposed.
+/// P-02f: before a replica stands, its own report is in memory. Slots known to be chosen are neither recalled
+/// nor proposed for.
 #[test]
 fn a_candidate_has_all_it_may_propose_in_memory_before_it_stands() {
     let mut n1 = solo(0);
@@ -274,7 +280,8 @@ fn a_candidate_has_all_it_may_propose_in_memory_before_it_stands() {
     assert_eq!(written, expected);
 }
 
-/// P-02a: what a voter knows as chosen will not be proposed: nobody need report it, nor the candidate have it in memory.
+/// P-02a: a candidate does not propose for slots that a voter knows as chosen: no voter has to report them,
+/// nor the candidate to have them in memory.
 #[test]
 fn a_candidate_prepares_above_what_its_voters_know_as_chosen() {
     let mut n1 = solo(0);
@@ -286,7 +293,7 @@ fn a_candidate_prepares_above_what_its_voters_know_as_chosen() {
     );
     assert_eq!(lines, ["-> n2: fetch from s1".to_string(), stands]);
     n1.disk();
-    // The voter has forgotten it (it restarted). What it once called chosen is chosen all the same.
+    // The voter has restarted and no longer knows them as chosen. They are chosen nevertheless.
     let lines = n1.hear(2, promise(mine, 0, &[(7, ballot(1, 2), "v7")]));
     let written: Vec<_> = lines.iter().filter(|line| line.starts_with("record")).collect();
     let is_written = |at: u64, value: &str| format!("record accept {mine} s{at}={value} (chosen s0)");
@@ -294,25 +301,25 @@ fn a_candidate_prepares_above_what_its_voters_know_as_chosen() {
     assert!(lines.contains(&"-> n2: fetch from s1".to_string()), "{lines:?}");
 }
 
-/// P-02d: behind a gap too, from memory and from the log.
+/// P-02d: the value is sent behind a gap too, from memory or from the log.
 #[test]
 fn an_accept_for_a_slot_that_is_chosen_behind_a_gap_is_answered_with_its_value() {
     for bytes in [0, 1 << 20] {
         let mut n1 = solo(bytes);
         accept_all(&mut n1, ballot(1, 2), [5, 6, 8]);
-        n1.hear_beat(ballot(1, 2), 8);
+        n1.hear_heartbeat(ballot(1, 2), 8);
         let answer = if bytes == 0 { "read s5 s6 for n3" } else { "-> n3: learn (chosen s0) [s5=v5 s6=v6]" };
         assert_eq!(n1.hear(3, accept(ballot(2, 3), 5, "v5", 0)), [answer]);
     }
 }
 
-/// P-03b: what was shed is recalled a little ahead and applied in order.
+/// P-03b: shed values are recalled slightly ahead of apply, and applied in order.
 #[test]
 fn what_was_shed_is_recalled_and_applied_in_order() {
     let mut n1 = solo(0);
     let theirs = ballot(1, 2);
     accept_all(&mut n1, theirs, 2..=200);
-    n1.hear_beat(theirs, 200);
+    n1.hear_heartbeat(theirs, 200);
     n1.hear(2, learn(200, &[(1, theirs, "v1")]));
     n1.disk();
     assert_eq!(n1.apply(), ["s1=v1"]);
@@ -320,7 +327,7 @@ fn what_was_shed_is_recalled_and_applied_in_order() {
     let mut asked = n1.recalls();
     assert_eq!(asked.len(), 64);
     assert!(n1.recalls().is_empty());
-    // They come in any order.
+    // They come back in any order.
     n1.recalled(3, theirs, Some("v3"));
     assert!(n1.apply().is_empty());
     n1.recalled(2, theirs, Some("v2"));
@@ -334,13 +341,14 @@ fn what_was_shed_is_recalled_and_applied_in_order() {
     assert_eq!((asked.len(), applied.len()), (199, 199));
 }
 
-/// P-14d: a value that cannot be read back and is to be applied comes from a peer, one after the other, and is written again.
+/// P-14d: a value that is to be applied and cannot be read back is fetched, from one peer after the other,
+/// and written again.
 #[test]
 fn what_cannot_be_read_back_is_fetched_from_a_peer() {
     let mut n1 = solo(0);
     let theirs = ballot(1, 2);
     accept_all(&mut n1, theirs, [1, 2]);
-    n1.hear_beat(theirs, 2);
+    n1.hear_heartbeat(theirs, 2);
     assert_eq!(n1.recalls(), ["recall s1", "recall s2"]);
     n1.recalled(1, theirs, None);
     n1.recalled(2, theirs, Some("v2"));
@@ -356,7 +364,7 @@ fn what_cannot_be_read_back_is_fetched_from_a_peer() {
     assert_eq!(lines, ["record learned s1=v1 (chosen s2)"]);
     n1.disk();
     assert_eq!(n1.apply(), ["s1=v1", "s2=v2"]);
-    // The log says the same when it is read again.
+    // A replay of the log gives the same.
     let records = [
         accept_record(theirs, 1, "v1", 0),
         accept_record(theirs, 2, "v2", 0),
@@ -366,7 +374,7 @@ fn what_cannot_be_read_back_is_fetched_from_a_peer() {
     assert_eq!(n1.apply(), ["s1=v1", "s2=v2"]);
 }
 
-/// A lone voter has nobody to ask: it reads again.
+/// A lone voter has no peer to ask: it reads again.
 #[test]
 fn a_lone_replica_reads_again_what_it_could_not_read() {
     let records = [
@@ -383,8 +391,9 @@ fn a_lone_replica_reads_again_what_it_could_not_read() {
     assert_eq!(n1.apply(), ["s1=v1", "s2=v2"]);
 }
 
-/// P-02f, P-05b: a chosen value for a slot whose own value is in the log alone. If it is the one held it goes on being reported in the
-/// ballot it was accepted in, which may be higher than the one it came with; another one is written.
+/// P-02f, P-05b: a value is learned for a slot whose value is in the log alone. If it is the same value, it
+/// is still reported in the ballot it was accepted in, which may be higher than the one it came with. Another
+/// value is written.
 #[test]
 fn a_value_learned_over_one_that_was_shed_is_known_by_what_it_is() {
     let mut n1 = solo(0);
@@ -408,7 +417,7 @@ fn a_value_learned_over_one_that_was_shed_is_known_by_what_it_is() {
     assert_eq!(n1.paxos.chosen(), slot(4));
 }
 
-/// P-14d: a log with values far above the prefix takes no more memory to replay than to live with.
+/// P-14d: the replay of a log with values far above the prefix keeps the memory budget.
 #[test]
 fn a_restart_keeps_the_budget() {
     let far: Vec<u64> = (1 << 30..(1 << 30) + 100).collect();
@@ -417,14 +426,14 @@ fn a_restart_keeps_the_budget() {
     let mut records = vec![promise_record(theirs, 0)];
     records.extend(far.iter().zip(&values).map(|(&at, value)| accept_record(theirs, at, value, 0)));
     let n1 = Solo::with_ahead_limits(1, &ALL, &records, AheadLimits { bytes: 100, ..NOTHING_KEPT });
-    assert!(n1.paxos.log.ahead_bytes() <= 100);
-    assert_eq!(n1.paxos.log.ahead_count(), 100);
+    assert!(n1.paxos.log().ahead_bytes() <= 100);
+    assert_eq!(n1.paxos.log().ahead_count(), 100);
     assert_eq!(n1.away().len(), 91, "the newest stay");
 }
 
-// ---- the whole ----------------------------------------------------------------------------------------------------------
+// ---- on a cluster -----------------------------------------------------------------------------------------
 
-/// Three replicas, n1 leads; n3 has missed `missed` slots and is told no chosen values yet.
+/// Three replicas, led by n1. n3 has missed `missed` slots and receives no `Learn` yet.
 fn far_behind(ahead: AheadLimits, missed: usize) -> Cluster {
     let mut cluster = Cluster::with_ahead_limits(3, 0, ahead);
     cluster.elect(1);
@@ -440,7 +449,7 @@ fn far_behind(ahead: AheadLimits, missed: usize) -> Cluster {
     cluster
 }
 
-/// P-14d: the group goes on with a replica that is far behind, whoever dies, and nothing is lost.
+/// P-14d: the group goes on with a replica that is far behind while other replicas die, and nothing is lost.
 #[test]
 fn a_replica_that_is_far_behind_keeps_the_group_alive() {
     for bytes in [0, 40, 8 << 20] {
@@ -449,7 +458,7 @@ fn a_replica_that_is_far_behind_keeps_the_group_alive() {
             cluster.write(&format!("a{number}"));
         }
         cluster.crash(1);
-        // n2 stands: who is far behind could lead too, but would not serve for long.
+        // n2 stands: n3 could be elected too, but would have to catch up long before it serves.
         let (before, patience) = (cluster.now(2).mono, Nanos::from_ms(1_000));
         cluster.elect(2);
         assert!(cluster.now(2).mono.since(before) < patience, "the group stood");
@@ -474,8 +483,8 @@ fn a_replica_that_is_far_behind_keeps_the_group_alive() {
     }
 }
 
-/// P-02f: the last leader dies with a value that only the one far behind, and a third that is behind as well, have accepted: it is
-/// proposed again, out of the log.
+/// P-02f: the last leader dies, and only two replicas that are far behind have accepted its values as well.
+/// They are proposed again, from the log.
 #[test]
 fn what_only_replicas_behind_a_gap_accepted_is_proposed_again() {
     let mut cluster = Cluster::with_ahead_limits(5, 0, NOTHING_KEPT);

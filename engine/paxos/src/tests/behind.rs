@@ -1,9 +1,8 @@
-//! P-06h: who is far behind leaves it to others to lead, and leads when there is nobody else.
+//! P-06h: a replica that is far behind lets others lead, and leads when no other replica can.
 
 use super::cluster::Cluster;
 use super::solo::*;
-use crate::handover::FAR_BEHIND_SLOTS;
-use crate::{Input, Timing};
+use crate::{FAR_BEHIND_SLOTS, Input, Timing};
 use std::string::String;
 use std::vec::Vec;
 use synod_types::{Ballot, GroupMessage, NodeId, Slot};
@@ -19,7 +18,7 @@ fn says(lines: &[String], word: &str) -> bool {
     lines.iter().any(|line| line.contains(word))
 }
 
-/// Milliseconds until the next pre-vote.
+/// The milliseconds until the next pre-vote.
 fn wait_for_pre_vote(n1: &mut Solo) -> u64 {
     let before = n1.now.mono;
     n1.until_pre_vote();
@@ -40,7 +39,7 @@ fn who_hears_that_it_is_far_behind_lets_others_stand_first_twice() {
         n1.pass(Timing::default().lease);
         n1.tick();
     }
-    // Nobody else leads: now it does.
+    // No other replica leads: now it does.
     let mine = n1.until_pre_vote();
     let lines = n1.hear(2, answer(mine, true, FAR));
     assert!(says(&lines, "prepare"), "{lines:#?}");
@@ -53,14 +52,14 @@ fn who_is_near_does_not_wait() {
     assert!(says(&n1.hear(2, answer(mine, true, FAR_BEHIND_SLOTS)), "prepare"));
 }
 
-/// It heard the watermark of a leader that died: it need not ask anybody.
+/// It heard the watermark of a leader that died, so it knows that it is behind without asking.
 #[test]
 fn who_knows_that_it_is_far_behind_lets_others_stand_first() {
     let mut n1 = Solo::new(1, &ALL);
-    n1.hear_beat(ballot(4, 2), FAR);
+    n1.hear_heartbeat(ballot(4, 2), FAR);
     n1.disk();
-    n1.hear_beat(ballot(4, 2), FAR);
-    // The grant it gave, and two leases more.
+    n1.hear_heartbeat(ballot(4, 2), FAR);
+    // Its grant, and two more leases.
     for _ in 0..3 * Timing::default().lease.as_ms() / 5 {
         n1.pass_ms(5);
         assert!(!says(&n1.tick(), "prevote"));
@@ -68,7 +67,8 @@ fn who_knows_that_it_is_far_behind_lets_others_stand_first() {
     n1.until_pre_vote();
 }
 
-/// It won before it knew. It gives the ballot to who is near, and leads only if that comes to nothing twice.
+/// It won before it knew that it is behind. It gives the election away to a replica that is near, and leads
+/// itself only after that failed twice.
 #[test]
 fn a_winner_that_is_far_behind_gives_the_election_away() {
     let mut n1 = Solo::new(1, &ALL);
@@ -79,7 +79,7 @@ fn a_winner_that_is_far_behind_gives_the_election_away() {
         if round < 2 {
             assert!(says(&lines, &std::format!("-> n2: hand-over {mine} (chosen s0)")), "{lines:#?}");
             assert_eq!(n1.paxos.leading(), None);
-            // What comes late changes nothing: the ballot is given away for good.
+            // A late promise changes nothing: the ballot is given away for good.
             n1.hear(3, promise(mine, 0, &[]));
             assert_eq!(n1.paxos.leading(), None);
             assert!(!n1.paxos.lease_valid(n1.now.mono));
@@ -89,15 +89,15 @@ fn a_winner_that_is_far_behind_gives_the_election_away() {
     }
 }
 
-/// Who was told to stand does not pass that on: two of them could do so for ever.
+/// A replica that was told to stand does not pass that on: two replicas could do so endlessly.
 #[test]
-fn an_heir_that_is_far_behind_leads() {
+fn a_target_that_is_far_behind_leads() {
     let theirs = ballot(4, 2);
     let mut n1 = Solo::new(1, &ALL);
-    n1.hear_beat(theirs, 0);
+    n1.hear_heartbeat(theirs, 0);
     n1.disk();
-    n1.hear_beat(theirs, 0);
-    n1.hear(2, GroupMessage::HandOver { ballot: theirs, chosen: Slot::ZERO });
+    n1.hear_heartbeat(theirs, 0);
+    n1.hear(2, GroupMessage::TimeoutNow { ballot: theirs, chosen: Slot::ZERO });
     let mine = ballot(5, 1);
     n1.hear(3, answer(mine, true, FAR));
     n1.disk();
@@ -105,7 +105,7 @@ fn an_heir_that_is_far_behind_leads() {
     assert_eq!(n1.paxos.leading(), Some(mine));
 }
 
-/// A refusal by so many that no quorum is left ends a pre-vote at once.
+/// So many refusals that no quorum is left end a pre-vote at once.
 #[test]
 fn a_pre_vote_that_is_refused_is_tried_again_before_its_time_is_up() {
     let mut n1 = Solo::new(1, &ALL);
@@ -118,7 +118,7 @@ fn a_pre_vote_that_is_refused_is_tried_again_before_its_time_is_up() {
     assert!(waited <= (heartbeat.as_ms() / 2) + election_jitter.as_ms() + 5, "{waited} ms");
 }
 
-/// Links may still be made when it asks: it asks those again who have not answered.
+/// Links may not be made yet when it asks: it asks the peers that have not answered again.
 #[test]
 fn a_pre_vote_is_repeated_to_who_has_not_answered() {
     let mut n1 = Solo::new(1, &[1, 2, 3, 4, 5]);
@@ -131,7 +131,7 @@ fn a_pre_vote_is_repeated_to_who_has_not_answered() {
     assert_eq!(asked, ["-> n4", "-> n5"], "{lines:#?}");
 }
 
-/// All of it, on a cluster: the leader dies while the one of first rank is far behind.
+/// The whole on a cluster: the leader dies while the replica of first rank is far behind.
 #[test]
 fn the_leader_dies_while_one_replica_is_far_behind() {
     let mut cluster = Cluster::new(3);
@@ -149,7 +149,7 @@ fn the_leader_dies_while_one_replica_is_far_behind() {
     assert!(spent <= 4 * Timing::default().lease.as_ms(), "{spent} ms");
 }
 
-/// P-17a: an heir whose link breaks may have been restarted, and would be silent: nothing is given up for it.
+/// P-17a: a target whose link broke may have restarted, and would be silent: the leader keeps its lease.
 #[test]
 fn a_hand_over_to_a_lost_peer_is_called_off() {
     let mut n1 = Solo::new(1, &ALL);
@@ -158,16 +158,16 @@ fn a_hand_over_to_a_lost_peer_is_called_off() {
     let sent_at = n1.now.mono;
     n1.tick();
     let chosen = n1.paxos.chosen();
-    n1.hear_beat_reply_knowing(2, mine, sent_at, chosen);
-    n1.say(Input::HandOver { heir: NodeId::new(2) });
+    n1.hear_heartbeat_reply_knowing(2, mine, sent_at, chosen);
+    n1.say(Input::TransferLeadership { target: NodeId::new(2) });
     assert!(!n1.paxos.can_propose());
     n1.say(Input::LinkLost { node: NodeId::new(2) });
     assert!(n1.paxos.can_propose() && n1.paxos.lease_valid(n1.now.mono));
 }
 
-/// P-17a: an heir that turns out to have fallen behind while the leader drained is given nothing.
+/// P-17a: the leader keeps its lease if the target has fallen behind while the leader drained.
 #[test]
-fn an_heir_that_fell_behind_meanwhile_is_not_told_to_stand() {
+fn a_target_that_fell_behind_meanwhile_is_not_told_to_stand() {
     for knows in [FAR + 10, 0] {
         let mut n1 = Solo::new(1, &ALL);
         let mine = n1.until_leader(2);
@@ -184,17 +184,17 @@ fn an_heir_that_fell_behind_meanwhile_is_not_told_to_stand() {
             let sent_at = n1.now.mono;
             n1.tick();
             let chosen = slot(chosen);
-            n1.hear_beat_reply_knowing(2, mine, sent_at, chosen);
+            n1.hear_heartbeat_reply_knowing(2, mine, sent_at, chosen);
         };
         says_it_knows(&mut n1, last);
         n1.propose("y");
-        n1.say(Input::HandOver { heir: NodeId::new(2) });
+        n1.say(Input::TransferLeadership { target: NodeId::new(2) });
         says_it_knows(&mut n1, knows);
         n1.disk();
         n1.hear(2, accepted(mine, last + 1));
         n1.apply();
         let mut out = Vec::new();
-        n1.paxos.hand_over_if_drained(n1.now, &mut out);
+        n1.paxos.transfer_if_drained(n1.now, &mut out);
         assert_eq!(out.len(), usize::from(knows > 0), "{knows}");
     }
 }

@@ -1,11 +1,15 @@
-//! A small cluster in memory. The test decides when a message arrives, a record becomes durable, a clock moves, a replica
-//! dies; a replica that died comes back from its durable records alone.
+//! A small cluster in memory. The test decides when a message arrives, a record becomes durable, a clock
+//! moves, or a replica dies. A replica that died restarts from its durable records alone.
 //!
-//! After every step the cluster checks itself against definitions that know nothing of the code (P-05, P-06, P-07):
-//! - a value is *chosen* when an accept quorum holds durable records for it in one ballot: never two values per slot;
-//! - whatever a replica calls chosen is chosen by that definition, with that value;
-//! - a ballot is shown by one incarnation of one node only, and never below a promise that node has made durable;
-//! - while a replica holds a lease nobody leads in a higher ballot, and no second replica holds one.
+//! After every step the cluster is checked against definitions that are independent of the code (P-05, P-06,
+//! P-07):
+//! - a value is *chosen* when an accept quorum holds durable records for it in one ballot: never two values
+//!   per slot;
+//! - every slot that a replica calls chosen is chosen by that definition, with that value;
+//! - a ballot is sent by one incarnation of one node only, and only after that node's promise of it is
+//!   durable;
+//! - while a replica holds a lease no other replica leads in a higher ballot, and no second replica holds a
+//!   lease.
 
 use super::describe::{self, Bytes, node};
 use super::solo::{GROUP, config};
@@ -15,15 +19,15 @@ use std::format;
 use std::string::String;
 use std::vec::Vec;
 use synod_types::{
-    Ballot, Beat, BeatReply, GroupMessage, Learned, Location, Mono, Nanos, NodeId, Now, RecordHead,
+    Ballot, GroupMessage, Heartbeat, HeartbeatReply, Learned, Location, Mono, Nanos, NodeId, Now, RecordHead,
     RecordKind, SegmentId, Slot, WallMs,
 };
 
 #[derive(Clone, Debug)]
 pub(super) enum Wire {
     Message(GroupMessage<Bytes>),
-    Beat(Beat),
-    BeatReply(BeatReply),
+    Heartbeat(Heartbeat),
+    HeartbeatReply(HeartbeatReply),
 }
 
 #[derive(Clone, Debug)]
@@ -41,22 +45,22 @@ struct Record {
     receipt: Receipt,
 }
 
-/// One node: its disk survives, its machine does not.
+/// One node: its records survive a crash, its machine does not.
 #[derive(Debug)]
 pub(super) struct Node {
     pub paxos: Option<Paxos<Bytes>>,
     records: Vec<Record>,
-    /// How many of `records` are on disk.
+    /// How many of `records` are durable.
     durable: usize,
-    /// Applied values in order; rebuilt by replay.
+    /// The applied values in order; rebuilt by replay.
     pub applied: Vec<Bytes>,
-    /// Ticks say that the log stands still, and it does.
+    /// The log stalls, and ticks say so.
     pub stalled: bool,
     incarnation: u64,
-    /// This node's boot clock: starts somewhere, runs a little fast or slow.
+    /// This node's boot-time clock: its start, and how much faster it runs.
     clock_start: u64,
     clock_ppm: i64,
-    /// Reads of the log that are under way.
+    /// The reads of its log that are under way.
     reads: Vec<Read>,
 }
 
@@ -72,9 +76,9 @@ struct Ticket {
     id: u16,
     ballot: Ballot,
     ticket: Mono,
-    /// What was chosen as far as the leader knew: not served before that is applied.
+    /// The leader's chosen prefix when the read came: it is not served before that is applied.
     point: Slot,
-    /// What clients may have been told of when the read came.
+    /// The highest slot that clients may have been told of when the read came.
     told: Slot,
 }
 
@@ -82,29 +86,29 @@ struct Ticket {
 pub(super) struct Cluster {
     pub nodes: BTreeMap<u16, Node>,
     pub wires: Vec<Packet>,
-    /// Directed links that are down: what is sent on them is lost.
+    /// Directed links that are down: messages sent on them are lost.
     pub cut: BTreeSet<(u16, u16)>,
-    /// Who is not told chosen values: it stays behind.
+    /// The nodes that receive no `Learn`: they stay behind.
     pub untold: BTreeSet<u16>,
     timing: Timing,
     ahead: AheadLimits,
     time: u64,
     incarnations: u64,
-    /// Who showed which ballot.
+    /// The incarnation that sent each ballot.
     shown: BTreeMap<Ballot, u64>,
-    /// Chosen by definition.
+    /// The chosen values, by definition.
     chosen: BTreeMap<Slot, Bytes>,
-    /// Durable acceptances: slot, ballot, value, who.
+    /// The durable acceptances: slot, ballot, value, and the nodes.
     accepted: BTreeMap<(Slot, Ballot), (Bytes, BTreeSet<u16>)>,
     /// Reads that wait for their leader to be confirmed.
     tickets: Vec<Ticket>,
-    /// The highest slot that a serving leader has applied: its clients may have been told of all up to there.
+    /// The highest slot that a serving leader has applied: clients may have been told of every slot up to it.
     told: Slot,
-    /// Reads that were served.
+    /// The number of reads served.
     pub reads_served: usize,
-    /// Highest durable promise per node.
+    /// The highest durable promise per node.
     promised: BTreeMap<u16, Ballot>,
-    /// What happened, one line each.
+    /// The events so far, one line each.
     pub trace: Vec<String>,
 }
 
@@ -120,7 +124,7 @@ impl Cluster {
         Self::with_ahead_limits(count, ppm, AheadLimits::default())
     }
 
-    /// What is held above the applied prefix is limited to `ahead`.
+    /// `ahead` limits what each replica holds above its applied prefix.
     pub fn with_ahead_limits(count: u16, ppm: i64, ahead: AheadLimits) -> Self {
         let mut cluster = Self {
             nodes: BTreeMap::new(),
@@ -161,7 +165,7 @@ impl Cluster {
         cluster
     }
 
-    // ---- time -----------------------------------------------------------------------------------------------------
+    // ---- time ---------------------------------------------------------------------------------------------
 
     pub fn now(&self, id: u16) -> Now {
         let node = &self.nodes[&id];
@@ -174,7 +178,7 @@ impl Cluster {
         self.time += Nanos::from_ms(ms).0;
     }
 
-    /// Lives on for a while: every message is delivered, every write completes, everybody ticks.
+    /// Runs for a while: every message is delivered, every write completes, every node ticks.
     pub fn run_ms(&mut self, ms: u64) {
         for _ in 0..ms.div_ceil(STEP_MS) {
             self.pass_ms(STEP_MS);
@@ -194,7 +198,7 @@ impl Cluster {
         }
     }
 
-    /// Delivers and writes until nothing moves; time stands still.
+    /// Delivers messages and completes writes until nothing is left; time does not pass.
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
             for id in self.ids() {
@@ -213,7 +217,7 @@ impl Cluster {
         panic!("messages never end: {:#?}", self.wires.iter().take(8).collect::<Vec<_>>());
     }
 
-    // ---- network --------------------------------------------------------------------------------------------------
+    // ---- network ------------------------------------------------------------------------------------------
 
     fn send(&mut self, from: u16, to: NodeId, wire: Wire) {
         let to = to.get();
@@ -227,14 +231,14 @@ impl Cluster {
         {
             self.show_ballot(from, *ballot);
         }
-        if let Wire::Beat(Beat { ballot, .. }) = &wire {
+        if let Wire::Heartbeat(Heartbeat { ballot, .. }) = &wire {
             self.show_ballot(from, *ballot);
         }
         self.check_revealed(from, &wire);
         self.wires.push(Packet { from, to, wire });
     }
 
-    /// P-01: a ballot belongs to one incarnation of its node, and its own promise is durable.
+    /// P-01: a ballot belongs to one incarnation of its node, whose own promise of it is durable.
     fn show_ballot(&mut self, from: u16, ballot: Ballot) {
         let incarnation = self.nodes[&from].incarnation;
         assert_eq!(ballot.node(), node(from), "a foreign ballot");
@@ -246,7 +250,7 @@ impl Cluster {
         );
     }
 
-    /// P-01: nothing is said that a crash could take back.
+    /// P-01: no message says anything that a crash could undo.
     fn check_revealed(&self, from: u16, wire: &Wire) {
         let promised = self.promised.get(&from).copied().unwrap_or(Ballot::ZERO);
         match wire {
@@ -262,7 +266,7 @@ impl Cluster {
                     self.accepted.get(&(*slot, *ballot)).is_some_and(|(_, who)| who.contains(&from));
                 assert!(durable, "n{from} says accepted {slot}@{ballot} before it is durable");
             }
-            Wire::BeatReply(reply) => {
+            Wire::HeartbeatReply(reply) => {
                 assert!(
                     promised == reply.ballot,
                     "n{from} grants a lease to {} under {promised}",
@@ -285,8 +289,8 @@ impl Cluster {
         let from = node(from);
         match wire {
             Wire::Message(message) => self.step(to, Input::Message { from, message }),
-            Wire::Beat(beat) => self.step(to, Input::Beat { from, beat }),
-            Wire::BeatReply(reply) => self.step(to, Input::BeatReply { from, reply }),
+            Wire::Heartbeat(heartbeat) => self.step(to, Input::Heartbeat { from, heartbeat }),
+            Wire::HeartbeatReply(reply) => self.step(to, Input::HeartbeatReply { from, reply }),
         }
     }
 
@@ -318,9 +322,9 @@ impl Cluster {
         self.cut.clear();
     }
 
-    // ---- disk and life ---------------------------------------------------------------------------------------------
+    // ---- disk and life ------------------------------------------------------------------------------------
 
-    /// Everything `id` wrote becomes durable.
+    /// All records of `id` become durable.
     pub fn disk(&mut self, id: u16) {
         let count = self.nodes[&id].records.len() - self.nodes[&id].durable;
         self.disk_some(id, count);
@@ -366,7 +370,7 @@ impl Cluster {
         }
     }
 
-    /// The process dies; what was not durable never was.
+    /// The process dies; records that are not durable are lost.
     pub fn crash(&mut self, id: u16) {
         let node = self.nodes.get_mut(&id).unwrap();
         node.paxos = None;
@@ -377,7 +381,7 @@ impl Cluster {
         self.trace.push(format!("n{id} crashes"));
     }
 
-    /// It comes back from its records.
+    /// It restarts from its records.
     pub fn start(&mut self, id: u16) {
         assert!(self.nodes[&id].paxos.is_none());
         let now = self.now(id);
@@ -409,14 +413,14 @@ impl Cluster {
                     assert!(more.is_empty(), "{more:?}");
                 }
             }
-            assert!(paxos.log.ahead_bytes() <= paxos.ahead.bytes.max(64 << 10), "replay keeps its budget");
+            assert!(paxos.log().ahead_bytes() <= self.ahead.bytes.max(64 << 10), "replay keeps its budget");
         }
         paxos.start(now);
         node.paxos = Some(paxos);
         self.check();
     }
 
-    // ---- one step -------------------------------------------------------------------------------------------------
+    // ---- one step -----------------------------------------------------------------------------------------
 
     pub fn step(&mut self, id: u16, input: Input<Bytes>) {
         let now = self.now(id);
@@ -446,8 +450,8 @@ impl Cluster {
                     }
                 }
                 Effect::Send { to, message } => self.send(id, to, Wire::Message(message)),
-                Effect::Beat { to, beat } => self.send(id, to, Wire::Beat(beat)),
-                Effect::BeatReply { to, reply } => self.send(id, to, Wire::BeatReply(reply)),
+                Effect::Heartbeat { to, heartbeat } => self.send(id, to, Wire::Heartbeat(heartbeat)),
+                Effect::HeartbeatReply { to, reply } => self.send(id, to, Wire::HeartbeatReply(reply)),
                 Effect::ReadBack { to, wanted } => {
                     self.nodes.get_mut(&id).unwrap().reads.push(Read::For(to, wanted));
                 }
@@ -460,7 +464,7 @@ impl Cluster {
         self.apply(id);
     }
 
-    /// Reads of `id` under way.
+    /// The number of reads of `id` under way.
     pub fn read_count(&self, id: u16) -> usize {
         self.nodes[&id].reads.len()
     }
@@ -513,7 +517,8 @@ impl Cluster {
         }
     }
 
-    /// P-07f: a read is served from a state that has all that clients had been told of when it came.
+    /// P-07f: a read is served from a state that includes every write that clients had been told of when it
+    /// came.
     fn serve_reads(&mut self) {
         for at in (0..self.tickets.len()).rev() {
             let Ticket { id, ballot, ticket, point, told } = self.tickets[at];
@@ -535,7 +540,7 @@ impl Cluster {
         }
     }
 
-    /// What must hold between any two steps.
+    /// Checks the invariants that hold between steps.
     fn check(&mut self) {
         self.serve_reads();
         let mut leaseholder: Option<(u16, Ballot)> = None;
@@ -544,7 +549,7 @@ impl Cluster {
             paxos.invariants();
             let mut slot = Slot::new(node.applied.len() as u64 + 1);
             while slot <= paxos.chosen() {
-                // What is not in memory is compared when it is applied.
+                // A value that is not in memory is compared when it is applied.
                 if let Some(held) = paxos.chosen_payload(slot) {
                     assert_eq!(self.chosen.get(&slot), Some(held), "n{id} calls {slot} chosen");
                 }
@@ -564,7 +569,7 @@ impl Cluster {
         }
     }
 
-    // ---- questions --------------------------------------------------------------------------------------------------
+    // ---- accessors ----------------------------------------------------------------------------------------
 
     pub fn ids(&self) -> Vec<u16> {
         self.nodes.keys().copied().collect()
@@ -608,16 +613,16 @@ impl Cluster {
     pub fn applied(&self, id: u16) -> Vec<String> {
         self.nodes[&id].applied.iter().map(describe::payload).filter(|value| value != "noop").collect()
     }
-    /// `id` is to let `heir` lead, and does so at once if it can.
-    pub fn hand_over(&mut self, id: u16, heir: u16) {
-        self.step(id, Input::HandOver { heir: node(heir) });
+    /// Asks `id` to transfer leadership to `target`, and lets it release its lease at once if it can.
+    pub fn transfer(&mut self, id: u16, target: u16) {
+        self.step(id, Input::TransferLeadership { target: node(target) });
         let now = self.now(id);
         let mut out = Vec::new();
-        self.paxos_mut(id).hand_over_if_drained(now, &mut out);
+        self.paxos_mut(id).transfer_if_drained(now, &mut out);
         self.execute(id, out);
         self.check();
     }
-    /// Runs until somebody serves; the time it took in ms.
+    /// Runs until a leader serves; returns the time it took in ms.
     pub fn until_leader(&mut self) -> u64 {
         self.until(|cluster| cluster.leader().is_some())
     }
@@ -630,7 +635,7 @@ impl Cluster {
         }
         spent
     }
-    /// Makes `id` the leader: nobody else's clock ticks meanwhile.
+    /// Makes `id` the leader: no other node ticks meanwhile.
     pub fn elect(&mut self, id: u16) {
         for _ in 0..2_000 {
             if self.leader() == Some(id) && self.lease(id) {
@@ -642,12 +647,13 @@ impl Cluster {
         }
         panic!("n{id} was not elected:\n{}", self.tail(60));
     }
-    /// A ReadIndex read arrives and wants its heartbeat at once. It is served, and judged, as soon as it may be.
+    /// A ReadIndex read arrives and sends its heartbeats at once. It is served, and checked, as soon as it
+    /// may be.
     pub fn read_index(&mut self, id: u16) -> Option<Mono> {
         let now = self.now(id);
         let ticket = self.paxos_mut(id).read_ticket()?;
         let mut out = Vec::new();
-        self.paxos_mut(id).beat_if_wanted(now, &mut out);
+        self.paxos_mut(id).heartbeat_if_wanted(now, &mut out);
         let (ballot, point) =
             (self.paxos(id).leading().expect("who has a ticket leads"), self.paxos(id).chosen());
         self.tickets.push(Ticket { id, ballot, ticket, point, told: self.told });
@@ -665,12 +671,12 @@ fn location(number: usize, value: Option<&Bytes>) -> Location {
     Location { segment: SegmentId::new(GROUP.get().into()), offset: number as u32, len }
 }
 
-/// How a step reads in a trace; what the shell alone says is left out.
+/// A step's input in the trace; the inputs that only the shell gives are left out.
 fn trace_input(input: &Input<Bytes>) -> Option<String> {
     Some(match input {
         Input::Message { from, message } => format!("<- {from}: {}", describe::message(message)),
-        Input::Beat { from, beat } => format!("<~ {from}: {}", describe::beat(beat)),
-        Input::BeatReply { from, reply } => format!("<~ {from}: {}", describe::beat_reply(reply)),
+        Input::Heartbeat { from, heartbeat } => format!("<~ {from}: {}", describe::heartbeat(heartbeat)),
+        Input::HeartbeatReply { from, reply } => format!("<~ {from}: {}", describe::heartbeat_reply(reply)),
         Input::Propose { payload } => format!("proposes {}", describe::payload(payload)),
         Input::Watermark { from, ballot, chosen } => format!("<~ {from}: {chosen} is chosen, says {ballot}"),
         Input::Located { .. } | Input::Durable { .. } => return None,
@@ -679,7 +685,7 @@ fn trace_input(input: &Input<Bytes>) -> Option<String> {
         Input::Tick { stalled: true } => "tick (stalled)".into(),
         Input::Tick { stalled: false } => "tick".into(),
         Input::LinkLost { node } => format!("lost {node}"),
-        Input::HandOver { heir } => format!("is to hand over to {heir}"),
+        Input::TransferLeadership { target } => format!("is to hand over to {target}"),
         Input::Room { space, .. } => format!("has room: {space:?}"),
     })
 }

@@ -1,12 +1,14 @@
-//! One dense line per message, record or effect: for scripts, for failed assertions, for reading a schedule.
+//! One dense line per message, record or effect: for expected effects, failed assertions and traces.
 
 use crate::Effect;
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
-use synod_types::{Ballot, Beat, BeatReply, Entry, GroupMessage, NodeId, Payload, RecordHead, RecordKind};
+use synod_types::{
+    Ballot, Entry, GroupMessage, Heartbeat, HeartbeatReply, NodeId, Payload, RecordHead, RecordKind,
+};
 
-/// What the tests propose: entries without commands, and texts, which say themselves which value they are.
+/// The payload of the tests: an entry without commands, or a text, whose origin is a hash of the text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Bytes(Vec<u8>);
 
@@ -44,7 +46,7 @@ impl From<&str> for Bytes {
     }
 }
 
-/// A payload: `noop` for an entry without commands, else the text itself, long ones cut.
+/// A payload: `noop` for an entry without commands, else the text, cut if it is long.
 pub(super) fn payload(bytes: &Bytes) -> String {
     let bytes = bytes.as_ref();
     if Entry::check(bytes).is_ok_and(|entry| entry.command_count() == 0) {
@@ -66,7 +68,7 @@ pub(super) fn message(message: &GroupMessage<Bytes>) -> String {
         GroupMessage::Prepare { ballot, after, from } => {
             format!("prepare {ballot} from {from}{}", given_up(*after))
         }
-        GroupMessage::HandOver { ballot, chosen } => format!("hand-over {ballot} (chosen {chosen})"),
+        GroupMessage::TimeoutNow { ballot, chosen } => format!("hand-over {ballot} (chosen {chosen})"),
         GroupMessage::Promise { ballot, chosen, part, part_count, reported, .. } => {
             let values: Vec<String> = reported
                 .iter()
@@ -89,18 +91,18 @@ pub(super) fn message(message: &GroupMessage<Bytes>) -> String {
     }
 }
 
-/// How a ballot reads whose leader handed over.
+/// The ballot whose leader gave up its lease, if any.
 fn given_up(after: Ballot) -> String {
     if after == Ballot::ZERO { String::new() } else { format!(" after {after}") }
 }
 
-pub(super) fn beat(beat: &Beat) -> String {
-    format!("beat {} (chosen {})", beat.ballot, beat.chosen)
+pub(super) fn heartbeat(heartbeat: &Heartbeat) -> String {
+    format!("heartbeat {} (chosen {})", heartbeat.ballot, heartbeat.chosen)
 }
 
-pub(super) fn beat_reply(reply: &BeatReply) -> String {
+pub(super) fn heartbeat_reply(reply: &HeartbeatReply) -> String {
     let low = if reply.is_low { " low" } else { "" };
-    format!("beat-reply {} (chosen {}){low}", reply.ballot, reply.chosen)
+    format!("heartbeat-reply {} (chosen {}){low}", reply.ballot, reply.chosen)
 }
 
 pub(super) fn record(head: &RecordHead, value: Option<&Bytes>) -> String {
@@ -114,7 +116,8 @@ pub(super) fn record(head: &RecordHead, value: Option<&Bytes>) -> String {
     }
 }
 
-/// An effect as a unit test compares it: `->` is a send, `=>` rides on the record before it, `~>` is a heartbeat.
+/// An effect as unit tests compare it: `->` is a send, `=>` is sent once the record before it is durable,
+/// `~>` is a heartbeat or its answer.
 pub(super) fn effect(effect: &Effect<Bytes>) -> String {
     match effect {
         Effect::Append { head, payload, then, .. } => {
@@ -125,8 +128,8 @@ pub(super) fn effect(effect: &Effect<Bytes>) -> String {
             line
         }
         Effect::Send { to, message: sent } => format!("-> {to}: {}", message(sent)),
-        Effect::Beat { to, beat: sent } => format!("~> {to}: {}", beat(sent)),
-        Effect::BeatReply { to, reply } => format!("~> {to}: {}", beat_reply(reply)),
+        Effect::Heartbeat { to, heartbeat: sent } => format!("~> {to}: {}", heartbeat(sent)),
+        Effect::HeartbeatReply { to, reply } => format!("~> {to}: {}", heartbeat_reply(reply)),
         Effect::ReadBack { to, wanted } => {
             let slots: Vec<String> = wanted.iter().map(|one| one.slot.to_string()).collect();
             format!("read {} for {to}", slots.join(" "))

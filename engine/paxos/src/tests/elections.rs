@@ -9,9 +9,10 @@ use std::vec;
 use std::vec::Vec;
 use synod_types::{Ballot, EntryBuilder, GroupMessage, Learned, NodeId};
 
-/// P-02c: an acceptor whose report does not fit one message answers in parts, and a lost part is sent again with the whole
-/// answer. Between two answers the acceptor may have learned a chosen value; parts of the two must still cover everything it
-/// accepted, or a chosen value is taken for absent.
+/// P-02c: an acceptor whose report does not fit one message answers in parts, and a lost part is sent again
+/// with the whole answer. Between two answers the acceptor may have learned a chosen value and cut its report
+/// elsewhere. Parts of the two answers must not make a promise that leaves out an accepted value: it may be a
+/// chosen one.
 #[test]
 fn parts_of_two_answers_leave_no_slot_out() {
     let old = ballot(1, 1);
@@ -34,7 +35,7 @@ fn parts_of_two_answers_leave_no_slot_out() {
     candidate.until_pre_vote();
     let mine = ballot(3, 1);
     for from in [2, 3] {
-        // Somebody has promised 2.n4 meanwhile.
+        // A voter has promised 2.n4 meanwhile.
         let message = GroupMessage::PreVoteReply {
             ballot: ballot(1, 1),
             granted: true,
@@ -51,7 +52,7 @@ fn parts_of_two_answers_leave_no_slot_out() {
     let prepare = prepare(mine, 1);
     let first = promises(&mut acceptor, prepare.clone());
     candidate.step(Input::Message { from: NodeId::new(2), message: first[0].clone() });
-    // The rest is lost. n2 learns that s2 was chosen in 2.n4, with a short value.
+    // The other parts are lost. n2 learns that s2 was chosen in 2.n4, with a short value.
     acceptor.hear(4, learn(0, &[(2, ballot(2, 4), "v")]));
     acceptor.disk();
     let again = promises(&mut acceptor, prepare);
@@ -81,8 +82,8 @@ fn promises(acceptor: &mut Solo, prepare: GroupMessage<Bytes>) -> Vec<GroupMessa
     promises
 }
 
-/// P-06f: a leader that was overtaken and learns what a newer leader had chosen in a slot it proposed for itself gives way;
-/// it must neither insist nor fall over.
+/// P-06f: a leader that was overtaken learns the value that a newer leader had chosen in a slot it proposed
+/// for itself. It steps down: it must neither propose on nor panic.
 #[test]
 fn an_overtaken_leader_that_learns_another_value_for_its_open_slot_steps_down() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
@@ -96,7 +97,7 @@ fn an_overtaken_leader_that_learns_another_value_for_its_open_slot_steps_down() 
     assert_eq!(n1.apply(), ["s2=y"]);
 }
 
-/// P-06f: the same when the learned slots lie beyond all that the overtaken leader proposed.
+/// P-06f: the same when the learned slots are above all slots that the overtaken leader proposed for.
 #[test]
 fn an_overtaken_leader_that_learns_slots_beyond_its_own_steps_down() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
@@ -108,7 +109,8 @@ fn an_overtaken_leader_that_learns_slots_beyond_its_own_steps_down() {
     assert_eq!(n1.apply(), ["s2=y", "s3=z"]);
 }
 
-/// P-05d: the no-ops of two leaders look alike where their clocks say the same. What was learned is not what is held.
+/// P-05d: the no-ops of two leaders have equal bytes if their clocks agree. The value learned is still not
+/// the value held.
 #[test]
 fn a_value_that_only_looks_like_the_one_held_is_another_one() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
@@ -131,7 +133,7 @@ fn a_value_that_only_looks_like_the_one_held_is_another_one() {
     assert_eq!(n1.paxos.leading(), None);
 }
 
-/// P-06f: out of order, with a gap before it.
+/// P-06f: the same for a slot learned out of order, behind a gap.
 #[test]
 fn an_overtaken_leader_that_learns_a_far_slot_steps_down() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
@@ -141,8 +143,8 @@ fn an_overtaken_leader_that_learns_a_far_slot_steps_down() {
     assert_eq!(n1.paxos.leading(), None);
 }
 
-/// P-06f: a candidate may win a ballot that was overtaken while its promises were under way, and may have learned a slot
-/// chosen in the newer one, out of order. It must not propose there.
+/// P-06f: a candidate may win in a ballot that was overtaken while its promises were under way, and may have
+/// learned a slot that was chosen in the newer ballot, out of order. It must not propose for that slot.
 #[test]
 fn a_winner_does_not_propose_where_it_has_learned_a_chosen_value() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
@@ -158,12 +160,13 @@ fn a_winner_does_not_propose_where_it_has_learned_a_chosen_value() {
     assert!(!lines.iter().any(|line| line.contains("s3=")), "{lines:#?}");
 }
 
-/// P-06b: what a node was answered in one candidacy says nothing in its next: between the two the voter may have accepted for another.
+/// P-06b: a promise of one candidacy does not count in the next one: between the two the voter may have
+/// accepted a value of another leader.
 #[test]
 fn answers_to_an_earlier_candidacy_count_in_no_later_one() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
     let first = n1.until_candidate(2);
-    // Nobody promises. Another one leads meanwhile, then falls silent.
+    // No voter promises. Another node leads meanwhile, then is silent.
     n1.hear(3, GroupMessage::Nack { ballot: first, promised: ballot(first.round() + 5, 3) });
     let second = n1.until_pre_vote();
     assert!(second > first);
@@ -179,7 +182,8 @@ fn answers_to_an_earlier_candidacy_count_in_no_later_one() {
     assert_eq!(n1.paxos.leading(), Some(second));
 }
 
-/// P-06a: of five only n2 still reaches a quorum; the old leader does not, though n2 hears it. n2 must come to lead.
+/// P-06a: of five nodes only n2 still reaches a quorum; the old leader does not, though n2 hears it. n2 must
+/// be elected.
 #[test]
 fn the_only_node_that_reaches_a_quorum_comes_to_lead() {
     let mut cluster = Cluster::new(5);
@@ -191,7 +195,8 @@ fn the_only_node_that_reaches_a_quorum_comes_to_lead() {
     cluster.write("after");
 }
 
-/// P-06a, P-07a: in the chain 1 - 2 - 3 the leader n1 keeps its quorum; n3, which does not hear it, disturbs nobody.
+/// P-06a, P-07a: in the chain 1 - 2 - 3 the leader n1 keeps its quorum. n3, which does not hear n1, does not
+/// disturb it.
 #[test]
 fn a_node_that_misses_the_leader_does_not_unseat_it() {
     let mut cluster = Cluster::new(3);
@@ -202,7 +207,8 @@ fn a_node_that_misses_the_leader_does_not_unseat_it() {
     assert_eq!(cluster.paxos(1).leading(), ballot);
 }
 
-/// P-06c, P-06d: the value of the highest ballot, whoever reports it, and a no-op only where nobody reports one.
+/// P-06c, P-06d: the value reported in the highest ballot is proposed, and a no-op only where no member
+/// reports a value.
 #[test]
 fn a_winner_proposes_the_highest_ballot_and_a_no_op_only_where_nothing_was_reported() {
     let mut n1 = Solo::from_records(
@@ -225,7 +231,7 @@ fn a_winner_proposes_the_highest_ballot_and_a_no_op_only_where_nothing_was_repor
     );
 }
 
-/// P-06a: asking changes nothing, however high the ballot.
+/// P-06a: a pre-vote changes nothing at the voter, however high its ballot.
 #[test]
 fn a_pre_vote_changes_nothing() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);

@@ -1,4 +1,4 @@
-//! P-07: who is bound by a grant, how long a lease lasts, when a read may be served.
+//! P-07: which replicas a grant binds, how long a lease lasts, when a read may be served.
 
 use super::solo::*;
 use crate::{Effect, Input, Timing};
@@ -8,13 +8,13 @@ use synod_types::{Ballot, Mono, Nanos};
 
 const ALL: [u16; 3] = [1, 2, 3];
 
-/// A follower that has promised `theirs` and granted its node a lease just now.
+/// A follower that has just promised `theirs` and granted a lease in it.
 fn granted(theirs: Ballot) -> Solo {
     let mut n1 = Solo::new(1, &ALL);
-    n1.hear_beat(theirs, 0);
+    n1.hear_heartbeat(theirs, 0);
     n1.disk();
-    let lines = n1.hear_beat(theirs, 0);
-    assert!(lines.iter().any(|line| line.starts_with("~> n2: beat-reply")), "{lines:#?}");
+    let lines = n1.hear_heartbeat(theirs, 0);
+    assert!(lines.iter().any(|line| line.starts_with("~> n2: heartbeat-reply")), "{lines:#?}");
     n1
 }
 
@@ -34,18 +34,18 @@ fn a_grant_refuses_others_until_it_ends() {
     assert_eq!(n1.hear(3, prepare(ballot(2, 3), 1)).len(), 1);
 }
 
-/// P-07a: the holder itself may raise its ballot.
+/// P-07a: the leader that holds the lease may raise its ballot.
 #[test]
 fn a_grant_does_not_bind_against_its_holder() {
     let mut n1 = granted(ballot(1, 2));
     assert_eq!(n1.hear(2, prepare(ballot(2, 2), 1)).len(), 1);
 }
 
-/// P-07a: another's heartbeat in a higher ballot gets neither a promise nor a grant.
+/// P-07a: a heartbeat of another leader in a higher ballot gets neither a promise nor a grant.
 #[test]
 fn a_grant_is_not_given_twice() {
     let mut n1 = granted(ballot(1, 2));
-    assert!(n1.hear_beat(ballot(2, 3), 0).is_empty());
+    assert!(n1.hear_heartbeat(ballot(2, 3), 0).is_empty());
 }
 
 /// P-07c.
@@ -55,50 +55,50 @@ fn a_restarted_acceptor_is_silent_for_one_lease() {
     n1.now.mono = Mono(1_000_000_000 + Timing::default().lease.0 - 1);
     assert!(n1.hear(3, prepare(ballot(2, 3), 1)).is_empty());
     assert!(silent_or_refused(&n1.hear(3, pre_vote(ballot(2, 3)))));
-    assert!(n1.hear_beat(ballot(2, 3), 0).is_empty());
+    assert!(n1.hear_heartbeat(ballot(2, 3), 0).is_empty());
     n1.pass(Nanos(1));
     assert_eq!(n1.hear(3, prepare(ballot(2, 3), 1)).len(), 1);
 }
 
-/// P-07d: seeing a ballot is not promising it.
+/// P-07d: hearing a ballot does not promise it.
 #[test]
 fn a_heartbeat_is_answered_under_a_durable_promise_only() {
     let mut n1 = Solo::new(1, &ALL);
     let theirs = ballot(1, 2);
-    assert_eq!(n1.hear_beat(theirs, 0), ["record promise 1.n2 (chosen s0)"]);
-    assert!(n1.hear_beat(theirs, 0).is_empty());
+    assert_eq!(n1.hear_heartbeat(theirs, 0), ["record promise 1.n2 (chosen s0)"]);
+    assert!(n1.hear_heartbeat(theirs, 0).is_empty());
     n1.disk();
-    assert_eq!(n1.hear_beat(theirs, 0), ["~> n2: beat-reply 1.n2 (chosen s0)"]);
+    assert_eq!(n1.hear_heartbeat(theirs, 0), ["~> n2: heartbeat-reply 1.n2 (chosen s0)"]);
 }
 
-/// Sends the heartbeats a read wants now; gives their clock.
-fn beat_now(n1: &mut Solo) -> Mono {
+/// Sends the heartbeats for a read now; returns their time.
+fn heartbeat_now(n1: &mut Solo) -> Mono {
     assert!(n1.paxos.read_ticket().is_some());
     let mut out = Vec::new();
-    n1.paxos.beat_if_wanted(n1.now, &mut out);
+    n1.paxos.heartbeat_if_wanted(n1.now, &mut out);
     match out.first() {
-        Some(Effect::Beat { beat, .. }) => beat.sent_at,
+        Some(Effect::Heartbeat { heartbeat, .. }) => heartbeat.sent_at,
         other => panic!("no heartbeat: {other:?}"),
     }
 }
 
-/// P-07b: from the sending, however late the answer comes.
+/// P-07b: a lease counts from the sending of the heartbeat, however late the answer comes.
 #[test]
 fn a_lease_counts_from_sending_less_the_drift() {
     let timing = Timing::default();
     let mut n1 = Solo::new(1, &ALL);
     let mine = n1.until_leader(2);
     n1.pass_ms(1);
-    let sent = beat_now(&mut n1);
+    let sent = heartbeat_now(&mut n1);
     assert!(!n1.paxos.lease_valid(n1.now.mono));
     n1.pass_ms(200);
-    n1.hear_beat_reply(2, mine, sent);
+    n1.hear_heartbeat_reply(2, mine, sent);
     let end = Mono(sent.0 + timing.lease.0 - timing.drift.0);
     assert!(n1.paxos.lease_valid(Mono(end.0 - 1)));
     assert!(!n1.paxos.lease_valid(end));
 }
 
-/// P-07b: one of five is no quorum, with the leader two are none either.
+/// P-07b: of five nodes, the leader and one follower are no quorum.
 #[test]
 fn a_lease_takes_an_accept_quorum() {
     let mut n1 = Solo::new(1, &[1, 2, 3, 4, 5]);
@@ -107,12 +107,12 @@ fn a_lease_takes_an_accept_quorum() {
         n1.hear(from, promise(mine, 0, &[]));
     }
     n1.pass_ms(1);
-    let sent = beat_now(&mut n1);
-    n1.hear_beat_reply(2, mine, sent);
+    let sent = heartbeat_now(&mut n1);
+    n1.hear_heartbeat_reply(2, mine, sent);
     assert!(!n1.paxos.lease_valid(n1.now.mono));
-    n1.hear_beat_reply(2, mine, sent);
+    n1.hear_heartbeat_reply(2, mine, sent);
     assert!(!n1.paxos.lease_valid(n1.now.mono), "a repeated answer is one answer");
-    n1.hear_beat_reply(3, mine, sent);
+    n1.hear_heartbeat_reply(3, mine, sent);
     assert!(n1.paxos.lease_valid(n1.now.mono));
 }
 
@@ -122,8 +122,8 @@ fn a_leader_is_bound_by_its_own_lease() {
     let mut n1 = Solo::new(1, &ALL);
     let mine = n1.until_leader(2);
     n1.pass_ms(1);
-    let sent = beat_now(&mut n1);
-    n1.hear_beat_reply(2, mine, sent);
+    let sent = heartbeat_now(&mut n1);
+    n1.hear_heartbeat_reply(2, mine, sent);
     let higher = ballot(mine.round() + 1, 3);
     assert!(n1.hear(3, prepare(higher, 1)).is_empty());
     assert!(silent_or_refused(&n1.hear(3, pre_vote(higher))));
@@ -133,41 +133,41 @@ fn a_leader_is_bound_by_its_own_lease() {
     assert_eq!(n1.paxos.leading(), None);
 }
 
-/// P-07f: an answer to a heartbeat from before the read says nothing about the time after it.
+/// P-07f: the answer to a heartbeat from before the read confirms nothing about the time after it.
 #[test]
 fn a_ticket_is_valid_by_a_later_heartbeat_only() {
     let mut n1 = Solo::new(1, &ALL);
     let mine = n1.until_leader(2);
     n1.pass_ms(1);
-    let before = beat_now(&mut n1);
+    let before = heartbeat_now(&mut n1);
     let ticket = n1.paxos.read_ticket().unwrap();
-    n1.hear_beat_reply(2, mine, before);
+    n1.hear_heartbeat_reply(2, mine, before);
     assert!(!n1.paxos.ticket_valid(ticket, n1.now.mono), "although there is a lease");
     assert!(n1.paxos.lease_valid(n1.now.mono));
-    let after = beat_now(&mut n1);
+    let after = heartbeat_now(&mut n1);
     assert!(after > before, "in the same instant, too");
-    n1.hear_beat_reply(2, mine, after);
+    n1.hear_heartbeat_reply(2, mine, after);
     assert!(n1.paxos.ticket_valid(ticket, n1.now.mono));
 }
 
-/// P-07b, P-07f: two heartbeats are under way, and the first is answered after the second has left. The answer confirms the time when
-/// the first was sent, not the last one that was.
+/// P-07b, P-07f: two heartbeats are under way, and the first is answered after the second was sent. The
+/// answer confirms the time when the first one was sent, not the second.
 #[test]
 fn a_late_answer_confirms_the_heartbeat_that_it_answers() {
     let timing = Timing::default();
     let mut n1 = Solo::new(1, &ALL);
     let mine = n1.until_leader(2);
     n1.pass_ms(1);
-    let first = beat_now(&mut n1);
+    let first = heartbeat_now(&mut n1);
     n1.pass_ms(200);
     let ticket = n1.paxos.read_ticket().unwrap();
-    let second = beat_now(&mut n1);
+    let second = heartbeat_now(&mut n1);
     assert!(second > first);
-    n1.hear_beat_reply(2, mine, first);
+    n1.hear_heartbeat_reply(2, mine, first);
     assert!(!n1.paxos.ticket_valid(ticket, n1.now.mono));
     let end = Mono(first.0 + timing.lease.0 - timing.drift.0);
     assert!(n1.paxos.lease_valid(Mono(end.0 - 1)) && !n1.paxos.lease_valid(end));
-    n1.hear_beat_reply(2, mine, second);
+    n1.hear_heartbeat_reply(2, mine, second);
     assert!(n1.paxos.ticket_valid(ticket, n1.now.mono) && n1.paxos.lease_valid(end));
 }
 
@@ -177,13 +177,14 @@ fn foreign_answers_confirm_nothing() {
     let mut n1 = Solo::new(1, &ALL);
     let mine = n1.until_leader(2);
     n1.pass_ms(1);
-    let sent = beat_now(&mut n1);
-    n1.hear_beat_reply(2, ballot(mine.round() + 1, 1), sent);
-    n1.hear_beat_reply(2, mine, Mono(sent.0 + 1));
+    let sent = heartbeat_now(&mut n1);
+    n1.hear_heartbeat_reply(2, ballot(mine.round() + 1, 1), sent);
+    n1.hear_heartbeat_reply(2, mine, Mono(sent.0 + 1));
     assert!(!n1.paxos.lease_valid(n1.now.mono));
 }
 
-/// P-06g: nobody answers it; its heartbeats would keep those who hear it from electing a better one.
+/// P-06g: no peer answers it, but its heartbeats would keep followers that hear it from electing a better
+/// leader.
 #[test]
 fn an_unconfirmed_leader_steps_down_after_two_leases() {
     let mut n1 = Solo::new(1, &ALL);
@@ -196,7 +197,8 @@ fn an_unconfirmed_leader_steps_down_after_two_leases() {
     assert_eq!(n1.paxos.leading(), None);
 }
 
-/// P-06g: it is confirmed all the time, but what its quorum knows as chosen never comes; somebody else may be able to serve.
+/// P-06g: it is confirmed all the time, but cannot fetch the slots that its quorum knows as chosen; another
+/// replica may be able to serve.
 #[test]
 fn a_leader_that_cannot_get_ready_steps_down_after_eight_leases() {
     let mut n1 = Solo::from_records(1, &ALL, &[promise_record(ballot(3, 3), 0)]);
@@ -210,7 +212,7 @@ fn a_leader_that_cannot_get_ready_steps_down_after_eight_leases() {
         assert!(n1.paxos.leading().is_some() && !n1.paxos.serving());
         let sent = n1.now.mono;
         n1.tick();
-        n1.hear_beat_reply(2, mine, sent);
+        n1.hear_heartbeat_reply(2, mine, sent);
         n1.pass_ms(5);
     }
     n1.tick();

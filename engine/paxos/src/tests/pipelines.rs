@@ -4,8 +4,8 @@ use super::solo::*;
 use crate::Input;
 use std::vec::Vec;
 
-/// P-09b: a leader whose log stalls falls silent, whatever reads ask of it: a heartbeat for a ReadIndex would keep the
-/// followers from electing one whose disk works.
+/// P-09b: a leader whose log stalls sends no heartbeats, not even for reads: a heartbeat for a ReadIndex
+/// would keep the followers from electing a leader whose disk works.
 #[test]
 fn a_stalled_leader_sends_no_heartbeat_for_reads_either() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
@@ -14,16 +14,17 @@ fn a_stalled_leader_sends_no_heartbeat_for_reads_either() {
     assert!(n1.say(Input::Tick { stalled: true }).iter().all(|line| !line.starts_with("~>")));
     assert!(n1.paxos.read_ticket().is_some());
     let mut out = Vec::new();
-    n1.paxos.beat_if_wanted(n1.now, &mut out);
+    n1.paxos.heartbeat_if_wanted(n1.now, &mut out);
     assert_eq!(out, []);
-    // The log moves again.
+    // The log makes progress again.
     n1.tick();
     let _ = n1.paxos.read_ticket();
-    n1.paxos.beat_if_wanted(n1.now, &mut out);
+    n1.paxos.heartbeat_if_wanted(n1.now, &mut out);
     assert_eq!(out.len(), 2);
 }
 
-/// P-03a, P-03b: chosen out of order, applied in order; a vote counts for its ballot and slot alone.
+/// P-03a, P-03b: slots are chosen out of order and applied in order; a vote counts for its ballot and slot
+/// alone.
 #[test]
 fn slots_are_chosen_in_any_order_and_applied_in_order() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
@@ -38,7 +39,7 @@ fn slots_are_chosen_in_any_order_and_applied_in_order() {
     assert_eq!(n1.apply(), ["s2=a", "s3=b"]);
 }
 
-/// P-01b, P-03a: the leader's own vote counts when durable, and one peer's repeated vote is one.
+/// P-01b, P-03a: the leader's own vote counts when durable, and a peer's repeated vote counts once.
 #[test]
 fn votes_are_durable_and_counted_once() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
@@ -67,7 +68,8 @@ fn the_window_closes_by_slots() {
     assert!(n1.paxos.can_propose());
 }
 
-/// P-14a, P-14c: by bytes; a peer that answers nothing while others do is left to pull, until its link is new.
+/// P-14a, P-14c: the window in bytes. A peer that answers nothing while others do is left to pull, until its
+/// link is made anew.
 #[test]
 fn windows_close_by_bytes_and_a_silent_peer_is_sent_no_more() {
     use synod_types::{NodeId, limits};
@@ -87,7 +89,7 @@ fn windows_close_by_bytes_and_a_silent_peer_is_sent_no_more() {
     assert!(n1.propose("y").iter().any(|line| line.starts_with("-> n3")));
 }
 
-/// P-09c: what has left memory is read back from the log.
+/// P-09c: values that are no longer in memory are read back from the log.
 #[test]
 fn a_fetch_is_served_from_memory_and_from_the_log() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);

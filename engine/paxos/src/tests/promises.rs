@@ -1,11 +1,12 @@
-//! P-01, P-02, P-05: what a replica promises, accepts, reports and takes for chosen.
+//! P-01, P-02, P-05: what a replica promises, accepts, reports and knows as chosen.
 
 use super::solo::*;
 use synod_types::{Ballot, GroupMessage};
 
 const ALL: [u16; 3] = [1, 2, 3];
 
-/// P-01a, P-02e: the promise rides on its record; asked again meanwhile the acceptor is silent, afterwards it repeats itself.
+/// P-01a, P-02e: the promise is sent once its record is durable. A repeated prepare gets no answer before
+/// that, and the promise again afterwards.
 #[test]
 fn a_promise_is_shown_by_its_durable_record_only() {
     let mut n1 = Solo::new(1, &ALL);
@@ -33,7 +34,7 @@ fn an_acceptance_is_shown_by_its_durable_record_only() {
     assert_eq!(n1.hear(2, accept(theirs, 1, "x", 0)), ["-> n2: accepted 5.n2 s1"]);
 }
 
-/// P-01b: pre-votes alone put nothing at stake; the prepare rides on the candidate's own promise.
+/// P-01b: a pre-vote raises no ballot; the prepare is sent once the candidate's own promise is durable.
 #[test]
 fn a_prepare_leaves_with_the_candidates_own_durable_promise() {
     let mut n1 = Solo::new(1, &ALL);
@@ -44,7 +45,7 @@ fn a_prepare_leaves_with_the_candidates_own_durable_promise() {
         n1.hear(2, granted),
         ["record promise 1.n1 (chosen s0) => n2: prepare 1.n1 from s1 => n3: prepare 1.n1 from s1"]
     );
-    // P-06b: two promises of peers are a quorum in number; its own is missing.
+    // P-06b: the promises of two peers are as many as a quorum, but its own is missing.
     n1.hear(2, promise(mine, 0, &[]));
     n1.hear(3, promise(mine, 0, &[]));
     assert_eq!(n1.paxos.leading(), None);
@@ -61,7 +62,7 @@ fn a_restarted_candidate_does_not_use_its_ballot_again() {
     assert_eq!(n1.until_pre_vote(), ballot(8, 1));
 }
 
-/// P-01d: a refusal or a pre-vote's answer must not name a promise that a crash could take back.
+/// P-01d: a nack or the answer to a pre-vote must not name a promise that a crash could undo.
 #[test]
 fn only_a_durable_promise_is_named() {
     let mut n1 = Solo::new(1, &ALL);
@@ -73,7 +74,7 @@ fn only_a_durable_promise_is_named() {
     assert_eq!(n1.hear(3, prepare(ballot(4, 3), 1)), ["-> n3: nack 4.n3 (promised 5.n2)"]);
 }
 
-/// P-02a: nobody speaks in another's ballot.
+/// P-02a: a message in another node's ballot is ignored.
 #[test]
 fn a_ballot_counts_from_its_own_node_only() {
     let mut n1 = Solo::new(1, &ALL);
@@ -93,7 +94,7 @@ fn accepting_promises_and_a_lower_accept_is_refused() {
     assert_eq!(n1.hear(2, prepare(ballot(5, 2), 1)), ["-> n2: nack 5.n2 (promised 5.n3)"]);
 }
 
-/// P-02b: a promise alone refuses lower accepts, for slots never heard of too.
+/// P-02b: a promise alone makes the acceptor refuse lower accepts, for unknown slots too.
 #[test]
 fn a_promise_refuses_lower_accepts() {
     let mut n1 = Solo::new(1, &ALL);
@@ -118,7 +119,7 @@ fn what_is_chosen_is_named_by_number_and_told_not_voted_for() {
     assert_eq!(answer, ["-> n3: learn (chosen s2) [s1=a s2=b]"]);
 }
 
-/// P-02d: a winner proposes nothing at or below what an acceptor called chosen; it fetches it.
+/// P-02d: a winner proposes nothing at or below the chosen prefix of an acceptor; it fetches these slots.
 #[test]
 fn a_winner_fetches_what_its_quorum_knows_as_chosen() {
     let mut n1 = Solo::from_records(1, &ALL, &[promise_record(ballot(3, 3), 0)]);
@@ -127,7 +128,7 @@ fn a_winner_fetches_what_its_quorum_knows_as_chosen() {
     assert!(!lines.iter().any(|line| line.contains(" s1=") || line.contains(" s2=")), "{lines:#?}");
     assert!(lines.iter().any(|line| line == "-> n2: fetch from s1"), "{lines:#?}");
     n1.disk();
-    // P-06e: its own slot is chosen, what came before is not applied yet.
+    // P-06e: its own slot is chosen, but the slots before are not applied yet.
     n1.hear(2, accepted(mine, 3));
     assert!(n1.apply().is_empty());
     assert!(!n1.paxos.serving());
@@ -143,17 +144,17 @@ fn a_watermark_of_another_ballot_chooses_nothing() {
     let mut n1 = Solo::new(1, &ALL);
     n1.hear(2, accept(ballot(1, 2), 1, "lost", 0));
     n1.disk();
-    let lines = n1.hear_beat(ballot(2, 3), 1);
+    let lines = n1.hear_heartbeat(ballot(2, 3), 1);
     assert_eq!(n1.paxos.chosen(), slot(0));
     assert!(lines.iter().any(|line| line == "-> n3: fetch from s1"), "{lines:#?}");
-    // P-05b: the chosen value comes by value, and on a record of its own.
+    // P-05b: the chosen value is learned by value, and written as a record of its own.
     let lines = n1.hear(3, learn(1, &[(1, ballot(2, 3), "won")]));
     assert_eq!(lines, ["record learned s1=won (chosen s0)"]);
     n1.disk();
     assert_eq!(n1.apply(), ["s1=won"]);
 }
 
-/// P-05a: in its own ballot it chooses, up to the first gap.
+/// P-05a: a watermark decides slots of its own ballot; the prefix ends at the first gap.
 #[test]
 fn a_watermark_chooses_what_was_accepted_in_its_ballot_up_to_the_first_gap() {
     let mut n1 = Solo::new(1, &ALL);
@@ -161,7 +162,7 @@ fn a_watermark_chooses_what_was_accepted_in_its_ballot_up_to_the_first_gap() {
     n1.hear(2, accept(theirs, 1, "a", 0));
     n1.hear(2, accept(theirs, 3, "c", 0));
     n1.disk();
-    n1.hear_beat(theirs, 3);
+    n1.hear_heartbeat(theirs, 3);
     assert_eq!(n1.paxos.chosen(), slot(1));
     assert_eq!(n1.apply(), ["s1=a"]);
     n1.hear(2, accept(theirs, 2, "b", 3));
@@ -169,7 +170,7 @@ fn a_watermark_chooses_what_was_accepted_in_its_ballot_up_to_the_first_gap() {
     assert_eq!(n1.apply(), ["s2=b", "s3=c"], "P-03b");
 }
 
-/// P-05b: the very same value is not written twice.
+/// P-05b: the same value is not written twice.
 #[test]
 fn a_chosen_value_that_is_held_already_is_not_written_again() {
     let mut n1 = Solo::new(1, &ALL);
@@ -186,7 +187,7 @@ fn replay_applies_up_to_a_watermark_and_leaves_the_rest_undecided() {
     let records = [accept_record(old, 1, "a", 0), accept_record(old, 2, "b", 1)];
     let mut n1 = Solo::from_records(1, &ALL, &records);
     assert_eq!(n1.apply(), ["s1=a"]);
-    // s2 may have lost: another value may still be accepted there.
+    // s2 is undecided: another value may still be accepted there.
     let lines = n1.hear(3, accept(ballot(2, 3), 2, "z", 1));
     assert_eq!(lines, ["record accept 2.n3 s2=z (chosen s1) => n3: accepted 2.n3 s2"]);
 }
@@ -210,8 +211,8 @@ fn a_watermark_over_a_missing_value_stops_the_start() {
     Solo::from_records(1, &ALL, &[promise_record(ballot(1, 2), 3)]);
 }
 
-/// P-01a, P-02b: a value that came as chosen was neither promised nor accepted here; a late accept of its own ballot is told
-/// the outcome and gets no vote.
+/// P-01a, P-02b: learning a value neither promises nor accepts. A late accept in the value's own ballot is
+/// answered with the chosen value, and gets no vote.
 #[test]
 fn a_learned_value_is_told_and_not_voted_for() {
     let mut n1 = Solo::new(1, &ALL);

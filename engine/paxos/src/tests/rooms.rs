@@ -1,11 +1,11 @@
-//! P-18: a log that cannot be given another segment, at a follower, at a candidate and at a leader.
+//! P-18: a log that can get no further segment, at a follower, a candidate and a leader.
 
 use super::solo::*;
 use crate::{Input, Timing, Writable};
 use std::string::String;
 use std::vec::Vec;
 use synod_types::Level;
-use synod_types::{Ballot, BeatReply, NodeId, Space};
+use synod_types::{Ballot, HeartbeatReply, NodeId, Space};
 
 const ALL: [u16; 3] = [1, 2, 3];
 
@@ -17,13 +17,13 @@ fn records(lines: &[String]) -> Vec<&String> {
     lines.iter().filter(|line| line.starts_with("record")).collect()
 }
 
-/// A heartbeat goes out and `from` answers it, saying how its log is.
+/// A heartbeat goes out, and `from` answers it with the state of its log.
 fn answered(n1: &mut Solo, mine: Ballot, from: u16, is_low: bool) {
     n1.pass_ms(1);
     assert!(n1.paxos.read_ticket().is_some());
     let mut out = Vec::new();
-    n1.paxos.beat_if_wanted(n1.now, &mut out);
-    let reply = BeatReply {
+    n1.paxos.heartbeat_if_wanted(n1.now, &mut out);
+    let reply = HeartbeatReply {
         group: GROUP,
         ballot: mine,
         sent_at: n1.now.mono,
@@ -32,17 +32,18 @@ fn answered(n1: &mut Solo, mine: Ballot, from: u16, is_low: bool) {
         level: Level::OWN,
         wall: n1.now.wall,
     };
-    n1.say(Input::BeatReply { from: NodeId::new(from), reply });
+    n1.say(Input::HeartbeatReply { from: NodeId::new(from), reply });
 }
 
-/// P-18a: without room nothing is begun that has to be written, so that nothing is promised in memory alone and binds.
+/// P-18a: without room a replica begins nothing that must be written, so that no promise in memory alone
+/// binds it.
 #[test]
 fn a_spent_log_promises_nothing_and_stands_for_nothing() {
     let mut n1 = Solo::new(1, &ALL);
     room(&mut n1, Space::Spent);
     assert!(n1.hear(3, pre_vote(ballot(2, 3)))[0].contains("prevote-refused"));
     assert!(n1.hear(3, prepare(ballot(2, 3), 1)).is_empty());
-    assert!(n1.hear_beat(ballot(2, 3), 0).is_empty());
+    assert!(n1.hear_heartbeat(ballot(2, 3), 0).is_empty());
     assert!(records(&n1.hear(3, accept(ballot(2, 3), 1, "x", 0))).is_empty());
     assert!(records(&n1.hear(3, learn(1, &[(1, ballot(2, 3), "x")]))).is_empty());
     assert_eq!(n1.paxos.promised(), Ballot::ZERO);
@@ -50,19 +51,19 @@ fn a_spent_log_promises_nothing_and_stands_for_nothing() {
         n1.pass_ms(5);
         assert_eq!(n1.tick(), [""; 0]);
     }
-    // As soon as there is room it is a replica like any other.
+    // As soon as there is room it works like any other replica.
     room(&mut n1, Space::Free);
     assert_eq!(n1.hear(3, prepare(ballot(2, 3), 1)).len(), 1);
 }
 
-/// P-18b: grants need no room: reads go on whoever is full.
+/// P-18b: grants need no room, so reads go on whichever log is full.
 #[test]
 fn a_spent_follower_grants_and_a_spent_leader_reads() {
     let mut n1 = Solo::new(1, &ALL);
-    n1.hear_beat(ballot(1, 2), 0);
+    n1.hear_heartbeat(ballot(1, 2), 0);
     n1.disk();
     room(&mut n1, Space::Spent);
-    assert_eq!(n1.hear_beat(ballot(1, 2), 0), ["~> n2: beat-reply 1.n2 (chosen s0) low"]);
+    assert_eq!(n1.hear_heartbeat(ballot(1, 2), 0), ["~> n2: heartbeat-reply 1.n2 (chosen s0) low"]);
 
     let mut n1 = Solo::new(1, &ALL);
     let mine = n1.until_leader(2);
@@ -70,10 +71,15 @@ fn a_spent_follower_grants_and_a_spent_leader_reads() {
     answered(&mut n1, mine, 2, true);
     assert!(n1.paxos.lease_valid(n1.now.mono) && n1.paxos.serving());
     n1.pass_ms(60);
-    assert_eq!(n1.tick().iter().filter(|line| line.contains("beat 1.n1")).count(), 2, "it goes on saying so");
+    assert_eq!(
+        n1.tick().iter().filter(|line| line.contains("heartbeat 1.n1")).count(),
+        2,
+        "it goes on saying so"
+    );
 }
 
-/// P-18c: the reserve is for elections held since it was entered; the leader of before gets nothing more into it.
+/// P-18c: the reserve is for leaders elected since it was entered; an earlier leader gets no more accepts
+/// into it.
 #[test]
 fn the_reserve_takes_promises_and_the_first_slots_of_a_new_leader() {
     let mut n1 = Solo::new(1, &ALL);
@@ -90,14 +96,14 @@ fn the_reserve_takes_promises_and_the_first_slots_of_a_new_leader() {
     assert_eq!(records(&n1.hear(3, accept(ballot(2, 3), 3, "", 0))).len(), 1);
 }
 
-/// P-18e: one promise at a time, whoever else asks: what gathers while a disk stands is bounded.
+/// P-18e: one promise at a time, whoever asks: what waits for a stalled disk is bounded.
 #[test]
 fn one_promise_is_under_way_at_a_time() {
     let mut n1 = Solo::new(1, &ALL);
     assert_eq!(records(&n1.hear(2, prepare(ballot(5, 2), 1))).len(), 1);
     for round in 6..100 {
         assert!(n1.hear(3, prepare(ballot(round, 3), 1)).is_empty());
-        assert!(n1.hear_beat(ballot(round, 3), 0).is_empty());
+        assert!(n1.hear_heartbeat(ballot(round, 3), 0).is_empty());
         n1.pass(Timing::default().lease);
         assert!(records(&n1.tick()).is_empty());
     }
@@ -105,7 +111,7 @@ fn one_promise_is_under_way_at_a_time() {
     assert_eq!(records(&n1.hear(3, prepare(ballot(100, 3), 1))).len(), 1);
 }
 
-/// P-18e: a winner proposes all that is open at once, so it waits while the log is behind.
+/// P-18e: a winner proposes for all open slots at once, so it waits while the log is behind.
 #[test]
 fn a_winner_begins_when_the_log_is_no_longer_behind() {
     let mut n1 = Solo::new(1, &ALL);
@@ -121,7 +127,7 @@ fn a_winner_begins_when_the_log_is_no_longer_behind() {
     assert_eq!(n1.paxos.leading(), Some(mine));
 }
 
-/// P-18d: who could have a proposal chosen, by what the members say of their logs.
+/// P-18d: which member could have a proposal chosen, by what the members report of their logs.
 #[test]
 fn a_leader_knows_whether_and_where_writes_can_go() {
     let mut n1 = Solo::new(1, &ALL);
@@ -156,33 +162,33 @@ fn a_leader_knows_whether_and_where_writes_can_go() {
     assert_eq!(n1.paxos.writable(now(&n1)), Writable::No);
     room(&mut n1, Space::Free);
     assert_eq!(n1.paxos.writable(now(&n1)), Writable::Yes);
-    // n3 has room and is not heard of any more: n2 would be needed.
+    // n3 has room but is no longer heard: n2 would be needed.
     n1.pass(Timing::default().lease);
     n1.pass(Timing::default().lease);
     answered(&mut n1, mine, 2, true);
     assert_eq!(n1.paxos.writable(now(&n1)), Writable::No);
 }
 
-/// P-18d: nothing is handed over to who has no room either.
+/// P-18d: leadership is not transferred to a replica without room.
 #[test]
-fn an_heir_has_room() {
+fn a_target_has_room() {
     let mut n1 = Solo::new(1, &ALL);
     let mine = n1.until_leader(2);
     answered(&mut n1, mine, 2, true);
-    n1.say(Input::HandOver { heir: NodeId::new(2) });
-    assert!(!n1.paxos.is_parting());
+    n1.say(Input::TransferLeadership { target: NodeId::new(2) });
+    assert!(!n1.paxos.is_transferring());
     answered(&mut n1, mine, 2, false);
-    n1.say(Input::HandOver { heir: NodeId::new(2) });
-    assert!(n1.paxos.is_parting());
+    n1.say(Input::TransferLeadership { target: NodeId::new(2) });
+    assert!(n1.paxos.is_transferring());
 }
 
-/// P-18d: who has room stands first.
+/// P-18c: replicas that have room stand first.
 #[test]
 fn who_is_low_stands_a_lease_later() {
     let until = |space: Space| {
         let mut n1 = Solo::new(1, &ALL);
         room(&mut n1, space);
-        n1.hear_beat(ballot(1, 2), 0);
+        n1.hear_heartbeat(ballot(1, 2), 0);
         n1.disk();
         let before = n1.now.mono;
         n1.until_pre_vote();

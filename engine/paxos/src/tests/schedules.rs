@@ -1,5 +1,5 @@
-//! Random schedules: whatever the network, the disks, the clocks and the processes do, the cluster's own checks hold after
-//! every step; and once they behave, it makes progress again.
+//! Random schedules: whatever the network, the disks, the clocks and the processes do, the cluster's checks
+//! hold after every step. Once the faults end, it makes progress again.
 
 use super::cluster::Cluster;
 use crate::AheadLimits;
@@ -30,14 +30,14 @@ enum Act {
         ms: u16,
     },
     ReadIndex(u16),
-    HandOver(u16, u16),
+    TransferLeadership(u16, u16),
     /// A read of the log comes back, or fails.
     Read {
         node: u16,
         which: u16,
         is_good: bool,
     },
-    /// Nobody tells `node` chosen values any more, or everybody does again.
+    /// `node` receives no `Learn` any more, or receives them again.
     Tell {
         node: u16,
         is_told: bool,
@@ -59,14 +59,14 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Heal),
         3 => (5..500_u16).prop_map(|ms| Act::Run { ms }),
         2 => any::<u16>().prop_map(Act::ReadIndex),
-        2 => (any::<u16>(), any::<u16>()).prop_map(|(from, heir)| Act::HandOver(from, heir)),
+        2 => (any::<u16>(), any::<u16>()).prop_map(|(from, target)| Act::TransferLeadership(from, target)),
         20 => (any::<u16>(), any::<u16>(), 0..8_u8)
             .prop_map(|(node, which, luck)| Act::Read { node, which, is_good: luck > 0 }),
         2 => (any::<u16>(), any::<bool>()).prop_map(|(node, is_told)| Act::Tell { node, is_told }),
     ]
 }
 
-/// Small enough that most of what is accepted behind a gap is in the log alone.
+/// Limits so small that most values accepted behind a gap are in the log alone.
 fn limits() -> impl Strategy<Value = AheadLimits> {
     let bytes = prop_oneof![Just(0), Just(8), Just(8 << 20)];
     let slots = prop_oneof![Just(4), Just(1 << 20), Just(1 << 20)];
@@ -134,9 +134,9 @@ fn perform(cluster: &mut Cluster, act: &Act, number: usize) {
                 cluster.read_index(id);
             }
         }
-        Act::HandOver(from, heir) => {
+        Act::TransferLeadership(from, target) => {
             if cluster.is_up(pick(from)) {
-                cluster.hand_over(pick(from), pick(heir));
+                cluster.transfer(pick(from), pick(target));
             }
         }
     }
@@ -147,7 +147,8 @@ fn play(count: u16, ahead: AheadLimits, acts: &[Act]) {
     for (number, act) in acts.iter().enumerate() {
         perform(&mut cluster, act, number);
     }
-    // Faults end: within a few timeouts somebody serves, everybody follows, and nothing that was chosen is missing.
+    // The faults end: within a few timeouts a leader serves, all replicas follow it, and no chosen value is
+    // missing.
     cluster.heal();
     cluster.untold.clear();
     for id in cluster.ids() {
@@ -158,7 +159,7 @@ fn play(count: u16, ahead: AheadLimits, acts: &[Act]) {
     cluster.until_leader();
     cluster.run_ms(1_500);
     let leader = cluster.leader().expect("a leader stays");
-    // A read that comes now is served before long.
+    // A read that comes now is served soon.
     let served = cluster.reads_served;
     assert!(cluster.read_index(leader).is_some());
     cluster.run_ms(100);
@@ -171,16 +172,26 @@ fn play(count: u16, ahead: AheadLimits, acts: &[Act]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        max_shrink_iters: 2_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
-    /// P-01, P-02, P-03, P-05, P-06 and P-07 at once.
+    /// P-01, P-02, P-03, P-05, P-06 and P-07 together.
     #[test]
-    fn three_replicas_agree_and_recover_whatever_happens(ahead in limits(), acts in proptest::collection::vec(act(), 1..500)) {
+    fn three_replicas_agree_and_recover_whatever_happens(
+        ahead in limits(),
+        acts in proptest::collection::vec(act(), 1..500),
+    ) {
         play(3, ahead, &acts);
     }
 
     #[test]
-    fn five_replicas_agree_and_recover_whatever_happens(ahead in limits(), acts in proptest::collection::vec(act(), 1..300)) {
+    fn five_replicas_agree_and_recover_whatever_happens(
+        ahead in limits(),
+        acts in proptest::collection::vec(act(), 1..300),
+    ) {
         play(5, ahead, &acts);
     }
 }

@@ -1,4 +1,4 @@
-//! One machine and its clock: step once, look at what it asks for.
+//! One machine and its clock: a test makes a step and looks at the effects.
 
 use super::describe::{self, Bytes};
 use crate::{AheadLimits, Effect, Input, Paxos, Receipt, Timing};
@@ -6,8 +6,8 @@ use std::string::String;
 use std::vec::Vec;
 use synod_types::Level;
 use synod_types::{
-    Ballot, Beat, BeatReply, GroupConfig, GroupId, GroupMessage, Learned, Location, Members, Mono, Nanos,
-    NodeId, Now, RecordHead, RecordKind, Reported, SegmentId, Slot, TimeReport, WallMs,
+    Ballot, GroupConfig, GroupId, GroupMessage, Heartbeat, HeartbeatReply, Learned, Location, Members, Mono,
+    Nanos, NodeId, Now, RecordHead, RecordKind, Reported, SegmentId, Slot, TimeReport, WallMs,
 };
 
 pub(super) const GROUP: GroupId = GroupId::new(1);
@@ -22,10 +22,10 @@ pub(super) fn place(raw: u64, len: usize) -> Location {
     Location { segment: SegmentId::new(1), offset: raw as u32 * 64, len: len as u32 }
 }
 
-/// No leader's clock was heard, and the wall clock is right.
+/// The report of an acceptor that has heard no leader's clock.
 pub(super) const UNHEARD: TimeReport =
     TimeReport { ballot: Ballot::ZERO, time: WallMs::ZERO, age: Nanos::ZERO, wall: WallMs::ZERO };
-/// When a test begins.
+/// The time at which a test begins.
 pub(super) const START: Now = Now { mono: Mono(1_000_000_000), wall: WallMs(1_000_000) };
 
 pub(super) fn config(node: u16, voters: &[u16]) -> GroupConfig {
@@ -38,14 +38,15 @@ pub(super) fn config(node: u16, voters: &[u16]) -> GroupConfig {
     }
 }
 
-// Short words for the messages, so that a test reads as a dialogue.
+// Short constructors of messages, so that a test reads as a dialogue.
 pub(super) fn pre_vote(ballot: Ballot) -> GroupMessage<Bytes> {
     GroupMessage::PreVote { ballot, after: Ballot::ZERO }
 }
 pub(super) fn prepare(ballot: Ballot, from: u64) -> GroupMessage<Bytes> {
     GroupMessage::Prepare { ballot, after: Ballot::ZERO, from: slot(from) }
 }
-/// By an acceptor whose wall clock is that of who hears it ([`Solo::hear`]), and that has heard of no other.
+/// A promise of an acceptor that has heard no leader's clock. [`Solo::hear`] sets its wall clock to the
+/// receiver's.
 pub(super) fn promise(ballot: Ballot, chosen: u64, reported: &[(u64, Ballot, &str)]) -> GroupMessage<Bytes> {
     promise_at(UNHEARD, ballot, chosen, reported)
 }
@@ -75,12 +76,12 @@ pub(super) fn learn(chosen: u64, entries: &[(u64, Ballot, &str)]) -> GroupMessag
     GroupMessage::Learn { chosen: slot(chosen), entries }
 }
 
-/// One started replica, past its first silence.
+/// One replica, started and past its silence.
 #[derive(Debug)]
 pub(super) struct Solo {
     pub paxos: Paxos<Bytes>,
     pub now: Now,
-    /// Receipts of records that are not durable yet, oldest first, and the lengths of their values.
+    /// The receipts of records that are not durable yet, oldest first, and the lengths of their values.
     pub receipts: Vec<(Receipt, usize)>,
 }
 
@@ -89,7 +90,7 @@ impl Solo {
         Self::from_records(node, voters, &[])
     }
 
-    /// A replica that found `records` in its log.
+    /// A replica that has replayed `records`.
     pub fn from_records(node: u16, voters: &[u16], records: &[(RecordHead, &str)]) -> Self {
         Self::with_ahead_limits(node, voters, records, AheadLimits::default())
     }
@@ -110,7 +111,7 @@ impl Solo {
         paxos.start(START);
         paxos.invariants();
         let mut solo = Self { paxos, now: START, receipts: Vec::new() };
-        // Past the silence, before any election timeout can matter to a test that does not tick.
+        // The silence is over; election timeouts do not matter to a test that does not tick.
         solo.pass(timing.lease);
         solo
     }
@@ -135,7 +136,7 @@ impl Solo {
         out
     }
 
-    /// Steps and describes.
+    /// Makes a step and describes its effects.
     pub fn say(&mut self, input: Input<Bytes>) -> Vec<String> {
         describe::effects(&self.step(input))
     }
@@ -147,18 +148,18 @@ impl Solo {
         }
         self.say(Input::Message { from: NodeId::new(from), message })
     }
-    pub fn hear_beat(&mut self, ballot: Ballot, chosen: u64) -> Vec<String> {
-        self.hear_beat_at(self.now.wall, ballot, chosen)
+    pub fn hear_heartbeat(&mut self, ballot: Ballot, chosen: u64) -> Vec<String> {
+        self.hear_heartbeat_at(self.now.wall, ballot, chosen)
     }
-    /// A heartbeat of a leader whose clock says `time`.
-    pub fn hear_beat_at(&mut self, time: WallMs, ballot: Ballot, chosen: u64) -> Vec<String> {
-        let beat = Beat { group: GROUP, ballot, chosen: slot(chosen), sent_at: Mono(77), time };
-        self.say(Input::Beat { from: ballot.node(), beat })
+    /// Hears a heartbeat of a leader whose clock shows `time`.
+    pub fn hear_heartbeat_at(&mut self, time: WallMs, ballot: Ballot, chosen: u64) -> Vec<String> {
+        let heartbeat = Heartbeat { group: GROUP, ballot, chosen: slot(chosen), sent_at: Mono(77), time };
+        self.say(Input::Heartbeat { from: ballot.node(), heartbeat })
     }
-    pub fn hear_beat_reply(&mut self, from: u16, ballot: Ballot, sent_at: Mono) -> Vec<String> {
-        self.hear_beat_reply_knowing(from, ballot, sent_at, Slot::ZERO)
+    pub fn hear_heartbeat_reply(&mut self, from: u16, ballot: Ballot, sent_at: Mono) -> Vec<String> {
+        self.hear_heartbeat_reply_knowing(from, ballot, sent_at, Slot::ZERO)
     }
-    pub fn hear_beat_reply_knowing(
+    pub fn hear_heartbeat_reply_knowing(
         &mut self,
         from: u16,
         ballot: Ballot,
@@ -166,8 +167,8 @@ impl Solo {
         chosen: Slot,
     ) -> Vec<String> {
         let (is_low, level, wall) = (false, Level::OWN, self.now.wall);
-        let reply = BeatReply { group: GROUP, ballot, sent_at, chosen, is_low, level, wall };
-        self.say(Input::BeatReply { from: NodeId::new(from), reply })
+        let reply = HeartbeatReply { group: GROUP, ballot, sent_at, chosen, is_low, level, wall };
+        self.say(Input::HeartbeatReply { from: NodeId::new(from), reply })
     }
     pub fn tick(&mut self) -> Vec<String> {
         self.say(Input::Tick { stalled: false })
@@ -176,7 +177,7 @@ impl Solo {
         self.say(Input::Propose { payload: value.into() })
     }
 
-    /// Everything written is durable now, and has its place.
+    /// All records become durable, and get their location.
     pub fn disk(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         for (receipt, len) in core::mem::take(&mut self.receipts) {
@@ -188,12 +189,12 @@ impl Solo {
         lines
     }
 
-    /// The value of a slot that was recalled.
+    /// A recalled value comes back.
     pub fn recalled(&mut self, at: u64, ballot: Ballot, value: Option<&str>) -> Vec<String> {
         self.say(Input::Recalled { slot: slot(at), ballot, payload: value.map(Into::into) })
     }
 
-    /// What apply asks for.
+    /// The recalls that apply needs.
     pub fn recalls(&mut self) -> Vec<String> {
         let mut out = Vec::new();
         self.paxos.recall_ahead(&mut out);
@@ -201,13 +202,13 @@ impl Solo {
         describe::effects(&out)
     }
 
-    /// The slots whose values it has left to its log.
+    /// The slots whose values are in the log alone.
     pub fn away(&self) -> Vec<u64> {
-        let range = self.paxos.log.range(Slot::ZERO);
+        let range = self.paxos.log().range(Slot::ZERO);
         range.filter(|(_, open)| open.away.is_some()).map(|(slot, _)| slot.get()).collect()
     }
 
-    /// The values that are ready to be applied; applies them.
+    /// Applies the entries that are ready, and returns them.
     pub fn apply(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some((slot, value, _)) = self.paxos.next_apply() {
@@ -217,7 +218,7 @@ impl Solo {
         lines
     }
 
-    /// Ticks until the pre-vote goes out; gives its ballot.
+    /// Ticks until the pre-vote is sent; returns its ballot.
     pub fn until_pre_vote(&mut self) -> Ballot {
         for _ in 0..200 {
             self.pass_ms(5);
@@ -235,7 +236,7 @@ impl Solo {
         self.until_candidate_of(&[friend])
     }
 
-    /// The same, with as many pre-votes as it takes.
+    /// The same, with the votes of `friends`.
     pub fn until_candidate_of(&mut self, friends: &[u16]) -> Ballot {
         let ballot = self.until_pre_vote();
         let chosen = self.paxos.chosen();
@@ -248,7 +249,8 @@ impl Solo {
         ballot
     }
 
-    /// Makes it a leader whom `friend` promised with nothing to report; its own first slot is chosen.
+    /// Makes it a leader, by a promise of `friend` that reports nothing; its own first slot is chosen and
+    /// applied.
     pub fn until_leader(&mut self, friend: u16) -> Ballot {
         let ballot = self.until_candidate(friend);
         let chosen = self.paxos.chosen();

@@ -1,4 +1,4 @@
-//! P-16: where a group's clock goes on, and what it is set and steered by.
+//! P-16: where a group's clock continues, and what it is set and steered by.
 
 use super::solo::*;
 use crate::Effect;
@@ -12,22 +12,22 @@ fn clock(n1: &Solo) -> Option<WallMs> {
     n1.paxos.leader_clock(n1.now.mono)
 }
 
-/// What `from` answers to a heartbeat that left just now.
+/// The answer of `from` to a heartbeat sent just now.
 fn answer(n1: &mut Solo, from: u16, mine: Ballot, wall: WallMs) {
     assert!(n1.paxos.read_ticket().is_some());
     let mut out = Vec::new();
-    n1.paxos.beat_if_wanted(n1.now, &mut out);
-    let Some(Effect::Beat { beat, .. }) = out.first() else { panic!("no heartbeat: {out:?}") };
-    let reply = synod_types::BeatReply {
+    n1.paxos.heartbeat_if_wanted(n1.now, &mut out);
+    let Some(Effect::Heartbeat { heartbeat, .. }) = out.first() else { panic!("no heartbeat: {out:?}") };
+    let reply = synod_types::HeartbeatReply {
         group: GROUP,
         ballot: mine,
-        sent_at: beat.sent_at,
+        sent_at: heartbeat.sent_at,
         chosen: n1.paxos.chosen(),
         is_low: false,
         level: Level::OWN,
         wall,
     };
-    n1.say(crate::Input::BeatReply { from: NodeId::new(from), reply });
+    n1.say(crate::Input::HeartbeatReply { from: NodeId::new(from), reply });
 }
 
 /// The first slot of the leader is chosen and applied.
@@ -43,9 +43,9 @@ fn a_winner_goes_on_where_the_last_leader_was_whatever_its_wall_clock_says() {
     let mut n1 = Solo::new(1, &ALL);
     let theirs = ballot(1, 2);
     let time = WallMs(n1.now.wall.0 + HOUR);
-    n1.hear_beat_at(time, theirs, 0);
+    n1.hear_heartbeat_at(time, theirs, 0);
     n1.disk();
-    n1.hear_beat_at(time, theirs, 0);
+    n1.hear_heartbeat_at(time, theirs, 0);
     let heard = n1.now.mono;
     n1.now.wall = n1.now.wall.plus_ms(77 * HOUR);
     n1.until_leader(3);
@@ -58,12 +58,12 @@ fn what_the_last_leader_said_counts_over_what_an_earlier_one_did() {
     for (round, is_later) in [(1, false), (3, true)] {
         let mut n1 = Solo::new(1, &ALL);
         let (theirs, early) = (ballot(2, 2), WallMs(n1.now.wall.0 + HOUR));
-        n1.hear_beat_at(early, theirs, 0);
+        n1.hear_heartbeat_at(early, theirs, 0);
         n1.disk();
-        n1.hear_beat_at(early, theirs, 0);
+        n1.hear_heartbeat_at(early, theirs, 0);
         let heard = n1.now.mono;
         let mine = n1.until_candidate(3);
-        // The other one has heard another leader, whose clock is an hour behind that.
+        // The other voter has heard another leader, whose clock is an hour behind.
         let (time, age) = (WallMs(early.0 - HOUR), Nanos::from_ms(10));
         let report = TimeReport { ballot: ballot(round, 3), time, age, wall: n1.now.wall };
         n1.hear(3, promise_at(report, mine, 0, &[]));
@@ -155,17 +155,17 @@ fn a_wall_clock_that_is_set_moves_nothing_at_once_and_one_alone_nothing_at_all()
             n1.tick();
         }
     };
-    // Its own is set by an hour; the others' are right.
+    // Its own wall clock is set by an hour; the others' are right.
     n1.now.wall = n1.now.wall.plus_ms(HOUR);
     run(&mut n1, &right);
     assert_eq!(clock(&n1), Some(right(&n1)));
     assert_eq!(n1.paxos.clock_skew_ms(), Some(0));
-    // All are set by an hour: two hundredths of the time.
+    // All wall clocks are set forward by an hour: the clock runs 2 % faster.
     run(&mut n1, &|n1| n1.now.wall);
     let ahead = clock(&n1).expect("it leads").0 - right(&n1).0;
     assert!((15..=20).contains(&ahead), "{ahead} ms in a second");
     assert!(n1.paxos.clock_skew_ms().is_some_and(|skew| skew < -3_599_000));
-    // All are set back: it goes slower, and never back.
+    // All wall clocks are set back: the clock runs slower, and never back.
     n1.now.wall = WallMs(n1.now.wall.0 - HOUR - 500_000);
     let before = clock(&n1).expect("it leads").0;
     run(&mut n1, &|n1| n1.now.wall);

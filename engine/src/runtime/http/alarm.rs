@@ -1,7 +1,9 @@
-//! Time for one HTTP connection, to the second: deadlines of heads for hyper, and an end for clients that take no bytes.
+//! Timeouts of one HTTP connection, to the second: deadlines of request heads for hyper, and an end for
+//! clients that take no bytes.
 //!
-//! hyper makes a new sleep for every head and wants it `Send`, which this executor's timers are not. So a sleep is an entry in
-//! the connection's alarm, and one timer per connection looks at the entries once a second.
+//! hyper makes a new sleep for every head and requires it to be `Send`, which this executor's timers are not.
+//! So a sleep is an entry in the connection's alarm, and one timer per connection checks the entries once a
+//! second.
 
 use hyper::rt::{Sleep, Timer};
 use std::future::Future;
@@ -10,36 +12,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Between two looks.
+/// Interval between two checks.
 const LOOK: Duration = Duration::from_secs(1);
-/// A client that takes no byte for this long is cut off.
+/// A client that takes no byte for this long is disconnected.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
-/// The alarm of one connection; its copies are one.
+/// The alarm of one connection; clones share its state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Alarm(Arc<Mutex<Entries>>);
 
 #[derive(Debug, Default)]
 struct Entries {
-    /// The one sleep hyper has at a time: its end and whom to wake.
+    /// The only sleep that hyper has at a time: its end and its waker.
     sleeper: Option<(Instant, Waker)>,
-    /// Since when the socket takes nothing.
+    /// The time since when the socket has taken no bytes.
     blocked: Option<Instant>,
 }
 
 impl Alarm {
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        // One thread only; nothing in here can panic.
+        // Only one thread uses it, and nothing in here can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The socket took bytes, or takes none now.
+    /// Notes that the socket took bytes, or takes none now.
     pub(super) fn note_write(&self, blocked: bool) {
         let since = &mut self.entries().blocked;
         *since = if blocked { Some(since.unwrap_or_else(Instant::now)) } else { None };
     }
 
-    /// Looks after the entries; ends when the connection must.
+    /// Checks the entries; returns when the connection must end.
     pub(super) async fn guard(&self) {
         loop {
             glommio::timer::sleep(LOOK).await;

@@ -1,20 +1,19 @@
 //! HTTP connections of one core: hyper's HTTP/1 server on this executor's sockets.
 //!
 //! ```text
-//!  client.rs ── first line is HTTP's ─▶ serve ─▶ hyper ─▶ handle ─▶ synod_net::http::route ─┬▶ a page of the node
-//!                                                                                          └▶ Core::command ─▶ Waiters
+//!  client_sockets ─ first line is HTTP's ─▶ serve ─▶ hyper ─▶ handle ─▶ synod_net::http::route
+//!                                                              ├▶ a page of the node
+//!                                                              └▶ CorePort::request
 //! ```
-//! hyper has no runtime of its own: [`stream`] gives it bytes, [`alarm`] time. What requests mean is in `synod_net::http`. The
-//! connection stays in the core's table of clients while it is served here, so one limit counts them all.
+//! hyper has no runtime of its own: [`stream`] gives it bytes, [`alarm`] time. `synod_net::http` defines the
+//! meaning of requests. The connection stays in the core's table of clients while it is served here, so one
+//! limit counts all connections.
 
 mod alarm;
 mod stream;
-mod waiters;
 
-use crate::runtime::clock;
-use crate::runtime::core::Running;
-use crate::runtime::io::Requester;
 use crate::runtime::pages;
+use crate::runtime::port::CorePort;
 use crate::runtime::stream::{Reader, Stream, Writer};
 use ::http::request::Parts;
 use ::http::{Request, Response};
@@ -28,46 +27,44 @@ use std::convert::Infallible;
 use std::time::Duration;
 use stream::HttpStream;
 use synod_net::http::{DRAIN_BYTES_MAX, Failure, HEAD_BYTES_MAX, HEADERS_MAX, KeyPlan, Route, Upload};
-use synod_types::{bucket_of, group_of};
 
-pub(crate) use waiters::Waiters;
-
-/// A request's head must be whole this long after the connection was made or the last response given.
+/// A request's head must be complete this long after the connection was made or the last response sent.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
-/// A request's body must be whole this long after its head.
+/// A request's body must be complete this long after its head.
 const BODY_LIMIT: Duration = Duration::from_secs(60);
 
-/// Serves one connection to its end; `first` was read from it already.
+/// Serves one connection to its end. `first` holds the bytes already read from it.
 pub(crate) async fn serve<S: Stream>(
-    running: &Running,
+    port: &CorePort,
     is_loopback: bool,
     first: Vec<u8>,
     reader: Reader<S>,
     writer: Writer<S>,
 ) {
     let alarm = Alarm::default();
-    let stream = HttpStream::new(first, reader, writer, running.clone(), alarm.clone());
-    let service = service_fn(|request| handle(running.clone(), is_loopback, request));
+    let stream = HttpStream::new(first, reader, writer, port.clone(), alarm.clone());
+    let service = service_fn(|request| handle(port.clone(), is_loopback, request));
     let connection = http1::Builder::new()
         .timer(alarm.clone())
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .half_close(true) // what was sent before the client's end is still answered, as in RESP
-        // No pipeline_flush: with bytes left in the buffer it would hold the answer to a broken request back for ever.
+        .half_close(true) // requests sent before the client's end of input are still answered, as in RESP
+        // No pipeline_flush: with bytes left in the buffer it would hold back the answer to a broken request
+        // forever.
         .serve_connection(stream, service);
-    // How it ended is the client's affair: bytes that are no HTTP, a timeout, a broken socket.
+    // The result does not matter here: bytes that are not HTTP, a timeout, a broken socket.
     let serving = async { drop(connection.await) };
     futures_lite::future::or(serving, alarm.guard()).await;
 }
 
 async fn handle(
-    running: Running,
+    port: CorePort,
     is_loopback: bool,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let route = running.with_quiet(|core| synod_net::http::route(&head, &core.server.access, is_loopback));
+    let route = synod_net::http::route(&head, &port.node.access, is_loopback);
     let response = match route {
         Route::Done(response) => {
             skip(&head, body).await;
@@ -75,29 +72,29 @@ async fn handle(
         }
         Route::Page(page) => {
             skip(&head, body).await;
-            pages::of(&running, page)
+            pages::of(&port.node, page, || port.pages())
         }
         Route::Key(plan) if plan.wants_body() => match upload(&plan, body).await {
-            Ok(upload) => execute(&running, &plan, upload).await,
+            Ok(upload) => execute(&port, &plan, upload).await,
             Err(failure) => failure.response(),
         },
         Route::Key(plan) => {
             skip(&head, body).await;
-            execute(&running, &plan, Upload::new(&plan, None)).await
+            execute(&port, &plan, Upload::new(&plan, None)).await
         }
     };
     Ok(response.map(|body| Full::new(Bytes::from(body))))
 }
 
-/// Passes over a body that nobody wants, so that the connection can go on with the next request. A client that waits for
-/// `100 Continue` sends none.
+/// Skips an unused body, so that the connection can go on with the next request. A client that waits for `100
+/// Continue` sends no body.
 async fn skip(head: &Parts, body: Incoming) {
     if !body.is_end_stream() && !head.headers.contains_key("expect") {
         drain(body).await;
     }
 }
 
-/// Collects the body.
+/// Collects the body of an upload.
 async fn upload(plan: &KeyPlan, mut body: Incoming) -> Result<Upload, Failure> {
     let mut upload = Upload::new(plan, body.size_hint().exact());
     let collecting = async {
@@ -117,7 +114,7 @@ async fn upload(plan: &KeyPlan, mut body: Incoming) -> Result<Upload, Failure> {
     futures_lite::future::or(collecting, late).await
 }
 
-/// Reads on and keeps nothing, within bounds of bytes and time.
+/// Reads and discards the rest of a body, within bounds of bytes and time.
 async fn drain(mut body: Incoming) {
     let draining = async {
         let mut left = DRAIN_BYTES_MAX;
@@ -132,14 +129,8 @@ async fn drain(mut body: Incoming) {
     futures_lite::future::or(draining, glommio::timer::sleep(HEAD_LIMIT)).await;
 }
 
-async fn execute(running: &Running, plan: &KeyPlan, upload: Upload) -> Response<Vec<u8>> {
+async fn execute(port: &CorePort, plan: &KeyPlan, upload: Upload) -> Response<Vec<u8>> {
     let (consistency, command) = upload.finish(plan);
-    let answer = running.with(|core| {
-        let groups = core.node().setup.facts().group_count;
-        let group = group_of(bucket_of(command.key.as_ref()), groups);
-        let (waiter, answer) = core.io.http.open();
-        core.command(Requester::Http { waiter }, group, consistency, command, clock::now());
-        answer
-    });
+    let answer = port.request(consistency, command);
     plan.respond(answer.reply().await)
 }

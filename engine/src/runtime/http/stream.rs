@@ -1,7 +1,8 @@
-//! A connection's two ends as the byte stream hyper reads and writes, begun with what was read to tell the protocols apart.
+//! A connection's two ends as the byte stream that hyper reads and writes. It begins with the bytes that were
+//! already read to detect the protocol.
 
 use super::alarm::Alarm;
-use crate::runtime::core::Running;
+use crate::runtime::port::CorePort;
 use crate::runtime::stream::{Reader, Stream, Writer};
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -9,19 +10,20 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Read at once.
+/// Bytes per read.
 const READ_BYTES: usize = 16 << 10;
 
-/// See the module.
+/// The byte stream of one connection; see the module.
 pub(super) struct HttpStream<S> {
-    /// What was read before hyper came; those before `at` are given.
+    /// The bytes read before hyper took over; those before `at` have been delivered.
     first: Vec<u8>,
     at: usize,
     reader: Reader<S>,
     writer: Writer<S>,
-    /// The socket reads into initialised memory, hyper offers memory that is not: one copy instead of unsafe code.
+    /// The socket reads into initialised memory and hyper offers uninitialised memory: one copy avoids unsafe
+    /// code.
     buffer: Box<[u8]>,
-    running: Running,
+    port: CorePort,
     alarm: Alarm,
 }
 
@@ -30,10 +32,10 @@ impl<S> HttpStream<S> {
         first: Vec<u8>,
         reader: Reader<S>,
         writer: Writer<S>,
-        running: Running,
+        port: CorePort,
         alarm: Alarm,
     ) -> Self {
-        Self { first, at: 0, reader, writer, buffer: vec![0; READ_BYTES].into(), running, alarm }
+        Self { first, at: 0, reader, writer, buffer: vec![0; READ_BYTES].into(), port, alarm }
     }
 }
 
@@ -56,7 +58,7 @@ impl<S: Stream> Read for HttpStream<S> {
         let len = into.remaining().min(this.buffer.len());
         let count = ready!(Pin::new(&mut this.reader).poll_read(context, &mut this.buffer[..len]))?;
         into.put_slice(&this.buffer[..count]);
-        this.running.with_quiet(|core| core.io.clients.input_bytes += count as u64);
+        this.port.clients(|clients| clients.input_bytes += count as u64);
         Poll::Ready(Ok(()))
     }
 }
@@ -71,7 +73,7 @@ impl<S: Stream> Write for HttpStream<S> {
         let written = Pin::new(&mut this.writer).poll_write(context, bytes);
         this.alarm.note_write(written.is_pending());
         if let Poll::Ready(Ok(count)) = written {
-            this.running.with_quiet(|core| core.io.clients.output_bytes += count as u64);
+            this.port.clients(|clients| clients.output_bytes += count as u64);
         }
         written
     }

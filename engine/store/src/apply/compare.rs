@@ -1,99 +1,107 @@
-//! Operations that compare the value there before they change it: SET with IFEQ and its like, DELEX, DELIFEQ.
+//! Operations that compare the present value before they change it: SET with IFEQ and the like, DELEX,
+//! DELIFEQ.
 //!
-//! A value in the log is read only where length and checksum leave a doubt: one that differs in either is another value.
+//! A value in the log is read only if its length and checksum match: if either differs, the value differs.
 
-use super::{Outcome, Turn, Write};
+use super::context::{ApplyContext, Outcome, Write};
 use crate::index::{RecordId, Value};
 use synod_types::operand::{VERSION_BYTES, split_compared, version_of};
 use synod_types::{CommandRef, Compare, ErrorKind, Op, Reply};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What came of a comparison.
+/// The outcome of a comparison.
 enum Verdict {
     Holds(bool),
     Read(Outcome),
 }
 
-impl Turn<'_> {
-    pub(super) fn execute_set_if(&mut self, command: &CommandRef<'_>, found: Option<RecordId>) -> Outcome {
-        let Op::SetIf { value_crc, compare, expiry, return_old } = command.op else {
-            unreachable!("called for SetIf only")
-        };
-        let Some((wanted, start, value)) = split_compared(command.operand) else {
-            return Outcome::Reply(Reply::Error(ErrorKind::Malformed));
-        };
-        let Some(until) = self.resolve(expiry) else {
-            return Outcome::Reply(Reply::Error(ErrorKind::BadExpiry));
-        };
-        let holds = match self.compare(found, wanted, compare) {
-            Verdict::Holds(holds) => holds,
-            Verdict::Read(read) => return read,
-        };
-        self.old_value.clear();
-        let reply = match (return_old, found) {
-            (true, Some(id)) => match self.take_old(id) {
-                Outcome::Reply(reply) => reply,
-                read => return read,
-            },
-            (true, None) => Reply::Nil,
-            (false, _) if holds => Reply::Done { version: self.version },
-            (false, _) => Reply::Skipped,
-        };
-        if holds {
-            let at = self.value_at.part(start as u32, value.len() as u32); // within VALUE_BYTES_MAX
-            self.put(command.namespace, command.key, found, Write { value, crc: value_crc, at, until });
-        }
-        Outcome::Reply(reply)
+pub(super) fn set_if(
+    context: &mut ApplyContext<'_>,
+    command: &CommandRef<'_>,
+    found: Option<RecordId>,
+) -> Outcome {
+    let Op::SetIf { value_crc, compare, expiry, return_old } = command.op else {
+        unreachable!("called for SetIf only")
+    };
+    let Some((wanted, start, value)) = split_compared(command.operand) else {
+        return Outcome::Reply(Reply::Error(ErrorKind::Malformed));
+    };
+    let Some(until) = context.resolve(expiry) else {
+        return Outcome::Reply(Reply::Error(ErrorKind::BadExpiry));
+    };
+    let holds = match compared(context, found, wanted, compare) {
+        Verdict::Holds(holds) => holds,
+        Verdict::Read(read) => return read,
+    };
+    context.old_value.clear();
+    let reply = match (return_old, found) {
+        (true, Some(id)) => match context.take_old(id) {
+            Outcome::Reply(reply) => reply,
+            read => return read,
+        },
+        (true, None) => Reply::Nil,
+        (false, _) if holds => Reply::Done { version: context.version },
+        (false, _) => Reply::Skipped,
+    };
+    if holds {
+        let at = context.value_at.part(start as u32, value.len() as u32); // within VALUE_BYTES_MAX
+        context.put(command.namespace, command.key, found, Write { value, crc: value_crc, at, until });
     }
+    Outcome::Reply(reply)
+}
 
-    pub(super) fn execute_delete_if(
-        &mut self,
-        found: Option<RecordId>,
-        wanted: &[u8],
-        compare: Compare,
-    ) -> Outcome {
-        let Some(id) = found else { return Outcome::Reply(Reply::Int(0)) };
-        let holds = match self.compare(found, wanted, compare) {
-            Verdict::Holds(holds) => holds,
-            Verdict::Read(read) => return read,
-        };
-        self.old_value.clear();
-        if holds {
-            self.remove(id);
-        }
-        Outcome::Reply(Reply::Int(i64::from(holds)))
+pub(super) fn delete_if(
+    context: &mut ApplyContext<'_>,
+    found: Option<RecordId>,
+    wanted: &[u8],
+    compare: Compare,
+) -> Outcome {
+    let Some(id) = found else { return Outcome::Reply(Reply::Int(0)) };
+    let holds = match compared(context, found, wanted, compare) {
+        Verdict::Holds(holds) => holds,
+        Verdict::Read(read) => return read,
+    };
+    context.old_value.clear();
+    if holds {
+        context.remove(id);
     }
+    Outcome::Reply(Reply::Int(i64::from(holds)))
+}
 
-    /// Changes nothing but `old_value`, which may hold the value afterwards.
-    fn compare(&mut self, found: Option<RecordId>, wanted: &[u8], compare: Compare) -> Verdict {
-        let Some(id) = found else {
-            return Verdict::Holds(matches!(compare, Compare::NotEqual | Compare::DigestNotEqual));
-        };
-        let record = self.group.index.record(id);
-        if compare == Compare::Version {
-            debug_assert!(wanted.len() == VERSION_BYTES, "not a version");
-            return Verdict::Holds(version_of(wanted) == Some(record.version.unpack()));
-        }
-        let by_digest = matches!(compare, Compare::DigestEqual | Compare::DigestNotEqual);
-        let negated = matches!(compare, Compare::NotEqual | Compare::DigestNotEqual);
-        let differs = match &record.value {
-            Value::Log { location, crc, .. } => {
-                location.len as usize != wanted.len() || *crc != synod_types::checksum::crc32c(wanted)
-            }
-            _ => record.value.len() != wanted.len(),
-        };
-        if !by_digest && differs {
-            return Verdict::Holds(negated);
-        }
-        match self.take_old(id) {
-            Outcome::Reply(_) => {}
-            read => return Verdict::Read(read),
-        }
-        let equal = if by_digest {
-            xxh3_64(self.old_value).to_le_bytes() == wanted
-        } else {
-            self.old_value.as_slice() == wanted
-        };
-        Verdict::Holds(equal != negated)
+/// Changes nothing but `old_value`, which may hold the value afterwards.
+fn compared(
+    context: &mut ApplyContext<'_>,
+    found: Option<RecordId>,
+    wanted: &[u8],
+    compare: Compare,
+) -> Verdict {
+    let Some(id) = found else {
+        return Verdict::Holds(matches!(compare, Compare::NotEqual | Compare::DigestNotEqual));
+    };
+    let record = context.group.index.record(id);
+    if compare == Compare::Version {
+        debug_assert!(wanted.len() == VERSION_BYTES, "not a version");
+        return Verdict::Holds(version_of(wanted) == Some(record.version.unpack()));
     }
+    let by_digest = matches!(compare, Compare::DigestEqual | Compare::DigestNotEqual);
+    let negated = matches!(compare, Compare::NotEqual | Compare::DigestNotEqual);
+    let differs = match &record.value {
+        Value::Log { location, crc, .. } => {
+            location.len as usize != wanted.len() || *crc != synod_types::checksum::crc32c(wanted)
+        }
+        _ => record.value.len() != wanted.len(),
+    };
+    if !by_digest && differs {
+        return Verdict::Holds(negated);
+    }
+    match context.take_old(id) {
+        Outcome::Reply(_) => {}
+        read => return Verdict::Read(read),
+    }
+    let equal = if by_digest {
+        xxh3_64(context.old_value).to_le_bytes() == wanted
+    } else {
+        context.old_value.as_slice() == wanted
+    };
+    Verdict::Holds(equal != negated)
 }

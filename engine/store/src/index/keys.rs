@@ -1,7 +1,7 @@
-//! Where key bytes live: cells of 8, 16, … 256 bytes in chunks, longer keys in a box each.
+//! Storage of key bytes: cells of 8, 16, … 256 bytes in chunks; each longer key has its own box.
 //!
-//! A boxed key would cost 16 bytes of pointer and about as much again in the allocator; a cell costs its rounding. Cells are
-//! reused, chunks are never given back.
+//! A boxed key costs 16 bytes of pointer and about as much again in the allocator; a cell costs only its
+//! rounding. Cells are reused; chunks are given back only when a cleared index is freed.
 
 use crate::list::NIL;
 use alloc::{boxed::Box, vec, vec::Vec};
@@ -15,7 +15,7 @@ const CHUNK_BITS: u32 = 9;
 const CHUNK_COUNT: u32 = 1 << CHUNK_BITS;
 const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize);
 
-/// Names a stored key: a cell of the class that its length gives.
+/// Refers to a stored key: a cell of the class that its length determines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct KeyRef {
     pub(crate) cell: u32,
@@ -38,7 +38,7 @@ impl Keys {
     }
 
     /// # Panics
-    /// When the key is longer than the limit, which the border checks.
+    /// When the key is longer than the limit. Requests are checked for that when they are received.
     pub(crate) fn insert(&mut self, key: &[u8]) -> KeyRef {
         assert!(key.len() <= KEY_BYTES_MAX, "key over the limit");
         let len = key.len() as u16; // KEY_BYTES_MAX fits
@@ -51,7 +51,7 @@ impl Keys {
                 }
                 None => {
                     self.long.push(key.into());
-                    (self.long.len() - 1) as u32 // fewer than records, which are named by u32
+                    (self.long.len() - 1) as u32 // fewer than records, which are numbered by u32
                 }
             },
         };
@@ -66,7 +66,7 @@ impl Keys {
         }
     }
 
-    /// Gives a piece of the memory back, whatever is in it; false when none is left.
+    /// Frees a piece of the memory, with whatever is in it; false when none is left.
     pub(crate) fn drop_some(&mut self) -> bool {
         if let Some(class) = self.classes.iter_mut().find(|class| !class.chunks.is_empty()) {
             class.chunks.pop();
@@ -99,7 +99,7 @@ fn class_of(len: usize) -> Option<usize> {
     (len <= CELL_BYTES_MAX).then(|| len.saturating_sub(1) / CELL_STEP)
 }
 
-/// Cells of one size. A free cell's first four bytes name the next free one.
+/// Cells of one size. The first four bytes of a free cell hold the number of the next free one.
 struct Class {
     cell_bytes: usize,
     chunks: Vec<Box<[u8]>>,
@@ -156,7 +156,10 @@ mod tests {
     proptest! {
         #[test]
         fn keys_keep_their_bytes_whatever_comes_and_goes(
-            lens in proptest::collection::vec(prop_oneof![4 => 0..20_usize, 1 => 240..280_usize, 1 => Just(KEY_BYTES_MAX)], 1..80),
+            lens in proptest::collection::vec(
+                prop_oneof![4 => 0..20_usize, 1 => 240..280_usize, 1 => Just(KEY_BYTES_MAX)],
+                1..80,
+            ),
             removals in proptest::collection::vec(any::<proptest::sample::Index>(), 0..80),
         ) {
             let mut keys = Keys::new();

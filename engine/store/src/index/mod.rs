@@ -1,12 +1,14 @@
-//! The index of one group: key -> version, expiry, and the value or where it lies.
+//! The index of one group: from a key to its version, its expiry, and the value or the value's place in the
+//! log.
 //!
 //! ```text
 //!  hash(namespace, key) ─▶ one of 64 tables of u32 ─▶ Record (48 B) ─▶ key bytes   (keys)
 //!                                                              ├─────▶ timer       (wheel), if it expires
 //!                                                              └─────▶ cell        (slab), if it is cached
 //! ```
-//! 64 small tables instead of a large one: a table that grows moves 1/64 of the keys, so no single write pays for all.
-//! Nothing observable depends on the order in a table. May not: decide what is expired, touch the cache.
+//! There are 64 small tables instead of a large one: a table that grows moves 1/64 of the keys, so no single
+//! write pays for all. Nothing observable depends on the order in a table. The index must not decide what is
+//! expired, or touch the cache.
 
 mod keys;
 mod record;
@@ -25,12 +27,12 @@ use keys::Keys;
 use synod_types::{Namespace, WallMs};
 
 const TABLE_BITS: u32 = 6;
-/// Whoever gives a key an expiry does so much of the sweep, if there is that much to do: more than one key can ever cost it, so
-/// that it keeps up with any rate at which keys are given expiries.
+/// Steps of the sweep that each expiry set must pay for, if there is that much to do. This is more than one
+/// key can ever cost the sweep, so that the sweep keeps up with any rate at which expiries are set.
 const STEPS_PER_EXPIRY: usize = 16;
 const _: () = assert!(STEPS_PER_EXPIRY > crate::wheel::TIMER_STEPS_MAX);
 
-/// Names a record. Good until the record is removed.
+/// The number of a record. Valid until the record is removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct RecordId(pub(crate) u32);
 
@@ -42,7 +44,7 @@ pub(crate) struct Index {
     free: u32,
     keys: Keys,
     wheel: Wheel,
-    /// Steps of the sweep that the expiries set since it was last asked are to pay for.
+    /// Steps of the sweep owed for the expiries set since [`Index::take_owed`] was last called.
     owed: usize,
     count: u64,
 }
@@ -76,13 +78,14 @@ impl Index {
         self.tables[table_of(hash)].find(spread(hash), matches).copied().map(RecordId)
     }
 
-    /// Looks at where [`Index::find`] will look for each of `keys`, one step for all before the next step: the processor waits
-    /// for several cache misses at a time, where finding one key after the other waits for each. Changes nothing.
+    /// Reads the memory that [`Index::find`] will read for each of `keys`, one step for all keys before the
+    /// next step. So the processor waits for several cache misses at a time; finding the keys one after the
+    /// other would wait for each miss. Changes nothing.
     pub(crate) fn warm<'a>(&self, keys: impl Iterator<Item = (Namespace, &'a [u8])>, scratch: &mut Vec<u32>) {
         scratch.clear();
         scratch.extend(keys.filter_map(|(namespace, key)| {
             let hash = self.hash(namespace, key);
-            // The first of its tag is nearly always the one.
+            // The first entry with the key's tag is nearly always the right one.
             self.tables[table_of(hash)].find(spread(hash), |_| true).copied()
         }));
         let step = |sum: u32, &at: &u32| sum.wrapping_add(self.records[at].hash);
@@ -91,7 +94,7 @@ impl Index {
         core::hint::black_box(scratch.iter().fold(0, step));
     }
 
-    /// Adds a key that is not there, without an expiry.
+    /// Adds a key that does not exist yet, without an expiry.
     pub(crate) fn insert(
         &mut self,
         hash: u32,
@@ -120,7 +123,7 @@ impl Index {
         RecordId(at)
     }
 
-    /// Removes a key; its value, with the handle of a cached copy, is the caller's to clean up.
+    /// Removes a key. Returns its value; the caller cleans up the cached copy that the value may refer to.
     pub(crate) fn remove(&mut self, id: RecordId) -> Value {
         let record = &self.records[id.0];
         assert!(!record.is_free(), "record removed twice");
@@ -141,12 +144,13 @@ impl Index {
         value
     }
 
-    /// Removes every key at once; records are named from 0 again. What held them is returned: giving it all back takes long.
+    /// Removes every key at once; records are numbered from 0 again. Returns the old index, because freeing
+    /// all of it takes long.
     pub(crate) fn clear(&mut self) -> Index {
         core::mem::replace(self, Self::new(self.hasher.clone()))
     }
 
-    /// Gives a piece of what a cleared index held back, after showing each of its records; false when nothing is left.
+    /// Frees a piece of a cleared index, after showing each of its records; false when nothing is left.
     pub(crate) fn drop_some(&mut self, mut show: impl FnMut(RecordId, &Value)) -> bool {
         if let Some((first, records)) = self.records.pop_chunk() {
             for (at, record) in (first..).zip(&records) {
@@ -157,13 +161,13 @@ impl Index {
         self.tables.pop().is_some() || self.keys.drop_some()
     }
 
-    /// The value of a record, if there is one of that name.
+    /// The value of a record, if a record of that number exists.
     pub(crate) fn value(&self, id: RecordId) -> Option<&Value> {
         (id.0 < self.records.count()).then(|| &self.records[id.0].value)
     }
 
-    /// Keys in the order of their records, from record `from` on. A key keeps its record as long as it is there, so a walk
-    /// that goes on after the last record it saw misses no key that was there all along.
+    /// Keys in the order of their records, from record `from` on. A key keeps its record as long as it
+    /// exists, so a walk that continues after the last record it saw misses no key that existed all along.
     pub(crate) fn iter_from(
         &self,
         from: u32,
@@ -180,7 +184,7 @@ impl Index {
         self.records.count()
     }
 
-    /// Sets or, with `None`, removes the expiry, which lies after applied time.
+    /// Sets the expiry, which must be after applied time, or removes it with `None`.
     pub(crate) fn set_expiry(&mut self, id: RecordId, expire_at: Option<WallMs>) {
         if expire_at.is_some() {
             self.owed += STEPS_PER_EXPIRY;
@@ -201,7 +205,7 @@ impl Index {
         self.records[id.0].timer = timer;
     }
 
-    /// The next key that is due at `now`, without its timer already. See [`Wheel::pop_due`].
+    /// The next key that is due at `now`; its timer is already removed. See [`Wheel::pop_due`].
     pub(crate) fn pop_due(&mut self, now: WallMs, budget: &mut usize) -> Option<RecordId> {
         let at = self.wheel.pop_due(now.0, budget)?;
         assert!(!self.records[at].is_free(), "a timer outlived its key");
@@ -222,12 +226,12 @@ impl Index {
         (timer != NIL).then(|| WallMs(self.wheel.expire_at(timer)))
     }
 
-    /// Steps of the sweep that are to be made for the expiries set since this was last asked.
+    /// Takes the steps of the sweep owed for the expiries set since the last call.
     pub(crate) fn take_owed(&mut self) -> usize {
         core::mem::take(&mut self.owed)
     }
 
-    /// A time after `now` and not later than the earliest expiry after it. See [`Wheel::next_after`].
+    /// A time after `now` that is not later than the earliest expiry after it. See [`Wheel::next_after`].
     pub(crate) fn next_expiry(&self, now: WallMs) -> Option<WallMs> {
         self.wheel.next_after(now.0).map(WallMs)
     }
@@ -264,12 +268,13 @@ impl Index {
     }
 }
 
-/// The top bits choose the table, so that within one all of the low bits, which choose the bucket, still differ.
+/// The top bits choose the table. So within one table all of the low bits, which choose the bucket, still
+/// differ.
 fn table_of(hash: u32) -> usize {
     (hash >> (32 - TABLE_BITS)) as usize
 }
 
-/// 32 bits as the 64 that a table wants: low bits choose the bucket, the top seven are its tag.
+/// Spreads 32 bits over the 64 that a table wants: the low bits choose the bucket, the top seven are its tag.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -1,4 +1,4 @@
-//! What the index knows of one key, in 48 bytes.
+//! The index's record of one key, in 48 bytes.
 
 use super::keys::KeyRef;
 use crate::list::NIL;
@@ -6,21 +6,21 @@ use crate::version::PackedVersion;
 use synod_types::limits::INLINE_VALUE_BYTES_MAX;
 use synod_types::{Location, Namespace};
 
-/// A key's value: its bytes where they are few, else where to find them.
+/// A key's value: the bytes of a short value, the place of a long one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Value {
     /// In the index itself.
     Inline { len: u8, bytes: [u8; INLINE_VALUE_BYTES_MAX] },
-    /// In the log, at a place that other keys may name too (COPY), with perhaps a copy in a cell of the cache ([`NIL`] for none). The cell may have been given away: its
-    /// owner decides.
+    /// In the log, at a place that other keys may refer to as well (COPY), with perhaps a copy in a cell of
+    /// the cache ([`NIL`] for none). The cell may have been given away: the owner noted in the cell decides.
     Log { location: Location, crc: u32, cell: u32 },
-    /// No key: a free record, and the next one.
+    /// No key: a free record, with the number of the next free one.
     Free { next: u32 },
 }
 
 impl Value {
     /// # Panics
-    /// When the bytes are too many.
+    /// When the value is too long.
     pub(crate) fn inline(value: &[u8]) -> Self {
         let mut bytes = [0; INLINE_VALUE_BYTES_MAX];
         bytes[..value.len()].copy_from_slice(value);
@@ -48,7 +48,7 @@ impl Value {
 pub(crate) struct Record {
     pub(crate) version: PackedVersion,
     pub(crate) value: Value,
-    /// The key's hash, so that a growing table needs no key bytes.
+    /// The key's hash, so that a growing table need not read key bytes.
     pub(super) hash: u32,
     pub(super) key_cell: u32,
     /// The key's timer; [`NIL`] if it does not expire.

@@ -1,12 +1,12 @@
-//! Size classes: how a page is cut, and the lists of one size.
+//! Size classes: how pages are cut into cells, and the lists of each class.
 
-use super::Cell;
+use super::cell::Cell;
 use crate::list::List;
 use alloc::vec::Vec;
 
-/// Bytes of the smallest cell; anything much shorter lives in the index.
+/// Bytes of the smallest cell; much shorter values are kept in the index.
 pub(super) const CELL_BYTES_MIN: usize = 64;
-/// The value size this store is measured with: it gets a class without waste.
+/// The value size that this store is benchmarked with: it gets a class without waste.
 const CELL_BYTES_EXACT: usize = 4096;
 
 /// Cells of one size.
@@ -16,11 +16,11 @@ pub(super) struct Class {
     cells_per_page: u32,
     pub(super) page_count: u32,
     pub(super) free: List,
-    /// Used once since it came, most recent in front.
+    /// Copies used once since they came, most recent in front.
     pub(super) probation: List,
-    /// Used again, most recent in front.
+    /// Copies used again, most recent in front.
     pub(super) protected: List,
-    /// Evictions since the class last looked for another class's page.
+    /// Evictions since the class last looked for a page of another class.
     pub(super) evictions: u32,
 }
 
@@ -28,25 +28,25 @@ impl Class {
     pub(super) fn cells_per_page(&self) -> u32 {
         self.cells_per_page
     }
-    /// What a page of this class takes from the budget.
+    /// Bytes that a page of this class takes from the budget.
     pub(super) fn page_cost(&self, page_bytes: usize) -> usize {
         page_bytes + self.cells_per_page as usize * size_of::<Cell>()
     }
-    /// Four fifths of the class: the last fifth lets newcomers prove themselves.
+    /// Four fifths of the class: in the last fifth new copies can prove themselves.
     pub(super) fn protected_max(&self) -> u64 {
         u64::from(self.page_count) * u64::from(self.cells_per_page) * 4 / 5
     }
     pub(super) fn is_protected_over(&self) -> bool {
         u64::from(self.protected.count()) > self.protected_max()
     }
-    /// The copy to go first.
+    /// The copy to evict first.
     pub(super) fn oldest(&self) -> Option<u32> {
         self.probation.back().or(self.protected.back())
     }
 }
 
-/// The classes of a page size, smallest first: a page cut into 2, 3, 4, 5, 7, 9, 12 … cells, each a fifth smaller than the
-/// one before or a little more.
+/// The classes for a page size, smallest first. The page is cut into 2, 3, 4, 5, 7, 9, 12 … cells: the cells
+/// of each class are about a fifth smaller than those of the next larger one.
 pub(super) fn cut(page_bytes: usize) -> Vec<Class> {
     let exact = page_bytes / CELL_BYTES_EXACT;
     let mut classes = Vec::new();

@@ -1,90 +1,52 @@
-//! The cache of one core: copies of long values in cells of pages, within a byte budget that is never passed.
+//! The cache of one core: copies of long values in cells of pages, within a byte budget that is never
+//! exceeded.
 //!
 //! ```text
-//!  class 4096  ─ probation ⇄ protected      page ┌──────┬──────┬── … ──┬──────┐  bytes: nothing but values
+//!  class 4096  ─ probation ⇄ protected      page ┌──────┬──────┬── … ──┬──────┐  bytes: only values
 //!  class 4519  ─ probation ⇄ protected           └──────┴──────┴── … ──┴──────┘
-//!  …                                        cells │owner │owner │   …   │ free │  beside them: who, how long, links
+//!  …                                        cells │owner │owner │   …   │ free │  beside: owner, len, links
 //! ```
-//! The bookkeeping lies beside the page, so a class of exactly 4096 bytes holds a 4 KiB value and a page holds 256 of them.
-//! A cell knows its owner, and a handle is good only as long as the cell says so: giving a cell away needs no word to the
-//! index, and a stale handle finds a stranger and is a miss.
+//! The bookkeeping is kept beside the page, so a class of exactly 4096 bytes holds a 4 KiB value, and a page
+//! holds 256 of them. A cell knows its owner, and a handle is valid only as long as the cell names that
+//! owner. So a cell can be given away without telling the index: a stale handle finds another owner and is a
+//! miss.
 //!
-//! Recency is kept per class in two lists: a copy enters on probation and is protected from the second use on, so that one
-//! scan does not wash out what is in use. A class that has no page takes one from the class with the oldest copy, and so
-//! does a class that evicts much younger copies than another one keeps.
+//! Recency is kept per class in two lists. A copy enters on probation and is protected from the second use
+//! on, so that one scan does not evict the copies in use. A class without a page takes one from the class
+//! with the oldest copy; so does a class that evicts much younger copies than another class keeps.
 //!
-//! A copy dropped here costs a read, never a record. May not: influence a reply, know a key.
+//! Dropping a copy costs a read, never a record. The cache must not affect a reply or know a key.
 
+mod cell;
 mod class;
+
+pub(crate) use cell::Owner;
 
 use crate::api::CacheStats;
 use crate::list::{Linked, Links, List, NIL};
 use alloc::{vec, vec::Vec};
+use cell::{Cell, CellState, FREE_CELL};
 use class::{CELL_BYTES_MIN, Class};
 use core::fmt;
 
 /// Bytes of a page when the budget allows.
 const PAGE_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a page at least, however small the budget.
+/// The smallest size of a page, however small the budget.
 const PAGE_BYTES_MIN: usize = 16 << 10;
 /// A budget is cut into about this many pages, so that each of some forty classes can have one.
 const PAGE_COUNT_WANTED: usize = 64;
 
-/// Whose copy a cell holds: a record of a group of this core.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Owner {
-    pub(crate) record: u32,
-    pub(crate) group: u16,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    Free,
-    Probation,
-    Protected,
-}
-
-/// A cell's bookkeeping.
-#[derive(Clone, Copy, Debug)]
-struct Cell {
-    // The owner, taken apart: together it would be padded, and there is one of these per cell.
-    owner_record: u32,
-    owner_group: u16,
-    state: State,
-    links: Links,
-    len: u32,
-    crc: u32,
-    /// The clock when the copy was last used.
-    used_at: u32,
-}
-const _: () = assert!(size_of::<Cell>() == 28);
-
-impl Cell {
-    fn owner(&self) -> Owner {
-        Owner { record: self.owner_record, group: self.owner_group }
-    }
-}
-
-const FREE_CELL: Cell = Cell {
-    owner_record: NIL,
-    owner_group: u16::MAX,
-    state: State::Free,
-    links: Links::NONE,
-    len: 0,
-    crc: 0,
-    used_at: 0,
-};
-
-/// A page cut into cells of one class; without cells if it was given back.
+/// A page cut into cells of one class; it has no cells after it was given back.
 #[derive(Default)]
 struct Page {
     class: usize,
-    /// Room for the whole page, filled up to the last cell ever used: memory nobody has written to is not the process's yet.
+    /// Capacity for the whole page, filled up to the last cell ever used: memory that was never written is
+    /// not resident yet.
     bytes: Vec<u8>,
     cells: Vec<Cell>,
 }
 
-/// The pages; what cell numbers refer to.
+/// The pages that cell numbers refer to.
 struct Pages {
     pages: Vec<Page>,
     /// A cell's number is `page << cell_bits | place`.
@@ -101,7 +63,7 @@ impl Pages {
     fn number(&self, page: usize, place: usize) -> u32 {
         (page as u32) << self.cell_bits | place as u32 // both bounded when the slab is made
     }
-    /// The cell, if there is one of this number now.
+    /// The cell, if one of this number exists now.
     fn get(&self, cell: u32) -> Option<&Cell> {
         self.pages.get(self.page_of(cell))?.cells.get(self.place_of(cell))
     }
@@ -131,7 +93,7 @@ pub(crate) struct Slab {
     pages: Pages,
     /// Numbers of pages that were given back.
     pages_free: Vec<u32>,
-    /// Counts uses; what ages are measured in.
+    /// Counts uses; ages are measured in it.
     clock: u32,
     stats: CacheStats,
 }
@@ -155,7 +117,8 @@ impl Slab {
         }
     }
 
-    /// Keeps a copy of `value`; the cell's number, or [`NIL`] if it is too long or the budget too small.
+    /// Keeps a copy of `value`. Returns the cell's number, or [`NIL`] if the value is too long or the budget
+    /// too small.
     pub(crate) fn insert(&mut self, owner: Owner, crc: u32, value: &[u8]) -> u32 {
         let Some(class) = class::of(&self.classes, value.len()) else {
             self.stats.refused += 1;
@@ -169,7 +132,7 @@ impl Slab {
         *self.pages.cell_mut(cell) = Cell {
             owner_record: owner.record,
             owner_group: owner.group,
-            state: State::Probation,
+            state: CellState::Probation,
             links: Links::NONE,
             len: 0,
             crc: 0,
@@ -182,7 +145,7 @@ impl Slab {
         cell
     }
 
-    /// Whether a copy of so many bytes finds a place that nothing must be evicted for.
+    /// Whether a copy of `len` bytes fits without an eviction.
     pub(crate) fn has_room(&self, len: usize) -> bool {
         class::of(&self.classes, len).is_some_and(|class| {
             let class = &self.classes[class];
@@ -190,8 +153,9 @@ impl Slab {
         })
     }
 
-    /// Keeps a copy of `owner`'s new value instead of the one in `cell`, if that is still its. In place where it fits: a
-    /// copy that is overwritten is in use, and stays as recent as one that is read.
+    /// Keeps a copy of `owner`'s new value instead of the one in `cell`, if that still belongs to `owner`. A
+    /// value that fits is overwritten in place: that counts as a use, so the copy stays as recent as one that
+    /// is read.
     pub(crate) fn replace(&mut self, cell: u32, owner: Owner, crc: u32, value: &[u8]) -> u32 {
         if !self.is_owner(cell, owner) {
             return self.insert(owner, crc, value);
@@ -216,7 +180,8 @@ impl Slab {
         self.stats.hits += 1;
         self.use_cell(cell);
         let held = self.pages.cell(cell);
-        // The owner's copy is dropped or replaced whenever its value is: anything else here would be another value.
+        // The owner's copy is dropped or replaced whenever its value is, so a mismatch would mean another
+        // value.
         assert!(held.len == len && held.crc == crc, "a cached copy is not of its owner's value");
         let page = &self.pages.pages[self.pages.page_of(cell)];
         let at = self.pages.place_of(cell) * self.classes[page.class].cell_bytes;
@@ -226,7 +191,7 @@ impl Slab {
     /// Whether `cell` holds `owner`'s copy.
     pub(crate) fn is_owner(&self, cell: u32, owner: Owner) -> bool {
         cell != NIL
-            && self.pages.get(cell).is_some_and(|held| held.state != State::Free && held.owner() == owner)
+            && self.pages.get(cell).is_some_and(|held| held.state != CellState::Free && held.owner() == owner)
     }
 
     /// Drops the copy in `cell`, if it is still `owner`'s.
@@ -261,11 +226,11 @@ impl Slab {
         let class = &mut self.classes[cell_class];
         let held = self.pages.cell_mut(cell);
         held.used_at = self.clock;
-        let before = core::mem::replace(&mut held.state, State::Protected);
+        let before = core::mem::replace(&mut held.state, CellState::Protected);
         match before {
-            State::Free => unreachable!("a free cell has no owner"),
-            State::Probation => class.probation.remove(&mut self.pages, cell),
-            State::Protected => class.protected.remove(&mut self.pages, cell),
+            CellState::Free => unreachable!("a free cell has no owner"),
+            CellState::Probation => class.probation.remove(&mut self.pages, cell),
+            CellState::Protected => class.protected.remove(&mut self.pages, cell),
         }
         class.protected.push_front(&mut self.pages, cell);
         if class.is_protected_over() {
@@ -278,12 +243,13 @@ impl Slab {
         let class = &mut self.classes[class];
         if let Some(oldest) = class.protected.back() {
             class.protected.remove(&mut self.pages, oldest);
-            self.pages.cell_mut(oldest).state = State::Probation;
+            self.pages.cell_mut(oldest).state = CellState::Probation;
             class.probation.push_front(&mut self.pages, oldest);
         }
     }
 
-    /// A free cell of `class`, off its free list: a new page's, another class's page's, or that of the class's oldest copy.
+    /// A free cell of `class`, taken off its free list. It comes from a new page, from another class's page,
+    /// or from the class's oldest copy, which is evicted.
     fn free_cell(&mut self, class: usize) -> Option<u32> {
         if self.classes[class].free.is_empty() {
             if self.bytes + self.classes[class].page_cost(self.page_bytes) <= self.bytes_max {
@@ -303,11 +269,12 @@ impl Slab {
         Some(cell)
     }
 
-    /// The page `class` should have instead of evicting its own oldest copy.
+    /// The page that `class` should take instead of evicting its own oldest copy.
     fn page_to_take(&mut self, class: usize) -> Option<usize> {
         let starving = self.classes[class].page_count == 0;
         if !starving {
-            // A page's worth of evictions between looks: moving a page is to stay rarer than what it saves.
+            // A page's worth of evictions must pass between checks: moving a page must stay rarer than the
+            // evictions that it saves.
             if self.classes[class].evictions < self.classes[class].cells_per_page() {
                 return None;
             }
@@ -315,12 +282,12 @@ impl Slab {
         }
         let (age, page) = self.oldest_page(class, if starving { 1 } else { 2 })?;
         let own = self.classes[class].oldest().map_or(0, |cell| self.age(cell));
-        // A quarter older at least, or pages would wander between equals.
+        // The other copy must be at least a quarter older, or pages would wander between equal classes.
         (starving || age > own + own / 4).then_some(page)
     }
 
-    /// The page of the oldest copy of all classes but `class` that have `page_count_min` pages, and that copy's age. A
-    /// class without any copy goes first.
+    /// The page of the oldest copy of all classes but `class` that have `page_count_min` pages, and that
+    /// copy's age. A class without any copy comes first.
     fn oldest_page(&self, class: usize, page_count_min: u32) -> Option<(u64, usize)> {
         let others = self.classes.iter().enumerate();
         others
@@ -337,8 +304,9 @@ impl Slab {
         u64::from(self.clock.wrapping_sub(self.pages.cell(cell).used_at))
     }
 
-    /// Gives `class` the page `victim`, and takes more of others while its bookkeeping would pass the budget. May end
-    /// without a page where the whole budget has no room for one of this class.
+    /// Gives `class` the page `victim`, and takes further pages from other classes while its bookkeeping
+    /// would exceed the budget. May end without a page, if the whole budget has no room for one of this
+    /// class.
     fn take_pages(&mut self, class: usize, victim: usize) {
         let mut bytes = self.drop_page(victim);
         self.stats.page_moves += 1;
@@ -374,12 +342,12 @@ impl Slab {
         }
     }
 
-    /// Drops every copy in a page and the page; its bytes are returned for reuse.
+    /// Drops a page and every copy in it; returns its bytes for reuse.
     fn drop_page(&mut self, at: usize) -> Vec<u8> {
         let class = self.pages.pages[at].class;
         for place in 0..self.pages.pages[at].cells.len() {
             let cell = self.pages.number(at, place);
-            if self.pages.cell(cell).state == State::Free {
+            if self.pages.cell(cell).state == CellState::Free {
                 self.classes[class].free.remove(&mut self.pages, cell);
             } else {
                 self.vacate(cell);
@@ -396,14 +364,14 @@ impl Slab {
         page.bytes
     }
 
-    /// Takes a cell in use off its list; it has no owner then and is on no list. Its class is returned.
+    /// Takes a cell in use off its list; then it has no owner and is on no list. Returns its class.
     fn vacate(&mut self, cell: u32) -> usize {
         let class = self.pages.pages[self.pages.page_of(cell)].class;
         let lists = &mut self.classes[class];
         match self.pages.cell(cell).state {
-            State::Free => unreachable!("a free cell vacated"),
-            State::Probation => lists.probation.remove(&mut self.pages, cell),
-            State::Protected => lists.protected.remove(&mut self.pages, cell),
+            CellState::Free => unreachable!("a free cell vacated"),
+            CellState::Probation => lists.probation.remove(&mut self.pages, cell),
+            CellState::Protected => lists.protected.remove(&mut self.pages, cell),
         }
         *self.pages.cell_mut(cell) = FREE_CELL;
         self.stats.cells -= 1;
@@ -437,8 +405,9 @@ impl Slab {
                 assert!(counted == list.count() as usize);
                 counted
             };
-            let used = count(&class.probation, State::Probation) + count(&class.protected, State::Protected);
-            let free = count(&class.free, State::Free);
+            let used =
+                count(&class.probation, CellState::Probation) + count(&class.protected, CellState::Protected);
+            let free = count(&class.free, CellState::Free);
             assert!(used + free == (class.page_count * class.cells_per_page()) as usize);
             assert!(!class.is_protected_over());
             cells += used as u64;

@@ -1,4 +1,4 @@
-//! The cache against a slow, dumb twin, and its promises one by one.
+//! The cache against a slow, dumb twin, and each of its guarantees.
 
 use super::*;
 use alloc::collections::BTreeMap;
@@ -8,12 +8,12 @@ fn owner(record: u32) -> Owner {
     Owner { record, group: (record % 3) as u16 }
 }
 
-/// Bytes that name their owner and version everywhere.
+/// Bytes that identify their owner and version at every position.
 fn value(record: u32, version: u32, len: usize) -> Vec<u8> {
     (0..len as u32).map(|at| (record.wrapping_mul(37) ^ version.wrapping_mul(101) ^ at) as u8).collect()
 }
 
-/// Two lists as vectors, most recent first: what one class does.
+/// The two lists of one class as vectors, most recent first.
 #[derive(Default)]
 struct Twin {
     probation: Vec<u32>,
@@ -194,7 +194,7 @@ fn a_starving_class_gets_a_page_and_so_does_one_that_churns() {
     assert!(slab.get(small, owner(5000), 100, 5000).is_some(), "starving");
     assert!(slab.stats().page_moves >= 1);
     let moves = slab.stats().page_moves;
-    // Nobody asks for the large values any more; the small ones are many and all in use.
+    // The large values are not read any more; the small ones are many and all in use.
     for round in 0..20 {
         for record in 6000..7500 {
             slab.insert(owner(record + round * 2000), record, &[3; 100]);

@@ -1,4 +1,5 @@
-//! Long values: what is read from the log, what the cache saves, and that it saves nothing else.
+//! Long values: when they are read from the log, which reads the cache saves, and that it changes nothing
+//! else.
 
 use super::rig::{GROUP, NS, Rig, command, set, set_get, stamped};
 use crate::{CacheHint, Room};

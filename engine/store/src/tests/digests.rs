@@ -1,4 +1,4 @@
-//! What the digest sees: everything that is replicated and nothing else.
+//! The digest covers everything that is replicated, and nothing else.
 
 use super::rig::{GROUP, NS, Rig, command, set, set_with};
 use crate::CacheHint;

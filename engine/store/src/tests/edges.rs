@@ -396,7 +396,7 @@ fn whoever_sets_expiries_sweeps_what_has_expired() {
         most = most.max(rig.store.keys(GROUP));
     }
     rig.store.invariants();
-    // Nobody has called `expire`.
+    // `expire` was never called.
     assert!(most <= 20 * 60, "{most}");
 }
 

@@ -1,4 +1,4 @@
-//! The store as its caller sees it.
+//! Tests of the store through its public interface.
 
 mod cold;
 mod digests;
@@ -9,3 +9,5 @@ mod node_sessions;
 mod retries;
 mod rig;
 mod scans;
+mod steps;
+mod twin;

@@ -1,4 +1,5 @@
-//! Sessions of nodes (rule P-21): what a node sends in its clients' name is executed once, and only its last start is believed.
+//! Sessions of nodes (rule P-21): a command that a node sends for its clients is executed once, and only the
+//! node's last boot is accepted.
 
 use super::rig::{Asked, GROUP, Rig, command, set_get, stamped};
 use crate::sessions::{REPLY_BYTES, SESSION_LIMITS, SMALL_VALUE_BYTES, SessionLimits};
@@ -58,7 +59,7 @@ fn what_is_sent_again_is_answered_as_the_first_time_and_not_executed() {
     assert_eq!(rig.run(incr(session, 1, 1)), Reply::Int(1));
     assert_eq!(rig.run(incr(session, 2, 1)), Reply::Int(2));
     assert_eq!(rig.run(incr(session, 1, 1)), Reply::Int(1));
-    // Opened in a client's name, a session is opened once.
+    // An open that the node sends for a client opens one session, even when it is repeated.
     let client = stamped(command("", Op::OpenSession), session, 3, 1);
     let first = rig.run(client.clone());
     assert!(matches!(first, Reply::Session(id) if !id.is_of_node()));

@@ -1,4 +1,4 @@
-//! Sessions (rule P-12): a command of a session is executed once, whatever is sent again.
+//! Sessions (rule P-12): a command of a session is executed once, however often it is sent.
 
 use super::rig::{GROUP, Rig, command, set, set_get, stamped};
 use crate::sessions::{REPLY_BYTES, SESSION_LIMITS, SessionLimits};

@@ -1,4 +1,4 @@
-//! One replica with a log to read back from: what the shard does for a store, in a few lines.
+//! One replica with a log to read back from: the shard's part in a store's work, in a few lines.
 
 use crate::sessions::{SESSION_LIMITS, SessionLimits};
 use crate::{Applied, CacheHint, FoundValue, Lookup, Room, Store, StoreConfig};
@@ -28,13 +28,13 @@ impl Rig {
     pub(super) fn with(cache_bytes: usize, hash_seed: u64, limits: SessionLimits) -> Self {
         let groups = vec![GroupId::new(9), GROUP];
         let config = StoreConfig { groups, cache_bytes, hash_seed };
-        // The log of each replica starts elsewhere: locations are its own affair.
+        // The log of each replica starts elsewhere: locations are not replicated.
         let log = vec![0xEE; hash_seed as usize % 1000];
         let version = Version { slot: Slot::new(1), position: 0 };
         Self { store: Store::with_limits(config, limits), keep: CacheHint::Keep, version, reads: 0, log }
     }
 
-    /// A slot of its own at `ts`.
+    /// Begins a slot of its own at `ts`.
     pub(super) fn at(&mut self, ts: u64) -> &mut Self {
         self.version = Version { slot: self.version.slot.next(), position: 0 };
         self.store.begin_slot(GROUP, WallMs(ts));
@@ -87,7 +87,7 @@ impl Rig {
         self.log[at..at + location.len as usize].to_vec()
     }
 
-    /// What a reader gets: value, version, expiry; from the log where it is cold.
+    /// The result of a read: value, version, expiry. A cold value comes from the log.
     pub(super) fn get_in(&mut self, namespace: Namespace, key: &[u8]) -> Option<(Vec<u8>, Version, WallMs)> {
         match self.store.lookup(GROUP, namespace, key) {
             Lookup::Missing => None,

@@ -18,14 +18,16 @@ fn page(rig: &Rig, position: u64, count: u32) -> (u64, Vec<String>) {
 proptest! {
     #[test]
     fn a_key_that_is_there_all_along_comes_exactly_once(
-        acts in proptest::collection::vec((0..60_u8, 0..4_u8), 1..200), count in 1..9_u32, moves in proptest::collection::vec(any::<bool>(), 0..3),
+        acts in proptest::collection::vec((0..60_u8, 0..4_u8), 1..200), count in 1..9_u32,
+        moves in proptest::collection::vec(any::<bool>(), 0..3),
     ) {
-        let mut replicas = [Rig::with(0, 5, crate::sessions::SESSION_LIMITS), Rig::with(0, 6, crate::sessions::SESSION_LIMITS)];
+        let limits = crate::sessions::SESSION_LIMITS;
+        let mut replicas = [Rig::with(0, 5, limits), Rig::with(0, 6, limits)];
         let mut alive: BTreeSet<u8> = BTreeSet::new();
         for replica in &mut replicas { replica.at(1); }
         for key in 0..30_u8 {
             alive.insert(key);
-            // In another order, so that the numbers of their records differ.
+            // The second replica gets the keys in another order, so that their record numbers differ.
             replicas[0].set(&format!("{key}"), b"v");
             replicas[1].set(&format!("{}", 29 - key), b"v");
         }
@@ -43,11 +45,15 @@ proptest! {
             for (key, what) in acts.by_ref().take(3) {
                 let name = format!("{key}");
                 for replica in &mut replicas {
-                    if what == 0 { replica.run(command(&name, Op::Delete)); } else { replica.set(&name, b"long enough to lie in the log, not the index"); }
+                    if what == 0 {
+                        replica.run(command(&name, Op::Delete));
+                    } else {
+                        replica.set(&name, b"long enough to lie in the log, not the index");
+                    }
                 }
                 if what == 0 { alive.remove(&key); stayed.remove(&key); } else { alive.insert(key); }
             }
-            // Another replica goes on: it begins anew.
+            // Another replica continues the scan: it starts over.
             if moves.next() == Some(true) { at = 1 - at; moved = true; }
         }
         for key in stayed {
@@ -76,7 +82,7 @@ fn a_page_of_an_index_that_was_emptied_is_bounded_and_random_keys_are_found() {
     }
     assert_eq!((pages, found), (20, vec!["999".into()]));
     for draw in [0, 7, 999, 1000, u64::MAX] {
-        // Whoever draws a place behind the only key begins anew.
+        // A draw of a place behind the only key starts over.
         let drawn = match rig.store.random_key(GROUP, NS, draw) {
             RandomKey::GoOn(next) => rig.store.random_key(GROUP, NS, next),
             drawn => drawn,

@@ -1,9 +1,10 @@
-//! The password is said on every connection, before all else; who is not let in says so once, and does nothing more.
+//! The password is sent first on every connection. A generator that is not admitted reports it once and does
+//! nothing more.
 
 use super::*;
 use synod_net::access::Secret;
 
-/// A cluster that wants a password, and a generator that was given one or none.
+/// A cluster that requires a password, and a generator with or without one.
 fn guarded(given: Option<&str>) -> World {
     let password = given.map(|given| Secret::new(given.as_bytes().to_vec()));
     let mut world = World::new(Options { password, ..options() }, Faults::default(), 3);
@@ -41,7 +42,7 @@ fn a_cluster_without_a_password_takes_any() {
     assert_eq!(tally.audit, AuditTally { keys: 500, ..AuditTally::default() });
 }
 
-/// The order to connect ends at the first answer, with a sentence.
+/// Asserts that the order to connect ends at the first answer, with one sentence.
 fn kept_out(mut world: World, why: &str) {
     let begun_ns = world.now_ns;
     world.open();
@@ -53,7 +54,7 @@ fn kept_out(mut world: World, why: &str) {
     assert!(world.now_ns < begun_ns + 50 * MS, "nothing is waited for");
     assert!(world.connects.values().all(|&count| count == 1), "nothing is tried again: {:?}", world.connects);
     assert_eq!((world.cluster.requests, world.cluster.admissions), (0, 0));
-    // Whatever is ordered then is over before it begins.
+    // Any later order ends at once.
     let order = world.load(Mix::Only(Kind::Write), 1000);
     world.perform(order);
     assert!(world.now_ns < begun_ns + 100 * MS);
@@ -101,7 +102,7 @@ fn a_password_that_changes_under_the_load_ends_it() {
         if world.now_ns > change_ns && !changed {
             changed = true;
             world.cluster.set_password("Xanadu");
-            // Who was let in stays, until the connection breaks.
+            // Admitted connections stay admitted until they break.
             world.driver.on_closed(0, world.now_ns);
         }
     });

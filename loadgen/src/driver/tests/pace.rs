@@ -1,10 +1,11 @@
-//! How fast, how many at once, for how long; and what is reported of that.
+//! Tests of rate, concurrency and duration, and of what is reported about them.
 
 use super::*;
+use crate::phase::Phase;
 
 #[test]
 fn an_overloaded_open_loop_counts_from_the_planned_time() {
-    // Two requests at a time, about 2 ms each: a thousand per second at most, of four thousand offered.
+    // Few requests at a time, about 2 ms each: far fewer per second than the four thousand offered.
     let told = Options { rate: 4000, connections: 3, inflight: 1, ..options() };
     for kind in [Kind::Write, Kind::Read] {
         let (tally, _) = World::run(told.clone(), Faults::default(), 15, Mix::Only(kind));
@@ -63,7 +64,7 @@ fn the_closed_loop_keeps_its_connections_busy() {
 
 #[test]
 fn a_cluster_that_is_behind_is_not_sent_more_and_more() {
-    // Nothing is answered but who leads. Every request is given up after 100 ms; a connection after 300 ms.
+    // Only topology requests are answered. Every request is given up after 100 ms, a connection after 300 ms.
     let told = Options { timeout: Duration::from_millis(100), ..options() };
     let mut world = World::new(told, Faults::default(), 23);
     world.open();
@@ -83,7 +84,7 @@ fn a_cluster_that_is_behind_is_not_sent_more_and_more() {
 
 #[test]
 fn an_answer_that_comes_late_makes_room_and_nothing_else() {
-    // A network that is slower than the patience of half of the requests.
+    // The network is slower than the timeout for half of the requests.
     let told = Options { inflight: 2, ..options() };
     let mut world = World::new(told, Faults::default(), 24);
     world.open();
@@ -261,7 +262,7 @@ fn seconds_tell_the_phase_and_the_offered_rate() {
 fn one_connection_with_one_request_in_flight_is_just_that() {
     let told = Options { closed: true, connections: 3, inflight: 1, ..options() };
     let mut world = World::new(told.clone(), Faults::default(), 18);
-    // Links to all three nodes are there; one request at a time was asked for.
+    // There are links to all three nodes, but only one request at a time is allowed.
     world.driver.options.connections = 1;
     world.open();
     world.preload();

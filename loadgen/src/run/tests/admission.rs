@@ -1,4 +1,5 @@
-//! Targets that want a password, over both protocols: who has it is let in everywhere, who has not is told so at once.
+//! Targets that require a password, over both protocols: a generator that has it is admitted everywhere; one
+//! that has not gets an error at once.
 
 use super::*;
 use std::path::Path;
@@ -8,7 +9,7 @@ fn given(password: &str) -> Option<Secret> {
     Some(Secret::new(password.as_bytes().to_vec()))
 }
 
-/// What a run ends with that is not let in; long before it would have been patient enough.
+/// Asserts how a run ends that is not admitted: with one sentence, long before its patience is over.
 fn kept_out(options: &Options, why: &str) {
     let begun = Instant::now();
     let told = Options { patience: Duration::from_secs(60), ..options.clone() };
@@ -53,7 +54,7 @@ fn a_cluster_that_wants_a_password_is_loaded_and_asked_with_it() {
         admissions >= 1 + 6 + 6,
         "the topology, status of each node twice, all connections: {admissions}"
     );
-    report.write_files(&told).expect("they can be written");
+    crate::write_files(&report, &told).expect("they can be written");
     assert!(![&json, &html, &history].into_iter().any(|path| says_it(path)));
     assert!(!report.table().contains("Rosebud") && !format!("{report:?}").contains("Rosebud"));
 }
@@ -76,7 +77,7 @@ fn one_node_with_another_password_ends_the_run_before_it_begins() {
     servers.cluster().set_password("Rosebud");
     servers.cluster().passwords.insert(2, b"Xanadu".to_vec());
     let told = Options { password: given("Rosebud"), threads: 2, ..options(&servers) };
-    // The first node tells all about both, so that the second is met by the load alone.
+    // The first node reports the whole topology, so only the load connects to the second.
     kept_out(&told, &format!("{} refuses the password", told.target[1]));
     assert_eq!(servers.cluster().requests, 0, "nothing was even tried");
 }

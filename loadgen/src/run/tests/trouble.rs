@@ -1,13 +1,14 @@
-//! Whatever becomes of the cluster, or of the generator itself, a run ends within its bounds and tells what it measured.
+//! A run ends within its bounds and reports what it measured, no matter what happens to the cluster or to the
+//! generator itself.
 
 use super::*;
 use crate::client::fault::{self, Fault};
 use crate::fake::Trouble;
 
-/// Far above the bounds of these runs and far below for ever; the machine may be busy.
+/// Far above the bounds of these runs, as the machine may be busy.
 const FAR: Duration = Duration::from_secs(90);
 
-/// Half a run over a cluster that is well, the rest over one that is not and stays so.
+/// A run whose cluster gets into trouble half-way and stays in it.
 fn ends_in(trouble: Trouble, kind: &str) {
     let mut servers = FakeServers::start(2, 4, 20);
     let told = Options {
@@ -63,7 +64,7 @@ fn connections_that_are_never_made() {
     ends_in(Trouble::Unreachable, "not connected");
 }
 
-/// A run with two threads, of which the second has the fault in the first measured phase.
+/// A run with `threads` threads, of which `thread` has the fault in the first measured phase.
 fn ends_without(thread: u32, threads: u32, kind: Fault) -> Report {
     let servers = FakeServers::start(2, 4, 21);
     let told = Options { threads, duration: Duration::from_millis(2500), ..options(&servers) };
@@ -88,7 +89,7 @@ fn a_generator_thread_that_stands_still_is_left_behind() {
     let report = ends_without(1, 2, Fault::StandStill);
     assert!(report.unfinished[0].contains("did not end within the bounds of the run (load)"), "{report:?}");
     let write = &report.operations["write"];
-    // All of the one thread, and a second or two of the other.
+    // All operations of one thread, and those of a second or two of the other.
     assert!(write.achieved > 1400 && write.achieved < 2500, "{write:?}");
     let audit = report.audit.as_ref().expect("asked for");
     assert_eq!((audit.keys, audit.missing, audit.unread), (300, 0, 150), "the other half is audited");

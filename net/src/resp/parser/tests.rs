@@ -1,4 +1,4 @@
-//! The parser against a twin that sees all bytes at once, and its caps to the byte.
+//! The parser compared with a twin that sees all bytes at once, and its caps to the byte.
 
 use super::*;
 use proptest::prelude::*;
@@ -144,7 +144,7 @@ fn twin_inline(bytes: &mut &[u8]) -> Option<Result<Event, String>> {
     let line = &bytes[..end?];
     *bytes = &bytes[end? + 1..];
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    // Character by character, with the quote that is open in hand.
+    // Character by character; `quote` is the quote that is open.
     let mut args: Vec<Vec<u8>> = Vec::new();
     let mut word: Option<Vec<u8>> = None;
     let mut quote = None;
@@ -222,7 +222,7 @@ fn bulk_command(args: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
-/// Mostly sound requests around every cap, with nonsense between.
+/// Mostly valid requests around every cap, with malformed input between them.
 fn streams() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         6 => prop::collection::vec(prop::collection::vec(any::<u8>(), 0..45), 0..8)

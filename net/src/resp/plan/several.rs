@@ -1,27 +1,48 @@
-//! Commands on several keys of one group, and on all keys.
+//! Commands on several keys, on all keys, and on the keys of a hash slot.
 
-use super::*;
+use super::times::Times;
+use super::types::{Many, Plan, Shape, Work};
+use crate::resp::check;
+use crate::resp::glob::{Case, Pattern};
 use crate::resp::number::parse_i64;
-use synod_types::limits::PAIRS_MAX;
+use crate::resp::parser::Args;
+use crate::resp::refusal::{Refusal, SYNTAX, wrong_arity};
+use crate::resp::spec::Spec;
+use synod_types::limits::{BUCKET_COUNT, PAIRS_MAX, VALUE_BYTES_MAX};
 use synod_types::operand::put_pair;
+use synod_types::{Bucket, Condition, Expiry, Op};
+
+/// A command that is executed on each of its keys, or pairs, on its own.
+pub(super) fn plan_many<'a>(spec: &Spec, args: &Args<'a>, many: Many) -> Result<Plan<'a>, Refusal> {
+    if !(args.len() - 1).is_multiple_of(many.stride()) {
+        return Err(wrong_arity(spec.name));
+    }
+    for (index, arg) in args.iter_from(1).enumerate() {
+        if index.is_multiple_of(many.stride()) {
+            check::key(arg)?;
+        } else {
+            check::value(arg)?;
+        }
+    }
+    Ok(Plan::Many(many))
+}
 
 /// `RENAME key newkey`, `RENAMENX key newkey`
-pub(super) fn plan_rename<'a>(args: &Args<'a>, replace: bool) -> Result<Plan<'a>, Refusal> {
-    let (key, target) = (check_key(args.get(1))?, check_key(args.get(2))?);
-    let shape = if replace { Shape::Renamed } else { Shape::RenamedOrNot };
-    Ok(Plan::with(key, Op::Rename { replace }, target, shape))
+pub(super) fn plan_rename<'a>(args: &Args<'a>, op: Op, shape: Shape) -> Result<Plan<'a>, Refusal> {
+    let (key, target) = (check::key(args.get(1))?, check::key(args.get(2))?);
+    Ok(Plan::with(key, op, target, shape))
 }
 
 /// `COPY source destination [DB 0] [REPLACE]`
 pub(super) fn plan_copy<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
-    let (key, target) = (check_key(args.get(1))?, check_key(args.get(2))?);
+    let (key, target) = (check::key(args.get(1))?, check::key(args.get(2))?);
     let mut replace = false;
     let mut options = args.iter_from(3);
     while let Some(option) = options.next() {
         if option.eq_ignore_ascii_case(b"REPLACE") {
             replace = true;
         } else if option.eq_ignore_ascii_case(b"DB") {
-            check_database(options.next().ok_or(SYNTAX)?)?;
+            check::database(options.next().ok_or(SYNTAX)?)?;
         } else {
             return Err(SYNTAX);
         }
@@ -42,7 +63,8 @@ pub(super) fn plan_set_many_absent<'a>(spec: &Spec, args: &Args<'a>) -> Result<P
 
 /// `MSETEX numkeys key value … [NX | XX] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
 pub(super) fn plan_set_many_expiring<'a>(spec: &Spec, args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
-    // As in Redis: more than 31 bits are no number of keys, and less are one that does not fit the arguments.
+    // As in Redis: more than 31 bits are no valid number of keys, and a smaller one may still not fit the
+    // arguments.
     let count = parse_i64(args.get(1)).and_then(|count| i32::try_from(count).ok());
     let count = count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
     let count = count.ok_or(Refusal::from("ERR invalid numkeys value"))?;
@@ -75,9 +97,9 @@ fn set_many<'a>(
     }
     let mut pairs = Vec::new();
     for at in (first..end).step_by(2) {
-        put_pair(&mut pairs, check_key(args.get(at))?, check_value(args.get(at + 1))?);
+        put_pair(&mut pairs, check::key(args.get(at))?, check::value(args.get(at + 1))?);
         if pairs.len() > VALUE_BYTES_MAX {
-            break; // too long already, and refused as such
+            break; // too long already, and refused for that
         }
     }
     Ok(Plan::with(args.get(first), Op::SetMany { condition, expiry }, pairs, Shape::Int))
@@ -99,7 +121,7 @@ pub(super) fn plan_scan<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
         if option.eq_ignore_ascii_case(b"MATCH") {
             pattern = Some(Pattern::new(argument, Case::Told)?);
         } else if option.eq_ignore_ascii_case(b"COUNT") {
-            let wanted = integer(argument)?;
+            let wanted = check::integer(argument)?;
             count = u32::try_from(wanted.min(i64::from(u32::MAX)))
                 .ok()
                 .filter(|count| *count > 0)
@@ -121,4 +143,23 @@ pub(super) fn plan_flush<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
         2 if known(args.get(1)) => Ok(Plan::Job(Work::Flush)),
         _ => Err(SYNTAX),
     }
+}
+
+/// `CLUSTER COUNTKEYSINSLOT slot`
+pub(super) fn plan_count_of_slot<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
+    let bucket = bucket(check::integer(args.get(2))?).ok_or("ERR Invalid slot")?;
+    Ok(Plan::Job(Work::Slot { bucket, keys_max: None }))
+}
+
+/// `CLUSTER GETKEYSINSLOT slot count`
+pub(super) fn plan_keys_of_slot<'a>(args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
+    let (slot, count) = (check::integer(args.get(2))?, check::integer(args.get(3))?);
+    match (bucket(slot), u64::try_from(count)) {
+        (Some(bucket), Ok(count)) => Ok(Plan::Job(Work::Slot { bucket, keys_max: Some(count) })),
+        _ => Err("ERR Invalid slot or number of keys".into()),
+    }
+}
+
+fn bucket(slot: i64) -> Option<Bucket> {
+    u16::try_from(slot).ok().filter(|slot| *slot < BUCKET_COUNT).map(Bucket::new)
 }

@@ -1,21 +1,59 @@
-//! The options that say when a key expires: EX, PX, EXAT, PXAT, KEEPTTL.
+//! Options for the expiry of a key: EX, PX, EXAT, PXAT, KEEPTTL.
 
-use super::{Refusal, SYNTAX, positive_ms};
+use crate::resp::check;
+use crate::resp::refusal::{Refusal, SYNTAX, bad_expiry};
 use synod_types::{Expiry, WallMs};
 
+/// The meaning of a number as a time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Unit {
-    Keep,
+pub(super) enum Unit {
+    /// Seconds from now.
     Ex,
+    /// Milliseconds from now.
     Px,
+    /// Seconds since the epoch.
     ExAt,
+    /// Milliseconds since the epoch.
     PxAt,
 }
 
-/// What was said so far.
+impl Unit {
+    /// `amount` in milliseconds, if they fit.
+    pub(super) fn in_ms(self, amount: i64) -> Option<i64> {
+        match self {
+            Self::Ex | Self::ExAt => amount.checked_mul(1000),
+            Self::Px | Self::PxAt => Some(amount),
+        }
+    }
+
+    /// The expiry at, or after, this many milliseconds.
+    pub(super) fn expiry(self, ms: u64) -> Expiry {
+        match self {
+            Self::Ex | Self::Px => Expiry::After(ms),
+            Self::ExAt | Self::PxAt => Expiry::At(WallMs(ms)),
+        }
+    }
+}
+
+/// A positive span or time in milliseconds, for the command called `name`.
+pub(super) fn positive_ms(text: &[u8], unit: Unit, name: &str) -> Result<u64, Refusal> {
+    let amount = check::integer(text)?;
+    match unit.in_ms(amount).and_then(|ms| u64::try_from(ms).ok()) {
+        Some(ms @ 1..) => Ok(ms),
+        _ => Err(bad_expiry(name)),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said<'a> {
+    Keep,
+    Time(Unit, &'a [u8]),
+}
+
+/// The expiry options seen so far.
 #[derive(Default)]
 pub(super) struct Times<'a> {
-    said: Option<(Unit, &'a [u8])>,
+    said: Option<Said<'a>>,
 }
 
 impl<'a> Times<'a> {
@@ -23,15 +61,15 @@ impl<'a> Times<'a> {
         self.said.is_none()
     }
 
-    /// Takes KEEPTTL; whether `option` was that.
+    /// Takes KEEPTTL. Returns whether `option` was KEEPTTL.
     pub(super) fn keep(&mut self, option: &[u8]) -> Result<bool, Refusal> {
         if !option.eq_ignore_ascii_case(b"KEEPTTL") {
             return Ok(false);
         }
-        self.note(Unit::Keep, b"").map(|()| true)
+        self.note(Said::Keep).map(|()| true)
     }
 
-    /// Takes one of the others and its argument; whether `option` was one.
+    /// Takes one of the other options and its argument. Returns whether `option` was one.
     pub(super) fn take(
         &mut self,
         option: &[u8],
@@ -50,15 +88,21 @@ impl<'a> Times<'a> {
             return Ok(false);
         };
         let argument = rest.next().ok_or(SYNTAX)?;
-        self.note(unit, argument).map(|()| true)
+        self.note(Said::Time(unit, argument)).map(|()| true)
     }
 
-    /// The same unit twice is Redis's last-one-wins; two units are an error there and here.
-    fn note(&mut self, unit: Unit, argument: &'a [u8]) -> Result<(), Refusal> {
-        if self.said.is_some_and(|(before, _)| before != unit) {
+    /// If one unit is given twice, the last one wins, as in Redis; two different units are an error there and
+    /// here.
+    fn note(&mut self, said: Said<'a>) -> Result<(), Refusal> {
+        let clashes = |before: Said<'a>| match (before, said) {
+            (Said::Keep, Said::Keep) => false,
+            (Said::Time(before, _), Said::Time(unit, _)) => before != unit,
+            (Said::Keep, Said::Time(..)) | (Said::Time(..), Said::Keep) => true,
+        };
+        if self.said.is_some_and(clashes) {
             return Err(SYNTAX);
         }
-        self.said = Some((unit, argument));
+        self.said = Some(said);
         Ok(())
     }
 
@@ -66,11 +110,8 @@ impl<'a> Times<'a> {
     pub(super) fn expiry(&self, name: &str) -> Result<Expiry, Refusal> {
         Ok(match self.said {
             None => Expiry::None,
-            Some((Unit::Keep, _)) => Expiry::Keep,
-            Some((Unit::Ex, amount)) => Expiry::After(positive_ms(amount, false, name)?),
-            Some((Unit::Px, amount)) => Expiry::After(positive_ms(amount, true, name)?),
-            Some((Unit::ExAt, amount)) => Expiry::At(WallMs(positive_ms(amount, false, name)?)),
-            Some((Unit::PxAt, amount)) => Expiry::At(WallMs(positive_ms(amount, true, name)?)),
+            Some(Said::Keep) => Expiry::Keep,
+            Some(Said::Time(unit, amount)) => unit.expiry(positive_ms(amount, unit, name)?),
         })
     }
 }

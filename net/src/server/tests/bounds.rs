@@ -1,4 +1,4 @@
-//! Whatever bytes come, however they are cut: the same asks, bounded memory, the password first.
+//! For all bytes, however they are cut: the same asks, bounded memory, the password first.
 
 use super::*;
 use crate::access::Access;
@@ -202,7 +202,7 @@ fn a_password_stands_before_everything() {
     assert_eq!(answers[4], "-WRONGPASS invalid username-password pair or user is disabled.");
     assert_eq!(answers[5..9], ["+OK", "$-1", "+RESET", "-NOAUTH Authentication required."]);
     assert_eq!(answers[9], "%7");
-    // Strangers get small buffers only.
+    // Clients that have not authenticated get small buffers only.
     for (stream, error) in [
         (bulk_command(&[b"DEL".as_slice(); 11]), "unauthenticated multibulk length"),
         (b"*2\r\n$4\r\nAUTH\r\n$16385\r\n".to_vec(), "unauthenticated bulk length"),

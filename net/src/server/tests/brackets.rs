@@ -1,5 +1,5 @@
-//! Commands that change what becomes of those behind them: MULTI, which is refused with all that follows, ASKING, CLIENT
-//! REPLY. What they ask for ends where it should, and at the connection's own commands.
+//! Commands that change how later commands are treated: MULTI, which is refused with everything that follows,
+//! ASKING, CLIENT REPLY. Their effect ends where it should, and at the connection's own commands.
 
 use super::*;
 use crate::access::Access;
@@ -10,7 +10,7 @@ const REFUSED: &str =
     "-ERR MULTI is not supported yet: nothing up to EXEC or DISCARD is executed on this connection|";
 const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.|";
 
-/// `<` stands for the answer to MULTI, `~` for that to a command inside, `>` for that to EXEC.
+/// `<` stands for the answer to MULTI, `~` for the answer to a command inside, `>` for the answer to EXEC.
 fn spelled(short: &str) -> String {
     let word = |c: char| match c {
         '<' => REFUSED.to_owned(),
@@ -43,16 +43,17 @@ fn nothing_between_a_refused_multi_and_its_end_is_executed() {
             "MULTI\nMSET a 1 b 2\nDEL a b\nAPPEND a 1\nFLUSHALL\nDBSIZE\nPING\nINFO\nEXEC\nEXISTS a b",
             "<~~~~~~~>:0|",
         ),
-        // Errors inside are errors, and do not end it.
+        // Errors inside are reported as errors, and do not end the bracket.
         ("MULTI\nSET a\nSET a 1\nEXEC\nEXISTS a", "<-ERR wrong number of arguments for 'set' command|~>:0|"),
         (
             "MULTI\nDISCARD x\nRESET x\nSET a 1\nEXEC\nEXISTS a",
-            "<-ERR wrong number of arguments for 'discard' command|-ERR wrong number of arguments for 'reset' command|~>:0|",
+            "<-ERR wrong number of arguments for 'discard' command|\
+             -ERR wrong number of arguments for 'reset' command|~>:0|",
         ),
         ("MULTI\nMULTI\nSET a 1\nEXEC\nEXISTS a", "<-ERR MULTI calls can not be nested|~>:0|"),
         ("MULTI x\nSET a 1\nEXEC\nEXISTS a", "-ERR wrong number of arguments for 'multi' command|~>:0|"),
         ("EXEC\nDISCARD\nSET a 1", "-ERR EXEC without MULTI|-ERR DISCARD without MULTI|+OK|"),
-        // A connection that wants no replies, or not the one to MULTI, is inside all the same.
+        // A connection that wants no replies, or not the one to MULTI, is inside nevertheless.
         ("CLIENT REPLY SKIP\nMULTI\nSET a 1\nEXEC\nEXISTS a", "~>:0|"),
         ("CLIENT REPLY OFF\nMULTI\nSET a 1\nEXEC\nCLIENT REPLY ON\nEXISTS a", "+OK|:0|"),
         ("UNWATCH\nMULTI\nUNWATCH\nWATCH a\nEXEC", "+OK|<~~>"),
@@ -70,7 +71,7 @@ fn who_may_not_do_anything_yet_is_inside_too_and_is_let_in() {
     let noauth = "-NOAUTH Authentication required.|";
     let want = format!("{noauth}{noauth}+OK|{INSIDE}{ABORTED}:0|");
     assert_eq!(said(&mut connect(with_password()), &mut Toy::default(), lines), want);
-    // It learns nothing inside that it would not learn outside.
+    // A client inside learns no more than it would learn outside.
     let want = noauth.repeat(4);
     assert_eq!(said(&mut connect(with_password()), &mut Toy::default(), "MULTI\nGET a\nEXEC\nGET a"), want);
 }
@@ -128,7 +129,7 @@ fn a_command_too_long_to_be_taken_is_a_command_too() {
         let bytes = lines.concat();
         text(&converse(&mut connect(server()), &mut Toy::default(), &bytes, core::iter::empty()).1)
     };
-    // Its error is the one that SKIP leaves out, and the next reply is written.
+    // SKIP leaves its error out, and the next reply is written.
     assert_eq!(sent(&[b"CLIENT REPLY SKIP\r\n", &long, b"PING\r\n"]), "+PONG|");
     // It is inside like the others.
     let inside = sent(&[b"MULTI\r\n", &long, b"SET a 1\r\nEXEC\r\nEXISTS a\r\n"]);
@@ -155,7 +156,7 @@ proptest! {
     fn the_commands_outside_are_executed_and_no_others(kinds in prop::collection::vec(0_u8..9, 0..60)) {
         let words = ["SET k 1", "GET k", "MULTI", "EXEC", "DISCARD", "DEL a b", "NONSENSE", "SET k", "RESET"];
         let lines: Vec<&str> = kinds.iter().map(|kind| words[usize::from(*kind)]).collect();
-        // The slow twin: what is asked, counted by hand.
+        // The slow twin: counts the expected asks by hand.
         let (mut inside, mut wanted) = (false, 0);
         for line in &lines {
             match *line {

@@ -1,11 +1,13 @@
-//! Long work is cut: long replies leave in pieces, and much that needs no shard is done with pauses.
+//! Long work is cut: long replies are sent in pieces, and many commands that need no shard are executed with
+//! pauses.
 
 use super::*;
 
-/// No call makes more output: a piece begun below 256 KiB, and what it adds.
+/// No call adds more output: a piece begun below 256 KiB, and the bytes it adds.
 const GROWTH_MAX: usize = (256 << 10) + (128 << 10);
 
-/// Feeds `bytes`, executes at once, and sends after each time that nothing more is asked. What was sent, and how often `next` paused.
+/// Feeds `bytes`, executes asks at once, and sends the output whenever there are no further asks. Returns the
+/// bytes sent and the number of pauses.
 fn pieces_of(connection: &mut Connection, toy: &mut Toy, bytes: &[u8]) -> (Vec<u8>, usize) {
     let (mut sent, mut pauses) = (Vec::new(), 0);
     for chunk in bytes.chunks(64 << 10) {
@@ -33,7 +35,7 @@ fn pieces_of(connection: &mut Connection, toy: &mut Toy, bytes: &[u8]) -> (Vec<u
     (sent, pauses)
 }
 
-/// Of one group: the toy keeps all keys together.
+/// A connection of a cluster of one group: the toy keeps all keys together.
 fn connect_one() -> Connection {
     connect(ServerConfig { info: ServerInfo { group_count: 1, ..ServerInfo::default() }, ..server() })
 }
@@ -135,7 +137,7 @@ fn a_draw_that_found_nothing_goes_on_and_ends() {
     let mut connection = connect(server());
     connection.received(b"RANDOMKEY\r\n");
     let mut draws = Vec::new();
-    // Four groups: in each the walk is told to go on, past its end twice, and then is over.
+    // Four groups: in each group the walk goes on, past its end twice, and then is over.
     for _ in 0..100 {
         match connection.next() {
             Some(Ask::Command { tag, group, command, .. }) => {

@@ -1,8 +1,8 @@
-//! Every number that a RESP command takes, at its ends: 0, -1, the largest and the smallest, and one past each. The answers
-//! are Redis's.
+//! Every number that a RESP command takes, at its ends: 0, -1, the largest and the smallest, and one past
+//! each. The answers are Redis's.
 
 use super::*;
-use synod_types::{ExpiryTest, Then};
+use synod_types::{ExpiryTest, IfEqualAction};
 
 /// The ends of a signed number, and one past each.
 const ENDS: [&str; 6] =
@@ -12,7 +12,7 @@ const NOT_AN_INTEGER: &str = "-ERR value is not an integer or out of range|";
 const EXTEND: &str = "a4e8783852e6b949f9ef3a97212805108459a890";
 const REACQUIRE: &str = "1cac51482acf5858da00f6d685d68f886cd6b6b2";
 
-/// One group, so that any keys may go together; a key `h` with the value `abc`.
+/// The answer with one group, so that any keys may go together, and a key `h` with the value `abc`.
 fn answered(line: &str) -> String {
     let server = ServerConfig { info: ServerInfo { group_count: 1, ..ServerInfo::default() }, ..server() };
     let mut toy = Toy::default();
@@ -51,7 +51,8 @@ fn times_at_their_ends_are_no_times_or_refused() {
             let line = line.replace('@', number);
             let want = match number {
                 "9223372036854775808" | "-9223372036854775809" => NOT_AN_INTEGER,
-                // A time in milliseconds that is one; a span like that is refused where it meets a clock.
+                // As a time in milliseconds it is valid; as a span it is refused where it is added to a
+                // clock.
                 "9223372036854775807" if line.contains("PX") || line.starts_with("PS") => continue,
                 _ => &bad,
             };
@@ -122,9 +123,9 @@ fn expire_deletes_with_zero_and_less_as_in_redis() {
 fn milliseconds_of_lock_scripts_are_positive() {
     for number in ENDS {
         for (line, want) in [
-            (format!("EVALSHA {REACQUIRE} 1 h t {number}"), Then::ExpireAfter(i64::MAX as u64)),
-            (format!("EVALSHA {EXTEND} 1 h t {number} 0"), Then::ExtendBy(i64::MAX as u64)),
-            (format!("EVALSHA {EXTEND} 1 h t {number} 1"), Then::RenewFor(i64::MAX as u64)),
+            (format!("EVALSHA {REACQUIRE} 1 h t {number}"), IfEqualAction::ExpireAfter(i64::MAX as u64)),
+            (format!("EVALSHA {EXTEND} 1 h t {number} 0"), IfEqualAction::ExtendBy(i64::MAX as u64)),
+            (format!("EVALSHA {EXTEND} 1 h t {number} 1"), IfEqualAction::RenewFor(i64::MAX as u64)),
         ] {
             if number == "9223372036854775807" {
                 let Some(Op::IfEqual { then }) = asked(&line) else { panic!("{line}") };
@@ -231,7 +232,7 @@ fn every_other_number_at_its_ends_is_answered_as_redis_answers() {
     assert_eq!(answered("CLIENT KILL ID 7"), ":0|"); // SKIPME is yes
 }
 
-/// Lengths that the protocol itself counts.
+/// Lengths in the protocol itself.
 #[test]
 fn lengths_at_their_ends_break_the_connection_or_are_nothing() {
     const COUNT: &str = "-ERR Protocol error: invalid multibulk length|";

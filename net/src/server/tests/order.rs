@@ -22,7 +22,7 @@ fn errors_keep_redis_prefixes_apart_by_what_may_have_happened() {
     }
 }
 
-/// What the shell says of this node's disk is told to whoever is refused a write.
+/// A client whose write is refused is told what the shell says of this node's disk.
 #[test]
 fn a_refusal_for_want_of_room_says_what_is_known() {
     let server = server();
@@ -51,7 +51,7 @@ fn a_command_on_many_keys_is_as_uncertain_as_its_parts() {
         connection.received(line.as_bytes());
         let tags = tags_of(&mut connection);
         assert_eq!(tags.len(), replies.len());
-        // Backwards, so that parts are told apart by their tags.
+        // Backwards, so that tags tell the parts apart.
         for (tag, reply) in tags.into_iter().zip(replies).rev() {
             connection.reply(tag, *reply);
         }
@@ -65,7 +65,7 @@ fn a_command_on_many_keys_is_as_uncertain_as_its_parts() {
     assert!(outcome("DEL a b c\n", &[Reply::Int(1), unknown, none]).starts_with("-UNKNOWN "));
     assert!(outcome("DEL a b c\n", &[none, none, unknown]).starts_with("-UNKNOWN "));
     assert!(outcome("DEL a b c\n", &[unknown, none, none]).starts_with("-UNKNOWN "));
-    // One part done, one certainly not: "not executed" would be a lie.
+    // One part executed, one certainly not: "not executed" would be false.
     assert!(outcome("DEL a b\n", &[Reply::Int(1), none]).starts_with("-UNKNOWN "));
     assert!(outcome("MSET a 1 b 2\n", &[Reply::Done { version }, none]).starts_with("-UNKNOWN "));
     assert!(outcome("MSET a 1 b 2\n", &[none, none]).starts_with("-CLUSTERDOWN "));

@@ -1,4 +1,5 @@
-//! The rest of what Redis clients send: derived values, several keys, all keys, administration; in RESP2 and RESP3.
+//! The remaining commands of Redis clients: derived values, several keys, all keys, administration; in RESP2
+//! and RESP3.
 
 use super::*;
 use synod_types::operand::{
@@ -7,7 +8,7 @@ use synod_types::operand::{
 use synod_types::{Compare, ExpiryTest, bucket_of, group_of};
 
 impl Toy {
-    /// What the first test's commands do not need.
+    /// The commands that the first tests do not need.
     pub(super) fn execute_more(
         &mut self,
         command: &Command<Shared>,
@@ -82,7 +83,7 @@ impl Toy {
                 self.values.clear();
                 Reply::Done { version }
             }
-            // All keys are given to the first group that asks: what matters here is how pages are walked.
+            // All keys are given to the first group that asks: this tests how pages are walked.
             Op::Scan { position, count } => {
                 let mut page = Vec::new();
                 start_scan_page(&mut page);
@@ -106,7 +107,7 @@ impl Toy {
     }
 }
 
-/// One group, so that any keys may go together.
+/// The output with one group, so that any keys may go together.
 fn tell(lines: &str) -> String {
     let server = ServerConfig { info: ServerInfo { group_count: 1, ..ServerInfo::default() }, ..server() };
     said(&mut connect(server), &mut Toy::default(), lines)
@@ -144,7 +145,8 @@ fn values_are_read_in_part_compared_and_derived_as_in_redis() {
         ),
         (
             "SET k v\nDELEX k IFEQ w\nDELEX k IFNE w\nDELEX k\nDELEX k FOO x\nDELEX k IFEQ",
-            "+OK|:0|:1|:0|-ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE|-ERR wrong number of arguments for 'delex' command|",
+            "+OK|:0|:1|:0|-ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE|\
+             -ERR wrong number of arguments for 'delex' command|",
         ),
         ("SET k v\nDELIFEQ k w\nDELIFEQ k v\nDELIFEQ k v", "+OK|:0|:1|:0|"),
         (
@@ -153,7 +155,8 @@ fn values_are_read_in_part_compared_and_derived_as_in_redis() {
         ),
         (
             "SET k v\nEXPIRE k 1 NX\nEXPIRE k 1 GT\nEXPIRE k 1 XX LT\nEXPIRE k 1 NX XX\nEXPIRE k 1 GT LT",
-            "+OK|:1|:0|:0|-ERR NX and XX, GT or LT options at the same time are not compatible|-ERR GT and LT options at the same time are not compatible|",
+            "+OK|:1|:0|:0|-ERR NX and XX, GT or LT options at the same time are not compatible|\
+             -ERR GT and LT options at the same time are not compatible|",
         ),
         ("EXPIRETIME k\nSET k v\nEXPIRETIME k\nPEXPIRETIME k", ":-2|+OK|:1700000001|:1700000000500|"),
         (
@@ -162,7 +165,8 @@ fn values_are_read_in_part_compared_and_derived_as_in_redis() {
         ),
         (
             "SET k v\nOBJECT ENCODING k\nOBJECT FOO k\nOBJECT ENCODING",
-            "+OK|$6|embstr|-ERR unknown subcommand 'FOO'. Try OBJECT HELP.|-ERR wrong number of arguments for 'object|encoding' command|",
+            "+OK|$6|embstr|-ERR unknown subcommand 'FOO'. Try OBJECT HELP.|\
+             -ERR wrong number of arguments for 'object|encoding' command|",
         ),
     ] {
         assert_eq!(tell(line), want, "{line}");
@@ -179,7 +183,8 @@ fn several_keys_go_together_or_are_refused() {
         ("MSETEX 2 a 1 b 2 EX 10\nMSETEX 2 a 1 b 2 NX\nMGET a b", ":1|:0|*2|$1|1|$1|2|"),
         (
             "MSETEX 0 a 1\nMSETEX 2 a 1 b\nMSETEX 1 a 1 FOO\nMSETEX 1 a 1 EX 0",
-            "-ERR invalid numkeys value|-ERR wrong number of arguments for 'msetex' command|-ERR syntax error|-ERR invalid expire time in 'msetex' command|",
+            "-ERR invalid numkeys value|-ERR wrong number of arguments for 'msetex' command|\
+             -ERR syntax error|-ERR invalid expire time in 'msetex' command|",
         ),
         ("RENAME a b\nSET a 1\nRENAME a b\nGET b\nRENAMENX b b", "-ERR no such key|+OK|+OK|$1|1|:0|"),
         (
@@ -210,7 +215,7 @@ fn all_keys_are_walked_counted_and_flushed() {
         ("MSET ka 1 kb 2 x 3\nKEYS k*\nKEYS K*\nDBSIZE", "+OK|*2|$2|ka|$2|kb|*0|:3|"),
         ("RANDOMKEY\nSET a 1\nRANDOMKEY", "$-1|+OK|$1|a|"),
         ("SET a 1\nFLUSHALL\nGET a\nFLUSHDB ASYNC\nFLUSHALL NOW", "+OK|+OK|$-1|+OK|-ERR syntax error|"),
-        // What comes after a job is done after it.
+        // A command after a job is executed after it.
         ("SET a 1\nAPPEND a 2\nGET a\nFLUSHALL\nGET a", "+OK|:2|$2|12|+OK|$-1|"),
     ] {
         assert_eq!(tell(line), want, "{line}");
@@ -290,7 +295,7 @@ fn resp3_has_its_own_nils_maps_and_texts() {
     }
 }
 
-/// A connection whose asks the test answers itself.
+/// The next ask of a connection whose asks the test answers itself.
 fn asked(connection: &mut Connection, line: &str) -> (Tag, Op) {
     connection.received(line.as_bytes());
     next_ask(connection)
@@ -312,8 +317,8 @@ fn sent(connection: &mut Connection) -> String {
     String::from_utf8(std::mem::take(connection.out())).expect("ASCII")
 }
 
-/// A derived value as long as a value may be is written beside the version it was made from, and that is still a command; one
-/// byte more is refused as Redis refuses it.
+/// A derived value as long as a value may be is written together with the version it was made from, and that
+/// is still a valid command; one byte more is refused as Redis refuses it.
 #[test]
 fn the_longest_derived_value_is_a_command_and_a_longer_one_is_refused() {
     use synod_types::limits::VALUE_BYTES_MAX;
@@ -371,14 +376,15 @@ fn a_derived_value_is_made_anew_when_another_write_came_between() {
     connection.reply(tag, Reply::Done { version: version(7) });
     assert!(connection.next().is_none());
     assert_eq!(sent(&mut connection), ":1\r\n+PONG\r\n");
-    // A client that has stopped sending gets all that it asked for.
+    // A client that has stopped sending gets everything that it asked for.
     let (tag, _) = asked(&mut connection, "APPEND k b\r\nSET z 1\r\n");
     connection.received_end();
     assert!(connection.next().is_none() && !connection.closing());
     connection.reply(tag, Reply::Error(ErrorKind::NoLeader));
     assert!(matches!(next_ask(&mut connection).1, Op::Set { .. }));
     let mut connection = connect(server());
-    // An unknown write stays unknown; who never gets through is told that nothing was done.
+    // An unknown write stays unknown; a client whose writes never get through is told that nothing was
+    // executed.
     let (tag, _) = asked(&mut connection, "APPEND k b\r\n");
     connection.reply(tag, Reply::Nil);
     next_ask(&mut connection);

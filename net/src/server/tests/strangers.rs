@@ -1,4 +1,4 @@
-//! Who is let in over RESP and the binary protocol, and what changes that while the node runs.
+//! Admission over RESP and the binary protocol, and the settings that change it while the node runs.
 
 use super::*;
 use crate::access::{Access, Change};
@@ -14,7 +14,7 @@ pub(crate) fn far(access: Access) -> Connection {
     })
 }
 
-/// What a connection answers, and whether it ends.
+/// The answer of a connection, and whether it ends.
 fn answer(connection: &mut Connection, bytes: &[u8]) -> (Vec<u8>, bool) {
     let (asks, out) = converse(connection, &mut Toy::default(), bytes, core::iter::empty());
     (out, asks.contains(&Ask::Close))
@@ -50,7 +50,7 @@ fn a_password_is_set_and_taken_away_while_the_node_runs_and_never_shown() {
     let config = || ServerConfig { access: access.clone(), ..server() };
     let say = |line: &str| said(&mut connect(config()), &mut Toy::default(), line);
     assert_eq!(say("CONFIG GET requirepass"), "*2|$11|requirepass|$0||");
-    // All of it or nothing.
+    // Either all of it or nothing.
     let both = "CONFIG SET requirepass secret appendfsync no";
     assert!(say(both).starts_with("-ERR CONFIG SET failed"), "{}", say(both));
     assert_eq!(say("PING"), "+PONG|");
@@ -62,17 +62,17 @@ fn a_password_is_set_and_taken_away_while_the_node_runs_and_never_shown() {
     assert_eq!(say("AUTH secret\nCONFIG GET requirepass"), "+OK|*2|$11|requirepass|$8|********|");
     assert_eq!(say("HELLO 2 AUTH default secret\nCONFIG SET requirepass ''").matches("+OK|").count(), 1);
     assert_eq!(say("PING"), "+PONG|");
-    // What CONFIG GET shows is no password.
+    // The text that CONFIG GET shows is no password.
     assert!(say("CONFIG SET requirepass ********").contains("stands for a password and is none"));
     assert_eq!(say("CONFIG SET requirepass secret"), "+OK|");
     assert_eq!(say("AUTH secret\nCONFIG SET requirepass ********"), "+OK|+OK|");
     assert_eq!(say("AUTH secret"), "+OK|", "it is as it was");
-    // Who came while there was one is let in when it is taken away.
+    // A client that connected while there was a password is let in when the password is removed.
     let mut waiting = connect(config());
     assert_eq!(said(&mut waiting, &mut Toy::default(), "PING"), "-NOAUTH Authentication required.|");
     assert_eq!(say("AUTH secret\nCONFIG SET requirepass ''"), "+OK|+OK|");
     assert_eq!(said(&mut waiting, &mut Toy::default(), "PING"), "+PONG|");
-    // And with the limits of those who were let in; RESET changes nothing about them where no password is wanted.
+    // It gets the limits of admitted clients; RESET does not change them while no password is wanted.
     let large = format!("SET k {}\nDEL 1 2 3 4 5 6 7 8 9 10 11 12", "x".repeat(20_000));
     assert_eq!(said(&mut waiting, &mut Toy::default(), &large), "+OK|:0|");
     assert_eq!(say(&format!("RESET\n{large}")), "+RESET|+OK|:0|");
@@ -86,6 +86,17 @@ fn a_password_is_set_and_taken_away_while_the_node_runs_and_never_shown() {
     assert_eq!(say("PING"), "+PONG|");
     let long = format!("CONFIG SET requirepass {}", "x".repeat(1025));
     assert!(say(&long).contains("a password is a string of 1 to 1024 bytes"), "{}", say(&long));
+}
+
+#[test]
+fn a_password_is_set_even_where_no_reply_is_wanted() {
+    for quiet in ["CLIENT REPLY SKIP", "CLIENT REPLY OFF"] {
+        let access = Access::default();
+        let config = || ServerConfig { access: access.clone(), ..server() };
+        let say = |lines: &str| said(&mut connect(config()), &mut Toy::default(), lines);
+        assert_eq!(say(&format!("{quiet}\nCONFIG SET requirepass secret")), "");
+        assert_eq!(say("PING"), "-NOAUTH Authentication required.|", "{quiet}");
+    }
 }
 
 #[test]
@@ -111,7 +122,7 @@ fn every_command_before_the_password_answers_noauth_and_asks_for_nothing() {
             converse(&mut connection, &mut Toy::default(), line.as_bytes(), core::iter::empty());
         let said = String::from_utf8(sent).expect("text");
         match spec.name {
-            // What lets in, and what is only about the connection.
+            // The commands that authenticate, and those about the connection only.
             "auth" => assert!(said.starts_with("-WRONGPASS"), "{said}"),
             "hello" => assert!(said.starts_with("-NOAUTH HELLO must be called"), "{said}"),
             "quit" => assert_eq!(said, "+OK\r\n"),
@@ -125,7 +136,8 @@ fn every_command_before_the_password_answers_noauth_and_asks_for_nothing() {
     }
 }
 
-/// Who came while there was a password does not get in by saying anything once it is taken away.
+/// A client that connected while there was a password is not let in by any command once the password is
+/// removed.
 #[test]
 fn a_stranger_who_waits_is_not_let_in_when_the_password_goes() {
     let access = Access::new([&b"pw"[..]], true);
@@ -147,7 +159,7 @@ fn a_stranger_who_waits_is_not_let_in_when_the_password_goes() {
     assert_eq!((told.body, is_over), (ResponseBody::Failed(Failure::Protected), true));
 }
 
-/// Who was served once is never told that nothing of theirs was executed.
+/// A client that was served once is never told that none of its commands was executed.
 #[test]
 fn who_was_let_in_without_a_password_stays_when_the_door_is_closed() {
     let access = Access::new([&b"pw"[..]], true);

@@ -1,4 +1,4 @@
-//! Histories written by hand, and the twin.
+//! Histories written by hand, and a comparison with the brute-force twin.
 
 use super::super::brute;
 use super::super::history::{History, Operation, Stamp};
@@ -67,7 +67,7 @@ fn an_increment_executed_twice_is_found() {
         (Action::Increment(1), Answer::Number(2)),
         (Action::Get, Answer::Value(Datum::Number(3))),
     ]));
-    // The same with the second one unknown: it can count once, not twice.
+    // The same with the second increment unknown: it can count once, not twice.
     let mut history = History::new();
     history.call(1, 0, Action::Increment(1), 0);
     let read = history.call(2, 0, Action::Get, 10);
@@ -224,8 +224,9 @@ fn any_answer() -> impl Strategy<Value = Answer> {
     ]
 }
 
-/// Histories of up to seven operations with random overlap. Each is given the answer of a real execution at a random point of
-/// its window, and some answers are then replaced, so that about half the histories are linearizable.
+/// Histories of up to seven operations with random overlap. Each is given the answer of a real execution at a
+/// random point of its window, and some answers are then replaced, so that about half the histories are
+/// linearizable.
 fn any_history() -> impl Strategy<Value = Vec<Operation>> {
     let operation = (
         (prop_oneof![4 => Just(0_u8), 1 => Just(1), 1 => Just(2)], any_action()),
@@ -237,7 +238,7 @@ fn any_history() -> impl Strategy<Value = Vec<Operation>> {
     );
     proptest::collection::vec(operation, 1..7).prop_map(|drawn| {
         let mut order: Vec<usize> = (0..drawn.len()).collect();
-        // Where in its window each operation takes effect.
+        // The point within its window at which each operation takes effect.
         order.sort_by_key(|&i| drawn[i].1 * 256 + drawn[i].2 * u64::from(drawn[i].4));
         let mut answers = vec![Answer::Nil; drawn.len()];
         let mut state = Family::ABSENT;

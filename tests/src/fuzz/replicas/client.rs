@@ -1,17 +1,17 @@
-//! The client's end: what it has sent, and that each request gets one answer that can be read.
+//! The client's end: its requests, and the check that each gets one answer that can be read.
 
 use std::fmt;
 use synod_net::binary::{self, ResponseBody, ResponseDecoder};
 use synod_types::{Command, Consistency, GroupId, Reply, SessionId, Version};
 
-/// What a client has heard that is worth using again.
+/// Sessions, and versions, that a client remembers for later requests.
 const REMEMBERED_MAX: usize = 4;
 
 /// A client of one node.
 pub(super) struct Client {
     node: usize,
     face: Face,
-    /// Sent, and not handed to the node yet.
+    /// Sent by the client, and not yet handed to the node.
     sent: Vec<u8>,
     asked: u64,
     answered: u64,
@@ -24,7 +24,7 @@ pub(super) struct Client {
 }
 
 enum Face {
-    /// What came of an answer that is not whole yet.
+    /// Holds the beginning of an answer that is not whole yet.
     Resp(Vec<u8>),
     Binary(Box<ResponseDecoder>),
 }
@@ -48,7 +48,7 @@ impl Client {
         Self { node, face, sent, asked: 0, answered: 0, next: 1, sessions, versions, ok_in_row: 0 }
     }
 
-    /// The node died: what was not answered never will be.
+    /// The node died: open requests are never answered.
     pub(super) fn reconnect(&mut self) {
         *self = match self.face {
             Face::Resp(_) => Self::resp(self.node),
@@ -91,7 +91,7 @@ impl Client {
         self.ok_in_row
     }
 
-    /// Takes what the server sent.
+    /// Takes bytes the server sent.
     pub(super) fn hear(&mut self, bytes: &[u8]) {
         match &mut self.face {
             Face::Resp(held) => {
@@ -126,7 +126,7 @@ impl Client {
         assert!(self.answered <= self.asked, "{self} got an answer too many");
     }
 
-    /// Passes on what was heard.
+    /// Passes on the sessions and versions that this client has learned.
     pub(super) fn tell(&mut self, sessions: &mut Vec<SessionId>, versions: &mut Vec<Version>) {
         sessions.append(&mut self.sessions);
         versions.append(&mut self.versions);
@@ -135,7 +135,7 @@ impl Client {
     }
 }
 
-/// The bytes of the first RESP2 reply, if all of it is there.
+/// The length of the first RESP2 reply, if all of it is there.
 fn reply_len(bytes: &[u8]) -> Option<usize> {
     let line = bytes.windows(2).position(|pair| pair == b"\r\n")?;
     let mut end = line + 2;
@@ -160,7 +160,7 @@ fn reply_len(bytes: &[u8]) -> Option<usize> {
     (end <= bytes.len()).then_some(end)
 }
 
-/// A command's words, long ones by their length.
+/// A command's words; long words are shown by their length.
 pub(super) fn shown(words: &[Vec<u8>]) -> String {
     let shown = |word: &Vec<u8>| {
         let front = word[..word.len().min(24)].escape_ascii();

@@ -1,8 +1,9 @@
-//! Whole replicas under scripts: three cores with everything that ships around them, asked whatever is legal and what is just
-//! not, at the ends of every limit, by way of any node, while nodes die and come back and leaders change.
+//! Whole replicas under scripts: three cores with everything that ships around them. Any node is sent legal
+//! and barely illegal requests, at the ends of every limit, while nodes die and come back and leaders change.
 //!
-//! A failure is a panic, a link that closes over what one of our own nodes sent, a request without its one answer, replicas that
-//! do not heal, or that differ when they have. What an answer says is not judged here: the simulator does that.
+//! A failure is a panic, a link that closes over a frame of one of our own nodes, a request without its one
+//! answer, or replicas that do not heal or differ when they have healed. The content of the answers is not
+//! judged here: the simulator does that.
 
 mod client;
 mod node;
@@ -15,26 +16,26 @@ use std::collections::VecDeque;
 use synod_types::{Boot, GroupId, Mono, Nanos, NodeId, Now, WallMs};
 use synod_wal::mem::{MemImage, MemOptions};
 
-/// Steps of one script; what follows is not looked at.
+/// Steps of one script; the bytes after them are ignored.
 const STEPS_MAX: usize = 160;
 const TICK_MS: u64 = 10;
-/// A healed cluster must agree by then.
+/// A healed cluster must agree within this time.
 const HEAL_MS: u64 = 60_000;
-/// Rounds after which a cluster that is left alone must be quiet.
+/// Rounds after which a cluster without input must be quiet.
 const ROUNDS_MAX: usize = 5_000;
 
-/// Runs a script; see the module.
+/// Runs a script; see the module's description.
 ///
 /// # Panics
-/// When something fails that must not.
+/// When one of the module's invariants is broken.
 pub fn replicas(data: &[u8]) {
     run(data, None);
 }
 
-/// The same, told step by step.
+/// The same, with every step told.
 ///
 /// # Panics
-/// When something fails that must not.
+/// When one of the module's invariants is broken.
 pub fn replicas_told(data: &[u8], tell: &mut dyn FnMut(&str)) {
     run(data, Some(tell));
 }
@@ -51,7 +52,7 @@ fn run(data: &[u8], tell: Option<&mut dyn FnMut(&str)>) {
     }
     cluster.heal();
     cluster.ask_everywhere();
-    // Once more from what the disk holds.
+    // Once more, from the state on disk.
     for node in 0..usize::from(NODES) {
         cluster.crash(node, 7);
         cluster.start(node);
@@ -78,10 +79,10 @@ struct Cluster<'a> {
     setup: Setup,
     nodes: Vec<Option<Node>>,
     images: Vec<MemImage>,
-    /// What is under way from one node to another, by `from * NODES + to`.
+    /// Frames under way from one node to another, by `from * NODES + to`.
     wires: Vec<VecDeque<Frame>>,
     cut: Vec<bool>,
-    /// Wires and disks that stand still until they are let go.
+    /// Wires and disks that are held until they are released.
     held_wires: Vec<bool>,
     held_disks: Vec<bool>,
     clients: Vec<Client>,
@@ -134,7 +135,7 @@ impl<'a> Cluster<'a> {
         Now { mono: Mono(Nanos::from_ms(self.time_ms).0), wall: WallMs(wall.max(1)) }
     }
 
-    // ---- what a script can say ----------------------------------------------------------------------------------------
+    // ---- steps of a script ---------------------------------------------------------------------
 
     fn step(&mut self, script: &mut Script<'_>) {
         match script.below(36) {
@@ -179,7 +180,7 @@ impl<'a> Cluster<'a> {
             28 => {
                 let (node, seed) = (usize::from(script.below(3)), script.byte());
                 self.say(|| format!("n{} dies", node + 1));
-                // One at a time: with two of them dead there is nothing to be seen.
+                // One at a time: with two nodes dead there is nothing to see.
                 (0..usize::from(NODES)).for_each(|other| self.start(other));
                 self.crash(node, u64::from(seed));
             }
@@ -189,12 +190,12 @@ impl<'a> Cluster<'a> {
                 self.start(node);
             }
             30 => {
-                let (node, heir) =
+                let (node, target) =
                     (usize::from(script.below(3)), NodeId::new(u16::from(script.below(3)) + 1));
                 let group = GroupId::new(u16::from(script.below(3)));
-                self.say(|| format!("n{} is to hand {group} to {heir}", node + 1));
+                self.say(|| format!("n{} is to hand {group} to {target}", node + 1));
                 if let Some(node) = &mut self.nodes[node] {
-                    node.hand_over(group, heir);
+                    node.transfer(group, target);
                 }
             }
             31 => {
@@ -240,7 +241,7 @@ impl<'a> Cluster<'a> {
         self.hear(script);
     }
 
-    /// Which node is asked, and what happens then.
+    /// The node that is asked, and what happens after the request.
     fn whom(&mut self, script: &mut Script<'_>) -> (usize, u8) {
         let choice = script.byte();
         let mut node = usize::from(choice % 3);
@@ -258,7 +259,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    // ---- what happens ---------------------------------------------------------------------------------------------------
+    // ---- nodes, wires and disks ----------------------------------------------------------------
 
     fn start(&mut self, at: usize) {
         if self.nodes[at].is_some() {
@@ -289,7 +290,7 @@ impl<'a> Cluster<'a> {
         from * usize::from(NODES) + to
     }
 
-    /// What is under way is lost, and who sent it is told. The link is made anew at once unless it is cut.
+    /// The frames under way are lost, and both ends are told. The link is made anew at once unless it is cut.
     fn break_wire(&mut self, wire: usize, cut: bool) {
         let (from, to) = (wire / usize::from(NODES), wire % usize::from(NODES));
         if from == to {
@@ -313,7 +314,7 @@ impl<'a> Cluster<'a> {
         true
     }
 
-    /// Gives a node what its clients have sent.
+    /// Hands the bytes of its clients to a node.
     fn hand_in(&mut self, at: usize) {
         for client in 2 * at..2 * at + 2 {
             let Some(node) = &mut self.nodes[at] else {
@@ -335,8 +336,8 @@ impl<'a> Cluster<'a> {
             let target = usize::from(to.get()) - 1;
             let wire = self.wire(at, target);
             if self.cut[wire] || self.nodes[target].is_none() {
-                if let (Some(number), Some(node)) = (frame.number(), &mut self.nodes[at]) {
-                    node.unsent(number);
+                if let (Some(message), Some(node)) = (frame.unsent(), &mut self.nodes[at]) {
+                    node.unsent(message);
                 }
             } else {
                 self.wires[wire].push_back(frame);
@@ -359,7 +360,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Lets everything happen that needs no time and is not held.
+    /// Runs until only work is left that takes time or is held.
     fn settle(&mut self) {
         for _ in 0..ROUNDS_MAX {
             let mut quiet = true;
@@ -403,9 +404,9 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    // ---- what must hold -------------------------------------------------------------------------------------------------
+    // ---- invariants ----------------------------------------------------------------------------
 
-    /// Everything works again; all requests are answered and the replicas are the same before long.
+    /// Ends every fault. Before long all requests are answered and the replicas are equal.
     fn heal(&mut self) {
         self.cut.fill(false);
         self.held_wires.fill(false);

@@ -1,21 +1,23 @@
-//! One whole core: the shard that ships, over the log that ships, behind the connections and the frames that ship. The one
-//! file of this target that knows how they are wired.
+//! One whole core: the shard that ships, over the log that ships, behind the connections and frames that
+//! ship. This is the one file of this target that knows how they are wired.
 //!
 //! ```text
 //!   client bytes ─▶ Connection ─▶ Request ┐                       ┌─▶ Connection ─▶ client bytes
 //!   peer bytes ───▶ Decoder ────▶ Peer ───┴▶ inbox ─▶ turn: Shard ┼─▶ frames for peers
 //!                                                                 └─▶ Wal ─▶ in-memory disk
 //! ```
-//! What comes in waits for the next turn; what a turn gives is taken by whoever called it.
+//! Input waits for the next turn; the caller of a turn takes its output.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use synod_net::binary::ServerInfo;
 use synod_net::peer;
-use synod_net::server::{Ask, Connection, ConnectionConfig, LocalAnswer, LocalQuery, ServerConfig, Tag};
+use synod_net::server::{
+    Ask, CommandOrder, Connection, ConnectionConfig, LocalAnswer, LocalQuery, ServerConfig, Tag,
+};
 use synod_replica::placement::groups_of;
 use synod_replica::{Failed, Outlet, Replica, ReplicaOptions};
-use synod_shard::{AheadLimits, Input, Leadership, Shard, ShardConfig, Timing};
+use synod_shard::{AheadLimits, Input, Leadership, Shard, ShardConfig, Timing, Unsent};
 use synod_types::limits::LOG_NOTE_BYTES;
 use synod_types::{
     Boot, CoreId, GroupId, Level, Location, NodeId, Now, PeerMessage, Reply, Shared, bucket_of, group_of,
@@ -27,12 +29,12 @@ use synod_wal::mem::{MemDisk, MemImage};
 pub(super) const NODES: u16 = 3;
 /// Data groups, numbered from 1; group 0 is there too.
 pub(super) const GROUPS: u16 = 2;
-/// Buffers of the log count whole, so a few are always there.
+/// Buffers of the log count in full, so there is always room for a few.
 const BACKLOG_BYTES_MIN: usize = 1 << 20;
 /// Bytes read from a client, or from a peer, at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// What may differ from run to run.
+/// The settings that differ from run to run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
     pub(super) cache_bytes: usize,
@@ -44,7 +46,7 @@ pub(super) struct Setup {
 /// A message as it crosses a link.
 pub(super) struct Frame {
     pub(super) bytes: Vec<u8>,
-    /// What it was made from.
+    /// The message the bytes encode.
     sent: PeerMessage<Shared>,
 }
 
@@ -56,28 +58,36 @@ impl Frame {
         }
         Self { bytes, sent: message }
     }
-    /// The number of a forward or a question, whose sender is told if it does not leave.
-    pub(super) fn number(&self) -> Option<u64> {
-        match self.sent {
-            PeerMessage::Forward { id, .. } | PeerMessage::ReadIndex { id, .. } => Some(id),
-            _ => None,
-        }
+    /// The notice to its sender if it cannot be sent.
+    pub(super) fn unsent(&self) -> Option<Unsent> {
+        Unsent::of(&self.sent)
     }
 }
 
 enum Incoming {
     Peer(NodeId, PeerMessage<Shared>),
     LinkLost(NodeId),
-    Unsent(u64),
-    HandOver(GroupId, NodeId),
+    Unsent(Unsent),
+    TransferLeadership(GroupId, NodeId),
     Tick,
     Mark,
 }
 
-/// One client's connection and what it has sent that was not read yet.
+/// One client's connection, the order of its commands, and the bytes that it has sent and that are unread.
 struct Served {
     connection: Connection,
+    order: CommandOrder,
+    /// A command was answered since the connection last gave an ask: a held command may go now.
+    is_answered: bool,
     unread: VecDeque<u8>,
+}
+
+impl Served {
+    /// Whether this connection has work to do.
+    fn has_work(&self) -> bool {
+        (!self.unread.is_empty() && self.connection.wants_read())
+            || (self.is_answered && self.order.is_holding())
+    }
 }
 
 /// A running core.
@@ -89,7 +99,7 @@ pub(super) struct Node {
     inbox: VecDeque<Incoming>,
 }
 
-/// Where its words go.
+/// Where the node's output goes.
 #[derive(Default)]
 struct Mouth {
     clients: BTreeMap<u64, Served>,
@@ -103,6 +113,8 @@ impl Outlet<(u64, Tag)> for Mouth {
     fn reply(&mut self, (client, tag): (u64, Tag), reply: Reply<&[u8]>) {
         if let Some(served) = self.clients.get_mut(&client) {
             served.connection.reply(tag, reply);
+            served.order.answered(tag);
+            served.is_answered = true;
         }
     }
 }
@@ -135,19 +147,24 @@ impl Node {
         }
     }
 
-    /// A client sends something; its connection begins with its first bytes.
+    /// A client sends bytes; its connection begins with the first of them.
     pub(super) fn client_bytes(&mut self, client: u64, bytes: &[u8]) {
         let server = &self.server;
         let served = self.mouth.clients.entry(client).or_insert_with(|| {
             let (peer_address, local_address) = ("10.0.0.1:5000".into(), "10.0.0.2:6379".into());
             let (server, is_loopback) = (Rc::clone(server), true);
             let config = ConnectionConfig { server, id: client, peer_address, is_loopback, local_address };
-            Served { connection: Connection::new(config), unread: VecDeque::new() }
+            Served {
+                connection: Connection::new(config),
+                order: CommandOrder::default(),
+                is_answered: false,
+                unread: VecDeque::new(),
+            }
         });
         served.unread.extend(bytes);
     }
 
-    /// What a client is sent.
+    /// Takes the bytes for a client.
     pub(super) fn take_output(&mut self, client: u64) -> Vec<u8> {
         self.mouth
             .clients
@@ -182,13 +199,13 @@ impl Node {
         self.inbox.push_back(Incoming::LinkLost(peer));
     }
 
-    /// A forward or a question did not leave.
-    pub(super) fn unsent(&mut self, number: u64) {
-        self.inbox.push_back(Incoming::Unsent(number));
+    /// A forward, or a question to the leader, could not be sent.
+    pub(super) fn unsent(&mut self, message: Unsent) {
+        self.inbox.push_back(Incoming::Unsent(message));
     }
 
-    pub(super) fn hand_over(&mut self, group: GroupId, heir: NodeId) {
-        self.inbox.push_back(Incoming::HandOver(group, heir));
+    pub(super) fn transfer(&mut self, group: GroupId, target: NodeId) {
+        self.inbox.push_back(Incoming::TransferLeadership(group, target));
     }
 
     pub(super) fn tick(&mut self) {
@@ -204,27 +221,19 @@ impl Node {
         self.replica.shard()
     }
 
-    /// Whether a turn would find something to do, apart from what the disk has finished.
+    /// Whether a turn would find work, apart from completed disk operations.
     pub(super) fn has_work(&self) -> bool {
-        !self.inbox.is_empty()
-            || self
-                .mouth
-                .clients
-                .values()
-                .any(|served| !served.unread.is_empty() && served.connection.wants_read())
+        !self.inbox.is_empty() || self.mouth.clients.values().any(Served::has_work)
     }
 
-    /// One turn of the core's loop. What is to be sent to peers is given back.
+    /// One turn of the core's loop. Returns the frames for peers.
     pub(super) fn turn(&mut self, now: Now) -> Vec<(NodeId, Frame)> {
         self.turn_of(now).unwrap_or_else(|failed| panic!("the disk is sound: {failed}"));
         std::mem::take(&mut self.mouth.out)
     }
 
     fn turn_of(&mut self, now: Now) -> Result<(), Failed> {
-        if let Some(durable) = self.replica.poll()? {
-            self.replica.durable(durable, now, &mut self.mouth)?;
-        }
-        self.replica.feed_reads(|| now, &mut self.mouth)?;
+        self.replica.begin_turn(|| now, &mut self.mouth)?;
         while let Some(incoming) = self.inbox.pop_front() {
             let input = match incoming {
                 Incoming::Peer(from, message) => {
@@ -232,8 +241,8 @@ impl Node {
                     continue;
                 }
                 Incoming::LinkLost(node) => Input::LinkLost { node },
-                Incoming::Unsent(forward) => Input::Unsent { forward },
-                Incoming::HandOver(group, heir) => Input::HandOver { group, heir },
+                Incoming::Unsent(message) => Input::Unsent(message),
+                Incoming::TransferLeadership(group, target) => Input::TransferLeadership { group, target },
                 Incoming::Tick => Input::Tick,
                 Incoming::Mark => {
                     self.replica.mark()?;
@@ -246,7 +255,7 @@ impl Node {
         self.replica.end_turn(now, &mut self.mouth)
     }
 
-    /// Reads from every client what its connection wants, and puts what it asks to the shard.
+    /// Reads from every client as much as its connection wants, and passes its asks to the shard.
     fn serve_clients(&mut self, now: Now) -> Result<(), Failed> {
         let clients: Vec<u64> = self.mouth.clients.keys().copied().collect();
         for client in clients {
@@ -256,7 +265,7 @@ impl Node {
                 if served.unread.is_empty() || !served.connection.wants_read() {
                     break;
                 }
-                // By turns as the shell reads, into the connection's own memory, and as bytes from elsewhere.
+                // Like the shell, read into memory lent by the connection.
                 let front = served.unread.as_slices().0;
                 let mut room = served.connection.lend();
                 let count = front.len().min(room.len()).min(READ_BYTES);
@@ -268,9 +277,22 @@ impl Node {
         Ok(())
     }
 
+    /// A client's next ask that may be carried out now, in the order that ships.
+    fn next_ask(&mut self, client: u64) -> Option<Ask> {
+        let Self { replica, mouth, .. } = self;
+        let served = mouth.clients.get_mut(&client)?;
+        served.is_answered = false;
+        served.order.next_ask(
+            || served.connection.next(),
+            |command, group| {
+                let group = group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), GROUPS));
+                replica.shard().leader_of(group)
+            },
+        )
+    }
+
     fn ask_all(&mut self, client: u64, now: Now) -> Result<(), Failed> {
-        while let Some(ask) = self.mouth.clients.get_mut(&client).and_then(|served| served.connection.next())
-        {
+        while let Some(ask) = self.next_ask(client) {
             match ask {
                 Ask::Command { tag, group, consistency, command } => {
                     if let Err(illegal) = command.check() {

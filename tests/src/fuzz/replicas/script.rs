@@ -1,21 +1,22 @@
-//! Bytes as a script: every choice is a byte, most choices lead to the ends of what is legal, and long values are a length
-//! and a seed. Bytes that are missing are zeros, so that every script has an end.
+//! Bytes as a script: every choice is a byte, most choices lead to the ends of the legal range, and a long
+//! value is a length and a seed. Missing bytes are zeros, so that every script has an end.
 
 use synod_types::limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::{
-    Command, Condition, Consistency, Expiry, Namespace, Op, SessionId, SessionStamp, Then, Version, WallMs,
+    Command, Condition, Consistency, Expiry, IfEqualAction, Namespace, Op, SessionId, SessionStamp, Version,
+    WallMs,
 };
 
-/// Bytes that one script may have written, about: a run is to take milliseconds.
+/// Roughly the bytes that one script may have written: a run should take milliseconds.
 const BYTES_MAX: usize = 12 << 20;
 /// Wall-clock time at which a cluster begins.
 pub(super) const WALL_MS: u64 = 1_700_000_000_000;
 
-/// The script as it is read.
+/// A script while it is read.
 pub(super) struct Script<'a> {
     rest: &'a [u8],
     bytes_left: usize,
-    /// What clients were told, to be used again: newest last, none older than the last few.
+    /// Sessions and versions that clients were told, for later use: the last few, newest last.
     pub(super) sessions: Vec<SessionId>,
     pub(super) versions: Vec<Version>,
     sequence: u64,
@@ -53,16 +54,16 @@ impl<'a> Script<'a> {
         from[usize::from(self.byte()) % from.len()]
     }
 
-    /// A length at one of the ends that values have; short once the script has had its share.
+    /// A length at one of the limits of values; short once the script has used its share.
     fn len(&mut self) -> usize {
         let near = usize::from(self.byte());
         let len = match self.below(18) {
             0 => 0,
             1 => 1,
             2 => near,
-            3 => 20 + near % 5,     // what the index itself holds
-            4 => 2046 + near % 4,   // what is not copied out of the input
-            5 => (64 << 10) - near, // what is read at once
+            3 => 20 + near % 5,     // the most that the index itself holds
+            4 => 2046 + near % 4,   // around the least that is not copied out of the input
+            5 => (64 << 10) - near, // the most that is read at once
             6 => BATCH_BYTES_MAX - near,
             7 => (256 << 10) - near,
             8 => VALUE_BYTES_MAX / 2 + near - 128,
@@ -76,21 +77,21 @@ impl<'a> Script<'a> {
         self.spend(len)
     }
 
-    /// A length that makes `limit` full with what is there already, or just not, or passes it.
+    /// A length that, with `there` bytes used, just fills `limit`, stays just below it, or exceeds it.
     fn rest_of(&mut self, limit: usize, there: usize) -> usize {
         let near = usize::from(self.below(32));
         let len = (limit + 4).saturating_sub(there + near);
         self.spend(len)
     }
 
-    /// `len`, or little where more would be too much of one run.
+    /// `len`, or a small length if `len` is more than this run may still use.
     fn spend(&mut self, len: usize) -> usize {
         let len = if len > self.bytes_left { len % 64 } else { len };
         self.bytes_left = self.bytes_left.saturating_sub(len);
         len
     }
 
-    /// A value that makes one with what is there already about as long as a value may be; or any.
+    /// A value that, together with `there` bytes, is about as long as a value may be; or any value.
     fn value_beside(&mut self, there: usize) -> Vec<u8> {
         match self.below(3) {
             0 => {
@@ -101,7 +102,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// A key: one of few, of one group or the other; mostly the same.
+    /// A key: one of few, of one group or the other; mostly the same one.
     fn key(&mut self) -> Vec<u8> {
         let choice = self.byte();
         if choice >= 144 {
@@ -140,7 +141,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// A number at one of the ends that numbers have.
+    /// A number at one of the limits of numbers.
     fn number(&mut self) -> i64 {
         let near = i64::from(self.byte());
         match self.below(16) {
@@ -165,7 +166,7 @@ impl<'a> Script<'a> {
         self.number().to_string().into_bytes()
     }
 
-    /// EX, PX, EXAT, PXAT or KEEPTTL; often nothing.
+    /// EX, PX, EXAT, PXAT or KEEPTTL; often none of them.
     fn expiry_words(&mut self) -> Vec<Vec<u8>> {
         match self.below(9) {
             0 => vec![b"EX".to_vec(), self.text()],
@@ -177,7 +178,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// A comparison and what is compared with.
+    /// A comparison and its operand.
     fn wanted_words(&mut self) -> Vec<Vec<u8>> {
         let digest = |value: &[u8]| format!("{:016x}", xxhash_rust::xxh3::xxh3_64(value)).into_bytes();
         match self.below(4) {
@@ -188,7 +189,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// A number of keys or pairs at one of its ends.
+    /// A number of keys or pairs at one of its limits.
     fn count(&mut self) -> usize {
         match self.below(8) {
             0 => 0,
@@ -198,7 +199,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// Keys and values. Where there are many, they are short.
+    /// Keys and values. If there are many, they are short.
     fn pairs(&mut self) -> Vec<Vec<u8>> {
         let count = self.count();
         if count <= 4 {
@@ -428,7 +429,7 @@ impl<'a> Script<'a> {
         let sequence = match self.below(12) {
             0 => 0,
             1 => u64::MAX,
-            2 => self.sequence, // once more
+            2 => self.sequence, // the same one again
             3 => self.sequence.saturating_sub(3),
             _ => {
                 self.sequence += 1;
@@ -461,10 +462,10 @@ impl<'a> Script<'a> {
             7 | 8 => {
                 let milliseconds = self.number().cast_unsigned();
                 let then = match self.below(4) {
-                    0 => Then::Delete,
-                    1 => Then::ExpireAfter(milliseconds),
-                    2 => Then::RenewFor(milliseconds),
-                    _ => Then::ExtendBy(milliseconds),
+                    0 => IfEqualAction::Delete,
+                    1 => IfEqualAction::ExpireAfter(milliseconds),
+                    2 => IfEqualAction::RenewFor(milliseconds),
+                    _ => IfEqualAction::ExtendBy(milliseconds),
                 };
                 operand = self.value();
                 Op::IfEqual { then }
@@ -486,7 +487,7 @@ impl<'a> Script<'a> {
     }
 }
 
-/// Bytes that differ from place to place and from seed to seed.
+/// Bytes that differ by place and by seed.
 fn filled(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(|at| (at as u8).wrapping_mul(31) ^ (at >> 8) as u8 ^ seed).collect()
 }

@@ -1,8 +1,8 @@
-//! What answers say to the checker, and which no correct node gives.
+//! Translates answers for the checker, and finds answers that no correct node gives.
 
 use super::{AttemptId, Clients};
 use crate::check::history::OperationId;
-use crate::check::model::{Action, Answer, Then};
+use crate::check::model::{Action, Answer, IfEqualAction};
 use crate::check::{Checked, Violation};
 use crate::sim::keys::Kind;
 use crate::sim::value;
@@ -48,7 +48,7 @@ impl Clients {
                 Answer::Value(datum)
             }
             Reply::Nil => Answer::Nil,
-            // What is left of it is the clock's affair.
+            // The clock decides how much of it is left.
             Reply::Int(number) if matches!(action, Action::Ttl { .. }) => Answer::Number((*number).min(0)),
             Reply::Int(number) => {
                 match (action, number) {
@@ -59,10 +59,10 @@ impl Clients {
                     (Action::DeleteVersion { .. }, 1) => self.coverage.meet("a version was deleted"),
                     (Action::ExpireIf { .. }, 1) => self.coverage.meet("an expiry was set on a condition"),
                     (Action::IfEqual { then, .. }, 1) => self.coverage.meet(match then {
-                        Then::Delete => "an equal value was deleted",
-                        Then::ExpireFrom(_) => "an equal value was made to expire",
-                        Then::RenewFrom(_) => "an equal value was renewed",
-                        Then::ExtendBy(_) => "an equal value was extended",
+                        IfEqualAction::Delete => "an equal value was deleted",
+                        IfEqualAction::ExpireFrom(_) => "an equal value was made to expire",
+                        IfEqualAction::RenewFrom(_) => "an equal value was renewed",
+                        IfEqualAction::ExtendBy(_) => "an equal value was extended",
                     }),
                     _ => {}
                 }
@@ -76,13 +76,13 @@ impl Clients {
         })
     }
 
-    /// Whether a value of the key keeps the version it was written at: setting an expiry writes the key anew, and so does
-    /// giving it another name.
+    /// Whether a value of the key keeps the version it was written at: setting an expiry writes the key anew,
+    /// and so does giving it another name.
     pub(super) fn versioned(&self, key: u32) -> bool {
         !matches!(self.keys.get(key).kind, Kind::Expiring | Kind::Family)
     }
 
-    /// Exactly once (DESIGN §4 rule 12): whatever attempts of one stamped write are answered, the answer is the same.
+    /// Exactly once (P-12e): all attempts of one stamped write that are answered get the same answer.
     pub(super) fn check_stamped(&mut self, attempt: AttemptId, reply: &Reply<Vec<u8>>) -> Checked {
         let Some(&(group, stamp)) = self.stamp_of.get(&attempt) else { return Ok(()) };
         match reply {

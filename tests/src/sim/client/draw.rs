@@ -1,17 +1,18 @@
-//! What clients ask for: actions drawn at random, and the commands that carry them out.
+//! The clients' requests: actions drawn at random, and the commands that carry them out.
 
-use super::{Clients, EXPIRY_SPAN_MAX};
+use super::Clients;
 use crate::check::history::Subject;
-use crate::check::model::{Action, Datum, Instant, MEMBER_COUNT, Then, Ttl, When};
+use crate::check::model::{Action, Datum, IfEqualAction, Instant, MEMBER_COUNT, Ttl, When};
 use crate::sim::keys::Kind;
+use crate::sim::params::EXPIRY_SPAN_MAX;
 use crate::sim::queue::MS;
 use crate::sim::value;
 use synod_types::operand::{put_compared, put_pair, version_bytes};
 use synod_types::{Compare, Condition, Expiry, ExpiryTest, Op, Shared, Version};
 
-/// Flushes of one group whose outcome is not known; they are open for each of its keys for ever.
+/// Flushes of one group with an unknown outcome; they stay open for each of its keys until the end.
 const UNKNOWN_FLUSHES_MAX: u32 = 3;
-/// By how much an expiry is put off at a time.
+/// How much an expiry is extended at a time.
 const EXTEND_SPAN: u64 = 200 * MS;
 
 fn condition_of(when: When) -> Condition {
@@ -84,7 +85,7 @@ impl Clients {
             (2, _) => Action::GetDelete,
             (3, Some(wanted)) => Action::DeleteIf { wanted },
             (4, Some(wanted)) => Action::DeleteVersion { wanted },
-            (5, Some(wanted)) => Action::IfEqual { wanted, then: Then::Delete },
+            (5, Some(wanted)) => Action::IfEqual { wanted, then: IfEqualAction::Delete },
             (6, Some(unwanted)) => Action::SetUnless { unwanted, value: self.fresh_blob() },
             (7..=9, Some(wanted)) => Action::SetIf { wanted, value: self.fresh_blob() },
             _ => self.draw_set(Ttl::Clear, now),
@@ -113,7 +114,7 @@ impl Clients {
             }
             9 => Action::Delete,
             10 => match self.seen.get(&key) {
-                Some(&(wanted, _)) => Action::IfEqual { wanted, then: Then::Delete },
+                Some(&(wanted, _)) => Action::IfEqual { wanted, then: IfEqualAction::Delete },
                 None => Action::GetDelete,
             },
             11 if ttl != Ttl::Keep => Action::Expire(ttl),
@@ -121,17 +122,17 @@ impl Clients {
         }
     }
 
-    fn draw_then(&mut self, key: u32, now: Instant) -> Then {
+    fn draw_then(&mut self, key: u32, now: Instant) -> IfEqualAction {
         let put_off = self.put_off.get(&key).copied().unwrap_or(0);
         match (self.rng.below(8), self.draw_ttl(now)) {
-            (0, _) => Then::Delete,
-            (1 | 2, Ttl::From(from)) => Then::ExpireFrom(from),
-            (3 | 4, Ttl::From(from)) => Then::RenewFrom(from),
+            (0, _) => IfEqualAction::Delete,
+            (1 | 2, Ttl::From(from)) => IfEqualAction::ExpireFrom(from),
+            (3 | 4, Ttl::From(from)) => IfEqualAction::RenewFrom(from),
             _ if put_off + EXTEND_SPAN <= EXPIRY_SPAN_MAX => {
                 self.put_off.insert(key, put_off + EXTEND_SPAN);
-                Then::ExtendBy(EXTEND_SPAN)
+                IfEqualAction::ExtendBy(EXTEND_SPAN)
             }
-            _ => Then::Delete,
+            _ => IfEqualAction::Delete,
         }
     }
 
@@ -149,13 +150,14 @@ impl Clients {
         Action::Set { value, when, ttl, return_old: self.rng.below(6) == 0 }
     }
 
-    /// A span of 20 ms to 2 s, as the earliest instant at which the key may be gone (see [`Self::expiry_of`]).
+    /// A span of 20 ms to 4.8 s, as the earliest instant at which the key may be gone (see
+    /// [`Self::expiry_of`]).
     fn draw_ttl(&mut self, now: Instant) -> Ttl {
         let span = (20 * MS + self.rng.exponential(400 * MS) / MS * MS).min(EXPIRY_SPAN_MAX);
         Ttl::From((now + span).saturating_sub(self.params.expiry_slack()))
     }
 
-    /// The way back: the span that was asked for.
+    /// The inverse of `draw_ttl`: the span that is asked for.
     fn expiry_of(&self, ttl: Ttl, now: Instant) -> Expiry {
         match ttl {
             Ttl::Clear => Expiry::None,
@@ -172,7 +174,7 @@ impl Clients {
         let Subject { key: first, .. } = self.keys.subject(key);
         match action {
             Action::Flush => Vec::new(),
-            // The first of those it writes.
+            // The first of the keys it writes.
             Action::SetMany { values, .. } => {
                 let first_written = values.iter().position(Option::is_some).unwrap_or(0);
                 self.keys.get(first + first_written as u32).name.clone()
@@ -181,8 +183,9 @@ impl Clients {
         }
     }
 
-    /// What is asked. That a blob is written under one name once says as much as the version it was seen in, where a key keeps
-    /// that: either may be asked for.
+    /// The operation to send. Because a blob is written under one name once, asking for its value says as
+    /// much as asking for the version it was seen in, where a key keeps that version: the client may do
+    /// either.
     pub(super) fn op_of(&mut self, key: u32, action: Action, now: Instant) -> (Op, Shared) {
         let versioned = self.versioned(key);
         let member_name = |at: u8| {
@@ -216,10 +219,10 @@ impl Clients {
                     _ => 1,
                 };
                 let then = match then {
-                    Then::Delete => synod_types::Then::Delete,
-                    Then::ExpireFrom(from) => synod_types::Then::ExpireAfter(span(from)),
-                    Then::RenewFrom(from) => synod_types::Then::RenewFor(span(from)),
-                    Then::ExtendBy(span) => synod_types::Then::ExtendBy(span / MS),
+                    IfEqualAction::Delete => synod_types::IfEqualAction::Delete,
+                    IfEqualAction::ExpireFrom(from) => synod_types::IfEqualAction::ExpireAfter(span(from)),
+                    IfEqualAction::RenewFrom(from) => synod_types::IfEqualAction::RenewFor(span(from)),
+                    IfEqualAction::ExtendBy(span) => synod_types::IfEqualAction::ExtendBy(span / MS),
                 };
                 return (Op::IfEqual { then }, Shared::new(self.bytes_of(wanted)));
             }
@@ -293,7 +296,7 @@ impl Clients {
         (op, Shared::new(compared))
     }
 
-    /// How to ask for a value: by its bytes, their digest or the version they were seen in.
+    /// How to compare with a value: by its bytes, by their digest, or by the version it was seen in.
     fn comparison(&mut self, key: u32, wanted: Datum) -> (Compare, Vec<u8>) {
         match self.rng.below(4) {
             0 | 1 if self.versioned(key) => {
@@ -304,7 +307,7 @@ impl Clients {
         }
     }
 
-    /// The version a value was seen in; of one that was not, a version there never is.
+    /// The version a value was seen in, or a version that never exists if it was not seen.
     fn version_seen(&self, key: u32, wanted: Datum) -> Version {
         let seen = self.seen.get(&key).filter(|(datum, _)| *datum == wanted);
         seen.map_or_else(Version::default, |(_, version)| *version)
@@ -315,7 +318,8 @@ impl Clients {
         if load.large_value_bytes_max > 0 && self.rng.below(100) == 0 {
             return self.rng.between(8_000, load.large_value_bytes_max) as usize;
         }
-        // Most values are short enough to live in the index; the rest is read back from the log sooner or later.
+        // Most values are short enough to live in the index; the others are read back from the log sooner or
+        // later.
         if self.rng.below(5) < 2 { 0 } else { self.rng.below(load.value_bytes_max) as usize }
     }
 }

@@ -1,7 +1,7 @@
-//! What nodes know of each other's logs, and old copies of a node (P-20).
+//! How far nodes know each other's logs, and old copies of a node (P-20).
 //!
-//! What is told is not sent: it draws on no stream of random numbers and is in no trace. An honest node that is refused, in
-//! whatever run, is a violation.
+//! The positions are not sent as messages: they draw on no stream of random numbers and appear in no trace. A
+//! refusal of an honest node is a violation in every run.
 
 use super::{Event, World};
 use crate::check::{Checked, Violation};
@@ -12,7 +12,8 @@ use synod_types::LogPosition;
 use synod_wal::mem::MemCopy;
 
 impl World {
-    /// Who reaches whom is welcomed, and then tells; what is noted is a telling behind.
+    /// Every node welcomes the nodes that reach it, and then tells its position. The durable notes lag one
+    /// telling behind.
     pub(super) fn on_positions(&mut self) -> Checked {
         self.queue.after(SECOND, Event::Positions);
         for slot in &mut self.slots {
@@ -36,7 +37,7 @@ impl World {
         Ok(())
     }
 
-    /// A node that was started is told what those know who can be reached.
+    /// A node that was started is told what its peers know of its log, by every peer within reach.
     pub(super) fn welcome_node(&self, node: usize) -> Checked {
         for core in self.cores_of(node) {
             for peer in 0..self.nodes.len() {
@@ -46,7 +47,7 @@ impl World {
         Ok(())
     }
 
-    /// What was not noted is forgotten when a node stops.
+    /// When a node stops, it forgets the positions that it had not noted durably.
     pub(super) fn forget_positions(&mut self, core: usize) {
         let slot = &mut self.slots[core];
         slot.known.clone_from(&slot.noted);
@@ -87,11 +88,11 @@ impl World {
         }
     }
 
-    /// The node's machine goes down, and an old copy of its disks is put back: each of the others alone has to know better. Then it
-    /// comes back with the newest.
+    /// The node's machine goes down, and an old copy of its disks is put back. Each peer alone has to
+    /// recognise it as old. Then the node comes back with its newest disks.
     ///
     /// # Errors
-    /// When one of them believes the old copy, or not the newest.
+    /// When a peer takes the old copy for the node, or does not accept the newest disks.
     pub fn meet_old_copy(&mut self, node: usize, old: &[MemCopy]) -> Checked {
         self.stop_node(node, true);
         let newest = self.copy_of(node);

@@ -1,4 +1,4 @@
-//! What each event does.
+//! The effect of each event.
 
 use super::{Doom, Event, TICK, World};
 use crate::check::Checked;
@@ -57,7 +57,7 @@ impl World {
             return;
         }
         self.queue.after(TICK, Event::Tick { core, life });
-        // A process that stands still takes no ticks; it gets one when it goes on.
+        // A paused process takes no ticks; it gets one when it resumes.
         if self.now() >= self.node_of(core).paused_until
             && let Some(running) = self.slots[core].running.as_mut()
         {
@@ -96,7 +96,8 @@ impl World {
         self.look_at_leaders(core)
     }
 
-    /// A doomed node goes down while its writes are under way: before the fastest of them could be done.
+    /// A doomed node goes down while its writes are under way, before even the fastest of them could be
+    /// complete.
     fn meet_doom(&mut self, core: usize, life: u64) {
         let node = self.node_index(core);
         let Some(Doom { power, until, picky_until, wants_gap }) = self.nodes[node].doomed else { return };
@@ -118,7 +119,7 @@ impl World {
         self.queue.after(after, Event::Outage { node, life, power, until });
     }
 
-    /// If this core serves a group, everybody else who leads it is looked at, each by its own clock.
+    /// If this core serves a group, all replicas that lead the group are checked, each by its own clock.
     fn look_at_leaders(&mut self, core: usize) -> Checked {
         let Some(running) = self.slots[core].running.as_ref() else { return Ok(()) };
         let now = self.now();
@@ -169,7 +170,7 @@ impl World {
         let place = self.slots[core].place;
         let current = self.net.session(from, node, usize::from(place.core));
         if session < current {
-            // A straggler of a session that is over: forwarded requests and their answers end with their session.
+            // A straggler of an old session: forwarded requests and their answers end with their session.
             let bound = matches!(message, PeerMessage::Forward { .. } | PeerMessage::ForwardReply { .. });
             if bound || !self.net.stragglers() {
                 self.observer.coverage.meet("message of a session that is over: dropped");
@@ -186,7 +187,7 @@ impl World {
         }
     }
 
-    /// Before anything of a new session is heard, the core is told that the old one broke.
+    /// The core is told that the old session broke before it gets any message of the new one.
     fn note_session(&mut self, core: usize, peer: usize, session: u32) {
         let peer_node = self.slots[peer * usize::from(self.params.core_count)].place.node;
         let slot = &mut self.slots[core];

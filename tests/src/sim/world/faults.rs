@@ -1,4 +1,4 @@
-//! Nodes come and go, and what else goes wrong.
+//! Nodes stop and start, and everything else that goes wrong.
 
 use super::{Doom, Event, TICK, World};
 use crate::check::Checked;
@@ -58,7 +58,7 @@ impl World {
             if self.slots[core].image.pending().iter().any(writing) {
                 self.observer.coverage.meet("stopped while it wrote");
             }
-            // A killed process' writes are the kernel's: they may well be finished.
+            // The writes of a killed process are with the kernel: they may well be finished.
             if !power && self.fault_rng.coin() {
                 self.slots[core].image.complete_all();
             }
@@ -78,7 +78,8 @@ impl World {
         }
     }
 
-    /// Whoever leads some group is told to let another node lead it. Not a fault, but it comes at the worst moments.
+    /// The leader of some group is told to transfer its leadership to another node. This is not a fault, but
+    /// it comes at the worst moments.
     pub(super) fn on_next_wish(&mut self) {
         if !self.faults_on || self.params.wish_interval == 0 {
             return;
@@ -86,13 +87,13 @@ impl World {
         let next = self.wish_rng.exponential(self.params.wish_interval);
         self.queue.after(next, Event::NextWish);
         let group = GroupId::new(self.wish_rng.between(1, u64::from(self.params.group_count)) as u16);
-        let heir = NodeId::new(self.wish_rng.between(1, u64::from(self.params.node_count)) as u16);
+        let target = NodeId::new(self.wish_rng.between(1, u64::from(self.params.node_count)) as u16);
         for core in 0..self.slots.len() {
             let slot = &mut self.slots[core];
             let Some(running) = slot.running.as_mut() else { continue };
             let leads = running.shard().status().any(|it| it.group == group && it.role == Role::Leader);
-            if leads && slot.place.node != heir {
-                running.take(Incoming::HandOver(group, heir));
+            if leads && slot.place.node != target {
+                running.take(Incoming::TransferLeadership(group, target));
                 self.schedule_turn(core);
             }
         }
@@ -147,7 +148,7 @@ impl World {
             }
             FaultKind::Betrayal => {
                 let after = self.fault_rng.between(lease, 2 * lease);
-                // The last in the row of those that the leader still sees.
+                // The last node, in the order of the ring, that the leader can still reach.
                 let bounced = (victim + self.nodes.len() - 1) % self.nodes.len();
                 self.queue.after(after, Event::Betray { leader: victim, bounced, until });
             }
@@ -208,15 +209,15 @@ impl World {
         }
     }
 
-    /// From now on each read of any disk takes between so long.
+    /// From now on each read of any disk takes a time within this range.
     pub fn slow_reads(&mut self, read_ns: (u64, u64)) {
         for slot in &self.slots {
             slot.image.configure(|options| options.read_ns = read_ns);
         }
     }
 
-    /// From now on so many of a node's reads bring other bytes than were written, and so many fail, per million. What recovery reads
-    /// at a start is as it was written: a log that is damaged then is refused.
+    /// From now on this many of a node's reads, per million, return wrong bytes, and this many fail. Reads of
+    /// a recovery are spared: a log that is damaged at a start is refused.
     pub fn rot(&mut self, node: usize, rot_ppm: u32, error_ppm: u32) {
         for core in self.cores_of(node) {
             self.slots[core].image.configure(|options| {
@@ -225,21 +226,21 @@ impl World {
         }
     }
 
-    /// Others fill the disks of these nodes, or make room again.
+    /// Foreign data fills the disks of these nodes, or is removed again.
     pub fn fill_disks(&mut self, nodes: std::ops::Range<usize>, full: bool) {
         for core in nodes.flat_map(|node| self.cores_of(node)).collect::<Vec<_>>() {
             self.slots[core].image.set_full(full);
         }
     }
 
-    /// A node goes down, and comes up again then.
+    /// A node goes down, and comes up again at `until`.
     pub fn outage(&mut self, node: usize, power: bool, until: Instant) {
         self.stop_node(node, power);
         let outage = self.nodes[node].outage;
         self.queue.at(until, Event::Restart { node, outage });
     }
 
-    /// Half of the time a leader, for that is where faults hurt.
+    /// Half of the time the victim is a leader: faults hurt most there.
     fn pick_victim(&mut self) -> usize {
         let leaders: Vec<usize> = self
             .cores()

@@ -1,31 +1,29 @@
-//! Promises that come when they hurt most: a copy of what one candidacy was promised is kept, and delivered as soon as the same node
-//! stands again, before anybody could answer that.
+//! Promises that arrive at the worst moment: a copy of the promises for one candidacy is kept, and delivered
+//! as soon as the same node stands again, before any acceptor could answer that prepare.
 
-use super::{Event, World};
 use crate::sim::params::Params;
-use crate::sim::queue::{Instant, US};
 use crate::sim::rng::Rng;
 use std::collections::BTreeMap;
 use synod_types::{Ballot, GroupId, GroupMessage, PeerMessage, Shared};
 
-/// Parts of one promise that are kept at most.
+/// At most this many parts of one promise are kept.
 const PARTS_MAX: usize = 4;
 
 /// A promise on its way to a candidate: its ballot, its link's session, its parts.
 #[derive(Debug)]
-struct Kept {
-    ballot: Ballot,
-    session: u32,
-    parts: Vec<PeerMessage<Shared>>,
+pub(super) struct Kept {
+    pub(super) ballot: Ballot,
+    pub(super) session: u32,
+    pub(super) parts: Vec<PeerMessage<Shared>>,
 }
 
 /// The promises that are kept.
 #[derive(Debug)]
 pub(super) struct KeptVotes {
-    ppm: u64,
-    rng: Rng,
+    pub(super) ppm: u64,
+    pub(super) rng: Rng,
     /// By the candidate's core, the group and the node that promised.
-    kept: BTreeMap<(usize, GroupId, usize), Kept>,
+    pub(super) kept: BTreeMap<(usize, GroupId, usize), Kept>,
 }
 
 impl KeptVotes {
@@ -38,7 +36,7 @@ impl KeptVotes {
     }
 
     /// A promise of `from` sets out for `target`.
-    fn keep(&mut self, target: usize, from: usize, session: u32, message: &PeerMessage<Shared>) {
+    pub(super) fn keep(&mut self, target: usize, from: usize, session: u32, message: &PeerMessage<Shared>) {
         let PeerMessage::Group { group, message: GroupMessage::Promise { ballot, part_count, .. } } = message
         else {
             return;
@@ -54,44 +52,11 @@ impl KeptVotes {
         }
     }
 
-    /// What `target` was promised in earlier ballots than the one it now stands in.
-    fn take(&mut self, target: usize, group: GroupId, ballot: Ballot) -> Vec<(usize, Kept)> {
+    /// The promises to `target` for ballots below the one it now stands in.
+    pub(super) fn take(&mut self, target: usize, group: GroupId, ballot: Ballot) -> Vec<(usize, Kept)> {
         let whose = (target, group, 0)..=(target, group, usize::MAX);
         let due = self.kept.range(whose).filter(|(_, kept)| kept.ballot < ballot);
         let due: Vec<_> = due.map(|(&place, _)| place).collect();
         due.into_iter().filter_map(|place| Some((place.2, self.kept.remove(&place)?))).collect()
-    }
-}
-
-impl World {
-    /// Keeps a promise that is on its way.
-    pub(super) fn keep_vote(
-        &mut self,
-        target: usize,
-        from: usize,
-        session: u32,
-        message: &PeerMessage<Shared>,
-    ) {
-        if self.votes.ppm > 0 && self.faults_on {
-            self.votes.keep(target, from, session, message);
-        }
-    }
-
-    /// `core` has sent `message`: if it stands for election, what it was promised earlier reaches it now.
-    pub(super) fn bring_kept_votes(&mut self, core: usize, message: &PeerMessage<Shared>, at: Instant) {
-        let PeerMessage::Group { group, message: GroupMessage::Prepare { ballot, .. } } = message else {
-            return;
-        };
-        if self.votes.ppm == 0 || !self.faults_on {
-            return;
-        }
-        for (from, Kept { session, parts, .. }) in self.votes.take(core, *group, *ballot) {
-            self.observer.coverage.meet("a promise came as its candidate stood again");
-            for message in parts {
-                let at = at + self.votes.rng.below(20 * US);
-                let message = Box::new(message);
-                self.queue.at(at, Event::Arrive { core, from, session, message });
-            }
-        }
     }
 }

@@ -1,10 +1,11 @@
-//! How messages, turns and disk operations find their instant, and whose they are.
+//! When messages, turns and disk operations happen, and on which core.
 
 use super::{Event, Node, World};
 use crate::sim::net::Broken;
 use crate::sim::node::{Incoming, Outbox};
 use crate::sim::queue::{Instant, US};
 use crate::sim::trace::{Gist, Note, reply_word};
+use synod_shard::Unsent;
 use synod_types::{GroupMessage, PeerMessage, Shared};
 
 impl World {
@@ -50,14 +51,14 @@ impl World {
         }
     }
 
-    /// Of a forward that was lost its sender sometimes knows that it never left, as it does where there is no link.
+    /// The sender of a lost forward sometimes learns that it never left, as it does when there is no link.
     fn tell_unsent(&mut self, core: usize, message: &PeerMessage<Shared>) {
-        let (PeerMessage::Forward { id, .. } | PeerMessage::ReadIndex { id, .. }) = message else { return };
+        let Some(unsent) = Unsent::of(message) else { return };
         if self.rng.coin()
             && let Some(running) = self.slots[core].running.as_mut()
         {
             self.observer.coverage.meet("forward unsent");
-            running.take(Incoming::Unsent(*id));
+            running.take(Incoming::Unsent(unsent));
             self.schedule_turn(core);
         }
     }
@@ -117,7 +118,7 @@ impl World {
     }
 }
 
-/// Whether this is what a candidate waits for.
+/// Whether a candidate waits for this message.
 fn is_vote(message: &PeerMessage<Shared>) -> bool {
     let PeerMessage::Group { message, .. } = message else { return false };
     matches!(message, GroupMessage::Promise { .. } | GroupMessage::PreVoteReply { .. })

@@ -3,72 +3,31 @@
 //! ```text
 //!   round 1: A B C    round 2: B C A    round 3: C A B      each from fresh data, alone on the machine
 //! ```
-//! A ratio is taken within a round and the median of the rounds is shown: what the machine does to one round it does to all
-//! systems in it.
+//! A ratio is taken within a round, and the median of the rounds is shown: a disturbance of the machine in
+//! one round affects all systems in it.
 
+mod options;
 mod report;
 mod system;
 
-use system::System;
+pub use options::CompareOptions;
 
 use crate::etcd;
 use crate::figures::Figures;
-use crate::servers::{NodesSpec, Persistence, Servers, Tools, version};
+use crate::output::{describe_machine, write_json};
+use crate::servers::{NodesSpec, Persistence, Servers, version};
 use report::{Comparison, Entrant};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 use synod::bench;
 use synod::node::RunError;
 use synod::refusal::Refusal;
 use synod::stop::Stop;
-use synod_loadgen::{Options as LoadOptions, Protocol, parse_duration};
+use synod_loadgen::{Options as LoadOptions, Protocol};
+use system::System;
 
 /// Nodes of a replicated system.
 const NODES: u16 = 3;
-/// A key has at most one write under way; with fewer keys per request than this, the load would be about waiting for keys.
-const KEYS_PER_REQUEST_MIN: u32 = 2;
-
-/// What is asked for.
-#[derive(clap::Args, Clone, Debug)]
-pub struct CompareOptions {
-    /// What is compared
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = System::ALL)]
-    systems: Vec<System>,
-    /// How often each system is measured
-    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: u32,
-    /// Length of each measured phase
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = parse_duration)]
-    duration: Duration,
-    /// Load before each measured phase that is not in the table
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
-    warmup: Duration,
-    /// Connections in all
-    #[arg(long, value_name = "COUNT", default_value_t = 32)]
-    connections: u32,
-    /// Requests under way on each connection
-    #[arg(long, value_name = "COUNT", default_value_t = 8)]
-    inflight: u32,
-    /// Keys; every one is written before the load begins
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
-    keys: u32,
-    /// Bytes of a value
-    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
-    value_size: u32,
-    /// Seed of everything random
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// The etcd server
-    #[arg(long, value_name = "FILE", default_value = "etcd")]
-    etcd: PathBuf,
-    /// Write everything as JSON to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    #[command(flatten)]
-    tools: Tools,
-}
-
-/// Runs the comparison; an error is also one that was done and found a fault.
+/// Runs the comparison; returns an error also if a completed run found a fault.
 pub fn compare(options: &CompareOptions, stop: &Stop) -> Result<(), RunError> {
     options.load(Vec::new(), Protocol::Binary).check()?;
     let mut entrants = entrants(options)?;
@@ -95,68 +54,27 @@ pub fn compare(options: &CompareOptions, stop: &Stop) -> Result<(), RunError> {
     let comparison = Comparison::new(options, entrants);
     println!("\n{}", comparison.text());
     if let Some(path) = &options.json {
-        crate::write_json(path, &comparison)?;
+        write_json(path, &comparison)?;
     }
     let faults = comparison.faults();
     if faults.is_empty() { Ok(()) } else { Err(RunError::Failed(faults.join("\n"))) }
 }
 
-impl CompareOptions {
-    /// Where the data of the servers is.
-    pub fn dir(&self) -> &Path {
-        &self.tools.dir
-    }
-
-    /// The load, the same for all.
-    fn load(&self, target: Vec<String>, protocol: Protocol) -> Load {
-        Load(LoadOptions {
-            target,
-            protocol,
-            closed: true,
-            duration: self.duration,
-            warmup: self.warmup,
-            connections: self.connections,
-            inflight: self.inflight,
-            keys: self.keys,
-            value_size: self.value_size.into(),
-            seed: self.seed,
-            ..LoadOptions::default()
-        })
-    }
-}
-
-struct Load(LoadOptions);
-
-impl Load {
-    /// Whether it can be done, before anything is started for it.
-    fn check(mut self) -> Result<(), Refusal> {
-        let under_way = self.0.connections.saturating_mul(self.0.inflight);
-        if self.0.keys / KEYS_PER_REQUEST_MIN < under_way {
-            return Err(Refusal::Usage(format!(
-                "--keys {} is less than {KEYS_PER_REQUEST_MIN} for each of the {under_way} requests under way",
-                self.0.keys
-            )));
-        }
-        // The servers' addresses take this place.
-        self.0.target = vec!["127.0.0.1:1".to_owned()];
-        self.0.check().map_err(|error| Refusal::Usage(error.to_string()))
-    }
-}
-
 fn heading(options: &CompareOptions) -> String {
     format!(
-        "bench-harness compare: {} connections x {} requests, {} keys, values of {} B; {} s of each phase after {} s; {}",
+        "bench-harness compare: {} connections x {} requests, {} keys, values of {} B; {} s of each phase after \
+         {} s; {}",
         options.connections,
         options.inflight,
         options.keys,
         options.value_size,
         options.duration.as_secs_f64(),
         options.warmup.as_secs_f64(),
-        crate::describe_machine(&options.tools.dir),
+        describe_machine(&options.tools.dir),
     )
 }
 
-/// Who takes part, and who would if it were installed.
+/// The systems that take part, and those that would if they were installed.
 fn entrants(options: &CompareOptions) -> Result<Vec<Entrant>, RunError> {
     let mut entrants: Vec<Entrant> = Vec::new();
     for &system in &options.systems {
@@ -180,7 +98,7 @@ fn entrants(options: &CompareOptions) -> Result<Vec<Entrant>, RunError> {
     Ok(entrants)
 }
 
-/// Starts a system, loads it, ends it.
+/// Starts a system, loads it, and ends it.
 fn visit(options: &CompareOptions, system: System, stop: &Stop) -> Result<Figures, RunError> {
     let tools = &options.tools;
     let mut servers = match system {

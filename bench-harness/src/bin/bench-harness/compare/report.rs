@@ -1,26 +1,28 @@
 //! The tables and the JSON of a comparison.
 
-use super::{CompareOptions, System};
+use super::options::CompareOptions;
+use super::system::System;
 use crate::figures::{Figures, PhaseFigures};
+use crate::output::describe_machine;
 use crate::stats::Spread;
 use crate::table::{milliseconds, table};
 use serde::Serialize;
 
-/// A system and what was found of it.
+/// A system and its figures.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entrant {
-    /// Which.
+    /// The system.
     pub system: System,
-    /// What it says of itself.
+    /// Its version, as it reports it.
     pub version: Option<String>,
     /// Why it takes no part.
     pub absent: Option<String>,
-    /// Each round: figures, or what went wrong.
+    /// The figures of each round, or its error.
     pub rounds: Vec<Result<Figures, String>>,
 }
 
 impl Entrant {
-    /// One figure of each round.
+    /// One figure, round by round.
     fn each(&self, figure: impl Fn(&Figures) -> f64) -> Vec<Option<f64>> {
         self.rounds.iter().map(|round| round.as_ref().ok().map(&figure)).collect()
     }
@@ -38,7 +40,7 @@ struct Ratio {
     requests_per_s: Spread,
 }
 
-/// Everything that was found.
+/// All results.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     schema: u32,
@@ -58,7 +60,7 @@ type PhaseOf = fn(&Figures) -> PhaseFigures;
 const PHASES: [(&str, PhaseOf); 2] = [("SET", |figures| figures.set), ("GET", |figures| figures.get)];
 
 impl Comparison {
-    /// Of these rounds.
+    /// The comparison of these rounds.
     pub fn new(options: &CompareOptions, systems: Vec<Entrant>) -> Self {
         let ours = |entrant: &&Entrant| matches!(entrant.system, System::Synod | System::SynodResp);
         let mut ratios = Vec::new();
@@ -78,7 +80,7 @@ impl Comparison {
         }
         Self {
             schema: 1,
-            machine: crate::describe_machine(&options.tools.dir),
+            machine: describe_machine(&options.tools.dir),
             connections: options.connections,
             inflight: options.inflight,
             keys: options.keys,
@@ -91,7 +93,7 @@ impl Comparison {
         }
     }
 
-    /// The tables that a person reads.
+    /// The tables for the terminal.
     pub fn text(&self) -> String {
         let phases = PHASES.map(|(phase, of)| self.phase_table(phase, of));
         format!("{}\n{}\n{}", phases[0], phases[1], self.promises_table())
@@ -146,7 +148,7 @@ impl Comparison {
         table(&heading, &rows.collect::<Vec<_>>())
     }
 
-    /// What went wrong, each with its system and round.
+    /// All faults, each with its system and round.
     pub fn faults(&self) -> Vec<String> {
         let mut out = Vec::new();
         for entrant in &self.systems {

@@ -1,4 +1,4 @@
-//! What is compared.
+//! The systems under comparison.
 
 use serde::Serialize;
 
@@ -19,10 +19,10 @@ pub enum System {
 }
 
 impl System {
-    /// All of them.
+    /// Every system.
     pub const ALL: [Self; 5] = [Self::Synod, Self::SynodResp, Self::Redis, Self::RedisMemory, Self::Etcd];
 
-    /// What it is called in tables.
+    /// Its name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Synod => "Synod, binary protocol",
@@ -32,7 +32,7 @@ impl System {
             Self::Etcd => "etcd",
         }
     }
-    /// What an answer to a write promises.
+    /// The promise of an answer to a write.
     pub const fn durability(self) -> &'static str {
         match self {
             Self::Synod | Self::SynodResp => "3 nodes, on the disks of a majority before the answer",
@@ -41,7 +41,7 @@ impl System {
             Self::Etcd => "3 nodes, on the disks of a majority before the answer",
         }
     }
-    /// What an answer to a read promises.
+    /// The promise of an answer to a read.
     pub const fn reads(self) -> &'static str {
         match self {
             Self::Synod | Self::SynodResp => "linearizable, by the leader's lease",
@@ -49,7 +49,7 @@ impl System {
             Self::Etcd => "linearizable, confirmed by a majority",
         }
     }
-    /// The Debian package it comes in.
+    /// The Debian package that contains it.
     pub const fn package(self) -> Option<&'static str> {
         match self {
             Self::Synod | Self::SynodResp => None,

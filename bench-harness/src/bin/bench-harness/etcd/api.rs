@@ -1,5 +1,5 @@
-//! PUT and a linearizable RANGE of one key, of the etcd v3 API (`rpc.proto`: service `etcdserverpb.KV`). Only the fields that
-//! are used are written down; the rest is skipped, as protobuf has it.
+//! PUT and a linearizable RANGE of one key, of the etcd v3 API (`rpc.proto`: service `etcdserverpb.KV`). Only
+//! the fields in use are declared; protobuf skips the others.
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -64,13 +64,13 @@ impl Connection {
         Ok(Self { grpc: Grpc::new(channel) })
     }
 
-    /// Writes a key; the revision of the write.
+    /// Writes a key; returns the revision of the write.
     pub async fn put(&mut self, key: Bytes, value: Bytes) -> Result<u64, Status> {
         let answer: PutResponse = self.call("/etcdserverpb.KV/Put", PutRequest { key, value }).await?;
         Ok(answer.header.unwrap_or_default().revision.cast_unsigned())
     }
 
-    /// Reads a key: its value and the revision of the write that it is of.
+    /// Reads a key: its value, and the revision of the write that set it.
     pub async fn get(&mut self, key: Bytes) -> Result<Option<(Bytes, u64)>, Status> {
         let answer: RangeResponse = self.call("/etcdserverpb.KV/Range", RangeRequest { key }).await?;
         let found = answer.kvs.into_iter().next();
@@ -98,7 +98,8 @@ mod tests {
     fn messages_have_the_numbers_of_the_api() {
         let put = PutRequest { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"v") };
         assert_eq!(put.encode_to_vec(), b"\x0a\x01k\x12\x01v");
-        // A header of cluster 9, member 8, revision 7, and one pair (key "k", created 1, modified 2, version 3, value "v").
+        // A header of cluster 9, member 8, revision 7, and one pair (key "k", created 1, modified 2, version
+        // 3, value "v").
         let header = b"\x0a\x06\x08\x09\x10\x08\x18\x07";
         let pair = b"\x12\x0c\x0a\x01k\x10\x01\x18\x02\x20\x03\x2a\x01v";
         let put = PutResponse::decode(&header[..]).unwrap();

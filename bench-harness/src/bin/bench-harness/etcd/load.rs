@@ -1,7 +1,7 @@
-//! The closed loop: one thread, as many requests under way as connections times requests per connection.
+//! The closed loop: one thread, with as many requests under way as connections times requests per connection.
 
 use super::api::Connection;
-use super::state::{Ask, Counted, Part, State};
+use super::state::{Counted, EtcdLoad, EtcdRequest, Part};
 use crate::figures::{Figures, PhaseFigures};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,14 +15,15 @@ use synod_loadgen::workload::Kind;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 
-/// Between two attempts to reach a cluster that does not serve yet.
+/// Pause between two attempts to reach a cluster that does not serve yet.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Loads the etcd cluster at the targets of `options`: every key once, writes, reads, and every key read back.
+/// Loads the etcd cluster at the targets of `options`: writes every key once, then writes, then reads, and
+/// finally reads every key back.
 ///
 /// # Errors
-/// [`RunError`] when the cluster does not serve in time, or because of a signal. What a run that was done found is in the
-/// figures, good or bad.
+/// [`RunError`] when the cluster does not serve in time, or after a signal. Faults found in a completed run
+/// are in its figures.
 pub fn load(options: &Options, stop: &Stop) -> Result<Figures, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -36,7 +37,7 @@ async fn run(options: &Options, stop: &Stop) -> Result<Figures, RunError> {
     for (_, target) in (0..options.connections).zip(options.target.iter().cycle()) {
         connections.push(connect(target, options, stop).await?);
     }
-    let state = Rc::new(RefCell::new(State::new(options, monotonic_ns())));
+    let state = Rc::new(RefCell::new(EtcdLoad::new(options, monotonic_ns())));
     let perform = async |part| {
         state.borrow_mut().begin(part);
         perform(&connections, &state, options, stop).await
@@ -64,7 +65,7 @@ async fn run(options: &Options, stop: &Stop) -> Result<Figures, RunError> {
     })
 }
 
-/// A connection over which the cluster has answered: then it has a leader.
+/// A connection over which the cluster has answered, which shows that it has a leader.
 async fn connect(target: &str, options: &Options, stop: &Stop) -> Result<Connection, RunError> {
     let attempt = async || {
         let mut connection = Connection::open(target).await?;
@@ -88,7 +89,7 @@ async fn connect(target: &str, options: &Options, stop: &Stop) -> Result<Connect
 /// Performs the part that was begun.
 async fn perform(
     connections: &[Connection],
-    state: &Rc<RefCell<State>>,
+    state: &Rc<RefCell<EtcdLoad>>,
     options: &Options,
     stop: &Stop,
 ) -> Result<(), RunError> {
@@ -105,17 +106,17 @@ async fn perform(
     if stop.requested() { Err(interrupted()) } else { Ok(()) }
 }
 
-/// One request after the other until the part is over.
-async fn lane(mut connection: Connection, state: Rc<RefCell<State>>, limit: Duration, stop: Stop) {
+/// Sends one request after the other until the part is over.
+async fn lane(mut connection: Connection, state: Rc<RefCell<EtcdLoad>>, limit: Duration, stop: Stop) {
     while !stop.requested() {
         let begun_ns = monotonic_ns();
         let Some(ask) = state.borrow_mut().next(begun_ns) else { return };
         match ask {
-            Ask::Put { ticket, key, value } => {
+            EtcdRequest::Put { ticket, key, value } => {
                 let answer = within(limit, connection.put(key, value)).await;
                 state.borrow_mut().on_put(ticket, answer, begun_ns, monotonic_ns());
             }
-            Ask::Get { ticket, key } => {
+            EtcdRequest::Get { ticket, key } => {
                 let answer = within(limit, connection.get(key)).await;
                 state.borrow_mut().on_get(ticket, answer, begun_ns, monotonic_ns());
             }

@@ -1,4 +1,5 @@
-//! What is asked next and what an answer means: keys, values, ledger and histogram of the load generator. Knows no socket.
+//! The next request, and the meaning of an answer: keys, values, ledger and histogram of the load generator.
+//! May not: know a socket.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -18,25 +19,25 @@ const FINDINGS_MAX: usize = 5;
 pub enum Part {
     /// Write every key once.
     Preload,
-    /// Load of one kind, measured in its second part.
+    /// Load of one kind; the time before `measured_ns` is its warm-up.
     Load {
         /// `Write` or `Read`.
         kind: Kind,
-        /// What is answered from here on counts.
+        /// Answers count from here on.
         measured_ns: u64,
-        /// What is answered from here on counts no more, and nothing is begun.
+        /// From here on no answer counts, and no request is begun.
         end_ns: u64,
     },
     /// Read every key back.
     Audit,
 }
 
-/// A request that is to be sent.
+/// A request to send.
 #[derive(Debug)]
-pub enum Ask {
+pub enum EtcdRequest {
     /// A write.
     Put {
-        /// To be settled when it is answered.
+        /// To be settled with the answer.
         ticket: WriteTicket,
         /// The key's name.
         key: Bytes,
@@ -45,30 +46,30 @@ pub enum Ask {
     },
     /// A read.
     Get {
-        /// To be settled when it is answered.
+        /// To be settled with the answer.
         ticket: ReadTicket,
         /// The key's name.
         key: Bytes,
     },
 }
 
-/// What was counted in one measured phase.
+/// The counts of one measured phase.
 #[derive(Clone, Debug, Default)]
 pub struct Counted {
-    /// Latencies of what was answered in the measured time.
+    /// Latencies of the answers in the measured time.
     pub latencies: Latencies,
-    /// All requests of the phase, the warm-up's too.
+    /// All requests of the phase, including its warm-up.
     pub requests: u64,
 }
 
 /// The state of the load.
-pub struct State {
+pub struct EtcdLoad {
     workload: Workload,
     names: KeyNames,
     values: ValueWriter,
     ledger: Ledger,
     part: Part,
-    /// The next key of a part that goes through all of them.
+    /// The next key, in a part that goes through all keys.
     next_key: u32,
     counted: Counted,
     errors: BTreeMap<String, u64>,
@@ -76,8 +77,8 @@ pub struct State {
     findings: Vec<String>,
 }
 
-impl State {
-    /// Nothing is written yet.
+impl EtcdLoad {
+    /// A state in which no key is written yet.
     pub fn new(options: &Options, run: u64) -> Self {
         let keys = 0..options.keys;
         Self {
@@ -94,20 +95,20 @@ impl State {
         }
     }
 
-    /// Begins a part; nothing of another may be under way.
+    /// Begins a part; no request of another part may be under way.
     pub fn begin(&mut self, part: Part) {
         self.part = part;
         self.next_key = 0;
     }
-    /// What was counted since the last call.
+    /// The counts since the last call.
     pub fn take_counted(&mut self) -> Counted {
         std::mem::take(&mut self.counted)
     }
-    /// Writes that were acknowledged.
+    /// Acknowledged writes.
     pub fn acked(&self) -> u64 {
         self.ledger.acked()
     }
-    /// What went wrong so far, in words.
+    /// The faults so far, in words.
     pub fn faults(&self) -> Vec<String> {
         let errors = self.errors.iter().map(|(what, count)| format!("{count} requests failed: {what}"));
         let violations = (self.violations > 0).then(|| {
@@ -121,7 +122,7 @@ impl State {
     }
 
     /// The next request; `None` when the part is over.
-    pub fn next(&mut self, now_ns: u64) -> Option<Ask> {
+    pub fn next(&mut self, now_ns: u64) -> Option<EtcdRequest> {
         match self.part {
             Part::Preload => self.next_in_row().map(|key| self.put(key)),
             Part::Audit => self.next_in_row().map(|key| self.get(key)),
@@ -132,7 +133,8 @@ impl State {
                     let key = self.workload.draw_key();
                     return Some(self.get(key));
                 }
-                // At most one write of a key is under way. There are more keys than requests may be, so this ends.
+                // A key has at most one write under way. There are more keys than requests may be, so this
+                // loop ends.
                 let key = loop {
                     let key = self.workload.draw_key();
                     if !self.ledger.is_writing(key) {
@@ -154,17 +156,18 @@ impl State {
         self.names.write(&mut name, key);
         name.into()
     }
-    fn put(&mut self, key: u32) -> Ask {
+    fn put(&mut self, key: u32) -> EtcdRequest {
         let ticket = self.ledger.begin_write(key).expect("no write of the key is under way");
         let mut value = Vec::new();
         self.values.write(&mut value, u64::from(key), ticket.sequence());
-        Ask::Put { ticket, key: self.name(key), value: value.into() }
+        EtcdRequest::Put { ticket, key: self.name(key), value: value.into() }
     }
-    fn get(&mut self, key: u32) -> Ask {
-        Ask::Get { ticket: self.ledger.begin_read(key), key: self.name(key) }
+    fn get(&mut self, key: u32) -> EtcdRequest {
+        EtcdRequest::Get { ticket: self.ledger.begin_read(key), key: self.name(key) }
     }
 
-    /// A write was answered: the revision, or why not. A failure may have been executed all the same.
+    /// A write was answered: with its revision, or with an error. After an error it may still have been
+    /// executed.
     pub fn on_put(&mut self, ticket: WriteTicket, answer: Result<u64, String>, begun_ns: u64, now_ns: u64) {
         match answer {
             Ok(revision) => {
@@ -179,7 +182,7 @@ impl State {
         }
     }
 
-    /// A read was answered: value and revision, or why not.
+    /// A read was answered: with value and revision, or with an error.
     pub fn on_get(
         &mut self,
         ticket: ReadTicket,
@@ -226,7 +229,7 @@ impl State {
     }
 }
 
-/// A revision rises with every write of the store.
+/// A revision rises with every write to the store.
 fn version_of(revision: u64) -> Version {
     Version { slot: Slot::new(revision), position: 0 }
 }
@@ -235,13 +238,13 @@ fn version_of(revision: u64) -> Version {
 mod tests {
     use super::*;
 
-    fn state() -> State {
-        State::new(&Options { keys: 4, value_size: 64.into(), ..Options::default() }, 7)
+    fn state() -> EtcdLoad {
+        EtcdLoad::new(&Options { keys: 4, value_size: 64.into(), ..Options::default() }, 7)
     }
 
-    /// Answers everything of a part as a sound server would; the values by key.
+    /// Answers all requests of a part as a correct server would; `store` holds the values by key.
     fn answer_all(
-        state: &mut State,
+        state: &mut EtcdLoad,
         store: &mut BTreeMap<Bytes, (Bytes, u64)>,
         revision: &mut u64,
         now: u64,
@@ -249,12 +252,12 @@ mod tests {
         for _ in 0..20 {
             match state.next(now) {
                 None => return,
-                Some(Ask::Put { ticket, key, value }) => {
+                Some(EtcdRequest::Put { ticket, key, value }) => {
                     *revision += 1;
                     store.insert(key, (value, *revision));
                     state.on_put(ticket, Ok(*revision), now, now + 1000);
                 }
-                Some(Ask::Get { ticket, key }) => {
+                Some(EtcdRequest::Get { ticket, key }) => {
                     state.on_get(ticket, Ok(store.get(&key).cloned()), now, now + 1000);
                 }
             }
@@ -296,7 +299,7 @@ mod tests {
     fn failures_are_counted_by_what_they_say() {
         let mut state = state();
         for _ in 0..2 {
-            let Some(Ask::Put { ticket, .. }) = state.next(0) else { panic!("a preload writes") };
+            let Some(EtcdRequest::Put { ticket, .. }) = state.next(0) else { panic!("a preload writes") };
             state.on_put(ticket, Err("too busy".to_owned()), 0, 0);
         }
         assert_eq!(state.faults(), ["2 requests failed: too busy"]);

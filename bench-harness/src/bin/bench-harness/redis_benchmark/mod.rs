@@ -1,9 +1,10 @@
-//! `bench-harness redis-benchmark`: the tool that Redis comes with, against three nodes of Synod and against Redis, in
-//! alternation.
+//! `bench-harness redis-benchmark`: the tool that comes with Redis, against three nodes of Synod and against
+//! Redis, in alternation.
 
 mod report;
 mod tool;
 
+use crate::output::{describe_machine, write_json};
 use crate::servers::{NodesSpec, Persistence, Servers, Tools, version};
 use report::{Contestant, Measured, Table};
 use std::path::{Path, PathBuf};
@@ -16,10 +17,11 @@ use tool::Test;
 
 /// Nodes of the Synod cluster.
 const NODES: u16 = 3;
-/// Requests for each one of a run without pipelining, at most. With `--cluster` the tool takes its time only every 250 ms: a run
-/// must be long beside that, whatever its depth.
+/// A run with pipelining has at most this many times the requests of one without. With `--cluster` the tool
+/// reads the clock only every 250 ms: a run must be long compared to that, at any depth.
 const LENGTHENED_MAX: u32 = 4;
-/// The log space reserved for one second of the closed loop covers this many requests; see `synod bench`.
+/// The log space reserved for one second of the closed loop is enough for this many requests; see
+/// `synod bench`.
 const RESERVED_PER_S: u64 = 60_000;
 
 /// What is asked for.
@@ -40,11 +42,14 @@ pub struct RedisBenchmarkOptions {
     /// Keys are drawn from so many
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     key_space: u32,
-    /// Writes of a measurement without pipelining; of others as many times more as the pipeline is deep, but at most 4 times
-    #[arg(long, value_name = "COUNT", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..=500_000_000))]
+    /// Writes of a measurement without pipelining; of others as many times more as the pipeline is deep, but
+    /// at most 4 times
+    #[arg(long, value_name = "COUNT", default_value_t = 200_000,
+          value_parser = clap::value_parser!(u32).range(1..=500_000_000))]
     writes: u32,
     /// Reads, likewise
-    #[arg(long, value_name = "COUNT", default_value_t = 400_000, value_parser = clap::value_parser!(u32).range(1..=500_000_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 400_000,
+          value_parser = clap::value_parser!(u32).range(1..=500_000_000))]
     reads: u32,
     /// A measurement that takes longer has failed
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
@@ -60,24 +65,25 @@ pub struct RedisBenchmarkOptions {
 }
 
 impl RedisBenchmarkOptions {
-    /// Where the data of the servers is.
+    /// The directory of the servers' data.
     pub fn dir(&self) -> &Path {
         &self.tools.dir
     }
 
     fn heading(&self) -> String {
         format!(
-            "redis-benchmark -d {} -r {} -c {}, {} writes and {} reads each, up to {LENGTHENED_MAX} times as many in pipelines; {}",
+            "redis-benchmark -d {} -r {} -c {}, {} writes and {} reads each, up to {LENGTHENED_MAX} times as many \
+             in pipelines; {}",
             self.value_size,
             self.key_space,
             self.clients,
             self.writes,
             self.reads,
-            crate::describe_machine(&self.tools.dir),
+            describe_machine(&self.tools.dir),
         )
     }
 
-    /// All writes first, so that reads of every depth find the same share of the keys.
+    /// All writes first, so that reads at every depth find the same share of the keys.
     fn tests(&self) -> Vec<(Test, u32)> {
         let of = |test| self.pipeline.iter().map(move |&depth| (test, depth));
         of(Test::Set).chain(of(Test::Get)).collect()
@@ -91,12 +97,13 @@ impl RedisBenchmarkOptions {
         alone * depth.min(LENGTHENED_MAX) // 2e9 at most: the tool counts in an int
     }
 
-    /// With `--cluster` the tool draws from as many keys for each master: the servers are to hold equally many.
+    /// With `--cluster` the tool draws from this many keys for each master. The servers should hold equally
+    /// many keys.
     fn keys_per_tag(&self, cluster: bool) -> u32 {
         if cluster { (self.key_space / u32::from(NODES)).max(1) } else { self.key_space }
     }
 
-    /// The log space of all writes of one start.
+    /// The cluster to start, with log space for all writes.
     fn spec(&self, contestant: Contestant) -> NodesSpec {
         let writes =
             self.pipeline.iter().map(|&depth| u64::from(self.requests(Test::Set, depth))).sum::<u64>();
@@ -109,13 +116,13 @@ impl RedisBenchmarkOptions {
             ..LoadOptions::default()
         };
         let value_bytes = u64::from(self.key_space) * u64::from(self.value_size);
-        // Whoever has one address for everything would have it so.
+        // A user with one address for all requests would choose this.
         let leaders_follow = contestant == Contestant::SynodOneNode;
         NodesSpec { nodes: NODES, load, value_bytes, leaders_follow }
     }
 }
 
-/// Runs the comparison; an error is also one in which something failed.
+/// Runs the comparison; returns an error also if a measurement in it failed.
 pub fn redis_benchmark(options: &RedisBenchmarkOptions, stop: &Stop) -> Result<(), RunError> {
     options.tools.synod().map_err(Refusal::Usage)?;
     if options.pipeline.is_empty() || options.pipeline.contains(&0) {
@@ -150,13 +157,13 @@ pub fn redis_benchmark(options: &RedisBenchmarkOptions, stop: &Stop) -> Result<(
     }
     println!("\n{}", table.text());
     if let Some(path) = &options.json {
-        crate::write_json(path, &table.json())?;
+        write_json(path, &table.json())?;
     }
     let failures = table.failures();
     if failures.is_empty() { Ok(()) } else { Err(RunError::Failed(failures.join("\n"))) }
 }
 
-/// Starts a server, runs every test against it, ends it.
+/// Starts a server, runs every test against it, and ends it.
 fn visit(
     options: &RedisBenchmarkOptions,
     contestant: Contestant,

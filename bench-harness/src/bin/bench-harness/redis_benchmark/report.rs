@@ -5,25 +5,25 @@ use crate::stats::Spread;
 use crate::table::table;
 use serde::Serialize;
 
-/// Who is measured.
+/// A server under measurement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Contestant {
     /// Redis, one node.
     Redis,
-    /// Synod, everything asked of one node.
+    /// Synod, with all requests sent to one node.
     SynodOneNode,
-    /// Synod, every master asked for what it leads.
+    /// Synod, with every master getting the requests for what it leads.
     SynodCluster,
 }
 
 impl Contestant {
-    /// All.
+    /// All contestants.
     pub const ALL: [Self; 3] = [Self::Redis, Self::SynodOneNode, Self::SynodCluster];
-    /// Those of Synod.
+    /// The contestants that are Synod.
     const OURS: [Self; 2] = [Self::SynodOneNode, Self::SynodCluster];
 
-    /// What it is called in tables.
+    /// Its name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Redis => "Redis, one node, appendfsync always",
@@ -36,7 +36,7 @@ impl Contestant {
 /// One measurement.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Measured {
-    /// Of whom.
+    /// The contestant.
     pub contestant: Contestant,
     /// The test.
     pub test: Test,
@@ -44,11 +44,11 @@ pub struct Measured {
     pub depth: u32,
     /// The round, from 0.
     pub round: usize,
-    /// What was found.
+    /// The figures.
     pub figures: ToolFigures,
 }
 
-/// The ratio that is wanted of a test.
+/// The ratio that a test should reach.
 const fn wanted(test: Test, depth: u32) -> Option<f64> {
     match (test, depth) {
         (Test::Set, 1) => Some(1.0),
@@ -59,7 +59,7 @@ const fn wanted(test: Test, depth: u32) -> Option<f64> {
     }
 }
 
-/// Everything that was measured.
+/// All measurements.
 #[derive(Clone, Debug)]
 pub struct Table {
     heading: String,
@@ -80,7 +80,7 @@ struct Row {
     wanted: Option<f64>,
 }
 
-/// The file.
+/// The content of the JSON file.
 #[derive(Clone, Debug, Serialize)]
 pub struct Json {
     schema: u32,
@@ -91,7 +91,7 @@ pub struct Json {
 }
 
 impl Table {
-    /// Nothing was measured yet.
+    /// A table without measurements.
     pub fn new(heading: String, redis_is_missing: bool) -> Self {
         Self { heading, redis_is_missing, measured: Vec::new(), failures: Vec::new() }
     }
@@ -103,7 +103,7 @@ impl Table {
     pub fn failed(&mut self, what: String) {
         self.failures.push(what);
     }
-    /// What failed.
+    /// The failures.
     pub fn failures(&self) -> &[String] {
         &self.failures
     }
@@ -142,7 +142,7 @@ impl Table {
         kinds.iter().flat_map(|&kind| Contestant::OURS.map(|contestant| row(kind, contestant))).collect()
     }
 
-    /// The table that a person reads.
+    /// The table for the terminal.
     pub fn text(&self) -> String {
         let redis_missing = if self.redis_is_missing { "not installed" } else { "not measured" };
         let rows = self.rows().into_iter().map(|row| {
@@ -164,16 +164,16 @@ impl Table {
         });
         let heading = ["requests/s: median (least to most)", "Synod", "Redis", "Synod / Redis", "wanted"];
         let mut out = table(&heading, &rows.collect::<Vec<_>>());
-        out += "\nSET: Synod answers when a majority of 3 nodes has the write on its disk; Redis (1 node, appendfsync always) \
-                when its own disk has it.\nGET: Synod answers linearizably; Redis from its only node.\nOne of them asked: with \
-                node.leadership = follow.\n";
+        out += "\nSET: Synod answers when a majority of 3 nodes has the write on its disk; Redis (1 node, appendfsync \
+                always) when its own disk has it.\nGET: Synod answers linearizably; Redis from its only node.\nOne \
+                of them asked: with node.leadership = follow.\n";
         if self.redis_is_missing {
             out += "Redis: not installed (apt package redis-server)\n";
         }
         out
     }
 
-    /// Everything, for a file.
+    /// All measurements, for a file.
     pub fn json(&self) -> Json {
         Json {
             schema: 1,
@@ -217,11 +217,13 @@ mod tests {
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
             .collect();
         let expected = [
-            "| SET -P 1, Synod, three nodes, one of them asked | 75 (50 to 100) | 150 (100 to 200) | 0.50 | >= 1.0, MISSED |",
+            "| SET -P 1, Synod, three nodes, one of them asked | 75 (50 to 100) | 150 (100 to 200) | 0.50 \
+             | >= 1.0, MISSED |",
             "| SET -P 1, Synod, three nodes, --cluster | 180 (120 to 240) | 150 (100 to 200) | 1.20 | >= 1.0, met |",
             "| SET -P 2, Synod, three nodes, one of them asked | 7 | not measured | | |",
             "| SET -P 2, Synod, three nodes, --cluster | not measured | not measured | | |",
-            "| GET -P 16, Synod, three nodes, one of them asked | 94 (90 to 98) | 100 | 0.94 (0.90 to 0.98) | >= 1.0, MISSED |",
+            "| GET -P 16, Synod, three nodes, one of them asked | 94 (90 to 98) | 100 | 0.94 (0.90 to 0.98) \
+             | >= 1.0, MISSED |",
             "| GET -P 16, Synod, three nodes, --cluster | not measured | 100 | | >= 1.0 |",
         ];
         assert_eq!(lines, expected, "{text}");

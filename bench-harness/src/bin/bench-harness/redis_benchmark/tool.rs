@@ -1,4 +1,4 @@
-//! One run of the tool, and what it prints.
+//! One run of the tool, and its output.
 
 use serde::{Deserialize, Serialize};
 use std::io::Read;
@@ -10,10 +10,10 @@ use synod::node::RunError;
 use synod::stop::Stop;
 use synod::supervise::spawn_bound_to_us;
 
-/// How often the end of the tool is looked for.
+/// How often to check whether the tool has ended.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// One of its tests.
+/// One of the tool's tests.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Test {
@@ -24,7 +24,7 @@ pub enum Test {
 }
 
 impl Test {
-    /// As the tool prints it.
+    /// The test's name in the tool's output.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Set => "SET",
@@ -33,7 +33,7 @@ impl Test {
     }
 }
 
-/// What the tool found in one test.
+/// The tool's figures for one test.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct ToolFigures {
     /// Requests per second.
@@ -60,9 +60,9 @@ pub struct Run<'a> {
     pub clients: u32,
     /// Bytes of a value.
     pub value_size: u32,
-    /// Keys are drawn from so many, in cluster mode from so many for each master.
+    /// Keys are drawn from this many; in cluster mode, from this many for each master.
     pub key_space: u32,
-    /// Requests in all.
+    /// Requests in total.
     pub requests: u32,
     /// A run that takes longer has failed.
     pub limit: Duration,
@@ -72,7 +72,8 @@ impl Run<'_> {
     /// Runs the tool to its end.
     ///
     /// # Errors
-    /// [`RunError`] when it fails, takes too long, is interrupted, or `trouble` tells of any.
+    /// [`RunError`] when the tool fails, takes too long or is interrupted, or when `trouble` reports
+    /// something.
     pub fn perform(
         &self,
         stop: &Stop,
@@ -122,12 +123,12 @@ impl Run<'_> {
     }
 }
 
-/// Dies with its owner.
+/// A child process that is killed when dropped.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already when all went well.
+        // It has ended already if all went well.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -137,14 +138,15 @@ fn read_all(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHand
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {
-            // What was read until an error is worth showing.
+            // The bytes read before an error are worth showing.
             let _ = stream.read_to_end(&mut bytes);
         }
         String::from_utf8_lossy(&bytes).into_owned()
     })
 }
 
-/// The figures of `test` in what `--csv` prints. In cluster mode lines about the masters stand around them.
+/// The figures of `test` in the output of `--csv`. In cluster mode there are lines about the masters around
+/// them.
 fn parse(text: &str, test: Test) -> Result<ToolFigures, &'static str> {
     #[derive(Deserialize)]
     struct Row {
@@ -166,7 +168,10 @@ fn parse(text: &str, test: Test) -> Result<ToolFigures, &'static str> {
 mod tests {
     use super::*;
 
-    const HEADING: &str = r#""test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms""#;
+    const HEADING: &str = concat!(
+        r#""test","rps","avg_latency_ms","min_latency_ms","#,
+        r#""p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms""#
+    );
 
     #[test]
     fn figures_are_read_from_what_the_tool_prints() {

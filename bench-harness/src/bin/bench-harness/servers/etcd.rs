@@ -1,4 +1,4 @@
-//! Three nodes of etcd. They serve when a client's first read is answered; the driver waits for that.
+//! Three nodes of etcd. They serve once a client's first read is answered; the load waits for that.
 
 use super::processes::Processes;
 use std::path::Path;
@@ -6,10 +6,10 @@ use synod::node::RunError;
 use synod::supervise::PortBlock;
 
 const NODES: u16 = 3;
-/// Larger than any run here; the default of 2 GiB would stop a long one.
+/// More than any run here needs; the default of 2 GiB would stop a long run.
 const QUOTA_BYTES: u64 = 16 << 30;
 
-/// Starts them.
+/// Starts the nodes.
 pub fn start(program: &Path, dir: &Path) -> Result<Processes, RunError> {
     let ports = PortBlock::reserve(2 * NODES)?;
     let base = ports.base();
@@ -27,7 +27,8 @@ fn name(node: u16) -> String {
     format!("etcd{}", node + 1)
 }
 
-/// Client ports from `base`, peer ports after them. Everything that concerns durability or timing is left at its default.
+/// Client ports from `base`, peer ports after them. Every setting about durability or timing is left at its
+/// default.
 fn arguments(node: u16, base: u16, data: &str) -> Vec<String> {
     let client = format!("http://127.0.0.1:{}", base + node);
     let peer = |node: u16| format!("http://127.0.0.1:{}", base + NODES + node);

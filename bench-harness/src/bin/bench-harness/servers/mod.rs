@@ -1,14 +1,17 @@
-//! The servers that are measured, as child processes on loopback: started with fresh data, gone with their data when dropped.
+//! The measured servers, as child processes on loopback: started with fresh data, deleted with their data
+//! when dropped.
 //!
 //! ```text
-//!   DIR/synod/   DIR/redis/   DIR/etcd/     one marked directory each, so that only what we made is ever deleted
+//!   DIR/synod/  DIR/redis/  DIR/etcd/   one marked directory each, so that only what we made is ever deleted
 //! ```
-//! However this process ends, the kernel ends the children. A directory that a killed run left is cleared by the next run.
+//! However this process ends, the kernel ends the children. A directory left by a killed run is cleared by
+//! the next run.
 
 mod etcd;
 mod processes;
 mod redis;
 mod synod;
+mod waiting;
 
 pub use processes::Processes;
 pub use redis::Persistence;
@@ -17,12 +20,6 @@ pub use synod::{Nodes, NodesSpec};
 use ::synod::node::RunError;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
-
-/// How long a server may take until it serves: a Synod node writes its log space first.
-pub const READY_LIMIT: Duration = Duration::from_secs(60);
-/// Between two looks at a server that does not serve yet.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where the programs and the data are.
 #[derive(clap::Args, Clone, Debug)]
@@ -39,7 +36,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// The synod program, if it is there; else a sentence that says how to get it.
+    /// The synod program, if it exists; otherwise a sentence that says how to get it.
     pub fn synod(&self) -> Result<PathBuf, String> {
         let beside = || Some(std::env::current_exe().ok()?.parent()?.join("synod"));
         let binary =
@@ -85,14 +82,14 @@ impl Servers {
             Self::Others(processes) => processes.targets().to_vec(),
         }
     }
-    /// A sentence about the first process that has ended, if one has.
+    /// A sentence about the first process that has ended, if there is one.
     pub fn death(&mut self) -> Option<String> {
         match self {
             Self::Synod(nodes) => nodes.death(),
             Self::Others(processes) => processes.death(),
         }
     }
-    /// The last lines of every process.
+    /// The last output lines of every process.
     pub fn tails(&self) -> String {
         match self {
             Self::Synod(nodes) => nodes.tails(),
@@ -102,7 +99,7 @@ impl Servers {
     /// Ends the processes and deletes their data.
     ///
     /// # Errors
-    /// [`RunError`] when a Synod node does not end as it should; of other servers that is not asked.
+    /// [`RunError`] when a Synod node does not end cleanly; other servers are not checked.
     pub fn end(self) -> Result<(), RunError> {
         match self {
             Self::Synod(nodes) => nodes.end(),
@@ -111,7 +108,7 @@ impl Servers {
     }
 }
 
-/// The first line that `program argument` prints; `None` when there is no such program.
+/// The first line that `program argument` prints; `None` if there is no such program.
 pub fn version(program: &Path, argument: &str) -> Option<String> {
     let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -1,4 +1,4 @@
-//! Child processes of programs that are not ours, their output in files, and the directory they live in.
+//! Child processes of other projects' programs, their output in files, and the directory they live in.
 
 use std::fs::File;
 use std::io;
@@ -25,14 +25,14 @@ struct Running {
 }
 
 impl Processes {
-    /// None yet: an empty, marked directory, in which processes with these ports can be started.
+    /// No process yet: an empty, marked directory, in which processes with these ports can be started.
     pub fn in_new_directory(dir: &Path, ports: PortBlock) -> Result<Self, RunError> {
         let workdir = Workdir::open(dir, Maker::Harness)?;
         workdir.clear()?;
         Ok(Self { running: Vec::new(), targets: Vec::new(), workdir: Some(workdir), _ports: ports })
     }
 
-    /// Starts one that will serve clients at `target`.
+    /// Starts a process that will serve clients at `target`.
     pub fn start(
         &mut self,
         name: &str,
@@ -48,7 +48,7 @@ impl Processes {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null());
         command.stdout(output.try_clone().map_err(failed)?).stderr(output);
-        // Its own group: a ctrl-c at the terminal reaches us alone.
+        // A process group of its own: a Ctrl-C at the terminal reaches only this process.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = spawn_bound_to_us(command).map_err(failed)?;
         self.running.push(Running { name: name.to_owned(), log, child });
@@ -56,22 +56,22 @@ impl Processes {
         Ok(())
     }
 
-    /// Where they live.
+    /// Their directory.
     pub fn dir(&self) -> &Path {
         self.workdir.as_ref().expect("held until drop").path()
     }
-    /// `host:port` of each.
+    /// `host:port` of each process.
     pub fn targets(&self) -> &[String] {
         &self.targets
     }
-    /// A sentence about the first that has ended, if one has.
+    /// A sentence about the first process that has ended, if there is one.
     pub fn death(&mut self) -> Option<String> {
         self.running.iter_mut().find_map(|running| {
             let status = running.child.try_wait().ok().flatten()?;
             Some(format!("{} ended during the run ({status})", running.name))
         })
     }
-    /// The last lines of each.
+    /// The last output lines of each process.
     pub fn tails(&self) -> String {
         let mut out = String::new();
         for Running { name, log, .. } in &self.running {
@@ -89,7 +89,8 @@ impl Processes {
 impl Drop for Processes {
     fn drop(&mut self) {
         for running in &mut self.running {
-            // What they hold is deleted, so they need not end in good order. One that has ended already is no fault here.
+            // Their data is deleted, so they need not end cleanly. It is no fault here if one has ended
+            // already.
             let _ = running.child.kill();
         }
         for running in &mut self.running {

@@ -1,7 +1,7 @@
 //! One Redis server.
 
 use super::processes::Processes;
-use super::{PAUSE, READY_LIMIT};
+use super::waiting::{PAUSE, READY_LIMIT};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use synod::node::RunError;
 use synod::supervise::PortBlock;
 
-/// Whether Redis keeps what it is told.
+/// Whether Redis keeps its data on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Persistence {
     /// `appendfsync always`: each write is flushed to the disk before it is answered.
@@ -18,12 +18,12 @@ pub enum Persistence {
     Memory,
 }
 
-/// Starts it and waits until it answers.
+/// Starts the server and waits until it answers.
 pub fn start(program: &Path, dir: &Path, persistence: Persistence) -> Result<Processes, RunError> {
     let ports = PortBlock::reserve(1)?;
     let port = ports.base();
     let mut processes = Processes::in_new_directory(dir, ports)?;
-    // Snapshots and the rewriting of the log are off: they would fall into some rounds and not into others.
+    // Snapshots and rewrites of the log are off: they would fall into some rounds and not into others.
     let log = match persistence {
         Persistence::Always => "yes",
         Persistence::Memory => "no",

@@ -1,36 +1,32 @@
 //! A Synod cluster, made as `synod bench` makes it.
 
-use super::READY_LIMIT;
+use super::waiting::READY_LIMIT;
 use std::path::{Path, PathBuf};
 use synod::bench::{BenchOptions, cluster_spec};
 use synod::config::Flags;
+use synod::config::settings::{CACHE_MIB, LEADERSHIP};
 use synod::node::RunError;
 use synod::supervise::{Cluster, Maker};
 use synod_loadgen::Options as LoadOptions;
 
-/// What cluster is wanted.
+/// The cluster to start.
 #[derive(Clone, Debug)]
 pub struct NodesSpec {
     /// Number of nodes.
     pub nodes: u16,
     /// The load that its log space is reserved for.
     pub load: LoadOptions,
-    /// All values together; the cache of each node has room for them, as the other servers hold them in memory.
+    /// The total size of all values. The cache of each node has room for them, as the other servers hold them
+    /// in memory.
     pub value_bytes: u64,
-    /// Whether leaders go to the node that is asked.
+    /// Whether leaders move to the node that clients use.
     pub leaders_follow: bool,
 }
 
-/// The setting for the memory that holds values.
-const CACHE: &str = "node.cache_mib";
-/// The setting for who leads.
-const LEADERSHIP: &str = "node.leadership";
-/// No less than a node has without being told.
-const CACHE_MIB_MIN: u64 = 256;
-
-/// Values of one size fill their cells badly at worst by a fourth.
+/// Room for all values and their cells: in the worst case, cells for values of one size are larger than the
+/// values by a fourth. The result is at least a node's default.
 fn cache_mib(value_bytes: u64) -> u64 {
-    (value_bytes / 4 * 5).div_ceil(1 << 20).max(CACHE_MIB_MIN)
+    (value_bytes / 4 * 5).div_ceil(1 << 20).max(CACHE_MIB.default_value())
 }
 
 /// A running cluster. Dropping it ends the nodes and deletes their data.
@@ -39,7 +35,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts it and waits until every group has a leader, and they are spread.
+    /// Starts the cluster, and waits until every group has a leader and leaders are evenly spread.
     pub fn start(binary: PathBuf, dir: &Path, spec: &NodesSpec) -> Result<Self, RunError> {
         let options = BenchOptions {
             dir: dir.to_owned(),
@@ -47,8 +43,8 @@ impl Nodes {
             cores: None,
             keep: false,
             settings: Flags::from([
-                (CACHE, cache_mib(spec.value_bytes).to_string()),
-                (LEADERSHIP, if spec.leaders_follow { "follow" } else { "balance" }.to_owned()),
+                (CACHE_MIB.row.name, cache_mib(spec.value_bytes).to_string()),
+                (LEADERSHIP.row.name, if spec.leaders_follow { "follow" } else { "balance" }.to_owned()),
             ]),
             load: spec.load.clone(),
         };
@@ -68,15 +64,15 @@ impl Nodes {
         let addresses = self.cluster.as_ref().map(Cluster::addresses).unwrap_or_default();
         addresses.iter().map(ToString::to_string).collect()
     }
-    /// A sentence about the first node that has ended, if one has.
+    /// A sentence about the first node that has ended, if there is one.
     pub fn death(&mut self) -> Option<String> {
         self.get().death()
     }
-    /// The last lines of every node.
+    /// The last output lines of every node.
     pub fn tails(&self) -> String {
         self.cluster.as_ref().map(Cluster::tails).unwrap_or_default()
     }
-    /// Ends the nodes and deletes their data; an error also when one did not end as it should.
+    /// Ends the nodes and deletes their data; returns an error also if a node did not end cleanly.
     pub fn end(mut self) -> Result<(), RunError> {
         self.stop()
     }

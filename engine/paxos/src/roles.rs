@@ -1,0 +1,586 @@
+//! The roles of one replica together: dispatches each input to the parts that it concerns, in order, and
+//! makes the transitions from one role to another.
+//!
+//! ```text
+//!   Input ──▶ Roles::handle ──▶ Acceptor   promises, accepts, grants        ─┐
+//!                │              Learner    watermarks, values, recalls       ├─▶ effects (Context)
+//!                │              RoleState  (pre-)candidate or leader         │
+//!                │              Election   leaders heard, when to stand     ─┘
+//!                └─ transitions: stand up, stand, win, yield, step down
+//! ```
+
+use crate::acceptor::{Acceptor, Prepare, Promising};
+#[cfg(feature = "canary")]
+use crate::api::Canary;
+use crate::api::{Input, Receipt, Role};
+use crate::candidate::{Candidate, PreCandidate, PromisePart, Won};
+use crate::clock::KnownTime;
+use crate::context::Context;
+use crate::election::Election;
+use crate::ignored::{Handled, Ignored};
+use crate::leader::{AfterTick, Leader};
+use crate::learner::Learner;
+use crate::recall::Needed;
+use crate::role_state::RoleState;
+use crate::setup::Setup;
+use alloc::vec::Vec;
+use synod_types::{Ballot, GroupMessage, Heartbeat, Learned, NodeId, Payload, Slot, limits};
+
+/// The parts of a replica that have a role in the protocol.
+#[derive(Debug)]
+pub(crate) struct Roles<P> {
+    pub acceptor: Acceptor,
+    pub learner: Learner<P>,
+    pub election: Election,
+    pub time: KnownTime,
+    pub state: RoleState<P>,
+}
+
+impl<P: Payload> Roles<P> {
+    pub fn new() -> Self {
+        Self {
+            acceptor: Acceptor::default(),
+            learner: Learner::new(),
+            election: Election::default(),
+            time: KnownTime::default(),
+            state: RoleState::Follower,
+        }
+    }
+
+    /// Handles one input.
+    pub fn handle(&mut self, input: Input<P>, cx: &mut Context<'_, P>) -> Handled {
+        match input {
+            Input::Message { from, message } => return self.on_message(from, message, cx),
+            Input::Heartbeat { from, heartbeat } => return self.on_heartbeat(from, heartbeat, cx),
+            Input::HeartbeatReply { from, reply } => {
+                return self.state.leader_mut()?.on_heartbeat_reply(from, reply, cx);
+            }
+            Input::Watermark { from, ballot, chosen } => {
+                return self.on_read_index(from, ballot, chosen, cx);
+            }
+            Input::TransferLeadership { target } => {
+                return self.state.leader_mut()?.start_transfer(target, &self.learner, cx);
+            }
+            Input::Propose { payload } => {
+                let leader = self.state.leader_mut().expect("only a leader is asked to propose");
+                leader.propose(payload, &mut self.learner, cx);
+            }
+            Input::Located { slot, ballot, at } => self.learner.locate(slot, ballot, at),
+            Input::Durable { receipt } => self.on_durable(receipt, cx),
+            Input::Recalled { slot, ballot, payload } => {
+                self.learner.on_recalled(slot, ballot, payload, cx.out);
+            }
+            Input::Tick { stalled } => self.on_tick(stalled, cx),
+            Input::Room { space, is_behind } => {
+                cx.room.change(space, is_behind, self.acceptor.promised(), cx.now.mono);
+            }
+            Input::LinkLost { node } => {
+                if let RoleState::Leader(leader) = &mut self.state {
+                    leader.on_link_lost(node);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, from: NodeId, message: GroupMessage<P>, cx: &mut Context<'_, P>) -> Handled {
+        if !cx.setup.is_peer(from) {
+            return Err(Ignored::Stranger);
+        }
+        match message {
+            GroupMessage::PreVote { ballot, after } => {
+                let is_bound = self.is_bound_against(from, after, cx);
+                self.acceptor.on_pre_vote(from, ballot, is_bound, self.learner.chosen(), cx);
+                Ok(())
+            }
+            GroupMessage::PreVoteReply { ballot, granted, promised, chosen } => {
+                self.election.note_round(promised.round());
+                self.learner.pull_towards(from, chosen, self.state.role(), cx);
+                self.on_vote(from, ballot, granted, chosen, cx)
+            }
+            GroupMessage::Prepare { ballot, after, from: first } => {
+                self.on_prepare(Prepare { from, ballot, first }, after, cx)
+            }
+            GroupMessage::Promise { ballot, chosen, answer, part, part_count, time, reported } => {
+                let part = PromisePart { ballot, chosen, answer, part, part_count, time, reported };
+                if self.state.candidate_mut()?.on_promise(from, part, cx)? {
+                    self.settle_promises(cx);
+                }
+                Ok(())
+            }
+            GroupMessage::Accept { ballot, slot, chosen, payload } => {
+                self.on_accept(from, ballot, slot, chosen, payload, cx)
+            }
+            GroupMessage::Accepted { ballot, slot } => {
+                self.state.leader_mut()?.on_accepted(from, ballot, slot, &mut self.learner, cx)
+            }
+            GroupMessage::Nack { ballot, promised } => self.on_nack(ballot, promised, cx),
+            GroupMessage::Fetch { from: first } => {
+                self.learner.on_fetch(from, first, cx);
+                Ok(())
+            }
+            GroupMessage::Learn { chosen, entries } => self.on_learn(from, chosen, entries, cx),
+            GroupMessage::TimeoutNow { ballot, chosen } => self.on_timeout_now(from, ballot, chosen, cx),
+        }
+    }
+
+    // ---- the acceptor's inputs ----------------------------------------------------------------------------
+
+    /// Whether this replica's grant, its silence, or the lease it holds itself (P-07e) forbids it to promise
+    /// `node`.
+    fn is_bound_against(&self, node: NodeId, after: Ballot, cx: &Context<'_, P>) -> bool {
+        self.acceptor.is_bound_against(node, after, cx.now.mono)
+            || self.state.lease_valid(cx.setup, cx.now.mono)
+    }
+
+    fn on_prepare(&mut self, prepare: Prepare, after: Ballot, cx: &mut Context<'_, P>) -> Handled {
+        if prepare.ballot.node() != prepare.from {
+            return Err(Ignored::ForeignBallot);
+        }
+        if self.is_bound_against(prepare.from, after, cx) {
+            return Err(Ignored::Bound);
+        }
+        self.election.note_round(prepare.ballot.round());
+        let promising = self.acceptor.judge_prepare(prepare, &mut self.learner, cx)?;
+        if promising == Promising::Anew {
+            self.step_down(cx);
+            self.election.arm(cx);
+        }
+        self.acceptor.answer_prepare(prepare, promising, &self.learner, &self.time, cx);
+        Ok(())
+    }
+
+    fn on_accept(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        slot: Slot,
+        chosen: Slot,
+        payload: P,
+        cx: &mut Context<'_, P>,
+    ) -> Handled {
+        if ballot.node() != from {
+            return Err(Ignored::ForeignBallot);
+        }
+        if slot == Slot::ZERO {
+            return Err(Ignored::Malformed);
+        }
+        self.acceptor.check_not_old(from, ballot, cx)?;
+        self.follow_leader(ballot, cx);
+        let handled = self.acceptor.accept(from, ballot, slot, payload, &mut self.learner, cx);
+        self.learner.mark_late(ballot, slot);
+        self.learner.on_watermark(ballot, chosen);
+        handled
+    }
+
+    fn on_heartbeat(&mut self, from: NodeId, heartbeat: Heartbeat, cx: &mut Context<'_, P>) -> Handled {
+        if !cx.setup.is_peer(from) {
+            return Err(Ignored::Stranger);
+        }
+        if heartbeat.ballot.node() != from {
+            return Err(Ignored::ForeignBallot);
+        }
+        self.acceptor.check_not_old(from, heartbeat.ballot, cx)?;
+        if self.state.stands_after(heartbeat.ballot) {
+            return Err(Ignored::Transferred);
+        }
+        self.follow_leader(heartbeat.ballot, cx);
+        let handled = self.acceptor.on_heartbeat(from, heartbeat, &mut self.learner, &mut self.time, cx);
+        self.learner.on_watermark(heartbeat.ballot, heartbeat.chosen);
+        self.learner.pull_up_to_watermark(from, Role::Follower, cx);
+        handled
+    }
+
+    // ---- the learner's inputs -----------------------------------------------------------------------------
+
+    /// A leader's chosen watermark, in answer to a read-index question (P-07g). A replica that leads or
+    /// stands for election ignores it.
+    fn on_read_index(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        chosen: Slot,
+        cx: &mut Context<'_, P>,
+    ) -> Handled {
+        if !self.state.is_follower() {
+            return Err(Ignored::NotFollowing);
+        }
+        if ballot < self.acceptor.promised() {
+            return Err(Ignored::OldBallot);
+        }
+        if cx.setup.bit_of(from).is_none() {
+            return Err(Ignored::Stranger);
+        }
+        if ballot.node() != from {
+            return Err(Ignored::ForeignBallot);
+        }
+        self.learner.on_watermark(ballot, chosen);
+        self.learner.pull_up_to_watermark(from, Role::Follower, cx);
+        Ok(())
+    }
+
+    fn on_learn(
+        &mut self,
+        from: NodeId,
+        chosen: Slot,
+        entries: Vec<Learned<P>>,
+        cx: &mut Context<'_, P>,
+    ) -> Handled {
+        // Several values, or a long one, answer a fetch. One short value is the last that the peer has, or
+        // answers an accept.
+        let bytes: usize = entries.iter().map(|entry| entry.payload.as_ref().len()).sum();
+        let is_batch = entries.len() > 1 || bytes > limits::PEER_CHUNK_BYTES / 2;
+        // The message counts as ignored at most once, however many of its values are ignored.
+        let mut handled = Ok(());
+        for entry in entries {
+            handled = self.learn(entry, cx).and(handled);
+        }
+        self.learner.pull_on(from, chosen, is_batch, self.state.role(), cx);
+        handled
+    }
+
+    fn learn(&mut self, learned: Learned<P>, cx: &mut Context<'_, P>) -> Handled {
+        let (slot, ballot) = (learned.slot, learned.ballot);
+        if slot <= self.learner.chosen() {
+            return self.learner.learn_again(learned, cx);
+        }
+        if self.learner.is_too_far(slot) {
+            return Err(Ignored::TooFar);
+        }
+        self.election.note_round(ballot.round());
+        if self.is_overtaken_by(&learned) {
+            self.step_down(cx);
+        }
+        self.learner.learn(learned, self.state.role(), cx)?;
+        if let RoleState::Leader(leader) = &mut self.state {
+            leader.close(slot);
+        }
+        Ok(())
+    }
+
+    /// Whether a chosen value shows that a newer ballot has overtaken this proposer, which did not propose
+    /// that value itself: it steps down (P-06f).
+    fn is_overtaken_by(&self, learned: &Learned<P>) -> bool {
+        let Learned { slot, ballot, ref payload } = *learned;
+        match &self.state {
+            RoleState::Follower | RoleState::PreCandidate(_) => false,
+            RoleState::Candidate(candidate) => ballot > candidate.ballot(),
+            RoleState::Leader(leader) => {
+                let is_other = || !self.learner.holds(slot, payload);
+                ballot > leader.ballot() || (leader.is_overtaken_at(slot) && is_other())
+            }
+        }
+    }
+
+    fn on_durable(&mut self, receipt: Receipt, cx: &mut Context<'_, P>) {
+        match receipt {
+            Receipt::Promise(ballot) => {
+                self.acceptor.on_durable(ballot);
+                self.on_own_promise(ballot, cx);
+            }
+            Receipt::Accept { slot, ballot } => {
+                self.acceptor.on_durable(ballot);
+                self.learner.mark_durable(slot, ballot);
+                if let RoleState::Leader(leader) = &mut self.state {
+                    leader.on_own_accepted(ballot, slot, &mut self.learner, cx.setup);
+                }
+                self.learner.shed(self.state.role());
+            }
+            Receipt::Learned { slot, ballot } => {
+                self.learner.mark_durable(slot, ballot);
+                self.learner.shed(self.state.role());
+            }
+        }
+    }
+
+    // ---- the proposer's inputs ----------------------------------------------------------------------------
+
+    fn on_tick(&mut self, stalled: bool, cx: &mut Context<'_, P>) {
+        let now = cx.now.mono;
+        match &mut self.state {
+            RoleState::Follower => {
+                if self.election.is_due(now) {
+                    self.stand_up(cx);
+                }
+            }
+            RoleState::PreCandidate(pre) => {
+                if pre.is_over(now) {
+                    self.back_off(cx);
+                } else {
+                    pre.resend_if_due(cx);
+                }
+            }
+            RoleState::Candidate(candidate) => {
+                if candidate.is_over(now) {
+                    self.back_off(cx);
+                } else if candidate.has_won(cx.room, cx.setup) {
+                    self.settle_promises(cx);
+                } else {
+                    candidate.resend_if_due(cx);
+                }
+            }
+            RoleState::Leader(leader) => {
+                match leader.on_tick(stalled, self.time.applied(), &self.learner, cx) {
+                    AfterTick::Leads => {}
+                    AfterTick::Released(ballot) => self.election.note_released(ballot),
+                    AfterTick::StepsDown => self.step_down(cx),
+                    AfterTick::StandsAnew(ballot) => {
+                        self.election.note_transfer_failed(ballot);
+                        self.step_down(cx);
+                        self.start_pre_vote(ballot, cx);
+                    }
+                }
+            }
+        }
+        self.learner.on_tick(self.state.role(), cx);
+    }
+
+    /// The answer to a pre-vote.
+    fn on_vote(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        granted: bool,
+        chosen: Slot,
+        cx: &mut Context<'_, P>,
+    ) -> Handled {
+        let pre = self.state.pre_candidate_mut()?;
+        if pre.ballot() != ballot {
+            return Err(Ignored::OtherBallot);
+        }
+        let was_told_to = pre.after() > Ballot::ZERO;
+        if !was_told_to && self.election.defers_to(chosen, self.learner.chosen(), cx) {
+            self.wait_for_others(cx);
+        } else if granted {
+            pre.grant(from, chosen, cx.setup);
+            if pre.has_quorum(cx.setup) {
+                let (after, known) = (pre.after(), pre.chosen());
+                self.on_votes_won(after, known, cx);
+            }
+        } else if pre.refuse(from, cx.setup) && pre.is_hopeless(cx.setup) {
+            // If it waited until its time is over, the next replica to stand would overtake it, even the last
+            // in rank.
+            self.back_off(cx);
+        }
+        Ok(())
+    }
+
+    /// The candidate's own promise is durable, if it is still a candidate in that ballot.
+    fn on_own_promise(&mut self, ballot: Ballot, cx: &mut Context<'_, P>) {
+        if let RoleState::Candidate(candidate) = &mut self.state
+            && candidate.ballot() == ballot
+        {
+            candidate.on_own_promise(&self.learner, cx.setup);
+            self.settle_promises(cx);
+        }
+    }
+
+    fn on_nack(&mut self, ballot: Ballot, promised: Ballot, cx: &mut Context<'_, P>) -> Handled {
+        self.election.note_round(promised.round());
+        let mine = self.state.proposing_in().ok_or(Ignored::NotStanding)?;
+        // Only an answer to the ballot in use counts; an older one is out of date.
+        if mine != ballot || promised <= ballot {
+            return Err(Ignored::OtherBallot);
+        }
+        self.step_down(cx);
+        Ok(())
+    }
+
+    /// The leader that this replica follows transfers leadership to it (P-17b). If this replica does not
+    /// stand, the leader's transfer times out.
+    fn on_timeout_now(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        chosen: Slot,
+        cx: &mut Context<'_, P>,
+    ) -> Handled {
+        if !self.state.is_follower() {
+            return Err(Ignored::NotFollowing);
+        }
+        if ballot.node() != from {
+            return Err(Ignored::ForeignBallot);
+        }
+        if ballot != self.acceptor.promised() {
+            return Err(Ignored::OtherBallot);
+        }
+        if cx.room.is_low() {
+            return Err(Ignored::NoRoom);
+        }
+        if self.acceptor.is_silent(cx.now.mono) {
+            return Err(Ignored::Bound);
+        }
+        self.learner.on_watermark(ballot, chosen);
+        self.start_pre_vote(ballot, cx);
+        Ok(())
+    }
+
+    /// Gives the lease up and tells the transfer target, if a transfer is under way and nothing is left to do
+    /// (P-17a).
+    pub fn release_if_drained(&mut self, cx: &mut Context<'_, P>) {
+        if let RoleState::Leader(leader) = &mut self.state
+            && let Some(ballot) = leader.release_if_drained(&self.learner, cx)
+        {
+            self.election.note_released(ballot);
+        }
+    }
+
+    // ---- transitions --------------------------------------------------------------------------------------
+
+    /// A message of the leader of `ballot` came.
+    fn follow_leader(&mut self, ballot: Ballot, cx: &mut Context<'_, P>) {
+        assert!(ballot.node() != cx.setup.node(), "it hears itself");
+        self.election.note_leader(ballot);
+        self.become_follower(cx);
+        self.election.arm(cx);
+    }
+
+    fn step_down(&mut self, cx: &mut Context<'_, P>) {
+        if !self.state.is_follower() {
+            self.become_follower(cx);
+            self.election.arm(cx);
+        }
+    }
+
+    /// Becomes a follower. A former leader notes its own clock as the last one heard (P-16c).
+    fn become_follower(&mut self, cx: &Context<'_, P>) {
+        let now = cx.now.mono;
+        if let RoleState::Leader(leader) = &self.state
+            && let Some(time) = leader.clock(now)
+        {
+            self.time.hear(leader.ballot(), time, now);
+        }
+        self.state = RoleState::Follower;
+    }
+
+    /// Gives a candidacy up, or does not begin one, and tries again soon.
+    fn back_off(&mut self, cx: &mut Context<'_, P>) {
+        assert!(self.state.leader().is_none(), "a leader steps down");
+        self.state = RoleState::Follower;
+        self.election.back_off(cx);
+    }
+
+    /// The same, but lets other replicas stand first.
+    fn wait_for_others(&mut self, cx: &mut Context<'_, P>) {
+        self.back_off(cx);
+        self.election.wait_longer(cx.setup);
+    }
+
+    /// The election timeout has passed.
+    fn stand_up(&mut self, cx: &mut Context<'_, P>) {
+        if self.election.defers_to(self.learner.heard_chosen(), self.learner.chosen(), cx) {
+            self.wait_for_others(cx);
+        } else {
+            self.start_pre_vote(Ballot::ZERO, cx);
+        }
+    }
+
+    /// `after`: the ballot whose leader transferred leadership to this replica, or zero.
+    fn start_pre_vote(&mut self, after: Ballot, cx: &mut Context<'_, P>) {
+        assert!(self.state.is_follower(), "stands already");
+        self.election.note_leader_gone();
+        if !self.acceptor.may_stand(after, cx.room, cx.now.mono) {
+            // A grant or the silence still binds this replica, or it cannot make a promise now.
+            self.back_off(cx);
+            return;
+        }
+        let ballot = self.acceptor.next_ballot(self.election.round_seen(), cx.setup);
+        let pre = PreCandidate::stand(ballot, after, self.learner.chosen(), cx);
+        let (has_quorum, known) = (pre.has_quorum(cx.setup), pre.chosen());
+        self.state = RoleState::PreCandidate(pre);
+        if has_quorum {
+            self.on_votes_won(after, known, cx);
+        }
+    }
+
+    /// A quorum granted its pre-votes. `known`: the highest chosen slot that a member of it knows, and that
+    /// member.
+    fn on_votes_won(&mut self, after: Ballot, known: (Slot, NodeId), cx: &mut Context<'_, P>) {
+        // Its own report must be complete from there on (P-02f).
+        let first = known.0.max(self.learner.chosen()).next();
+        if self.learner.has_in_memory(first, Needed::Undecided, cx.out) {
+            self.stand(after, known, cx);
+        } else {
+            self.back_off(cx);
+        }
+    }
+
+    /// Stands for election: its own promise is written first, and the prepares are sent once that is durable
+    /// (P-01b).
+    fn stand(&mut self, after: Ballot, known: (Slot, NodeId), cx: &mut Context<'_, P>) {
+        let ballot = self.acceptor.next_ballot(self.election.round_seen(), cx.setup);
+        let known = known.max((self.learner.chosen(), cx.setup.node()));
+        let candidate = Candidate::new(ballot, after, known, cx);
+        let prepares = cx.setup.peers().map(|to| (to, candidate.prepare()));
+        let then: Vec<(NodeId, GroupMessage<P>)> = prepares.collect();
+        self.state = RoleState::Candidate(candidate);
+        self.election.note_round(ballot.round());
+        #[cfg(feature = "canary")]
+        if cx.setup.has(Canary::BallotReuse) {
+            self.acceptor.stand_in(ballot);
+            for (to, message) in then {
+                cx.send(to, message);
+            }
+            self.on_own_promise(ballot, cx);
+            return;
+        }
+        assert!(ballot > self.acceptor.promised(), "a new ballot is above every promise");
+        self.acceptor.stand_in(ballot);
+        cx.append(Receipt::Promise(ballot), None, self.learner.chosen(), then);
+    }
+
+    /// Ends a candidacy that has won. A candidate that has a quorum, but no room to begin, is checked again
+    /// at every tick.
+    fn settle_promises(&mut self, cx: &mut Context<'_, P>) {
+        match core::mem::replace(&mut self.state, RoleState::Follower) {
+            RoleState::Candidate(candidate) if candidate.has_won(cx.room, cx.setup) => {
+                let won = candidate.into_won();
+                assert!(won.ballot == self.acceptor.promised(), "a winner's own promise is its ballot");
+                let is_elsewhere = won.after == Ballot::ZERO && won.chosen_at != cx.setup.node();
+                if is_elsewhere && self.election.yields_to(won.chosen, self.learner.chosen(), cx) {
+                    self.give_away(&won, cx);
+                } else {
+                    self.win(won, cx);
+                }
+            }
+            state => self.state = state,
+        }
+    }
+
+    /// A winner that is far behind a member of its quorum does not lead: it proposes nothing in this ballot,
+    /// holds no lease in it, and tells that member to stand at once (P-06h, P-17b). A replica that was itself
+    /// told to stand does not pass that on.
+    fn give_away(&mut self, won: &Won<P>, cx: &mut Context<'_, P>) {
+        assert!(won.after == Ballot::ZERO, "passes on what it was given");
+        self.election.arm(cx);
+        let message = GroupMessage::TimeoutNow { ballot: won.ballot, chosen: self.learner.chosen() };
+        cx.send(won.chosen_at, message);
+        self.learner.pull_towards(won.chosen_at, won.chosen, Role::Follower, cx);
+    }
+
+    /// The winner becomes the leader: it proposes for every open slot, and for one slot of its own after them
+    /// (P-06).
+    fn win(&mut self, won: Won<P>, cx: &mut Context<'_, P>) {
+        let Won { ballot, best, chosen, chosen_at, times, .. } = won;
+        let chosen = chosen.max(self.learner.chosen());
+        // A slot learned since this replica's own report is in its log, but not among the reports.
+        let reported = best.last_key_value().map_or(chosen, |(&slot, _)| slot.max(chosen));
+        let start_slot = reported.max(self.learner.last_held()).next();
+        self.election.note_leader(ballot);
+        let mut leader = Leader::elected(ballot, start_slot, cx.setup, cx.now.mono);
+        leader.inherit_time(&times, &self.time, cx);
+        leader.take_over(chosen, best, &mut self.learner, cx);
+        assert!(leader.next_slot() > self.learner.last_held(), "a slot is left out");
+        self.learner.stop_pulling();
+        self.learner.pull_towards(chosen_at, chosen, Role::Leader, cx);
+        leader.send_heartbeats(self.learner.chosen(), cx);
+        self.state = RoleState::Leader(leader);
+    }
+
+    /// Checks the invariants that hold between steps.
+    pub fn invariants(&self, setup: &Setup) {
+        self.acceptor.invariants();
+        self.learner.invariants();
+        self.state.invariants(self.acceptor.promised(), self.learner.chosen(), setup);
+    }
+}

@@ -1,0 +1,94 @@
+//! State that the groups of a core share: the store, and the parts that belong to no single group.
+
+use crate::api::ShardConfig;
+use crate::parts::balancing::Balancing;
+use crate::parts::coalescer::Coalescer;
+use crate::parts::cold_reads::ColdReads;
+use crate::parts::follower_reads::FollowerReads;
+use crate::parts::forwards::Forwards;
+use crate::parts::journal::Journal;
+use crate::parts::repairs::Repairs;
+use crate::stats::CoreStats;
+use alloc::vec::Vec;
+use synod_paxos as paxos;
+#[cfg(feature = "canary")]
+use synod_paxos::Canary;
+use synod_store::{Store, StoreConfig};
+use synod_types::{Consistency, Mono, Payload};
+
+#[derive(Debug)]
+pub(crate) struct Common<P> {
+    pub config: ShardConfig,
+    pub store: Store,
+    /// Scratch for the groups' effects; empty between steps.
+    pub effects: Vec<paxos::Effect<P>>,
+    pub journal: Journal,
+    pub coalescer: Coalescer,
+    pub cold_reads: ColdReads<P>,
+    pub repairs: Repairs<P>,
+    pub forwards: Forwards<P>,
+    pub follower_reads: FollowerReads<P>,
+    pub balancing: Balancing,
+    /// When the current window of counting requests began.
+    pub counted_since: Mono,
+    /// The index of the group that the next sweep begins with.
+    pub sweep_from: usize,
+    /// Pages of keys read in this turn for requests that waited.
+    pub walks: usize,
+    /// How often a session of this core was lost.
+    pub sessions_lost: u64,
+    pub stats: CoreStats,
+    #[cfg(feature = "canary")]
+    pub canary: Option<Canary>,
+}
+
+impl<P: Payload> Common<P> {
+    pub fn new(config: ShardConfig) -> Self {
+        let store = Store::new(StoreConfig {
+            groups: config.groups.iter().map(|group| group.group).collect(),
+            cache_bytes: config.cache_bytes,
+            hash_seed: config.seed,
+        });
+        let number_base = config.seed >> 1;
+        Self {
+            store,
+            effects: Vec::new(),
+            journal: Journal::new(config.log_backlog_bytes_max),
+            coalescer: Coalescer::default(),
+            cold_reads: ColdReads::default(),
+            repairs: Repairs::default(),
+            forwards: Forwards::new(number_base),
+            follower_reads: FollowerReads::new(number_base),
+            balancing: Balancing::default(),
+            counted_since: Mono::ZERO,
+            sweep_from: 0,
+            walks: 0,
+            sessions_lost: 0,
+            stats: CoreStats::default(),
+            #[cfg(feature = "canary")]
+            canary: None,
+            config,
+        }
+    }
+
+    /// Whether a lease is enough for a read: `Quorum` trusts no clock.
+    pub fn trusts_lease(&self, consistency: Consistency) -> bool {
+        #[cfg(feature = "canary")]
+        if self.has_planted(Canary::QuorumReadByLease) {
+            return true;
+        }
+        consistency == Consistency::Linearizable
+    }
+
+    /// Whether this known bug was planted.
+    #[cfg(feature = "canary")]
+    pub fn has_planted(&self, canary: Canary) -> bool {
+        self.canary == Some(canary)
+    }
+
+    pub fn invariants(&self) {
+        assert!(self.effects.is_empty(), "effects were left behind");
+        self.journal.invariants();
+        self.store.invariants();
+    }
+}

@@ -1,0 +1,94 @@
+//! The proposals of a leader: batches of the waiting writes, and the entries that advance time and raise the
+//! level.
+
+use crate::flow::drive::{drive, tell_room};
+use crate::group::Group;
+use crate::outlet::Out;
+use crate::step::Cx;
+use alloc::vec::Vec;
+use synod_paxos as paxos;
+use synod_paxos::Writable;
+use synod_types::{Command, Mono, Op, Payload, WallMs};
+
+/// Whether the group takes a proposal now.
+fn can_write<P: Payload>(group: &Group<P>, now: Mono) -> bool {
+    group.paxos.can_propose() && group.paxos.writable(now) == Writable::Yes
+}
+
+/// Proposes the waiting writes in batches. While the pipeline is full or the log too far behind, arriving
+/// writes gather into the next batch; there is no timer (P-04). What gathers is bounded, and so is what waits
+/// for the disk (P-14b).
+pub(crate) fn propose_pending<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
+    while cx.group.backlog.has_pending() {
+        tell_room(cx);
+        let now = cx.now.mono;
+        let group = &mut *cx.group;
+        let is_full = group.paxos.in_flight() >= cx.common.config.pipeline_slots;
+        if cx.common.journal.is_behind() || is_full || !can_write(group, now) {
+            return;
+        }
+        let Some(slot) = group.paxos.next_slot() else { return };
+        // Nothing is proposed before the group's clock is set (P-16e).
+        let Some(ts) = group.paxos.leader_clock(now) else { return };
+        let mut origins = Vec::new();
+        while let Some(next) =
+            group.backlog.next_pending_if(|next| group.proposals.builder.fits(&next.command))
+        {
+            group.stats.queue_us.record_span(now.since(next.arrived));
+            group.proposals.builder.push(next.command);
+            origins.push(Some(next.origin));
+        }
+        assert!(!origins.is_empty(), "a command that fits no batch");
+        let origin = group.paxos.next_origin();
+        let payload = P::from(group.proposals.builder.finish(origin, ts)).sealed();
+        group.stats.batch_commands.record(origins.len() as u64);
+        group.proposals.push(slot, origin, origins, now);
+        drive(cx, paxos::Input::Propose { payload });
+    }
+}
+
+/// While an expiry is due, the leader advances applied time with an empty slot, so that no expired key can
+/// reappear after a failover. Slots in flight and pending writes carry a time themselves, so the leader waits
+/// for those first.
+pub(crate) fn keep_time<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
+    #[cfg(feature = "canary")]
+    if cx.common.has_planted(crate::Canary::ExpiryUnwatched) {
+        return;
+    }
+    let (group, now) = (&mut *cx.group, cx.now.mono);
+    if let Some(clock) = group.paxos.leader_clock(now)
+        && group.paxos.serving()
+        && can_write(group, now)
+        && !group.backlog.has_pending()
+        && group.paxos.in_flight() == 0
+        && cx.common.store.next_expiry(group.id).is_some_and(|due| due <= clock)
+    {
+        let origin = group.paxos.next_origin();
+        let payload = P::from(group.proposals.builder.finish(origin, clock));
+        drive(cx, paxos::Input::Propose { payload });
+    }
+}
+
+/// Once every member has said that it reads a later level, the leader raises the level in the log: entries
+/// from the next slot on may use it (P-19).
+pub(crate) fn raise_level<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
+    let (group, now) = (&mut *cx.group, cx.now.mono);
+    let held = cx.common.store.level(group.id);
+    if let Some(level) = group.paxos.level_of_all()
+        && level > held
+        && group.proposals.raised != group.led.map(|ballot| (ballot, level))
+        && !cx.common.journal.is_behind()
+        && group.paxos.serving()
+        && can_write(group, now)
+        && group.paxos.in_flight() < cx.common.config.pipeline_slots
+    {
+        // The entry will be chosen unless another replica takes over first.
+        group.proposals.raised = group.led.map(|ballot| (ballot, level));
+        let nothing = || P::from(Vec::new());
+        group.proposals.builder.push(Command::new(nothing(), Op::RaiseLevel(level), nothing()));
+        let ts = group.paxos.leader_clock(now).unwrap_or(WallMs::ZERO);
+        let origin = group.paxos.next_origin();
+        let payload = P::from(group.proposals.builder.finish(origin, ts));
+        drive(cx, paxos::Input::Propose { payload });
+    }
+}

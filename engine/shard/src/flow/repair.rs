@@ -1,0 +1,211 @@
+//! Repair of reads: entries whose bytes in this core's log are damaged or cannot be read are fetched from a
+//! peer.
+//!
+//! ```text
+//!   a read fails ─▶ which slot wrote it? ─▶ Fetch { slot } ─▶ a peer, then the next
+//!                                                │ the slot's chosen entry, the same bytes everywhere
+//!   Reply, apply, or Learn for the peer that pulls ◀──┘
+//! ```
+//! Only entries that are chosen and applied here are fetched, and nothing is written: a lost acceptance is
+//! not restored. Every byte is checked before it is used, here and at the peer that sends it.
+
+use crate::api::Effect;
+use crate::flow::drive::follow_up;
+use crate::flow::{apply, read};
+use crate::outlet::Out;
+use crate::parts::repairs::{RepairUse, Waiter};
+use crate::request::{Origin, push_error, push_value};
+use crate::step::{Cx, Step};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use synod_store::{FoundValue, Lookup, Room};
+use synod_types::{
+    Ballot, Command, Entry, ErrorKind, GroupMessage, Learned, Location, NodeId, Payload, PeerMessage, Slot,
+    Version, checksum,
+};
+
+/// The value that a client asked for could not be read, or is not what was written.
+pub(crate) fn on_value_lost<P: Payload>(
+    cx: &mut Cx<'_, P, impl Out<P>>,
+    origin: Origin,
+    command: Command<P>,
+    (version, crc): (Version, u32),
+) {
+    cx.common.stats.reads_failed += 1;
+    let found = cx.common.store.lookup(cx.group.id, command.namespace, command.key.as_ref());
+    let location = match found {
+        Lookup::Cold { location, version: now_at, .. } if now_at == version => location,
+        // The value was overwritten meanwhile, or another read has brought it into memory.
+        _ => return read::read(cx, origin, command),
+    };
+    cx.common.stats.damaged_at = Some(location);
+    let Some((slot, offset)) = written_by(cx, location) else {
+        return push_error(origin, ErrorKind::ReadFailed, cx.out);
+    };
+    let what = RepairUse::Get { origin, command, version, offset, len: location.len, crc };
+    repair(cx, slot, what);
+}
+
+/// Likewise for a value that apply needs. Apply cannot go on without it: a replica that skipped it would
+/// differ from the others.
+///
+/// # Panics
+/// When there is no other copy.
+pub(crate) fn on_old_value_lost<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
+    cx.common.stats.reads_failed += 1;
+    let blocked = cx.group.blocked.expect("apply is blocked until its read comes back");
+    let (location, crc) = (blocked.location, blocked.crc);
+    cx.common.stats.damaged_at = Some(location);
+    let place = written_by(cx, location).filter(|_| has_peers(cx));
+    let (slot, offset) = place.expect("a value that apply needs is damaged, and there is no other copy");
+    repair(cx, slot, RepairUse::Apply { offset, len: location.len, crc });
+}
+
+/// Likewise for an entry that a peer has asked for.
+pub(crate) fn on_entry_lost<P: Payload>(
+    cx: &mut Cx<'_, P, impl Out<P>>,
+    slot: Slot,
+    ballot: Ballot,
+    to: NodeId,
+) {
+    cx.common.stats.reads_failed += 1;
+    cx.common.stats.damaged_at = cx.group.paxos.place_of(slot);
+    repair(cx, slot, RepairUse::Learn { to, ballot });
+}
+
+/// The slot whose entry holds these bytes of the log, and where in the entry.
+fn written_by<P: Payload>(cx: &Cx<'_, P, impl Out<P>>, location: Location) -> Option<(Slot, u32)> {
+    let (slot, entry) = cx.group.paxos.slot_at(location)?;
+    Some((slot, location.offset - entry.offset))
+}
+
+/// The voters of the group.
+fn voters<'a, P: Payload>(cx: &'a Cx<'_, P, impl Out<P>>) -> &'a [NodeId] {
+    cx.common.config.groups[cx.group.index].members.voters()
+}
+
+fn has_peers<P: Payload>(cx: &Cx<'_, P, impl Out<P>>) -> bool {
+    voters(cx).len() > 1
+}
+
+/// The voter after `node` that is not this one.
+fn next_peer<P: Payload>(cx: &Cx<'_, P, impl Out<P>>, node: NodeId) -> NodeId {
+    let voters = voters(cx);
+    let at = voters.iter().position(|&voter| voter == node).unwrap_or(0);
+    let mut others = voters.iter().cycle().skip(at + 1).take(voters.len()).copied();
+    others.find(|&voter| voter != cx.common.config.node).unwrap_or(node)
+}
+
+/// Waits for an entry from a peer; asks the peer for the entry unless one was asked already.
+fn repair<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, slot: Slot, what: RepairUse<P>) {
+    if !has_peers(cx) {
+        return give_up_on(cx, what);
+    }
+    let own = cx.common.config.node;
+    // The leader most likely holds the chosen entry. A leader itself asks the next voter.
+    let leader = cx.group.paxos.leader_hint().filter(|&node| node != own);
+    let peer = leader.unwrap_or_else(|| next_peer(cx, own));
+    match cx.common.repairs.wait((cx.group.index, slot), what, peer, cx.now.mono) {
+        Ok(true) => ask_for(cx, slot, peer),
+        Ok(false) => {}
+        Err(what) => give_up_on(cx, what),
+    }
+}
+
+fn ask_for<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, slot: Slot, to: NodeId) {
+    let message = PeerMessage::Group { group: cx.group.id, message: GroupMessage::Fetch { from: slot } };
+    cx.out.push(Effect::Send { to, message });
+}
+
+fn give_up_on<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, what: RepairUse<P>) {
+    match what {
+        RepairUse::Get { origin, .. } => push_error(origin, ErrorKind::ReadFailed, cx.out),
+        // The peer asks again.
+        RepairUse::Learn { .. } => {}
+        RepairUse::Apply { .. } => unreachable!("apply waits for as long as it takes"),
+    }
+}
+
+/// A peer has sent chosen entries: some may be the ones that are being fetched.
+pub(crate) fn repair_with<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, entries: &[Learned<P>]) {
+    if cx.common.repairs.is_idle() {
+        return;
+    }
+    let index = cx.group.index;
+    for Learned { slot, payload, .. } in entries {
+        let Some(mut repair) = cx.common.repairs.take(index, *slot) else { continue };
+        if Entry::check(payload.clone()).is_ok() {
+            for waiter in core::mem::take(&mut repair.waiters) {
+                if let Err(waiter) = use_entry(cx, *slot, payload, waiter) {
+                    repair.waiters.push(*waiter);
+                }
+            }
+        }
+        cx.common.repairs.put_back(index, *slot, repair);
+    }
+}
+
+/// Serves one waiter; gives it back if the entry does not hold the bytes that it should.
+fn use_entry<P: Payload>(
+    cx: &mut Cx<'_, P, impl Out<P>>,
+    slot: Slot,
+    entry: &P,
+    waiter: Waiter<P>,
+) -> Result<(), Box<Waiter<P>>> {
+    let part = |offset: u32, len: u32, crc: u32| {
+        let bytes = entry.as_ref().get(offset as usize..offset as usize + len as usize)?;
+        (checksum::crc32c(bytes) == crc).then_some(bytes)
+    };
+    match &waiter.what {
+        RepairUse::Get { origin, command, version, offset, len, crc } => {
+            let Some(bytes) = part(*offset, *len, *crc) else { return Err(Box::new(waiter)) };
+            let room = if cx.group.led.is_some() { Room::Made } else { Room::Spare };
+            let value = FoundValue::summed(*version, bytes, *crc);
+            cx.common.store.admit(cx.group.id, command.namespace, command.key.as_ref(), value, room);
+            push_value(*origin, bytes, *version, cx.out);
+        }
+        RepairUse::Apply { offset, len, crc } => {
+            let Some(bytes) = part(*offset, *len, *crc) else { return Err(Box::new(waiter)) };
+            apply::unblock(cx, P::from(bytes.to_vec()));
+            follow_up(cx);
+        }
+        RepairUse::Learn { to, ballot } => {
+            let entries = Vec::from([Learned { slot, ballot: *ballot, payload: entry.clone() }]);
+            send_entries(cx, *to, entries);
+        }
+    }
+    cx.common.stats.reads_repaired += 1;
+    Ok(())
+}
+
+/// Sends chosen entries to a peer.
+pub(crate) fn send_entries<P: Payload>(
+    cx: &mut Cx<'_, P, impl Out<P>>,
+    to: NodeId,
+    entries: Vec<Learned<P>>,
+) {
+    let message = GroupMessage::Learn { chosen: cx.group.paxos.chosen(), entries };
+    cx.out.push(Effect::Send { to, message: PeerMessage::Group { group: cx.group.id, message } });
+}
+
+/// Asks the next peer for entries that have not come, and gives up on waiters that have waited too long.
+pub(crate) fn tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
+    let (timing, now) = (step.common.config.timing, step.now.mono);
+    for (index, slot) in step.common.repairs.due(timing.resend, now) {
+        let Some(mut repair) = step.common.repairs.take(index, slot) else { continue };
+        let mut cx = step.at(index);
+        for late in repair.take_late(timing.patience, now) {
+            give_up_on(&mut cx, late.what);
+        }
+        if !repair.waiters.is_empty() {
+            (repair.asked, repair.asked_at) = (next_peer(&cx, repair.asked), now);
+            ask_for(&mut cx, slot, repair.asked);
+        }
+        cx.common.repairs.put_back(index, slot, repair);
+    }
+}
+
+/// The bytes of a read, if they are what was written.
+pub(crate) fn is_whole<P: AsRef<[u8]>>(bytes: Option<P>, crc: u32) -> Option<P> {
+    bytes.filter(|bytes| checksum::crc32c(bytes.as_ref()) == crc)
+}

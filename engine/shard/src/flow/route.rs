@@ -1,0 +1,100 @@
+//! Chooses the replica that executes a request: this one if it leads, or if a point from the leader is
+//! enough; else the leader, if one is known. Without a known leader the request waits.
+
+use crate::api::Effect;
+use crate::flow::read;
+use crate::outlet::Out;
+use crate::parts::follower_reads::FollowerRead;
+use crate::request::{Origin, Request};
+use crate::step::Cx;
+use synod_types::{Consistency, ErrorKind, Op, Payload};
+
+/// Routes a request.
+pub(crate) fn route<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
+    if matches!(request.origin, Origin::Client(_))
+        && cx.group.led.is_none()
+        && let Some(leader) = cx.group.paxos.leader_hint()
+        && is_answered_here(cx, &request)
+    {
+        let read = FollowerRead { index: cx.group.index, group: cx.group.id, request };
+        if let Err(read) = cx.common.follower_reads.gather(leader, read) {
+            read.request.refuse(ErrorKind::Busy, cx.out);
+        }
+        return;
+    }
+    route_to_leader(cx, request);
+}
+
+/// Whether this follower should answer the request from its own store. A value that is not in memory here
+/// mostly is in memory at the leader, and a link is faster than a disk.
+fn is_answered_here<P: Payload>(cx: &Cx<'_, P, impl Out<P>>, request: &Request<P>) -> bool {
+    let Request { command, consistency, .. } = request;
+    // Only the leader can confirm `Quorum`. It also executes what depends on its clock or walks over many
+    // keys.
+    *consistency == Consistency::Linearizable
+        && match command.op {
+            Op::Get => cx.common.store.is_at_hand(cx.group.id, command.namespace, command.key.as_ref()),
+            Op::Exists => true,
+            _ => false,
+        }
+}
+
+/// Routes a request that only the leader can answer.
+pub(crate) fn route_to_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
+    if cx.group.led.is_some() {
+        if !request.command.op.is_write() {
+            return read::read_or_confirm(cx, request);
+        }
+        if let Err(request) = cx.group.backlog.push_pending(request) {
+            request.refuse(ErrorKind::Busy, cx.out);
+        }
+        return;
+    }
+    if let Origin::Peer(..) = request.origin {
+        // One hop only: the forwarding node looks for the leader again.
+        return request.refuse(ErrorKind::NoLeader, cx.out);
+    }
+    match cx.group.paxos.leader_hint() {
+        Some(to) if cx.common.forwards.has_room() => {
+            let message = cx.common.forwards.send(to, cx.group.index, cx.group.id, request);
+            cx.out.push(Effect::Send { to, message });
+        }
+        Some(_) => request.refuse(ErrorKind::Busy, cx.out),
+        None => wait_for_leader(cx, request),
+    }
+}
+
+fn wait_for_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
+    if let Err(request) = cx.group.backlog.push_waiting(request) {
+        request.refuse(ErrorKind::Busy, cx.out);
+    }
+}
+
+/// A request that was certainly not executed waits for the next leader (at most until its patience ends).
+pub(crate) fn wait_anew<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
+    if cx.now.mono.since(request.arrived) < cx.common.config.timing.patience {
+        wait_for_leader(cx, request);
+    } else {
+        request.refuse(ErrorKind::NoLeader, cx.out);
+    }
+}
+
+/// Retries requests that wait for a leader: routes them if there is one, refuses those whose patience has
+/// ended.
+pub(crate) fn retry_waiting<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
+    let count = cx.group.backlog.waiting_count();
+    if count == 0 {
+        return;
+    }
+    let (found, patience) = (cx.group.has_leader(), cx.common.config.timing.patience);
+    for _ in 0..count {
+        let Some(next) = cx.group.backlog.next_waiting() else { return };
+        if cx.now.mono.since(next.arrived) >= patience {
+            next.refuse(ErrorKind::NoLeader, cx.out);
+        } else if found {
+            route(cx, next);
+        } else {
+            cx.group.backlog.push_waiting_again(next);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Ticks, and the ends of turns.
+
+use crate::flow::drive::drive;
+use crate::flow::{effects, propose, read_index, repair, room, route, session, transfer};
+use crate::outlet::Out;
+use crate::step::Step;
+use synod_paxos as paxos;
+use synod_types::{ErrorKind, Payload};
+
+/// Steps per tick that free what FLUSHALL cleared: a million keys take two seconds, at half a millisecond per
+/// tick if all of them had a copy in the cache.
+const BURY_STEPS_PER_TICK: usize = 8;
+/// Steps of the sweep per core and tick: less than one of the tick's five milliseconds. They are for many
+/// keys that expire together; otherwise the store itself keeps up with the writes.
+const SWEEP_STEPS_PER_TICK: usize = 4096;
+
+/// Handles a tick.
+pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
+    let stalled = step.common.journal.is_stalled(step.common.config.timing.lease, step.now.mono);
+    // The sweep comes first: the more of the expired keys it has sorted out, the more exactly it is known
+    // whether applied time must advance.
+    sweep(step);
+    step.common.walks = 0;
+    for index in 0..step.groups.len() {
+        let cx = &mut step.at(index);
+        drive(cx, paxos::Input::Tick { stalled });
+        room::mind_room(cx);
+        propose::keep_time(cx);
+        propose::raise_level(cx);
+        route::retry_waiting(cx);
+        session::mind_session(cx, true);
+        read_index::expire_awaiting_apply(cx);
+    }
+    expire_forwards(step);
+    read_index::expire(step);
+    repair::tick(step);
+    transfer::follow_load(step);
+    transfer::balance(step);
+    step.common.store.bury(BURY_STEPS_PER_TICK);
+}
+
+/// Handles the end of a turn: it has no more inputs.
+pub(crate) fn on_turn_end<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
+    step.common.walks = 0;
+    for index in 0..step.groups.len() {
+        let cx = &mut step.at(index);
+        session::mind_session(cx, false);
+        propose::propose_pending(cx);
+        cx.group.paxos.transfer_if_drained(cx.now, &mut cx.common.effects);
+        cx.group.paxos.heartbeat_if_wanted(cx.now, &mut cx.common.effects);
+        effects::flush(cx);
+    }
+    step.common.follower_reads.flush(step.now.mono, step.out);
+    step.common.coalescer.flush(step.out);
+}
+
+/// Removes expired keys, so few at a time that no request waits noticeably. Each sweep begins with another
+/// group: one with many expired keys must not hold up the others.
+fn sweep<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
+    let mut budget = SWEEP_STEPS_PER_TICK;
+    let common = &mut *step.common;
+    let (before, after) = step.groups.split_at_mut(common.sweep_from);
+    for group in after.iter_mut().chain(before) {
+        common.store.expire(group.id, &mut budget);
+        group.stats.keys_expired = common.store.expired(group.id);
+    }
+    common.sweep_from = (common.sweep_from + 1) % step.groups.len().max(1);
+}
+
+/// Gives up on forwarded requests that have not been answered in time: a write's outcome is unknown.
+fn expire_forwards<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
+    let patience = step.common.config.timing.patience;
+    for (_, request) in step.common.forwards.late(patience, step.now.mono) {
+        let is_write = request.command.op.is_write();
+        request.refuse(if is_write { ErrorKind::Unknown } else { ErrorKind::NoLeader }, step.out);
+    }
+}

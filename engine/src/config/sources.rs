@@ -1,0 +1,116 @@
+//! `RawConfig`: the merged values of the file, the environment and the flags, each with its source.
+//!
+//! A flag wins over a `SYNOD_*` variable, a variable over the file.
+
+use super::file;
+use super::raw::{RawMember, RawValue, RawValues, Sourced};
+use super::row::{ENV_PREFIX, Row};
+use super::settings::{self, ROWS, SECTIONS};
+use crate::refusal::Refusal;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+
+/// The given flags, by name of the setting. They may include passwords when a cluster is started with values
+/// from the environment.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Flags(BTreeMap<&'static str, String>);
+
+impl Flags {
+    /// No flags.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Deref for Flags {
+    type Target = BTreeMap<&'static str, String>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Flags {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl<const N: usize> From<[(&'static str, String); N]> for Flags {
+    fn from(given: [(&'static str, String); N]) -> Self {
+        given.into_iter().collect()
+    }
+}
+
+impl FromIterator<(&'static str, String)> for Flags {
+    fn from_iter<I: IntoIterator<Item = (&'static str, String)>>(given: I) -> Self {
+        Self(given.into_iter().collect())
+    }
+}
+
+impl IntoIterator for Flags {
+    type Item = (&'static str, String);
+    type IntoIter = std::collections::btree_map::IntoIter<&'static str, String>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().map(|(name, word)| (name, settings::shown(name, word)))).finish()
+    }
+}
+
+/// All given values.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RawConfig {
+    /// The settings, by name.
+    pub values: RawValues,
+    /// The members.
+    pub members: Vec<RawMember>,
+}
+
+impl RawConfig {
+    /// Merges all three sources. `env` is the whole environment. The caller has read the file, so this
+    /// function does no I/O.
+    pub fn gather(
+        file: Option<(&Path, &str)>,
+        env: impl Iterator<Item = (String, String)>,
+        flags: &Flags,
+    ) -> Result<Self, Refusal> {
+        let contents = file.map(|(path, text)| file::read(path, text)).transpose()?.unwrap_or_default();
+        let mut raw = Self { values: contents.values, members: contents.members };
+        for (name, word) in env.filter(|(name, _)| is_ours(name)) {
+            let Some(row) = ROWS.iter().find(|row| row.env() == name) else {
+                return Err(Refusal::EnvUnknown { name });
+            };
+            raw.overlay(row, word, name);
+        }
+        for (&name, word) in flags.iter() {
+            // Every flag is made from a row.
+            let row = settings::find(name).expect("every flag has its row");
+            let place = row.flag.map_or_else(|| name.to_owned(), |flag| format!("--{flag}"));
+            raw.overlay(row, word.clone(), place);
+        }
+        Ok(raw)
+    }
+
+    /// Replaces an earlier value by the word of a flag or a variable.
+    fn overlay(&mut self, row: &Row, word: String, place: String) {
+        let value = RawValue::Word(word);
+        let value = if row.is_secret() { value.concealed() } else { value };
+        self.values.insert(row.name, Sourced { value, place });
+    }
+}
+
+/// Whether a variable begins with the name of one of our sections. Orchestrators set variables such as
+/// `SYNOD_SERVICE_HOST` for their own purposes.
+fn is_ours(variable: &str) -> bool {
+    variable.strip_prefix(ENV_PREFIX).is_some_and(|rest| {
+        SECTIONS.iter().any(|section| {
+            rest.strip_prefix(&section.to_uppercase()).is_some_and(|rest| rest.starts_with('_'))
+        }) && !rest.contains("_SERVICE_")
+    })
+}

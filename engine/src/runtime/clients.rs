@@ -1,0 +1,306 @@
+//! The client connections of one core: each one's protocol, the commands of its pipeline that are under way,
+//! and the tasks to wake.
+//!
+//! ```text
+//!  reader ─▶ lend, put ─▶ ┌─────────┐ ─▶ next_ask ─▶ the core
+//!                         │ Clients │ ◀─ reply, answer, redirect
+//!  writer ◀─ take_output ─└─────────┘ ◀─ flush, once a turn
+//! ```
+//! The protocol is `synod_net::server::Connection`, which sees bytes only. The order of a pipeline's commands
+//! is `synod_net::server::CommandOrder`.
+//!
+//! May not: know a socket, or execute anything.
+
+use crate::runtime::clock;
+use crate::runtime::notify::Notify;
+use crate::runtime::pace::Pace;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use synod_net::Room;
+use synod_net::server::{Ask, CommandOrder, Connection, LocalAnswer, Tag};
+use synod_shard::Histogram;
+use synod_types::{Ballot, Bucket, Command, GroupId, Mono, Reply, Shared};
+
+/// The connections of one core.
+#[derive(Default)]
+pub(crate) struct Clients {
+    connections: BTreeMap<u64, Client>,
+    next: u64,
+    /// Connections whose output or state changed in this turn.
+    dirty: Vec<u64>,
+    /// All connections so far.
+    pub total: u64,
+    /// Bytes received.
+    pub input_bytes: u64,
+    /// Bytes sent.
+    pub output_bytes: u64,
+    /// Time from a turn's end until the socket has taken its replies, in microseconds; sampled from one
+    /// connection at a time.
+    pub reply_us: Histogram,
+    /// The sampled connection, and when its replies were ready.
+    sample: Option<(u64, Mono)>,
+}
+
+struct Client {
+    protocol: Connection,
+    order: CommandOrder,
+    /// Its reader waits until `read` is notified.
+    is_paused: bool,
+    /// It has used up its stretch and has more to do.
+    rests: bool,
+    pace: Rc<Pace>,
+    dirty: bool,
+    /// Wakes the writer: there is output, or the connection is to be closed.
+    write: Rc<Notify>,
+    /// Wakes the reader: there is room again.
+    read: Rc<Notify>,
+}
+
+/// The parts of a connection that its tasks hold.
+pub(crate) struct OpenedClient {
+    /// Its number in the table.
+    pub connection: u64,
+    /// Wakes the writer.
+    pub write: Rc<Notify>,
+    /// Wakes the reader.
+    pub read: Rc<Notify>,
+    /// The pace that both tasks share.
+    pub pace: Rc<Pace>,
+}
+
+/// The state of a connection after received bytes were processed.
+pub(crate) struct AfterReading {
+    /// The stream turned out to be HTTP, which this table does not serve.
+    pub http: bool,
+    /// There is more to do, but other connections go first.
+    pub rests: bool,
+}
+
+impl Clients {
+    /// The number of open connections.
+    pub fn count(&self) -> u64 {
+        self.connections.len() as u64
+    }
+
+    /// Opens a new connection. `protocol` makes its protocol from its number.
+    pub fn open(&mut self, protocol: impl FnOnce(u64) -> Connection) -> OpenedClient {
+        self.next += 1;
+        let protocol = protocol(self.next);
+        self.total += 1;
+        let (write, read) = (Rc::new(Notify::default()), Rc::new(Notify::default()));
+        let pace = Rc::new(Pace::default());
+        let client = Client {
+            protocol,
+            order: CommandOrder::default(),
+            is_paused: false,
+            rests: false,
+            pace: Rc::clone(&pace),
+            dirty: false,
+            write: Rc::clone(&write),
+            read: Rc::clone(&read),
+        };
+        self.connections.insert(self.next, client);
+        OpenedClient { connection: self.next, write, read, pace }
+    }
+
+    /// A connection has ended.
+    pub fn close(&mut self, connection: u64) {
+        self.connections.remove(&connection);
+        self.sample.take_if(|(sampled, _)| *sampled == connection);
+    }
+
+    /// The buffer to read into, if the connection wants more bytes.
+    pub fn lend(&mut self, connection: u64) -> Option<Room> {
+        let client = self.connections.get_mut(&connection)?;
+        client.is_paused = !client.protocol.wants_read();
+        (!client.is_paused).then(|| client.protocol.lend())
+    }
+
+    /// Returns that buffer, with `count` bytes read into it.
+    pub fn put(&mut self, connection: u64, room: Room, count: usize) {
+        self.input_bytes += count as u64;
+        if let Some(client) = self.connections.get_mut(&connection) {
+            client.protocol.put(room, count);
+        }
+    }
+
+    /// The client will send no more.
+    pub fn received_end(&mut self, connection: u64) {
+        if let Some(client) = self.connections.get_mut(&connection) {
+            client.protocol.received_end();
+        }
+    }
+
+    /// The next ask of a connection that may be executed now; `None` once the connection has used up its
+    /// stretch at `now`. `leader` tells to which leader a write would go.
+    pub fn next_ask(
+        &mut self,
+        connection: u64,
+        now: Mono,
+        leader: impl FnOnce(&Command<Shared>, Option<GroupId>) -> Option<Ballot>,
+    ) -> Option<Ask> {
+        let client = self.connections.get_mut(&connection)?;
+        client.rests = client.pace.is_over(now);
+        if client.rests {
+            return None;
+        }
+        // A command that must wait is asked for again later: the answer it waits for produces output, and the
+        // writer goes on after sending that.
+        client.order.next_ask(|| client.protocol.next(), leader)
+    }
+
+    /// Hands a reply to its connection, if the connection still exists.
+    pub fn reply(&mut self, connection: u64, tag: Tag, reply: Reply<&[u8]>) {
+        if let Some(client) = self.connections.get_mut(&connection) {
+            client.protocol.reply(tag, reply);
+            client.order.answered(tag);
+            if !std::mem::replace(&mut client.dirty, true) {
+                self.dirty.push(connection);
+            }
+        }
+    }
+
+    /// Answers a question about the node.
+    pub fn answer(&mut self, connection: u64, tag: Tag, answer: LocalAnswer) {
+        if let Some(client) = self.connections.get_mut(&connection) {
+            client.protocol.answer(tag, answer);
+        }
+    }
+
+    /// Redirects the client, if its connection accepts redirects. Returns whether it does.
+    pub fn redirect(&mut self, connection: u64, tag: Tag, bucket: Bucket, host: &str, port: u16) -> bool {
+        let Some(client) = self.connections.get_mut(&connection) else { return false };
+        let taken = client.protocol.redirect(tag, bucket, host, port);
+        if taken {
+            client.order.answered(tag);
+        }
+        taken
+    }
+
+    /// Swaps the output out. Returns true if the connection is to be closed after that output.
+    pub fn take_output(&mut self, connection: u64, buffer: &mut Vec<u8>) -> bool {
+        let Some(client) = self.connections.get_mut(&connection) else { return true };
+        std::mem::swap(client.protocol.out(), buffer);
+        self.output_bytes += buffer.len() as u64;
+        client.protocol.closing()
+    }
+
+    /// The socket has taken all the output of a connection.
+    pub fn sent(&mut self, connection: u64) {
+        if let Some((_, since)) = self.sample.take_if(|(sampled, _)| *sampled == connection) {
+            self.reply_us.record_span(clock::now().mono.since(since));
+        }
+    }
+
+    /// The bytes that an HTTP client has sent so far; `None` for another protocol.
+    pub fn take_http(&mut self, connection: u64) -> Option<Vec<u8>> {
+        let client = self.connections.get_mut(&connection)?;
+        client.protocol.speaks_http().then(|| client.protocol.take_input())
+    }
+
+    /// The name, in the client's protocol, of the command that its connection began last.
+    pub fn doing(&self, connection: u64) -> Option<&'static str> {
+        self.connections.get(&connection)?.protocol.doing()
+    }
+
+    /// Whether a connection must let others run before it goes on.
+    pub fn rests(&self, connection: u64) -> bool {
+        self.connections.get(&connection).is_some_and(|client| client.rests)
+    }
+
+    /// The state of a connection after received bytes were processed.
+    pub fn after_reading(&self, connection: u64) -> AfterReading {
+        let client = self.connections.get(&connection);
+        AfterReading {
+            http: client.is_some_and(|client| client.protocol.speaks_http()),
+            rests: client.is_some_and(|client| client.rests),
+        }
+    }
+
+    /// Whether the output or state of some connection changed and its tasks do not know yet.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Wakes a connection's writer at once if there is something to send, instead of at the turn's end.
+    /// Called by the connection's own task, which polls the writer next.
+    pub fn wake_if_due(&mut self, connection: u64) {
+        let Some(client) = self.connections.get_mut(&connection) else { return };
+        if client.protocol.closing() || !client.protocol.out().is_empty() || client.rests {
+            client.write.set();
+        }
+        if client.is_paused && client.protocol.wants_read() {
+            client.read.notify();
+        }
+        if self.dirty.last() == Some(&connection) {
+            self.dirty.pop();
+            client.dirty = false;
+        }
+    }
+
+    /// Wakes the tasks of every connection that changed this turn.
+    pub fn flush(&mut self) {
+        if self.sample.is_none()
+            && let Some(&first) = self.dirty.first()
+        {
+            self.sample = Some((first, clock::now().mono));
+        }
+        for connection in self.dirty.drain(..) {
+            if let Some(client) = self.connections.get_mut(&connection) {
+                client.dirty = false;
+                client.write.notify();
+                client.read.notify();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use synod_net::server::{ConnectionConfig, ServerConfig};
+    use synod_types::{Op, Version};
+
+    fn open(clients: &mut Clients) -> u64 {
+        let opened = clients.open(|id| {
+            let (peer_address, local_address) = (String::new(), String::new());
+            Connection::new(ConnectionConfig {
+                server: Rc::new(ServerConfig::default()),
+                id,
+                peer_address,
+                is_loopback: true,
+                local_address,
+            })
+        });
+        opened.connection
+    }
+
+    fn send(clients: &mut Clients, connection: u64, bytes: &[u8]) {
+        let mut room = clients.lend(connection).expect("an idle connection reads");
+        room[..bytes.len()].copy_from_slice(bytes);
+        clients.put(connection, room, bytes.len());
+    }
+
+    /// The tag and the operation of the next command, if one may be executed.
+    fn next(clients: &mut Clients, connection: u64) -> Option<(Tag, Op)> {
+        match clients.next_ask(connection, Mono::ZERO, |_, _| None)? {
+            Ask::Command { tag, command, .. } => Some((tag, command.op)),
+            other => panic!("no command: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_read_goes_when_the_write_before_it_is_answered() {
+        let mut clients = Clients::default();
+        let connection = open(&mut clients);
+        send(&mut clients, connection, b"SET k v\r\nGET k\r\n");
+        let (tag, op) = next(&mut clients, connection).expect("the write");
+        assert!(op.is_write() && next(&mut clients, connection).is_none());
+        assert!(!clients.is_dirty());
+        clients.reply(connection, tag, Reply::Done { version: Version::default() });
+        assert!(clients.is_dirty());
+        assert_eq!(next(&mut clients, connection).map(|(_, op)| op), Some(Op::Get));
+        clients.close(connection);
+        assert!(next(&mut clients, connection).is_none());
+    }
+}

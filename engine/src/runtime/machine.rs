@@ -1,0 +1,206 @@
+//! `Machine`: the shard of a core, its log, and the outlet for their messages.
+//!
+//! ```text
+//!   requests, peers' messages, ticks ─▶ Replica ─▶ CoreOutlet ─▶ clients, links, waiters, outboxes
+//!                                          │ log
+//!                              durable ─▶ Begun ─▶ what waited for it leaves
+//! ```
+//! A step returns no result: a log that has failed ends the process.
+
+use crate::config;
+use crate::node::{NodeSetup, RunError};
+use crate::runtime::begun::{Begun, Told};
+use crate::runtime::clock;
+use crate::runtime::fatal::sound;
+use crate::runtime::mail::Mail;
+use crate::runtime::notify::Notify;
+use crate::runtime::outlet::CoreOutlet;
+use crate::runtime::replay::{self, LOG_BACKLOG_BYTES_MAX, Opened};
+use crate::runtime::requester::Requester;
+use std::rc::Rc;
+use synod_net::server::Ask;
+use synod_replica::placement::{core_of, groups_of};
+use synod_replica::{Durable, Outlet, Replica};
+use synod_shard::{AheadLimits, FollowLoad, Input, Leadership, Shard, ShardConfig};
+use synod_types::{
+    Bucket, Command, Consistency, CoreId, ErrorKind, GroupId, Level, Mono, NodeId, Now, PeerMessage, Reply,
+    RequestId, Shared, bucket_of, group_of,
+};
+use synod_wal::Wal;
+use synod_wal::uring::UringDisk;
+
+/// The machine of one core.
+pub(crate) struct Machine {
+    me: CoreId,
+    core_count: u16,
+    group_count: u16,
+    replica: Replica<UringDisk, Requester>,
+    /// The outlet for its messages.
+    pub out: CoreOutlet,
+    begun: Begun<Durable>,
+}
+
+impl Machine {
+    /// Opens the core's log and replays it into a fresh shard. The disk notifies `turn`.
+    ///
+    /// # Errors
+    /// When the log cannot be opened.
+    pub async fn open(me: CoreId, setup: &NodeSetup, turn: Rc<Notify>) -> Result<Self, RunError> {
+        let shard = Shard::new(shard_config(me, setup)?);
+        let Opened { replica, begun } = replay::open(me, setup, shard, turn).await?;
+        Ok(Self {
+            me,
+            core_count: setup.cores(),
+            group_count: setup.facts().group_count,
+            replica,
+            out: CoreOutlet::new(me, setup.peers().map(|member| member.id), setup.cores()),
+            begun: Begun::new(begun),
+        })
+    }
+
+    /// The shard, read-only.
+    pub fn shard(&self) -> &Shard<Shared> {
+        self.replica.shard()
+    }
+
+    /// The log, read-only.
+    pub fn wal(&self) -> &Wal<UringDisk> {
+        self.replica.wal()
+    }
+
+    /// Starts the replica: from now on elections may begin.
+    pub fn start(&mut self, now: Now) {
+        self.replica.start(now);
+    }
+
+    /// Collects finished disk operations and feeds the results of disk reads to the shard.
+    pub fn poll(&mut self) {
+        if let Some(durable) = sound(self.replica.poll()) {
+            self.durable(durable);
+        }
+        sound(self.replica.feed_reads(clock::now, &mut self.out));
+    }
+
+    /// Retries to report durable records that could not be reported yet.
+    pub fn tell_durable(&mut self) {
+        if let Some(durable) = self.begun.waits() {
+            self.durable(durable);
+        }
+    }
+
+    /// Records are durable. They are reported to the replica once it is noted on disk that the log was begun.
+    fn durable(&mut self, durable: Durable) {
+        let now = clock::now();
+        match self.begun.durable(durable, now.mono, replay::begin) {
+            Told::UpTo(durable) => sound(self.replica.durable(durable, now, &mut self.out)),
+            Told::Nothing => {}
+            Told::Failed(said) => eprintln!("synod: core {}: {said}", self.me.get()),
+        }
+    }
+
+    /// Feeds one input to the replica.
+    pub fn step(&mut self, input: Input<Shared>, now: Now) {
+        sound(self.replica.step(input, now, &mut self.out));
+    }
+
+    /// Proposes, writes and sends what has gathered.
+    pub fn end_turn(&mut self, now: Now) {
+        sound(self.replica.end_turn(now, &mut self.out));
+        self.out.flush();
+    }
+
+    /// Marks the end of an idle log.
+    pub fn mark(&mut self) {
+        sound(self.replica.mark());
+    }
+
+    /// Retries the preparation of a log segment.
+    pub fn retry_prepare(&mut self) {
+        self.replica.retry_prepare();
+    }
+
+    /// A message of a peer.
+    pub fn peer_message(&mut self, from: NodeId, message: PeerMessage<Shared>, now: Now) {
+        sound(self.replica.peer_message(from, message, now, &mut self.out));
+    }
+
+    /// The next ask of a connection that may be executed now; `None` once the connection has used up its
+    /// stretch.
+    pub fn next_ask(&mut self, connection: u64, now: Mono) -> Option<Ask> {
+        let Self { replica, out, group_count, .. } = self;
+        out.clients.next_ask(connection, now, |command, group| {
+            let group = group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), *group_count));
+            replica.shard().leader_of(group)
+        })
+    }
+
+    /// The group that holds the keys of a bucket.
+    pub fn group_of(&self, bucket: Bucket) -> GroupId {
+        group_of(bucket, self.group_count)
+    }
+
+    /// Passes a client's command to the core of its group.
+    pub fn request(
+        &mut self,
+        requester: Requester,
+        group: GroupId,
+        consistency: Consistency,
+        command: Command<Shared>,
+        now: Now,
+    ) {
+        if group.get() > self.group_count {
+            self.out.reply(requester, Reply::Error(ErrorKind::Malformed));
+            return;
+        }
+        let core = core_of(group, self.core_count);
+        if core == self.me {
+            self.own_request(requester, group, consistency, command, now);
+        } else {
+            let id = self.replica.requests.open(requester);
+            let command = command.map(|bytes| bytes.as_ref().to_vec());
+            self.out.outboxes.post(core, Mail::Request { from: self.me, id, group, consistency, command });
+        }
+    }
+
+    /// Executes a command for a group of this core.
+    pub fn own_request(
+        &mut self,
+        requester: Requester,
+        group: GroupId,
+        consistency: Consistency,
+        command: Command<Shared>,
+        now: Now,
+    ) {
+        sound(self.replica.request(requester, group, consistency, command, now, &mut self.out));
+    }
+
+    /// Another core has answered a request that was sent to it.
+    pub fn answered_elsewhere(&mut self, id: RequestId, reply: Reply<&[u8]>) {
+        let requester = self.replica.requests.close(id);
+        self.out.reply(requester, reply);
+    }
+}
+
+fn shard_config(me: CoreId, setup: &NodeSetup) -> Result<ShardConfig, RunError> {
+    let nodes: Vec<NodeId> = setup.members.iter().map(|member| member.id).collect();
+    let all = (0..=setup.facts().group_count).map(GroupId::new);
+    Ok(ShardConfig {
+        node: setup.node(),
+        core: me,
+        groups: groups_of(me, setup.cores(), all, &nodes, setup.node()),
+        timing: setup.options.timing,
+        cache_bytes: setup.options.cache_bytes,
+        pending_bytes_max: setup.options.pending_bytes_max,
+        log_backlog_bytes_max: LOG_BACKLOG_BYTES_MAX,
+        pipeline_slots: setup.options.pipeline_slots,
+        leadership: match setup.options.leadership {
+            config::Leadership::Stay => Leadership::Stay,
+            config::Leadership::Follow => Leadership::Follow(FollowLoad::default()),
+            config::Leadership::Balance => Leadership::Balance,
+        },
+        ahead: AheadLimits::default(),
+        level: Level::OWN,
+        boot: setup.boot,
+        seed: replay::seed()?,
+    })
+}

@@ -1,0 +1,80 @@
+//! The outlet of a core: to clients, to peers, to the other cores.
+//!
+//! A reply is encoded directly into its connection's output buffer, a peer message into its link's buffer:
+//! one copy each, and no queue in between.
+
+use crate::runtime::clients::Clients;
+use crate::runtime::links::Links;
+use crate::runtime::mail::{Mail, Outboxes};
+use crate::runtime::requester::Requester;
+use crate::runtime::status_board::Errors;
+use crate::runtime::waiters::Waiters;
+use synod_replica::{LogEvent, Outlet};
+use synod_shard::Unsent;
+use synod_types::{CoreId, NodeId, PeerMessage, Reply, Shared};
+
+/// The outlet of one core.
+pub(crate) struct CoreOutlet {
+    me: CoreId,
+    /// Links to peers.
+    pub links: Links,
+    /// Client connections.
+    pub clients: Clients,
+    /// Mail for other cores.
+    pub outboxes: Outboxes,
+    /// HTTP requests that wait for their reply.
+    pub waiters: Waiters,
+    /// Number of replies, for statistics.
+    pub commands: u64,
+    /// The error replies among them.
+    pub errors: Errors,
+}
+
+impl CoreOutlet {
+    /// An outlet with links to these peers, and outboxes for `cores` cores.
+    pub fn new(me: CoreId, peers: impl Iterator<Item = NodeId>, cores: u16) -> Self {
+        Self {
+            me,
+            links: Links::new(peers),
+            clients: Clients::default(),
+            outboxes: Outboxes::new(usize::from(cores)),
+            waiters: Waiters::default(),
+            commands: 0,
+            errors: Errors::default(),
+        }
+    }
+
+    /// Wakes the tasks that send what has gathered for peers and clients.
+    pub fn flush(&mut self) {
+        self.links.flush();
+        self.clients.flush();
+    }
+}
+
+impl Outlet<Requester> for CoreOutlet {
+    fn send(&mut self, to: NodeId, message: PeerMessage<Shared>) {
+        self.links.send(to, &message);
+    }
+    fn reply(&mut self, to: Requester, reply: Reply<&[u8]>) {
+        self.commands += 1;
+        if let Reply::Error(kind) = reply {
+            self.errors.record(kind);
+        }
+        match to {
+            Requester::Connection { connection, tag } => self.clients.reply(connection, tag, reply),
+            Requester::Http { waiter } => self.waiters.reply(waiter, reply),
+            Requester::Core { core, id } => {
+                let reply = reply.map(<[u8]>::to_vec);
+                self.outboxes.post(core, Mail::Reply { id, reply });
+            }
+        }
+    }
+    fn unsent(&mut self) -> Option<Unsent> {
+        self.links.take_unsent()
+    }
+    fn watch(&mut self, event: LogEvent<'_>) {
+        if let LogEvent::ReadFailed(error) = event {
+            eprintln!("synod: core {}: {error}", self.me.get());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The dialling side of links: connects, introduces this node and sends messages; again after every break.
+
+use super::context::PeerContext;
+use super::handshake::{Broken, HANDSHAKE_LIMIT, introduce, within};
+use crate::node::Member;
+use crate::runtime::fatal;
+use crate::runtime::port::CorePort;
+use crate::runtime::stream::{self, Stream};
+use crate::runtime::write_vec::WriteVec;
+use futures_lite::io::AsyncReadExt;
+use std::cell::Cell;
+use std::time::Duration;
+use synod_net::peer::{Answer, PeerSecret};
+use synod_types::{LogPosition, NodeId};
+
+/// Memory that a link keeps for encoded messages.
+const OUTBOX_BYTES_KEPT: usize = 1 << 20;
+const CONNECT_LIMIT: Duration = Duration::from_millis(500);
+const RETRY_FIRST: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_millis(200);
+
+/// Keeps a link to `member` up forever.
+pub(super) async fn dial(context: PeerContext, member: Member) {
+    let port = context.port.clone();
+    let mut pause = RETRY_FIRST;
+    let last_said = Cell::new(None::<String>);
+    loop {
+        let link = establish(&context, &member).await;
+        context.introductions.tried(member.id, &link);
+        match link {
+            Ok((stream, secret)) => {
+                pause = RETRY_FIRST;
+                last_said.set(None);
+                let retired = context.until_retired(&secret);
+                futures_lite::future::or(serve_link(&port, member.id, stream), retired).await;
+                port.link_down(member.id, context.introductions.are_over());
+            }
+            Err(Broken::Gone(_) | Broken::Absent) => {}
+            Err(broken) => {
+                let why = broken.to_string();
+                let said = last_said.take();
+                if said.as_ref() != Some(&why) {
+                    eprintln!("synod: core {}: no link to {}: {why}", port.me.get(), member.id);
+                }
+                last_said.set(Some(why));
+                pause = RETRY_MAX;
+            }
+        }
+        glommio::timer::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_MAX);
+    }
+}
+
+async fn establish(
+    context: &PeerContext,
+    member: &Member,
+) -> Result<(glommio::net::TcpStream, PeerSecret), Broken> {
+    let core = context.port.me;
+    let addr = if member.host.parse::<std::net::IpAddr>().is_ok() {
+        member.peer_addr(core)
+    } else {
+        let member = member.clone();
+        glommio::executor().spawn_blocking(move || member.peer_addr(core)).await
+    };
+    let addr = addr.map_err(|error| Broken::Wrong(format!("{}: {error}", member.host)))?;
+    let gone = |error: std::io::Error| Broken::Gone(error.to_string());
+    let connected = stream::connect(addr, CONNECT_LIMIT).await;
+    let mut stream = connected.map_err(|error| match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => Broken::Absent,
+        _ => gone(error),
+    })?;
+    stream::break_when_silent(&stream).map_err(gone)?;
+    let mine = context.ours(member.id);
+    let introduce = async { Ok(introduce(mine, &context.secrets, &mut stream).await) };
+    let Answer { theirs, secret, heard } =
+        within(HANDSHAKE_LIMIT, "the handshake", introduce).await.map_err(Broken::Gone)??;
+    if theirs.node != member.id {
+        return Err(Broken::Wrong(format!("{} answers at its address; check the addresses", theirs.node)));
+    }
+    let judged = context.ours(member.id).judge(&theirs, context.known(theirs.node));
+    judged.map_err(|refusal| Broken::Wrong(refusal.to_string()))?;
+    context.learn(theirs.node, theirs.incarnation).await.map_err(Broken::Wrong)?;
+    // This checks the log as it is durable now, after the position was reported.
+    if !context.port.log_holds(heard) {
+        condemn(&context.port, theirs.node, heard);
+    }
+    Ok((stream, secret))
+}
+
+/// This node's data is an old copy: it has made promises and written records that it does not know. It must
+/// send nothing more, now and in the future (P-20).
+fn condemn(port: &CorePort, by: NodeId, heard: LogPosition) -> ! {
+    let why = format!(
+        "{by} has known block {} of the log of core {} as durable, and this log, which ends at block {}, has \
+         not got that block",
+        heard.sequence,
+        port.me.get(),
+        port.log_position().sequence
+    );
+    fatal::condemn(&port.node.setup.data, port.me, why)
+}
+
+/// Sends gathered messages until the link breaks.
+async fn serve_link<S: Stream>(port: &CorePort, node: NodeId, stream: S) {
+    let wake = port.link_up(node);
+    let socket = stream.plain_socket();
+    let (mut reader, mut writer) = stream::split(stream);
+    // The peer sends nothing on this connection; a read that ends shows that the connection is dead.
+    let watch = async {
+        let mut byte = [0];
+        let _ = reader.read(&mut byte).await; // data, end or error: in each case the link is useless
+    };
+    let send = async {
+        let mut outbox = WriteVec::default();
+        loop {
+            wake.notified().await;
+            loop {
+                port.take_outbox(node, &mut outbox);
+                if outbox.len() == 0 {
+                    break;
+                }
+                if outbox.write(&mut writer, socket).await.is_err() {
+                    return;
+                }
+                // One burst must not keep its memory forever.
+                outbox.clear(OUTBOX_BYTES_KEPT);
+            }
+        }
+    };
+    futures_lite::future::or(watch, send).await;
+}

@@ -1,0 +1,28 @@
+//! `Requester`: the party that awaits a reply of this core.
+
+use synod_net::server::Tag;
+use synod_types::{CoreId, RequestId};
+
+/// The party that awaits a reply.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Requester {
+    /// A connection of this core.
+    Connection {
+        /// The connection.
+        connection: u64,
+        /// Its tag for the request.
+        tag: Tag,
+    },
+    /// An HTTP request of this core.
+    Http {
+        /// Its number among the waiting requests.
+        waiter: u64,
+    },
+    /// Another core of this node.
+    Core {
+        /// The other core.
+        core: CoreId,
+        /// Its number for the request.
+        id: RequestId,
+    },
+}

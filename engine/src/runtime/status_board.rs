@@ -1,0 +1,89 @@
+//! The last report of each core about itself, for questions that concern the whole node: status, topology,
+//! INFO, DBSIZE.
+//!
+//! A core writes its own page at most every few milliseconds; any core reads all pages. No request waits for
+//! the board.
+
+use crate::runtime::slow::SlowTurns;
+use std::sync::{Arc, Mutex, PoisonError};
+use synod_shard::{CacheStats, CoreStats, GroupStats, GroupStatus, Histogram};
+use synod_types::{ErrorKind, Mono, NodeId, Space};
+
+/// One core's page.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CorePage {
+    /// When it was written.
+    pub at: Mono,
+    /// Its groups.
+    pub groups: Vec<GroupStatus>,
+    /// Whether each of them has a leader that answers, in the same order.
+    pub ready: Vec<bool>,
+    /// The counters of each of them, in the same order.
+    pub group_stats: Vec<GroupStats>,
+    /// The counters of the core.
+    pub core_stats: CoreStats,
+    /// Whether the log has made no progress for a whole lease.
+    pub log_stalled: bool,
+    /// The kind of records that the log still has room for.
+    pub log_space: Space,
+    /// The error that prevents the next log segment, if any.
+    pub log_error: Option<String>,
+    /// Log bytes that wait for the disk.
+    pub log_backlog_bytes: u64,
+    /// The counters of its cache.
+    pub cache: CacheStats,
+    /// The nodes to whose core of the same number it has a link.
+    pub linked: Vec<NodeId>,
+    /// Open client connections.
+    pub connections: u64,
+    /// All client connections so far.
+    pub connections_total: u64,
+    /// Commands executed.
+    pub commands: u64,
+    /// Number of commands answered with an error, by error kind.
+    pub errors: Errors,
+    /// Time from a turn's end until the socket has taken its replies, in microseconds; sampled.
+    pub reply_us: Histogram,
+    /// Bytes received from clients.
+    pub input_bytes: u64,
+    /// Bytes sent to clients.
+    pub output_bytes: u64,
+    /// The turns that took too long.
+    pub slow: SlowTurns,
+}
+
+/// Error replies by kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Errors([u64; 32]);
+
+impl Errors {
+    /// Counts one.
+    pub fn record(&mut self, kind: ErrorKind) {
+        if let Some(count) = self.0.get_mut(kind as usize) {
+            *count += 1;
+        }
+    }
+    /// The number of errors of one kind.
+    pub fn count(&self, kind: ErrorKind) -> u64 {
+        self.0.get(kind as usize).copied().unwrap_or(0)
+    }
+}
+
+/// All cores' pages.
+#[derive(Clone, Debug)]
+pub(crate) struct StatusBoard(Arc<Vec<Mutex<CorePage>>>);
+
+impl StatusBoard {
+    /// Empty pages for `cores` cores.
+    pub fn new(cores: usize) -> Self {
+        Self(Arc::new((0..cores).map(|_| Mutex::default()).collect()))
+    }
+    /// Replaces a core's page.
+    pub fn write(&self, core: usize, page: CorePage) {
+        *self.0[core].lock().unwrap_or_else(PoisonError::into_inner) = page;
+    }
+    /// All pages.
+    pub fn read(&self) -> Vec<CorePage> {
+        self.0.iter().map(|page| page.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+    }
+}

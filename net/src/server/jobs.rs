@@ -1,0 +1,307 @@
+//! Commands that take several asks, one after the other: SCAN, KEYS, RANDOMKEY, DBSIZE and FLUSHALL walk the
+//! groups; CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT walk one group; APPEND, SETRANGE and INCRBYFLOAT are an
+//! `update`.
+//!
+//! ```text
+//!  next() ─▶ a command, of which group ─▶ (shard) ─▶ take(reply) ─▶ nothing: next() again, or the Answer
+//! ```
+//! While a job runs, the connection parses nothing more, so commands sent after it are executed after it.
+
+mod update;
+
+use super::ask::Tag;
+use crate::resp::glob::Pattern;
+use crate::resp::plan::Work;
+use crate::resp::reply::{Proto, Writer};
+use std::collections::{HashSet, VecDeque};
+use synod_types::operand::{SCAN_END, scan_page};
+use synod_types::{Bucket, Command, ErrorKind, GroupId, Op, Reply, Shared, bucket_of, group_of};
+use update::{Update, Updated};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Keys per ask of KEYS and of the walk through a slot.
+const KEYS_PAGE: u32 = 1024;
+/// A block of gathered keys is closed once it holds this many bytes.
+const BLOCK_BYTES: usize = 64 << 10;
+/// Groups that one SCAN may look into.
+const SCAN_GROUPS_MAX: u16 = 16;
+/// A scan's cursor: the group in the upper bits; below them the position within the group, whose upper 16
+/// bits are 0.
+const POSITION_BITS: u32 = 48;
+
+/// A job of one connection.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) tag: Tag,
+    /// An ask is under way.
+    pub(super) asked: bool,
+    /// Data groups of the cluster; they are numbered from 1.
+    group_count: u16,
+    /// Most bytes that may be gathered.
+    bytes_max: usize,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Update(Update),
+    Scan {
+        group: u16,
+        position: u64,
+        left: u16,
+        pattern: Option<Pattern>,
+        count: u32,
+        strings: bool,
+        keys: Gathered,
+    },
+    Keys {
+        group: u16,
+        position: u64,
+        pattern: Pattern,
+        keys: Gathered,
+    },
+    RandomKey {
+        group: u16,
+        left: u16,
+        draw: u64,
+        /// How many times the walk through this group has reached its end.
+        ends: u32,
+    },
+    Count {
+        group: u16,
+        sum: i64,
+    },
+    Flush {
+        group: u16,
+    },
+    Slot {
+        bucket: Bucket,
+        position: u64,
+        keys_max: Option<u64>,
+        keys: Gathered,
+        /// Digests of the keys found: a scan that restarts under a new leader shows keys twice.
+        seen: HashSet<u64>,
+    },
+}
+
+/// Keys as they are sent, in blocks. Blocks are written one after the other, and no key is moved when more
+/// come.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) count: usize,
+    pub(super) blocks: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+/// The result of a job.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Ok,
+    Int(i64),
+    Bulk(Vec<u8>),
+    Nil,
+    Keys(Gathered),
+    Page { cursor: u64, keys: Gathered },
+    Error(String),
+    Failed(ErrorKind),
+}
+
+impl Job {
+    /// `draw` chooses the key of RANDOMKEY.
+    pub(super) fn new(tag: Tag, work: Work, group_count: u16, bytes_max: usize, draw: u64) -> Self {
+        let count = group_count.max(1);
+        let kind = match work {
+            Work::Derive { key, how } => Kind::Update(Update::new(key, how)),
+            Work::Scan { cursor, pattern, count: wanted, strings } => Kind::Scan {
+                // A cursor that was never given out may name any group: beyond the last group the scan is
+                // over.
+                group: u16::try_from(cursor >> POSITION_BITS)
+                    .map_or(u16::MAX, |group| group.saturating_add(1)),
+                position: cursor & ((1 << POSITION_BITS) - 1),
+                left: SCAN_GROUPS_MAX,
+                pattern,
+                count: wanted,
+                strings,
+                keys: Gathered::default(),
+            },
+            Work::Keys { pattern } => {
+                Kind::Keys { group: 1, position: 0, pattern, keys: Gathered::default() }
+            }
+            Work::RandomKey => {
+                let group = (draw >> 32) % u64::from(count) + 1;
+                Kind::RandomKey { group: group as u16, left: count, draw, ends: 0 } // at most `count`
+            }
+            Work::Count => Kind::Count { group: 1, sum: 0 },
+            Work::Flush => Kind::Flush { group: 1 },
+            Work::Slot { bucket, keys_max } => {
+                Kind::Slot { bucket, position: 0, keys_max, keys: Gathered::default(), seen: HashSet::new() }
+            }
+        };
+        Self { tag, asked: false, group_count: count, bytes_max, kind }
+    }
+
+    /// Bytes it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Scan { keys, pattern, .. } => keys.bytes + pattern.as_ref().map_or(0, Pattern::held_bytes),
+            Kind::Keys { keys, pattern, .. } => keys.bytes + pattern.held_bytes(),
+            Kind::Slot { keys, seen, .. } => slot_bytes(keys, seen),
+            Kind::Update(update) => update.held_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// The next ask and its group; the answer, if there is nothing to ask.
+    pub(super) fn next(&mut self) -> Result<(Option<GroupId>, Command<Shared>), Answer> {
+        let of_group =
+            |group: u16, op| Ok((Some(GroupId::new(group)), Command::plain(Shared::default(), op)));
+        match &mut self.kind {
+            Kind::Update(update) => Ok((None, update.next())),
+            Kind::Scan { group, .. } if *group > self.group_count => {
+                Err(Answer::Page { cursor: 0, keys: Gathered::default() })
+            }
+            Kind::Scan { group, position, count, .. } => {
+                of_group(*group, Op::Scan { position: *position, count: *count })
+            }
+            Kind::Keys { group, position, .. } => {
+                of_group(*group, Op::Scan { position: *position, count: KEYS_PAGE })
+            }
+            Kind::RandomKey { group, draw, .. } => of_group(*group, Op::RandomKey { draw: *draw }),
+            Kind::Count { group, .. } => of_group(*group, Op::CountKeys),
+            Kind::Flush { group } => of_group(*group, Op::Flush),
+            Kind::Slot { keys_max: Some(0), .. } => Err(Answer::Keys(Gathered::default())),
+            Kind::Slot { bucket, position, .. } => of_group(
+                group_of(*bucket, self.group_count).get(),
+                Op::Scan { position: *position, count: KEYS_PAGE },
+            ),
+        }
+    }
+
+    /// Takes the reply to the last ask. Returns the answer, if the job is over.
+    pub(super) fn take(&mut self, reply: Reply<&[u8]>) -> Option<Answer> {
+        self.asked = false;
+        if let Reply::Error(kind) = reply {
+            let in_part =
+                matches!(self.kind, Kind::Flush { group } if group > 1) && kind != ErrorKind::Unknown;
+            let error = "UNKNOWN some groups were flushed and some were not".to_owned();
+            return Some(if in_part { Answer::Error(error) } else { Answer::Failed(kind) });
+        }
+        match (&mut self.kind, reply) {
+            (Kind::Update(update), reply) => match update.take(reply) {
+                Ok(None) => None,
+                Ok(Some(Updated::Length(length))) => {
+                    Some(Answer::Int(i64::try_from(length).unwrap_or(i64::MAX)))
+                }
+                Ok(Some(Updated::Value(value))) => Some(Answer::Bulk(value)),
+                Err(update::Failure::Refused(error)) => Some(Answer::Error(error.into_owned())),
+                Err(update::Failure::Failed(kind)) => Some(Answer::Failed(kind)),
+            },
+            (Kind::Scan { .. } | Kind::Keys { .. } | Kind::Slot { .. }, Reply::Value { value, .. }) => {
+                self.take_page(value)
+            }
+            (Kind::RandomKey { .. }, Reply::Value { value, .. }) => Some(Answer::Bulk(value.to_vec())),
+            // No key was found among the first ones: the walk goes on from `next`. After its second end it
+            // has seen the whole group, whatever has changed meanwhile.
+            (Kind::RandomKey { draw, ends, .. }, Reply::Int(next)) if *ends < 2 => {
+                *draw = next.cast_unsigned();
+                *ends += u32::from(next == 0);
+                None
+            }
+            (Kind::RandomKey { group, left, ends, .. }, Reply::Nil | Reply::Int(_)) => {
+                *left -= 1;
+                *ends = 0;
+                *group = *group % self.group_count + 1;
+                (*left == 0).then_some(Answer::Nil)
+            }
+            (Kind::Count { group, sum }, Reply::Int(count)) => {
+                *sum = sum.saturating_add(count);
+                *group += 1;
+                (*group > self.group_count).then_some(Answer::Int(*sum))
+            }
+            (Kind::Flush { group }, Reply::Done { .. }) => {
+                *group += 1;
+                (*group > self.group_count).then_some(Answer::Ok)
+            }
+            _ => Some(Answer::Failed(ErrorKind::Unknown)), // not an answer to this question
+        }
+    }
+
+    fn take_page(&mut self, page: &[u8]) -> Option<Answer> {
+        let Some((next, found)) = scan_page(page) else { return Some(Answer::Failed(ErrorKind::ReadFailed)) };
+        let group_count = self.group_count;
+        let step = |group: &mut u16, position: &mut u64| {
+            let ended = next == SCAN_END;
+            (*group, *position) = if ended { (*group + 1, 0) } else { (*group, next) };
+            ended
+        };
+        match &mut self.kind {
+            Kind::Keys { group, position, pattern, keys } => {
+                keys.gather(found.filter(|key| pattern.fits(key)));
+                if keys.bytes > self.bytes_max {
+                    return Some(Answer::Error(format!(
+                        "ERR the answer is over {} bytes; use SCAN",
+                        self.bytes_max
+                    )));
+                }
+                step(group, position);
+                (*group > group_count).then(|| Answer::Keys(std::mem::take(keys)))
+            }
+            Kind::Scan { group, position, left, pattern, count, strings, keys } => {
+                let fits = |key: &&[u8]| *strings && pattern.as_ref().is_none_or(|pattern| pattern.fits(key));
+                let mut seen = 0_u32;
+                keys.gather(found.inspect(|_| seen += 1).filter(fits));
+                *count = count.saturating_sub(seen);
+                let ended = step(group, position);
+                *left -= 1;
+                if ended && *count > 0 && *left > 0 && *group <= group_count {
+                    return None; // few keys so far: the next group
+                }
+                let over = *group > group_count;
+                let cursor = if over { 0 } else { u64::from(*group - 1) << POSITION_BITS | *position };
+                Some(Answer::Page { cursor, keys: std::mem::take(keys) })
+            }
+            Kind::Slot { bucket, position, keys_max, keys, seen } => {
+                let wanted = keys_max.unwrap_or(u64::MAX);
+                for key in found.filter(|key| bucket_of(key) == *bucket) {
+                    if (seen.len() as u64) < wanted && seen.insert(xxh3_64(key)) && keys_max.is_some() {
+                        keys.gather(core::iter::once(key));
+                    }
+                }
+                if slot_bytes(keys, seen) > self.bytes_max {
+                    return Some(Answer::Error(format!(
+                        "ERR the slot holds more keys than fit into {} bytes",
+                        self.bytes_max
+                    )));
+                }
+                *position = next;
+                let found = seen.len() as u64;
+                (next == SCAN_END || found >= wanted).then(|| match keys_max {
+                    Some(_) => Answer::Keys(std::mem::take(keys)),
+                    None => Answer::Int(i64::try_from(found).unwrap_or(i64::MAX)),
+                })
+            }
+            _ => Some(Answer::Failed(ErrorKind::Unknown)),
+        }
+    }
+}
+
+/// Bytes held while the keys of a slot are collected.
+fn slot_bytes(keys: &Gathered, seen: &HashSet<u64>) -> usize {
+    keys.bytes + 2 * size_of::<u64>() * seen.len()
+}
+
+impl Gathered {
+    fn gather<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) {
+        for key in keys {
+            if self.blocks.back().is_none_or(|block| block.len() >= BLOCK_BYTES) {
+                self.blocks.push_back(Vec::new());
+            }
+            let Some(block) = self.blocks.back_mut() else { return };
+            let before = block.len();
+            // A bulk string is the same in both protocol versions.
+            Writer::new(block, Proto::Resp2).bulk(key);
+            self.bytes += block.len() - before;
+            self.count += 1;
+        }
+    }
+}
