@@ -80,15 +80,10 @@ pub struct Crate {
     pub package: String,
     /// The root file, relative to the repository.
     pub root: String,
+    /// Whether it is a library or a program, and no test, bench or example.
+    pub is_production: bool,
     /// All modules; the first is the root.
     pub modules: Vec<Module>,
-}
-
-impl Crate {
-    /// Whether it ships or could ship: true for code in `src`.
-    pub fn is_production(&self) -> bool {
-        self.root.strip_prefix(&self.package).is_some_and(|rest| rest.starts_with("/src/"))
-    }
 }
 
 const ASSERTIONS: &[&str] =
@@ -101,18 +96,21 @@ const ASSERTIONS: &[&str] =
 pub fn read_crates(root: &Path) -> Vec<Crate> {
     let mut crates = Vec::new();
     for Package { folder, .. } in packages(root) {
-        for target in targets(root, &folder) {
-            crates.push(read_crate(root, &folder, target));
+        for (file, is_production) in targets(root, &folder) {
+            crates.push(read_crate(root, &folder, file, is_production));
         }
     }
     crates
 }
 
-fn targets(root: &Path, package: &str) -> Vec<String> {
-    let mut found: Vec<String> =
-        ["src/lib.rs", "src/main.rs"].iter().map(|file| format!("{package}/{file}")).collect();
-    found.retain(|file| root.join(file).is_file());
+/// The root files of a package's targets, each with whether it is a library or a program: those that cargo
+/// finds by itself, and those that the manifest names.
+fn targets(root: &Path, package: &str) -> Vec<(String, bool)> {
+    let mut found: Vec<(String, bool)> =
+        ["src/lib.rs", "src/main.rs"].iter().map(|file| (format!("{package}/{file}"), true)).collect();
+    found.retain(|(file, _)| root.join(file).is_file());
     for folder in ["src/bin", "tests", "benches", "examples"] {
+        let is_production = folder == "src/bin";
         let folder = format!("{package}/{folder}");
         let Ok(entries) = fs::read_dir(root.join(&folder)) else { continue };
         let mut names: Vec<String> = entries
@@ -122,20 +120,42 @@ fn targets(root: &Path, package: &str) -> Vec<String> {
         for name in names {
             let main = format!("{folder}/{name}/main.rs");
             if name.ends_with(".rs") {
-                found.push(format!("{folder}/{name}"));
+                found.push((format!("{folder}/{name}"), is_production));
             } else if root.join(&main).is_file() {
-                found.push(main);
+                found.push((main, is_production));
             }
+        }
+    }
+    for (file, is_production) in named_targets(root, package) {
+        if found.iter().all(|(known, _)| *known != file) {
+            found.push((file, is_production));
         }
     }
     found
 }
 
-fn read_crate(root: &Path, package: &str, target: String) -> Crate {
+/// The targets that the manifest names with a `path`.
+fn named_targets(root: &Path, package: &str) -> Vec<(String, bool)> {
+    let manifest = fs::read_to_string(root.join(package).join("Cargo.toml")).expect("a package's manifest");
+    let (mut section, mut found) = ("", Vec::new());
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let is_target = ["[lib]", "[[bin]]", "[[test]]", "[[bench]]", "[[example]]"].contains(&section);
+        if let Some(path) = line.strip_prefix("path = \"").filter(|_| is_target) {
+            let file = format!("{package}/{}", path.trim_end_matches('"'));
+            found.push((file, ["[lib]", "[[bin]]"].contains(&section)));
+        }
+    }
+    found
+}
+
+fn read_crate(root: &Path, package: &str, file: String, is_production: bool) -> Crate {
     let mut reader = Reader { root: root.to_owned(), modules: vec![Module::default()] };
-    reader.modules[0].file = target.clone();
+    reader.modules[0].file = file.clone();
     reader.read_file(0, true);
-    Crate { package: package.to_owned(), root: target, modules: reader.modules }
+    Crate { package: package.to_owned(), root: file, is_production, modules: reader.modules }
 }
 
 struct Reader {

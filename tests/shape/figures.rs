@@ -68,7 +68,7 @@ fn sorted(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
 pub fn figures(root: &Path, crates: &[Crate], wanted: impl Fn(&Crate) -> bool) -> Figures {
     let mut all = Figures::default();
     for target in crates.iter().filter(|target| wanted(target)) {
-        let ships = target.is_production();
+        let ships = target.is_production;
         for module in &target.modules {
             count_module(&mut all, module, ships && !module.is_test);
         }

@@ -32,9 +32,9 @@ pub fn ioredis() -> Option<PathBuf> {
     .map(|dir| dir.join("node_modules"))
 }
 
-/// A script among the fixtures.
+/// A script of a client.
 pub fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/clients").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/scripts").join(name)
 }
 
 /// The directory `name`, made by `make` unless an earlier run has made it.

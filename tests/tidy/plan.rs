@@ -69,11 +69,7 @@ const CIRCLES: &[&[&str]] = &[];
 
 /// Types that have inherent methods outside of their file: the type, its file, the files of its methods.
 const SPREAD: &[(&str, &str, &[&str])] = &[
-    (
-        "Clients",
-        "tests/src/sim/client.rs",
-        &["tests/src/sim/client/answer.rs", "tests/src/sim/client/draw.rs"],
-    ),
+    ("Clients", "tests/sim/client.rs", &["tests/sim/client/answer.rs", "tests/sim/client/draw.rs"]),
     (
         "Driver",
         "loadgen/src/driver/state.rs",
@@ -87,13 +83,13 @@ const SPREAD: &[(&str, &str, &[&str])] = &[
     ),
     (
         "World",
-        "tests/src/sim/world.rs",
+        "tests/sim/world.rs",
         &[
-            "tests/src/sim/world/copies.rs",
-            "tests/src/sim/world/events.rs",
-            "tests/src/sim/world/faults.rs",
-            "tests/src/sim/world/timing.rs",
-            "tests/src/sim/world/ways.rs",
+            "tests/sim/world/copies.rs",
+            "tests/sim/world/events.rs",
+            "tests/sim/world/faults.rs",
+            "tests/sim/world/timing.rs",
+            "tests/sim/world/ways.rs",
         ],
     ),
 ];
@@ -231,10 +227,10 @@ fn files_with_unsafe(crates: &[Crate], wanted: impl Fn(&Crate) -> bool) -> BTree
 #[test]
 fn unsafe_code_is_in_few_files_with_names() {
     let crates = read_crates(root());
-    assert_eq!(files_with_unsafe(&crates, Crate::is_production), strings(UNSAFE));
-    assert_eq!(files_with_unsafe(&crates, |target| !target.is_production()), strings(UNSAFE_TESTS));
+    assert_eq!(files_with_unsafe(&crates, |target| target.is_production), strings(UNSAFE));
+    assert_eq!(files_with_unsafe(&crates, |target| !target.is_production), strings(UNSAFE_TESTS));
     assert!(UNSAFE.len() <= UNSAFE_FILES_MAX);
-    for target in crates.iter().filter(|target| target.is_production()) {
+    for target in crates.iter().filter(|target| target.is_production) {
         let text = read(Path::new(&target.root));
         let denies = text.contains("#![forbid(unsafe_code)]") || text.contains("#![deny(unsafe_code)]");
         assert_eq!(denies, !ALLOCATORS.contains(&target.root.as_str()), "{} denies unsafe code", target.root);

@@ -46,7 +46,7 @@ fn read(path: &Path) -> String {
 
 /// These files quote what they forbid.
 fn is_tidy(path: &Path) -> bool {
-    path.starts_with("tests/tests/tidy")
+    path.starts_with("tests/tidy")
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! killed under them.
 //!
 //! Each test installs its client, at a pinned version, below the build directory (kept between runs). It runs
-//! a small script from `tests/fixtures/clients` that writes keys and reports which writes were acknowledged.
+//! a small script from `tests/clients/scripts` that writes keys and reports which writes were acknowledged.
 //! The test kills the leader of most groups and brings it back, has the script read everything back, and then
 //! checks by itself: once with leaders as elected, and once with one node that leads everything. If a client
 //! cannot be installed, the last line of the test's output says `NOT CHECKED` and why.
