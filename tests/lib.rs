@@ -1,11 +1,13 @@
-//! `synod-tests`: the deterministic simulator, and the checkers that judge its runs.
+//! `synod-tests`: the deterministic simulator, the checkers that judge its runs, the fuzz targets, and the
+//! reader of the source that tidy uses. Each has a folder with its code, its programs and its tests; the tests
+//! with real processes (`e2e`) and real clients (`clients`) have one, too.
 //!
 //! ```text
 //!  seed ──▶ sim (cluster, network, disks, clocks, clients, faults) ──▶ history, observations ──▶ check
 //! ```
 //!
-//! Nothing here ships. The simulator runs the very state machines that ship (`synod-shard` over `synod-wal`)
-//! and replaces everything outside them: time, network, disk and clients come from one seed.
+//! Nothing here ships. The simulator runs the very turn that ships (`synod-replica`) and replaces everything
+//! outside it: time, network, disk and clients come from one seed.
 
 #![forbid(unsafe_code)]
 

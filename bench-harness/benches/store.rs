@@ -5,7 +5,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use synod_bench::{GROUP, Walk, bytes, key, set_op};
-use synod_store::{Applied, CacheHint, FoundValue, Lookup, Room, Store, StoreConfig};
+use synod_store::{Applied, CacheAdmission, CacheHint, FoundValue, Lookup, Store, StoreConfig};
 use synod_types::{
     CommandRef, Condition, Expiry, Location, Namespace, Op, Reply, SegmentId, SessionStamp, Slot, Version,
     WallMs,
@@ -121,8 +121,13 @@ fn admit(c: &mut Criterion) {
         b.iter(|| {
             // Keys were written in order, one slot each.
             let version = Version { slot: Slot::new(number + 1), position: 0 };
-            let held =
-                rig.store.admit(GROUP, NAMESPACE, &key(number), FoundValue::new(version, &value), Room::Made);
+            let held = rig.store.admit(
+                GROUP,
+                NAMESPACE,
+                &key(number),
+                FoundValue::new(version, &value),
+                CacheAdmission::MayEvict,
+            );
             number = (number + 1) % LONG_KEYS;
             assert!(held, "the value was not admitted");
         });

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use synod_types::SegmentId;
-use synod_wal::{Completion, Disk, OpId, SegmentHead, SegmentPlan};
+use synod_wal::{Completion, Disk, IoId, SegmentHead, SegmentPlan};
 
 /// The disk.
 #[derive(Default)]
@@ -68,12 +68,12 @@ impl Disk for NullDisk {
 
     fn remove_segment(&mut self, _segment: SegmentId) {}
 
-    fn write(&mut self, op: OpId, _segment: SegmentId, _offset: u32, buf: Rc<Buffer>) {
+    fn write(&mut self, op: IoId, _segment: SegmentId, _offset: u32, buf: Rc<Buffer>) {
         self.done.push_back(Completion::Wrote { op, result: Ok(buf.len) });
         self.written.push_back(buf);
     }
 
-    fn read(&mut self, _op: OpId, segment: SegmentId, offset: u32, len: u32) {
+    fn read(&mut self, _op: IoId, segment: SegmentId, offset: u32, len: u32) {
         panic!("nothing is cold here: {len} bytes of {segment} at {offset}")
     }
 

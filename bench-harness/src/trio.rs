@@ -26,7 +26,7 @@ use synod_wal::{SEGMENT_BYTES_MAX, WalOptions};
 /// The replica that leads.
 pub const LEADER: usize = 0;
 const REPLICAS: usize = 3;
-/// Bytes that may wait for the disk: the engine's number. It is never reached, for the disk takes no time.
+/// Bytes that may wait for the disk: the engine's number. It is never reached: the disk takes no time.
 const LOG_BACKLOG_BYTES_MAX: usize = 64 << 20;
 /// Slots in flight before commands gather in a batch: the engine's default.
 const PIPELINE_SLOTS: u64 = 8;

@@ -211,14 +211,14 @@ pub fn cluster_spec(options: &BenchOptions, binary: PathBuf) -> ClusterSpec {
         ports: Ports::Free,
         cpus: if wanted <= cpus.len() { cpus[..wanted].to_vec() } else { Vec::new() },
         settings,
-        // The data of an earlier bench is deleted, once nothing can be refused any more.
+        // The data of an earlier bench is deleted, once nothing more can be refused.
         fresh: true,
         echo: false,
         logs: true,
     }
 }
 
-enum News {
+enum LoadNews {
     Second(Progress),
     Done(Box<Result<Report, LoadError>>),
 }
@@ -242,14 +242,15 @@ pub fn load(
     std::thread::spawn(move || {
         let seconds = news.clone();
         // If the receiver is gone, the caller has given up the run.
-        let result =
-            synod_loadgen::run(&options, &mut |progress| _ = seconds.send(News::Second(progress.clone())));
-        let _ = news.send(News::Done(Box::new(result)));
+        let result = synod_loadgen::run(&options, &mut |progress| {
+            _ = seconds.send(LoadNews::Second(progress.clone()))
+        });
+        let _ = news.send(LoadNews::Done(Box::new(result)));
     });
     loop {
         match inbox.recv_timeout(LOOK_INTERVAL) {
-            Ok(News::Second(progress)) => show(&progress),
-            Ok(News::Done(result)) => {
+            Ok(LoadNews::Second(progress)) => show(&progress),
+            Ok(LoadNews::Done(result)) => {
                 return (*result).map_err(|error| match error {
                     LoadError::Options(sentence) => RunError::Refused(Refusal::Usage(sentence)),
                     error => RunError::Failed(error.to_string()),

@@ -48,7 +48,7 @@ enum CommandLine {
     Serve(NodeArgs),
     /// Run a cluster for development on this machine: three node processes, data kept.
     Dev(DevArgs),
-    /// Start a durable cluster on this machine, load it, show what came of it and clean up.
+    /// Start a durable cluster on this machine, load it, show the result and clean up.
     Bench(Box<BenchArgs>),
     /// Print the value of a key; without such a key, exit code 1.
     Get(GetArgs),
@@ -60,19 +60,19 @@ enum CommandLine {
     Status(TargetArgs),
     /// Show settings.
     #[command(subcommand)]
-    Config(ConfigAsk),
+    Config(ConfigCommand),
     /// Show or replace the secret that the nodes of a cluster share.
     #[command(subcommand)]
-    Secret(Box<SecretAsk>),
+    Secret(Box<SecretCommand>),
 }
 
 #[derive(Subcommand, Debug)]
-enum SecretAsk {
-    /// Print it; on a second line the one before it, while both are taken.
+enum SecretCommand {
+    /// Print it, and the previous one on a second line while both are accepted.
     Show(NodeArgs),
-    /// Take a new one, and the one so far, too, until `retire`; prints the new one for the other nodes.
+    /// Make a new one and print it for the other nodes; the old one is accepted too, until `retire`.
     Rotate(RotateArgs),
-    /// Take the current one only, once every node has it.
+    /// Accept only the current one; for when every node has it.
     Retire(NodeArgs),
 }
 
@@ -86,7 +86,7 @@ struct RotateArgs {
 }
 
 #[derive(Subcommand, Debug)]
-enum ConfigAsk {
+enum ConfigCommand {
     /// Every setting as file key, flag and variable, with its default.
     Keys,
     /// The settings in force for these arguments, and where each comes from.
@@ -109,7 +109,7 @@ struct DevArgs {
     cores: u16,
     /// A further setting for every node, such as cluster.groups=32; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
-    settings: Vec<Setting>,
+    settings: Vec<SettingArg>,
 }
 
 #[derive(Args, Debug)]
@@ -128,7 +128,7 @@ struct BenchArgs {
     keep: bool,
     /// A further setting for every node, such as cluster.groups=32; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
-    settings: Vec<Setting>,
+    settings: Vec<SettingArg>,
     #[command(flatten)]
     load: synod_loadgen::Options,
 }
@@ -181,7 +181,7 @@ struct SetArgs {
     key: OsString,
     /// The value; read from standard input if left out.
     value: Option<OsString>,
-    /// Expire after this long, more than nothing: 10, 500ms, 2m.
+    /// Expire after this long, more than 0: 10, 500ms, 2m.
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     ex: Option<Duration>,
     /// Only if the key does not exist.
@@ -205,33 +205,33 @@ struct DelArgs {
 
 /// The argument of `--set`. It may be a password, although a password is refused there.
 #[derive(Clone)]
-struct Setting {
+struct SettingArg {
     name: &'static str,
-    value: String,
+    word: String,
 }
 
-impl fmt::Debug for Setting {
+impl fmt::Debug for SettingArg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, settings::shown(self.name, &self.value))
+        write!(f, "{}={}", self.name, settings::shown(self.name, &self.word))
     }
 }
 
-fn parse_setting(words: &str) -> Result<Setting, String> {
-    let (name, value) = words.split_once('=').ok_or("write it as KEY=VALUE, such as cluster.groups=32")?;
+fn parse_setting(text: &str) -> Result<SettingArg, String> {
+    let (name, word) = text.split_once('=').ok_or("write it as KEY=VALUE, such as cluster.groups=32")?;
     let names = ROWS.iter().map(|row| row.name);
     let row = settings::find(name).ok_or_else(|| match spelling::nearest(name, names) {
         Some(meant) => format!("there is no setting {name}; did you mean {meant}?"),
         None => format!("there is no setting {name}; `synod config keys` lists them all"),
     })?;
-    Ok(Setting { name: row.name, value: value.to_owned() })
+    Ok(SettingArg { name: row.name, word: word.to_owned() })
 }
 
 /// The further settings, none of them a secret. (Not checked by the value parser: clap shows a value that its
 /// parser refuses.)
-fn further_settings(given: Vec<Setting>) -> Result<Flags, RunError> {
+fn further_settings(given: Vec<SettingArg>) -> Result<Flags, RunError> {
     let secret = |name: &str| settings::find(name).filter(|row| row.is_secret());
     match given.iter().find_map(|setting| secret(setting.name)) {
-        None => Ok(given.into_iter().map(|setting| (setting.name, setting.value)).collect()),
+        None => Ok(given.into_iter().map(|setting| (setting.name, setting.word)).collect()),
         Some(row) => Err(RunError::Refused(Refusal::ConfigInvalid {
             place: "--set".to_owned(),
             why: format!(
@@ -286,32 +286,28 @@ struct NodeArgs {
     #[arg(long, value_name = "FILE", env = "SYNOD_CONFIG")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    settings: Settings,
+    flags: Flags,
 }
 
 impl NodeArgs {
     fn load(&self) -> Result<Config, Refusal> {
-        Config::load(self.config.as_deref(), &self.settings.0)
+        Config::load(self.config.as_deref(), &self.flags)
     }
 }
 
-/// One flag per setting, made from its row.
-#[derive(Debug)]
-struct Settings(Flags);
-
-impl FromArgMatches for Settings {
+impl FromArgMatches for Flags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = with_flags()
-            .filter_map(|(row, _)| Some((row.name, matches.get_one::<String>(row.name)?.clone())));
-        Ok(Self(given.collect()))
+        let word = |row: &Row| matches.get_one::<String>(row.name).cloned();
+        Ok(with_flags().filter_map(|(row, _)| Some((row.name, word(row)?))).collect())
     }
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0.extend(Self::from_arg_matches(matches)?.0);
+        self.extend(Self::from_arg_matches(matches)?);
         Ok(())
     }
 }
 
-impl Args for Settings {
+/// One flag per setting, made from its row.
+impl Args for Flags {
     fn augment_args(command: Command) -> Command {
         with_flags().fold(command, |command, (row, flag)| {
             let arg = Arg::new(row.name).long(flag).value_name("VALUE");
@@ -359,8 +355,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(ask: CommandLine) -> Result<(), RunError> {
-    match ask {
+fn run(command: CommandLine) -> Result<(), RunError> {
+    match command {
         CommandLine::Format(args) => {
             let data = serve::format(&args.load()?)?;
             println!("formatted {}: {}", data.path().display(), data.identity().describe());
@@ -409,16 +405,16 @@ fn run(ask: CommandLine) -> Result<(), RunError> {
             clientcmd::del(&args.target.into(), &keys)
         }
         CommandLine::Status(args) => clientcmd::status(&args.into()),
-        CommandLine::Config(ConfigAsk::Keys) => {
+        CommandLine::Config(ConfigCommand::Keys) => {
             list_settings();
             Ok(())
         }
-        CommandLine::Secret(ask) => match *ask {
-            SecretAsk::Show(args) => secretcmd::show(&args.load()?),
-            SecretAsk::Rotate(args) => secretcmd::rotate(&args.node.load()?, args.from.as_deref()),
-            SecretAsk::Retire(args) => secretcmd::retire(&args.load()?),
+        CommandLine::Secret(command) => match *command {
+            SecretCommand::Show(args) => secretcmd::show(&args.load()?),
+            SecretCommand::Rotate(args) => secretcmd::rotate(&args.node.load()?, args.from.as_deref()),
+            SecretCommand::Retire(args) => secretcmd::retire(&args.load()?),
         },
-        CommandLine::Config(ConfigAsk::Explain(args)) => {
+        CommandLine::Config(ConfigCommand::Explain(args)) => {
             print!("{}", args.load()?.explain());
             Ok(())
         }

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
 use std::time::Duration;
-use synod_net::binary::{Failure, GroupRole, GroupState, NodeStatus, Topology};
+use synod_net::binary::{FailureCode, GroupRole, GroupState, NodeStatus, Topology};
 use synod_net::client::{Client, ClientConfig, ClientError, ConnectError, TcpDial};
 use synod_types::limits::VALUE_BYTES_MAX;
 use synod_types::{Command, Condition, Consistency, Expiry, Nanos, NodeId, Op, Reply};
@@ -41,14 +41,14 @@ impl Target {
 
 fn failed(error: &ClientError) -> RunError {
     RunError::Failed(match error {
-        ClientError::NotAdmitted(Failure::AuthRequired) => {
+        ClientError::NotAdmitted(FailureCode::AuthRequired) => {
             "the cluster wants a password: give it in the variable SYNOD_PASSWORD".to_owned()
         }
-        ClientError::NotAdmitted(Failure::AuthFailed) => {
+        ClientError::NotAdmitted(FailureCode::AuthFailed) => {
             "the cluster wants another password than the one in SYNOD_PASSWORD".to_owned()
         }
-        ClientError::NotAdmitted(Failure::Protected) => {
-            "the node has no password and lets clients of its own machine in only (protected mode)".to_owned()
+        ClientError::NotAdmitted(FailureCode::Protected) => {
+            "the node has no password and accepts only clients on its own machine (protected mode)".to_owned()
         }
         error => error.to_string(),
     })
@@ -125,10 +125,10 @@ pub fn del(target: &Target, keys: &[Vec<u8>]) -> Result<(), RunError> {
 pub fn status(target: &Target) -> Result<(), RunError> {
     let mut client = target.connect()?;
     let topology = client.topology().map_err(|error| failed(&error))?;
-    let nodes: Vec<NodeView> = topology
+    let nodes: Vec<NodeReport> = topology
         .nodes
         .iter()
-        .map(|node| NodeView {
+        .map(|node| NodeReport {
             node: node.node,
             address: format!("{}:{}", node.host, node.port),
             status: client.status_of(node.node).map_err(|error| error.to_string()),
@@ -137,14 +137,14 @@ pub fn status(target: &Target) -> Result<(), RunError> {
     print_line(table(&topology, &nodes).trim_end().as_bytes())
 }
 
-struct NodeView {
+struct NodeReport {
     node: NodeId,
     address: String,
     status: Result<NodeStatus, String>,
 }
 
 /// One line per node, then one line per group with each node's view of it.
-fn table(topology: &Topology, nodes: &[NodeView]) -> String {
+fn table(topology: &Topology, nodes: &[NodeReport]) -> String {
     // Writing into a String cannot fail.
     let mut out = String::new();
     let _ = writeln!(out, "cluster {}, {} groups", topology.cluster, topology.group_count);
@@ -153,16 +153,16 @@ fn table(topology: &Topology, nodes: &[NodeView]) -> String {
         "\n{:<6} {:<22} {:>10} {:>6} {:>7} {:>12} {:>8}  version",
         "node", "address", "up", "cores", "leads", "keys", "changes"
     );
-    for view in nodes {
-        let _ = match &view.status {
-            Err(why) => writeln!(out, "{:<6} {:<22} {why}", view.node.to_string(), view.address),
+    for report in nodes {
+        let _ = match &report.status {
+            Err(why) => writeln!(out, "{:<6} {:<22} {why}", report.node.to_string(), report.address),
             Ok(status) => {
                 let leads = status.groups.iter().filter(|group| group.role == GroupRole::Leader).count();
                 writeln!(
                     out,
                     "{:<6} {:<22} {:>10} {:>6} {:>7} {:>12} {:>8}  {}",
-                    view.node.to_string(),
-                    view.address,
+                    report.node.to_string(),
+                    report.address,
                     uptime(status.uptime_ms),
                     status.core_count,
                     leads,
@@ -175,15 +175,15 @@ fn table(topology: &Topology, nodes: &[NodeView]) -> String {
     }
 
     let _ = write!(out, "\n{:<6} {:<8}", "group", "leader");
-    for view in nodes {
-        let _ = write!(out, " {:<28}", format!("{} chosen/applied", view.node));
+    for report in nodes {
+        let _ = write!(out, " {:<28}", format!("{} chosen/applied", report.node));
     }
     out.push('\n');
     for group in &topology.groups {
         let leader = group.leader.map_or("none".to_owned(), |node| node.to_string());
         let _ = write!(out, "{:<6} {leader:<8}", group.group.to_string());
-        for view in nodes {
-            let state = view
+        for report in nodes {
+            let state = report
                 .status
                 .as_ref()
                 .ok()
@@ -271,14 +271,14 @@ mod tests {
             groups: vec![state],
             ..NodeStatus::default()
         };
-        let view = |node: &TopologyNode, status| NodeView {
+        let report = |node: &TopologyNode, status| NodeReport {
             node: node.node,
             address: format!("{}:{}", node.host, node.port),
             status,
         };
         let nodes = [
-            view(&topology.nodes[0], Ok(status)),
-            view(&topology.nodes[1], Err("not executed: no server could be reached".to_owned())),
+            report(&topology.nodes[0], Ok(status)),
+            report(&topology.nodes[1], Err("not executed: no server could be reached".to_owned())),
         ];
         let text = table(&topology, &nodes);
         let wanted = "\

@@ -3,7 +3,7 @@
 //! It stands between the command line and the runtime. It holds no socket and no executor; of the disk it
 //! holds only the locked data directory.
 
-use crate::config::choice::{Durability, Leadership, Redirect};
+use crate::config::choice::{Durability, Redirect};
 use crate::config::facts::ClusterFacts;
 use crate::identity::{DataDir, HeardBook, Identity, PeerBook, Pins, SecretBook};
 use crate::refusal::Refusal;
@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use synod_net::access::Access;
-use synod_shard::Timing;
+use synod_shard::{Leadership, Timing};
 use synod_types::{Boot, CoreId, NodeId};
 
 /// A node of the cluster, as configured.
@@ -78,7 +78,7 @@ pub struct NodeOptions {
     pub durability: Durability,
     /// Whether Redis clients are redirected to a key's leader or served through this node.
     pub redirect: Redirect,
-    /// Whether leadership moves to the node where a group's requests arrive.
+    /// When leadership moves without a failure.
     pub leadership: Leadership,
     /// Size of one core's slab cache in bytes.
     pub cache_bytes: usize,

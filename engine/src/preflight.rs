@@ -93,8 +93,8 @@ pub fn ports(listeners: &[Listener]) -> Result<(), Refusal> {
                 }
                 Err(_) => {}
             }
-            let nobody_listens = listening_socket(listener.addr).is_ok_and(|found| found.is_none());
-            if nobody_listens && sys::bind_reuseport(listener.addr).is_ok() {
+            let nothing_listens = listening_socket(listener.addr).is_ok_and(|found| found.is_none());
+            if nothing_listens && sys::bind_reuseport(listener.addr).is_ok() {
                 break;
             }
             if port_holder(listener.addr).is_some() || Instant::now() >= deadline {

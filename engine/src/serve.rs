@@ -75,7 +75,7 @@ pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
     let (heard, wrong) = HeardBook::load(data.path(), identity.facts.cluster);
     if let Some(wrong) = wrong {
         eprintln!(
-            "synod: {wrong}: what was known of other nodes' logs is forgotten, and old copies of them may \
+            "synod: {wrong}: the known positions of other nodes' logs are forgotten, and old copies of them may \
              not be noticed"
         );
     }

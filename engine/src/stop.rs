@@ -12,10 +12,10 @@ use std::time::Duration;
 
 /// A stop request, shared by all code that must heed it.
 #[derive(Clone, Debug)]
-pub struct Stop(Arc<Inner>);
+pub struct Stop(Arc<StopFlag>);
 
 #[derive(Debug)]
-struct Inner {
+struct StopFlag {
     requested: AtomicBool,
     /// Readable once requested.
     event: File,
@@ -28,11 +28,11 @@ impl Stop {
     /// A stop that is not requested yet and that no signal raises.
     pub fn new() -> io::Result<Self> {
         let event = sys::event()?;
-        Ok(Self(Arc::new(Inner { requested: AtomicBool::new(false), event })))
+        Ok(Self(Arc::new(StopFlag { requested: AtomicBool::new(false), event })))
     }
 
     /// The stop that SIGTERM and SIGINT raise. The first call installs the handlers. A second SIGINT ends the
-    /// process at once, for a person who is tired of waiting.
+    /// process at once, for a person who does not want to wait.
     pub fn on_signals() -> io::Result<Self> {
         if let Some(stop) = ON_SIGNALS.get() {
             return Ok(stop.clone());

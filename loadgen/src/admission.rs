@@ -5,7 +5,7 @@
 
 use std::os::unix::ffi::OsStringExt;
 use synod_net::access::Secret;
-use synod_net::binary::Failure;
+use synod_net::binary::FailureCode;
 
 /// The environment variable with the target's password. There is no flag, because all users can see a command
 /// line.
@@ -31,7 +31,7 @@ pub(crate) enum NotAdmitted {
     PasswordUnwanted,
     /// The server has no password, and the generator runs on another machine.
     #[error(
-        "has no password and lets clients of its own machine in only (protected mode): give it a password and set \
+        "has no password and accepts only clients on its own machine (protected mode): give it a password and set \
          SYNOD_PASSWORD to it, or switch protected mode off there"
     )]
     Protected,
@@ -39,12 +39,12 @@ pub(crate) enum NotAdmitted {
 
 impl NotAdmitted {
     /// The meaning of a failure in the binary protocol.
-    pub(crate) fn of_failure(failure: Failure) -> Option<Self> {
+    pub(crate) fn of_failure(failure: FailureCode) -> Option<Self> {
         match failure {
-            Failure::AuthRequired => Some(Self::PasswordWanted),
-            Failure::AuthFailed => Some(Self::PasswordWrong),
-            Failure::Protected => Some(Self::Protected),
-            Failure::Protocol | Failure::Version | Failure::Unavailable => None,
+            FailureCode::AuthRequired => Some(Self::PasswordWanted),
+            FailureCode::AuthFailed => Some(Self::PasswordWrong),
+            FailureCode::Protected => Some(Self::Protected),
+            FailureCode::Protocol | FailureCode::Version | FailureCode::Unavailable => None,
         }
     }
     /// The meaning of a RESP error reply, without its leading `-`, to any command but AUTH.
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_say_in_many_words_that_nobody_is_let_in() {
+    fn servers_refuse_the_generator_in_many_words() {
         use NotAdmitted::{PasswordUnwanted, PasswordWanted, PasswordWrong, Protected};
         let cases: [(&str, Option<NotAdmitted>, Option<NotAdmitted>); 10] = [
             ("NOAUTH Authentication required.", Some(PasswordWanted), Some(PasswordWanted)),
@@ -111,12 +111,12 @@ mod tests {
 
     #[test]
     fn each_sentence_says_what_to_do() {
-        let failures = [Failure::AuthRequired, Failure::AuthFailed, Failure::Protected];
+        let failures = [FailureCode::AuthRequired, FailureCode::AuthFailed, FailureCode::Protected];
         let whys = failures.map(|failure| NotAdmitted::of_failure(failure).expect("it keeps one out"));
         for why in whys.into_iter().chain([NotAdmitted::PasswordUnwanted]) {
             assert!(why.to_string().contains(PASSWORD_VARIABLE), "{why}");
         }
-        for passing in [Failure::Protocol, Failure::Version, Failure::Unavailable] {
+        for passing in [FailureCode::Protocol, FailureCode::Version, FailureCode::Unavailable] {
             assert_eq!(NotAdmitted::of_failure(passing), None);
         }
     }

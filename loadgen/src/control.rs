@@ -396,7 +396,7 @@ mod tests {
         let problem = Cluster::from_topology(topology.clone(), told_by).expect_err("no leader");
         assert_eq!(problem, "1 of 2 groups have no leader yet");
         topology.groups.pop();
-        assert!(Cluster::from_topology(topology, told_by).is_err(), "a group nobody speaks of");
+        assert!(Cluster::from_topology(topology, told_by).is_err(), "the view does not mention every group");
         assert!(Cluster::from_topology(Topology::default(), told_by).is_err());
         let high = TopologyNode { core_port_base: 65_535, ..node(1, "127.0.0.1", 1) };
         assert!(endpoints_of(&high, told_by.ip()).is_err());

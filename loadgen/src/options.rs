@@ -47,7 +47,7 @@ pub enum Protocol {
     Resp,
 }
 
-/// Everything a run is told. `Options::default()` is what `synod bench` runs, but for the targets.
+/// Everything a run is told. `Options::default()` is what `synod bench` runs, except for the targets.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
@@ -218,7 +218,13 @@ impl Options {
     }
     /// Checks that a run with these options is possible; the error says in one sentence what to change.
     pub fn check(&self) -> Result<(), LoadError> {
-        let refuse = |sentence: String| Err(LoadError::Options(sentence));
+        self.check_phases()?;
+        self.check_requests()?;
+        self.check_spans()
+    }
+
+    /// The target, the rate, and the parts of the run.
+    fn check_phases(&self) -> Result<(), LoadError> {
         if self.target.is_empty() {
             return refuse("no target: give --target host:port of at least one node".into());
         }
@@ -247,6 +253,11 @@ impl Options {
         if self.warmup > PHASE_MAX {
             return refuse("--warmup must be at most a day".into());
         }
+        Ok(())
+    }
+
+    /// The connections, and what is sent on them.
+    fn check_requests(&self) -> Result<(), LoadError> {
         if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
             return refuse(format!("--connections {} is outside 1..={CONNECTIONS_MAX}", self.connections));
         }
@@ -283,6 +294,11 @@ impl Options {
                 self.threads
             ));
         }
+        Ok(())
+    }
+
+    /// How long is waited.
+    fn check_spans(&self) -> Result<(), LoadError> {
         for (name, span) in
             [("--timeout", self.timeout), ("--stall", self.stall), ("--patience", self.patience)]
         {
@@ -292,6 +308,10 @@ impl Options {
         }
         Ok(())
     }
+}
+
+fn refuse(sentence: String) -> Result<(), LoadError> {
+    Err(LoadError::Options(sentence))
 }
 
 fn is_host_and_port(target: &str) -> bool {

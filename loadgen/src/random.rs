@@ -1,5 +1,8 @@
-//! A small seeded random number generator (splitmix64): one seed determines the whole workload. Not for
-//! secrets.
+//! The generator's own random numbers (splitmix64): one seed determines the whole workload. Not for secrets.
+//!
+//! It is of its own because a run must be reproducible from the seed in its report, also years later: a
+//! library may change its algorithm with any version. The twenty lines need no dependency, and no other room
+//! shares them, because a change for the sake of another one would change every workload.
 
 /// The splitmix64 sequence.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Output};
-use synod_net::binary::{Failure, HEADER_BYTES, PREAMBLE, encode_failure};
+use synod_net::binary::{FailureCode, HEADER_BYTES, PREAMBLE, encode_failure};
 
 fn loadgen(arguments: &[&str]) -> Output {
     loadgen_with(None, arguments)
@@ -119,7 +119,7 @@ fn reports_are_compared_and_limits_are_exit_statuses() {
 
 /// Runs the program against a server that admits no client. Returns the first bytes that the server received,
 /// and the program's output.
-fn turned_away(password: Option<&str>, failure: Failure) -> (Vec<u8>, Output) {
+fn turned_away(password: Option<&str>, failure: FailureCode) -> (Vec<u8>, Output) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
     let target = listener.local_addr().expect("a listener has an address").to_string();
     let server = std::thread::spawn(move || {
@@ -141,14 +141,14 @@ fn turned_away(password: Option<&str>, failure: Failure) -> (Vec<u8>, Output) {
 #[test]
 fn the_password_is_taken_from_the_environment_and_told_to_the_target_alone() {
     let says_it = |bytes: &[u8]| bytes.windows(7).any(|part| part == b"Rosebud");
-    let (taken, output) = turned_away(Some("Rosebud"), Failure::AuthFailed);
+    let (taken, output) = turned_away(Some("Rosebud"), FailureCode::AuthFailed);
     assert!(says_it(&taken), "it was in the first bytes that came");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("refuses the password in SYNOD_PASSWORD") && said.lines().count() == 1, "{said}");
     assert!(!says_it(&output.stdout) && !says_it(&output.stderr), "{said}");
     for none in [None, Some("")] {
-        let (taken, output) = turned_away(none, Failure::AuthRequired);
+        let (taken, output) = turned_away(none, FailureCode::AuthRequired);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("wants a password: set SYNOD_PASSWORD"), "{said}");

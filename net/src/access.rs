@@ -21,7 +21,7 @@ pub(crate) const PROTECTED: &str = "DENIED Redis is running in protected mode be
      enabled and no password is set for the default user. In this mode connections are only accepted from \
      the loopback interface. Set security.password in the node's configuration, or send CONFIG SET \
      requirepass from this machine; or switch protected mode off, with security.protected_mode = \"no\" \
-     or CONFIG SET protected-mode no, if nobody but your own can reach this port.";
+     or CONFIG SET protected-mode no, if only your own machines can reach this port.";
 
 /// Checks that `given` may become a password.
 ///
@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_shown_to_nobody() {
+    fn a_password_is_never_shown() {
         let (owned, lent) = (Secret::new(b"Rosebud".to_vec()), Secret::new(&b"Rosebud"[..]));
         assert_eq!((owned.bytes(), lent.bytes()), (&b"Rosebud"[..], &b"Rosebud"[..]));
         assert_eq!(format!("{owned:?} {lent:?} {:?}", Some(&owned)), "******** ******** Some(********)");
     }
 
     #[test]
-    fn who_knows_a_password_is_let_in_and_nobody_is_shown_one() {
+    fn a_client_with_a_password_is_let_in_and_none_is_ever_shown() {
         let none = Access::default();
         assert!(!none.wants_password() && none.admits(true, b"") && none.admits(true, b"anything"));
         let both = Access::new([&b"new"[..], b"old"], true);

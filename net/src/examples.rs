@@ -2,7 +2,7 @@
 //! block begins with ```` ```hex name ````; text after `;` is a comment.
 
 use crate::binary::{self, PREAMBLE, Topology, TopologyGroup, TopologyNode};
-use crate::peer::{self, Acceptor, Handshake, Initiator, PeerSecret, Refusal, Secrets};
+use crate::peer::{self, Acceptor, Handshake, Initiator, LinkRefusal, PeerSecret, Secrets};
 use synod_types::*;
 
 const DOCUMENT: &str = include_str!("../../docs/wire-format.md");
@@ -167,16 +167,16 @@ fn the_document_names_every_code() {
         assert!(DOCUMENT.contains(&row), "{row}");
     }
     for failure in [
-        binary::Failure::Protocol,
-        binary::Failure::Version,
-        binary::Failure::AuthRequired,
-        binary::Failure::AuthFailed,
-        binary::Failure::Unavailable,
+        binary::FailureCode::Protocol,
+        binary::FailureCode::Version,
+        binary::FailureCode::AuthRequired,
+        binary::FailureCode::AuthFailed,
+        binary::FailureCode::Unavailable,
     ] {
         let row = format!("| {} | `{failure:?}` |", failure.code());
         assert!(DOCUMENT.contains(&row), "{row}");
     }
-    for refusal in Refusal::ALL {
+    for refusal in LinkRefusal::ALL {
         let row = format!("| {} | `{refusal:?}` |", refusal.code());
         assert!(DOCUMENT.contains(&row), "{row}");
     }

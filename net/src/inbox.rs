@@ -7,7 +7,7 @@
 //! old one alive. The old chunk is reused once no slice refers to it. Chunks grow while reads fill their
 //! room, so a quiet connection costs little.
 
-use crate::memory::{Filled, Former, Room};
+use crate::memory::{Filled, Former, ReadBuffer};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use synod_types::Shared;
@@ -24,7 +24,7 @@ const ROOM_SHARE: usize = 4;
 pub(crate) struct Inbox {
     held: Filled,
     /// Directly behind `held` in memory, unless nothing is held.
-    room: Room,
+    room: ReadBuffer,
     /// Former chunks, the oldest first.
     retired: VecDeque<Former>,
     chunk: usize,
@@ -45,7 +45,7 @@ impl Inbox {
     pub(crate) fn new(limits: InboxLimits) -> Self {
         Self {
             held: Filled::default(),
-            room: Room::default(),
+            room: ReadBuffer::default(),
             retired: VecDeque::new(),
             chunk: CHUNK_BYTES_MIN,
             limits,
@@ -64,7 +64,7 @@ impl Inbox {
 
     /// Lends room to read into, large enough for the held bytes to grow to `wanted` bytes in one piece. The
     /// caller gives it back with [`Inbox::put`]; a caller that does not loses only the memory.
-    pub(crate) fn lend(&mut self, wanted: usize) -> Room {
+    pub(crate) fn lend(&mut self, wanted: usize) -> ReadBuffer {
         let wanted = wanted.max(self.held.len());
         if self.room.len() < self.chunk / ROOM_SHARE || self.held.len() + self.room.len() < wanted {
             self.renew(wanted);
@@ -76,7 +76,7 @@ impl Inbox {
     ///
     /// # Panics
     /// When the room is shorter than that, or is not the one that was lent last.
-    pub(crate) fn put(&mut self, mut room: Room, count: usize) {
+    pub(crate) fn put(&mut self, mut room: ReadBuffer, count: usize) {
         if count == room.len() {
             self.chunk = (2 * self.chunk).min(self.limits.chunk_bytes);
         }
@@ -133,7 +133,7 @@ impl Inbox {
         if self.retired.len() > self.limits.retired {
             self.retired.pop_front();
         }
-        let mut fresh = again.unwrap_or_else(|| Room::new(size));
+        let mut fresh = again.unwrap_or_else(|| ReadBuffer::new(size));
         fresh[..self.held.len()].copy_from_slice(&self.held);
         self.held = fresh.fill(self.held.len());
         self.room = fresh;
@@ -148,7 +148,7 @@ mod tests {
     const MAX: InboxLimits = InboxLimits { chunk_bytes: 64 << 10, retired: 2 };
 
     #[test]
-    fn a_chunk_is_used_again_once_nobody_holds_a_slice_of_it() {
+    fn a_chunk_is_used_again_once_no_slice_of_it_is_held() {
         let mut inbox = Inbox::new(MAX);
         let room = inbox.lend(0);
         let at = room.as_ptr() as usize;

@@ -32,4 +32,4 @@ pub mod server;
 mod wire;
 
 pub use error::{ProtocolError, RefusedMessage};
-pub use memory::Room;
+pub use memory::ReadBuffer;

@@ -2,11 +2,11 @@
 //! parts: room to write and filled bytes to read.
 //!
 //! ```text
-//!   ├── Filled, shared, never written again ──┤── Room: one owner, may be written ──┤   one block
+//!   ├── Filled, shared, never written again ──┤── ReadBuffer: one owner, may be written ──┤   one block
 //! ```
-//! A [`Room`] is the only right to write to its range. A [`Filled`] is a shared right to read its range. The
-//! ranges of the two never overlap. A block becomes room again only as a whole, when a single reference to it
-//! is left ([`Former::reclaim`]).
+//! A [`ReadBuffer`] is the only right to write to its range. A [`Filled`] is a shared right to read its range.
+//! The ranges of the two never overlap. A block becomes room again only as a whole, when a single reference to
+//! it is left ([`Former::reclaim`]).
 //!
 //! `bytes::BytesMut` does the same, with one difference: here a block is cleared once, when it is made, and
 //! not each time it is reused, because its old contents are initialised memory.
@@ -27,8 +27,8 @@ struct Block {
 
 // SAFETY: a block is plain memory without ties to a thread, freed when the last reference is dropped. Two
 // threads reach the same byte only through two `Filled`, which only read. Earlier writes were made by the
-// `Room` that the `Filled` was split from, and a `Room` made by `reclaim` comes after the last `Filled` was
-// dropped (`Arc::get_mut` acquires). WHY: `Bytes` wants an owner that is `Send`.
+// `ReadBuffer` that the `Filled` was split from, and a `ReadBuffer` made by `reclaim` comes after the last
+// `Filled` was dropped (`Arc::get_mut` acquires). WHY: `Bytes` wants an owner that is `Send`.
 unsafe impl Send for Block {}
 // SAFETY: as above; a shared block gives access to nothing.
 unsafe impl Sync for Block {}
@@ -64,13 +64,13 @@ impl Drop for Block {
 /// The right to write to the last part of a block. A socket is read into it, and filled bytes are split off
 /// its front.
 #[derive(Debug, Default)]
-pub struct Room {
+pub struct ReadBuffer {
     /// None for no room at all.
     block: Option<Arc<Block>>,
     range: Range<usize>,
 }
 
-impl Room {
+impl ReadBuffer {
     /// All of a new block.
     ///
     /// # Panics
@@ -97,7 +97,7 @@ impl Room {
     }
 }
 
-impl Deref for Room {
+impl Deref for ReadBuffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         let Some(block) = &self.block else { return &[] };
@@ -107,7 +107,7 @@ impl Deref for Room {
     }
 }
 
-impl DerefMut for Room {
+impl DerefMut for ReadBuffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         let Some(block) = &self.block else { return &mut [] };
         // SAFETY: as in `deref`, and the token is borrowed exclusively.
@@ -168,8 +168,8 @@ impl Deref for Filled {
     fn deref(&self) -> &[u8] {
         let Some(block) = &self.block else { return &[] };
         // SAFETY: the range lies inside the block, whose bytes are all initialised. It was split from a
-        // `Room`, which no longer has a right to it; a new `Room` comes only from `reclaim`, which needs this
-        // token to be gone. WHY: see the module.
+        // `ReadBuffer`, which no longer has a right to it; a new `ReadBuffer` comes only from `reclaim`, which
+        // needs this token to be gone. WHY: see the module.
         unsafe { core::slice::from_raw_parts(block.start.as_ptr().add(self.range.start), self.range.len()) }
     }
 }
@@ -192,13 +192,13 @@ pub(crate) struct Former(Option<Arc<Block>>);
 
 impl Former {
     /// All of the block as room again, if this is the only reference to it and it has at least `len` bytes.
-    pub(crate) fn reclaim(&mut self, len: usize) -> Option<Room> {
+    pub(crate) fn reclaim(&mut self, len: usize) -> Option<ReadBuffer> {
         let block = self.0.as_mut()?;
         if block.len < len || Arc::get_mut(block).is_none() {
             return None;
         }
         let range = 0..block.len;
-        Some(Room { block: self.0.take(), range })
+        Some(ReadBuffer { block: self.0.take(), range })
     }
 }
 
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn filled_parts_stay_as_they_are_while_the_room_behind_them_is_written() {
-        let mut room = Room::new(16);
+        let mut room = ReadBuffer::new(16);
         room.copy_from_slice(&[1; 16]);
         let mut one = room.fill(4);
         room.fill_with_byte(2);
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn only_neighbours_are_joined() {
-        let (mut room, mut other) = (Room::new(8), Room::new(8));
+        let (mut room, mut other) = (ReadBuffer::new(8), ReadBuffer::new(8));
         let mut one = room.fill(2);
         drop(room.fill(1));
         let two = room.fill(2);
@@ -237,8 +237,8 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_room_again_only_when_nobody_reads_it() {
-        let mut room = Room::new(8);
+    fn a_block_is_room_again_only_when_it_is_no_longer_read() {
+        let mut room = ReadBuffer::new(8);
         let filled = room.fill(8);
         let bytes = Bytes::from(filled.clone());
         let mut former = room.retire().expect("a block");
@@ -254,10 +254,10 @@ mod tests {
     #[test]
     #[should_panic(expected = "more was filled than there was room")]
     fn no_more_is_filled_than_there_is_room() {
-        drop(Room::new(8).fill(9));
+        drop(ReadBuffer::new(8).fill(9));
     }
 
-    impl Room {
+    impl ReadBuffer {
         fn fill_with_byte(&mut self, byte: u8) {
             self.iter_mut().for_each(|at| *at = byte);
         }

@@ -1,6 +1,6 @@
 //! A lease excludes (P-07; Gray & Cheriton 1989): while one replica may answer reads from its own state
 //! alone, no other replica's writes are acknowledged. All nodes are judged at one instant of true time, each
-//! by its own clock, for that is what the drift bound promises.
+//! by its own clock, because that is what the drift bound promises.
 
 use super::{Checked, Violation};
 use synod_types::{Ballot, GroupId, NodeId};

@@ -206,42 +206,9 @@ pub fn execute(state: KeyState, action: Action) -> (Answer, KeyState) {
     match action {
         Action::Get | Action::GetLate => (value_answer(state), state),
         Action::Exists => (Answer::Number(i64::from(state != KeyState::Absent)), state),
-        Action::Set { value, when, ttl, return_old } => {
-            let exists = state != KeyState::Absent;
-            let holds = match when {
-                When::Always => true,
-                When::Absent => !exists,
-                When::Present => exists,
-            };
-            let after = if holds {
-                KeyState::Present { value, expires_from: expiry_after(state, ttl) }
-            } else {
-                state
-            };
-            let answer = match (return_old, holds) {
-                (true, _) => value_answer(state),
-                (false, true) => Answer::Done,
-                (false, false) => Answer::Skipped,
-            };
-            (answer, after)
-        }
+        Action::Set { value, when, ttl, return_old } => set(state, value, when, ttl, return_old),
         Action::Delete => (Answer::Number(i64::from(state != KeyState::Absent)), KeyState::Absent),
-        Action::Increment(delta) => {
-            let (old, expires_from) = match state {
-                KeyState::Absent => (Some(0), None),
-                KeyState::Present { value: Datum::Number(number), expires_from } => {
-                    (Some(number), expires_from)
-                }
-                KeyState::Present { value: Datum::Blob(_), expires_from } => (None, expires_from),
-            };
-            let Some(old) = old else { return (Answer::NotAnInteger, state) };
-            match old.checked_add(delta) {
-                Some(sum) => {
-                    (Answer::Number(sum), KeyState::Present { value: Datum::Number(sum), expires_from })
-                }
-                None => (Answer::Overflow, state),
-            }
-        }
+        Action::Increment(delta) => increment(state, delta),
         Action::GetDelete => (value_answer(state), KeyState::Absent),
         Action::GetExpire(ttl) => (value_answer(state), execute(state, Action::Expire(ttl)).1),
         Action::SetIf { wanted, value } => match state {
@@ -291,6 +258,36 @@ pub fn execute(state: KeyState, action: Action) -> (Answer, KeyState) {
                 (Answer::Number(1), KeyState::Present { value, expires_from: expiry_after(state, ttl) })
             }
         },
+    }
+}
+
+fn set(state: KeyState, value: Datum, when: When, ttl: Ttl, return_old: bool) -> (Answer, KeyState) {
+    let exists = state != KeyState::Absent;
+    let holds = match when {
+        When::Always => true,
+        When::Absent => !exists,
+        When::Present => exists,
+    };
+    let after =
+        if holds { KeyState::Present { value, expires_from: expiry_after(state, ttl) } } else { state };
+    let answer = match (return_old, holds) {
+        (true, _) => value_answer(state),
+        (false, true) => Answer::Done,
+        (false, false) => Answer::Skipped,
+    };
+    (answer, after)
+}
+
+fn increment(state: KeyState, delta: i64) -> (Answer, KeyState) {
+    let (old, expires_from) = match state {
+        KeyState::Absent => (Some(0), None),
+        KeyState::Present { value: Datum::Number(number), expires_from } => (Some(number), expires_from),
+        KeyState::Present { value: Datum::Blob(_), expires_from } => (None, expires_from),
+    };
+    let Some(old) = old else { return (Answer::NotAnInteger, state) };
+    match old.checked_add(delta) {
+        Some(sum) => (Answer::Number(sum), KeyState::Present { value: Datum::Number(sum), expires_from }),
+        None => (Answer::Overflow, state),
     }
 }
 

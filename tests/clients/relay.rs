@@ -106,7 +106,7 @@ impl Ledger {
             let name = String::from_utf8_lossy(key);
             match client.get(key).expect("a read") {
                 Some(found) => {
-                    assert!(sets.sent.contains(&found), "{name} holds what nobody wrote: {found:?}")
+                    assert!(sets.sent.contains(&found), "{name} holds what no client wrote: {found:?}")
                 }
                 None => assert!(!sets.acked, "an acknowledged write of {name} is lost"),
             }

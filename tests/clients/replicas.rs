@@ -74,7 +74,7 @@ fn every_core_names_every_core_and_all_call_them_the_same() {
                 seen.insert(at);
             }
         }
-        assert_eq!(seen, all, "{place}: whoever asks one core for the slots knows all");
+        assert_eq!(seen, all, "{place}: the slots of one core name every node");
     }
     if missing("redis-cli", "redis-tools") {
         return;

@@ -138,12 +138,12 @@ pub fn value_of(number: u64) -> String {
 /// A client at work.
 pub struct Script {
     name: String,
-    place: Place,
+    host: ScriptHost,
     account: Arc<Mutex<Account>>,
 }
 
 /// Where a client runs.
-enum Place {
+enum ScriptHost {
     /// In a process of its own; a line on its input stops it.
     Process(Child),
     /// In a thread; the flag stops it.
@@ -163,7 +163,7 @@ impl Script {
                 taken.lock().unwrap_or_else(PoisonError::into_inner).take(&line);
             }
         });
-        Self { name: name.to_owned(), place: Place::Process(child), account }
+        Self { name: name.to_owned(), host: ScriptHost::Process(child), account }
     }
 
     /// Starts `work` in a thread. It writes until the flag is set, then reads everything back.
@@ -171,7 +171,7 @@ impl Script {
         let (flag, account) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Account::default())));
         let (stopped, told) = (Arc::clone(&flag), Arc::clone(&account));
         std::thread::spawn(move || work(&stopped, &told));
-        Self { name: name.to_owned(), place: Place::Thread(flag), account }
+        Self { name: name.to_owned(), host: ScriptHost::Thread(flag), account }
     }
 
     /// The prefix of its keys.
@@ -180,11 +180,11 @@ impl Script {
     }
 
     fn stop(&mut self) {
-        match &mut self.place {
-            Place::Process(child) => {
+        match &mut self.host {
+            ScriptHost::Process(child) => {
                 child.stdin.as_mut().expect("piped").write_all(b"stop\n").expect("it listens");
             }
-            Place::Thread(flag) => flag.store(true, Ordering::Relaxed),
+            ScriptHost::Thread(flag) => flag.store(true, Ordering::Relaxed),
         }
     }
 
@@ -212,12 +212,12 @@ impl Script {
 
 impl Drop for Script {
     fn drop(&mut self) {
-        match &mut self.place {
-            Place::Process(child) => {
+        match &mut self.host {
+            ScriptHost::Process(child) => {
                 let _ = child.kill();
                 let _ = child.wait();
             }
-            Place::Thread(flag) => flag.store(true, Ordering::Relaxed),
+            ScriptHost::Thread(flag) => flag.store(true, Ordering::Relaxed),
         }
     }
 }

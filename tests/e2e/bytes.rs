@@ -35,7 +35,7 @@ fn throw(address: SocketAddr, bytes: &[u8]) {
 }
 
 #[test]
-fn garbage_at_every_port_harms_nobody() {
+fn garbage_at_every_port_does_no_harm() {
     let mut nodes = Nodes::start("bytes");
     let targets = nodes.targets();
     let mut client = Client::connect(&targets).expect("connects");

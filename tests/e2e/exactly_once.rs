@@ -41,7 +41,7 @@ fn count(targets: &[String], key: &str, sessions: bool, stop: &AtomicBool, ackno
             None => Client::connect_with(targets, config.clone(), Box::new(TcpDial)),
         };
         let Ok(mut connected) = connected else {
-            assert!(!sessions, "{key}: nobody answers");
+            assert!(!sessions, "{key}: no node answers");
             continue; // the client's node is down
         };
         match connected.incr(key.as_bytes(), 1) {

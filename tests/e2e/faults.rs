@@ -26,7 +26,7 @@ pub fn leader_and_follower(nodes: &mut Nodes) -> (usize, usize) {
         .map(|index| status(nodes, index).groups.iter().filter(|group| group.serving).count())
         .collect();
     let leader = (0..3).max_by_key(|&index| led[index]).expect("three nodes");
-    assert!(led[leader] > 0, "nobody leads: {led:?}");
+    assert!(led[leader] > 0, "no node leads: {led:?}");
     (leader, (leader + 1) % 3)
 }
 

@@ -107,7 +107,7 @@ fn parse(text: &str) -> Vec<Line> {
         .map(|line| {
             let value: serde_json::Value = serde_json::from_str(line).expect("a JSON object per line");
             let outcome = value["outcome"].as_str().expect("an outcome");
-            assert_ne!(outcome, "corrupt", "a read returned bytes nobody wrote: {line}");
+            assert_ne!(outcome, "corrupt", "a read returned bytes that were never written: {line}");
             Line {
                 key: value["key"].as_u64().expect("a key") as u32,
                 write: value["op"] == "write",

@@ -54,7 +54,7 @@ fn is_refused(nodes: &mut Nodes) -> String {
 }
 
 #[test]
-fn an_old_copy_is_told_so_by_whoever_knew_more_even_after_a_restart() {
+fn an_old_copy_is_told_so_by_a_node_that_knew_more_even_after_a_restart() {
     let mut nodes = Nodes::start("copies");
     nodes.wait_led();
     let dir = nodes.get().data_dir(2);
@@ -108,9 +108,9 @@ fn an_old_copy_is_told_so_by_whoever_knew_more_even_after_a_restart() {
     }
 }
 
-/// If no node has notes of a node's log any more, its session in the groups' logs reveals an old copy (P-21).
+/// If no node has notes of a node's log left, its session in the groups' logs reveals an old copy (P-21).
 #[test]
-fn an_old_copy_that_nobody_has_notes_of_ends_at_its_first_word_in_a_group() {
+fn an_old_copy_that_no_node_has_notes_of_ends_at_its_first_word_in_a_group() {
     let mut nodes = Nodes::start("copies-unnoted");
     nodes.wait_led();
     let dir = nodes.get().data_dir(2);

@@ -285,7 +285,7 @@ fn the_secret_is_replaced_while_the_nodes_serve() {
     taken(&dir, 2, 2);
     until("links that the old one proved end", || {
         let log = fs::read_to_string(dir.join("n1.log")).expect("a log");
-        log.contains("the secret by which n3 proved itself is not taken any more")
+        log.contains("the secret by which n3 proved itself is no longer accepted")
     });
     works_without(&mut nodes, 1, "third");
     secret(&dir, &["retire"], &configs[2], "");

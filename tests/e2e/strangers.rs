@@ -176,7 +176,7 @@ fn a_node_without_a_password_turns_other_machines_away_unless_told_not_to() {
     let Some(said) = elsewhere("") else { return };
     for line in [
         "OK\n",
-        "far: synod: the node has no password and lets clients of its own machine in only (protected mode)\n",
+        "far: synod: the node has no password and accepts only clients on its own machine (protected mode)\n",
         "resp: -DENIED Redis is running in protected mode",
         "http: HTTP/1.1 403 ",
         "probe: HTTP/1.1 200 ",

@@ -26,7 +26,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use synod_net::access::Access;
 use synod_net::http::{
-    DRAIN_BYTES_MAX, Failure, HEAD_BYTES_MAX, HEADERS_MAX, KeyPlan, Route, Upload, page, route,
+    DRAIN_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HttpError, KeyPlan, Route, Upload, page, route,
 };
 use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use synod_types::{ErrorKind, Reply, SessionId, Slot, Version};
@@ -118,7 +118,7 @@ fn serve(site: Site, pieces: VecDeque<Vec<u8>>, room: usize) -> Vec<Exchange> {
             continue;
         }
         let moves = site.reply_one() || line.arrive() || line.end() || line.make_room(room);
-        assert!(moves, "the connection waits and nobody will wake it");
+        assert!(moves, "the connection waits and nothing will wake it");
     };
     let out = line.out.borrow();
     // hyper also drops the answer to a request that asks for an upgrade and whose body ends early.
@@ -159,14 +159,14 @@ async fn handle(
     Ok(response.map(|body| Full::new(Bytes::from(body))))
 }
 
-async fn upload(line: &Line, plan: &KeyPlan, mut body: Incoming) -> Result<Upload, Failure> {
+async fn upload(line: &Line, plan: &KeyPlan, mut body: Incoming) -> Result<Upload, HttpError> {
     let mut upload = Upload::new(plan, body.size_hint().exact());
     while let Some(frame) = body.frame().await {
         line.ahead.set(0);
-        let frame = frame.map_err(|_| Failure::BODY_BROKEN)?;
+        let frame = frame.map_err(|_| HttpError::BODY_BROKEN)?;
         if frame.data_ref().is_some_and(|data| upload.push(data).is_err()) {
             drain(line, body).await;
-            return Err(Failure::TOO_LARGE);
+            return Err(HttpError::TOO_LARGE);
         }
     }
     Ok(upload)
@@ -186,16 +186,16 @@ async fn drain(line: &Line, mut body: Incoming) {
 async fn execute(site: &Site, number: usize, plan: &KeyPlan, upload: Upload) -> Response<Vec<u8>> {
     let (consistency, command) = upload.finish(plan);
     assert!((1..=KEY_BYTES_MAX).contains(&command.key.len()), "a key of {} bytes", command.key.len());
-    assert!(command.check().is_ok(), "a command that is none");
+    assert!(command.check().is_ok(), "an illegal command");
     if let synod_types::Op::Set { value_crc, .. } = command.op {
         assert!(command.operand.len() <= VALUE_BYTES_MAX);
         assert_eq!(synod_types::checksum::crc32c(command.operand.as_ref()), value_crc);
     }
     let told = command.map(|bytes| (bytes.len(), synod_types::checksum::crc32c(bytes.as_ref())));
     site.exchanges.borrow_mut()[number].asked = format!("{consistency:?} {told:?}");
-    let place = Rc::new(Place { left: Cell::new(site.late), ..Place::default() });
-    site.places.borrow_mut().push_back(Rc::clone(&place));
-    std::future::poll_fn(|context| place.poll(context)).await;
+    let wait = Rc::new(WaitingReply { left: Cell::new(site.late), ..WaitingReply::default() });
+    site.waiting.borrow_mut().push_back(Rc::clone(&wait));
+    std::future::poll_fn(|context| wait.poll(context)).await;
     plan.respond(site.reply(number))
 }
 
@@ -210,19 +210,19 @@ struct Site {
     /// At which of the replies it begins.
     draw: usize,
     exchanges: RefCell<Vec<Exchange>>,
-    places: RefCell<VecDeque<Rc<Place>>>,
+    waiting: RefCell<VecDeque<Rc<WaitingReply>>>,
     answered_bytes: Cell<usize>,
     /// Whether a request asked for another protocol.
     upgrades: Cell<bool>,
 }
 
 #[derive(Default)]
-struct Place {
+struct WaitingReply {
     left: Cell<usize>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Place {
+impl WaitingReply {
     fn poll(&self, context: &Context<'_>) -> Poll<()> {
         if self.left.get() == 0 {
             return Poll::Ready(());
@@ -249,14 +249,14 @@ impl Site {
         self.answered_bytes.set(self.answered_bytes.get() + sent);
     }
 
-    /// Time passes for the oldest place that waits; false if no place waits.
+    /// Time passes for the oldest reply that waits; false if none waits.
     fn reply_one(&self) -> bool {
-        let mut places = self.places.borrow_mut();
-        places.retain(|place| place.left.get() > 0);
-        let Some(place) = places.front() else { return false };
-        place.left.set(place.left.get() - 1);
-        if place.left.get() == 0
-            && let Some(waker) = place.waker.take()
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.retain(|wait| wait.left.get() > 0);
+        let Some(wait) = waiting.front() else { return false };
+        wait.left.set(wait.left.get() - 1);
+        if wait.left.get() == 0
+            && let Some(waker) = wait.waker.take()
         {
             waker.wake();
         }

@@ -142,7 +142,7 @@ fn next_head(rest: &mut &[u8], may_go_on: bool) -> Option<Head> {
         if status != 100 {
             return Some(Head { status, fields });
         }
-        assert!(may_go_on, "nobody asked to be told to go on");
+        assert!(may_go_on, "the client did not ask to be told to go on");
     }
     None
 }

@@ -186,7 +186,7 @@ mod tests {
             vec![module("lib.rs", "Root", root), module("a.rs", "A", a), module("b.rs", "B", b)];
         modules[0].parent = None;
         modules[0].children = BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]);
-        Crate { package: String::new(), root: "lib.rs".to_owned(), modules }
+        Crate { package: String::new(), root: "lib.rs".to_owned(), is_production: true, modules }
     }
 
     fn circle_of(names: [&[&str]; 3]) -> Vec<Vec<String>> {

@@ -163,9 +163,9 @@ struct Reader {
     modules: Vec<Module>,
 }
 
-/// The place in which a run of tokens is read.
+/// The scope in which a run of tokens is read.
 #[derive(Clone, Copy)]
-struct Place {
+struct ReadScope {
     module: usize,
     /// Whether items here belong to the module; within a function or a type they do not.
     is_item_level: bool,
@@ -182,15 +182,15 @@ impl Reader {
             .unwrap_or_else(|error| panic!("{file} cannot be read: {error}"));
         let is_test = self.modules[module].is_test;
         let is_folder = is_root || file.ends_with("/mod.rs");
-        self.read(&lex(&text), Place { module, is_item_level: true, is_test, is_folder });
+        self.read(&lex(&text), ReadScope { module, is_item_level: true, is_test, is_folder });
     }
 
-    fn read(&mut self, tokens: &[Token<'_>], place: Place) {
+    fn read(&mut self, tokens: &[Token<'_>], scope: ReadScope) {
         let mut attribute = String::new();
         let mut at = 0;
         while at < tokens.len() {
             let token = tokens[at];
-            let is_test = place.is_test || attribute.contains("cfg(test)") || attribute.contains("#[test]");
+            let is_test = scope.is_test || attribute.contains("cfg(test)") || attribute.contains("#[test]");
             if token.is("#") {
                 let open = at + 1 + usize::from(tokens.get(at + 1).is_some_and(|next| next.is("!")));
                 let end = close(tokens, open);
@@ -199,10 +199,10 @@ impl Reader {
                 continue;
             }
             let next = match token.kind {
-                Kind::Word => self.read_word(tokens, at, &attribute, Place { is_test, ..place }),
+                Kind::Word => self.read_word(tokens, at, &attribute, ReadScope { is_test, ..scope }),
                 Kind::Sign if ["{", "(", "["].contains(&token.text) => {
                     let end = close(tokens, at);
-                    let inner = Place { is_item_level: false, is_test, ..place };
+                    let inner = ReadScope { is_item_level: false, is_test, ..scope };
                     self.read(&tokens[at + 1..end - 1], inner);
                     end
                 }
@@ -217,58 +217,58 @@ impl Reader {
     }
 
     /// Reads the construct that begins with the word at `at`, behind `attribute`; returns where to go on.
-    fn read_word(&mut self, tokens: &[Token<'_>], at: usize, attribute: &str, place: Place) -> usize {
+    fn read_word(&mut self, tokens: &[Token<'_>], at: usize, attribute: &str, scope: ReadScope) -> usize {
         let token = tokens[at];
         let text = |ahead: usize| tokens.get(at + ahead).map_or("", |token| token.text);
         let follows_path = at > 0 && tokens[at - 1].kind == Kind::Path;
         let begins_item = at == 0 || ["}", ";", "]", "unsafe"].iter().any(|before| tokens[at - 1].is(before));
         let is_name = tokens.get(at + 1).is_some_and(|token| token.kind == Kind::Word);
         match token.text {
-            "use" if text(1) != "<" => return self.read_use(tokens, at, place),
+            "use" if text(1) != "<" => return self.read_use(tokens, at, scope),
             "mod" if is_name && text(2) == ";" => {
-                self.read_child(text(1), None, path_of(attribute), place);
+                self.read_child(text(1), None, path_of(attribute), scope);
                 return at + 3;
             }
             "mod" if is_name && text(2) == "{" => {
                 let end = close(tokens, at + 2);
-                self.read_child(text(1), Some(&tokens[at + 2..end]), None, place);
+                self.read_child(text(1), Some(&tokens[at + 2..end]), None, scope);
                 return end;
             }
             "macro_rules" if text(1) == "!" => {
-                self.modules[place.module].items.insert(text(2).to_owned());
+                self.modules[scope.module].items.insert(text(2).to_owned());
                 return at + 3;
             }
             "fn" | "struct" | "enum" | "trait" | "union" | "type" | "const" | "static"
                 if is_name && !follows_path =>
             {
-                self.read_item(tokens, at, place);
+                self.read_item(tokens, at, scope);
             }
-            "impl" if begins_item && place.is_item_level && !place.is_test => {
+            "impl" if begins_item && scope.is_item_level && !scope.is_test => {
                 let path = inherent(&tokens[at + 1..]);
-                self.modules[place.module].inherent.extend(path);
+                self.modules[scope.module].inherent.extend(path);
             }
-            "unsafe" => self.modules[place.module].unsafes.push(token.line),
-            word if ASSERTIONS.contains(&word) && text(1) == "!" && !place.is_test => {
-                self.modules[place.module].assertions.push(token.line);
+            "unsafe" => self.modules[scope.module].unsafes.push(token.line),
+            word if ASSERTIONS.contains(&word) && text(1) == "!" && !scope.is_test => {
+                self.modules[scope.module].assertions.push(token.line);
             }
             _ => {}
         }
         if !follows_path {
-            let mention = Mention { path: path_at(tokens, at), is_test: place.is_test, line: token.line };
-            self.modules[place.module].mentions.push(mention);
+            let mention = Mention { path: path_at(tokens, at), is_test: scope.is_test, line: token.line };
+            self.modules[scope.module].mentions.push(mention);
         }
         at + 1
     }
 
-    fn read_item(&mut self, tokens: &[Token<'_>], at: usize, place: Place) {
+    fn read_item(&mut self, tokens: &[Token<'_>], at: usize, scope: ReadScope) {
         let name = tokens[at + 1].text;
         let is_keyword = ["fn", "unsafe", "async", "extern"].contains(&name); // of `const fn`
         if is_keyword {
             return;
         }
         let name = if name == "mut" { tokens.get(at + 2).map_or("", |token| token.text) } else { name };
-        let module = &mut self.modules[place.module];
-        if place.is_item_level {
+        let module = &mut self.modules[scope.module];
+        if scope.is_item_level {
             module.items.insert(name.to_owned());
         }
         if tokens[at].is("fn")
@@ -276,12 +276,12 @@ impl Reader {
         {
             let last = tokens[close(tokens, body) - 1].line;
             let lines = tokens[at].line..last + 1;
-            module.bodies.push(Body { name: name.to_owned(), lines, is_test: place.is_test });
+            module.bodies.push(Body { name: name.to_owned(), lines, is_test: scope.is_test });
         }
     }
 
     /// Reads a use declaration; returns where to go on.
-    fn read_use(&mut self, tokens: &[Token<'_>], at: usize, place: Place) -> usize {
+    fn read_use(&mut self, tokens: &[Token<'_>], at: usize, scope: ReadScope) -> usize {
         let before = &tokens[at.saturating_sub(6)..at];
         let is_shown = match before.last() {
             Some(last) if last.is("pub") => true,
@@ -295,16 +295,16 @@ impl Reader {
             path,
             name,
             is_shown,
-            is_test: place.is_test,
+            is_test: scope.is_test,
             line,
         });
-        self.modules[place.module].imports.extend(imports);
+        self.modules[scope.module].imports.extend(imports);
         end + 1
     }
 
     /// Reads a child module: its block, or its file, which is at `path` if an attribute says so.
-    fn read_child(&mut self, name: &str, block: Option<&[Token<'_>]>, path: Option<&str>, place: Place) {
-        let parent = &self.modules[place.module];
+    fn read_child(&mut self, name: &str, block: Option<&[Token<'_>]>, path: Option<&str>, scope: ReadScope) {
+        let parent = &self.modules[scope.module];
         let (stem, folder) = match parent.file.rsplit_once('/') {
             Some((folder, file)) => (file.trim_end_matches(".rs"), folder),
             None => panic!("{} lies in no folder", parent.file),
@@ -312,7 +312,7 @@ impl Reader {
         let candidates = match path {
             Some(path) => vec![join(folder, path)],
             None => {
-                let folder = if place.is_folder { folder.to_owned() } else { format!("{folder}/{stem}") };
+                let folder = if scope.is_folder { folder.to_owned() } else { format!("{folder}/{stem}") };
                 vec![format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs")]
             }
         };
@@ -326,16 +326,16 @@ impl Reader {
         let child = self.modules.len();
         self.modules.push(Module {
             file,
-            is_test: place.is_test,
-            parent: Some(place.module),
+            is_test: scope.is_test,
+            parent: Some(scope.module),
             ..Module::default()
         });
-        self.modules[place.module].children.insert(name.to_owned(), child);
+        self.modules[scope.module].children.insert(name.to_owned(), child);
         let Some([first, inner @ .., last]) = block else { return self.read_file(child, path.is_some()) };
-        if place.is_test {
-            self.modules[place.module].test_lines.push(first.line..last.line + 1);
+        if scope.is_test {
+            self.modules[scope.module].test_lines.push(first.line..last.line + 1);
         }
-        self.read(inner, Place { module: child, is_item_level: true, ..place });
+        self.read(inner, ReadScope { module: child, is_item_level: true, ..scope });
     }
 }
 
@@ -473,8 +473,8 @@ mod tests {
     fn module(text: &str) -> Module {
         let mut reader = Reader { root: PathBuf::new(), modules: vec![Module::default()] };
         reader.modules[0].file = "a/src/lib.rs".to_owned();
-        let place = Place { module: 0, is_item_level: true, is_test: false, is_folder: true };
-        reader.read(&lex(text), place);
+        let scope = ReadScope { module: 0, is_item_level: true, is_test: false, is_folder: true };
+        reader.read(&lex(text), scope);
         reader.modules.swap_remove(0)
     }
 

@@ -12,26 +12,30 @@
 //! May not: know the network, the nodes or the clock. The clients are a state machine like those they test:
 //! they are told what happened and push what they want.
 
+mod answer;
+mod attempts;
+mod command;
+mod dice;
+mod draw;
+mod state;
+
 use super::fault::FaultKind;
 use super::keys::{Keys, Kind};
 use super::params::Params;
 use super::queue::{Instant, MS, US};
-use super::rng::Rng;
 use crate::check::coverage::Coverage;
-use crate::check::history::{History, OperationId};
+use crate::check::history::History;
 use crate::check::model::{Action, Datum, MEMBER_COUNT};
-use crate::check::version::Versions;
 use crate::check::{Checked, Violation};
-use std::collections::BTreeMap;
-use synod_types::{
-    Command, Consistency, ErrorKind, GroupId, Namespace, Op, Reply, SessionId, SessionStamp, Shared, Version,
-};
+use answer::Answers;
+use attempts::Attempts;
+use command::CommandDraw;
+use dice::Dice;
+use draw::ActionDraw;
+use state::{AttemptState, ClientJob, ClientOperation, OpenOperation, SimClient};
+use synod_types::{Command, Consistency, ErrorKind, GroupId, Namespace, Op, Reply, SessionId, Shared};
 
-mod answer;
-mod draw;
-
-/// Names one attempt of one operation; never used twice.
-pub type AttemptId = u64;
+pub use attempts::AttemptId;
 
 /// An action that a client wants carried out.
 #[derive(Debug)]
@@ -65,78 +69,22 @@ pub enum Want {
     },
 }
 
-/// The state of an attempt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    Waiting,
-    /// Certainly not executed.
-    Refused,
-    /// Perhaps executed.
-    Unknown,
-}
-
-#[derive(Debug)]
-enum Job {
-    Operation { id: OperationId, key: u32, action: Action },
-    OpenSession,
-}
-
-#[derive(Debug)]
-struct Current {
-    job: Job,
-    group: GroupId,
-    consistency: Consistency,
-    command: Command<Shared>,
-    attempts: Vec<(AttemptId, State)>,
-    give_up_at: Instant,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Session {
-    id: SessionId,
-    next_sequence: u64,
-}
-
-#[derive(Debug)]
-struct Client {
-    uses_sessions: bool,
-    sessions: BTreeMap<GroupId, Session>,
-    current: Option<Current>,
-    home: usize,
-    burst_left: u64,
-    acknowledged: u64,
-}
-
 /// All clients, their keys and their history.
 #[derive(Debug)]
 pub struct Clients {
     params: Params,
-    rng: Rng,
-    clients: Vec<Client>,
+    dice: Dice,
+    clients: Vec<SimClient>,
     /// The keys.
     pub keys: Keys,
     /// Every operation with its answer.
     pub history: History,
-    versions: Versions,
-    next_attempt: AttemptId,
-    owner: BTreeMap<AttemptId, usize>,
-    next_blob: u32,
-    /// Lengths of the blobs written, by name.
-    blob_lens: BTreeMap<u32, usize>,
-    /// By key: the value last seen or written, and its version. Comparisons ask for these.
-    seen: BTreeMap<u32, (Datum, Version)>,
-    /// By how much, in all, the expiry of a key may have been extended.
-    put_off: BTreeMap<u32, u64>,
-    /// Flushes of a group that were not answered.
-    unknown_flushes: BTreeMap<GroupId, u32>,
+    answers: Answers,
+    attempts: Attempts,
     stopped: bool,
     /// Pauses are divided by this.
     haste: u64,
     acknowledged: u64,
-    /// First answer per stamped write: a later answer to a retry of it must be the same.
-    stamped: BTreeMap<(GroupId, SessionId, u64), Reply<Vec<u8>>>,
-    /// The stamp an attempt carried.
-    stamp_of: BTreeMap<AttemptId, (GroupId, SessionStamp)>,
     /// The coverage marks met.
     pub coverage: Coverage,
 }
@@ -144,36 +92,21 @@ pub struct Clients {
 impl Clients {
     /// The clients of a run.
     pub fn new(params: &Params) -> Self {
-        let mut rng = Rng::named(params.options.seed, "clients");
+        let mut dice = Dice::new(params);
         let clients = (0..params.load.client_count)
-            .map(|index| Client {
-                uses_sessions: index < params.load.session_client_count,
-                sessions: BTreeMap::new(),
-                current: None,
-                home: rng.index(usize::from(params.node_count)),
-                burst_left: 0,
-                acknowledged: 0,
-            })
+            .map(|index| SimClient::new(index < params.load.session_client_count, dice.node()))
             .collect();
         Self {
             params: params.clone(),
-            rng,
+            dice,
             clients,
             keys: Keys::new(params.group_count, params.load.keys_per_kind),
             history: History::new(),
-            versions: Versions::new(),
-            next_attempt: 0,
-            owner: BTreeMap::new(),
-            next_blob: 0,
-            blob_lens: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            put_off: BTreeMap::new(),
-            unknown_flushes: BTreeMap::new(),
+            answers: Answers::new(),
+            attempts: Attempts::default(),
             stopped: false,
             haste: 1,
             acknowledged: 0,
-            stamped: BTreeMap::new(),
-            stamp_of: BTreeMap::new(),
             coverage: Coverage::new(),
         }
     }
@@ -185,14 +118,7 @@ impl Clients {
 
     /// Adds a client without sessions that only does what [`Clients::ask`] tells it; returns its number.
     pub fn add_helper(&mut self) -> usize {
-        self.clients.push(Client {
-            uses_sessions: false,
-            sessions: BTreeMap::new(),
-            current: None,
-            home: 0,
-            burst_left: 0,
-            acknowledged: 0,
-        });
+        self.clients.push(SimClient::new(false, 0));
         self.clients.len() - 1
     }
 
@@ -228,7 +154,7 @@ impl Clients {
 
     /// The client an attempt belongs to.
     pub fn owner(&self, attempt: AttemptId) -> usize {
-        self.owner[&attempt]
+        self.attempts.owner(attempt)
     }
 
     /// A client's pause is over.
@@ -237,16 +163,17 @@ impl Clients {
             return;
         }
         if self.clients[client].burst_left == 0 {
-            self.clients[client].burst_left = self.rng.between(1, self.params.load.burst_max);
-            if self.rng.below(4) == 0 {
-                self.clients[client].home = self.rng.index(usize::from(self.params.node_count));
+            self.clients[client].burst_left = self.dice.rng.between(1, self.params.load.burst_max);
+            if self.dice.rng.below(4) == 0 {
+                self.clients[client].home = self.dice.node();
             }
         }
-        let mut key = *self.rng.pick(self.keys.live());
+        let mut key = *self.dice.rng.pick(self.keys.live());
         if self.keys.get(key).kind == Kind::Family {
-            key += self.rng.below(MEMBER_COUNT as u64) as u32;
+            key += self.dice.rng.below(MEMBER_COUNT as u64) as u32;
         }
-        let action = self.draw_action(key, now);
+        let mut draw = ActionDraw { dice: &mut self.dice, keys: &self.keys, answers: &self.answers, now };
+        let action = draw.draw_action(key);
         self.begin(client, key, action, now, out);
     }
 
@@ -273,14 +200,13 @@ impl Clients {
     /// When the helper still waits for another answer.
     pub fn ask(&mut self, helper: usize, key: u32, action: Action, now: Instant, out: &mut Vec<Want>) {
         assert!(self.clients[helper].current.is_none(), "one operation at a time");
-        self.clients[helper].home = self.rng.index(usize::from(self.params.node_count));
+        self.clients[helper].home = self.dice.node();
         self.begin(helper, key, action, now, out);
     }
 
     /// A fresh value for a key's register.
     pub fn fresh_blob(&mut self) -> Datum {
-        self.next_blob += 1;
-        Datum::Blob(self.next_blob)
+        self.dice.fresh_blob()
     }
 
     /// An attempt was answered.
@@ -294,37 +220,28 @@ impl Clients {
         now: Instant,
         out: &mut Vec<Want>,
     ) -> Checked {
-        self.check_stamped(attempt, reply)?;
+        self.attempts.check_stamped(attempt, reply, &mut self.coverage)?;
         let client = self.owner(attempt);
-        let Some(current) = self.clients[client].current.as_mut() else { return Ok(()) };
-        let Some(entry) = current.attempts.iter_mut().find(|(id, _)| *id == attempt) else { return Ok(()) };
-        if entry.1 != State::Waiting {
-            return Ok(()); // timed out before; a later attempt decides
+        let Some(current) = self.clients[client].current.as_ref() else { return Ok(()) };
+        if !current.waits_for(attempt) {
+            return Ok(());
         }
         match reply {
             // If disks rot, all copies of a value may be out of reach at the same time.
             Reply::Error(ErrorKind::ReadFailed) if self.params.faults.contains(&FaultKind::Rot) => {
-                self.coverage.meet("a value that nobody could read");
-                entry.1 = State::Refused;
-                self.go_on(client, now, out);
-                Ok(())
+                self.coverage.meet("a value that no node could read");
+                self.end_attempt(attempt, AttemptState::Refused, now, out);
             }
             // Certainly not executed, so it may be asked again.
             Reply::Error(ErrorKind::NoSpace) if self.params.faults.contains(&FaultKind::FullDisk) => {
-                self.coverage.meet("refused for want of room");
-                entry.1 = State::Refused;
-                self.go_on(client, now, out);
-                Ok(())
+                self.coverage.meet("refused for lack of room");
+                self.end_attempt(attempt, AttemptState::Refused, now, out);
             }
             Reply::Error(ErrorKind::NoLeader | ErrorKind::Busy) => {
-                entry.1 = State::Refused;
-                self.go_on(client, now, out);
-                Ok(())
+                self.end_attempt(attempt, AttemptState::Refused, now, out);
             }
             Reply::Error(ErrorKind::Unknown) => {
-                entry.1 = State::Unknown;
-                self.go_on(client, now, out);
-                Ok(())
+                self.end_attempt(attempt, AttemptState::Unknown, now, out);
             }
             Reply::Error(
                 kind @ (ErrorKind::SessionExpired
@@ -337,28 +254,27 @@ impl Clients {
             ) => {
                 let detail =
                     format!("client {client} was answered {kind:?} for {:?}: {current:?}", current.command);
-                Err(Violation::new("wrong-error", detail))
+                return Err(Violation::new("wrong-error", detail));
             }
-            reply => self.on_answer(client, reply, now, out),
+            reply => return self.on_answer(client, reply, now, out),
         }
+        Ok(())
     }
 
     /// The connection broke while the attempt was open, or time is up: it may have been executed.
     pub fn on_timeout(&mut self, attempt: AttemptId, now: Instant, out: &mut Vec<Want>) {
-        self.end_attempt(attempt, State::Unknown, now, out);
+        self.end_attempt(attempt, AttemptState::Unknown, now, out);
     }
 
     /// The connection was refused: certainly not executed.
     pub fn on_refused(&mut self, attempt: AttemptId, now: Instant, out: &mut Vec<Want>) {
-        self.end_attempt(attempt, State::Refused, now, out);
+        self.end_attempt(attempt, AttemptState::Refused, now, out);
     }
 
-    fn end_attempt(&mut self, attempt: AttemptId, state: State, now: Instant, out: &mut Vec<Want>) {
+    fn end_attempt(&mut self, attempt: AttemptId, state: AttemptState, now: Instant, out: &mut Vec<Want>) {
         let client = self.owner(attempt);
         let Some(current) = self.clients[client].current.as_mut() else { return };
-        let Some(entry) = current.attempts.iter_mut().find(|(id, _)| *id == attempt) else { return };
-        if entry.1 == State::Waiting {
-            entry.1 = state;
+        if current.end(attempt, state) {
             self.go_on(client, now, out);
         }
     }
@@ -366,18 +282,15 @@ impl Clients {
     /// An attempt ended without an answer: ask again where that is allowed, otherwise settle.
     fn go_on(&mut self, client: usize, now: Instant, out: &mut Vec<Want>) {
         let Some(current) = self.clients[client].current.as_ref() else { return };
-        if current.attempts.iter().any(|(_, state)| *state == State::Waiting) {
-            return; // another attempt of the same operation is still open
+        if current.is_open() {
+            return; // another attempt of the same operation
         }
-        let ambiguous = current.attempts.iter().any(|(_, state)| *state == State::Unknown);
-        let repeatable = !current.command.op.is_write()
-            || current.command.stamp.session != SessionId::NONE
-            || matches!(current.job, Job::OpenSession);
-        if now < current.give_up_at && (repeatable || !ambiguous) {
+        let ambiguous = current.is_ambiguous();
+        if current.may_go_on(now) {
             // A short pause, so that a cluster without a leader is not asked millions of times.
-            let node = self.rng.index(usize::from(self.params.node_count));
+            let node = self.dice.node();
             self.clients[client].home = node;
-            let delay = self.rng.between(2 * MS, 40 * MS);
+            let delay = self.dice.rng.between(2 * MS, 40 * MS);
             self.coverage.meet(if ambiguous {
                 "asked again after silence"
             } else {
@@ -387,12 +300,12 @@ impl Clients {
             return;
         }
         let Some(current) = self.clients[client].current.take() else { return };
-        if let Job::Operation { id, key, action } = current.job {
+        if let ClientJob::Operation(ClientOperation { id, key, action }) = current.job {
             if !ambiguous {
                 self.coverage.meet("operation refused");
                 self.history.refuse(id);
             } else if action.is_write() {
-                self.coverage.meet("write unknown for ever");
+                self.coverage.meet("write never answered");
                 self.on_unknown(key, action);
             }
         }
@@ -406,7 +319,7 @@ impl Clients {
         }
         // An unknown flush stays open for every key of the group.
         let group = self.keys.get(key).group;
-        *self.unknown_flushes.entry(group).or_default() += 1;
+        *self.dice.unknown_flushes.entry(group).or_default() += 1;
         for key in self.keys.live().to_vec() {
             if self.keys.get(key).group == group {
                 self.keys.on_unknown(key);
@@ -423,20 +336,20 @@ impl Clients {
     ) -> Checked {
         let Some(current) = self.clients[client].current.take() else { return Ok(()) };
         match (current.job, reply) {
-            (Job::OpenSession, Reply::Session(id)) => {
+            (ClientJob::OpenSession, Reply::Session(id)) => {
                 self.coverage.meet("session opened");
-                let session = Session { id: *id, next_sequence: 1 };
-                self.clients[client].sessions.insert(current.group, session);
+                self.clients[client].open_session(current.group, *id);
                 out.push(Want::Wake { after: 0 });
                 return Ok(());
             }
-            (Job::Operation { id, key, action }, reply) => {
-                let answer = self.answer_of(key, id, current.group, action, reply)?;
-                self.history.answer(id, answer, now);
+            (ClientJob::Operation(operation), reply) => {
+                let entry = self.keys.get(operation.key);
+                let answer = self.answers.on_answer(operation, entry, reply, &mut self.coverage)?;
+                self.history.answer(operation.id, answer, now);
                 self.acknowledged += 1;
                 self.clients[client].acknowledged += 1;
             }
-            (Job::OpenSession, reply) => {
+            (ClientJob::OpenSession, reply) => {
                 return Err(Violation::new("wrong-answer", format!("OPEN SESSION was answered {reply:?}")));
             }
         }
@@ -446,66 +359,63 @@ impl Clients {
 
     fn begin(&mut self, client: usize, key: u32, action: Action, now: Instant, out: &mut Vec<Want>) {
         let group = self.keys.get(key).group;
-        let stamped = self.clients[client].uses_sessions && action.is_write();
-        let give_up_at = now + self.rng.between(1, 3) * self.params.load.timeout;
-        if stamped && !self.clients[client].sessions.contains_key(&group) {
+        let stamped = self.clients[client].stamps(action);
+        let give_up_at = now + self.dice.rng.between(1, 3) * self.params.load.timeout;
+        if stamped && !self.clients[client].has_session(group) {
             let command = Command::plain(Shared::default(), Op::OpenSession);
-            self.start(client, Job::OpenSession, group, command, give_up_at, out);
+            self.start(client, ClientJob::OpenSession, group, command, give_up_at, out);
             return;
         }
-        let mut stamp = SessionStamp::default();
-        if stamped && let Some(session) = self.clients[client].sessions.get_mut(&group) {
-            let sequence = session.next_sequence;
-            session.next_sequence += 1;
-            // All earlier sequences are settled; a client may also say so late.
-            let lag = self.rng.below(4).min(sequence - 1);
-            stamp = SessionStamp { session: session.id, sequence, lowest_open: sequence - lag };
-        }
-        let (op, operand) = self.op_of(key, action, now);
-        let name = self.name_of(key, action);
-        let command = Command { namespace: Namespace::default(), key: Shared::new(name), op, operand, stamp };
+        let stamp = if stamped { self.clients[client].next_stamp(group, &mut self.dice.rng) } else { None };
+        let mut draw = CommandDraw { dice: &mut self.dice, keys: &self.keys, answers: &self.answers, now };
+        let (op, operand) = draw.op_of(key, action);
+        let name = draw.name_of(key, action);
+        let command = Command {
+            namespace: Namespace::default(),
+            key: Shared::new(name),
+            op,
+            operand,
+            stamp: stamp.unwrap_or_default(),
+        };
         self.keys.on_operation(key);
         let id = self.history.call_member(client as u32, self.keys.subject(key), action, now);
-        self.start(client, Job::Operation { id, key, action }, group, command, give_up_at, out);
+        let job = ClientJob::Operation(ClientOperation { id, key, action });
+        self.start(client, job, group, command, give_up_at, out);
     }
 
     fn start(
         &mut self,
         client: usize,
-        job: Job,
+        job: ClientJob,
         group: GroupId,
         command: Command<Shared>,
         give_up_at: Instant,
         out: &mut Vec<Want>,
     ) {
         let stamped = command.stamp.session != SessionId::NONE;
-        let consistency = if self.rng.below(4) == 0 || self.params.clock.is_loose {
+        let consistency = if self.dice.rng.below(4) == 0 || self.params.clock.is_loose {
             Consistency::Quorum
         } else {
             Consistency::Linearizable
         };
-        self.clients[client].current =
-            Some(Current { job, group, consistency, command, attempts: Vec::new(), give_up_at });
+        let current = OpenOperation::new(job, group, consistency, command, give_up_at);
+        self.clients[client].current = Some(current);
         let home = self.clients[client].home;
         self.attempt(client, home, 0, out);
-        if stamped && self.rng.below(100) < self.params.load.hedge_percent {
-            let other = self.rng.index(usize::from(self.params.node_count));
+        if stamped && self.dice.rng.below(100) < self.params.load.hedge_percent {
+            let other = self.dice.node();
             self.attempt(client, other, 0, out);
         }
     }
 
     /// Sends the current operation after `delay`, for the first time or again.
     fn attempt(&mut self, client: usize, node: usize, delay: u64, out: &mut Vec<Want>) {
-        self.next_attempt += 1;
-        let attempt = self.next_attempt;
-        self.owner.insert(attempt, client);
+        let attempt = self.attempts.begin(client);
         let timeout = self.params.load.timeout;
-        let after = delay + self.rng.between(timeout / 2, timeout);
+        let after = delay + self.dice.rng.between(timeout / 2, timeout);
         let Some(current) = self.clients[client].current.as_mut() else { return };
-        current.attempts.push((attempt, State::Waiting));
-        if current.command.stamp.session != SessionId::NONE {
-            self.stamp_of.insert(attempt, (current.group, current.command.stamp));
-        }
+        current.begin(attempt);
+        self.attempts.stamp(attempt, current.group, current.command.stamp);
         out.push(Want::Send {
             after: delay,
             attempt,
@@ -521,9 +431,9 @@ impl Clients {
         let burst_left = &mut self.clients[client].burst_left;
         *burst_left = burst_left.saturating_sub(1);
         let after = if *burst_left > 0 {
-            self.rng.below(200 * US)
+            self.dice.rng.below(200 * US)
         } else {
-            self.rng.exponential(self.params.load.pause_mean / self.haste)
+            self.dice.rng.exponential(self.params.load.pause_mean / self.haste)
         };
         out.push(Want::Wake { after });
     }

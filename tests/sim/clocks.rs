@@ -153,90 +153,24 @@ impl Judge {
 fn play(world: &mut World, case: ClockCase) -> Checked {
     phase(world, case.name());
     let is_apart = matches!(case, ClockCase::Apart | ClockCase::RestartedInTurn);
-    let mut judge = Judge { is_right: !is_apart, ..Judge::default() };
+    let judge = &mut Judge { is_right: !is_apart, ..Judge::default() };
     let mut rng = Rng::named(world.params().options.seed, "wall clocks");
     // The node that leads if nothing prevents it.
     let first = usize::from(world.params().preferred(GROUP).get()) - 1;
     match case {
-        ClockCase::Apart => {
-            for _ in 0..8 {
-                for node in 0..3 {
-                    world.set_wall(node, rng.below(60_000) as i64 - 30_000);
-                }
-                let victim = rng.index(3);
-                isolate(world, &mut judge, victim)?;
-            }
-        }
+        ClockCase::Apart => play_apart(world, judge, &mut rng)?,
         ClockCase::AheadAndCutOff => {
             judge.watch(world, 2 * SECOND)?;
             world.set_wall(first, HOUR_MS);
             for _ in 0..4 {
-                others_lead(world, &mut judge, first)?;
+                others_lead(world, judge, first)?;
             }
         }
-        ClockCase::SetBack => {
-            for _ in 0..4 {
-                judge.watch(world, 2 * SECOND)?;
-                world.set_wall(first, -HOUR_MS);
-                judge.watch(world, 2 * SECOND)?;
-                others_lead(world, &mut judge, first)?;
-                world.set_wall(first, 0);
-            }
-        }
-        ClockCase::RestartedInTurn => {
-            for node in 0..3 {
-                world.set_wall(node, rng.below(60_000) as i64 - 30_000);
-            }
-            // Such clocks do not agree, so it takes a while.
-            judge.watch(world, 8 * SECOND)?;
-            for round in 0..6 {
-                let node = (first + round) % 3;
-                world.set_wall(node, rng.below(60_000) as i64 - 30_000);
-                world.outage(node, round % 2 == 0, world.now() + SECOND);
-                judge.watch(world, 4 * SECOND)?;
-            }
-        }
-        ClockCase::AheadAndFirst => {
-            judge.watch(world, 3 * SECOND)?;
-            world.set_wall(0, HOUR_MS);
-            for (down, third_after) in [(6000, 1000), (6000, 18_000), (100, 18_000)] {
-                let now = world.now();
-                judge.begin();
-                world.outage(0, false, now + down * MS);
-                world.outage(1, false, now + (down + down / 10) * MS);
-                world.outage(2, false, now + (down + third_after) * MS);
-                judge.watch(world, 30 * SECOND)?;
-                if world.group_clock(GROUP).is_none() {
-                    return Err(Violation::new("progress", "nobody serves after all were started anew"));
-                }
-            }
-        }
-        ClockCase::Alone => {
-            judge.watch(world, 2 * SECOND)?;
-            for offset_ms in [20_000, -30_000, HOUR_MS, -HOUR_MS] {
-                world.set_wall(0, offset_ms);
-                judge.watch(world, 4 * SECOND)?;
-                world.set_wall(0, 0);
-                judge.watch(world, 2 * SECOND)?;
-            }
-            judge.begin();
-            world.outage(0, true, world.now() + SECOND);
-            judge.watch(world, 5 * SECOND)?;
-        }
-        ClockCase::DownForADay => {
-            judge.watch(world, 3 * SECOND)?;
-            world.clients.stop();
-            settle_clients(world)?;
-            judge.begin();
-            let back = world.now() + DAY;
-            for node in 0..3 {
-                world.outage(node, node == 0, back + node as u64 * 100 * MS);
-            }
-            world.run_until(back)?;
-            judge.watch(world, 5 * SECOND)?;
-            prove_progress(world)?;
-            read_back(world)?;
-        }
+        ClockCase::SetBack => play_set_back(world, judge, first)?,
+        ClockCase::RestartedInTurn => play_restarted(world, judge, first, &mut rng)?,
+        ClockCase::AheadAndFirst => play_ahead_and_first(world, judge)?,
+        ClockCase::Alone => play_alone(world, judge)?,
+        ClockCase::DownForADay => play_down(world, judge)?,
     }
     judge.watch(world, 2 * SECOND)?;
     world.reconnect();
@@ -245,6 +179,88 @@ fn play(world: &mut World, case: ClockCase) -> Checked {
     settle_clients(world)?;
     converge(world)?;
     wgl::check_all(&world.clients.history.by_key())
+}
+
+fn play_apart(world: &mut World, judge: &mut Judge, rng: &mut Rng) -> Checked {
+    for _ in 0..8 {
+        for node in 0..3 {
+            world.set_wall(node, rng.below(60_000) as i64 - 30_000);
+        }
+        let victim = rng.index(3);
+        isolate(world, judge, victim)?;
+    }
+    Ok(())
+}
+
+fn play_set_back(world: &mut World, judge: &mut Judge, first: usize) -> Checked {
+    for _ in 0..4 {
+        judge.watch(world, 2 * SECOND)?;
+        world.set_wall(first, -HOUR_MS);
+        judge.watch(world, 2 * SECOND)?;
+        others_lead(world, judge, first)?;
+        world.set_wall(first, 0);
+    }
+    Ok(())
+}
+
+fn play_restarted(world: &mut World, judge: &mut Judge, first: usize, rng: &mut Rng) -> Checked {
+    for node in 0..3 {
+        world.set_wall(node, rng.below(60_000) as i64 - 30_000);
+    }
+    // Such clocks do not agree, so it takes a while.
+    judge.watch(world, 8 * SECOND)?;
+    for round in 0..6 {
+        let node = (first + round) % 3;
+        world.set_wall(node, rng.below(60_000) as i64 - 30_000);
+        world.outage(node, round % 2 == 0, world.now() + SECOND);
+        judge.watch(world, 4 * SECOND)?;
+    }
+    Ok(())
+}
+
+fn play_ahead_and_first(world: &mut World, judge: &mut Judge) -> Checked {
+    judge.watch(world, 3 * SECOND)?;
+    world.set_wall(0, HOUR_MS);
+    for (down, third_after) in [(6000, 1000), (6000, 18_000), (100, 18_000)] {
+        let now = world.now();
+        judge.begin();
+        world.outage(0, false, now + down * MS);
+        world.outage(1, false, now + (down + down / 10) * MS);
+        world.outage(2, false, now + (down + third_after) * MS);
+        judge.watch(world, 30 * SECOND)?;
+        if world.group_clock(GROUP).is_none() {
+            return Err(Violation::new("progress", "no node serves after all were started anew"));
+        }
+    }
+    Ok(())
+}
+
+fn play_alone(world: &mut World, judge: &mut Judge) -> Checked {
+    judge.watch(world, 2 * SECOND)?;
+    for offset_ms in [20_000, -30_000, HOUR_MS, -HOUR_MS] {
+        world.set_wall(0, offset_ms);
+        judge.watch(world, 4 * SECOND)?;
+        world.set_wall(0, 0);
+        judge.watch(world, 2 * SECOND)?;
+    }
+    judge.begin();
+    world.outage(0, true, world.now() + SECOND);
+    judge.watch(world, 5 * SECOND)
+}
+
+fn play_down(world: &mut World, judge: &mut Judge) -> Checked {
+    judge.watch(world, 3 * SECOND)?;
+    world.clients.stop();
+    settle_clients(world)?;
+    judge.begin();
+    let back = world.now() + DAY;
+    for node in 0..3 {
+        world.outage(node, node == 0, back + node as u64 * 100 * MS);
+    }
+    world.run_until(back)?;
+    judge.watch(world, 5 * SECOND)?;
+    prove_progress(world)?;
+    read_back(world)
 }
 
 /// Another node leads for a while, then `first` leads again.

@@ -39,6 +39,14 @@ pub struct Key {
     place: usize,
 }
 
+impl Key {
+    /// Whether a value of the key keeps the version it was written at: setting an expiry writes the key anew,
+    /// and so does giving it another name.
+    pub fn keeps_versions(&self) -> bool {
+        !matches!(self.kind, Kind::Expiring | Kind::Family)
+    }
+}
+
 /// All keys there ever were.
 #[derive(Debug)]
 pub struct Keys {

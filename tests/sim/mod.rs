@@ -7,8 +7,8 @@
 //!                                                                             linearizability ◀┘
 //! ```
 //!
-//! The state machines are the ones that ship: `synod_shard::Shard` over `synod_wal::Wal`. Everything around
-//! them is simulated, and the seed is the only source of randomness.
+//! The turn is the one that ships: `synod_replica::Replica`, the shard over its log. Everything around it is
+//! simulated, and the seed is the only source of randomness.
 
 pub mod client;
 pub mod clock;

@@ -8,7 +8,7 @@ use super::observe::Observer;
 use super::params::Params;
 use super::queue::Instant;
 use super::rng::Rng;
-use super::trace::{Note, Place, append_note};
+use super::trace::{CorePlace, Note, append_note};
 use crate::check::agreement::ValueDigest;
 use crate::check::{Checked, Violation};
 use synod_replica::placement::groups_of;
@@ -53,8 +53,8 @@ pub struct Outbox {
 }
 
 /// One core while it runs.
-pub struct Core {
-    place: Place,
+pub struct SimCore {
+    place: CorePlace,
     replica: Replica<MemDisk, (AttemptId, Instant)>,
     inbox: Vec<Incoming>,
     ticks: u64,
@@ -65,7 +65,7 @@ pub struct Core {
 
 /// Where a core's events go: the observer hears them, and the outbox keeps them for the world.
 struct Ears<'a> {
-    place: Place,
+    place: CorePlace,
     observer: &'a mut Observer,
     out: &'a mut Outbox,
     /// The first violation, if any.
@@ -92,7 +92,7 @@ impl Ears<'_> {
                 };
                 self.observer.coverage.meet(mark);
             }
-            LogEvent::Behind => self.observer.coverage.meet("dropped, for the log is behind"),
+            LogEvent::Behind => self.observer.coverage.meet("dropped because the log is behind"),
             LogEvent::ReadFailed(_) => {}
         }
         Ok(())
@@ -121,7 +121,7 @@ impl Outlet<(AttemptId, Instant)> for Ears<'_> {
 /// When the log refuses to open.
 pub fn log_holds(
     params: &Params,
-    place: Place,
+    place: CorePlace,
     image: &MemImage,
     position: LogPosition,
 ) -> Result<bool, Violation> {
@@ -134,14 +134,14 @@ pub fn log_holds(
     Ok(holds)
 }
 
-impl Core {
+impl SimCore {
     /// Starts a core on its disk: recovers the log, replays it, begins to serve.
     ///
     /// # Errors
     /// When the log refuses to open, or lost something that was durable.
     pub fn start(
         params: &Params,
-        place: Place,
+        place: CorePlace,
         life: u64,
         image: &MemImage,
         now: Now,
@@ -322,7 +322,7 @@ impl Core {
     }
 }
 
-fn broken(place: Place, error: &dyn std::error::Error) -> Violation {
+fn broken(place: CorePlace, error: &dyn std::error::Error) -> Violation {
     Violation::new("log-failed", format!("{place}: {error}"))
 }
 
@@ -331,7 +331,7 @@ fn digest_of(payload: &[u8]) -> Option<ValueDigest> {
     (!payload.is_empty()).then(|| ValueDigest::of(payload))
 }
 
-fn shard_config(params: &Params, place: Place, life: u64, seed: u64) -> ShardConfig {
+fn shard_config(params: &Params, place: CorePlace, life: u64, seed: u64) -> ShardConfig {
     let nodes: Vec<NodeId> = (1..=params.node_count).map(NodeId::new).collect();
     let first = u16::from(!params.system_group);
     let all = (first..=params.group_count).map(GroupId::new);
@@ -354,7 +354,7 @@ fn shard_config(params: &Params, place: Place, life: u64, seed: u64) -> ShardCon
     }
 }
 
-fn wal_options(params: &Params, place: Place) -> WalOptions {
+fn wal_options(params: &Params, place: CorePlace) -> WalOptions {
     let mut tag = [0; 32];
     tag[..2].copy_from_slice(&place.node.get().to_le_bytes());
     tag[2..10].copy_from_slice(&params.options.seed.to_le_bytes());

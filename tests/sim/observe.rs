@@ -3,7 +3,7 @@
 
 use super::params::{Eyes, Params};
 use super::queue::Instant;
-use super::trace::{Note, Place, Trace};
+use super::trace::{CorePlace, Note, Trace};
 use crate::check::agreement::{Agreement, ValueDigest};
 use crate::check::coverage::Coverage;
 use crate::check::durable::{CoreDisk, Written};
@@ -28,8 +28,8 @@ pub struct Observer {
     pub now: Instant,
     agreement: Agreement,
     monotone: Monotone,
-    disks: BTreeMap<Place, CoreDisk>,
-    views: BTreeMap<(Place, GroupId), (u64, Cursors, Role)>,
+    disks: BTreeMap<CorePlace, CoreDisk>,
+    views: BTreeMap<(CorePlace, GroupId), (u64, Cursors, Role)>,
     turns: u64,
     eyes: Eyes,
     /// Whether leases must exclude each other: true when clocks keep within the drift that leases allow for.
@@ -69,7 +69,7 @@ impl Observer {
     ///
     /// # Errors
     /// When durable records are missing, or the records of all disks together contradict agreement.
-    pub fn on_replay(&mut self, place: Place, life: u64, written: &[Written]) -> Checked {
+    pub fn on_replay(&mut self, place: CorePlace, life: u64, written: &[Written]) -> Checked {
         self.note(Note::Start { at: place, life, records: written.len() as u64 });
         let fresh = self.disks.entry(place).or_default().on_replay(written).map_err(|violation| {
             Violation::new(violation.invariant, format!("{place}, life {life}: {}", violation.detail))
@@ -84,7 +84,7 @@ impl Observer {
     ///
     /// # Errors
     /// When it contradicts agreement.
-    pub fn on_append(&mut self, place: Place, lsn: Lsn, written: Written) -> Checked {
+    pub fn on_append(&mut self, place: CorePlace, lsn: Lsn, written: Written) -> Checked {
         self.disks.entry(place).or_default().on_append(lsn, written);
         if self.eyes == Eyes::Clients {
             return Ok(());
@@ -96,7 +96,7 @@ impl Observer {
     ///
     /// # Errors
     /// When this makes a second value chosen.
-    pub fn on_durable(&mut self, place: Place, lsn: Lsn) -> Checked {
+    pub fn on_durable(&mut self, place: CorePlace, lsn: Lsn) -> Checked {
         self.note(Note::Durable { at: place, lsn });
         let records = self.disks.entry(place).or_default().on_durable(lsn);
         if self.eyes == Eyes::Clients {
@@ -109,7 +109,13 @@ impl Observer {
     ///
     /// # Errors
     /// When it reveals something that is not durable, or uses a ballot of another life.
-    pub fn on_send(&mut self, place: Place, life: u64, to: NodeId, message: &PeerMessage<Shared>) -> Checked {
+    pub fn on_send(
+        &mut self,
+        place: CorePlace,
+        life: u64,
+        to: NodeId,
+        message: &PeerMessage<Shared>,
+    ) -> Checked {
         let what = super::trace::Gist::of(message);
         self.note(Note::Send { at: place, to, what });
         self.coverage.meet(what.word());
@@ -141,7 +147,7 @@ impl Observer {
     /// # Errors
     /// When one of its cursors went back, when it takes for chosen what is not chosen, or when its state
     /// differs from another replica's.
-    pub fn on_shard(&mut self, place: Place, life: u64, shard: &Shard<Shared>) -> Checked {
+    pub fn on_shard(&mut self, place: CorePlace, life: u64, shard: &Shard<Shared>) -> Checked {
         self.turns += 1;
         if self.turns.is_multiple_of(INVARIANT_TURNS) {
             shard.invariants();
@@ -226,7 +232,7 @@ impl Observer {
 /// Any fault in the sessions of a core; its node has no twin here, so there must be none.
 fn lost_session(shard: &Shard<Shared>) -> Option<String> {
     if let Some(group) = shard.superseded() {
-        return Some(format!("it takes itself for an old copy, for what it met in {group}"));
+        return Some(format!("it takes itself for an old copy because of what it met in {group}"));
     }
     (shard.sessions_lost() > 0).then(|| "a session of its own is gone".to_owned())
 }

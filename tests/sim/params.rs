@@ -210,55 +210,10 @@ impl Params {
         let mut group_count = *rng.pick(&[1, 1, 2, 2, 4]);
         let system_group = rng.below(3) == 0;
         let timing = derive_timing(rng);
-        let mut limits = Limits {
-            cache_bytes: 1 << rng.between(16, 21),
-            // At least room for the largest value, which would never be accepted otherwise.
-            pending_bytes_max: *rng.pick(&[128 << 10, 1 << 20, 4 << 20]),
-            log_backlog_bytes_max: *Rng::named(options.seed, "backlog").pick(&[
-                16 << 10,
-                256 << 10,
-                64 << 20,
-            ]),
-            pipeline_slots: *rng.pick(&[1, 2, 4, 16, 64]),
-            leadership: derive_leadership(&mut Rng::named(options.seed, "follow load")),
-            ahead: derive_ahead(&mut Rng::named(options.seed, "ahead")),
-            turn_delay_max: rng.between(1, 300) * US,
-            segment_bytes: *rng.pick(&[512 << 10, 1 << 20, 4 << 20]),
-            block_bytes_max: *rng.pick(&[4 << 10, 16 << 10, 64 << 10]),
-            writes_in_flight: rng.between(1, 8) as usize,
-            small_writes_in_flight: Rng::named(options.seed, "small writes").between(1, 4) as usize,
-            note_bytes: *Rng::named(options.seed, "notes").pick(&[1 << 10, 64 << 10, LOG_NOTE_BYTES]),
-        };
-        let mut net = derive_net(rng);
-        let votes = &mut Rng::named(options.seed, "late votes");
-        if !net.ordered && votes.below(3) == 0 {
-            net.late_vote_ppm = votes.between(10_000, 500_000);
-            net.late_vote_max = votes.between(1, 6) * timing.lease.0;
-        }
-        let kept = &mut Rng::named(options.seed, "kept votes drawn");
-        if !net.ordered && kept.coin() {
-            net.kept_vote_ppm = kept.between(100_000, 1_000_000);
-        }
-        let resends = &mut Rng::named(options.seed, "resends drawn");
-        if resends.coin() {
-            net.resend_ppm = resends.between(50_000, 1_000_000);
-        }
-        let disk = DiskParams {
-            write_ns: (rng.between(20, 200) * US, rng.between(200, 3000) * US),
-            read_ns: (rng.between(10, 100) * US, rng.between(100, 1500) * US),
-            prepare_ns: (MS, rng.between(1, 50) * MS),
-            stall_ppm: if rng.coin() { rng.between(100, 20_000) as u32 } else { 0 },
-            stall_ns: rng.between(1, 200) * MS,
-        };
-        let is_loose = Rng::named(options.seed, "loose clocks").below(8) == 0;
-        let drift_ppm_max = if rng.coin() { drift_ppm_allowed(&timing) } else { 0 };
-        let clock = ClockParams {
-            is_loose,
-            drift_ppm_max: if is_loose { DRIFT_PPM_LOOSE } else { drift_ppm_max },
-            wall_ms_max: *rng.pick(&[0, 5, 200, 2000]),
-            wall_grain_ms: *Rng::named(options.seed, "wall grain")
-                .pick(&[1, 1, 1, 1, 1, 1000, 30_000, 30_000]),
-        };
+        let mut limits = derive_limits(rng, options.seed);
+        let net = derive_net(rng, options.seed, &timing);
+        let disk = derive_disk(rng);
+        let clock = derive_clock(rng, options.seed, &timing);
         let mut load = derive_load(rng, node_count);
         let flushes = &mut Rng::named(options.seed, "flush");
         load.flush_one_in = if flushes.coin() { flushes.between(100, 400) } else { 0 };
@@ -307,7 +262,7 @@ impl Params {
         }
     }
 
-    /// The level of a node in a life. In some runs a node is started as a later build one day, and stays one.
+    /// The level of a node in a life. In some runs a node is restarted as a later build, and stays one.
     pub fn level(&self, node: NodeId, life: u64) -> Level {
         let mut upgrades = Rng::named(self.options.seed, "upgrades");
         if upgrades.below(3) != 0 {
@@ -380,11 +335,29 @@ fn drift_ppm_allowed(timing: &Timing) -> u64 {
 /// A fast clock runs up to four times as fast as a slow one.
 pub const DRIFT_PPM_LOOSE: u64 = 600_000;
 
-fn derive_net(rng: &mut Rng) -> NetParams {
+fn derive_limits(rng: &mut Rng, seed: u64) -> Limits {
+    Limits {
+        cache_bytes: 1 << rng.between(16, 21),
+        // At least room for the largest value, which would never be accepted otherwise.
+        pending_bytes_max: *rng.pick(&[128 << 10, 1 << 20, 4 << 20]),
+        log_backlog_bytes_max: *Rng::named(seed, "backlog").pick(&[16 << 10, 256 << 10, 64 << 20]),
+        pipeline_slots: *rng.pick(&[1, 2, 4, 16, 64]),
+        leadership: derive_leadership(&mut Rng::named(seed, "follow load")),
+        ahead: derive_ahead(&mut Rng::named(seed, "ahead")),
+        turn_delay_max: rng.between(1, 300) * US,
+        segment_bytes: *rng.pick(&[512 << 10, 1 << 20, 4 << 20]),
+        block_bytes_max: *rng.pick(&[4 << 10, 16 << 10, 64 << 10]),
+        writes_in_flight: rng.between(1, 8) as usize,
+        small_writes_in_flight: Rng::named(seed, "small writes").between(1, 4) as usize,
+        note_bytes: *Rng::named(seed, "notes").pick(&[1 << 10, 64 << 10, LOG_NOTE_BYTES]),
+    }
+}
+
+fn derive_net(rng: &mut Rng, seed: u64, timing: &Timing) -> NetParams {
     let ordered = rng.below(3) == 0;
     let lossy = !ordered && rng.coin();
     let slow = rng.below(4) == 0;
-    NetParams {
+    let mut net = NetParams {
         delay_min: rng.between(20, 200) * US,
         delay_mean: if slow { rng.between(1, 15) * MS } else { rng.between(20, 500) * US },
         tail_ppm: if rng.coin() { rng.between(100, 30_000) } else { 0 },
@@ -397,6 +370,41 @@ fn derive_net(rng: &mut Rng) -> NetParams {
         late_vote_max: 0,
         kept_vote_ppm: 0,
         resend_ppm: 0,
+    };
+    let votes = &mut Rng::named(seed, "late votes");
+    if !net.ordered && votes.below(3) == 0 {
+        net.late_vote_ppm = votes.between(10_000, 500_000);
+        net.late_vote_max = votes.between(1, 6) * timing.lease.0;
+    }
+    let kept = &mut Rng::named(seed, "kept votes drawn");
+    if !net.ordered && kept.coin() {
+        net.kept_vote_ppm = kept.between(100_000, 1_000_000);
+    }
+    let resends = &mut Rng::named(seed, "resends drawn");
+    if resends.coin() {
+        net.resend_ppm = resends.between(50_000, 1_000_000);
+    }
+    net
+}
+
+fn derive_disk(rng: &mut Rng) -> DiskParams {
+    DiskParams {
+        write_ns: (rng.between(20, 200) * US, rng.between(200, 3000) * US),
+        read_ns: (rng.between(10, 100) * US, rng.between(100, 1500) * US),
+        prepare_ns: (MS, rng.between(1, 50) * MS),
+        stall_ppm: if rng.coin() { rng.between(100, 20_000) as u32 } else { 0 },
+        stall_ns: rng.between(1, 200) * MS,
+    }
+}
+
+fn derive_clock(rng: &mut Rng, seed: u64, timing: &Timing) -> ClockParams {
+    let is_loose = Rng::named(seed, "loose clocks").below(8) == 0;
+    let drift_ppm_max = if rng.coin() { drift_ppm_allowed(timing) } else { 0 };
+    ClockParams {
+        is_loose,
+        drift_ppm_max: if is_loose { DRIFT_PPM_LOOSE } else { drift_ppm_max },
+        wall_ms_max: *rng.pick(&[0, 5, 200, 2000]),
+        wall_grain_ms: *Rng::named(seed, "wall grain").pick(&[1, 1, 1, 1, 1, 1000, 30_000, 30_000]),
     }
 }
 
@@ -455,7 +463,7 @@ impl fmt::Display for Params {
             write!(f, "reads where leaders change; ")?;
         }
         match self.wish_interval {
-            0 => write!(f, "nobody wishes for other leaders"),
+            0 => write!(f, "no wishes for other leaders"),
             span => write!(f, "a wish for another leader per {} ms", span / MS),
         }
     }

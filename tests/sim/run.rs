@@ -167,13 +167,13 @@ pub(super) fn run_with(
         reached = world.now();
         result?;
         ended = Some(Summary {
-            trace_hash: world.observer.trace.hash(),
-            event_count: world.observer.trace.count(),
+            trace_hash: world.observer().trace.hash(),
+            event_count: world.observer().trace.count(),
             acknowledged: world.clients.acknowledged(),
-            slots: world.observer.chosen_count(),
+            slots: world.observer().chosen_count(),
             simulated: world.now(),
             coverage: {
-                let mut coverage = world.observer.coverage.clone();
+                let mut coverage = world.observer().coverage.clone();
                 coverage.add(&world.clients.coverage);
                 coverage
             },
@@ -364,8 +364,7 @@ fn serves(world: &World, node: usize, group: GroupId) -> bool {
 }
 
 pub(super) fn phase(world: &mut World, name: &'static str) {
-    world.observer.now = world.now();
-    world.observer.note(super::trace::Note::Phase { name });
+    world.begin_phase(name);
 }
 
 /// Progress (P-06): once faults end, every group acknowledges a new write within a bounded time.

@@ -13,14 +13,14 @@ const KEPT_COUNT: usize = 600;
 
 /// One core of one node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Place {
+pub struct CorePlace {
     /// The node.
     pub node: NodeId,
     /// The core.
     pub core: u16,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CorePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.core == 0 { write!(f, "{}", self.node) } else { write!(f, "{}/c{}", self.node, self.core) }
     }
@@ -31,22 +31,22 @@ impl fmt::Display for Place {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Note {
     /// A core begins its life with this many records.
-    Start { at: Place, life: u64, records: u64 },
+    Start { at: CorePlace, life: u64, records: u64 },
     /// A core stops.
-    Stop { at: Place },
+    Stop { at: CorePlace },
     /// A turn with this many inputs begins; the clock reads `mono`.
-    Turn { at: Place, inputs: u64, mono: u64 },
+    Turn { at: CorePlace, inputs: u64, mono: u64 },
     /// A message arrives.
-    Deliver { from: NodeId, at: Place, what: Gist },
+    Deliver { from: NodeId, at: CorePlace, what: Gist },
     /// A message leaves.
-    Send { at: Place, to: NodeId, what: Gist },
+    Send { at: CorePlace, to: NodeId, what: Gist },
     /// The network loses a message.
-    Lose { at: Place, to: NodeId, what: &'static str },
+    Lose { at: CorePlace, to: NodeId, what: &'static str },
     /// A core is told that its link to a peer broke.
-    LinkLost { at: Place, peer: NodeId },
+    LinkLost { at: CorePlace, peer: NodeId },
     /// A record is appended.
     Append {
-        at: Place,
+        at: CorePlace,
         lsn: Lsn,
         kind: &'static str,
         group: GroupId,
@@ -56,15 +56,15 @@ pub enum Note {
         digest: u64,
     },
     /// Records are durable.
-    Durable { at: Place, lsn: Lsn },
+    Durable { at: CorePlace, lsn: Lsn },
     /// A client asks.
-    Request { client: u32, attempt: u64, at: Place, group: GroupId, write: bool },
+    Request { client: u32, attempt: u64, at: CorePlace, group: GroupId, write: bool },
     /// A node answers a client's attempt.
-    Answer { at: Place, attempt: u64, reply: &'static str },
+    Answer { at: CorePlace, attempt: u64, reply: &'static str },
     /// A client is done with an operation.
     Settled { client: u32, how: &'static str },
     /// A replica's view changed.
-    View { at: Place, group: GroupId, role: &'static str, promised: Ballot, chosen: Slot, applied: Slot },
+    View { at: CorePlace, group: GroupId, role: &'static str, promised: Ballot, chosen: Slot, applied: Slot },
     /// A fault begins (`on`) or ends.
     Fault { what: &'static str, on: bool, victim: u64 },
     /// The run enters a phase.
@@ -177,7 +177,7 @@ pub fn reply_word<V>(reply: &Reply<V>) -> &'static str {
 }
 
 /// A record head in a note.
-pub fn append_note(at: Place, lsn: Lsn, head: &RecordHead, digest: u64) -> Note {
+pub fn append_note(at: CorePlace, lsn: Lsn, head: &RecordHead, digest: u64) -> Note {
     let kind = match head.kind {
         synod_types::RecordKind::Promise => "promise",
         synod_types::RecordKind::Accept => "accept",

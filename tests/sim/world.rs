@@ -1,150 +1,56 @@
 //! The world of one run: nodes, network, disks, clocks and clients, moved by one queue of events.
 //!
+//! From the top down; each part knows only parts below it:
+//! ```text
+//!   world
+//!   faults      wishes     readers
+//!   cluster
+//!   positions   ways
+//!   machines    votes      resends
+//!   timeline
+//!   event
+//! ```
+//!
 //! May not: take anything from outside except [`Params`]. Randomness comes from named streams of the seed
 //! only, and the order of events from the queue only.
 
-mod copies;
-mod events;
+mod cluster;
+mod event;
 mod faults;
+mod machines;
+mod positions;
 mod readers;
 mod resends;
-mod timing;
+mod timeline;
 mod votes;
 mod ways;
+mod wishes;
 
 use super::client::{AttemptId, Clients, Want};
-use super::clock::Clock;
-use super::fault::{Fault, FaultKind};
-use super::net::Network;
-use super::node::Core;
+use super::fault::FaultKind;
+use super::node::SimCore;
 use super::observe::Observer;
 use super::params::Params;
-use super::queue::{Instant, MS, Queue, SECOND};
-use super::rng::Rng;
-use super::trace::{Note, Place};
+use super::queue::{Instant, SECOND};
+use super::trace::{CorePlace, Note};
+use crate::check::model::Action;
 use crate::check::{Checked, Violation};
+use cluster::SimCluster;
+use event::SimEvent;
+use faults::{FaultPlan, on_fault_ends};
 use readers::Readers;
-use resends::Resends;
-use synod_types::{Command, Consistency, GroupId, LogPosition, NodeId, PeerMessage, Reply, Shared, WallMs};
-use synod_wal::mem::{MemImage, MemOptions};
-use votes::KeptVotes;
-
-/// A core is ticked this often.
-const TICK: u64 = 5 * MS;
-
-/// Everything that can happen.
-#[derive(Debug)]
-enum Event {
-    /// A core's clock ticks.
-    Tick { core: usize, life: u64 },
-    /// A core takes what waits for it.
-    Turn { core: usize, life: u64 },
-    /// A disk operation is complete.
-    Disk { core: usize, life: u64 },
-    /// A message arrives.
-    Arrive { core: usize, from: usize, session: u32, message: Box<PeerMessage<Shared>> },
-    /// A forward is delivered again.
-    Resend { core: usize, message: Box<PeerMessage<Shared>> },
-    /// One end of a broken link is told that it broke.
-    LinkTold { core: usize, peer: usize, session: u32 },
-    /// A client's request arrives.
-    Request {
-        node: usize,
-        attempt: AttemptId,
-        group: GroupId,
-        consistency: Consistency,
-        command: Box<Command<Shared>>,
-    },
-    /// A node's answer arrives.
-    Answer { attempt: AttemptId, reply: Box<Reply<Vec<u8>>> },
-    /// A client's connection was refused: no process listens there.
-    Refused { attempt: AttemptId },
-    /// A client gives an attempt up, or its connection breaks.
-    GiveUp { attempt: AttemptId },
-    /// A client's pause ends.
-    Wake { client: usize },
-    /// Time for the next fault.
-    NextFault,
-    /// Time for an administrator to ask that another node lead a group.
-    NextWish,
-    /// A fault ends.
-    FaultEnds(Box<Fault>),
-    /// The second half of a betrayal: `bounced` is restarted, and `leader` cut off until then.
-    Betray { leader: usize, bounced: usize, until: Instant },
-    /// A node goes down, unless it went down since this was scheduled.
-    Outage { node: usize, life: u64, power: bool, until: Instant },
-    /// A node's machine comes back.
-    Restart { node: usize, outage: u64 },
-    /// Every node tells every other node how far its log is durable.
-    Positions,
-}
-
-/// One core's place in the world; survives its lives.
-struct Slot {
-    place: Place,
-    image: MemImage,
-    running: Option<Box<Core>>,
-    turn_pending: bool,
-    /// When the pending disk event is due.
-    disk_event: Option<Instant>,
-    /// By peer node: the latest session of its link in which a message arrived.
-    heard: Vec<u32>,
-    /// By node: how far this core knows the peer's log (`known`), and which part of that it has noted durably
-    /// (P-20).
-    known: Vec<LogPosition>,
-    noted: Vec<LogPosition>,
-}
-
-/// One node: the state its cores share.
-struct Node {
-    clock: Clock,
-    /// Counts starts and stops.
-    life: u64,
-    up: bool,
-    /// Counts outages, so that the restart of an earlier one does nothing.
-    outage: u64,
-    paused_until: Instant,
-    /// The next turn's output is held until then: the process is paused between deciding and sending.
-    held_until: Instant,
-    stalled_until: Instant,
-    /// The node goes down as soon as it has writes under way: crashes hurt most there.
-    doomed: Option<Doom>,
-}
-
-/// An outage that waits for its moment.
-#[derive(Clone, Copy)]
-struct Doom {
-    /// Whether the power goes, not only the process.
-    power: bool,
-    /// When the node comes back.
-    until: Instant,
-    /// Before that, only a write of several pages counts: such a write can be torn.
-    picky_until: Instant,
-    /// If set: before that, only a write that a later one has overtaken counts.
-    wants_gap: bool,
-}
+use synod_types::{GroupId, Reply, WallMs};
+use synod_wal::mem::MemCopy;
+use wishes::Wishes;
 
 /// The world.
 pub struct World {
-    params: Params,
-    queue: Queue<Event>,
-    /// Sees everything and judges it.
-    pub observer: Observer,
-    net: Network,
-    nodes: Vec<Node>,
-    slots: Vec<Slot>,
+    cluster: SimCluster,
     /// All clients.
     pub clients: Clients,
-    rng: Rng,
-    fault_rng: Rng,
-    wish_rng: Rng,
-    doom_rng: Rng,
+    faults: FaultPlan,
+    wishes: Wishes,
     readers: Readers,
-    votes: KeptVotes,
-    resends: Resends,
-    faults_on: bool,
-    /// Scratch; empty between events.
-    wants: Vec<Want>,
 }
 
 impl World {
@@ -153,70 +59,54 @@ impl World {
     /// # Errors
     /// When a node does not start.
     pub fn new(params: &Params) -> Result<Self, Violation> {
-        let seed = params.options.seed;
-        let mut rng = Rng::named(seed, "world");
-        let node_count = usize::from(params.node_count);
-        let core_count = usize::from(params.core_count);
-        let nodes = (0..node_count).map(|_| make_node(params, &mut rng)).collect();
-        let slots = (0..node_count * core_count)
-            .map(|index| Slot {
-                place: Place {
-                    node: NodeId::new((index / core_count) as u16 + 1),
-                    core: (index % core_count) as u16,
-                },
-                image: MemImage::new(mem_options(params), rng.draw()),
-                running: None,
-                turn_pending: false,
-                disk_event: None,
-                heard: vec![0; node_count],
-                known: vec![LogPosition::default(); node_count],
-                noted: vec![LogPosition::default(); node_count],
-            })
-            .collect();
         let mut world = Self {
-            queue: Queue::new(),
-            observer: Observer::new(params),
-            net: Network::new(params.net, seed, node_count, core_count),
-            nodes,
-            slots,
+            cluster: SimCluster::new(params),
             clients: Clients::new(params),
-            rng,
-            fault_rng: Rng::named(seed, "faults"),
-            wish_rng: Rng::named(seed, "wish"),
-            doom_rng: Rng::named(seed, "doom"),
+            faults: FaultPlan::new(params),
+            wishes: Wishes::new(params),
             readers: Readers::new(params),
-            votes: KeptVotes::new(params),
-            resends: Resends::new(params),
-            faults_on: false,
-            wants: Vec::new(),
-            params: params.clone(),
         };
-        for node in 0..node_count {
-            world.start_node(node)?;
+        for node in 0..usize::from(params.node_count) {
+            world.cluster.start_node(node)?;
         }
-        world.queue.at(SECOND, Event::Positions);
+        let time = &mut world.cluster.time;
+        time.queue.at(SECOND, SimEvent::Positions);
         for client in 0..world.clients.count() {
-            let after = world.rng.below(SECOND);
-            world.queue.after(after, Event::Wake { client });
+            let after = time.rng.below(SECOND);
+            time.queue.after(after, SimEvent::Wake { client });
         }
         Ok(world)
     }
 
     /// The current instant.
     pub fn now(&self) -> Instant {
-        self.queue.now()
+        self.cluster.time.now()
     }
 
     /// The parameters.
     pub fn params(&self) -> &Params {
-        &self.params
+        &self.cluster.time.params
+    }
+
+    /// The observer: sees everything and judges it.
+    pub fn observer(&self) -> &Observer {
+        &self.cluster.time.observer
+    }
+
+    /// The run enters a phase.
+    pub fn begin_phase(&mut self, name: &'static str) {
+        let now = self.now();
+        let observer = &mut self.cluster.time.observer;
+        observer.now = now;
+        observer.note(Note::Phase { name });
     }
 
     /// Faults begin to happen.
     pub fn begin_faults(&mut self) {
-        self.faults_on = true;
-        self.queue.after(0, Event::NextFault);
-        self.queue.after(0, Event::NextWish);
+        let time = &mut self.cluster.time;
+        time.faults_on = true;
+        time.queue.after(0, SimEvent::NextFault);
+        time.queue.after(0, SimEvent::NextWish);
     }
 
     /// Lets things happen until `instant`.
@@ -224,113 +114,174 @@ impl World {
     /// # Errors
     /// When an invariant does not hold.
     pub fn run_until(&mut self, instant: Instant) -> Checked {
-        while self.queue.next_at().is_some_and(|at| at <= instant) {
-            let Some(event) = self.queue.pop() else { break };
-            self.observer.now = self.queue.now();
+        while self.cluster.time.queue.next_at().is_some_and(|at| at <= instant) {
+            let Some(event) = self.cluster.time.queue.pop() else { break };
+            self.cluster.time.observer.now = self.now();
             self.happen(event)?;
         }
-        self.queue.pass(instant);
-        self.observer.now = instant;
+        self.cluster.time.queue.pass(instant);
+        self.cluster.time.observer.now = instant;
         Ok(())
     }
 
     /// Cuts the network as `kind` says, until everything is healed.
     pub fn impose(&mut self, kind: FaultKind, victim: usize) {
-        self.observer.note(Note::Fault { what: kind.name(), on: true, victim: victim as u64 });
-        for (from, to) in kind.cuts(victim, self.nodes.len(), &mut self.fault_rng) {
-            self.net.cut(from, to, true);
-        }
+        self.faults.impose(kind, victim, &mut self.cluster);
     }
 
     /// Steps a node's wall clock.
     pub fn set_wall(&mut self, node: usize, offset_ms: i64) {
-        self.observer.note(Note::Fault { what: "wall clock step", on: true, victim: node as u64 });
-        self.nodes[node].clock.step_wall(offset_ms);
+        let note = Note::Fault { what: "wall clock step", on: true, victim: node as u64 };
+        self.cluster.time.observer.note(note);
+        self.cluster.machines.nodes[node].clock.step_wall(offset_ms);
     }
 
     /// The node that serves a group under a lease, and the group's clock there.
     pub fn group_clock(&self, group: GroupId) -> Option<(usize, WallMs)> {
         self.cores().find_map(|(place, core)| {
             let node = usize::from(place.node.get()) - 1;
-            let now = self.nodes[node].clock.read(self.now());
+            let now = self.cluster.machines.nodes[node].clock.read(self.now());
             Some((node, core.shard().clock(group, now.mono)?))
         })
     }
 
     /// Ends all cuts of the network.
     pub fn reconnect(&mut self) {
-        self.net.heal();
+        self.cluster.ways.net.heal();
     }
 
-    /// Ends every fault: all nodes up and connected, nothing lost, clocks right (but for drift).
+    /// Ends every fault: all nodes up and connected, nothing lost, clocks right (except for drift).
     ///
     /// # Errors
     /// When a node does not start.
     pub fn heal(&mut self) -> Checked {
-        self.faults_on = false;
-        self.net.heal();
-        for node in 0..self.nodes.len() {
-            self.nodes[node].clock.step_wall(0);
-            self.nodes[node].paused_until = 0;
-            self.nodes[node].stalled_until = 0;
-            self.nodes[node].doomed = None;
-            if !self.nodes[node].up {
-                self.start_node(node)?;
+        self.cluster.heal()
+    }
+
+    /// From now on each read of any disk takes a time within this range.
+    pub fn slow_reads(&mut self, read_ns: (u64, u64)) {
+        self.cluster.machines.slow_reads(read_ns);
+    }
+
+    /// From now on this many of a node's reads, per million, return wrong bytes, and this many fail. Reads of
+    /// a recovery are spared: a log that is damaged at a start is refused.
+    pub fn rot(&mut self, node: usize, rot_ppm: u32, error_ppm: u32) {
+        self.cluster.machines.rot(node, rot_ppm, error_ppm);
+    }
+
+    /// A node goes down, and comes up again at `until`.
+    pub fn outage(&mut self, node: usize, power: bool, until: Instant) {
+        self.faults.outage(node, power, until, &mut self.cluster);
+    }
+
+    /// A copy of a node's disks as they are now.
+    pub fn copy_of(&self, node: usize) -> Vec<MemCopy> {
+        self.cluster.machines.copy_of(node)
+    }
+
+    /// The node's machine goes down, and an old copy of its disks is put back. Each peer alone has to
+    /// recognise it as old. Then the node comes back with its newest disks.
+    ///
+    /// # Errors
+    /// When a peer takes the old copy for the node, or does not accept the newest disks.
+    pub fn meet_old_copy(&mut self, node: usize, old: &[MemCopy]) -> Checked {
+        self.faults.stop(node, true, &mut self.cluster);
+        self.cluster.meet_old_copy(node, old)
+    }
+
+    /// Lets a helper send one request.
+    pub fn ask(&mut self, helper: usize, key: u32, action: Action) {
+        let time = &mut self.cluster.time;
+        let mut wants = std::mem::take(&mut time.wants);
+        self.clients.ask(helper, key, action, time.now(), &mut wants);
+        time.carry_out(helper, wants);
+    }
+
+    /// Every core that runs.
+    pub fn cores(&self) -> impl Iterator<Item = (CorePlace, &SimCore)> {
+        self.cluster.machines.cores()
+    }
+
+    fn happen(&mut self, event: SimEvent) -> Checked {
+        let SimCluster { time, machines, ways, positions } = &mut self.cluster;
+        match event {
+            SimEvent::Tick { core, life } => machines.on_tick(core, life, time),
+            SimEvent::Turn { core, life } => return self.on_turn(core, life),
+            SimEvent::Disk { core, life } => {
+                if machines.on_disk(core, life, time) {
+                    self.faults.meet_doom(core, life, &mut self.cluster);
+                }
             }
-        }
-        for slot in &self.slots {
-            slot.image.configure(|options| {
-                (options.stall_ppm, options.read_rot_ppm, options.read_error_ppm) = (0, 0, 0);
-            });
-        }
-        self.fill_disks(0..self.nodes.len(), false);
-        for core in 0..self.slots.len() {
-            self.schedule_disk(core);
-            self.schedule_turn(core);
+            SimEvent::Arrive { core, from, session, message } => {
+                ways.on_arrive(core, from, session, *message, machines, time);
+            }
+            SimEvent::Resend { core, message } => ways.on_resend(core, *message, machines, time),
+            SimEvent::LinkTold { core, peer, session } => machines.on_link_told(core, peer, session, time),
+            SimEvent::Request { node, request } => {
+                let client = self.clients.owner(request.attempt) as u32;
+                machines.on_request(node, client, *request, time);
+            }
+            SimEvent::Answer { attempt, reply } => return self.on_answer(attempt, &reply),
+            SimEvent::Refused { attempt } => self.tell(attempt, Clients::on_refused),
+            SimEvent::GiveUp { attempt } => self.tell(attempt, Clients::on_timeout),
+            SimEvent::Wake { client } => {
+                let mut wants = std::mem::take(&mut time.wants);
+                self.clients.wake(client, time.now(), &mut wants);
+                time.carry_out(client, wants);
+            }
+            SimEvent::NextFault => self.faults.on_next_fault(&mut self.cluster),
+            SimEvent::NextWish => {
+                if let Some(group) = self.wishes.on_next_wish(machines, time) {
+                    self.readers.read_everywhere(group, &mut self.clients, time);
+                }
+            }
+            SimEvent::FaultEnds(fault) => on_fault_ends(&fault, &mut self.cluster),
+            SimEvent::Betray { leader, bounced, until } => {
+                self.faults.on_betray(leader, bounced, until, &mut self.cluster);
+            }
+            SimEvent::Outage { node, life, power, until } => {
+                let machine = &machines.nodes[node];
+                if machine.up && machine.life == life {
+                    self.faults.outage(node, power, until, &mut self.cluster);
+                }
+            }
+            SimEvent::Positions => return positions.on_positions(machines, &ways.net, time),
+            SimEvent::Restart { node, outage } => {
+                let machine = &machines.nodes[node];
+                if !machine.up && machine.outage == outage {
+                    return self.cluster.start_node(node);
+                }
+            }
         }
         Ok(())
     }
 
-    /// Lets a helper send one request.
-    pub fn ask(&mut self, helper: usize, key: u32, action: crate::check::model::Action) {
-        let now = self.now();
-        let mut wants = std::mem::take(&mut self.wants);
-        self.clients.ask(helper, key, action, now, &mut wants);
-        self.carry_out(helper, &mut wants);
+    fn on_turn(&mut self, core: usize, life: u64) -> Checked {
+        if !self.cluster.turn(core, life)? {
+            return Ok(());
+        }
+        self.faults.meet_doom(core, life, &mut self.cluster);
+        let SimCluster { time, machines, .. } = &mut self.cluster;
+        self.readers.watch_leaders(core, machines, &mut self.clients, time);
+        machines.look_at_leaders(core, time)
     }
 
-    /// Every core that runs.
-    pub fn cores(&self) -> impl Iterator<Item = (Place, &Core)> {
-        self.slots.iter().filter_map(|slot| Some((slot.place, slot.running.as_deref()?)))
+    fn on_answer(&mut self, attempt: AttemptId, reply: &Reply<Vec<u8>>) -> Checked {
+        let time = &mut self.cluster.time;
+        let client = self.clients.owner(attempt);
+        let mut wants = std::mem::take(&mut time.wants);
+        let result = self.clients.on_reply(attempt, reply, time.now(), &mut wants);
+        time.carry_out(client, wants);
+        self.readers.answered(client, &mut self.clients, time);
+        result
     }
-}
 
-fn make_node(params: &Params, rng: &mut Rng) -> Node {
-    let drift = params.clock.drift_ppm_max;
-    let rate_ppm = rng.below(2 * drift + 1) as i64 - drift as i64;
-    let wall = params.clock.wall_ms_max;
-    let wall_offset_ms = rng.below(2 * wall + 1) as i64 - wall as i64;
-    // A boot-time clock counts from the start of its machine, so it may read anything.
-    let base = rng.between(MS, 1000 * SECOND);
-    Node {
-        clock: Clock::new(base, rate_ppm, wall_offset_ms).with_grain(params.clock.wall_grain_ms),
-        life: 0,
-        up: false,
-        outage: 0,
-        paused_until: 0,
-        held_until: 0,
-        stalled_until: 0,
-        doomed: None,
-    }
-}
-
-fn mem_options(params: &Params) -> MemOptions {
-    MemOptions {
-        write_ns: params.disk.write_ns,
-        read_ns: params.disk.read_ns,
-        prepare_ns: params.disk.prepare_ns,
-        stall_ppm: params.disk.stall_ppm,
-        stall_ns: params.disk.stall_ns,
-        ..MemOptions::default()
+    fn tell(&mut self, attempt: AttemptId, what: fn(&mut Clients, AttemptId, Instant, &mut Vec<Want>)) {
+        let time = &mut self.cluster.time;
+        let client = self.clients.owner(attempt);
+        let mut wants = std::mem::take(&mut time.wants);
+        what(&mut self.clients, attempt, time.now(), &mut wants);
+        time.carry_out(client, wants);
+        self.readers.answered(client, &mut self.clients, time);
     }
 }

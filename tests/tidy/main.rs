@@ -50,8 +50,8 @@ fn is_tidy(path: &Path) -> bool {
 }
 
 #[test]
-fn only_four_rooms_name_the_executor_library() {
-    let allowed = ["wal/src/uring", "net/src/tcp", "engine/src/runtime", "loadgen/src/client"];
+fn only_three_rooms_name_the_executor_library() {
+    let allowed = ["wal/src/uring", "engine/src/runtime", "loadgen/src/client"];
     // Tests and benches of the real log must start an executor too.
     let harness = ["wal/tests", "wal/examples", "bench-harness"];
     for path in files(&["rs"]) {

@@ -68,38 +68,14 @@ const ALLOCATORS: &[&str] = &["bench-harness/src/bin/bench-harness/main.rs", "en
 const CIRCLES: &[&[&str]] = &[];
 
 /// Types that have inherent methods outside of their file: the type, its file, the files of its methods.
-const SPREAD: &[(&str, &str, &[&str])] = &[
-    ("Clients", "tests/sim/client.rs", &["tests/sim/client/answer.rs", "tests/sim/client/draw.rs"]),
-    (
-        "Driver",
-        "loadgen/src/driver/state.rs",
-        &[
-            "loadgen/src/driver/answer.rs",
-            "loadgen/src/driver/mod.rs",
-            "loadgen/src/driver/plan.rs",
-            "loadgen/src/driver/resp.rs",
-            "loadgen/src/driver/send.rs",
-        ],
-    ),
-    (
-        "World",
-        "tests/sim/world.rs",
-        &[
-            "tests/sim/world/copies.rs",
-            "tests/sim/world/events.rs",
-            "tests/sim/world/faults.rs",
-            "tests/sim/world/timing.rs",
-            "tests/sim/world/ways.rs",
-        ],
-    ),
-];
+const SPREAD: &[(&str, &str, &[&str])] = &[];
 
 /// Files that may make a shard and step it: the turn lives there and nowhere else.
 const TURN: &[&str] = &["engine/replica/src/"];
 /// Files that still have a turn of their own.
 const OWN_TURNS: &[&str] = &[];
 
-/// Columns a line of code or comment may have.
+/// Columns a line of code, comment or prose may have.
 const COLUMNS_MAX: usize = 120;
 /// Rooms whose comments are not wrapped yet.
 const WIDE: &[&str] = &[];
@@ -281,4 +257,33 @@ fn lines_can_be_read() {
     for room in WIDE {
         assert!(wide.contains_key(room), "{room} is wrapped; strike it out");
     }
+}
+
+#[test]
+fn lines_of_documents_can_be_read() {
+    for path in files(&["md"]) {
+        let text = read(&path);
+        let mut fenced = false;
+        for (at, line) in text.lines().enumerate() {
+            let fence = line.trim_start().starts_with("```");
+            fenced ^= fence;
+            // Code, tables, link definitions and headings cannot be wrapped.
+            let is_prose = !fenced && !fence && !is_table_row(line) && !is_link_definition(line);
+            if is_prose && !line.starts_with('#') {
+                let columns = line.chars().count();
+                let name = path.display();
+                assert!(columns <= COLUMNS_MAX, "{name}:{} is wider than {COLUMNS_MAX} columns", at + 1);
+            }
+        }
+        assert!(!fenced, "{}: a block of code is not closed", path.display());
+    }
+}
+
+fn is_table_row(line: &str) -> bool {
+    line.trim_start().starts_with('|')
+}
+
+/// `[name]: address`.
+fn is_link_definition(line: &str) -> bool {
+    line.starts_with('[') && line.contains("]: ")
 }

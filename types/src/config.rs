@@ -27,6 +27,7 @@ impl Members {
         assert!(count == voters.len(), "a node is named twice");
         assert!((1..=crate::limits::MEMBER_COUNT_MAX).contains(&count), "1 to 9 voters");
         let quorum = count / 2 + 1;
+        assert!(2 * quorum > count && quorum <= count, "two quorums share a voter, and all voters are one");
         Self { voters, accept_quorum: quorum, prepare_quorum: quorum }
     }
     /// The voters, ascending.
@@ -35,6 +36,10 @@ impl Members {
     }
     /// The bit of `node` in a tally; `None` for a stranger.
     pub fn bit_of(&self, node: NodeId) -> Option<u64> {
+        debug_assert!(
+            self.voters.len() <= crate::limits::MEMBER_COUNT_MAX,
+            "a tally has a bit for each voter"
+        );
         self.voters.iter().position(|&voter| voter == node).map(|index| 1 << index)
     }
     /// How many acceptances make a value chosen.

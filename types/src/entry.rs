@@ -133,6 +133,7 @@ impl<B: AsRef<[u8]>> EntryBuilder<B> {
         out[24..28].copy_from_slice(&(self.body_len as u32).to_le_bytes());
         out[28..30].copy_from_slice(&origin.node().get().to_le_bytes());
         out[32..40].copy_from_slice(&origin.round().to_le_bytes());
+        debug_assert!(origin_of(&out) == origin, "an entry that does not say where it comes from");
         self.commands.clear();
         self.body_len = 0;
         out

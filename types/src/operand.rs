@@ -40,6 +40,7 @@ pub fn split_compared(bytes: &[u8]) -> Option<(&[u8], usize, &[u8])> {
     let len = u32_at(bytes, 0)? as usize;
     let at = COMPARED_HEAD_BYTES.checked_add(len)?;
     let wanted = bytes.get(COMPARED_HEAD_BYTES..at)?;
+    debug_assert!(wanted.len() == len && at <= bytes.len());
     Some((wanted, at, &bytes[at..]))
 }
 
@@ -87,7 +88,9 @@ pub fn pairs(bytes: &[u8]) -> impl Iterator<Item = Pair<'_>> {
     let mut at = 0;
     core::iter::from_fn(move || {
         let pair = pair_at(bytes, at)?;
-        at = pair.value_at + pair.value.len();
+        let end = pair.value_at + pair.value.len();
+        debug_assert!(end > at && end <= bytes.len(), "a pair outside its operand");
+        at = end;
         Some(pair)
     })
 }
@@ -125,6 +128,7 @@ pub fn set_scan_next(out: &mut [u8], next: u64) {
 
 /// Adds a key to a page.
 pub fn put_scan_key(out: &mut Vec<u8>, key: &[u8]) {
+    debug_assert!(key.len() <= KEY_BYTES_MAX, "a key over the limit");
     out.extend_from_slice(&(key.len() as u32).to_le_bytes()); // within KEY_BYTES_MAX
     out.extend_from_slice(key);
 }

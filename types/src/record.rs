@@ -119,6 +119,7 @@ impl RecordHead {
         out[16..24].copy_from_slice(&self.ballot.round().to_le_bytes());
         out[24..32].copy_from_slice(&self.chosen.get().to_le_bytes());
         out[32..40].copy_from_slice(&self.number.to_le_bytes());
+        debug_assert!(Self::decode(&out).is_some_and(|(head, _)| head == *self), "a head is read as written");
         out
     }
 

@@ -18,12 +18,14 @@ impl UnheardWakes {
     /// Whether to wake in this tick.
     pub fn is_due(&mut self) -> bool {
         let pause = if self.wakes == 0 { 0 } else { (2 << self.wakes.min(9)).min(PAUSE_TICKS_MAX) };
-        self.ticks += 1;
+        // After the last wake nothing resets the count, and a thread may hang for weeks.
+        self.ticks = self.ticks.saturating_add(1);
         let is_due = self.ticks >= pause && self.wakes < WAKES_MAX;
         if is_due {
             self.wakes += 1;
             self.ticks = 0;
         }
+        debug_assert!(self.wakes <= WAKES_MAX, "more wakes than an executor can count");
         is_due
     }
 }
@@ -48,5 +50,12 @@ mod tests {
         let all = due.len() + more;
         assert_eq!(all, WAKES_MAX as usize);
         assert!(all < i16::MAX as usize);
+    }
+
+    #[test]
+    fn a_task_that_stays_unheard_for_weeks_is_not_woken_again() {
+        let mut unheard = UnheardWakes { wakes: WAKES_MAX, ticks: u32::MAX - 1 };
+        assert!((0..3).all(|_| !unheard.is_due()));
+        assert_eq!(unheard.ticks, u32::MAX, "the count ends, it does not begin again");
     }
 }

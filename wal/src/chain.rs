@@ -29,12 +29,14 @@ impl Chain {
     /// # Panics
     /// When its number is not the next one.
     pub fn push(&mut self, position: LogPosition) {
-        assert!(position.sequence == self.last + 1 || self.crcs.is_empty(), "the durable prefix has no gap");
+        assert!(position.sequence == self.last + 1, "the durable prefix has no gap");
         self.last = position.sequence;
         if self.crcs.len() == KEPT {
             self.crcs.pop_front();
         }
         self.crcs.push_back(position.crc);
+        debug_assert!(self.crcs.len() <= KEPT, "more checksums than are kept");
+        debug_assert!(self.crcs.len() as u64 <= self.last, "more checksums than blocks");
     }
 
     /// The last durable block; number 0 if there is none.
@@ -48,6 +50,7 @@ impl Chain {
             return true;
         }
         let Some(back) = self.last.checked_sub(position.sequence) else { return false };
+        debug_assert!(!self.crcs.is_empty(), "a block without a checksum");
         let known = usize::try_from(back).ok().and_then(|back| self.crcs.iter().rev().nth(back));
         known.is_none_or(|&crc| crc == position.crc)
     }

@@ -17,7 +17,7 @@ use synod_types::SegmentId;
 
 /// Identifies a write or a read. The log chooses it; the completion repeats it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct OpId(pub u64);
+pub struct IoId(pub u64);
 
 /// A segment to be prepared in the background.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,14 +40,14 @@ pub enum Completion<B> {
     /// requested count as a failure.
     Wrote {
         /// The write.
-        op: OpId,
+        op: IoId,
         /// Its result.
         result: io::Result<usize>,
     },
     /// A read ended.
     Read {
         /// The read.
-        op: OpId,
+        op: IoId,
         /// The bytes; may be fewer than requested at the end of a file.
         result: io::Result<B>,
     },
@@ -93,9 +93,9 @@ pub trait Disk {
     fn remove_segment(&mut self, segment: SegmentId);
     /// Starts to write all of `buf`; on completion the bytes survive a crash. The offset and the length are
     /// multiples of 4096, and the segment is prepared.
-    fn write(&mut self, op: OpId, segment: SegmentId, offset: u32, buf: Rc<Self::Buf>);
+    fn write(&mut self, op: IoId, segment: SegmentId, offset: u32, buf: Rc<Self::Buf>);
     /// Starts to read `len` bytes; `offset` and `len` are multiples of 4096.
-    fn read(&mut self, op: OpId, segment: SegmentId, offset: u32, len: u32);
+    fn read(&mut self, op: IoId, segment: SegmentId, offset: u32, len: u32);
     /// Takes one finished operation.
     fn poll(&mut self) -> Option<Completion<Self::Bytes>>;
 

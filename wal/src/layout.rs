@@ -40,9 +40,9 @@ pub(crate) const fn frame_end(at: u64, len: u64) -> u64 {
 /// file, those of another node, and a block image that a client without knowledge of the tag stores as a
 /// value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Key(u32);
+pub(crate) struct ChecksumKey(u32);
 
-impl Key {
+impl ChecksumKey {
     pub(crate) fn new(tag: &[u8; 32], core: CoreId, generation: u64) -> Self {
         let crc = synod_types::checksum::crc32c(tag);
         let crc = synod_types::checksum::crc32c_append(crc, &core.get().to_le_bytes());
@@ -117,6 +117,8 @@ pub(crate) enum BadSegmentHeader {
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> Box<[u8]> {
         use segment_at as at;
+        assert!(self.previous < self.segment, "a segment follows upon an earlier one");
+        assert!(self.size.is_multiple_of(PAGE_BYTES) && self.size >= 2 * PAGE_BYTES, "no room for a block");
         let mut out = vec![0_u8; SEGMENT_HEADER_BYTES as usize].into_boxed_slice();
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         let flag = |on: bool, flag: u16| if on { flag } else { 0 };
@@ -135,6 +137,11 @@ impl SegmentHeader {
         put(at::TAG, &self.tag);
         let crc = synod_types::checksum::crc32c(&out[..at::CRC]);
         out[at::CRC..].copy_from_slice(&crc.to_le_bytes());
+        // A generation past the last one is refused when it is read.
+        debug_assert!(
+            self.generation >= COUNTER_MAX || Self::decode(&out) == Ok(*self),
+            "a header is read as written"
+        );
         out
     }
 
@@ -225,8 +232,15 @@ mod block_at {
 impl BlockHeader {
     /// Writes the header into the first 64 bytes of `out` and returns its checksum, the next block's
     /// `previous_crc`.
-    pub(crate) fn encode(&self, key: Key, out: &mut [u8]) -> u32 {
+    pub(crate) fn encode(&self, key: ChecksumKey, out: &mut [u8]) -> u32 {
         use block_at as at;
+        debug_assert!(self.len.is_multiple_of(PAGE_BYTES), "a block is a multiple of pages");
+        debug_assert!(self.offset.is_multiple_of(PAGE_BYTES), "a block begins at a page");
+        debug_assert!(
+            self.used >= BLOCK_HEADER_BYTES && self.used <= self.len,
+            "a block is fuller than full"
+        );
+        debug_assert!(self.watermark < self.sequence, "a block is durable before it is written");
         let out = &mut out[..BLOCK_HEADER_BYTES as usize];
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         put(at::MAGIC, &BLOCK_MAGIC);
@@ -255,7 +269,7 @@ impl BlockHeader {
         offset: u32,
         core: CoreId,
         generation: u64,
-        key: Key,
+        key: ChecksumKey,
     ) -> Option<(Self, u32)> {
         use block_at as at;
         let rest = segment.get(offset as usize..)?;
@@ -288,6 +302,10 @@ impl BlockHeader {
             && header.used >= BLOCK_HEADER_BYTES
             && header.used <= header.len
             && header.len as usize <= rest.len();
+        debug_assert!(
+            !fits || u64::from(offset) + u64::from(header.len) <= segment.len() as u64,
+            "a block behind the end of its segment"
+        );
         fits.then_some((header, crc))
     }
 }
@@ -296,10 +314,12 @@ pub(crate) fn encode_frame(len: u32, crc: u32) -> [u8; FRAME_BYTES as usize] {
     let mut frame = [0; FRAME_BYTES as usize];
     frame[..4].copy_from_slice(&len.to_le_bytes());
     frame[4..].copy_from_slice(&crc.to_le_bytes());
+    debug_assert!(decode_frame(&frame) == (len, crc), "a frame is read as written");
     frame
 }
 
 pub(crate) fn decode_frame(frame: &[u8]) -> (u32, u32) {
+    debug_assert!(frame.len() == FRAME_BYTES as usize, "not a frame");
     (u32_at(frame, 0), u32_at(frame, 4))
 }
 
@@ -358,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_block_header_counts_only_whole_in_its_own_place_and_life() {
-        let (core, key) = (CoreId::new(3), Key::new(&[7; 32], CoreId::new(3), 11));
+        let (core, key) = (CoreId::new(3), ChecksumKey::new(&[7; 32], CoreId::new(3), 11));
         let header = BlockHeader {
             core,
             generation: 11,
@@ -381,9 +401,9 @@ mod tests {
         }
         let moved = [&segment[4096..], &segment[4096..]].concat();
         assert_eq!(BlockHeader::decode(&moved, 0, core, 11, key), None, "another place");
-        let other = Key::new(&[7; 32], core, 12);
+        let other = ChecksumKey::new(&[7; 32], core, 12);
         assert_eq!(BlockHeader::decode(&segment, 4096, core, 12, other), None, "another life");
-        let stranger = Key::new(&[8; 32], core, 11);
+        let stranger = ChecksumKey::new(&[8; 32], core, 11);
         assert_eq!(BlockHeader::decode(&segment, 4096, core, 11, stranger), None, "another node");
         assert_eq!(BlockHeader::decode(&segment[..8191], 4096, core, 11, key), None, "cut off");
     }

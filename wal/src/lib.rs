@@ -20,6 +20,7 @@
 #![deny(unsafe_code)] // except in `uring/sys`
 
 mod block;
+mod block_size;
 mod chain;
 mod disk;
 mod error;
@@ -27,6 +28,7 @@ mod layout;
 #[cfg(feature = "mem")]
 pub mod mem;
 mod options;
+mod queue;
 mod reads;
 mod recover;
 mod report;
@@ -37,7 +39,7 @@ pub mod uring;
 mod wal;
 mod walk;
 
-pub use disk::{Completion, Disk, OpId, SegmentHead, SegmentPlan};
+pub use disk::{Completion, Disk, IoId, SegmentHead, SegmentPlan};
 pub use error::{AppendError, LogFailed, OpenError, ReadError};
 pub use layout::{FORMAT_VERSION, SEGMENT_HEADER_BYTES};
 pub use options::{READS_MAX, SEGMENT_BYTES_MAX, WRITES_IN_FLIGHT_MAX, WalOptions, WhenEmpty};

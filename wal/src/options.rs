@@ -113,7 +113,11 @@ impl WalOptions {
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, broken)) => Err(OpenError::Options(broken)),
-            None => Ok(()),
+            None => {
+                debug_assert!(self.segment_bytes >= 2 * page, "a segment without room for a block");
+                debug_assert!(self.longest_block() >= u64::from(page), "a block is a page at least");
+                Ok(())
+            }
         }
     }
 }

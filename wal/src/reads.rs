@@ -2,10 +2,10 @@
 //!
 //! This module does not know which blocks are still in memory; the caller has looked there first.
 
-use crate::disk::{Disk, OpId};
+use crate::disk::{Disk, IoId};
 use crate::error::ReadError;
-use crate::layout::{FRAME_BYTES, Key, PAGE_BYTES, align_page, decode_frame};
-use crate::options::READS_MAX;
+use crate::layout::{ChecksumKey, FRAME_BYTES, PAGE_BYTES, align_page, decode_frame};
+use crate::options::{READS_MAX, SEGMENT_BYTES_MAX};
 use std::collections::{BTreeMap, VecDeque};
 use synod_types::Location;
 
@@ -15,7 +15,7 @@ pub(crate) struct Wanted {
     pub location: Location,
     /// Set if the bytes end a record that is to be checked: the key of its checksum, and how many of its
     /// bytes come before the requested ones.
-    pub record: Option<(Key, u32)>,
+    pub record: Option<(ChecksumKey, u32)>,
 }
 
 struct Read {
@@ -27,7 +27,7 @@ struct Read {
 /// The reads of one log.
 #[derive(Default)]
 pub(crate) struct Reads {
-    under_way: BTreeMap<OpId, Read>,
+    under_way: BTreeMap<IoId, Read>,
     /// Reads that wait until another one ends; no read fails because too many are in flight.
     waiting: VecDeque<Wanted>,
     done: VecDeque<(u64, Result<Vec<u8>, ReadError>)>,
@@ -50,20 +50,27 @@ impl Reads {
 
     fn start<D: Disk>(&mut self, wanted: Wanted, disk: &mut D) {
         let location = wanted.location;
+        debug_assert!(self.under_way.len() < READS_MAX, "more reads under way than there may be");
         let first = location.offset - wanted.record.map_or(0, |(_, before)| FRAME_BYTES + before);
         let start = first / PAGE_BYTES * PAGE_BYTES;
         let end = u64::from(location.offset) + u64::from(location.len);
         self.last += 1;
-        let op = OpId(self.last);
+        let op = IoId(self.last);
         let skip = (location.offset - start) as usize;
-        self.under_way.insert(op, Read { wanted, skip });
+        let before = self.under_way.insert(op, Read { wanted, skip });
+        debug_assert!(before.is_none(), "two reads of one name");
+        debug_assert!(end <= u64::from(SEGMENT_BYTES_MAX), "a read behind the end of any segment");
         // At least one page, so that an empty record is read like any other; `end` was checked, so this fits.
         let len = (align_page(end) as u32 - start).max(PAGE_BYTES);
+        debug_assert!(
+            start.is_multiple_of(PAGE_BYTES) && len.is_multiple_of(PAGE_BYTES),
+            "a read of no pages"
+        );
         disk.read(op, location.segment, start, len);
     }
 
     /// Handles the end of a read; the next waiting one starts.
-    pub(crate) fn on_read<D: Disk>(&mut self, op: OpId, result: std::io::Result<D::Bytes>, disk: &mut D) {
+    pub(crate) fn on_read<D: Disk>(&mut self, op: IoId, result: std::io::Result<D::Bytes>, disk: &mut D) {
         let Some(read) = self.under_way.remove(&op) else {
             unreachable!("the disk completed a read that was not under way: {}", op.0)
         };
@@ -76,6 +83,10 @@ impl Reads {
             self.start(wanted, disk);
         }
         assert!(self.under_way.len() <= READS_MAX, "more reads under way than there may be");
+        debug_assert!(
+            self.waiting.is_empty() || self.under_way.len() == READS_MAX,
+            "a read waits for nothing"
+        );
     }
 
     /// Takes the result of one finished read.
@@ -94,6 +105,10 @@ impl Read {
             .ok_or_else(|| ReadError::Disk(format!("{} bytes came instead of {end}", bytes.len())))?;
         if let Some((key, before)) = self.wanted.record {
             // `Reads::start` began at or before the frame.
+            debug_assert!(
+                self.skip >= (before + FRAME_BYTES) as usize,
+                "a read that begins behind its record"
+            );
             let (body, frame) = (self.skip - before as usize, self.skip - (before + FRAME_BYTES) as usize);
             if decode_frame(&bytes[frame..body]) != (before + len, key.crc(&bytes[body..end])) {
                 return Err(ReadError::Corrupt { segment, offset: offset - before });

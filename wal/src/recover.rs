@@ -14,12 +14,12 @@
 use crate::chain::Chain;
 use crate::disk::Disk;
 use crate::error::OpenError;
-use crate::layout::{BadSegmentHeader, Continues, FORMAT_VERSION, Key, PAGE_BYTES, SegmentHeader};
+use crate::layout::{BadSegmentHeader, ChecksumKey, Continues, FORMAT_VERSION, PAGE_BYTES, SegmentHeader};
 use crate::options::{WalOptions, WhenEmpty};
 use crate::report::{RecordView, RecoveryReport, TailReport};
 use crate::scan::Scan;
 use crate::table::{Facts, Verdict};
-use crate::walk::Walk;
+use crate::walk::{End, Walk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use synod_types::SegmentId;
@@ -49,13 +49,19 @@ pub(crate) struct Recovered {
 pub(crate) fn recover<D: Disk>(
     disk: &mut D,
     options: &WalOptions,
-    mut visit: impl FnMut(RecordView<'_>),
+    visit: impl FnMut(RecordView<'_>),
 ) -> Result<Recovered, OpenError> {
     let mut ids = disk.list().map_err(io_error("list", disk.describe(None)))?;
     ids.sort_unstable();
+    // A directory that is read while it changes may name a file twice.
+    ids.dedup();
     let Some(&newest) = ids.last() else {
         return match options.when_empty {
-            WhenEmpty::Create => Ok(fresh()),
+            WhenEmpty::Create => {
+                let recovered = fresh();
+                recovered.assert_invariants();
+                Ok(recovered)
+            }
             WhenEmpty::Refuse => Err(OpenError::Empty { place: disk.describe(None) }),
         };
     };
@@ -64,31 +70,86 @@ pub(crate) fn recover<D: Disk>(
     disk.settle(&settled).map_err(io_error("sync", disk.describe(None)))?;
 
     let links = links(disk, options, &ids, newest)?;
+    let end = follow_chain(disk, options, &links, visit)?;
+    let row = end.facts.decide();
+    if row.verdict == Verdict::Refuse {
+        return Err(refusal(disk, end.facts, end.segment, end.offset, &end.detail()));
+    }
+    let files = sort_files(disk, options, &ids, &links, end.last_segment)?;
+    let newest_generation = links.last().map_or(0, |header| header.generation);
+    let recovered = Recovered {
+        report: RecoveryReport {
+            segments: end.segments,
+            tail: Some(TailReport {
+                label: row.label,
+                verdict: row.verdict,
+                facts: end.facts,
+                segment: end.segment,
+                offset: end.offset,
+                sequence: end.last.sequence,
+                discarded_count: end.beyond.block_count + u64::from(end.beyond.begun),
+            }),
+            unused: files.outside,
+        },
+        continues: end.last,
+        chain: end.chain,
+        previous: end.last_segment,
+        segment_next: SegmentId::new(newest.get() + 1),
+        generation_next: newest_generation + 1,
+        live: files.live,
+        recyclable: files.recyclable,
+        removable: files.removable,
+    };
+    recovered.assert_invariants();
+    Ok(recovered)
+}
+
+/// Walks the chain of blocks through all segments of the log.
+fn follow_chain<D: Disk>(
+    disk: &mut D,
+    options: &WalOptions,
+    links: &[SegmentHeader],
+    mut visit: impl FnMut(RecordView<'_>),
+) -> Result<End, OpenError> {
+    debug_assert!(!links.is_empty(), "a log without a segment is new");
     let mut walk = Walk::new(options);
     for (index, header) in links.iter().enumerate() {
         let image =
             disk.image(header.segment).map_err(io_error("read", disk.describe(Some(header.segment))))?;
         if image.len() as u64 != u64::from(header.size) {
             let facts = Facts { segment_bad: true, ..Facts::default() };
-            return Err(refusal(
-                disk,
-                facts,
-                header.segment,
-                0,
-                "the file changed its size while it was read",
-            ));
+            let detail = "the file changed its size while it was read";
+            return Err(refusal(disk, facts, header.segment, 0, detail));
         }
-        let scan =
-            Scan { bytes: &image, header, key: Key::new(&options.tag, options.core, header.generation) };
+        let scan = Scan {
+            bytes: &image,
+            header,
+            key: ChecksumKey::new(&options.tag, options.core, header.generation),
+        };
         walk.segment(&scan, links.get(index + 1), &mut visit);
     }
-    let end = walk.finish(&links);
-    let row = end.facts.decide();
-    if row.verdict == Verdict::Refuse {
-        return Err(refusal(disk, end.facts, end.segment, end.offset, &end.detail()));
-    }
+    Ok(walk.finish(links))
+}
 
-    let last = end.last_segment;
+/// The files of a log, by what becomes of them.
+struct SortedFiles {
+    live: BTreeMap<SegmentId, u64>,
+    /// Segments that are not part of the log any more, newest first.
+    outside: Vec<SegmentId>,
+    recyclable: Vec<SegmentId>,
+    removable: Vec<SegmentId>,
+}
+
+/// Sorts all files into those that belong to the log, whose last segment is `last`, and those that can be
+/// reused or removed.
+fn sort_files<D: Disk>(
+    disk: &mut D,
+    options: &WalOptions,
+    ids: &[SegmentId],
+    links: &[SegmentHeader],
+    last: SegmentId,
+) -> Result<SortedFiles, OpenError> {
+    let from = options.replay_from.unwrap_or(SegmentId::new(0));
     let inside: BTreeSet<_> = links.iter().map(|header| header.segment).filter(|&id| id <= last).collect();
     let outside: Vec<_> =
         ids.iter().rev().copied().filter(|&id| id >= from && !inside.contains(&id)).collect();
@@ -106,30 +167,28 @@ pub(crate) fn recover<D: Disk>(
     for &id in ids.iter().filter(|&&id| id < from) {
         live.insert(id, read_header(disk, options, id)?.generation);
     }
-    let newest_generation = links.last().map_or(0, |header| header.generation);
-    Ok(Recovered {
-        report: RecoveryReport {
-            segments: end.segments,
-            tail: Some(TailReport {
-                label: row.label,
-                verdict: row.verdict,
-                facts: end.facts,
-                segment: end.segment,
-                offset: end.offset,
-                sequence: end.last.sequence,
-                discarded_count: end.beyond.block_count + u64::from(end.beyond.begun),
-            }),
-            unused: outside,
-        },
-        continues: end.last,
-        chain: end.chain,
-        previous: last,
-        segment_next: SegmentId::new(newest.get() + 1),
-        generation_next: newest_generation + 1,
-        live,
-        recyclable,
-        removable,
-    })
+    assert!(live.len() + outside.len() == ids.len(), "every file is kept or not");
+    assert!(recyclable.len() + removable.len() == outside.len(), "every file outside is reused or removed");
+    Ok(SortedFiles { live, outside, recyclable, removable })
+}
+
+impl Recovered {
+    /// What holds however damaged the files were: otherwise recovery has refused them.
+    fn assert_invariants(&self) {
+        assert!(self.previous < self.segment_next, "the log continues in a segment of its own");
+        assert!(self.chain.last().sequence == self.continues.sequence, "the chain ends at the last block");
+        let newest = self.live.keys().next_back();
+        assert!(
+            newest.is_none_or(|&newest| newest < self.segment_next),
+            "a new segment is named like an old"
+        );
+        let mut unused = self.recyclable.iter().chain(&self.removable);
+        assert!(unused.all(|file| !self.live.contains_key(file)), "a file is needed and not needed");
+        assert!(
+            self.recyclable.is_sorted_by(|newer, older| newer > older),
+            "the newest file is reused first"
+        );
+    }
 }
 
 fn fresh() -> Recovered {
@@ -182,6 +241,10 @@ fn links<D: Disk>(
         id = header.previous;
     }
     links.reverse();
+    assert!(
+        links.is_sorted_by(|older, newer| older.segment < newer.segment && older.generation < newer.generation),
+        "segments follow upon each other"
+    );
     Ok(links)
 }
 
@@ -221,8 +284,10 @@ fn read_header<D: Disk>(
 }
 
 fn refusal<D: Disk>(disk: &D, facts: Facts, segment: SegmentId, offset: u32, detail: &str) -> OpenError {
+    let row = facts.decide();
+    debug_assert!(row.verdict == Verdict::Refuse, "refused on facts that the table does not refuse");
     OpenError::Corrupt {
-        label: facts.decide().label,
+        label: row.label,
         segment,
         file: disk.describe(Some(segment)),
         offset: u64::from(offset),

@@ -4,7 +4,8 @@
 //! and nothing panics.
 
 use crate::layout::{
-    BLOCK_HEADER_BYTES, BlockHeader, FRAME_BYTES, Key, PAGE_BYTES, SegmentHeader, decode_frame, frame_end,
+    BLOCK_HEADER_BYTES, BlockHeader, ChecksumKey, FRAME_BYTES, PAGE_BYTES, SegmentHeader, decode_frame,
+    frame_end,
 };
 use crate::options::WRITES_IN_FLIGHT_MAX;
 
@@ -12,7 +13,7 @@ use crate::options::WRITES_IN_FLIGHT_MAX;
 pub(crate) struct Scan<'a> {
     pub bytes: &'a [u8],
     pub header: &'a SegmentHeader,
-    pub key: Key,
+    pub key: ChecksumKey,
 }
 
 /// What lies at an offset.
@@ -61,6 +62,7 @@ pub(crate) struct Expected {
 impl Scan<'_> {
     /// What lies at `offset`.
     pub(crate) fn place(&self, offset: u32) -> BlockPlace {
+        debug_assert!(offset.is_multiple_of(PAGE_BYTES), "blocks begin at pages");
         let header = self.header;
         match BlockHeader::decode(self.bytes, offset, header.core, header.generation, self.key) {
             None => BlockPlace::Nothing,
@@ -71,11 +73,12 @@ impl Scan<'_> {
 
     /// Calls `visit` with the place in the segment and the bytes of every record of an intact block.
     pub(crate) fn records(&self, header: &BlockHeader, mut visit: impl FnMut(u32, &[u8])) {
-        self.walk(header, |frame, at, record| {
+        let is_whole = self.walk(header, |frame, at, record| {
             debug_assert_eq!(decode_frame(frame).1, self.key.crc(record));
             visit(header.offset + at, record);
             true
         });
+        debug_assert!(is_whole, "an intact block that does not hold its records");
     }
 
     fn records_intact(&self, header: &BlockHeader) -> bool {
@@ -105,12 +108,14 @@ impl Scan<'_> {
             }
             at = frame_end(at, len);
         }
+        debug_assert!(at.is_multiple_of(8), "a frame is aligned");
         at == used.len() as u64
     }
 
     /// Searches every page from `offset` on for traces of blocks, after the chain has ended.
     /// `may_hold_expected`: `offset` is a place where the expected block could be.
     pub(crate) fn beyond(&self, offset: u32, expected: Expected, may_hold_expected: bool) -> Beyond {
+        assert!(offset.is_multiple_of(PAGE_BYTES), "blocks begin at pages");
         let mut seen = Beyond::default();
         let mut at = u64::from(offset);
         while at + u64::from(PAGE_BYTES) <= self.bytes.len() as u64 {
@@ -141,11 +146,16 @@ impl Scan<'_> {
             seen.sequence_max = seen.sequence_max.max(header.sequence);
             at += u64::from(header.len.max(PAGE_BYTES));
         }
+        debug_assert!(
+            seen.block_count == 0 || seen.sequence_max > expected.sequence,
+            "blocks that were not seen"
+        );
         seen
     }
 
     /// Whether the segment holds only zeros from `offset` on.
     pub(crate) fn blank(&self, offset: u32) -> bool {
+        debug_assert!(offset.is_multiple_of(PAGE_BYTES), "blocks end at pages");
         const ZEROS: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
         let rest = self.bytes.get(offset as usize..).unwrap_or(&[]);
         rest.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])

@@ -5,7 +5,7 @@
 //! were made.
 
 use crate::disk::{Disk, SegmentPlan};
-use crate::layout::{Continues, Key, PAGE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::layout::{ChecksumKey, Continues, PAGE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::options::WalOptions;
 use crate::recover::Recovered;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +17,7 @@ use synod_types::{CoreId, SegmentId, Space};
 pub(crate) struct NextPlace {
     pub segment: SegmentId,
     pub generation: u64,
-    pub key: Key,
+    pub key: ChecksumKey,
     pub offset: u32,
 }
 
@@ -82,6 +82,7 @@ impl Segments {
         };
         segments.plan(recovered.previous, Some(recovered.continues));
         segments.fill();
+        segments.assert_invariants();
         segments
     }
 
@@ -92,16 +93,19 @@ impl Segments {
 
     /// Bytes left in the current segment.
     pub(crate) fn room(&self) -> u32 {
+        debug_assert!(self.offset <= self.size, "a block behind the end of its segment");
         self.size - self.offset
     }
 
     /// Where the next block goes.
     pub(crate) fn place(&self) -> NextPlace {
         let Planned { segment, generation, .. } = *self.first();
+        debug_assert!(self.offset >= SEGMENT_HEADER_BYTES, "a block over its segment's header");
+        debug_assert!(generation < self.generation_next, "a generation that was not planned");
         NextPlace {
             segment,
             generation,
-            key: Key::new(&self.tag, self.core, generation),
+            key: ChecksumKey::new(&self.tag, self.core, generation),
             offset: self.offset,
         }
     }
@@ -110,13 +114,15 @@ impl Segments {
     pub(crate) fn take(&mut self, segment: SegmentId, offset: u32, len: u32) {
         assert!(segment == self.current() && offset == self.offset, "blocks are laid one after the other");
         assert!(len <= self.room(), "a block never spans segments");
+        debug_assert!(len > 0 && len.is_multiple_of(PAGE_BYTES), "a block is a multiple of pages");
         self.offset += len;
     }
 
     /// Makes the next segment the current one.
     pub(crate) fn rotate<D: Disk>(&mut self, disk: &mut D) {
         let Some(left) = self.planned.pop_front() else { unreachable!("a segment is always in use") };
-        self.live.insert(left.segment, left.generation);
+        let before = self.live.insert(left.segment, left.generation);
+        assert!(before.is_none(), "a segment is left once");
         if left.segment > self.ready_through {
             self.behind.push_back(left);
         }
@@ -124,6 +130,7 @@ impl Segments {
         self.fill();
         // One more segment is needed, so an attempt is made even after a failure.
         self.retry(disk);
+        self.assert_invariants();
     }
 
     pub(crate) fn is_ready(&self, segment: SegmentId) -> bool {
@@ -135,7 +142,9 @@ impl Segments {
         if self.live.remove(&segment).is_none() {
             return false;
         }
+        assert!(self.recycling != Some(segment), "a segment that is in use is reused");
         self.recyclable.insert(0, segment);
+        self.assert_invariants();
         true
     }
 
@@ -145,11 +154,11 @@ impl Segments {
     }
 
     /// The key that the records of a segment are checked with; `None` if the segment is not part of the log.
-    pub(crate) fn key_of(&self, segment: SegmentId) -> Option<Key> {
+    pub(crate) fn key_of(&self, segment: SegmentId) -> Option<ChecksumKey> {
         let in_use = self.planned.iter().find(|planned| planned.segment == segment);
         let generation =
             in_use.map(|planned| planned.generation).or_else(|| self.live.get(&segment).copied())?;
-        Some(Key::new(&self.tag, self.core, generation))
+        Some(ChecksumKey::new(&self.tag, self.core, generation))
     }
 
     pub(crate) fn error(&self) -> Option<&str> {
@@ -165,6 +174,7 @@ impl Segments {
         if self.error.is_none() {
             return (Space::Free, u64::MAX);
         }
+        debug_assert!(open <= self.room(), "the open block is in the current segment");
         let size = u64::from(self.size);
         let made = self.planned.iter().filter(|planned| planned.segment <= self.ready_through).count() as u64;
         let used = u64::from(self.offset)
@@ -194,7 +204,7 @@ impl Segments {
     }
 
     pub(crate) fn on_prepared<D: Disk>(&mut self, segment: SegmentId, result: io::Result<()>, disk: &mut D) {
-        assert!(self.preparing, "a segment was prepared that nobody asked for");
+        assert!(self.preparing, "a segment was prepared without a plan");
         self.preparing = false;
         let recycling = self.recycling.take();
         if let Err(error) = result {
@@ -208,6 +218,7 @@ impl Segments {
             self.waiting().is_some_and(|planned| planned.segment == segment),
             "segments are made in order"
         );
+        assert!(segment > self.ready_through && segment < self.next, "only planned segments are made");
         self.ready_through = segment;
         if self.behind.front().is_some_and(|planned| planned.segment == segment) {
             self.behind.pop_front();
@@ -216,6 +227,7 @@ impl Segments {
             disk.remove_segment(segment);
         }
         self.pump(disk);
+        self.assert_invariants();
     }
 
     /// Requests the next planned segment that does not exist, one at a time; does nothing after a failure.
@@ -230,6 +242,8 @@ impl Segments {
         let (segment, continues) = (planned.segment, planned.continues);
         let (previous, generation) = (planned.previous, planned.generation);
         let recycle = self.recyclable.pop();
+        assert!(recycle.is_none_or(|file| !self.live.contains_key(&file)), "a segment in use is reused");
+        assert!(!self.preparing && self.recycling.is_none(), "segments are made one at a time");
         let header = SegmentHeader {
             core: self.core,
             segment,
@@ -268,8 +282,33 @@ impl Segments {
     fn plan(&mut self, previous: SegmentId, continues: Option<Continues>) {
         let segment = self.next;
         assert!(segment.get() < u32::MAX, "segment ids are used up");
+        assert!(previous < segment, "a segment follows upon an earlier one");
         self.planned.push_back(Planned { segment, generation: self.generation_next, previous, continues });
         self.next = SegmentId::new(segment.get() + 1);
         self.generation_next += 1;
+    }
+
+    /// The invariants between calls.
+    fn assert_invariants(&self) {
+        assert!(
+            self.offset <= self.size && self.offset.is_multiple_of(PAGE_BYTES),
+            "a block begins at a page"
+        );
+        let planned = self.behind.iter().chain(&self.planned).map(|planned| planned.segment);
+        assert!(planned.is_sorted_by(|before, next| before < next), "segments are planned in order");
+        assert!(
+            self.planned.back().is_some_and(|newest| newest.segment.get() + 1 == self.next.get()),
+            "every segment is planned once"
+        );
+        assert!(self.ready_through < self.next, "a segment is ready that was not planned");
+        assert!(
+            self.behind.iter().all(|planned| planned.segment > self.ready_through),
+            "a segment that was made is waited for"
+        );
+        assert!(self.preparing || self.recycling.is_none(), "a file is reused for no segment");
+        debug_assert!(
+            self.recyclable.iter().chain(&self.removable).all(|file| !self.live.contains_key(file)),
+            "a file is needed and not needed"
+        );
     }
 }

@@ -112,8 +112,12 @@ impl Facts {
     /// The row that matches.
     pub fn decide(&self) -> &'static Row {
         let columns = self.columns();
+        debug_assert!(TABLE.iter().filter(|row| row.fits(&columns)).count() == 1, "rows of one meaning");
         match TABLE.iter().find(|row| row.fits(&columns)) {
-            Some(row) => row,
+            Some(row) => {
+                assert!(row.verdict == Verdict::Refuse || !self.proven_durable, "what was durable is cut");
+                row
+            }
             // Proof: `exactly_one_row_fits_every_combination`.
             None => unreachable!("the recovery table has a hole at {columns:?}"),
         }
@@ -122,7 +126,7 @@ impl Facts {
 
 /// What a row requires of a column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cell {
+pub enum RowCell {
     /// The fact holds.
     True,
     /// The fact does not hold.
@@ -139,24 +143,24 @@ pub struct Row {
     /// What to do.
     pub verdict: Verdict,
     /// When it matches.
-    pub cells: [Cell; COLUMN_COUNT],
+    pub cells: [RowCell; COLUMN_COUNT],
 }
 
 impl Row {
     fn fits(&self, columns: &[bool; COLUMN_COUNT]) -> bool {
         self.cells.iter().zip(columns).all(|(cell, &fact)| match cell {
-            Cell::True => fact,
-            Cell::False => !fact,
-            Cell::Any => true,
+            RowCell::True => fact,
+            RowCell::False => !fact,
+            RowCell::Any => true,
         })
     }
 }
 
-const T: Cell = Cell::True;
-const F: Cell = Cell::False;
-const A: Cell = Cell::Any;
+const T: RowCell = RowCell::True;
+const F: RowCell = RowCell::False;
+const A: RowCell = RowCell::Any;
 
-const fn row(label: Label, verdict: Verdict, cells: [Cell; COLUMN_COUNT]) -> Row {
+const fn row(label: Label, verdict: Verdict, cells: [RowCell; COLUMN_COUNT]) -> Row {
     Row { label, verdict, cells }
 }
 
@@ -203,9 +207,9 @@ mod tests {
         let mut at = 0;
         for row in &TABLE {
             let cells = row.cells.map(|cell| match cell {
-                Cell::True => "T",
-                Cell::False => "F",
-                Cell::Any => "-",
+                RowCell::True => "T",
+                RowCell::False => "F",
+                RowCell::Any => "-",
             });
             let verdict = match row.verdict {
                 Verdict::End => "end",

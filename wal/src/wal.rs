@@ -9,17 +9,18 @@
 //! A record's location is final as soon as `append` returns it. A submitted block is never rewritten, and a
 //! write is never retried.
 
-use crate::block::{Held, HeldState, OpenBlock};
+use crate::block::OpenBlock;
+use crate::block_size::BlockSize;
 use crate::chain::Chain;
-use crate::disk::{Completion, Disk, OpId};
+use crate::disk::{Completion, Disk, IoId};
 use crate::error::{AppendError, LogFailed, OpenError, ReadError};
-use crate::layout::{BLOCK_HEADER_BYTES, BlockHeader, FRAME_BYTES, align_page, frame_end};
-use crate::options::{WRITES_IN_FLIGHT_MAX, WalOptions};
+use crate::layout::{BLOCK_HEADER_BYTES, FRAME_BYTES, align_page, frame_end};
+use crate::options::{SEGMENT_BYTES_MAX, WRITES_IN_FLIGHT_MAX, WalOptions};
+use crate::queue::BlockQueue;
 use crate::reads::{Reads, Wanted};
 use crate::recover::recover;
 use crate::report::{RecordView, RecoveryReport};
 use crate::segments::Segments;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use synod_types::{Location, LogPosition, LogRoom, Lsn, SegmentId};
 
@@ -59,22 +60,14 @@ impl Durable {
     }
 }
 
-/// Capacity of a block while the load is not known yet.
-const BLOCK_BYTES_FIRST: u32 = 64 << 10;
-/// After this many blocks in a row that fill a quarter of the capacity or less, the next ones are smaller.
-const ROOMY_MAX: u32 = 64;
-
 /// One core's log.
 pub struct Wal<D: Disk> {
     disk: D,
     options: WalOptions,
     segments: Segments,
     open: Option<OpenBlock<D::Buf>>,
-    /// Closed blocks that are not part of the durable prefix, in log order. The first `submitted` were handed
-    /// to the disk.
-    held: VecDeque<Held<D::Buf>>,
-    submitted: usize,
-    in_flight: usize,
+    /// Closed blocks that are not part of the durable prefix.
+    queue: BlockQueue<D::Buf>,
     /// Number of the next block to be opened.
     sequence_next: u64,
     /// Checksum of the last submitted block's header.
@@ -89,10 +82,7 @@ pub struct Wal<D: Disk> {
     marked_sequence: u64,
     ram_bytes: usize,
     unnoted_bytes: u64,
-    /// Capacity of the next block.
-    block_bytes: u32,
-    /// How many blocks in a row filled a quarter of that or less.
-    roomy: u32,
+    block_size: BlockSize,
     reads: Reads,
     failed: Option<LogFailed>,
 }
@@ -114,15 +104,13 @@ impl<D: Disk> Wal<D> {
         let recovered = recover(&mut disk, &options, visit)?;
         let continues = recovered.continues;
         let segments = Segments::new(&options, &recovered);
-        let block_bytes = BLOCK_BYTES_FIRST.min(options.block_bytes_max);
+        let block_size = BlockSize::new(options.block_bytes_max);
         let mut wal = Self {
             disk,
             options,
             segments,
             open: None,
-            held: VecDeque::new(),
-            submitted: 0,
-            in_flight: 0,
+            queue: BlockQueue::new(),
             sequence_next: continues.sequence + 1,
             chain_crc: continues.crc,
             durable_sequence: continues.sequence,
@@ -133,12 +121,12 @@ impl<D: Disk> Wal<D> {
             marked_sequence: continues.sequence,
             ram_bytes: 0,
             unnoted_bytes: 0,
-            block_bytes,
-            roomy: 0,
+            block_size,
             reads: Reads::default(),
             failed: None,
         };
         wal.segments.pump(&mut wal.disk);
+        wal.assert_invariants();
         Ok((wal, recovered.report))
     }
 
@@ -166,13 +154,18 @@ impl<D: Disk> Wal<D> {
         // (`WalOptions::check`).
         let len = len as u32;
         let need = frame_end(0, u64::from(len)) as u32;
-        if self.open.as_ref().is_none_or(|open| need > open.capacity - open.used) {
+        if self.open.as_ref().is_none_or(|open| need > open.room()) {
             self.open_block(need)?;
         }
         let Some(open) = self.open.as_mut() else { unreachable!("a block was just opened") };
         let location = open.push(parts, last_crc, len);
         self.appended = self.appended.next();
         self.unnoted_bytes += u64::from(need);
+        debug_assert!(location.segment == self.segments.current(), "a record in a segment that was left");
+        debug_assert!(
+            self.read_ram(location).is_some_and(|bytes| bytes.len() == len as usize),
+            "a record is in RAM until it is durable"
+        );
         Ok(Appended { lsn: self.appended, location })
     }
 
@@ -184,6 +177,7 @@ impl<D: Disk> Wal<D> {
     pub fn note(&mut self, bytes: &[u8]) -> Result<(), AppendError> {
         let appended = self.appended;
         self.append(&[bytes])?;
+        debug_assert!(self.appended == appended.next(), "a note is one record");
         self.appended = appended;
         self.unnoted_bytes = 0;
         if let Some(open) = self.open.as_mut() {
@@ -207,11 +201,13 @@ impl<D: Disk> Wal<D> {
         self.check()?;
         // The second bound also counts finished writes that wait for a slower one before them: recovery must
         // be able to tell blocks that overtook a slow write from damage.
-        while self.in_flight < self.options.writes_in_flight && self.submitted < WRITES_IN_FLIGHT_MAX {
-            if self.submitted == self.held.len() {
+        while self.queue.in_flight() < self.options.writes_in_flight
+            && self.queue.submitted() < WRITES_IN_FLIGHT_MAX
+        {
+            if self.queue.first_queued().is_none() {
                 match &self.open {
                     Some(open)
-                        if self.in_flight < self.options.small_writes_in_flight
+                        if self.queue.in_flight() < self.options.small_writes_in_flight
                             && self.segments.is_ready(open.segment) =>
                     {
                         self.close_block();
@@ -219,7 +215,7 @@ impl<D: Disk> Wal<D> {
                     _ => break,
                 }
             }
-            let Some(block) = self.held.get(self.submitted) else { break };
+            let Some(block) = self.queue.first_queued() else { break };
             if !self.segments.is_ready(block.segment) {
                 break;
             }
@@ -247,6 +243,7 @@ impl<D: Disk> Wal<D> {
             }
         }
         self.assert_invariants();
+        debug_assert!(self.durable >= before, "what was durable stays so");
         Ok((self.durable > before).then_some(Durable(self.durable)))
     }
 
@@ -259,7 +256,8 @@ impl<D: Disk> Wal<D> {
     /// When the log has failed.
     pub fn mark(&mut self, note: impl FnOnce() -> Vec<u8>) -> Result<(), LogFailed> {
         self.check()?;
-        let is_quiet = self.open.is_none() && self.held.is_empty();
+        let is_quiet = self.open.is_none() && self.queue.is_empty();
+        debug_assert!(!is_quiet || self.durable == self.appended, "a record in no block");
         if is_quiet && self.durable_sequence > self.marked_sequence {
             let note = note();
             let is_taken = if note.is_empty() { self.open_block(0) } else { self.note(&note) };
@@ -272,6 +270,7 @@ impl<D: Disk> Wal<D> {
 
     /// The last block of the durable prefix.
     pub fn position(&self) -> LogPosition {
+        debug_assert!(self.chain.last().sequence == self.durable_sequence, "the chain ends elsewhere");
         self.chain.last()
     }
 
@@ -283,26 +282,13 @@ impl<D: Disk> Wal<D> {
 
     /// The bytes at `location`, if their block is still in RAM. Copies nothing.
     pub fn read_ram(&self, location: Location) -> Option<&[u8]> {
-        let Location { segment, offset, len } = location;
-        let slice = |start: u32, used: u32, buf: &'_ D::Buf| -> Option<(usize, usize)> {
-            let from = offset.checked_sub(start)?;
-            let to = from.checked_add(len)?;
-            (to <= used && to as usize <= buf.as_ref().len()).then_some((from as usize, to as usize))
-        };
         if let Some(open) = &self.open
-            && open.segment == segment
-            && offset >= open.offset
+            && open.segment == location.segment
+            && open.offset <= location.offset
         {
-            let (from, to) = slice(open.offset, open.used, &open.buf)?;
-            return Some(&open.buf.as_ref()[from..to]);
+            return open.bytes(location);
         }
-        let after = self.held.partition_point(|held| (held.segment, held.header.offset) <= (segment, offset));
-        let held = self.held.get(after.checked_sub(1)?)?;
-        if held.segment != segment {
-            return None;
-        }
-        let (from, to) = slice(held.header.offset, held.header.used, &held.buf)?;
-        Some(&held.buf.as_ref().as_ref()[from..to])
+        self.queue.find(location)
     }
 
     /// Starts to read the bytes at `location`, from RAM or disk. The result comes from [`Wal::take_read`],
@@ -314,7 +300,7 @@ impl<D: Disk> Wal<D> {
             return self.reads.answer(token, Ok(bytes));
         }
         let end = u64::from(location.offset) + u64::from(location.len);
-        if location.segment.get() == 0 || end > u64::from(crate::options::SEGMENT_BYTES_MAX) {
+        if location.segment.get() == 0 || end > u64::from(SEGMENT_BYTES_MAX) {
             return self.reads.answer(token, Err(ReadError::NoSuchPlace));
         }
         self.reads.want(Wanted { token, location, record: None }, &mut self.disk);
@@ -329,8 +315,7 @@ impl<D: Disk> Wal<D> {
             return self.reads.answer(token, Ok(bytes));
         }
         let end = u64::from(location.offset) + u64::from(location.len);
-        let is_place =
-            location.offset >= FRAME_BYTES + before && end <= u64::from(crate::options::SEGMENT_BYTES_MAX);
+        let is_place = location.offset >= FRAME_BYTES + before && end <= u64::from(SEGMENT_BYTES_MAX);
         match self.segments.key_of(location.segment).filter(|_| is_place) {
             Some(key) => {
                 self.reads.want(Wanted { token, location, record: Some((key, before)) }, &mut self.disk);
@@ -353,9 +338,13 @@ impl<D: Disk> Wal<D> {
     /// # Panics
     /// When it is still being written: it is the current segment, or not all of its blocks are durable.
     pub fn release(&mut self, segment: SegmentId) -> bool {
-        let unfinished = self.held.front().is_some_and(|held| segment >= held.segment);
+        let unfinished = self.queue.front().is_some_and(|held| segment >= held.segment);
         assert!(segment < self.segments.current() && !unfinished, "{segment} is still being written");
         let released = self.segments.release(segment);
+        debug_assert!(
+            self.segments.live().all(|live| live != segment),
+            "a segment that was released is kept"
+        );
         // On a full disk the next segment may have been waiting for just this file.
         self.segments.retry(&mut self.disk);
         released
@@ -386,9 +375,9 @@ impl<D: Disk> Wal<D> {
         if self.segments.error().is_none() {
             return LogRoom::FREE;
         }
-        let open = self.open.as_ref().map_or(0, |open| align_page(u64::from(open.used)) as u32);
+        let open = self.open.as_ref().map_or(0, OpenBlock::len);
         let (space, free_bytes) = self.segments.space(open);
-        let is_starved = self.in_flight == 0 && self.waits_for_segment();
+        let is_starved = self.queue.in_flight() == 0 && self.waits_for_segment();
         LogRoom { space, free_bytes, is_starved }
     }
 
@@ -409,13 +398,16 @@ impl<D: Disk> Wal<D> {
 
     /// The part of the log that is not durable yet.
     pub fn backlog(&self) -> Backlog {
-        let held: usize = self.held.iter().map(|held| held.header.used as usize).sum();
         let open = self.open.as_ref();
+        debug_assert!(
+            self.durable == self.appended || open.is_some() || !self.queue.is_empty(),
+            "a record is neither durable nor on its way"
+        );
         Backlog {
             oldest: (self.durable < self.appended).then(|| self.durable.next()),
-            bytes: held + open.map_or(0, |open| open.used as usize),
-            block_count: self.held.len() + usize::from(open.is_some()),
-            in_flight: self.in_flight,
+            bytes: self.queue.used_bytes() + open.map_or(0, |open| open.used as usize),
+            block_count: self.queue.len() + usize::from(open.is_some()),
+            in_flight: self.queue.in_flight(),
             waits_for_segment: self.waits_for_segment(),
         }
     }
@@ -423,7 +415,7 @@ impl<D: Disk> Wal<D> {
     /// Whether the oldest block that is not submitted waits for its segment to be made.
     fn waits_for_segment(&self) -> bool {
         let open = self.open.as_ref().map(|open| open.segment);
-        let waiting = self.held.get(self.submitted).map(|held| held.segment).or(open);
+        let waiting = self.queue.first_queued().map(|held| held.segment).or(open);
         waiting.is_some_and(|segment| !self.segments.is_ready(segment))
     }
 
@@ -458,7 +450,7 @@ impl<D: Disk> Wal<D> {
     /// Closes the open block, if any, and opens one with room for `need` bytes of frames.
     fn open_block(&mut self, need: u32) -> Result<(), AppendError> {
         let single = align_page(u64::from(BLOCK_HEADER_BYTES) + u64::from(need)) as u32;
-        let wanted = single.max(self.block_bytes);
+        let wanted = single.max(self.block_size.bytes());
         // A log with no buffer in RAM takes any record: the bound is on the backlog, not on one record.
         if self.ram_bytes > 0 && self.ram_bytes + wanted as usize > self.options.ram_bytes_max {
             return Err(AppendError::Full { held: self.ram_bytes });
@@ -475,121 +467,41 @@ impl<D: Disk> Wal<D> {
         let buf = self.disk.alloc(capacity as usize);
         assert!(buf.as_ref().len() == capacity as usize, "the disk gave a buffer of another size");
         self.ram_bytes += capacity as usize;
-        self.open = Some(OpenBlock {
-            segment: place.segment,
-            generation: place.generation,
-            key: place.key,
-            offset: place.offset,
-            sequence: self.sequence_next,
-            buf,
-            capacity,
-            used: BLOCK_HEADER_BYTES,
-            record_count: 0,
-            note_count: 0,
-            frames_crc: place.key.start(),
-        });
+        debug_assert!(self.ram_bytes <= self.options.ram_bytes_max, "more in RAM than there may be");
+        debug_assert!(self.open.is_none(), "a block is opened before the last one is closed");
+        self.open = Some(OpenBlock::new(place, self.sequence_next, buf));
         self.sequence_next += 1;
         Ok(())
     }
 
     /// Moves the open block to the end of the queue. From now on its place and length are final.
     fn close_block(&mut self) {
-        let Some(mut open) = self.open.take() else { unreachable!("no block is open") };
-        let len = align_page(u64::from(open.used)) as u32;
-        assert!(len <= open.capacity, "a block is a multiple of pages");
-        open.buf.as_mut()[open.used as usize..len as usize].fill(0);
-        D::trim(&mut open.buf, len as usize);
-        self.adapt(len);
-        self.segments.take(open.segment, open.offset, len);
-        let header = BlockHeader {
-            core: self.options.core,
-            generation: open.generation,
-            sequence: open.sequence,
-            watermark: 0,
-            len,
-            used: open.used,
-            offset: open.offset,
-            record_count: open.record_count,
-            previous_crc: 0,
-            frames_crc: open.frames_crc,
-        };
-        self.held.push_back(Held {
-            header,
-            crc: 0,
-            key: open.key,
-            segment: open.segment,
-            buf: Rc::new(open.buf),
-            capacity: open.capacity,
-            last: self.appended,
-            is_mark: open.record_count == open.note_count,
-            state: HeldState::Queued,
-        });
-    }
-
-    /// Adapts the capacity of the next block to the length of this one. A block has room for about twice the
-    /// bytes that gather while the disk is busy; a much larger buffer would be cold memory every time.
-    fn adapt(&mut self, len: u32) {
-        let max = self.options.block_bytes_max;
-        if len > self.block_bytes / 4 * 3 {
-            self.block_bytes = self.block_bytes.saturating_mul(2).min(max);
-            self.roomy = 0;
-        } else if len > self.block_bytes / 4 {
-            self.roomy = 0;
-        } else {
-            self.roomy += 1;
-            if self.roomy >= ROOMY_MAX {
-                let half = align_page(u64::from(self.block_bytes / 2)) as u32;
-                self.block_bytes = half.max(BLOCK_BYTES_FIRST.min(max));
-                self.roomy = 0;
-            }
-        }
+        let Some(open) = self.open.take() else { unreachable!("no block is open") };
+        let (segment, offset, len) = (open.segment, open.offset, open.len());
+        let block = open.close(self.options.core, self.appended, D::trim);
+        self.block_size.adapt(len);
+        self.segments.take(segment, offset, len);
+        self.queue.push(block);
     }
 
     fn submit_block(&mut self) {
-        let block = &mut self.held[self.submitted];
-        assert!(block.state == HeldState::Queued, "a submitted block is never written again");
-        block.header.watermark = self.durable_sequence;
-        block.header.previous_crc = self.chain_crc;
-        assert!(
-            block.header.sequence - block.header.watermark <= WRITES_IN_FLIGHT_MAX as u64,
-            "more writes in flight than recovery allows for"
-        );
-        let Some(buf) = Rc::get_mut(&mut block.buf) else {
-            unreachable!("a queued block has one owner: it is shared with the disk below, once")
-        };
-        self.chain_crc = block.header.encode(block.key, buf.as_mut());
-        block.crc = self.chain_crc;
-        block.state = HeldState::InFlight;
-        let (op, segment, offset) = (OpId(block.header.sequence), block.segment, block.header.offset);
+        let block = self.queue.take_next();
+        block.seal(self.durable_sequence, self.chain_crc);
+        self.chain_crc = block.crc;
+        let (op, segment, offset) = (IoId(block.header.sequence), block.segment, block.header.offset);
+        debug_assert!(self.segments.is_ready(segment), "a block of a segment that is not made yet");
         let buf = Rc::clone(&block.buf);
-        self.submitted += 1;
-        self.in_flight += 1;
         self.disk.write(op, segment, offset, buf);
     }
 
-    fn on_wrote(&mut self, op: OpId, result: std::io::Result<usize>) -> Result<(), LogFailed> {
-        let first = self.held.front().map_or(u64::MAX, |held| held.header.sequence);
-        let index = op.0.checked_sub(first).map_or(usize::MAX, |index| index as usize);
-        let Some(block) = self.held.get_mut(index) else {
-            unreachable!("the disk completed a write that was not in flight: block {}", op.0)
-        };
-        assert!(block.state == HeldState::InFlight, "the disk completed block {} twice", op.0);
-        let detail = match result {
-            Ok(written) if written == block.header.len as usize => None,
-            Ok(written) => Some(format!("short write, {written} of {} bytes", block.header.len)),
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(detail) = detail {
-            let (sequence, segment, offset) = (op.0, block.segment, block.header.offset);
-            let failed = LogFailed { sequence, segment, offset, detail };
+    fn on_wrote(&mut self, op: IoId, result: std::io::Result<usize>) -> Result<(), LogFailed> {
+        if let Err(failed) = self.queue.end(op, result) {
             self.failed = Some(failed.clone());
             return Err(failed);
         }
-        block.state = HeldState::Done;
-        self.in_flight -= 1;
-        while self.held.front().is_some_and(|held| held.state == HeldState::Done) {
-            let Some(held) = self.held.pop_front() else { break };
-            self.submitted -= 1;
+        while let Some(held) = self.queue.pop_done() {
+            debug_assert!(held.header.watermark <= self.durable_sequence, "a mark of what is not durable");
+            debug_assert!(held.capacity as usize <= self.ram_bytes, "a buffer was not counted");
             self.ram_bytes -= held.capacity as usize;
             assert!(held.header.sequence == self.durable_sequence + 1, "the durable prefix has no gap");
             self.durable_sequence = held.header.sequence;
@@ -599,6 +511,7 @@ impl<D: Disk> Wal<D> {
             // its own. A block of notes that was written among others marks no more than they do.
             let is_end = held.is_mark && marked + 1 == held.header.sequence;
             self.marked_sequence = if is_end { held.header.sequence } else { marked };
+            debug_assert!(self.durable <= held.last, "records are numbered on");
             self.durable = held.last;
         }
         Ok(())
@@ -606,13 +519,27 @@ impl<D: Disk> Wal<D> {
 
     /// The invariants between calls.
     fn assert_invariants(&self) {
+        self.queue.assert_invariants();
         assert!(self.durable <= self.appended);
-        assert!(self.submitted <= self.held.len());
-        assert!(self.in_flight <= self.submitted);
-        assert!(self.in_flight <= self.options.writes_in_flight);
-        let closed = self.held.len() as u64 + u64::from(self.open.is_some());
+        assert!(self.queue.in_flight() <= self.options.writes_in_flight);
+        let closed = self.queue.len() as u64 + u64::from(self.open.is_some());
         assert!(self.durable_sequence + closed + 1 == self.sequence_next, "every block is counted once");
         assert!(self.marked_sequence <= self.durable_sequence);
         assert!(self.chain.last().sequence == self.durable_sequence, "the chain ends at the durable prefix");
+        debug_assert!(
+            self.queue.front().is_none_or(|oldest| oldest.header.sequence == self.durable_sequence + 1),
+            "the oldest block is the next durable one"
+        );
+        debug_assert!(self.queue.submitted() <= WRITES_IN_FLIGHT_MAX, "recovery looks no further");
+        if let Some(open) = &self.open {
+            debug_assert!(open.sequence + 1 == self.sequence_next, "the open block is the newest");
+            debug_assert!(open.segment == self.segments.current(), "the open block is in another segment");
+            debug_assert!(open.offset == self.segments.place().offset, "the open block is the next");
+        }
+        debug_assert!(
+            self.ram_bytes
+                == self.queue.capacity_bytes() + self.open.as_ref().map_or(0, |open| open.capacity as usize),
+            "every buffer is counted once"
+        );
     }
 }

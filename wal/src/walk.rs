@@ -95,6 +95,10 @@ impl<'a> Walk<'a> {
         visit: &mut impl FnMut(RecordView<'_>),
     ) {
         let header = scan.header;
+        assert!(
+            self.segments.last().is_none_or(|before| before.segment < header.segment),
+            "segments are walked in order"
+        );
         self.segments.push(SegmentReport {
             segment: header.segment,
             generation: header.generation,
@@ -115,6 +119,7 @@ impl<'a> Walk<'a> {
         match std::mem::replace(&mut self.state, WalkState::Going) {
             WalkState::Going => self.follow(scan, next, visit),
             WalkState::Paused(mut stop) => {
+                assert!(stop.segment < header.segment, "the walk paused in an earlier segment");
                 if self.fits(scan.place(SEGMENT_HEADER_BYTES)) {
                     if stop.beyond.saw_any() {
                         // The chain goes on here, so the rest of the segment before must hold no block.
@@ -134,6 +139,7 @@ impl<'a> Walk<'a> {
                 self.state = WalkState::Stopped(stop);
             }
             WalkState::Stopped(mut stop) => {
+                assert!(stop.segment < header.segment, "the chain ended in an earlier segment");
                 stop.beyond.absorb(scan.beyond(SEGMENT_HEADER_BYTES, expected, false));
                 self.state = WalkState::Stopped(stop);
             }
@@ -142,6 +148,7 @@ impl<'a> Walk<'a> {
 
     /// Determines from the first segment which block to expect first.
     fn begin(&mut self, scan: &Scan<'_>) {
+        assert!(self.expected.is_none(), "a log begins once");
         if let Some(continues) = scan.header.continues {
             // At the beginning of the log there is no block before it; at a later start that block is not
             // read.
@@ -158,10 +165,16 @@ impl<'a> Walk<'a> {
             self.chain = Chain::after(LogPosition { sequence, crc });
             self.expected = Some(Expected { sequence: header.sequence, previous_crc: header.previous_crc });
         }
+        assert!(
+            self.expected.is_none_or(|expected| expected.sequence == self.last.sequence + 1),
+            "the next block follows upon the last"
+        );
     }
 
     fn stop_unreadable_start(&mut self, scan: &Scan<'_>) {
+        debug_assert!(self.chain.last().sequence == 0, "blocks were taken from an unreadable start");
         if matches!(self.state, WalkState::Going) {
+            debug_assert!(self.segments.len() == 1, "a log starts with its first segment");
             let beyond = Beyond { misfit: true, ..Beyond::default() };
             let (segment, offset) = (scan.header.segment, SEGMENT_HEADER_BYTES);
             self.state = WalkState::Stopped(Stop {
@@ -194,6 +207,7 @@ impl<'a> Walk<'a> {
         next: Option<&SegmentHeader>,
         visit: &mut impl FnMut(RecordView<'_>),
     ) {
+        assert!(matches!(self.state, WalkState::Going), "the chain has ended");
         let segment = scan.header.segment;
         let cut = next.and_then(|header| header.continues);
         let mut offset = SEGMENT_HEADER_BYTES;
@@ -216,6 +230,7 @@ impl<'a> Walk<'a> {
                 }
                 return;
             }
+            assert!(offset as usize <= scan.bytes.len(), "a block behind the end of its segment");
             match scan.place(offset) {
                 place @ BlockPlace::Intact { header, crc } if self.fits(place) => {
                     self.take(scan, &header, crc, visit);
@@ -245,6 +260,7 @@ impl<'a> Walk<'a> {
     ) {
         let segment = scan.header.segment;
         let Some(report) = self.segments.last_mut() else { return };
+        assert!(report.segment == segment && report.end == header.offset, "blocks lie one after the other");
         scan.records(header, |offset, bytes| {
             report.record_count += 1;
             report.record_bytes += bytes.len() as u64;
@@ -257,6 +273,10 @@ impl<'a> Walk<'a> {
         self.chain.push(LogPosition { sequence: header.sequence, crc });
         self.last_segment = segment;
         self.expected = Some(Expected { sequence: header.sequence + 1, previous_crc: crc });
+        assert!(
+            self.chain.last() == LogPosition { sequence: header.sequence, crc },
+            "the chain has moved on"
+        );
     }
 
     /// The result, once all segments of `links` were taken.
@@ -266,6 +286,9 @@ impl<'a> Walk<'a> {
             // There is at least one segment, and no cut follows the last one, so `follow` has paused there.
             WalkState::Going => unreachable!("recovery of {} segments came to no end", links.len()),
         };
+        assert!(self.segments.len() == links.len(), "every segment is walked once");
+        assert!(links.iter().any(|header| header.segment == stop.segment), "the chain ends in no segment");
+        assert!(self.chain.last().sequence == self.last.sequence, "the chain ends at the last block");
         let expected = self.last.sequence + 1;
         let mut beyond = stop.beyond;
         // The start segment that the caller named must hold a valid block: otherwise the next segment's

@@ -10,7 +10,7 @@ use crate::ignored::{Handled, Ignored};
 use crate::learner::Learner;
 use crate::recall::Needed;
 use crate::setup::Setup;
-use crate::space::Room;
+use crate::space::LogSpace;
 use alloc::vec;
 use alloc::vec::Vec;
 use synod_types::{Ballot, GroupMessage, Heartbeat, HeartbeatReply, Mono, NodeId, Payload, Slot, WallMs};
@@ -64,6 +64,7 @@ impl Acceptor {
     /// Ends replay: everything replayed is durable, and grants are forgotten.
     pub fn start(&mut self, silent_until: Mono) {
         assert!(self.grant.is_none(), "a grant before the start");
+        assert!(self.silent_until <= silent_until, "a silence that was cut short");
         self.promised_durable = self.promised;
         self.silent_until = silent_until;
     }
@@ -72,6 +73,7 @@ impl Acceptor {
     pub fn on_durable(&mut self, ballot: Ballot) {
         assert!(ballot <= self.promised, "a record promises what was never promised");
         self.promised_durable = self.promised_durable.max(ballot);
+        debug_assert!(self.promised_durable <= self.promised, "what is durable was not promised");
     }
 
     /// A new ballot above every ballot promised here and every round heard of. It is unique by its node, and
@@ -82,13 +84,16 @@ impl Acceptor {
             return self.promised_durable.above(setup.node());
         }
         let round = self.promised.round().max(round_seen);
-        Ballot::new(round + 1, setup.node())
+        let ballot = Ballot::new(round + 1, setup.node());
+        debug_assert!(ballot > self.promised, "a new ballot is above every promise");
+        ballot
     }
 
     /// This replica stands for election in `ballot`: it promises that ballot, and its grant ends.
     pub fn stand_in(&mut self, ballot: Ballot) {
         self.promise(self.promised.max(ballot));
         self.grant = None;
+        assert!(self.promised_durable <= self.promised, "what is durable was not promised");
     }
 
     fn promise(&mut self, ballot: Ballot) {
@@ -108,17 +113,17 @@ impl Acceptor {
 
     /// Whether this replica may stand for election (P-07a) and can make a promise now. The leader of `after`
     /// has given up its lease, if `after` is not zero.
-    pub fn may_stand(&self, after: Ballot, room: &Room, now: Mono) -> bool {
+    pub fn may_stand(&self, after: Ballot, space: &LogSpace, now: Mono) -> bool {
         let is_free = self.grant.is_none_or(|(to, until)| to == after || now >= until);
-        is_free && !self.is_silent(now) && self.check_can_promise(room).is_ok()
+        is_free && !self.is_silent(now) && self.check_can_promise(space).is_ok()
     }
 
     /// Whether a promise may be made now: the log has room for it, and no other promise is being written. One
     /// at a time is enough for an election, and bounds memory while a disk stalls, however many candidates
     /// ask meanwhile (P-18).
-    fn check_can_promise(&self, room: &Room) -> Handled {
+    fn check_can_promise(&self, space: &LogSpace) -> Handled {
         assert!(self.promised_durable <= self.promised, "a promise was forgotten");
-        if !room.takes_promises() {
+        if !space.takes_promises() {
             return Err(Ignored::NoRoom);
         }
         if self.promised_durable < self.promised {
@@ -135,6 +140,7 @@ impl Acceptor {
         ballot: Ballot,
         cx: &mut Context<'_, P>,
     ) -> Handled {
+        debug_assert!(self.promised_durable <= self.promised, "a promise was forgotten");
         if ballot >= self.promised {
             return Ok(());
         }
@@ -158,8 +164,9 @@ impl Acceptor {
         cx: &mut Context<'_, P>,
     ) {
         let is_higher = ballot > self.promised && ballot.node() == from;
-        let granted = is_higher && !is_bound && self.check_can_promise(cx.room).is_ok();
+        let granted = is_higher && !is_bound && self.check_can_promise(cx.space).is_ok();
         let promised = self.promised_durable;
+        assert!(!granted || promised < ballot, "a vote for a ballot that would be refused");
         cx.send(from, GroupMessage::PreVoteReply { ballot, granted, promised, chosen });
     }
 
@@ -172,6 +179,7 @@ impl Acceptor {
         cx: &mut Context<'_, P>,
     ) -> Result<Promising, Ignored> {
         let Prepare { from, ballot, first } = prepare;
+        assert!(ballot.node() == from, "a foreign ballot was refused before");
         self.check_not_old(from, ballot, cx)?;
         if ballot == self.promised && self.promised_durable < ballot {
             return Err(Ignored::AwaitingDisk); // its record is being written, and the answer is sent with it
@@ -184,7 +192,7 @@ impl Acceptor {
             assert!(self.promised_durable == ballot, "what is repeated is durable");
             return Ok(Promising::Again);
         }
-        self.check_can_promise(cx.room)?;
+        self.check_can_promise(cx.space)?;
         Ok(Promising::Anew)
     }
 
@@ -200,6 +208,7 @@ impl Acceptor {
         let Prepare { from, ballot, first } = prepare;
         let parts = promise_parts(ballot, learner, first, time, cx);
         if promising == Promising::Again {
+            assert!(ballot == self.promised_durable, "what is repeated is durable");
             for message in parts {
                 cx.send(from, message);
             }
@@ -233,6 +242,7 @@ impl Acceptor {
         cx: &mut Context<'_, P>,
     ) -> Handled {
         assert!(ballot >= self.promised, "a lower ballot was refused before");
+        debug_assert!(ballot.node() == from, "a foreign ballot was refused before");
         let held = learner.held(slot);
         if slot <= learner.chosen() || held.is_some_and(|open| open.chosen) {
             // This replica knows the slot as chosen: it does not write it again, but answers with the chosen
@@ -254,12 +264,13 @@ impl Acceptor {
         if learner.is_too_far(slot) {
             return Err(Ignored::TooFar); // memory is bounded: this replica must pull first
         }
-        if !cx.room.takes_accepts_in(ballot) {
+        if !cx.space.takes_accepts_in(ballot) {
             return Err(Ignored::NoRoom); // no answer: only durable acceptances are acknowledged
         }
         // Accepting also promises (P-02b); one record makes both durable.
         self.promise(ballot);
         learner.hold(slot, ballot, payload.clone());
+        debug_assert!(learner.held(slot).is_some_and(|open| open.ballot == ballot && !open.durable));
         let then = vec![(from, GroupMessage::Accepted { ballot, slot })];
         cx.append(Receipt::Accept { slot, ballot }, Some(payload), learner.chosen(), then);
         Ok(())
@@ -275,13 +286,14 @@ impl Acceptor {
         time: &mut KnownTime,
         cx: &mut Context<'_, P>,
     ) -> Handled {
+        assert!(heartbeat.ballot.node() == from, "a foreign ballot was refused before");
         if heartbeat.ballot > self.promised {
             // Hearing a ballot does not promise it. A leader that this replica has not promised may be idle
             // and send no accepts, so write a promise now, unless a lease forbids it.
             if self.is_bound_against(from, Ballot::ZERO, cx.now.mono) {
                 return Err(Ignored::Bound);
             }
-            self.check_can_promise(cx.room)?;
+            self.check_can_promise(cx.space)?;
             self.promise(heartbeat.ballot);
             cx.append(Receipt::Promise(heartbeat.ballot), None, learner.chosen(), Vec::new());
             return Ok(());
@@ -303,7 +315,7 @@ impl Acceptor {
             ballot: heartbeat.ballot,
             sent_at: heartbeat.sent_at,
             chosen: learner.chosen(),
-            is_low: cx.room.is_low(),
+            is_low: cx.space.is_low(),
             level: cx.setup.level,
             wall: cx.now.wall,
         };
@@ -313,6 +325,8 @@ impl Acceptor {
 
     pub fn invariants(&self) {
         assert!(self.promised_durable <= self.promised, "a promise was forgotten");
+        let granted_in = self.grant.map(|(ballot, _)| ballot);
+        assert!(granted_in <= Some(self.promised), "a lease was granted in a ballot that was not promised");
     }
 }
 

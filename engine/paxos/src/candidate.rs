@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::ignored::Ignored;
 use crate::learner::Learner;
 use crate::setup::Setup;
-use crate::space::Room;
+use crate::space::LogSpace;
 use alloc::collections::BTreeSet;
 use alloc::collections::btree_map::{BTreeMap, Entry};
 use alloc::vec::Vec;
@@ -43,6 +43,7 @@ impl PreCandidate {
     pub fn stand<P: Payload>(ballot: Ballot, after: Ballot, chosen: Slot, cx: &mut Context<'_, P>) -> Self {
         let setup = cx.setup;
         assert!(ballot.node() == setup.node(), "stands in a foreign ballot");
+        debug_assert!(ballot > after, "stands in a ballot below the one that was given up for it");
         for to in setup.peers() {
             cx.send(to, GroupMessage::PreVote { ballot, after });
         }
@@ -95,15 +96,18 @@ impl PreCandidate {
         self.votes |= bit;
         self.refusals &= !bit;
         self.chosen = self.chosen.max((chosen, from));
+        assert!(self.votes & self.refusals == 0, "a vote is granted and refused");
     }
 
     /// A peer refuses its vote. Returns whether the refusal counts: a vote that was granted stays.
     pub fn refuse(&mut self, from: NodeId, setup: &Setup) -> bool {
         let bit = setup.bit_of(from).expect("messages of strangers are dropped");
+        assert!(from != setup.node(), "it refuses its own vote");
         let is_news = self.votes & bit == 0;
         if is_news {
             self.refusals |= bit;
         }
+        assert!(self.votes & self.refusals == 0, "a vote is granted and refused");
         is_news
     }
 
@@ -116,10 +120,18 @@ impl PreCandidate {
         let setup = cx.setup;
         self.resend_at = cx.now.mono.plus(setup.timing.resend);
         let answered = self.votes | self.refusals;
+        assert!(!self.has_quorum(setup), "it has its votes and asks for more");
         let Self { ballot, after, .. } = *self;
         for to in setup.peers().filter(|&to| is_missing(to, answered, setup)) {
             cx.send(to, GroupMessage::PreVote { ballot, after });
         }
+    }
+
+    pub fn invariants(&self, setup: &Setup) {
+        assert!(self.ballot.node() == setup.node(), "stands in a foreign ballot");
+        assert!(self.votes & setup.own_bit() != 0, "its own vote counts");
+        assert!(!self.has_quorum(setup), "it has its votes and does not stand");
+        assert!(!self.is_hopeless(setup), "it waits for votes that cannot come");
     }
 }
 
@@ -161,6 +173,7 @@ impl Parts {
     }
 
     fn is_whole(&self) -> bool {
+        assert!(self.seen.len() <= self.part_count as usize, "an answer of more parts than it has");
         self.seen.len() == self.part_count as usize
     }
 }
@@ -198,6 +211,7 @@ impl<P: Payload> Candidate<P> {
     /// replica. It asks about the slots above `chosen`: nothing up to there will be proposed (P-02a).
     pub fn new(ballot: Ballot, after: Ballot, chosen: (Slot, NodeId), cx: &Context<'_, P>) -> Self {
         assert!(ballot.node() == cx.setup.node(), "stands in a foreign ballot");
+        debug_assert!(ballot > after, "stands in a ballot below the one that was given up for it");
         let (now, timing) = (cx.now.mono, &cx.setup.timing);
         Self {
             ballot,
@@ -231,14 +245,15 @@ impl<P: Payload> Candidate<P> {
 
     /// Whether a quorum has promised, and the log has room for the slots that the winner must propose. The
     /// candidate's own durable promise must be part of the quorum (P-06b).
-    pub fn has_won(&self, room: &Room, setup: &Setup) -> bool {
+    pub fn has_won(&self, space: &LogSpace, setup: &Setup) -> bool {
         assert!(!self.own_durable || self.promises & setup.own_bit() != 0, "its own promise is not counted");
-        self.own_durable && self.promises.count_ones() >= setup.prepare_quorum() && room.takes_first_slots()
+        self.own_durable && self.promises.count_ones() >= setup.prepare_quorum() && space.takes_first_slots()
     }
 
     /// The candidate's own promise is durable: its own report counts (P-01b).
     pub fn on_own_promise(&mut self, learner: &Learner<P>, setup: &Setup) {
         assert!(self.ballot.node() == setup.node(), "stands in a foreign ballot");
+        assert!(!self.own_durable, "its promise becomes durable twice");
         self.own_durable = true;
         self.promises |= setup.own_bit();
         // Slots known to be chosen are not proposed for, so they are left out.
@@ -247,6 +262,7 @@ impl<P: Payload> Candidate<P> {
             if open.payload.is_none() && setup.has(Canary::ShedUnreported) {
                 continue;
             }
+            debug_assert!(open.ballot < self.ballot, "{slot} was accepted in the ballot it only stands in");
             let payload = open.payload.as_ref().expect("a candidate has all it may propose in memory");
             self.report(slot, open.ballot, payload.clone());
         }
@@ -288,6 +304,8 @@ impl<P: Payload> Candidate<P> {
         if is_whole {
             self.promises |= cx.setup.bit_of(from).expect("messages of strangers are dropped");
         }
+        assert!(from != cx.setup.node(), "its own promise counts once it is durable");
+        assert!(self.chosen.0 >= chosen, "a chosen slot was forgotten");
         Ok(is_whole)
     }
 
@@ -303,6 +321,8 @@ impl<P: Payload> Candidate<P> {
                 }
             }
         }
+        let keeps = |best: &(Ballot, P)| best.0 >= ballot;
+        debug_assert!(self.best.get(&slot).is_some_and(keeps), "a later value gave way to an earlier one");
     }
 
     /// Keeps the best time report of a member, from its answers to this candidacy.
@@ -321,6 +341,7 @@ impl<P: Payload> Candidate<P> {
             return;
         }
         let setup = cx.setup;
+        assert!(self.promises & setup.own_bit() != 0, "its own promise is not counted");
         self.resend_at = cx.now.mono.plus(setup.timing.resend);
         for to in setup.peers().filter(|&to| is_missing(to, self.promises, setup)) {
             cx.send(to, self.prepare());
@@ -332,6 +353,15 @@ impl<P: Payload> Candidate<P> {
         assert!(self.own_durable, "has won without its own promise");
         let Self { ballot, after, best, chosen: (chosen, chosen_at), times, .. } = self;
         Won { ballot, after, best, chosen, chosen_at, times }
+    }
+
+    pub fn invariants(&self, setup: &Setup) {
+        assert!(self.ballot.node() == setup.node(), "stands in a foreign ballot");
+        let counts_itself = self.promises & setup.own_bit() != 0;
+        assert!(counts_itself == self.own_durable, "its own promise counts just if it is durable");
+        assert!(self.promises.count_ones() as usize <= setup.voter_count(), "a promise of no voter");
+        assert!(self.chosen.0 >= self.first.previous(), "it asks about slots above what is chosen");
+        assert!(self.partial.keys().all(|&node| setup.is_peer(node)), "an answer of a stranger");
     }
 }
 

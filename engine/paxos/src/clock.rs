@@ -241,7 +241,8 @@ impl Readings {
     /// The median of the largest set of clocks that agree, if that is a majority. Of an even number, the
     /// lower middle one counts.
     pub fn agreed(&self, majority: usize) -> Option<WallMs> {
-        assert!(majority > 0, "nothing is a majority of nobody");
+        assert!(majority > 0, "a majority of no clocks");
+        debug_assert!(self.0.is_sorted(), "readings that agree stand side by side");
         let windows = self.0.iter().enumerate().map(|(first, lowest)| {
             let end = self.0.partition_point(|reading| reading.0 <= lowest.0.saturating_add(AGREE_WITHIN_MS));
             &self.0[first..end]
@@ -259,11 +260,13 @@ impl Readings {
     pub fn least(&self, majority: usize, floor: WallMs, own: WallMs) -> WallMs {
         let is_known = self.0.len() >= majority;
         let is_likely = |reading: &WallMs| is_known && reading.plus_ms(BEHIND_MAX_MS) >= floor;
-        match self.0.iter().copied().find(is_likely) {
+        let least = match self.0.iter().copied().find(is_likely) {
             Some(earliest) => earliest.max(floor),
             None if floor > WallMs::ZERO => floor,
             None => own,
-        }
+        };
+        assert!(least >= floor, "time before the applied time");
+        least
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::api::{Effect, Receipt};
 use crate::setup::Setup;
-use crate::space::Room;
+use crate::space::LogSpace;
 use alloc::vec::Vec;
 use synod_types::{Ballot, GroupMessage, Nanos, NodeId, Now, Payload, RecordHead, RecordKind, Slot};
 
@@ -14,20 +14,20 @@ use synod_types::{Ballot, GroupMessage, Nanos, NodeId, Now, Payload, RecordHead,
 #[derive(Debug)]
 pub(crate) struct Base {
     pub setup: Setup,
-    pub room: Room,
+    pub space: LogSpace,
     pub journal: Journal,
     random: Random,
 }
 
 impl Base {
     pub fn new(setup: Setup, seed: u64) -> Self {
-        Self { setup, room: Room::default(), journal: Journal::default(), random: Random(seed | 1) }
+        Self { setup, space: LogSpace::default(), journal: Journal::default(), random: Random(seed | 1) }
     }
 
     /// The context of a step at `now`; its effects are pushed onto `out`.
     pub fn context<'a, P>(&'a mut self, now: Now, out: &'a mut Vec<Effect<P>>) -> Context<'a, P> {
-        let Self { setup, room, journal, random } = self;
-        Context { setup, room, now, journal, random, out }
+        let Self { setup, space, journal, random } = self;
+        Context { setup, space, now, journal, random, out }
     }
 
     /// A newly drawn random part of an election timeout.
@@ -63,6 +63,7 @@ impl Journal {
 
     /// The number of the next record to write.
     fn next_number(&mut self) -> u64 {
+        debug_assert!(self.count < u64::MAX, "a group has written all the records there are");
         self.count += 1;
         self.count
     }
@@ -98,14 +99,16 @@ impl Random {
     }
 
     fn jitter(&mut self, most: Nanos) -> Nanos {
-        Nanos(self.draw() % most.0.max(1))
+        let jitter = Nanos(self.draw() % most.0.max(1));
+        debug_assert!(jitter <= most, "a jitter beyond its bound");
+        jitter
     }
 }
 
 /// Borrowed by every part for one step.
 pub(crate) struct Context<'a, P> {
     pub setup: &'a Setup,
-    pub room: &'a mut Room,
+    pub space: &'a mut LogSpace,
     pub now: Now,
     pub journal: &'a mut Journal,
     random: &'a mut Random,
@@ -133,6 +136,8 @@ impl<P: Payload> Context<'_, P> {
             Receipt::Learned { slot, ballot } => (RecordKind::Learned, slot, ballot),
         };
         assert!(payload.is_some() == (slot > Slot::ZERO), "a record holds a value just if it names a slot");
+        debug_assert!(kind != RecordKind::Accept || slot > chosen, "a chosen slot is accepted again");
+        debug_assert!(then.iter().all(|(to, _)| *to != self.setup.node()), "a message to oneself");
         let number = self.journal.next_number();
         let head = RecordHead { kind, group: self.setup.group(), slot, ballot, chosen, number };
         self.out.push(Effect::Append { head, payload, then, receipt });

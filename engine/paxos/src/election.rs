@@ -4,7 +4,7 @@
 use crate::api::Canary;
 use crate::context::Context;
 use crate::setup::Setup;
-use crate::space::Room;
+use crate::space::LogSpace;
 use crate::transfer::FAR_BEHIND_SLOTS;
 use synod_types::{Ballot, Mono, Nanos, NodeId, Payload, Slot};
 
@@ -26,12 +26,14 @@ struct Deference {
 impl Deference {
     /// Whether it may defer once more; if so, that is counted.
     fn once_more(&mut self, now: Mono) -> bool {
+        assert!(self.at <= now, "time went back");
         let is_recent = self.count > 0 && now.since(self.at) < DEFERENCE_FORGOTTEN_AFTER;
         let count = if is_recent { self.count } else { 0 };
         if count >= DEFERENCES_MAX {
             return false;
         }
         *self = Self { count: count + 1, at: now };
+        assert!(self.count <= DEFERENCES_MAX, "it defers more often than it may");
         true
     }
 }
@@ -137,6 +139,7 @@ impl Election {
         assert!(self.released == Some(ballot), "no transfer was under way");
         self.released = None;
         self.note_round(ballot.round() + 1);
+        debug_assert!(self.round_seen > ballot.round(), "the target's ballot would be used again");
     }
 
     /// Whether the lease in `ballot` was given up for a transfer that has not failed.
@@ -158,21 +161,21 @@ impl Election {
 
     /// The timeout at the start of any other replica. The silence until `silent_until` lasts a lease already;
     /// adding another would only delay the first leader.
-    pub fn arm_first(&mut self, silent_until: Mono, jitter: Nanos, setup: &Setup, room: &Room) {
-        assert!(!setup.is_alone(), "nobody is silent to itself");
-        self.arm_from(silent_until, Nanos(jitter.0 / 4), setup, room);
+    pub fn arm_first(&mut self, silent_until: Mono, jitter: Nanos, setup: &Setup, space: &LogSpace) {
+        assert!(!setup.is_alone(), "a lone node is not silent to itself");
+        self.arm_from(silent_until, Nanos(jitter.0 / 4), setup, space);
     }
 
     /// Restarts the timeout: a lease (no voter grants earlier), the rank's delay, and jitter.
     pub fn arm<P: Payload>(&mut self, cx: &mut Context<'_, P>) {
         let jitter = cx.draw_jitter();
         let base = cx.now.mono.plus(cx.setup.timing.lease);
-        self.arm_from(base, jitter, cx.setup, cx.room);
+        self.arm_from(base, jitter, cx.setup, cx.space);
     }
 
-    fn arm_from(&mut self, base: Mono, jitter: Nanos, setup: &Setup, room: &Room) {
+    fn arm_from(&mut self, base: Mono, jitter: Nanos, setup: &Setup, space: &LogSpace) {
         // A replica that is low on room cannot propose, so it lets the others stand first (P-18c).
-        let extra = if room.is_low() { setup.timing.lease } else { Nanos::ZERO };
+        let extra = if space.is_low() { setup.timing.lease } else { Nanos::ZERO };
         self.stand_at = base.plus(setup.rank_delay()).plus(jitter).plus(extra);
         assert!(self.stand_at >= base, "a timeout before its time");
     }
@@ -182,6 +185,7 @@ impl Election {
         let jitter = cx.draw_jitter();
         let pause = Nanos(cx.setup.timing.heartbeat.0 / 2);
         self.stand_at = cx.now.mono.plus(pause).plus(cx.setup.rank_delay()).plus(jitter);
+        assert!(self.stand_at >= cx.now.mono, "a timeout before its time");
     }
 
     /// Gives others two more leases to stand first (P-06h).

@@ -14,7 +14,7 @@ use crate::ignored::{Handled, Ignored};
 use crate::learner::Learner;
 use crate::peers::{Peer, Peers};
 use crate::setup::Setup;
-use crate::space::{Room, Writable};
+use crate::space::{LogSpace, Writable};
 use crate::timekeeper::Timekeeper;
 use crate::transfer::{Transfer, is_slower};
 use alloc::collections::BTreeMap;
@@ -97,6 +97,8 @@ impl Leader {
         cx: &mut Context<'_, P>,
     ) {
         assert!(chosen < self.start_slot, "its own slot is chosen already");
+        let reported = best.last_key_value().map(|(&slot, _)| slot);
+        assert!(reported < Some(self.start_slot), "a reported value would be left out");
         // The clock is not set if no member has heard a leader; no-ops then carry no time.
         let time = self.time.read(cx.now.mono).unwrap_or(WallMs::ZERO);
         let mut slot = chosen.next();
@@ -112,6 +114,8 @@ impl Leader {
         }
         let own = no_op(cx.journal.next_origin(self.ballot), time);
         self.propose_at(self.start_slot, own, learner, cx);
+        assert!(self.open.contains_key(&self.start_slot), "its own slot is not proposed");
+        assert!(self.next_slot == self.start_slot.next(), "a slot is left out");
     }
 
     /// Proposes an entry in the next slot.
@@ -138,9 +142,8 @@ impl Leader {
         let is_open = self.open.insert(slot, bytes).is_some();
         assert!(!is_open, "two values were proposed for {slot}");
         self.open_bytes += bytes;
-        learner.hold(slot, ballot, payload.clone());
         cx.append(Receipt::Accept { slot, ballot }, Some(payload.clone()), chosen, Vec::new());
-        let spares_low = slot > self.start_slot && self.spares_low(cx.room, cx.setup);
+        let spares_low = slot > self.start_slot && self.spares_low(cx.space, cx.setup);
         for peer in self.peers.iter_mut() {
             if (spares_low && peer.is_low()) || peer.is_swamped() {
                 continue; // it will pull
@@ -149,12 +152,13 @@ impl Leader {
             let message = GroupMessage::Accept { ballot, slot, chosen, payload: payload.clone() };
             cx.send(peer.node(), message);
         }
+        learner.hold(slot, ballot, payload);
     }
 
     /// Whether new slots are not sent to members that are low, because enough other members take them
     /// (P-18d).
-    fn spares_low(&self, room: &Room, setup: &Setup) -> bool {
-        self.peers.has_roomy_quorum(room.is_low(), setup.accept_quorum())
+    fn spares_low(&self, space: &LogSpace, setup: &Setup) -> bool {
+        self.peers.has_roomy_quorum(space.is_low(), setup.accept_quorum())
     }
 
     /// A peer accepted what this leader proposed.
@@ -194,6 +198,8 @@ impl Leader {
     fn tally<P: Payload>(&mut self, slot: Slot, node: NodeId, learner: &mut Learner<P>, setup: &Setup) {
         let bit = setup.bit_of(node).expect("a member votes");
         let votes = learner.count_vote(slot, self.ballot, bit);
+        debug_assert!(votes.is_none() || self.open.contains_key(&slot), "{slot} is counted and not open");
+        debug_assert!(votes.is_none_or(|votes| votes as usize <= setup.voter_count()), "a vote of no voter");
         if votes.is_some_and(|votes| votes >= setup.accept_quorum()) {
             learner.decide(slot);
             self.close(slot);
@@ -203,6 +209,7 @@ impl Leader {
     /// A slot is decided, by this leader's quorum or because its value was learned.
     pub fn close(&mut self, slot: Slot) {
         if let Some(bytes) = self.open.remove(&slot) {
+            debug_assert!(slot < self.next_slot && bytes <= self.open_bytes, "open bytes are miscounted");
             self.open_bytes -= bytes;
         }
         assert!(!self.open.is_empty() || self.open_bytes == 0, "open bytes are miscounted");
@@ -224,7 +231,7 @@ impl Leader {
         self.next_resend = cx.now.mono.plus(setup.timing.resend);
         let mark = self.resend_mark;
         self.resend_mark = self.next_slot.previous();
-        let spares_low = self.spares_low(cx.room, setup);
+        let spares_low = self.spares_low(cx.space, setup);
         let mut budget = limits::PEER_CHUNK_BYTES;
         for &slot in self.open.range(..=mark).map(|(slot, _)| slot) {
             let open = learner.held(slot).expect("an open slot is held");
@@ -269,6 +276,7 @@ impl Leader {
 
     /// Whether a quorum has answered a heartbeat at or above the ticket.
     pub fn ticket_valid(&self, ticket: Mono, setup: &Setup, now: Mono) -> bool {
+        debug_assert!(ticket <= Mono(self.last_sent_at.0 + 1), "a ticket of another leader");
         setup.accept_quorum() <= 1 || self.confirmed(setup, now) >= ticket
     }
 
@@ -318,6 +326,7 @@ impl Leader {
             reply
         };
         peer.note_reply(&reply, cx.now.mono);
+        assert!(peer.heard_at() <= self.last_sent_at, "an answer to a heartbeat that was not sent");
         Ok(())
     }
 
@@ -438,6 +447,7 @@ impl Leader {
             return AfterTick::Leads;
         };
         if transfer.is_released() {
+            assert!(self.open.is_empty(), "proposed after handing over");
             return AfterTick::StandsAnew(self.ballot);
         }
         self.transfer = None;
@@ -464,6 +474,7 @@ impl Leader {
         cx: &Context<'_, P>,
     ) {
         let now = cx.now.mono;
+        assert!(!self.time.is_set(), "a clock that runs is steered");
         let own = Report { report: known.report(cx.now), asked: now, at: now };
         let reports: Vec<Report> = times.values().copied().chain([own]).collect();
         // A follower that has heard no leader for about this long stands itself.
@@ -534,9 +545,10 @@ impl Leader {
 
     /// Whether the window (P-14a) and the log (P-18) have room for another slot, and no transfer is under way
     /// (P-17a).
-    pub fn can_propose(&self, chosen: Slot, room: &Room) -> bool {
+    pub fn can_propose(&self, chosen: Slot, space: &LogSpace) -> bool {
+        debug_assert!(self.next_slot > chosen, "the next slot is chosen already");
         self.transfer.is_none()
-            && !room.is_low()
+            && !space.is_low()
             && self.next_slot.since(chosen) <= limits::WINDOW_SLOTS_MAX
             && self.open_bytes < limits::WINDOW_BYTES_MAX
     }
@@ -552,25 +564,26 @@ impl Leader {
     }
 
     /// Whether a proposal can be chosen, and if not, under which other leader it could (P-18d).
-    pub fn writable(&self, chosen: Slot, room: &Room, setup: &Setup, now: Mono) -> Writable {
+    pub fn writable(&self, chosen: Slot, space: &LogSpace, setup: &Setup, now: Mono) -> Writable {
         let lease = setup.timing.lease;
         // Two leases, so that a peer that misses a heartbeat does not count as gone. A new leader gives every
         // peer this time for its first answer.
         let span = Nanos(2 * lease.0);
         let heard_of = || self.peers.iter().filter(|peer| peer.heard_at().max(self.since).plus(span) > now);
-        let capable = heard_of().filter(|peer| !peer.is_low()).count() + usize::from(!room.is_low());
+        let capable = heard_of().filter(|peer| !peer.is_low()).count() + usize::from(!space.is_low());
+        debug_assert!(capable <= setup.voter_count(), "more members have room than there are");
         let has_quorum = capable >= setup.accept_quorum() as usize;
-        if !room.is_low() {
+        if !space.is_low() {
             // Only room is judged here: a peer that has not answered may have room.
-            let is_known_low = heard_of().any(Peer::is_low);
-            return if has_quorum || !is_known_low { Writable::Yes } else { Writable::No };
+            let is_writable = has_quorum || !heard_of().any(Peer::is_low);
+            return if is_writable { Writable::Yes } else { Writable::No };
         }
         if !has_quorum {
             return Writable::No;
         }
         // Disks that fill at the same rate fill at the same time: answers to heartbeats from before this log
         // was low do not count.
-        if heard_of().any(|peer| !peer.is_low() && peer.heard_at() <= room.low_since()) {
+        if heard_of().any(|peer| !peer.is_low() && peer.heard_at() <= space.low_since()) {
             return Writable::Unclear;
         }
         let is_fit = |peer: &&Peer| !peer.is_low() && peer.is_fit(chosen, lease, now);
@@ -578,6 +591,7 @@ impl Leader {
         let count = self.peers.iter().filter(is_fit).count();
         let turn = usize::from(setup.group().get()) % count.max(1);
         let target = self.peers.iter().filter(is_fit).nth(turn);
+        assert!(target.is_some() == (count > 0), "a fit peer is passed over");
         target.map_or(Writable::Unclear, |peer| Writable::Elsewhere(peer.node()))
     }
 
@@ -587,6 +601,14 @@ impl Leader {
         assert!(self.ballot == promised, "leads below its own promise");
         assert!(self.next_slot > chosen, "next slot already chosen");
         assert!(!self.has_released() || self.open.is_empty(), "proposed after handing over");
+        assert!(self.start_slot < self.next_slot && self.resend_mark < self.next_slot);
+        let (first, last) = (self.open.first_key_value(), self.open.last_key_value());
+        assert!(first.is_none_or(|(&slot, _)| slot > chosen), "a chosen slot is open");
+        assert!(last.is_none_or(|(&slot, _)| slot < self.next_slot), "a slot is open that was not proposed");
+        assert!(self.open.values().sum::<usize>() == self.open_bytes, "open bytes are miscounted");
+        let target = self.transfer.map(|transfer| transfer.target());
+        assert!(target.is_none_or(|target| setup.is_peer(target)), "leadership goes to a peer");
+        self.peers.invariants();
     }
 }
 

@@ -86,6 +86,8 @@ impl<P: Payload> Learner<P> {
                 self.decide(slot);
             }
         }
+        let is_held = slot <= self.chosen || self.held(slot).is_some();
+        debug_assert!(!has_value || is_held, "{slot} was replayed in vain");
         self.shed(Role::Follower);
     }
 
@@ -95,6 +97,7 @@ impl<P: Payload> Learner<P> {
     /// When the value of slot `chosen` is missing.
     pub fn replay_watermark(&mut self, chosen: Slot) {
         self.chosen = self.chosen.max(chosen);
+        assert!(self.applied <= self.chosen, "applied beyond chosen");
         self.log.assert_holds_up_to(self.chosen);
     }
 
@@ -169,6 +172,8 @@ impl<P: Payload> Learner<P> {
                 parts[last].push(reported);
             }
         }
+        let mut all = parts.iter().flatten();
+        debug_assert!(all.all(|reported| reported.slot > self.chosen), "a slot of the prefix is reported");
         parts
     }
 
@@ -190,6 +195,7 @@ impl<P: Payload> Learner<P> {
     /// The last slot that is about to be applied.
     fn next_to_apply_end(&self) -> Slot {
         let end = self.chosen.min(self.applied.plus(RECALL_AHEAD_SLOTS_MAX));
+        debug_assert!(self.applied <= end, "applied beyond chosen");
         let mut bytes = 0;
         let mut slot = self.applied;
         while slot < end && bytes <= RECALL_AHEAD_BYTES_MAX {
@@ -243,6 +249,7 @@ impl<P: Payload> Learner<P> {
 
     /// The value held for `slot` is chosen.
     pub fn decide(&mut self, slot: Slot) {
+        debug_assert!(slot > self.chosen, "a slot of the prefix is decided again");
         self.log.mark_chosen(slot);
         self.advance_chosen();
     }
@@ -253,6 +260,7 @@ impl<P: Payload> Learner<P> {
             self.chosen = self.chosen.next();
         }
         assert!(self.applied <= self.chosen, "applied beyond chosen");
+        debug_assert!(self.chosen <= self.log.last(), "a slot is chosen and not held");
     }
 
     /// The leader of `ballot` announced that everything up to `chosen` is chosen (P-05a).
@@ -271,6 +279,7 @@ impl<P: Payload> Learner<P> {
             self.log.mark_chosen_where(first, chosen, |_, held| held == ballot);
             self.advance_chosen();
         }
+        debug_assert!(self.watermark >= (ballot, chosen), "a watermark goes back");
         #[cfg(feature = "canary")]
         if self.canary == Some(Canary::WatermarkOtherBallot) {
             while self.chosen < self.watermark.1 && self.log.get(self.chosen.next()).is_some() {
@@ -322,7 +331,7 @@ impl<P: Payload> Learner<P> {
                 "two values were chosen for {slot}: agreement is broken"
             );
         }
-        if !cx.room.takes_learned(role) {
+        if !cx.space.takes_learned(role) {
             return Err(Ignored::NoRoom);
         }
         self.log.put(slot, ballot, payload.clone());
@@ -435,6 +444,7 @@ impl<P: Payload> Learner<P> {
         }
         let slot = self.applied.next();
         let open = self.log.get(slot)?;
+        debug_assert!(open.payload.is_some() == open.away.is_none(), "{slot} is away and here");
         Some((slot, open.payload.as_ref()?, open.location?))
     }
 
@@ -464,8 +474,10 @@ impl<P: Payload> Learner<P> {
 
     pub fn invariants(&self) {
         assert!(self.applied <= self.chosen, "applied beyond chosen");
+        assert!(self.chosen <= self.log.last(), "a slot is chosen and not held");
         self.log.invariants(self.applied, self.chosen);
         self.recalls.invariants();
+        self.puller.invariants(self.chosen);
     }
 
     #[cfg(test)]

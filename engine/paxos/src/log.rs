@@ -178,6 +178,7 @@ impl<P: Payload> SlotLog<P> {
 
     /// The slot up to `last` whose entry holds these bytes of the log, and the entry's location.
     pub fn holding(&self, bytes: Location, last: Slot) -> Option<(Slot, Location)> {
+        debug_assert!(last <= self.applied, "a slot that is not applied is searched");
         let settled = self.settled.iter().map(|(slot, settled)| (slot, Some(settled.location)));
         let open = self.range(Slot::new(1)).map(|(slot, open)| (slot, open.location));
         let holds = |at: &Location| {
@@ -192,6 +193,7 @@ impl<P: Payload> SlotLog<P> {
     /// The value of a slot that is settled, is part of the prefix `chosen`, or is known to be chosen behind a
     /// gap.
     pub fn chosen_value(&self, slot: Slot, chosen: Slot) -> Option<Held<'_, P>> {
+        debug_assert!(self.applied <= chosen, "applied beyond chosen");
         if let Some((ballot, at)) = self.settled(slot) {
             return Some(Held::InLog(ballot, at));
         }
@@ -211,6 +213,7 @@ impl<P: Payload> SlotLog<P> {
     /// The number of slots held that are not applied; gaps among the near ones count.
     pub fn ahead_count(&self) -> usize {
         // Applied slots are near or settled.
+        debug_assert!(self.applied <= self.near_end(), "an applied slot is far");
         self.near_end().since(self.applied) as usize + self.far.len()
     }
 
@@ -247,6 +250,7 @@ impl<P: Payload> SlotLog<P> {
     }
 
     fn write(&mut self, slot: Slot, ballot: Ballot, payload: P) {
+        debug_assert!(slot > self.applied, "an applied slot is never written again");
         let index = self.index(slot).expect("a settled slot is never written again");
         if slot <= self.applied.plus(self.near_slots_max) {
             self.reach(slot);
@@ -273,6 +277,7 @@ impl<P: Payload> SlotLog<P> {
             && open.ballot == ballot
         {
             open.location = Some(at);
+            debug_assert!(slot > self.applied, "{slot} was applied before its place was known");
         }
     }
 
@@ -285,12 +290,14 @@ impl<P: Payload> SlotLog<P> {
     }
 
     pub fn mark_chosen(&mut self, slot: Slot) {
+        debug_assert!(slot > self.applied, "a slot was applied before it was chosen");
         let open = self.get_mut(slot).expect("a chosen slot has its value here");
         open.chosen = true;
     }
 
     /// Marks as chosen the slots above `first` and up to `last` for which `says` returns true.
     pub fn mark_chosen_where(&mut self, first: Slot, last: Slot, says: impl Fn(Slot, Ballot) -> bool) {
+        debug_assert!(first >= self.applied, "an applied slot is marked as chosen");
         let first = first.max(Slot::new(self.base()));
         let near_last = last.min(self.near_end());
         let mut slot = first;
@@ -329,6 +336,8 @@ impl<P: Payload> SlotLog<P> {
             self.settled.push(Settled { ballot: front.ballot, location });
             self.near.pop_front();
         }
+        debug_assert!(self.base() <= slot.get(), "a slot settled before it was applied");
+        debug_assert!(self.applied <= self.near_end(), "an applied slot is far");
     }
 
     // ---- shedding and recalling ---------------------------------------------------------------------------
@@ -337,6 +346,7 @@ impl<P: Payload> SlotLog<P> {
     /// memory. A payload that is not durable at a known location is not shed, nor one that was recalled for a
     /// promise.
     pub fn shed(&mut self, bytes_max: usize, spared: Slot) {
+        assert!(spared >= self.applied, "the slots to apply next are spared");
         let mut slot = self.shed_up_to.max(self.applied).max(spared);
         while self.ahead_bytes > bytes_max {
             let next = slot.next();
@@ -351,6 +361,7 @@ impl<P: Payload> SlotLog<P> {
                 if !open.durable || open.location.is_none() {
                     break; // records become durable in order: no later one is durable either
                 }
+                assert!(open.away.is_none(), "{at} is away and here");
                 self.ahead_bytes -= open.bytes();
                 self.away_count += 1;
                 open.payload = None;
@@ -359,6 +370,7 @@ impl<P: Payload> SlotLog<P> {
             slot = at;
         }
         self.shed_up_to = self.shed_up_to.max(slot);
+        assert!(self.away_count <= self.ahead_count(), "more payloads are away than slots are held");
     }
 
     /// A payload came back from the log, or could not be read. With `keep` it stays in memory until
@@ -368,6 +380,7 @@ impl<P: Payload> SlotLog<P> {
         if open.ballot != ballot || open.away != Some(Away::UnderWay) {
             return; // the slot has another value meanwhile
         }
+        assert!(open.durable && open.payload.is_none(), "{slot} was shed before it was safe");
         let place = open.location.expect("what was shed has its place");
         let is_it =
             |payload: &P| payload.as_ref().len() == place.len as usize && payload.origin() == open.origin;
@@ -381,6 +394,7 @@ impl<P: Payload> SlotLog<P> {
         self.away_count -= 1;
         self.ahead_bytes += bytes;
         self.shed_up_to = self.shed_up_to.min(slot.previous());
+        assert!(slot > self.applied, "{slot} was applied without its value");
         if keep {
             self.kept.insert(slot);
         }

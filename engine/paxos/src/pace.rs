@@ -16,6 +16,7 @@ pub struct Pace {
 impl Pace {
     /// Takes note of a span that ended at `now`.
     pub fn note(&mut self, span: Nanos, now: Mono) {
+        debug_assert!(self.at <= now, "time went back");
         self.mean = match self.get(now) {
             Some(mean) => Nanos(mean.0 - mean.0 / 8 + span.0 / 8),
             None => span,

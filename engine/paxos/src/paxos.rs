@@ -96,6 +96,7 @@ impl<P: Payload> Paxos<P> {
     /// This group's part of a new mark.
     pub fn mark(&self) -> GroupMark {
         let (group, number) = (self.base.setup.group(), self.base.journal.count());
+        assert!(self.applied_slot() <= self.chosen(), "applied beyond chosen");
         GroupMark { group, number, chosen: self.chosen() }
     }
 
@@ -103,6 +104,7 @@ impl<P: Payload> Paxos<P> {
     /// replica stays silent for one lease (P-07c).
     pub fn start(&mut self, now: Now) {
         let Self { base, roles, .. } = self;
+        assert!(roles.state.is_follower(), "a role before the start");
         // A lone voter has granted no lease to another node.
         let is_alone = base.setup.is_alone();
         let silent_until = if is_alone { now.mono } else { now.mono.plus(base.setup.timing.lease) };
@@ -112,7 +114,7 @@ impl<P: Payload> Paxos<P> {
             roles.election.arm_alone(silent_until);
         } else {
             let jitter = base.draw_jitter();
-            roles.election.arm_first(silent_until, jitter, &base.setup, &base.room);
+            roles.election.arm_first(silent_until, jitter, &base.setup, &base.space);
         }
     }
 
@@ -249,7 +251,7 @@ impl<P: Payload> Paxos<P> {
     /// Whether the window (P-14) and the log (P-18) have room for another slot. False on a replica that does
     /// not lead or is transferring leadership (P-17).
     pub fn can_propose(&self) -> bool {
-        self.leader().is_some_and(|leader| leader.can_propose(self.chosen(), &self.base.room))
+        self.leader().is_some_and(|leader| leader.can_propose(self.chosen(), &self.base.space))
     }
 
     /// The origin of a new proposal of this leader: its ballot (P-05d). [`Ballot::ZERO`] on a replica that
@@ -272,8 +274,8 @@ impl<P: Payload> Paxos<P> {
     /// Whether a proposal can be chosen, and if not, which member could lead instead to have it chosen. `Yes`
     /// on a replica that does not lead.
     pub fn writable(&self, now: Mono) -> Writable {
-        let Base { setup, room, .. } = &self.base;
-        self.leader().map_or(Writable::Yes, |leader| leader.writable(self.chosen(), room, setup, now))
+        let Base { setup, space, .. } = &self.base;
+        self.leader().map_or(Writable::Yes, |leader| leader.writable(self.chosen(), space, setup, now))
     }
 
     /// The level that every member can read, once all of them have told this leader theirs (P-19). `None` on

@@ -126,15 +126,15 @@ impl Peer {
     /// An accept is sent to it.
     pub fn note_sent(&mut self, slot: Slot, bytes: usize, sent_at: Mono) {
         assert!(bytes > 0, "what is sent counts, or it would pass for answered");
-        if self.unanswered.back().is_none_or(|last| last.slot < slot) {
-            self.unanswered.push_back(Unanswered { slot, bytes, sent_at });
-            self.unanswered_bytes += bytes;
-        }
+        debug_assert!(self.unanswered.back().is_none_or(|last| last.slot < slot), "sent out of order");
+        self.unanswered.push_back(Unanswered { slot, bytes, sent_at });
+        self.unanswered_bytes += bytes;
     }
 
     /// Its link broke: messages to it may be lost.
     pub fn note_link_lost(&mut self, last_sent_at: Mono) {
         // Another build may come back, and an answer of the previous one may still arrive.
+        assert!(self.echo <= last_sent_at, "an answer to a heartbeat that was not sent");
         self.level = None;
         self.level_after = last_sent_at;
         self.unanswered.clear();
@@ -170,6 +170,7 @@ impl Peer {
             }
             self.chosen = reply.chosen; // lower than before, if it restarted
         }
+        assert!(self.echo >= reply.sent_at, "an answer is forgotten");
         self.heartbeat_pace.note(now.since(reply.sent_at), now);
         self.answered_up_to(reply.chosen);
     }
@@ -182,6 +183,16 @@ impl Peer {
             self.unanswered_bytes -= bytes;
             self.unanswered.pop_front();
         }
+        assert!(!self.unanswered.is_empty() || self.unanswered_bytes == 0, "unanswered bytes are miscounted");
+    }
+
+    fn invariants(&self) {
+        let bytes: usize = self.unanswered.iter().map(|unanswered| unanswered.bytes).sum();
+        assert!(bytes == self.unanswered_bytes, "unanswered bytes are miscounted");
+        let is_owed = self.unanswered.front().is_none_or(|oldest| oldest.bytes > 0);
+        assert!(is_owed, "an accept that is answered is waited for");
+        let is_ordered = self.unanswered.iter().is_sorted_by(|one, next| one.slot < next.slot);
+        assert!(is_ordered, "accepts are sent in the order of slots");
     }
 }
 
@@ -232,5 +243,11 @@ impl Peers {
         assert!(quorum as usize <= self.peers.len() + 1, "no such quorum");
         let others = self.peers.iter().filter(|peer| !peer.is_low).count();
         others + usize::from(!is_low_here) >= quorum as usize
+    }
+
+    pub fn invariants(&self) {
+        for peer in &self.peers {
+            peer.invariants();
+        }
     }
 }

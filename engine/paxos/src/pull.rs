@@ -43,10 +43,11 @@ impl Puller {
         role: Role,
         cx: &mut Context<'_, P>,
     ) {
-        if target <= chosen || from == cx.setup.node() || !cx.room.takes_learned(role) {
+        if target <= chosen || from == cx.setup.node() || !cx.space.takes_learned(role) {
             return;
         }
         if let Some(pull) = &mut self.pull {
+            assert!(pull.asked_from <= chosen.next(), "the prefix went back");
             pull.target = pull.target.max(target);
             return;
         }
@@ -78,7 +79,7 @@ impl Puller {
     pub fn on_tick<P: Payload>(&mut self, chosen: Slot, role: Role, cx: &mut Context<'_, P>) {
         let Some(pull) = &mut self.pull else { return };
         assert!(pull.asked_from <= chosen.next(), "the prefix went back");
-        if chosen >= pull.target || !cx.room.takes_learned(role) {
+        if chosen >= pull.target || !cx.space.takes_learned(role) {
             self.pull = None;
             return;
         }
@@ -101,6 +102,14 @@ impl Puller {
             pull.from = cx.setup.peer_after(Some(pull.from)).unwrap_or(pull.from);
         }
         pull.ask(chosen, cx);
+    }
+
+    /// `chosen` is the prefix of this replica.
+    pub fn invariants(&self, chosen: Slot) {
+        let Some(pull) = &self.pull else { return };
+        assert!(pull.asked_from <= chosen.next(), "the prefix went back");
+        assert!(pull.asked_from <= pull.target, "it pulls what it does not want");
+        assert!(pull.fruitless < FRUITLESS_MAX, "it asks the same peer without end");
     }
 }
 

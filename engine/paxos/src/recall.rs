@@ -82,6 +82,7 @@ impl Recalls {
         }
         let missing = log.range(first).find(|(_, open)| open.away.is_some() && needed.includes(open.chosen));
         let Some((next, _)) = missing else { return true };
+        assert!(next >= first, "a value that is not needed is recalled");
         self.wanted = Some(Wanted { next, needed });
         self.recall_wanted(log, out);
         false
@@ -102,12 +103,15 @@ impl Recalls {
                 self.recall(log, slot, out);
             }
         }
+        assert!(self.wanted.is_none() || self.under_way >= RECALLS_MAX, "a value is wanted and not recalled");
     }
 
     fn recall<P: Payload>(&mut self, log: &mut SlotLog<P>, slot: Slot, out: &mut Vec<Effect<P>>) {
+        debug_assert!(self.under_way < RECALLS_MAX, "a recall beyond their limit");
         let open = log.get_mut(slot).expect("a slot that is recalled was found");
         let at = open.location.expect("what was shed has its place");
-        assert!(open.away != Some(Away::UnderWay), "a slot is recalled twice at once");
+        assert!(matches!(open.away, Some(Away::Shed | Away::Failed)), "a slot is recalled twice at once");
+        assert!(open.durable && open.payload.is_none(), "a value that is here is recalled");
         open.away = Some(Away::UnderWay);
         self.under_way += 1;
         out.push(Effect::Recall { slot, ballot: open.ballot, at });
@@ -121,7 +125,7 @@ impl Recalls {
         keep: bool,
         out: &mut Vec<Effect<P>>,
     ) {
-        assert!(self.under_way > 0, "a recall that nobody asked for came back");
+        assert!(self.under_way > 0, "a recall came back that was not begun");
         self.under_way -= 1;
         log.recalled(slot, ballot, payload, keep);
         self.recall_wanted(log, out);
@@ -131,6 +135,7 @@ impl Recalls {
     /// cannot go on without it.
     pub fn retry_failed<P: Payload>(&mut self, log: &mut SlotLog<P>, next: Slot, cx: &mut Context<'_, P>) {
         let has_failed = log.get(next).is_some_and(|open| open.away == Some(Away::Failed));
+        debug_assert!(self.asked.is_none_or(|(_, at)| at <= cx.now.mono), "time went back");
         let is_recent = |(_, at): (NodeId, Mono)| cx.now.mono.since(at) < cx.setup.timing.resend;
         if !has_failed || self.asked.is_some_and(is_recent) {
             return;
@@ -139,8 +144,9 @@ impl Recalls {
         if let Some(to) = cx.setup.peer_after(asked) {
             self.asked = Some((to, cx.now.mono));
             cx.send(to, GroupMessage::Fetch { from: next });
-        } else {
-            // There is no peer. Perhaps the disk can read it next time.
+        } else if self.under_way < RECALLS_MAX {
+            // There is no peer. Perhaps the disk can read it next time. If many recalls are under way, for a
+            // candidacy, it waits for a later tick.
             self.asked = Some((cx.setup.node(), cx.now.mono));
             self.recall(log, next, cx.out);
         }

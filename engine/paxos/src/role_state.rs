@@ -87,9 +87,14 @@ impl<P: Payload> RoleState<P> {
     /// chosen prefix.
     pub fn invariants(&self, promised: Ballot, chosen: Slot, setup: &Setup) {
         match self {
-            Self::Follower | Self::PreCandidate(_) => {}
+            Self::Follower => {}
+            Self::PreCandidate(pre) => {
+                assert!(pre.ballot() > promised, "would stand in a ballot that is used");
+                pre.invariants(setup);
+            }
             Self::Candidate(candidate) => {
-                assert!(candidate.ballot() <= promised, "stands above its own promise");
+                assert!(candidate.ballot() == promised, "stands in another ballot than it has promised");
+                candidate.invariants(setup);
             }
             Self::Leader(leader) => leader.invariants(promised, chosen, setup),
         }

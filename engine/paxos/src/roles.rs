@@ -72,7 +72,7 @@ impl<P: Payload> Roles<P> {
             }
             Input::Tick { stalled } => self.on_tick(stalled, cx),
             Input::Room { space, is_behind } => {
-                cx.room.change(space, is_behind, self.acceptor.promised(), cx.now.mono);
+                cx.space.change(space, is_behind, self.acceptor.promised(), cx.now.mono);
             }
             Input::LinkLost { node } => {
                 if let RoleState::Leader(leader) = &mut self.state {
@@ -147,6 +147,8 @@ impl<P: Payload> Roles<P> {
             self.election.arm(cx);
         }
         self.acceptor.answer_prepare(prepare, promising, &self.learner, &self.time, cx);
+        assert!(self.acceptor.promised() == prepare.ballot, "a promise of another ballot was sent");
+        assert!(self.state.proposing_in().is_none(), "it promises another and proposes itself");
         Ok(())
     }
 
@@ -168,6 +170,7 @@ impl<P: Payload> Roles<P> {
         self.acceptor.check_not_old(from, ballot, cx)?;
         self.follow_leader(ballot, cx);
         let handled = self.acceptor.accept(from, ballot, slot, payload, &mut self.learner, cx);
+        debug_assert!(handled.is_err() || self.acceptor.promised() == ballot, "accepted without a promise");
         self.learner.mark_late(ballot, slot);
         self.learner.on_watermark(ballot, chosen);
         handled
@@ -186,6 +189,8 @@ impl<P: Payload> Roles<P> {
         }
         self.follow_leader(heartbeat.ballot, cx);
         let handled = self.acceptor.on_heartbeat(from, heartbeat, &mut self.learner, &mut self.time, cx);
+        let has_promised = self.acceptor.promised() == heartbeat.ballot;
+        assert!(handled.is_err() || has_promised, "follows a leader that it has not promised");
         self.learner.on_watermark(heartbeat.ballot, heartbeat.chosen);
         self.learner.pull_up_to_watermark(from, Role::Follower, cx);
         handled
@@ -231,10 +236,11 @@ impl<P: Payload> Roles<P> {
         let bytes: usize = entries.iter().map(|entry| entry.payload.as_ref().len()).sum();
         let is_batch = entries.len() > 1 || bytes > limits::PEER_CHUNK_BYTES / 2;
         // The message counts as ignored at most once, however many of its values are ignored.
-        let mut handled = Ok(());
+        let (mut handled, before) = (Ok(()), self.learner.chosen());
         for entry in entries {
             handled = self.learn(entry, cx).and(handled);
         }
+        debug_assert!(self.learner.chosen() >= before, "the prefix went back");
         self.learner.pull_on(from, chosen, is_batch, self.state.role(), cx);
         handled
     }
@@ -252,6 +258,7 @@ impl<P: Payload> Roles<P> {
             self.step_down(cx);
         }
         self.learner.learn(learned, self.state.role(), cx)?;
+        debug_assert!(self.learner.held(slot).is_some_and(|open| open.chosen), "{slot} was learned in vain");
         if let RoleState::Leader(leader) = &mut self.state {
             leader.close(slot);
         }
@@ -262,6 +269,7 @@ impl<P: Payload> Roles<P> {
     /// that value itself: it steps down (P-06f).
     fn is_overtaken_by(&self, learned: &Learned<P>) -> bool {
         let Learned { slot, ballot, ref payload } = *learned;
+        debug_assert!(slot > self.learner.chosen(), "a slot of the prefix overtakes no waiter");
         match &self.state {
             RoleState::Follower | RoleState::PreCandidate(_) => false,
             RoleState::Candidate(candidate) => ballot > candidate.ballot(),
@@ -313,7 +321,7 @@ impl<P: Payload> Roles<P> {
             RoleState::Candidate(candidate) => {
                 if candidate.is_over(now) {
                     self.back_off(cx);
-                } else if candidate.has_won(cx.room, cx.setup) {
+                } else if candidate.has_won(cx.space, cx.setup) {
                     self.settle_promises(cx);
                 } else {
                     candidate.resend_if_due(cx);
@@ -404,12 +412,13 @@ impl<P: Payload> Roles<P> {
         if ballot != self.acceptor.promised() {
             return Err(Ignored::OtherBallot);
         }
-        if cx.room.is_low() {
+        if cx.space.is_low() {
             return Err(Ignored::NoRoom);
         }
         if self.acceptor.is_silent(cx.now.mono) {
             return Err(Ignored::Bound);
         }
+        assert!(ballot.node() != cx.setup.node(), "it hands over to itself");
         self.learner.on_watermark(ballot, chosen);
         self.start_pre_vote(ballot, cx);
         Ok(())
@@ -433,6 +442,7 @@ impl<P: Payload> Roles<P> {
         self.election.note_leader(ballot);
         self.become_follower(cx);
         self.election.arm(cx);
+        debug_assert!(self.state.is_follower() && self.election.live_leader() == Some(ballot));
     }
 
     fn step_down(&mut self, cx: &mut Context<'_, P>) {
@@ -440,6 +450,7 @@ impl<P: Payload> Roles<P> {
             self.become_follower(cx);
             self.election.arm(cx);
         }
+        assert!(self.state.is_follower(), "it stepped down");
     }
 
     /// Becomes a follower. A former leader notes its own clock as the last one heard (P-16c).
@@ -479,12 +490,13 @@ impl<P: Payload> Roles<P> {
     fn start_pre_vote(&mut self, after: Ballot, cx: &mut Context<'_, P>) {
         assert!(self.state.is_follower(), "stands already");
         self.election.note_leader_gone();
-        if !self.acceptor.may_stand(after, cx.room, cx.now.mono) {
+        if !self.acceptor.may_stand(after, cx.space, cx.now.mono) {
             // A grant or the silence still binds this replica, or it cannot make a promise now.
             self.back_off(cx);
             return;
         }
         let ballot = self.acceptor.next_ballot(self.election.round_seen(), cx.setup);
+        debug_assert!(ballot > self.acceptor.promised(), "a new ballot is above every promise");
         let pre = PreCandidate::stand(ballot, after, self.learner.chosen(), cx);
         let (has_quorum, known) = (pre.has_quorum(cx.setup), pre.chosen());
         self.state = RoleState::PreCandidate(pre);
@@ -496,6 +508,7 @@ impl<P: Payload> Roles<P> {
     /// A quorum granted its pre-votes. `known`: the highest chosen slot that a member of it knows, and that
     /// member.
     fn on_votes_won(&mut self, after: Ballot, known: (Slot, NodeId), cx: &mut Context<'_, P>) {
+        assert!(matches!(self.state, RoleState::PreCandidate(_)), "it asked for no votes");
         // Its own report must be complete from there on (P-02f).
         let first = known.0.max(self.learner.chosen()).next();
         if self.learner.has_in_memory(first, Needed::Undecided, cx.out) {
@@ -510,6 +523,7 @@ impl<P: Payload> Roles<P> {
     fn stand(&mut self, after: Ballot, known: (Slot, NodeId), cx: &mut Context<'_, P>) {
         let ballot = self.acceptor.next_ballot(self.election.round_seen(), cx.setup);
         let known = known.max((self.learner.chosen(), cx.setup.node()));
+        assert!(known.0 >= self.learner.chosen(), "it asks about slots that it knows as chosen");
         let candidate = Candidate::new(ballot, after, known, cx);
         let prepares = cx.setup.peers().map(|to| (to, candidate.prepare()));
         let then: Vec<(NodeId, GroupMessage<P>)> = prepares.collect();
@@ -533,7 +547,7 @@ impl<P: Payload> Roles<P> {
     /// at every tick.
     fn settle_promises(&mut self, cx: &mut Context<'_, P>) {
         match core::mem::replace(&mut self.state, RoleState::Follower) {
-            RoleState::Candidate(candidate) if candidate.has_won(cx.room, cx.setup) => {
+            RoleState::Candidate(candidate) if candidate.has_won(cx.space, cx.setup) => {
                 let won = candidate.into_won();
                 assert!(won.ballot == self.acceptor.promised(), "a winner's own promise is its ballot");
                 let is_elsewhere = won.after == Ballot::ZERO && won.chosen_at != cx.setup.node();
@@ -552,6 +566,8 @@ impl<P: Payload> Roles<P> {
     /// told to stand does not pass that on.
     fn give_away(&mut self, won: &Won<P>, cx: &mut Context<'_, P>) {
         assert!(won.after == Ballot::ZERO, "passes on what it was given");
+        assert!(won.chosen_at != cx.setup.node(), "gives an election away to itself");
+        assert!(self.state.is_follower(), "leads and gives the election away");
         self.election.arm(cx);
         let message = GroupMessage::TimeoutNow { ballot: won.ballot, chosen: self.learner.chosen() };
         cx.send(won.chosen_at, message);
@@ -561,6 +577,7 @@ impl<P: Payload> Roles<P> {
     /// The winner becomes the leader: it proposes for every open slot, and for one slot of its own after them
     /// (P-06).
     fn win(&mut self, won: Won<P>, cx: &mut Context<'_, P>) {
+        assert!(self.state.is_follower(), "a candidacy ends before its winner leads");
         let Won { ballot, best, chosen, chosen_at, times, .. } = won;
         let chosen = chosen.max(self.learner.chosen());
         // A slot learned since this replica's own report is in its log, but not among the reports.
@@ -579,8 +596,16 @@ impl<P: Payload> Roles<P> {
 
     /// Checks the invariants that hold between steps.
     pub fn invariants(&self, setup: &Setup) {
+        let (promised, chosen) = (self.acceptor.promised(), self.learner.chosen());
         self.acceptor.invariants();
         self.learner.invariants();
-        self.state.invariants(self.acceptor.promised(), self.learner.chosen(), setup);
+        self.state.invariants(promised, chosen, setup);
+        let mut undecided = self.learner.undecided(chosen.next());
+        assert!(undecided.all(|(_, open)| open.ballot <= promised), "accepted above its own promise");
+        // Before the start a replica only follows, and has not noted yet what it replayed.
+        let has_seen = self.state.is_follower() || self.election.round_seen() >= promised.round();
+        assert!(has_seen, "a round was promised and not seen");
+        let leads_in = self.state.leader().map(Leader::ballot);
+        assert!(leads_in.is_none() || leads_in == self.election.live_leader(), "leads and follows another");
     }
 }

@@ -21,6 +21,10 @@ impl Setup {
     pub fn new(config: GroupConfig, timing: Timing) -> Self {
         assert!(config.members.bit_of(config.node).is_some(), "a replica must be a member of its group");
         assert!(timing.drift < timing.lease, "a lease must outlast its drift margin");
+        let (accept, prepare) = (config.members.accept_quorum(), config.members.prepare_quorum());
+        let voters = config.members.voters().len();
+        assert!(accept.max(prepare) <= voters, "a quorum that there never is");
+        assert!(accept + prepare > voters && 2 * accept > voters, "quorums that need not meet");
         Self {
             config,
             timing,
@@ -52,7 +56,9 @@ impl Setup {
 
     /// The bit of this replica.
     pub fn own_bit(&self) -> u64 {
-        self.bit_of(self.node()).expect("a replica is a member of its group")
+        let bit = self.bit_of(self.node()).expect("a replica is a member of its group");
+        debug_assert!(bit.is_power_of_two(), "a member has one bit");
+        bit
     }
 
     /// Whether `node` is another member. Messages of strangers (P-10) and of this node itself are dropped.
@@ -68,7 +74,9 @@ impl Setup {
 
     /// The next peer after `node`, wrapping around; the first peer for `None`. `None` on a lone voter.
     pub fn peer_after(&self, node: Option<NodeId>) -> Option<NodeId> {
-        self.peers().find(|&peer| Some(peer) > node).or_else(|| self.peers().next())
+        let peer = self.peers().find(|&peer| Some(peer) > node).or_else(|| self.peers().next());
+        assert!(peer.is_some() != self.is_alone(), "all but a lone voter have a peer");
+        peer
     }
 
     pub fn voter_count(&self) -> usize {
@@ -96,7 +104,9 @@ impl Setup {
     }
 
     pub fn majority(&self) -> usize {
-        self.voter_count() / 2 + 1
+        let majority = self.voter_count() / 2 + 1;
+        debug_assert!(majority <= self.voter_count(), "a majority that there never is");
+        majority
     }
 
     /// How much later than the preferred node this one stands for election.

@@ -26,7 +26,7 @@ pub enum Writable {
 
 /// The room in this replica's log, as last reported.
 #[derive(Debug, Default)]
-pub(crate) struct Room {
+pub(crate) struct LogSpace {
     space: Space,
     /// When it last became less than [`Space::Free`].
     low_since: Mono,
@@ -36,7 +36,7 @@ pub(crate) struct Room {
     is_behind: bool,
 }
 
-impl Room {
+impl LogSpace {
     /// The log reports a change. `promised` is the promise in force.
     pub fn change(&mut self, space: Space, is_behind: bool, promised: Ballot, now: Mono) {
         assert!(self.low_since <= now, "time went back");
@@ -50,6 +50,7 @@ impl Room {
         }
         self.space = space;
         self.is_behind = is_behind;
+        assert!(self.short_since.is_some() == is_short, "a reserve without the promise it was entered with");
     }
 
     /// Whether a promise fits.
@@ -67,7 +68,10 @@ impl Room {
     pub fn takes_accepts_in(&self, ballot: Ballot) -> bool {
         match self.space {
             Space::Free | Space::Low => true,
-            Space::Reserve => self.short_since.is_none_or(|since| ballot > since),
+            Space::Reserve => {
+                debug_assert!(self.short_since.is_some(), "a reserve that was never entered");
+                self.short_since.is_none_or(|since| ballot > since)
+            }
             Space::Spent => false,
         }
     }

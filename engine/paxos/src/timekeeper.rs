@@ -53,6 +53,7 @@ impl Timekeeper {
     pub fn comes_due(&mut self, now: Mono) -> bool {
         let is_due = self.clock.is_none() || now >= self.next_steer;
         if is_due {
+            assert!(self.since <= now, "time went back");
             self.next_steer = now.plus(STEER_INTERVAL);
         }
         is_due

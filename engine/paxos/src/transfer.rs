@@ -59,6 +59,7 @@ impl Transfer {
     /// The lease was given up.
     pub fn release(&mut self, until: Mono) {
         assert!(!self.is_released, "a lease is given up once");
+        assert!(self.until <= until, "the target gets less time than was planned");
         self.is_released = true;
         self.until = until;
     }

@@ -23,9 +23,11 @@ impl Held {
     /// Sends the messages whose records are durable now.
     pub(crate) fn release<R>(&mut self, durable: Durable, out: &mut impl Outlet<R>) {
         while let Some((_, messages)) = self.0.pop_front_if(|(lsn, _)| *lsn <= durable.lsn()) {
+            debug_assert!(!messages.is_empty(), "nothing was held");
             for (to, message) in messages {
                 out.send(to, message);
             }
         }
+        debug_assert!(self.0.front().is_none_or(|(lsn, _)| *lsn > durable.lsn()), "a message stays behind");
     }
 }

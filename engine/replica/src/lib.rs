@@ -91,6 +91,7 @@ impl<D: Disk, R> Replica<D, R> {
         read_back: impl FnMut(Location) -> io::Result<Vec<u8>>,
         seen: impl FnMut(&RecordHead, &[u8]),
     ) -> Result<(Self, RecoveryReport), OpenError> {
+        assert!(shard.undurable() == 0, "the shard of another log");
         let (wal, report) = replay::open_log(disk, log, &mut shard, read_back, seen)?;
         let replica = Self {
             shard,
@@ -140,6 +141,7 @@ impl<D: Disk, R> Replica<D, R> {
     /// # Errors
     /// As [`Replica::step`].
     pub fn durable(&mut self, durable: Durable, now: Now, out: &mut impl Outlet<R>) -> Result<(), Failed> {
+        debug_assert!(durable.lsn() <= self.wal.appended(), "a record is durable that was not written");
         out.watch(LogEvent::Durable(durable.lsn()));
         self.held.release(durable, out);
         self.step(Input::Durable { lsn: durable.lsn() }, now, out)
@@ -242,6 +244,7 @@ impl<D: Disk, R> Replica<D, R> {
         while let Some(input) = self.next_following(out) {
             self.step_alone(input, now, out)?;
         }
+        debug_assert!(self.placed.is_empty() && self.at_hand.is_empty(), "the shard was not told all");
         Ok(())
     }
 
@@ -324,6 +327,7 @@ impl<D: Disk, R, O: Outlet<R>> Executor<'_, D, R, O> {
         let appended = self.wal.append_summed(&[&encoded, payload], crc)?;
         assert!(appended.lsn == lsn, "the log and the shard number records differently");
         let payload_at = appended.location.part(RECORD_HEAD_BYTES as u32, payload.len() as u32);
+        debug_assert!(self.placed.back().is_none_or(|(last, _)| *last < lsn), "a place is told twice");
         self.out.watch(LogEvent::Appended { lsn, head, payload });
         self.placed.push_back((lsn, payload_at));
         #[cfg(feature = "canary")]
@@ -338,6 +342,8 @@ impl<D: Disk, R, O: Outlet<R>> Executor<'_, D, R, O> {
     /// Reads bytes of the log back, from memory if they are still there.
     fn read(&mut self, token: ReadToken, location: Location, is_entry: bool) {
         let at_hand = self.wal.read_ram(location).map(<[u8]>::to_vec);
+        let is_whole = at_hand.as_ref().is_none_or(|bytes| bytes.len() == location.len as usize);
+        debug_assert!(is_whole, "a part of what is read");
         self.out.watch(LogEvent::Read { token, location, is_at_hand: at_hand.is_some(), is_entry });
         #[cfg(feature = "canary")]
         let is_entry = is_entry && self.canary != Some(Canary::UncheckedReadBack);

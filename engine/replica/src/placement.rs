@@ -5,6 +5,7 @@ use synod_types::{CoreId, GroupConfig, GroupId, Members, NodeId};
 
 /// The core of a node with `cores` cores that holds `group`.
 pub fn core_of(group: GroupId, cores: u16) -> CoreId {
+    assert!(cores > 0, "a node without a core");
     // Group 0 is on core 0; the data groups go round the cores.
     CoreId::new(group.get().saturating_sub(1) % cores)
 }
@@ -19,6 +20,7 @@ pub fn succession(group: GroupId, cores: u16, nodes: &[NodeId]) -> Vec<NodeId> {
         order.rotate_right(1);
         return order;
     }
+    assert!(cores > 0 && !nodes.is_empty(), "a cluster without a core");
     let place = usize::from((group.get() - 1) / cores);
     let (lap, preferred) = (place / nodes.len(), place % nodes.len());
     order.rotate_left(preferred);
@@ -53,6 +55,7 @@ pub fn groups_of(
     nodes: &[NodeId],
     node: NodeId,
 ) -> Vec<GroupConfig> {
+    assert!(core.get() < cores, "a core that there is not");
     groups
         .filter(|&group| core_of(group, cores) == core)
         .map(|group| group_config(group, cores, nodes, node))

@@ -62,6 +62,7 @@ fn replay_one(
     read_back: &mut impl FnMut(Location) -> io::Result<Vec<u8>>,
 ) -> Result<(), String> {
     let offset = RECORD_HEAD_BYTES as u32;
+    assert!(at.len as usize == RECORD_HEAD_BYTES + payload.len(), "a record is its head and its payload");
     let payload_at = at.part(offset, at.len - offset);
     let mut wanted: VecDeque<(ReadToken, Location)> = VecDeque::new();
     let mut note = |effect: Effect<'_, Shared>| wanted.extend(read_of(&effect));
@@ -74,6 +75,7 @@ fn replay_one(
         let mut note = |effect: Effect<'_, Shared>| wanted.extend(read_of(&effect));
         shard.step(input, Now::default(), &mut note);
     }
+    assert!(shard.undurable() == 0, "replay wrote a record");
     Ok(())
 }
 

@@ -25,7 +25,8 @@ impl<R> Requests<R> {
                 (self.places.len() - 1) as u32 // bounded by connections times their open requests
             }
         };
-        self.places[place as usize] = Some(requester);
+        let held = self.places[place as usize].replace(requester);
+        debug_assert!(held.is_none(), "a number that is in use is given out again");
         RequestId::new(u64::from(place))
     }
 
@@ -38,6 +39,7 @@ impl<R> Requests<R> {
         let requester =
             self.places.get_mut(place).and_then(Option::take).expect("a request is answered once");
         self.free.push(place as u32);
+        debug_assert!(self.free.len() <= self.places.len(), "a number is free twice");
         requester
     }
 

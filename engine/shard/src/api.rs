@@ -229,9 +229,14 @@ pub struct FollowLoad {
     pub requests_min: u64,
 }
 
+impl FollowLoad {
+    /// The figures of a node.
+    pub const DEFAULT: Self = Self { window: Nanos::from_ms(500), requests_min: 32 };
+}
+
 impl Default for FollowLoad {
     fn default() -> Self {
-        Self { window: Nanos::from_ms(500), requests_min: 32 }
+        Self::DEFAULT
     }
 }
 

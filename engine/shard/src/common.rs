@@ -88,7 +88,12 @@ impl<P: Payload> Common<P> {
 
     pub fn invariants(&self) {
         assert!(self.effects.is_empty(), "effects were left behind");
+        assert!(self.sweep_from < self.config.groups.len().max(1), "a sweep of a group that there is not");
         self.journal.invariants();
         self.store.invariants();
+        self.cold_reads.invariants();
+        self.repairs.invariants();
+        self.forwards.invariants();
+        self.follower_reads.invariants();
     }
 }

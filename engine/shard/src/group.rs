@@ -84,9 +84,14 @@ impl<P: Payload> Group<P> {
         self.paxos.invariants();
         self.session.invariants();
         assert!(self.led == self.paxos.leading(), "a change of leadership went unnoticed");
+        assert!(self.followed == self.paxos.leader_hint(), "a change of the leader went unnoticed");
+        let (applied, chosen) = (self.paxos.applied_slot(), self.paxos.chosen());
+        let blocked_at = self.blocked.map(|blocked| blocked.slot);
+        assert!(blocked_at.is_none_or(|slot| slot == applied.next()), "apply is blocked elsewhere");
+        assert!(blocked_at <= Some(chosen), "a slot is applied before it is chosen");
         self.backlog.invariants(leads);
         self.proposals.invariants(leads, self.paxos.applied_slot());
-        self.reads.invariants(leads);
+        self.reads.invariants(leads, chosen);
         self.pulls.invariants();
     }
 }

@@ -40,6 +40,7 @@ pub(crate) struct Outlet<'a, S> {
 impl<'a, S> Outlet<'a, S> {
     /// `answers` is empty; its allocation is reused.
     pub(crate) fn new(shell: &'a mut S, answers: Vec<Answer>) -> Self {
+        debug_assert!(answers.is_empty(), "answers were left behind");
         Self { shell, answers }
     }
 }

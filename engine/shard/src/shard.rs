@@ -3,7 +3,7 @@
 use crate::api::{GroupStatus, Input, ReplayError, Role, ShardConfig, Sink};
 use crate::common::Common;
 use crate::flow::{apply, input, session};
-use crate::group::Group;
+use crate::group::{BlockedApply, Group};
 use crate::outlet::{Answer, Outlet};
 use crate::stats::{CoreStats, GroupStats};
 use crate::step::{Step, index_of};
@@ -84,6 +84,7 @@ impl<P: Payload> Shard<P> {
         payload_at: Location,
         out: &mut impl Sink<P>,
     ) -> Result<(), ReplayError> {
+        debug_assert!(self.last == Mono::ZERO, "a record is replayed after the start");
         if head.kind == RecordKind::Mark {
             for mark in group_marks(payload.as_ref()).ok_or(ReplayError::Malformed)? {
                 let index = self.place_in_log(mark.group, mark.number, 0)?;
@@ -110,9 +111,11 @@ impl<P: Payload> Shard<P> {
     }
 
     fn replayed(&mut self, index: usize, out: &mut impl Sink<P>) {
-        let out = &mut Outlet::new(out, Vec::new());
+        let mut outlet = Outlet::new(out, Vec::new());
         let (groups, common) = (&mut self.groups, &mut self.common);
-        apply::apply_ready(&mut Step { groups, common, now: Now::default(), out }.at(index));
+        let mut step = Step { groups, common, now: Now::default(), out: &mut outlet };
+        apply::apply_ready(&mut step.at(index));
+        assert!(outlet.answers.is_empty(), "an answer, though no client waits yet");
         // Everything expired is removed at once, since no client waits yet. Otherwise memory would come to
         // hold every key that the log ever let expire.
         let mut budget = usize::MAX;
@@ -129,6 +132,8 @@ impl<P: Payload> Shard<P> {
 
     /// Ends replay: elections may begin, after one silent lease (rule P-07).
     pub fn start(&mut self, now: Now) {
+        assert!(self.last <= now.mono, "time went back");
+        assert!(self.common.journal.undurable() == 0, "replay wrote a record");
         self.last = now.mono;
         self.common.counted_since = now.mono;
         for group in &mut self.groups {
@@ -160,6 +165,7 @@ impl<P: Payload> Shard<P> {
             }
         }
         self.answers = out.answers;
+        debug_assert!(self.common.effects.is_empty(), "effects were left behind");
     }
 
     // ---- queries of the shell and the checkers ---------------------------------------------------------
@@ -280,7 +286,12 @@ impl<P: Payload> Shard<P> {
     pub fn invariants(&self) {
         assert!(self.answers.is_empty(), "answers were left behind");
         self.common.invariants();
-        for group in &self.groups {
+        assert!(self.groups.is_sorted_by(|one, next| one.id < next.id), "groups are found by search");
+        for (index, group) in self.groups.iter().enumerate() {
+            assert!(group.index == index, "a group in the place of another");
+            let is_read = |token| self.common.cold_reads.is_under_way(token);
+            let is_fed = |blocked: BlockedApply| is_read(blocked.token) || self.common.repairs.feeds(index);
+            assert!(group.blocked.is_none_or(is_fed), "apply waits for a value that will not come");
             group.invariants();
         }
     }

@@ -25,6 +25,7 @@ impl<P, O> Step<'_, P, O> {
     /// The step narrowed to the group at this index.
     pub fn at(&mut self, index: usize) -> Cx<'_, P, O> {
         let group = &mut self.groups[index];
+        debug_assert!(group.index == index, "a group in the place of another");
         Cx { group, common: &mut *self.common, now: self.now, out: &mut *self.out }
     }
 

@@ -1,6 +1,7 @@
 //! The settings whose value is one of a few words: the meaning and the spelling of each word.
 
 use super::facts::KeyHash;
+use synod_shard::{FollowLoad, Leadership};
 
 /// A setting with one word for each of its values.
 pub trait Choice: Copy + 'static {
@@ -43,23 +44,16 @@ impl Choice for Redirect {
     ];
 }
 
-/// The node that leads a group when there is no failure.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Leadership {
-    /// The group's preferred node, so that every node leads its share of the groups.
-    Balance,
-    /// The node that was elected last.
-    Stay,
-    /// The node through which most of the group's requests arrive, if there is one.
-    Follow,
-}
-
 impl Choice for Leadership {
     const WHAT: &'static str = "leadership";
     const WORDS: &'static [(Self, &'static str, &'static str)] = &[
         (Self::Balance, "balance", "spreads the leaders over the nodes"),
-        (Self::Follow, "follow", "lets a group be led by the node that most of its requests come through"),
-        (Self::Stay, "stay", "leaves it with whoever was elected"),
+        (
+            Self::Follow(FollowLoad::DEFAULT),
+            "follow",
+            "lets a group be led by the node that most of its requests come through",
+        ),
+        (Self::Stay, "stay", "leaves it with the node that was elected"),
     ];
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The only checks here: every key exists, and every value has a form that some setting could have.
 
-use super::raw::{RawMember, RawValue, RawValues, Sourced};
+use super::raw::{RawConfig, RawMember, RawValue, RawValues, Sourced};
 use super::settings::{self, MEMBER_ROWS, MEMBERS, ROWS, SECTIONS};
 use super::spelling::nearest;
 use crate::refusal::Refusal;
@@ -11,17 +11,8 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The contents of a file.
-#[derive(Default)]
-pub(super) struct FileContents {
-    /// The settings, by name.
-    pub(super) values: RawValues,
-    /// The members, in the order of the file.
-    pub(super) members: Vec<RawMember>,
-}
-
 /// Reads the `text` of the file at `path`.
-pub(super) fn read(path: &Path, text: &str) -> Result<FileContents, Refusal> {
+pub(super) fn read(path: &Path, text: &str) -> Result<RawConfig, Refusal> {
     FileReader { path, text }.read()
 }
 
@@ -32,17 +23,17 @@ struct FileReader<'a> {
 }
 
 impl FileReader<'_> {
-    fn read(&self) -> Result<FileContents, Refusal> {
+    fn read(&self) -> Result<RawConfig, Refusal> {
         let table = DeTable::parse(self.text).map_err(|error| {
             self.syntax(error.span(), format!("{}; correct the file", one_line(error.message())))
         })?;
-        let mut contents = FileContents::default();
+        let mut raw = RawConfig::default();
         for (name, value) in table.get_ref() {
             let section = name.get_ref().as_ref();
             if section == MEMBERS {
-                self.read_members(value, &mut contents.members)?;
+                self.read_members(value, &mut raw.members)?;
             } else if SECTIONS.contains(&section) {
-                self.read_section(section, value, &mut contents.values)?;
+                self.read_section(section, value, &mut raw.values)?;
             } else {
                 let known = SECTIONS.iter().copied().chain([MEMBERS]);
                 let tables = SECTIONS.map(|section| format!("[{section}]")).join(", ");
@@ -50,7 +41,7 @@ impl FileReader<'_> {
                 return Err(self.syntax(Some(name.span()), why));
             }
         }
-        Ok(contents)
+        Ok(raw)
     }
 
     fn read_section(
@@ -73,8 +64,7 @@ impl FileReader<'_> {
                     unknown("key", &full, known, "what `synod config keys` lists"),
                 ));
             };
-            let given = self.value(row.name, name.span(), value)?;
-            values.insert(row.name, if row.is_secret() { given.map(RawValue::concealed) } else { given });
+            row.put(self.value(row.name, name.span(), value)?, values);
         }
         Ok(())
     }

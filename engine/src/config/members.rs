@@ -31,7 +31,7 @@ pub(super) fn read(
 
 fn read_one(raw: &RawMember, node_cores: Option<&Sourced<u16>>) -> Result<Member, Refusal> {
     let host = value(raw, &MEMBER_HOST)?;
-    let cores = given(raw, &MEMBER_CORES)?;
+    let cores = MEMBER_CORES.given(&raw.value)?;
     let core_port_base = value(raw, &MEMBER_CORE_PORT_BASE)?;
     Ok(Member {
         id: NodeId::new(value(raw, &MEMBER_ID)?),
@@ -39,20 +39,14 @@ fn read_one(raw: &RawMember, node_cores: Option<&Sourced<u16>>) -> Result<Member
         client_port: value(raw, &MEMBER_CLIENT_PORT)?,
         core_port_base,
         peer_port: value(raw, &MEMBER_PEER_PORT)?,
-        cores: cores.or_else(|| node_cores.map(|cores| cores.value)).unwrap_or(1),
+        cores: cores.as_ref().or(node_cores).map_or(1, |cores| cores.value),
     })
 }
 
-/// The file's value for one key of a member.
-fn given<S: Shape>(raw: &RawMember, setting: &Setting<S>) -> Result<Option<S::Value>, Refusal> {
-    let given = raw.value.get(setting.row.name).map(|given| setting.read(given)).transpose()?;
-    Ok(given.map(|given| given.value))
-}
-
-/// The file's value, or the default if there is one.
+/// The file's value for one key of a member, or the default if there is one.
 fn value<S: Shape>(raw: &RawMember, setting: &Setting<S>) -> Result<S::Value, Refusal> {
-    match given(raw, setting)? {
-        Some(value) => Ok(value),
+    match setting.given(&raw.value)? {
+        Some(given) => Ok(given.value),
         None if setting.row.default == DefaultValue::Required => Err(Refusal::ConfigInvalid {
             place: raw.place.clone(),
             why: format!("this member has no {}; add it", setting.row.key()),

@@ -23,7 +23,7 @@
 //!
 //! ```text
 //!   file, environment, flags
-//!     └▶ sources      RawConfig: the word in force for each setting, and its place
+//!     └▶ sources      RawConfig: the value in force for each setting, and its place
 //!          └▶ values      Values: each valid by itself, by its row in settings
 //!               └▶ declared, members      facts and members, valid together, by relations
 //!                    └▶ node_config           Config: the node's configuration
@@ -49,11 +49,11 @@ mod sources;
 pub mod spelling;
 mod values;
 
-pub use choice::{Durability, Leadership, Redirect};
+pub use choice::{Durability, Redirect};
 pub use declared::{DeclaredFacts, GeneratedFacts};
 pub use node_config::{Config, OwnPorts};
-pub use raw::{RawValue, Sourced};
-pub use sources::{Flags, RawConfig};
+pub use raw::Sourced;
+pub use sources::Flags;
 pub use synod_net::access::Secret;
 
 #[cfg(test)]

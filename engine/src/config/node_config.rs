@@ -5,14 +5,13 @@
 //!               each valid by itself   valid together
 //! ```
 
-use super::choice::Leadership;
 use super::declared::DeclaredFacts;
 use super::facts::ClusterFacts;
 use super::raw::Sourced;
 use super::relations;
 use super::row::Row;
 use super::settings::{self, ROWS};
-use super::sources::{Flags, RawConfig};
+use super::sources::{self, Flags};
 use super::values::{ShownValues, Values};
 use crate::identity::secret::SECRET_FILE;
 use crate::node::{Member, NodeOptions};
@@ -20,7 +19,7 @@ use crate::refusal::Refusal;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use synod_net::access::Access;
-use synod_shard::Timing;
+use synod_shard::{Leadership, Timing};
 use synod_types::{Nanos, NodeId};
 
 /// A configuration that is consistent in itself. [`DeclaredFacts::verify`] checks whether it fits the data
@@ -58,7 +57,7 @@ pub struct OwnPorts {
 }
 
 impl Config {
-    /// Reads the file, if one is named, and gathers all sources: the process's environment and `flags`.
+    /// Reads the file, if one is named, the process's environment and `flags`.
     pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self, Refusal> {
         let text = file
             .map(|path| {
@@ -71,11 +70,17 @@ impl Config {
         // A variable that is not UTF-8 cannot be one of ours.
         let env = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self::from_raw(file, RawConfig::gather(file.zip(text.as_deref()), env, flags)?)
+        Self::read(file.zip(text.as_deref()), env, flags)
     }
 
-    /// Checks the given values.
-    pub fn from_raw(file: Option<&Path>, raw: RawConfig) -> Result<Self, Refusal> {
+    /// Reads the contents of a file, an environment and flags. It does no I/O.
+    pub fn read(
+        file: Option<(&Path, &str)>,
+        env: impl Iterator<Item = (String, String)>,
+        flags: &Flags,
+    ) -> Result<Self, Refusal> {
+        let raw = sources::gather(file, env, flags)?;
+        let file = file.map(|(path, _)| path);
         let place = place_of(file);
         let values = Values::check(raw.values)?;
         let base = file.and_then(Path::parent).unwrap_or(Path::new(""));

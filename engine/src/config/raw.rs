@@ -1,4 +1,5 @@
-//! `RawValue`: a value as it was given, before its setting is known, with the place where it was given.
+//! `RawValue`: a value as it was given, before its setting has checked it. `RawConfig`: all of them, each with
+//! the place where it was given.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -73,3 +74,12 @@ pub type RawValues = BTreeMap<&'static str, Sourced<RawValue>>;
 
 /// One member in the file: the values of its keys, with the place of its table.
 pub type RawMember = Sourced<RawValues>;
+
+/// All given values: those of one source, or of all sources merged.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RawConfig {
+    /// The settings, by name.
+    pub values: RawValues,
+    /// The members, in the order of the file.
+    pub members: Vec<RawMember>,
+}

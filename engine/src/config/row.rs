@@ -1,6 +1,6 @@
 //! `Row`: everything about one setting. `Setting<S>`: the row and the type of its values.
 
-use super::raw::{RawValue, Sourced};
+use super::raw::{RawValue, RawValues, Sourced};
 use super::shape::{AnyShape, Shape};
 use crate::refusal::Refusal;
 
@@ -78,10 +78,14 @@ impl Row {
     pub fn describe(&self) -> String {
         format!("{} [{}; default: {}]", self.help, self.shape.describe(), self.default.text())
     }
+    /// Puts its value among `values`, in place of an earlier one. A secret is concealed from here on.
+    pub(super) fn put(&self, raw: Sourced<RawValue>, values: &mut RawValues) {
+        values.insert(self.name, if self.is_secret() { raw.map(RawValue::concealed) } else { raw });
+    }
     /// Checks that its shape takes this value.
-    pub fn check(&self, given: &Sourced<RawValue>) -> Result<(), Refusal> {
-        let refused = |why| Refusal::ConfigValue { place: given.place.clone(), why };
-        self.shape.check(&given.value).map_err(refused)
+    pub fn check(&self, raw: &Sourced<RawValue>) -> Result<(), Refusal> {
+        let refused = |why| Refusal::ConfigValue { place: raw.place.clone(), why };
+        self.shape.check(&raw.value).map_err(refused)
     }
 }
 
@@ -94,11 +98,12 @@ pub struct Setting<S: 'static> {
 }
 
 impl<S: Shape> Setting<S> {
-    /// Reads a given value.
-    pub fn read(&self, given: &Sourced<RawValue>) -> Result<Sourced<S::Value>, Refusal> {
-        match self.shape.read(&given.value) {
-            Ok(value) => Ok(Sourced { value, place: given.place.clone() }),
-            Err(why) => Err(Refusal::ConfigValue { place: given.place.clone(), why }),
+    /// Its value among `values`; `None` if it was not given.
+    pub(super) fn given(&self, values: &RawValues) -> Result<Option<Sourced<S::Value>>, Refusal> {
+        let Some(raw) = values.get(self.row.name) else { return Ok(None) };
+        match self.shape.read(&raw.value) {
+            Ok(value) => Ok(Some(Sourced { value, place: raw.place.clone() })),
+            Err(why) => Err(Refusal::ConfigValue { place: raw.place.clone(), why }),
         }
     }
 

@@ -7,7 +7,7 @@
 //! ```
 //! A new setting needs a row here and the code that uses it. Rules between settings are in `relations.rs`.
 
-use super::choice::{Durability, Leadership, Redirect};
+use super::choice::{Durability, Redirect};
 use super::facts::KeyHash;
 use super::limits::{
     CACHE_MIB_MAX, CONNECTIONS_MAX, CORE_COUNT_MAX, HEARTBEAT_MS_MIN, PENDING_MIB_MAX, PENDING_MIB_MIN,
@@ -21,6 +21,7 @@ use super::shape::{
 };
 use std::ops::RangeInclusive;
 use synod_net::access::HIDDEN;
+use synod_shard::Leadership;
 use synod_types::limits::GROUP_COUNT_MAX;
 
 /// The sections of the file that hold settings.
@@ -128,7 +129,7 @@ rows! {
         "When a write counts as durable";
     REDIRECT: OneOf<Redirect> = "node.redirect", "redirect", Node,
         OneOf::NEW, Word("proxy"),
-        "What becomes of a Redis client's command for a key that is led elsewhere";
+        "How a Redis client's command for a key that is led elsewhere is answered";
     LEADERSHIP: OneOf<Leadership> = "node.leadership", "leadership", Node,
         OneOf::NEW, Word("balance"),
         "The node that leads a group when nothing is wrong";
@@ -167,20 +168,20 @@ rows! {
         "Open client connections of one core";
     PENDING_MIB: Number<u64> = "limits.pending_mib", "pending-mib", Node,
         Number::mib(PENDING_MIB_MIN..=PENDING_MIB_MAX), Word("16"),
-        "What may wait in one group before it answers busy";
+        "Payload that may wait in one group before it answers busy";
     PIPELINE_SLOTS: Number<u64> = "limits.pipeline_slots", "pipeline-slots", Node,
         Number::within(1..=PIPELINE_SLOTS_MAX), Word("8"),
         "Log slots of one group in flight";
 
     PASSWORD: Password = "security.password", "", Node,
         Password, Described("none"),
-        "What clients must know to be let in; better given by the variable than by a file that others read";
+        "Password that clients must give; better set by the variable than in a file that others read";
     PASSWORD_OLD: Password = "security.password_old", "", Node,
         Password, Described("none"),
-        "Another password that lets them in still, while they are told the new one";
+        "Another password that is still accepted, until all clients know the new one";
     PEER_SECRET_FILE: FilePath = "security.peer_secret_file", "peer-secret-file", Node,
         FilePath, Described("peers.secret in the data directory"),
-        "File with what the nodes of the cluster prove to each other; in a file it is relative to the file";
+        "File with the secret that nodes prove to each other; in a file it is relative to the file";
     PROTECTED_MODE: YesOrNo = "security.protected_mode", "protected-mode", Node,
         YesOrNo, Word("yes"),
         "Whether clients of other machines are turned away while there is no password";

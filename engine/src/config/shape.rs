@@ -171,19 +171,19 @@ impl<T: Choice> Shape for OneOf<T> {
     const TOML: TomlKind = TomlKind::String;
 
     fn read(&self, raw: &RawValue) -> Result<T, String> {
-        let given = text(raw)?;
-        if let Some((choice, ..)) = T::WORDS.iter().find(|(_, word, _)| *word == given) {
-            return Ok(*choice);
+        let word = text(raw)?;
+        if let Some((value, ..)) = T::WORDS.iter().find(|(_, known, _)| *known == word) {
+            return Ok(*value);
         }
         let what = T::WHAT;
         Err(match T::WORDS {
-            _ if T::PLANNED.contains(&given) => {
-                format!("{what} '{given}' is not available yet; use {}", Self::listed())
+            _ if T::PLANNED.contains(&word) => {
+                format!("{what} '{word}' is not available yet; use {}", Self::listed())
             }
             [(_, only, _)] if T::PLANNED.is_empty() => {
-                format!("'{given}' is no {what}; there is only {only}")
+                format!("'{word}' is no {what}; there is only {only}")
             }
-            _ => format!("'{given}' is no {what}; use {}", Self::listed()),
+            _ => format!("'{word}' is no {what}; use {}", Self::listed()),
         })
     }
     fn takes(&self) -> String {
@@ -402,7 +402,7 @@ fn whole_number(raw: &RawValue) -> Option<u64> {
 /// A string that is not empty.
 fn text(raw: &RawValue) -> Result<&str, String> {
     match raw {
-        RawValue::Text(text) | RawValue::Word(text) if !text.is_empty() => Ok(text.as_str()),
+        RawValue::Text(word) | RawValue::Word(word) if !word.is_empty() => Ok(word.as_str()),
         other => Err(format!("{other} is not a string with something in it; write it in quotes")),
     }
 }

@@ -1,10 +1,10 @@
-//! `RawConfig`: the merged values of the file, the environment and the flags, each with its source.
+//! Merges the values of the file, the environment and the flags.
 //!
 //! A flag wins over a `SYNOD_*` variable, a variable over the file.
 
 use super::file;
-use super::raw::{RawMember, RawValue, RawValues, Sourced};
-use super::row::{ENV_PREFIX, Row};
+use super::raw::{RawConfig, RawValue, Sourced};
+use super::row::ENV_PREFIX;
 use super::settings::{self, ROWS, SECTIONS};
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
@@ -63,46 +63,27 @@ impl fmt::Debug for Flags {
     }
 }
 
-/// All given values.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct RawConfig {
-    /// The settings, by name.
-    pub values: RawValues,
-    /// The members.
-    pub members: Vec<RawMember>,
-}
-
-impl RawConfig {
-    /// Merges all three sources. `env` is the whole environment. The caller has read the file, so this
-    /// function does no I/O.
-    pub fn gather(
-        file: Option<(&Path, &str)>,
-        env: impl Iterator<Item = (String, String)>,
-        flags: &Flags,
-    ) -> Result<Self, Refusal> {
-        let contents = file.map(|(path, text)| file::read(path, text)).transpose()?.unwrap_or_default();
-        let mut raw = Self { values: contents.values, members: contents.members };
-        for (name, word) in env.filter(|(name, _)| is_ours(name)) {
-            let Some(row) = ROWS.iter().find(|row| row.env() == name) else {
-                return Err(Refusal::EnvUnknown { name });
-            };
-            raw.overlay(row, word, name);
-        }
-        for (&name, word) in flags.iter() {
-            // Every flag is made from a row.
-            let row = settings::find(name).expect("every flag has its row");
-            let place = row.flag.map_or_else(|| name.to_owned(), |flag| format!("--{flag}"));
-            raw.overlay(row, word.clone(), place);
-        }
-        Ok(raw)
+/// Merges all three sources. `env` is the whole environment. The caller has read the file, so this function
+/// does no I/O.
+pub(super) fn gather(
+    file: Option<(&Path, &str)>,
+    env: impl Iterator<Item = (String, String)>,
+    flags: &Flags,
+) -> Result<RawConfig, Refusal> {
+    let mut raw = file.map(|(path, text)| file::read(path, text)).transpose()?.unwrap_or_default();
+    for (name, word) in env.filter(|(name, _)| is_ours(name)) {
+        let Some(row) = ROWS.iter().find(|row| row.env() == name) else {
+            return Err(Refusal::EnvUnknown { name });
+        };
+        row.put(Sourced { value: RawValue::Word(word), place: name }, &mut raw.values);
     }
-
-    /// Replaces an earlier value by the word of a flag or a variable.
-    fn overlay(&mut self, row: &Row, word: String, place: String) {
-        let value = RawValue::Word(word);
-        let value = if row.is_secret() { value.concealed() } else { value };
-        self.values.insert(row.name, Sourced { value, place });
+    for (&name, word) in flags.iter() {
+        // Every flag is made from a row.
+        let row = settings::find(name).expect("every flag has its row");
+        let place = row.flag.map_or_else(|| name.to_owned(), |flag| format!("--{flag}"));
+        row.put(Sourced { value: RawValue::Word(word.clone()), place }, &mut raw.values);
     }
+    Ok(raw)
 }
 
 /// Whether a variable begins with the name of one of our sections. Orchestrators set variables such as

@@ -46,13 +46,12 @@ fn load(text: &str, env: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Res
     let path = Path::new("conf/node.toml");
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    let raw = RawConfig::gather(Some((path, text)), env, &flags)?;
-    Config::from_raw(Some(path), raw)
+    Config::read(Some((path, text)), env, &flags)
 }
 
 fn bare(flags: &[(&'static str, &str)]) -> Result<Config, Refusal> {
     let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    Config::from_raw(None, RawConfig::gather(None, std::iter::empty(), &flags)?)
+    Config::read(None, std::iter::empty(), &flags)
 }
 
 fn refused(text: &str) -> String {
@@ -126,7 +125,7 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_the_default() {
     let options = config.options(&facts).unwrap();
     assert_eq!((options.cache_bytes, options.segment_bytes), (30 << 20, 20 << 20));
     assert_eq!((config.ports.client_port, options.connections_max), (10, 4096));
-    assert_eq!(config.data_dir, Path::new("e"), "a flag is relative to where one stands");
+    assert_eq!(config.data_dir, Path::new("e"), "a flag is relative to the working directory");
 
     let explained = config.explain();
     for line in [
@@ -433,7 +432,7 @@ fn no_step_to_a_configuration_shows_a_password() {
     let flags: Flags = words.iter().map(|(name, word)| (*name, (*word).to_owned())).collect();
     let gather = |text: &str, env: &[(&str, &str)], flags: &Flags| {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        RawConfig::gather(Some((Path::new("conf/node.toml"), text)), env, flags).unwrap()
+        sources::gather(Some((Path::new("conf/node.toml"), text)), env, flags).unwrap()
     };
     let none = Flags::new();
     let file = "[security]\npassword = \"Rosebud\"\npassword_old = \"Xanadu\"\n[cluster]\ngroups = 4\n";

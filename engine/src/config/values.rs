@@ -15,17 +15,16 @@ pub(super) struct Values(RawValues);
 
 impl Values {
     /// Checks each value against its setting.
-    pub(super) fn check(given: RawValues) -> Result<Self, Refusal> {
+    pub(super) fn check(values: RawValues) -> Result<Self, Refusal> {
         for row in ROWS {
-            given.get(row.name).map_or(Ok(()), |given| row.check(given))?;
+            values.get(row.name).map_or(Ok(()), |raw| row.check(raw))?;
         }
-        Ok(Self(given))
+        Ok(Self(values))
     }
 
     /// The value of `setting`, if it was given.
     pub(super) fn given<S: Shape>(&self, setting: &Setting<S>) -> Option<Sourced<S::Value>> {
-        let given = self.0.get(setting.row.name)?;
-        Some(setting.read(given).expect("the values were checked"))
+        setting.given(&self.0).expect("the values were checked")
     }
 
     /// The value of `setting`, or its default.
@@ -35,6 +34,6 @@ impl Values {
 
     /// The given values with their sources; passwords are hidden.
     pub(super) fn shown(&self) -> ShownValues {
-        self.0.iter().map(|(name, given)| (*name, given.clone().map(|value| value.plain()))).collect()
+        self.0.iter().map(|(name, raw)| (*name, raw.clone().map(|value| value.plain()))).collect()
     }
 }

@@ -9,7 +9,7 @@
 //! The slot with the higher counter is valid. An unreadable slot may have held the next number, so that
 //! number is skipped and both slots are rewritten.
 
-use super::layout::Reader;
+use super::layout::FieldReader;
 use super::slots::{self, PAGE_BYTES};
 use crate::refusal::Refusal;
 use std::io::ErrorKind;
@@ -88,7 +88,7 @@ fn decode(slot: &[u8], incarnation: Incarnation) -> BootSlot {
     if slot.iter().all(|&byte| byte == 0) {
         return BootSlot::Blank;
     }
-    let mut reader = Reader { bytes: slot };
+    let mut reader = FieldReader { bytes: slot };
     let magic = reader.take::<8>();
     let (version, _, of, counter) = (reader.u32(), reader.u32(), reader.u128(), reader.u64());
     let _random = reader.u64();

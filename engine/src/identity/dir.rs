@@ -27,7 +27,7 @@ const CONDEMNED_FILE: &str = "condemned";
 /// Marks the directory of a whole cluster of `synod dev` or `synod bench`, which is not one node's data.
 pub const CLUSTER_MARKER: &str = ".synod-cluster";
 
-/// What is at the path of a data directory.
+/// The state of the path of a data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DirState {
     /// There is no directory.

@@ -2,7 +2,7 @@
 //! data directory is put back, that node is told so when it connects (P-20).
 //!
 //! ```text
-//!   two slots, as long as need be (see `slots`); the one with the higher sequence counts
+//!   two slots, each as long as its content needs (see `slots`); the one with the higher sequence counts
 //!   0  magic "SYNOD-HB" │ 8  version u32 = 2 │ 12  count u32 │ 16  own cluster u128 │ 32  sequence u64
 //!  40  entries, ascending by node and core:
 //!        node u16, core u16, block checksum u32, incarnation u128, block number u64 (32 bytes each)
@@ -11,7 +11,7 @@
 //! One core writes the book for all cores, every few seconds. A book that is missing or unreadable knows
 //! nothing: that may lose a warning, but breaks no promise of this node.
 
-use super::layout::Reader;
+use super::layout::FieldReader;
 use super::slots::{self, PAGE_BYTES};
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
@@ -29,14 +29,14 @@ const ENTRY_BYTES: usize = 32;
 type Heard = BTreeMap<(NodeId, CoreId), (Incarnation, LogPosition)>;
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeardState {
     heard: Heard,
     has_changed: bool,
 }
 
 /// The state of the file.
 #[derive(Debug, Default)]
-struct Written {
+struct FileState {
     /// The sequence number of the last write.
     sequence: u64,
     /// 0 while there is no file that can be overwritten in place.
@@ -48,9 +48,9 @@ struct Written {
 pub struct HeardBook {
     dir: PathBuf,
     cluster: ClusterId,
-    held: Mutex<Held>,
-    /// Locked during a write of the file. It is taken before `held`.
-    written: Mutex<Written>,
+    state: Mutex<HeardState>,
+    /// Locked during a write of the file. It is taken before `state`.
+    file: Mutex<FileState>,
 }
 
 impl HeardBook {
@@ -58,17 +58,17 @@ impl HeardBook {
     /// of the fault.
     pub fn load(dir: &Path, cluster: ClusterId) -> (Self, Option<String>) {
         let path = dir.join(HEARD_FILE);
-        let nothing = || (Heard::new(), Written::default());
-        let ((heard, written), wrong) = match std::fs::read(&path) {
+        let nothing = || (Heard::new(), FileState::default());
+        let ((heard, file), wrong) = match std::fs::read(&path) {
             Ok(bytes) => match latest(&bytes, cluster) {
-                Ok((sequence, heard)) => ((heard, Written { sequence, slot_bytes: bytes.len() / 2 }), None),
+                Ok((sequence, heard)) => ((heard, FileState { sequence, slot_bytes: bytes.len() / 2 }), None),
                 Err(why) => (nothing(), Some(format!("{} is damaged ({why})", path.display()))),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => (nothing(), None),
             Err(error) => (nothing(), Some(format!("cannot read {}: {error}", path.display()))),
         };
-        let (held, written) = (Mutex::new(Held { heard, has_changed: false }), Mutex::new(written));
-        (Self { dir: dir.to_owned(), cluster, held, written }, wrong)
+        let (state, file) = (Mutex::new(HeardState { heard, has_changed: false }), Mutex::new(file));
+        (Self { dir: dir.to_owned(), cluster, state, file }, wrong)
     }
 
     /// The last known position of the log of a core of `node`; the beginning of a log if none is known.
@@ -91,8 +91,8 @@ impl HeardBook {
         last: LogPosition,
         position: LogPosition,
     ) -> bool {
-        let mut held = self.lock();
-        let known = match held.heard.get(&(node, core)) {
+        let mut state = self.lock();
+        let known = match state.heard.get(&(node, core)) {
             Some(&(of, known)) if of == incarnation => known,
             _ => LogPosition::default(),
         };
@@ -102,8 +102,8 @@ impl HeardBook {
         if known != last || position.sequence <= known.sequence {
             return false;
         }
-        held.heard.insert((node, core), (incarnation, position));
-        held.has_changed = true;
+        state.heard.insert((node, core), (incarnation, position));
+        state.has_changed = true;
         true
     }
 
@@ -112,35 +112,35 @@ impl HeardBook {
     /// # Errors
     /// The file cannot be written; the next call tries again.
     pub fn flush(&self) -> Result<(), Refusal> {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let sequence = written.sequence + 1;
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = file.sequence + 1;
         let bytes = {
-            let mut held = self.lock();
-            if !held.has_changed {
+            let mut state = self.lock();
+            if !state.has_changed {
                 return Ok(());
             }
-            held.has_changed = false;
-            encode(self.cluster, sequence, &held.heard)
+            state.has_changed = false;
+            encode(self.cluster, sequence, &state.heard)
         };
         let slot_bytes = bytes.len().next_multiple_of(PAGE_BYTES);
-        let result = if slot_bytes <= written.slot_bytes {
-            slots::write(&self.dir.join(HEARD_FILE), written.slot_bytes, sequence, &bytes)
+        let result = if slot_bytes <= file.slot_bytes {
+            slots::write(&self.dir.join(HEARD_FILE), file.slot_bytes, sequence, &bytes)
         } else {
             slots::create(&self.dir, HEARD_FILE, slot_bytes, sequence, &bytes)
         };
         match result {
-            Ok(()) => *written = Written { sequence, slot_bytes: slot_bytes.max(written.slot_bytes) },
+            Ok(()) => *file = FileState { sequence, slot_bytes: slot_bytes.max(file.slot_bytes) },
             Err(_) => {
                 // The next attempt makes a new file, because this one may have been removed.
-                written.slot_bytes = 0;
+                file.slot_bytes = 0;
                 self.lock().has_changed = true;
             }
         }
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HeardState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,7 +179,7 @@ fn latest(bytes: &[u8], cluster: ClusterId) -> Result<(u64, Heard), &'static str
 }
 
 fn decode(slot: &[u8], cluster: ClusterId) -> Result<(u64, Heard), &'static str> {
-    let mut reader = Reader { bytes: slot };
+    let mut reader = FieldReader { bytes: slot };
     if reader.take::<8>() != Some(*MAGIC) {
         return Err("it does not begin like a peers.heard file");
     }

@@ -89,9 +89,9 @@ pub(super) fn encode(identity: &Identity) -> Vec<u8> {
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Identity, LayoutError> {
     use LayoutError::Damaged;
-    let mut reader = Reader { bytes: checked_body(bytes)? };
+    let mut reader = FieldReader { bytes: checked_body(bytes)? };
     reader.skip(16);
-    let short = Damaged("it is too short for what it says it holds");
+    let short = Damaged("it is shorter than its counts say");
     let cluster = ClusterId::new(reader.u128().ok_or(short.clone())?);
     let incarnation = Incarnation::new(reader.u128().ok_or(short.clone())?);
     let node = NodeId::new(reader.u16().ok_or(short.clone())?);
@@ -107,13 +107,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Identity, LayoutError> {
     let reserved = reader.u16().ok_or(short.clone())?;
 
     if !group_count.is_power_of_two() || group_count > GROUP_COUNT_MAX {
-        return Err(Damaged("its group count is none"));
+        return Err(Damaged("its group count is not valid"));
     }
     if cores == 0 || cores > CORE_COUNT_MAX {
-        return Err(Damaged("its core count is none"));
+        return Err(Damaged("its core count is not valid"));
     }
     if founder_count == 0 || founder_count > MEMBER_COUNT_MAX {
-        return Err(Damaged("its member count is none"));
+        return Err(Damaged("its member count is not valid"));
     }
     if pin_count != 0 && pin_count != usize::from(cores) {
         return Err(Damaged("its pins do not match its cores"));
@@ -121,7 +121,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Identity, LayoutError> {
     if reserved != 0 || durability != DURABILITY_SYNC {
         return Err(Damaged("it holds a value that this version never writes"));
     }
-    let hash = KeyHash::from_code(hash).ok_or(Damaged("its key hash is none"))?;
+    let hash = KeyHash::from_code(hash).ok_or(Damaged("its key hash is not known"))?;
 
     let mut founders = Vec::with_capacity(founder_count);
     for _ in 0..founder_count {
@@ -136,11 +136,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Identity, LayoutError> {
     }
     let cluster_name = std::str::from_utf8(reader.bytes).map_err(|_| Damaged("its name is not text"))?;
     if !founders.windows(2).all(|pair| pair[0] < pair[1]) || !founders.contains(&node) {
-        return Err(Damaged("its members are not a list that holds its own node"));
+        return Err(Damaged("its members are not in order, or its own node is not one of them"));
     }
     let facts = ClusterFacts { cluster, group_count, hash, lease_ms, drift_ms, founders };
     if facts.hash64() != facts_hash {
-        return Err(Damaged("the hash of its facts is another than the one it holds"));
+        return Err(Damaged("the hash of its facts is not the one it holds"));
     }
     let pins = if cpus.is_empty() { Pins::None } else { Pins::Cpus(cpus) };
     Ok(Identity { facts, cluster_name: cluster_name.to_owned(), node, incarnation, cores, pins })
@@ -149,7 +149,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Identity, LayoutError> {
 /// Checks magic, length, checksum and version, and returns the bytes before the checksum.
 fn checked_body(bytes: &[u8]) -> Result<&[u8], LayoutError> {
     use LayoutError::{Damaged, Version};
-    let mut head = Reader { bytes };
+    let mut head = FieldReader { bytes };
     if head.take::<8>() != Some(*MAGIC) {
         return Err(Damaged("it does not begin like a synod.id file"));
     }
@@ -160,23 +160,23 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8], LayoutError> {
         return Err(Damaged("it is not as long as it says"));
     }
     let (body, mut crc) =
-        (&bytes[..bytes.len() - CRC_BYTES], Reader { bytes: &bytes[bytes.len() - CRC_BYTES..] });
+        (&bytes[..bytes.len() - CRC_BYTES], FieldReader { bytes: &bytes[bytes.len() - CRC_BYTES..] });
     if crc.u32() != Some(synod_types::checksum::crc32c(body)) {
         return Err(Damaged("its checksum is wrong"));
     }
     match version {
-        0 => Err(Damaged("its version is none")),
+        0 => Err(Damaged("its version is 0")),
         ID_FORMAT_VERSION => Ok(body),
         other => Err(Version(other)),
     }
 }
 
 /// Takes integers off the front of a byte slice; `None` if there are too few bytes.
-pub(super) struct Reader<'a> {
+pub(super) struct FieldReader<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-impl Reader<'_> {
+impl FieldReader<'_> {
     pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (first, rest) = self.bytes.split_first_chunk::<N>()?;
         self.bytes = rest;

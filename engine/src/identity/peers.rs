@@ -12,7 +12,7 @@
 //! ```
 
 use super::durable;
-use super::layout::Reader;
+use super::layout::FieldReader;
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,8 +51,8 @@ impl PeerBook {
             Err(error) => return Err(Refusal::io("read", path, &error)),
         };
         let known = decode(&bytes, cluster).map_err(|problem| match problem {
-            Problem::Version(found) => Refusal::Format { path: path.clone(), found, known: VERSION },
-            Problem::Damaged(why) => damaged(why),
+            PeerBookError::Version(found) => Refusal::Format { path: path.clone(), found, known: VERSION },
+            PeerBookError::Damaged(why) => damaged(why),
         })?;
         Ok(Self { dir: dir.to_owned(), cluster, known: Mutex::new(known) })
     }
@@ -113,17 +113,17 @@ fn encode(cluster: ClusterId, known: &BTreeMap<NodeId, Incarnation>) -> Vec<u8> 
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Problem {
+enum PeerBookError {
     Version(u32),
     Damaged(&'static str),
 }
 
-fn decode(bytes: &[u8], cluster: ClusterId) -> Result<BTreeMap<NodeId, Incarnation>, Problem> {
-    use Problem::{Damaged, Version};
+fn decode(bytes: &[u8], cluster: ClusterId) -> Result<BTreeMap<NodeId, Incarnation>, PeerBookError> {
+    use PeerBookError::{Damaged, Version};
     let Some((body, crc)) = bytes.split_last_chunk::<4>() else {
         return Err(Damaged("it is cut short"));
     };
-    let mut reader = Reader { bytes: body };
+    let mut reader = FieldReader { bytes: body };
     if reader.take::<8>() != Some(*MAGIC) {
         return Err(Damaged("it does not begin like a peers.id file"));
     }
@@ -134,7 +134,7 @@ fn decode(bytes: &[u8], cluster: ClusterId) -> Result<BTreeMap<NodeId, Incarnati
         return Err(Damaged("it is cut short"));
     };
     if version != VERSION {
-        return Err(if version == 0 { Damaged("its version is none") } else { Version(version) });
+        return Err(if version == 0 { Damaged("its version is 0") } else { Version(version) });
     }
     if own != cluster.get() {
         return Err(Damaged("it belongs to another cluster than synod.id"));

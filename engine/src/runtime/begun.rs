@@ -7,9 +7,9 @@ use synod_types::{Mono, Nanos};
 /// Interval between two attempts to write the note.
 const INTERVAL: Nanos = Nanos::from_ms(1_000);
 
-/// The durable position of the log, held back until the note is written.
+/// The note that the log was begun, and the durable position of the log, held back until the note is written.
 #[derive(Debug)]
-pub(crate) struct Begun<T> {
+pub(crate) struct BegunNote<T> {
     /// The file of the note, until it is written.
     file: Option<PathBuf>,
     /// The durable position that may not be told yet, and the time of the last attempt to write the note.
@@ -27,7 +27,7 @@ pub(crate) enum Told<T> {
     Failed(String),
 }
 
-impl<T: Copy> Begun<T> {
+impl<T: Copy> BegunNote<T> {
     /// `file` is the path of the note; `None` if an earlier start of the node has written it.
     pub fn new(file: Option<PathBuf>) -> Self {
         Self { file, waits: None }
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn nothing_is_told_until_the_note_is_made_and_then_everything_up_to_the_last() {
-        let mut begun = Begun::new(Some("core-0.begun".into()));
+        let mut begun = BegunNote::new(Some("core-0.begun".into()));
         let full = |_: &Path| Err(Error::from(ErrorKind::StorageFull));
         let Told::Failed(said) = begun.durable(Lsn::new(1), at(10), full) else { panic!("the disk is full") };
         assert!(said.contains("core-0.begun") && said.contains("nothing is acknowledged"), "{said}");
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn who_was_begun_in_an_earlier_life_notes_nothing() {
-        let mut begun = Begun::new(None);
+        let mut begun = BegunNote::new(None);
         let told = begun.durable(Lsn::new(7), at(1), |_| panic!("it is noted already"));
         assert_eq!(told, Told::UpTo(Lsn::new(7)));
     }

@@ -98,7 +98,7 @@ async fn serve<S: Stream>(port: CorePort, stream: S, addresses: Addresses) {
 async fn read_loop<S: Stream>(
     port: &CorePort,
     connection: u64,
-    reader: &mut stream::Reader<S>,
+    reader: &mut stream::ReadEnd<S>,
     wake: Rc<Notify>,
 ) {
     loop {
@@ -131,7 +131,7 @@ async fn read_loop<S: Stream>(
 async fn write_loop<S: Stream>(
     port: &CorePort,
     connection: u64,
-    writer: &mut stream::Writer<S>,
+    writer: &mut stream::WriteEnd<S>,
     wake: Rc<Notify>,
 ) {
     let mut buffer = Vec::new();

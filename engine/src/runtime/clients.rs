@@ -13,10 +13,10 @@
 
 use crate::runtime::clock;
 use crate::runtime::notify::Notify;
-use crate::runtime::pace::Pace;
+use crate::runtime::pace::TaskPace;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use synod_net::Room;
+use synod_net::ReadBuffer;
 use synod_net::server::{Ask, CommandOrder, Connection, LocalAnswer, Tag};
 use synod_shard::Histogram;
 use synod_types::{Ballot, Bucket, Command, GroupId, Mono, Reply, Shared};
@@ -24,7 +24,7 @@ use synod_types::{Ballot, Bucket, Command, GroupId, Mono, Reply, Shared};
 /// The connections of one core.
 #[derive(Default)]
 pub(crate) struct Clients {
-    connections: BTreeMap<u64, Client>,
+    connections: BTreeMap<u64, ClientConnection>,
     next: u64,
     /// Connections whose output or state changed in this turn.
     dirty: Vec<u64>,
@@ -41,14 +41,14 @@ pub(crate) struct Clients {
     sample: Option<(u64, Mono)>,
 }
 
-struct Client {
+struct ClientConnection {
     protocol: Connection,
     order: CommandOrder,
     /// Its reader waits until `read` is notified.
     is_paused: bool,
     /// It has used up its stretch and has more to do.
     rests: bool,
-    pace: Rc<Pace>,
+    pace: Rc<TaskPace>,
     dirty: bool,
     /// Wakes the writer: there is output, or the connection is to be closed.
     write: Rc<Notify>,
@@ -65,7 +65,7 @@ pub(crate) struct OpenedClient {
     /// Wakes the reader.
     pub read: Rc<Notify>,
     /// The pace that both tasks share.
-    pub pace: Rc<Pace>,
+    pub pace: Rc<TaskPace>,
 }
 
 /// The state of a connection after received bytes were processed.
@@ -88,8 +88,8 @@ impl Clients {
         let protocol = protocol(self.next);
         self.total += 1;
         let (write, read) = (Rc::new(Notify::default()), Rc::new(Notify::default()));
-        let pace = Rc::new(Pace::default());
-        let client = Client {
+        let pace = Rc::new(TaskPace::default());
+        let client = ClientConnection {
             protocol,
             order: CommandOrder::default(),
             is_paused: false,
@@ -110,14 +110,14 @@ impl Clients {
     }
 
     /// The buffer to read into, if the connection wants more bytes.
-    pub fn lend(&mut self, connection: u64) -> Option<Room> {
+    pub fn lend(&mut self, connection: u64) -> Option<ReadBuffer> {
         let client = self.connections.get_mut(&connection)?;
         client.is_paused = !client.protocol.wants_read();
         (!client.is_paused).then(|| client.protocol.lend())
     }
 
     /// Returns that buffer, with `count` bytes read into it.
-    pub fn put(&mut self, connection: u64, room: Room, count: usize) {
+    pub fn put(&mut self, connection: u64, room: ReadBuffer, count: usize) {
         self.input_bytes += count as u64;
         if let Some(client) = self.connections.get_mut(&connection) {
             client.protocol.put(room, count);

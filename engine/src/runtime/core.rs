@@ -18,13 +18,13 @@ use crate::runtime::mail::Mail;
 use crate::runtime::node_context::NodeContext;
 use crate::runtime::node_view;
 use crate::runtime::notify::Notify;
-use crate::runtime::pace::{Pace, STEPS_PER_LOOK};
+use crate::runtime::pace::{STEPS_PER_LOOK, TaskPace};
 use crate::runtime::peer_inbox::PeerInbox;
 use crate::runtime::positions::ToldPosition;
 use crate::runtime::requester::Requester;
 use crate::runtime::routes::Routes;
 use crate::runtime::skew_watch::SkewWatch;
-use crate::runtime::slow::{SlowTurns, TurnWatch, Work};
+use crate::runtime::slow::{SlowTurns, TurnWatch, WorkKind};
 use crate::runtime::space_watch::SpaceWatch;
 use crate::runtime::status_board::CorePage;
 use std::cell::RefCell;
@@ -147,9 +147,9 @@ impl RunningCore {
         let mut watch = TurnWatch::new(clock::mono());
         self.machine.poll();
         let now = clock::now();
-        watch.look(now.mono, Work::Apply);
+        watch.look(now.mono, WorkKind::Apply);
         self.machine.end_turn(now);
-        watch.look(clock::mono(), Work::Propose);
+        watch.look(clock::mono(), WorkKind::Propose);
         self.note_turn(&watch, None);
     }
 
@@ -191,7 +191,7 @@ impl RunningCore {
         }
         self.tell_position(now.mono);
         let mut watch = TurnWatch::new(now.mono);
-        watch.look(clock::mono(), Work::Tick);
+        watch.look(clock::mono(), WorkKind::Tick);
         self.note_turn(&watch, None);
     }
 
@@ -290,7 +290,7 @@ impl RunningCore {
         while let Some(ask) = self.machine.next_ask(connection, watch.looked()) {
             let answered = self.machine.out.commands;
             let is_command = matches!(ask, Ask::Command { .. });
-            let work = Work::of_ask(&ask);
+            let work = WorkKind::of_ask(&ask);
             self.ask(connection, ask, now);
             turn |= is_command && self.machine.out.commands == answered;
             steps += 1;
@@ -356,7 +356,7 @@ impl RunningCore {
             Mail::Request { from, id, group, consistency, command } => {
                 let requester = Requester::Core { core: from, id };
                 let command = command.map(Shared::new);
-                let (work, now) = (Work::of(command.op), clock::now());
+                let (work, now) = (WorkKind::of(command.op), clock::now());
                 self.machine.own_request(requester, group, consistency, command, now);
                 if work.is_long() {
                     let mut watch = TurnWatch::new(now.mono);
@@ -375,7 +375,7 @@ impl RunningCore {
     ///
     /// # Errors
     /// When the bytes are not valid messages.
-    pub fn peer_messages(&mut self, inbox: &mut PeerInbox, pace: &Pace) -> Result<bool, RefusedMessage> {
+    pub fn peer_messages(&mut self, inbox: &mut PeerInbox, pace: &TaskPace) -> Result<bool, RefusedMessage> {
         let from = inbox.from;
         let mut now = clock::now();
         let (mut watch, mut steps) = (TurnWatch::new(now.mono), 0);
@@ -384,7 +384,7 @@ impl RunningCore {
                 break true;
             }
             let Some(message) = inbox.next_message(self.me, &self.node.setup)? else { break false };
-            let work = Work::of_message(&message);
+            let work = WorkKind::of_message(&message);
             self.machine.peer_message(from, message, now);
             steps += 1;
             if work.is_long() || steps % STEPS_PER_LOOK == 0 {
@@ -392,7 +392,7 @@ impl RunningCore {
                 watch.look(now.mono, work);
             }
         };
-        watch.look(clock::mono(), Work::Peer);
+        watch.look(clock::mono(), WorkKind::Peer);
         self.note_turn(&watch, None);
         Ok(more)
     }
@@ -402,7 +402,7 @@ impl RunningCore {
         let now = clock::now();
         self.machine.step(Input::LinkLost { node }, now);
         let mut watch = TurnWatch::new(now.mono);
-        watch.look(clock::mono(), Work::Peer);
+        watch.look(clock::mono(), WorkKind::Peer);
         self.note_turn(&watch, None);
     }
 

@@ -18,13 +18,13 @@ const LINK_BYTES_MAX: usize = 40 << 20;
 
 /// The outgoing links of one core.
 #[derive(Debug)]
-pub(crate) struct Links {
-    links: Vec<Link>,
+pub(crate) struct PeerLinks {
+    links: Vec<PeerLink>,
     unsent: Vec<Unsent>,
 }
 
 #[derive(Debug)]
-struct Link {
+struct PeerLink {
     node: NodeId,
     connected: bool,
     outbox: WriteVec,
@@ -32,11 +32,11 @@ struct Link {
     wake: Rc<Notify>,
 }
 
-impl Links {
+impl PeerLinks {
     /// Unconnected links to `peers`.
     pub fn new(peers: impl Iterator<Item = NodeId>) -> Self {
         let links = peers
-            .map(|node| Link {
+            .map(|node| PeerLink {
                 node,
                 connected: false,
                 outbox: WriteVec::default(),
@@ -109,7 +109,7 @@ impl Links {
         }
     }
 
-    fn link(&mut self, node: NodeId) -> &mut Link {
+    fn link(&mut self, node: NodeId) -> &mut PeerLink {
         self.links.iter_mut().find(|link| link.node == node).expect("a link per peer, made at start")
     }
 }
@@ -146,12 +146,12 @@ mod tests {
     #[test]
     fn each_peer_gets_the_messages_meant_for_it() {
         let [a, b] = [2, 3].map(NodeId::new);
-        let mut links = Links::new([a, b].into_iter());
+        let mut links = PeerLinks::new([a, b].into_iter());
         links.reset(a, true);
         links.reset(b, true);
         let (short, long) = (entry(b"short"), entry(&[7; 5000]));
         let (mut to_a, mut to_b) = (Vec::new(), Vec::new());
-        let mut send = |links: &mut Links, to: NodeId, message: PeerMessage<Shared>| {
+        let mut send = |links: &mut PeerLinks, to: NodeId, message: PeerMessage<Shared>| {
             links.send(to, &message);
             if to == a { to_a.push(message) } else { to_b.push(message) }
         };

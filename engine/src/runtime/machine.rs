@@ -3,13 +3,12 @@
 //! ```text
 //!   requests, peers' messages, ticks ─▶ Replica ─▶ CoreOutlet ─▶ clients, links, waiters, outboxes
 //!                                          │ log
-//!                              durable ─▶ Begun ─▶ what waited for it leaves
+//!                              durable ─▶ BegunNote ─▶ what waited for it leaves
 //! ```
 //! A step returns no result: a log that has failed ends the process.
 
-use crate::config;
 use crate::node::{NodeSetup, RunError};
-use crate::runtime::begun::{Begun, Told};
+use crate::runtime::begun::{BegunNote, Told};
 use crate::runtime::clock;
 use crate::runtime::fatal::sound;
 use crate::runtime::mail::Mail;
@@ -21,7 +20,7 @@ use std::rc::Rc;
 use synod_net::server::Ask;
 use synod_replica::placement::{core_of, groups_of};
 use synod_replica::{Durable, Outlet, Replica};
-use synod_shard::{AheadLimits, FollowLoad, Input, Leadership, Shard, ShardConfig};
+use synod_shard::{AheadLimits, Input, Shard, ShardConfig};
 use synod_types::{
     Bucket, Command, Consistency, CoreId, ErrorKind, GroupId, Level, Mono, NodeId, Now, PeerMessage, Reply,
     RequestId, Shared, bucket_of, group_of,
@@ -37,7 +36,7 @@ pub(crate) struct Machine {
     replica: Replica<UringDisk, Requester>,
     /// The outlet for its messages.
     pub out: CoreOutlet,
-    begun: Begun<Durable>,
+    begun: BegunNote<Durable>,
 }
 
 impl Machine {
@@ -54,7 +53,7 @@ impl Machine {
             group_count: setup.facts().group_count,
             replica,
             out: CoreOutlet::new(me, setup.peers().map(|member| member.id), setup.cores()),
-            begun: Begun::new(begun),
+            begun: BegunNote::new(begun),
         })
     }
 
@@ -193,11 +192,7 @@ fn shard_config(me: CoreId, setup: &NodeSetup) -> Result<ShardConfig, RunError> 
         pending_bytes_max: setup.options.pending_bytes_max,
         log_backlog_bytes_max: LOG_BACKLOG_BYTES_MAX,
         pipeline_slots: setup.options.pipeline_slots,
-        leadership: match setup.options.leadership {
-            config::Leadership::Stay => Leadership::Stay,
-            config::Leadership::Follow => Leadership::Follow(FollowLoad::default()),
-            config::Leadership::Balance => Leadership::Balance,
-        },
+        leadership: setup.options.leadership,
         ahead: AheadLimits::default(),
         level: Level::OWN,
         boot: setup.boot,

@@ -4,7 +4,7 @@
 //! the rest stays in the sender's own outbox; the limits on requests bound it.
 
 use crate::runtime::notify::Notify;
-use crate::runtime::slow::Work;
+use crate::runtime::slow::WorkKind;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -38,7 +38,7 @@ pub(crate) enum Mail {
 impl Mail {
     /// Whether a single message is long enough to check the clock after it.
     pub fn is_long(&self) -> bool {
-        matches!(self, Self::Request { command, .. } if Work::of(command.op).is_long())
+        matches!(self, Self::Request { command, .. } if WorkKind::of(command.op).is_long())
     }
 }
 

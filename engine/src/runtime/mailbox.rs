@@ -3,7 +3,7 @@
 
 use crate::runtime::clock;
 use crate::runtime::mail::Mail;
-use crate::runtime::pace::{self, Pace, STEPS_PER_LOOK};
+use crate::runtime::pace::{self, STEPS_PER_LOOK, TaskPace};
 use crate::runtime::port::CorePort;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
 
@@ -63,7 +63,7 @@ pub(crate) fn carry(port: &CorePort, ends: MeshEnds) {
         let port = port.clone();
         glommio::spawn_local(async move {
             let receiver = receiver.connect().await;
-            let (pace, mut steps) = (Pace::default(), 0);
+            let (pace, mut steps) = (TaskPace::default(), 0);
             let receiving = async {
                 while let Some(mail) = receiver.recv().await {
                     let is_long = mail.is_long();

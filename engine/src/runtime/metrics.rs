@@ -11,7 +11,7 @@ use synod_shard::{CacheStats, GroupStats, GroupStatus, Histogram, RequestKind};
 use synod_types::{ErrorKind, Space};
 
 /// The values of the whole process.
-pub(crate) struct Process {
+pub(crate) struct ProcessFigures {
     /// The node's id.
     pub node: u16,
     /// The cluster's id.
@@ -47,7 +47,7 @@ const ERRORS: [(ErrorKind, &str); 11] = [
 ];
 
 /// The metrics text. The index of a page is its core.
-pub(crate) fn render(process: &Process, pages: &[CorePage]) -> String {
+pub(crate) fn render(process: &ProcessFigures, pages: &[CorePage]) -> String {
     let mut out = Exposition::new();
     of_process(&mut out, process);
     of_requests(&mut out, pages);
@@ -59,8 +59,8 @@ pub(crate) fn render(process: &Process, pages: &[CorePage]) -> String {
     out.finish()
 }
 
-fn of_process(out: &mut Exposition, process: &Process) {
-    out.gauge("synod_info", "Who this is; always 1.");
+fn of_process(out: &mut Exposition, process: &ProcessFigures) {
+    out.gauge("synod_info", "The node, its cluster and its version; always 1.");
     let labels: [(&str, &dyn Display); 3] =
         [("node", &process.node), ("cluster", &process.cluster), ("version", &env!("CARGO_PKG_VERSION"))];
     out.sample(&labels, 1);
@@ -71,10 +71,7 @@ fn of_process(out: &mut Exposition, process: &Process) {
 }
 
 fn of_requests(out: &mut Exposition, pages: &[CorePage]) {
-    out.counter(
-        "synod_requests_total",
-        "Requests of clients by what they do, at the core that holds the group.",
-    );
+    out.counter("synod_requests_total", "Requests of clients by kind, at the core that holds the group.");
     for (core, status, stats) in groups(pages) {
         for ((_, kind), count) in RequestKind::ALL.iter().zip(stats.requests) {
             out.sample(&[("core", &core), ("group", &status.group.get()), ("kind", kind)], count);
@@ -142,12 +139,12 @@ fn of_groups(out: &mut Exposition, pages: &[CorePage]) {
     });
     family("synod_leader_changes_total", "Changes of leader seen.", true, |status, _| status.leader_changes);
     family("synod_elections_won_total", "Elections this node won.", true, |_, stats| stats.elections_won);
-    family("synod_leaderships_transferred_total", "Leaderships this node handed over.", true, |_, stats| {
+    family("synod_leaderships_transferred_total", "Leaderships this node transferred.", true, |_, stats| {
         stats.leaderships_transferred
     });
     family(
         "synod_leaderships_lost_total",
-        "Leaderships this node lost, with what was open.",
+        "Leaderships this node lost; what was open may have ended as unknown.",
         true,
         |_, stats| stats.leaderships_lost,
     );
@@ -184,7 +181,7 @@ fn of_cores(out: &mut Exposition, pages: &[CorePage]) {
     per_core(out, pages, |page| u64::from(page.log_stalled));
     out.counter(
         "synod_slow_turns_total",
-        "Turns of a core that took over 5 ms, in which all else on it waited, by what took the most of it.",
+        "Turns of a core that took over 5 ms, by the work that took most of the turn.",
     );
     for (core, page) in pages.iter().enumerate() {
         for (kind, count) in page.slow.counts() {
@@ -200,7 +197,7 @@ fn of_cores(out: &mut Exposition, pages: &[CorePage]) {
     per_core(out, pages, |page| page.core_stats.reads_repaired);
     out.gauge("synod_log_failing", "1 while no further log segment can be made, as on a full disk.");
     per_core(out, pages, |page| u64::from(page.log_error.is_some()));
-    out.gauge("synod_log_full", "1 while the log takes no writes for want of a segment.");
+    out.gauge("synod_log_full", "1 while the log takes no writes because it can get no segment.");
     per_core(out, pages, |page| u64::from(page.log_space < Space::Free));
     out.gauge("synod_connections", "Open client connections.");
     per_core(out, pages, |page| page.connections);
@@ -232,7 +229,7 @@ fn of_caches(out: &mut Exposition, pages: &[CorePage]) {
     family("synod_cache_bytes_max", "Bytes the cache may use.", false, |c| c.bytes_max);
 }
 
-fn of_redis(out: &mut Exposition, process: &Process, pages: &[CorePage]) {
+fn of_redis(out: &mut Exposition, process: &ProcessFigures, pages: &[CorePage]) {
     let cores = |of: fn(&CorePage) -> u64| pages.iter().map(of).sum::<u64>();
     let stats = |of: fn(&GroupStats) -> u64| groups(pages).map(|(_, _, stats)| of(stats)).sum::<u64>();
     let mut gauge = |name, help, value: u64| {
@@ -306,7 +303,7 @@ fn put(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::slow::{TurnWatch, Work};
+    use crate::runtime::slow::{TurnWatch, WorkKind};
     use std::collections::BTreeSet;
     use synod_shard::Role;
     use synod_types::{Ballot, GroupId, Mono, NodeId, Slot, WallMs};
@@ -337,10 +334,10 @@ mod tests {
         };
         page.errors.record(ErrorKind::Busy);
         let mut watch = TurnWatch::new(Mono(0));
-        watch.look(Mono(5_000_000), Work::Walk);
+        watch.look(Mono(5_000_000), WorkKind::Walk);
         page.slow.note(&watch, None);
         let process =
-            Process { node: 1, cluster: "abc".into(), uptime_seconds: 1.5, resident_bytes: 1 << 20 };
+            ProcessFigures { node: 1, cluster: "abc".into(), uptime_seconds: 1.5, resident_bytes: 1 << 20 };
         let text = render(&process, &[page.clone(), page]);
         let (mut seen, mut family) = (BTreeSet::new(), "");
         for line in text.lines() {

@@ -98,14 +98,14 @@ pub fn run(setup: NodeSetup) -> Result<(), RunError> {
     if access.admission(setup.listen.is_loopback()) == Admission::TurnedAway {
         eprintln!(
             "synod: listening on {} without a password: clients of other machines are turned away; set \
-             security.password, or security.protected_mode = \"no\" if nobody but your own can reach this \
+             security.password, or security.protected_mode = \"no\" if only your own clients can reach this \
              port",
             setup.listen
         );
     } else if !access.wants_password() && !setup.listen.is_loopback() {
         eprintln!(
-            "synod: listening on {} without a password and without protected mode: whoever reaches it reads \
-             and writes",
+            "synod: listening on {} without a password and without protected mode: everyone that reaches it \
+             reads and writes",
             setup.listen
         );
     }
@@ -191,7 +191,7 @@ async fn run_core(
     }
     port.finish().await;
     if let Err(refusal) = node.setup.heard.flush() {
-        eprintln!("synod: core {core}: what is known of other nodes' logs is not durable: {refusal}");
+        eprintln!("synod: core {core}: the known positions of other nodes' logs are not durable: {refusal}");
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::runtime::clock;
 use crate::runtime::node_context::NodeContext;
-use crate::runtime::slow::Work;
+use crate::runtime::slow::WorkKind;
 use crate::runtime::status_board::CorePage;
 use crate::sys;
 use synod_net::binary::{
@@ -160,9 +160,9 @@ impl NodeView<'_> {
 
 /// The turns that took too long: the total, and the nonzero counts by kind of work.
 fn slow_turns(pages: &[CorePage]) -> impl Iterator<Item = (String, u64)> {
-    let kinds = Work::ALL.into_iter().enumerate().map(|(place, (_, name))| {
+    let kinds = WorkKind::ALL.into_iter().enumerate().map(|(index, (_, name))| {
         let count =
-            pages.iter().filter_map(|page| page.slow.counts().nth(place)).map(|(_, count)| count).sum();
+            pages.iter().filter_map(|page| page.slow.counts().nth(index)).map(|(_, count)| count).sum();
         (format!("slow_turns_{name}"), count)
     });
     let kinds: Vec<(String, u64)> = kinds.collect();

@@ -4,7 +4,7 @@
 //! one copy each, and no queue in between.
 
 use crate::runtime::clients::Clients;
-use crate::runtime::links::Links;
+use crate::runtime::links::PeerLinks;
 use crate::runtime::mail::{Mail, Outboxes};
 use crate::runtime::requester::Requester;
 use crate::runtime::status_board::Errors;
@@ -17,7 +17,7 @@ use synod_types::{CoreId, NodeId, PeerMessage, Reply, Shared};
 pub(crate) struct CoreOutlet {
     me: CoreId,
     /// Links to peers.
-    pub links: Links,
+    pub links: PeerLinks,
     /// Client connections.
     pub clients: Clients,
     /// Mail for other cores.
@@ -35,7 +35,7 @@ impl CoreOutlet {
     pub fn new(me: CoreId, peers: impl Iterator<Item = NodeId>, cores: u16) -> Self {
         Self {
             me,
-            links: Links::new(peers),
+            links: PeerLinks::new(peers),
             clients: Clients::default(),
             outboxes: Outboxes::new(usize::from(cores)),
             waiters: Waiters::default(),

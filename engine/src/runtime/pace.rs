@@ -20,13 +20,13 @@ pub(crate) const STEPS_PER_LOOK: u32 = 32;
 
 /// The pace of one task.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct TaskPace {
     /// The task was polled again: other tasks have run.
     is_fresh: Cell<bool>,
     since: Cell<Mono>,
 }
 
-impl Pace {
+impl TaskPace {
     /// Runs `work` and notes each time that it resumes after a wait.
     pub async fn watch<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_stretch_begins_when_the_task_comes_back() {
-        let pace = Pace::default();
+        let pace = TaskPace::default();
         let at = |micros: u64| Mono(micros * 1000);
         futures_lite::future::block_on(pace.watch(async {
             assert!(!pace.is_over(at(5000)) && !pace.is_over(at(5999)) && pace.is_over(at(6000)));

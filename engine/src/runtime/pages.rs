@@ -1,13 +1,13 @@
 //! The HTTP pages of a node: metrics, two probes, and a page for people.
 
 use crate::runtime::clock;
-use crate::runtime::metrics::{self, Process};
+use crate::runtime::metrics::{self, ProcessFigures};
 use crate::runtime::node_context::NodeContext;
 use crate::runtime::status_board::CorePage;
 use crate::sys;
 use ::http::Response;
 use std::fmt::Write;
-use synod_net::http::{Exposition, Page, json_string, page};
+use synod_net::http::{Exposition, HttpPage, json_string, page};
 use synod_types::{Mono, Nanos, Space};
 
 /// A core that has not written its page for this long is not running.
@@ -17,20 +17,20 @@ const PAGE_AGE_MAX: Nanos = Nanos::from_ms(1000);
 /// them.
 pub(crate) fn of(
     node: &NodeContext,
-    which: Page,
+    which: HttpPage,
     pages: impl FnOnce() -> Vec<CorePage>,
 ) -> Response<Vec<u8>> {
     match which {
-        Page::Health => page(200, "text/plain; charset=utf-8", "ok\n".to_owned()),
-        Page::Ready => ready(&pages(), clock::now().mono),
-        Page::Metrics => page(200, Exposition::CONTENT_TYPE, metrics::render(&process(node), &pages())),
-        Page::Status => page(200, "text/html; charset=utf-8", status(&process(node), &pages())),
+        HttpPage::Health => page(200, "text/plain; charset=utf-8", "ok\n".to_owned()),
+        HttpPage::Ready => ready(&pages(), clock::now().mono),
+        HttpPage::Metrics => page(200, Exposition::CONTENT_TYPE, metrics::render(&process(node), &pages())),
+        HttpPage::Status => page(200, "text/html; charset=utf-8", status(&process(node), &pages())),
     }
 }
 
-fn process(node: &NodeContext) -> Process {
+fn process(node: &NodeContext) -> ProcessFigures {
     let setup = &node.setup;
-    Process {
+    ProcessFigures {
         node: setup.node().get(),
         cluster: format!("{:032x}", setup.facts().cluster.get()),
         uptime_seconds: clock::now().mono.since(node.started).as_ms() as f64 / 1000.0,
@@ -94,7 +94,7 @@ fn damage(pages: &[CorePage]) -> String {
     if damaged.is_empty() { String::new() } else { format!(",\"damaged\":[{}]", damaged.join(",")) }
 }
 
-fn status(process: &Process, pages: &[CorePage]) -> String {
+fn status(process: &ProcessFigures, pages: &[CorePage]) -> String {
     let mut html = String::from(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Synod</title><style>\
          body{font:14px system-ui,sans-serif;margin:2em auto;max-width:60em;color:#222}\

@@ -5,7 +5,7 @@
 
 use crate::node::NodeSetup;
 use synod_net::peer::Decoder;
-use synod_net::{ProtocolError, RefusedMessage, Room};
+use synod_net::{ProtocolError, ReadBuffer, RefusedMessage};
 use synod_types::{CoreId, LogPosition, NodeId, PeerMessage, Shared};
 
 /// One link's bytes, and the last position that the peer has reported on it.
@@ -24,12 +24,12 @@ impl PeerInbox {
     }
 
     /// The buffer to read into from the socket.
-    pub fn lend(&mut self) -> Room {
+    pub fn lend(&mut self) -> ReadBuffer {
         self.decoder.lend()
     }
 
     /// Returns the buffer, with `count` bytes read into it.
-    pub fn put(&mut self, room: Room, count: usize) {
+    pub fn put(&mut self, room: ReadBuffer, count: usize) {
         self.decoder.put(room, count);
     }
 

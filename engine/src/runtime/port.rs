@@ -16,17 +16,17 @@ use crate::runtime::core::{self, RunningCore};
 use crate::runtime::mail::Mail;
 use crate::runtime::node_context::NodeContext;
 use crate::runtime::notify::Notify;
-use crate::runtime::pace::Pace;
+use crate::runtime::pace::TaskPace;
 use crate::runtime::peer_inbox::PeerInbox;
 use crate::runtime::requester::Requester;
 use crate::runtime::status_board::CorePage;
-use crate::runtime::waiters::Answer;
+use crate::runtime::waiters::AwaitedReply;
 use crate::runtime::write_vec::WriteVec;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use synod_net::server::ServerConfig;
-use synod_net::{RefusedMessage, Room};
+use synod_net::{ReadBuffer, RefusedMessage};
 use synod_types::{Command, Consistency, CoreId, LogPosition, NodeId, Shared, bucket_of};
 
 /// The handle that tasks hold.
@@ -93,7 +93,7 @@ impl CorePort {
     }
 
     /// A client has sent `count` bytes, which are in `room`. Executes what it asks for.
-    pub fn client_sent(&self, connection: u64, room: Room, count: usize) -> AfterReading {
+    pub fn client_sent(&self, connection: u64, room: ReadBuffer, count: usize) -> AfterReading {
         let (turn, after) = self.with_quiet(|core| {
             core.machine.out.clients.put(connection, room, count);
             let turn = core.serve_client(connection);
@@ -117,7 +117,7 @@ impl CorePort {
     }
 
     /// A command on a key, received by HTTP. Returns where its reply will appear.
-    pub fn request(&self, consistency: Consistency, command: Command<Shared>) -> Answer {
+    pub fn request(&self, consistency: Consistency, command: Command<Shared>) -> AwaitedReply {
         self.with(|core| {
             let group = core.machine.group_of(bucket_of(command.key.as_ref()));
             let (waiter, answer) = core.machine.out.waiters.open();
@@ -155,7 +155,7 @@ impl CorePort {
     ///
     /// # Errors
     /// When the bytes are not valid messages: the link must be closed.
-    pub fn peer_messages(&self, inbox: &mut PeerInbox, pace: &Pace) -> Result<bool, RefusedMessage> {
+    pub fn peer_messages(&self, inbox: &mut PeerInbox, pace: &TaskPace) -> Result<bool, RefusedMessage> {
         self.with(|core| core.peer_messages(inbox, pace))
     }
 

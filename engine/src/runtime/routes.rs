@@ -70,7 +70,7 @@ mod tests {
     use synod_types::{Ballot, Slot, WallMs};
 
     #[test]
-    fn nobody_is_sent_to_a_leader_that_this_node_has_lost() {
+    fn no_client_is_sent_to_a_leader_that_this_node_has_lost() {
         let node = NodeId::new;
         let status = |group, leader| GroupStatus {
             group: GroupId::new(group),

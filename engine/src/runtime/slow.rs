@@ -14,7 +14,7 @@ const SAY_INTERVAL: Nanos = Nanos::from_ms(10_000);
 
 /// The kinds of work of a core.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Work {
+pub(crate) enum WorkKind {
     /// One key is read.
     Read,
     /// One key is written.
@@ -39,7 +39,7 @@ pub(crate) enum Work {
     Tick,
 }
 
-impl Work {
+impl WorkKind {
     /// Every kind, in the order in which it is counted, with its name.
     pub const ALL: [(Self, &'static str); 11] = [
         (Self::Read, "read"),
@@ -98,18 +98,18 @@ impl Work {
 pub(crate) struct TurnWatch {
     began: Mono,
     looked: Mono,
-    longest: (Nanos, Work),
+    longest: (Nanos, WorkKind),
 }
 
 impl TurnWatch {
     /// A turn begins.
     pub fn new(now: Mono) -> Self {
-        Self { began: now, looked: now, longest: (Nanos(0), Work::Local) }
+        Self { began: now, looked: now, longest: (Nanos(0), WorkKind::Local) }
     }
 
     /// Takes note of the time `now`: `work` is what was done since the last look, or most of it. Returns
     /// whether this work made the turn slow.
-    pub fn look(&mut self, now: Mono, work: Work) -> bool {
+    pub fn look(&mut self, now: Mono, work: WorkKind) -> bool {
         let took = now.since(self.looked);
         self.looked = now;
         if took >= self.longest.0 {
@@ -128,7 +128,7 @@ impl TurnWatch {
 /// The slow turns that a core has counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SlowTurns {
-    counts: [u64; Work::ALL.len()],
+    counts: [u64; WorkKind::ALL.len()],
     said_at: Option<Mono>,
     unsaid: u64,
 }
@@ -161,7 +161,7 @@ impl SlowTurns {
 
     /// The number of slow turns by kind of work.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Work::ALL.iter().zip(self.counts).map(|((_, name), count)| (*name, count))
+        WorkKind::ALL.iter().zip(self.counts).map(|((_, name), count)| (*name, count))
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_kind_is_counted_in_its_own_place() {
-        for (place, (work, name)) in Work::ALL.into_iter().enumerate() {
+        for (place, (work, name)) in WorkKind::ALL.into_iter().enumerate() {
             assert_eq!((work as usize, work.name()), (place, name));
         }
     }
@@ -184,10 +184,10 @@ mod tests {
     fn a_slow_turn_is_counted_by_what_took_the_most_of_it() {
         let mut slow = SlowTurns::default();
         let mut watch = TurnWatch::new(ms(100));
-        assert!(!watch.look(ms(101), Work::Read));
+        assert!(!watch.look(ms(101), WorkKind::Read));
         assert_eq!(slow.note(&watch, None), None, "not slow");
-        assert!(watch.look(ms(108), Work::Walk));
-        assert!(!watch.look(ms(109), Work::Read));
+        assert!(watch.look(ms(108), WorkKind::Walk));
+        assert!(!watch.look(ms(109), WorkKind::Read));
         let line = slow.note(&watch, Some("keys")).expect("a line");
         assert_eq!(line, "a turn took 9 ms, most of it for walk (KEYS); everything else waited meanwhile");
         assert_eq!(slow.counts().filter(|(_, count)| *count > 0).collect::<Vec<_>>(), [("walk", 1)]);
@@ -199,7 +199,7 @@ mod tests {
         let mut lines = Vec::new();
         for second in 0..25 {
             let mut watch = TurnWatch::new(ms(second * 1000));
-            watch.look(ms(second * 1000 + 5), Work::Tick);
+            watch.look(ms(second * 1000 + 5), WorkKind::Tick);
             lines.extend(slow.note(&watch, None));
         }
         assert_eq!(lines.len(), 3);

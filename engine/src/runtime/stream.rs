@@ -21,12 +21,12 @@ impl Stream for TcpStream {
 }
 
 /// The reading end.
-pub(crate) type Reader<S> = ReadHalf<S>;
+pub(crate) type ReadEnd<S> = ReadHalf<S>;
 /// The writing end.
-pub(crate) type Writer<S> = WriteHalf<S>;
+pub(crate) type WriteEnd<S> = WriteHalf<S>;
 
 /// Splits a stream into its two ends, each for a task of its own.
-pub(crate) fn split<S: Stream>(stream: S) -> (Reader<S>, Writer<S>) {
+pub(crate) fn split<S: Stream>(stream: S) -> (ReadEnd<S>, WriteEnd<S>) {
     futures_lite::io::split(stream)
 }
 

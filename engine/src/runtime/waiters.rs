@@ -15,7 +15,7 @@ pub(crate) struct Waiters {
 
 /// The waiting end of a reply cell.
 #[derive(Debug)]
-pub(crate) struct Answer(Rc<ReplyCell>);
+pub(crate) struct AwaitedReply(Rc<ReplyCell>);
 
 #[derive(Debug, Default)]
 struct ReplyCell {
@@ -25,11 +25,11 @@ struct ReplyCell {
 
 impl Waiters {
     /// Opens a cell. Returns its number and its waiting end.
-    pub fn open(&mut self) -> (u64, Answer) {
+    pub fn open(&mut self) -> (u64, AwaitedReply) {
         self.next += 1;
         let cell = Rc::new(ReplyCell::default());
         self.open.insert(self.next, Rc::clone(&cell));
-        (self.next, Answer(cell))
+        (self.next, AwaitedReply(cell))
     }
 
     /// Fills the cell of the waiter, unless its connection is gone.
@@ -42,7 +42,7 @@ impl Waiters {
     }
 }
 
-impl Answer {
+impl AwaitedReply {
     /// Waits for the reply. Every request is answered, so this ends.
     pub async fn reply(self) -> Reply<Vec<u8>> {
         loop {

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_nobody_reads_any_more_is_an_error() {
+    fn a_socket_without_a_reader_is_an_error() {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         drop(theirs);
         assert!(send(ours.as_raw_fd(), &[IoSlice::new(b"x")]).is_err());

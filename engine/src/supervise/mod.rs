@@ -12,7 +12,7 @@ pub use child::spawn_bound_to_us;
 pub use ports::PortBlock;
 pub use workdir::{Maker, Workdir, check as check_workdir, made_by};
 
-use crate::config::{Config, Flags, Leadership, RawConfig, Secret, settings};
+use crate::config::{Config, Flags, Secret, settings};
 use crate::identity::{self, DataDir, DirState, secret};
 use crate::node::{Member, RunError, listeners};
 use crate::preflight;
@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use synod_net::client::Client;
+use synod_shard::Leadership;
 use synod_types::NodeId;
 
 /// How long a node may take to end after SIGTERM before it is killed.
@@ -76,7 +77,7 @@ pub struct ClusterSpec {
 #[derive(Debug)]
 pub struct Cluster {
     // The nodes stand before the directory: a node must be gone before its data may be deleted.
-    nodes: Vec<Node>,
+    nodes: Vec<LaunchedNode>,
     members: Vec<Member>,
     workdir: Workdir,
     /// Leaders are spread over the nodes, so leadership moves after a start.
@@ -85,7 +86,7 @@ pub struct Cluster {
 }
 
 #[derive(Debug)]
-struct Node {
+struct LaunchedNode {
     launch: Launch,
     process: Process,
 }
@@ -97,7 +98,7 @@ impl Cluster {
         check_workdir(dir, maker)?;
         // The further settings are checked by themselves first, so that an error names the flag and not a
         // file that is not written yet.
-        let further = Config::from_raw(None, RawConfig::gather(None, std::iter::empty(), &spec.settings)?)?;
+        let further = Config::read(None, std::iter::empty(), &spec.settings)?;
         let spreads_leaders = further.leadership() == Leadership::Balance;
         let (members, reserved) = members_of(spec)?;
         let plans = members.iter().map(|own| plan(dir, spec, &members, own));
@@ -126,7 +127,7 @@ impl Cluster {
             let config = plan.path.clone();
             let launch = Launch { binary: spec.binary.clone(), config, label, echo: spec.echo, log };
             let process = spawn(&launch)?;
-            nodes.push(Node { launch, process });
+            nodes.push(LaunchedNode { launch, process });
         }
         Ok(Self { nodes, members, workdir, spreads_leaders, _ports: reserved })
     }
@@ -337,7 +338,7 @@ fn spawn(launch: &Launch) -> Result<Process, RunError> {
 
 /// A node's configuration, checked and not yet written.
 #[derive(Debug)]
-struct Plan {
+struct NodePlan {
     path: PathBuf,
     /// It may contain a password.
     text: Secret,
@@ -345,12 +346,11 @@ struct Plan {
     formatted: bool,
 }
 
-fn plan(dir: &Path, spec: &ClusterSpec, members: &[Member], own: &Member) -> Result<Plan, Refusal> {
+fn plan(dir: &Path, spec: &ClusterSpec, members: &[Member], own: &Member) -> Result<NodePlan, Refusal> {
     let path = dir.join(format!("{}.toml", own.id));
     let text = config_text(spec, members, own);
     // No environment: the child processes get none either.
-    let raw = RawConfig::gather(Some((&path, &text)), std::iter::empty(), &Flags::new())?;
-    let config = Config::from_raw(Some(&path), raw)?;
+    let config = Config::read(Some((&path, &text)), std::iter::empty(), &Flags::new())?;
     if !spec.fresh || !config.peer_secret_file.starts_with(dir) {
         secret::read(&config.peer_secret_file)?;
     }
@@ -368,7 +368,7 @@ fn plan(dir: &Path, spec: &ClusterSpec, members: &[Member], own: &Member) -> Res
             false
         }
     };
-    Ok(Plan { path, text: Secret::new(text.into_bytes()), config, formatted })
+    Ok(NodePlan { path, text: Secret::new(text.into_bytes()), config, formatted })
 }
 
 fn members_of(spec: &ClusterSpec) -> Result<(Vec<Member>, Option<PortBlock>), Refusal> {
@@ -378,7 +378,7 @@ fn members_of(spec: &ClusterSpec) -> Result<(Vec<Member>, Option<PortBlock>), Re
         ));
     }
     if spec.ports == Ports::From(0) {
-        return Err(Refusal::Usage("nobody can listen on port 0; name the first client port".to_owned()));
+        return Err(Refusal::Usage("no node can listen on port 0; name the first client port".to_owned()));
     }
     // Wide enough for any numbers: too large a number is refused instead of overflowing.
     let (nodes, cores) = (u64::from(spec.nodes), u64::from(spec.cores));

@@ -56,6 +56,7 @@ impl<'a> FoundValue<'a> {
     }
     /// The same with the CRC32C of the bytes, if the caller knows it.
     pub fn summed(version: Version, bytes: &'a [u8], crc: u32) -> Self {
+        debug_assert!(crc == synod_types::checksum::crc32c(bytes), "another checksum than the bytes have");
         Self { version, bytes, crc: Some(crc) }
     }
     pub(crate) fn crc(&self) -> u32 {
@@ -65,11 +66,11 @@ impl<'a> FoundValue<'a> {
 
 /// How much the cache may do to make a copy fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Room {
+pub enum CacheAdmission {
     /// Another copy may be evicted.
-    Made,
+    MayEvict,
     /// The copy must fit without an eviction.
-    Spare,
+    SpareOnly,
 }
 
 /// The result of a lookup.

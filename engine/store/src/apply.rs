@@ -6,10 +6,12 @@
 //!
 //! ```text
 //!   apply: session, dispatch ─▶ basic │ single │ if_equal │ compare │ many ─▶ context: find, put, remove …
+//!                                 └───────────────────────────┴─────────┴──▶ conditional
 //! ```
 
 mod basic;
 mod compare;
+mod conditional;
 mod context;
 mod if_equal;
 mod many;
@@ -18,7 +20,7 @@ mod single;
 pub(crate) use context::{ApplyContext, Outcome, remove};
 
 use crate::index::RecordId;
-use crate::sessions::Verdict;
+use crate::sessions::Judgement;
 use crate::version::PackedVersion;
 use synod_types::{CommandRef, ErrorKind, Op, Reply, SessionId};
 
@@ -31,7 +33,10 @@ pub(crate) fn apply(context: &mut ApplyContext<'_>, command: &CommandRef<'_>) ->
     assert!(version > context.group.applied, "a command applied twice or out of order");
     context.old_value.clear();
     let outcome = apply_once(context, command, version);
-    if !matches!(outcome, Outcome::Read { .. }) {
+    if matches!(outcome, Outcome::Read { .. }) {
+        debug_assert!(context.old.is_none(), "one read is enough for any command");
+        debug_assert!(context.old_value.is_empty(), "a command that asks for a read has taken a value");
+    } else {
         context.group.applied = version;
     }
     outcome
@@ -51,6 +56,7 @@ fn apply_once(context: &mut ApplyContext<'_>, command: &CommandRef<'_>, version:
                 return Outcome::Reply(Reply::Error(ErrorKind::Malformed));
             }
             let opened = context.group.sessions.open_for_node(node, core, boot, version);
+            assert!(opened.is_none_or(SessionId::is_of_node), "a node was given a client's session");
             return Outcome::Reply(match opened {
                 Some(id) => Reply::Session(id),
                 None => Reply::Error(ErrorKind::SessionExpired),
@@ -59,17 +65,17 @@ fn apply_once(context: &mut ApplyContext<'_>, command: &CommandRef<'_>, version:
         _ => {}
     }
     let found = context.find(command.namespace, command.key);
-    let verdict = context.group.sessions.judge(command, reply_value_len(context, command.op, found));
-    let outcome = match verdict {
-        Verdict::Execute => execute(context, command, found),
-        Verdict::Repeat => Outcome::Recall,
-        Verdict::Refuse(kind) => Outcome::Reply(Reply::Error(kind)),
+    let judgement = context.group.sessions.judge(command, reply_value_len(context, command.op, found));
+    let outcome = match judgement {
+        Judgement::Execute => execute(context, command, found),
+        Judgement::Repeat => Outcome::Recall,
+        Judgement::Refuse(kind) => Outcome::Reply(Reply::Error(kind)),
     };
     if stamp.session == SessionId::NONE || matches!(outcome, Outcome::Read { .. }) {
         return outcome;
     }
     context.group.sessions.touch(stamp, version);
-    if let (Verdict::Execute, Outcome::Reply(reply)) = (verdict, outcome) {
+    if let (Judgement::Execute, Outcome::Reply(reply)) = (judgement, outcome) {
         let value = context.old_value.as_slice();
         context.group.sessions.remember(command, reply.map(|()| value));
     }
@@ -90,6 +96,7 @@ fn reply_value_len(context: &ApplyContext<'_>, op: Op, found: Option<RecordId>) 
 }
 
 fn execute(context: &mut ApplyContext<'_>, command: &CommandRef<'_>, found: Option<RecordId>) -> Outcome {
+    debug_assert!(found.is_none_or(|id| !context.group.is_expired(id)), "an expired key was found");
     match command.op {
         Op::Set { .. } => basic::set(context, command, found),
         Op::Delete => Outcome::Reply(basic::delete(context, found)),
@@ -115,6 +122,7 @@ fn execute(context: &mut ApplyContext<'_>, command: &CommandRef<'_>, found: Opti
         Op::Flush => Outcome::Reply(many::flush(context)),
         Op::RaiseLevel(level) => {
             context.group.level = context.group.level.max(level);
+            assert!(context.group.level >= level, "a level is raised, never lowered");
             Outcome::Reply(Reply::Done { version: context.version })
         }
         Op::OpenSession => {

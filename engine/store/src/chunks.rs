@@ -28,12 +28,14 @@ impl<T> Chunks<T> {
         }
         self.chunks[(at >> CHUNK_BITS) as usize].push(element);
         self.count += 1;
+        debug_assert!(self.chunks.len() == (self.count as usize).div_ceil(CHUNK_COUNT), "a chunk too many");
         at
     }
 
     /// Takes the last chunk out, with the number of its first element.
     pub(crate) fn pop_chunk(&mut self) -> Option<(u32, Vec<T>)> {
         let chunk = self.chunks.pop()?;
+        assert!(!chunk.is_empty() && chunk.len() <= CHUNK_COUNT, "a chunk is made for an element");
         self.count = (self.chunks.len() << CHUNK_BITS) as u32; // not above the count before
         Some((self.count, chunk))
     }
@@ -50,12 +52,14 @@ impl<T> Chunks<T> {
 impl<T> Index<u32> for Chunks<T> {
     type Output = T;
     fn index(&self, at: u32) -> &T {
+        debug_assert!(at < self.count, "no such element");
         &self.chunks[(at >> CHUNK_BITS) as usize][at as usize % CHUNK_COUNT]
     }
 }
 
 impl<T> IndexMut<u32> for Chunks<T> {
     fn index_mut(&mut self, at: u32) -> &mut T {
+        debug_assert!(at < self.count, "no such element");
         &mut self.chunks[(at >> CHUNK_BITS) as usize][at as usize % CHUNK_COUNT]
     }
 }

@@ -83,6 +83,7 @@ impl Group {
     /// # Panics
     /// When the state contradicts itself.
     pub(crate) fn invariants(&self) {
+        assert!(self.level >= Level::FIRST, "a group begins with the first level");
         self.index.invariants();
         self.sessions.invariants();
     }

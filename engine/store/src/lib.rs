@@ -36,7 +36,7 @@ mod store;
 mod version;
 mod wheel;
 
-pub use api::{Applied, CacheHint, CacheStats, FoundValue, Lookup, Room, StoreConfig};
+pub use api::{Applied, CacheAdmission, CacheHint, CacheStats, FoundValue, Lookup, StoreConfig};
 #[cfg(feature = "canary")]
 pub use flaw::Flaw;
 pub use scan::RandomKey;

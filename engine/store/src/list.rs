@@ -35,7 +35,8 @@ impl List {
     pub(crate) const EMPTY: Self = Self { front: NIL, back: NIL, count: 0 };
 
     pub(crate) fn push_front(&mut self, nodes: &mut impl Linked, at: u32) {
-        debug_assert!(nodes.links(at) == Links::NONE);
+        debug_assert!(nodes.links(at) == Links::NONE, "an element is on one list at a time");
+        debug_assert!(self.front != at, "an element is on a list once");
         *nodes.links_mut(at) = Links { prev: NIL, next: self.front };
         match self.front {
             NIL => self.back = at,
@@ -43,6 +44,7 @@ impl List {
         }
         self.front = at;
         self.count += 1;
+        debug_assert!(self.has_both_ends());
     }
 
     /// Appends all of another list.
@@ -50,6 +52,8 @@ impl List {
         if other.is_empty() {
             return;
         }
+        debug_assert!(nodes.links(other.front).prev == NIL, "an element before the front");
+        debug_assert!(nodes.links(other.back).next == NIL, "an element behind the back");
         match self.back {
             NIL => self.front = other.front,
             back => {
@@ -59,11 +63,15 @@ impl List {
         }
         self.back = other.back;
         self.count += other.count;
+        debug_assert!(self.has_both_ends());
     }
 
     /// Removes an element of this list; an element of another list would break both.
     pub(crate) fn remove(&mut self, nodes: &mut impl Linked, at: u32) {
+        debug_assert!(self.count > 0, "element of another list");
         let Links { prev, next } = core::mem::replace(nodes.links_mut(at), Links::NONE);
+        debug_assert!(prev == NIL || nodes.links(prev).next == at, "neighbours that do not know each other");
+        debug_assert!(next == NIL || nodes.links(next).prev == at, "neighbours that do not know each other");
         match prev {
             NIL => {
                 assert!(self.front == at, "element of another list");
@@ -79,6 +87,13 @@ impl List {
             next => nodes.links_mut(next).prev = prev,
         }
         self.count -= 1;
+        debug_assert!(self.has_both_ends());
+    }
+
+    /// A list with elements has a front and a back, an empty one has neither.
+    fn has_both_ends(&self) -> bool {
+        let is_empty = self.count == 0;
+        is_empty == (self.front == NIL) && is_empty == (self.back == NIL)
     }
 
     pub(crate) fn back(&self) -> Option<u32> {

@@ -50,6 +50,7 @@ pub(crate) fn spell(number: i64, out: &mut [u8; synod_types::limits::INLINE_VALU
     for (to, from) in out.iter_mut().zip(reversed[..count].iter().rev()) {
         *to = *from;
     }
+    debug_assert_eq!(parse(&out[..count]), Some(number), "a number is read as it was spelled");
     count
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn page(
     count: u32,
     page: &mut Vec<u8>,
 ) {
+    debug_assert!(tag != 0, "0 marks no store");
     start_scan_page(page);
     let from = if position >> 32 == u64::from(tag) { position as u32 } else { 0 }; // the low half
     let count = count.clamp(1, PAGE_KEYS_MAX);
@@ -64,6 +65,7 @@ pub(crate) fn page(
             put_scan_key(page, key);
             keys -= 1;
         }
+        debug_assert!(page.len() <= REPLY_BYTES_MAX, "a page is a reply");
     }
 }
 
@@ -74,6 +76,7 @@ pub(crate) fn random_key(group: &Group, namespace: Namespace, draw: u64) -> Rand
     if group.index.count() == 0 {
         return RandomKey::Nothing;
     }
+    assert!(count > 0, "keys without records");
     let from = (draw % u64::from(count)) as u32; // below count, which is not 0 with a key
     let looked = group.index.iter_from(from).take(RANDOM_STEPS);
     let mut looked = looked.filter_map(|(id, held)| live(group, namespace, id, held));

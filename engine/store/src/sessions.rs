@@ -79,7 +79,7 @@ const _: () = assert!(SESSION_LIMITS.group_bytes_max >= 2 * SESSION_LIMITS.sessi
 
 /// The decision about a stamped command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum Judgement {
     /// Execute it; remember the reply if it has a session.
     Execute,
     /// It was executed: repeat the reply ([`Sessions::recall`]).
@@ -110,7 +110,7 @@ fn reply_bytes(value_len: usize) -> u64 {
 }
 
 #[derive(Debug)]
-struct Session {
+struct SessionRecord {
     id: SessionId,
     /// Links in the list of clients' sessions.
     links: Links,
@@ -124,7 +124,7 @@ struct Session {
     closed: Vec<(u64, u64)>,
 }
 
-impl Session {
+impl SessionRecord {
     fn find(&self, sequence: u64) -> Result<usize, usize> {
         // Nearly always the sequence is newer than all others.
         match self.replies.back() {
@@ -144,6 +144,7 @@ impl Session {
             return true;
         }
         let dropped_bytes: u64 = self.replies.range(..dropped).map(Remembered::bytes).sum();
+        debug_assert!(dropped_bytes <= self.bytes, "replies of more bytes than were counted");
         self.bytes - dropped_bytes + bytes <= limits.session_bytes_max
     }
     /// Whether a node's session keeps a reply with a value of `len` bytes whole. There is room for a small
@@ -168,6 +169,7 @@ impl Session {
         while let Some(reply) = self.replies.pop_front_if(|reply| reply.sequence < self.lowest_open) {
             bytes += reply.bytes();
         }
+        debug_assert!(bytes <= self.bytes, "replies of more bytes than were counted");
         self.bytes -= bytes;
         let lowest_open = self.lowest_open;
         self.closed.retain(|&(_, end)| end > lowest_open);
@@ -175,11 +177,12 @@ impl Session {
         if self.replies.capacity() > 64 && self.replies.len() < self.replies.capacity() / 4 {
             self.replies.shrink_to(self.replies.len() * 2);
         }
+        debug_assert!(!self.replies.is_empty() || self.bytes == 0, "no reply has bytes");
         bytes
     }
 }
 
-impl Linked for Vec<Session> {
+impl Linked for Vec<SessionRecord> {
     fn links(&self, at: u32) -> Links {
         self[at as usize].links
     }
@@ -199,7 +202,7 @@ struct Holder {
 pub(crate) struct Sessions {
     limits: SessionLimits,
     by_id: BTreeMap<SessionId, u32>,
-    nodes: Vec<Session>,
+    nodes: Vec<SessionRecord>,
     free: Vec<u32>,
     /// Clients' sessions, most recently used in front.
     uses: List,
@@ -235,6 +238,7 @@ impl Sessions {
         assert!(id != SessionId::NONE && !id.is_of_node());
         let at = self.put(id, version);
         self.uses.push_front(&mut self.nodes, at);
+        assert!(self.uses.count() as usize <= self.limits.sessions_max, "more sessions than there may be");
         id
     }
 
@@ -266,16 +270,18 @@ impl Sessions {
         let holder = self.holders.entry(node).or_insert(Holder { boot, cores: BTreeMap::new() });
         holder.boot = boot;
         if let Some(&id) = holder.cores.get(&core) {
+            assert!(self.by_id.contains_key(&id), "the session of a core is gone");
             return Some(id);
         }
         let id = SessionId::of_node(version.get());
+        assert!(id.is_of_node() && id != SessionId::NONE);
         holder.cores.insert(core, id);
         self.put(id, version);
         Some(id)
     }
 
     fn put(&mut self, id: SessionId, version: PackedVersion) -> u32 {
-        let session = Session {
+        let session = SessionRecord {
             id,
             links: Links::NONE,
             last_used: version,
@@ -296,6 +302,7 @@ impl Sessions {
         };
         let before = self.by_id.insert(id, at);
         assert!(before.is_none(), "a session opened twice");
+        assert!(self.by_id.len() + self.free.len() == self.nodes.len(), "every place is used or free");
         at
     }
 
@@ -311,28 +318,28 @@ impl Sessions {
     }
 
     /// Decides about a command; changes nothing. `value_len` is the length of the value its reply will hold.
-    pub(crate) fn judge(&self, command: &CommandRef<'_>, value_len: usize) -> Verdict {
+    pub(crate) fn judge(&self, command: &CommandRef<'_>, value_len: usize) -> Judgement {
         let stamp = &command.stamp;
         if stamp.session == SessionId::NONE {
-            return Verdict::Execute;
+            return Judgement::Execute;
         }
         let Some(session) = self.get(stamp.session) else {
-            return Verdict::Refuse(ErrorKind::SessionExpired);
+            return Judgement::Refuse(ErrorKind::SessionExpired);
         };
         if stamp.sequence == 0 || stamp.lowest_open > stamp.sequence {
-            return Verdict::Refuse(ErrorKind::Malformed);
+            return Judgement::Refuse(ErrorKind::Malformed);
         }
         if session.is_closed(stamp.sequence) {
-            return Verdict::Refuse(ErrorKind::SequenceClosed);
+            return Judgement::Refuse(ErrorKind::SequenceClosed);
         }
         if let Ok(place) = session.find(stamp.sequence) {
             let is_it = session.replies[place].fingerprint == fingerprint(command);
-            return if is_it { Verdict::Repeat } else { Verdict::Refuse(ErrorKind::Malformed) };
+            return if is_it { Judgement::Repeat } else { Judgement::Refuse(ErrorKind::Malformed) };
         }
         if !session.has_room(&self.limits, stamp.lowest_open, reply_bytes(value_len)) {
-            return Verdict::Refuse(ErrorKind::Busy);
+            return Judgement::Refuse(ErrorKind::Busy);
         }
-        Verdict::Execute
+        Judgement::Execute
     }
 
     /// A command of this session was applied, whatever its outcome: the session is now the most recently
@@ -356,8 +363,10 @@ impl Sessions {
         if stamp.lowest_open > session.lowest_open {
             session.lowest_open = stamp.lowest_open;
             let freed = session.forget_closed();
+            debug_assert!(!is_of_client || freed <= self.bytes, "replies of more bytes than were counted");
             self.bytes -= if is_of_client { freed } else { 0 };
         }
+        debug_assert!(self.nodes[at as usize].lowest_open >= stamp.lowest_open, "a session goes on");
     }
 
     /// Closes the ranges in the operand of a command that was judged: none of their sequences is executed
@@ -376,6 +385,7 @@ impl Sessions {
         let stamp = &command.stamp;
         let at = self.by_id.get(&stamp.session).filter(|_| stamp.session.is_of_node());
         let session = &mut self.nodes[*at.ok_or(ErrorKind::Malformed)? as usize];
+        debug_assert!(executed.is_empty(), "bits of another answer");
         let spans = || ranges(command.operand).map(|(first, count)| (first, first + u64::from(count)));
         if spans().any(|(_, end)| end > stamp.sequence) {
             return Err(ErrorKind::Malformed);
@@ -402,12 +412,17 @@ impl Sessions {
             }
             meets
         });
+        debug_assert!(
+            session.closed.is_sorted_by(|before, next| before.1 < next.0),
+            "closed ranges meet or overlap"
+        );
         let (bytes, closed) = (&mut session.bytes, &session.closed);
         session.replies.retain(|reply| {
             let is_closed = closed.iter().any(|&(first, end)| (first..end).contains(&reply.sequence));
             *bytes -= if is_closed { reply.bytes() } else { 0 };
             !is_closed
         });
+        debug_assert!(!session.replies.is_empty() || session.bytes == 0, "no reply has bytes");
         Ok(())
     }
 
@@ -416,7 +431,8 @@ impl Sessions {
         let stamp = &command.stamp;
         let at = *self.by_id.get(&stamp.session).expect("judged, so known");
         let session = &mut self.nodes[at as usize];
-        assert!(stamp.sequence >= session.lowest_open);
+        assert!(stamp.sequence >= session.lowest_open, "the client has this reply already");
+        debug_assert!(!session.is_closed(stamp.sequence), "a closed sequence was executed");
         let is_of_client = !stamp.session.is_of_node();
         let reply = match reply {
             Reply::Value { value, .. }
@@ -441,8 +457,8 @@ impl Sessions {
         };
         session.replies.insert(place, remembered);
         session.bytes += bytes;
-        assert!(session.replies.len() <= self.limits.replies_max);
-        assert!(session.bytes <= self.limits.session_bytes_max);
+        assert!(session.replies.len() <= self.limits.replies_max, "more replies than a session keeps");
+        assert!(session.bytes <= self.limits.session_bytes_max, "more bytes than a session keeps");
         if !is_of_client {
             return;
         }
@@ -455,6 +471,7 @@ impl Sessions {
 
     /// The reply of a command for which [`Sessions::judge`] said to repeat it.
     pub(crate) fn recall(&self, stamp: &SessionStamp) -> Reply<&[u8]> {
+        debug_assert!(stamp.session != SessionId::NONE, "without a session nothing is repeated");
         let session = self.get(stamp.session).expect("judged, so known");
         let place = session.find(stamp.sequence).expect("judged, so remembered");
         session.replies[place].reply.borrow()
@@ -492,6 +509,8 @@ impl Sessions {
         };
         self.uses.remove(&mut self.nodes, at);
         let session = &self.nodes[at as usize];
+        assert!(!session.id.is_of_node(), "a node's session is never evicted");
+        assert!(session.bytes <= self.bytes, "replies of more bytes than were counted");
         self.bytes -= session.bytes;
         self.remove(session.id);
     }
@@ -500,13 +519,16 @@ impl Sessions {
     fn remove(&mut self, id: SessionId) {
         let at = self.by_id.remove(&id).expect("a session is removed once");
         let session = &mut self.nodes[at as usize];
+        assert!(session.id == id, "a session in another's place");
+        assert!(session.links == Links::NONE, "a removed session is in the list");
         session.bytes = 0;
         session.replies = VecDeque::new();
         session.closed = Vec::new();
         self.free.push(at);
+        assert!(self.by_id.len() + self.free.len() == self.nodes.len(), "every place is used or free");
     }
 
-    fn get(&self, id: SessionId) -> Option<&Session> {
+    fn get(&self, id: SessionId) -> Option<&SessionRecord> {
         self.by_id.get(&id).map(|&at| &self.nodes[at as usize])
     }
 

@@ -1,6 +1,6 @@
 //! The store of one core: its groups and the cache they share.
 
-use crate::api::{Applied, CacheHint, CacheStats, FoundValue, Lookup, Room, StoreConfig};
+use crate::api::{Applied, CacheAdmission, CacheHint, CacheStats, FoundValue, Lookup, StoreConfig};
 use crate::apply::{self, ApplyContext, Outcome};
 #[cfg(feature = "canary")]
 use crate::flaw::Flaw;
@@ -60,7 +60,9 @@ impl Store {
             places[id] = groups.len() as u16; // at most GROUP_COUNT_MAX + 1
             groups.push(Group::new(hasher.clone(), limits));
         }
+        assert!(places.iter().filter(|&&place| place != ABSENT).count() == groups.len());
         let scan_tag = (crate::digest::mix(config.hash_seed) >> 48) as u16 | 1; // 0 marks no store
+        assert!(scan_tag != 0);
         let slab = Slab::new(config.cache_bytes);
         Self { groups, places, slab, buried: Vec::new(), scan_tag, old_value: Vec::new(), warmed: Vec::new() }
     }
@@ -79,6 +81,7 @@ impl Store {
     pub fn begin_slot(&mut self, group: GroupId, ts: WallMs) {
         let group = self.group_mut(group);
         group.applied_ts = group.applied_ts.max(ts);
+        debug_assert!(group.applied_ts >= ts, "a slot before its time");
     }
 
     /// Loads the keys and sessions of `commands` into the processor's caches ahead of [`Store::apply`].
@@ -134,6 +137,10 @@ impl Store {
         keep: CacheHint,
         old: Option<&[u8]>,
     ) -> Applied<'_> {
+        debug_assert!(
+            old.is_none_or(|old| old.len() > INLINE_VALUE_BYTES_MAX),
+            "the index keeps short values"
+        );
         let group_at = self.place(group);
         // The sweep runs before the command and not after it, because the reply borrows from the store.
         let mut owed = self.groups[usize::from(group_at)].index.take_owed();
@@ -173,12 +180,14 @@ impl Store {
         };
         let expire_at = group.index.expire_at(id).unwrap_or(WallMs::ZERO);
         let record = group.index.record(id);
+        debug_assert!(record.version <= group.applied, "a key was written by no command");
         let version = record.version.unpack();
         match &record.value {
             Value::Inline { len, bytes } => {
                 Lookup::Hit { value: &bytes[..usize::from(*len)], version, expire_at }
             }
             Value::Log { location, crc, cell } => {
+                debug_assert!(location.len as usize > INLINE_VALUE_BYTES_MAX, "the index keeps short values");
                 let owner = Owner { record: id.0, group: group_at };
                 match self.slab.get(*cell, owner, location.len, *crc) {
                     Some(value) => Lookup::Hit { value, version, expire_at },
@@ -210,6 +219,7 @@ impl Store {
         let Some(expire_at) = group.index.expire_at(id) else {
             return -1;
         };
+        debug_assert!(expire_at > group.applied_ts, "an expired key exists");
         let left = expire_at.0.saturating_sub(group.applied_ts.max(clock).0);
         i64::try_from(left).unwrap_or(i64::MAX) // an expiry is never past i64::MAX
     }
@@ -222,7 +232,7 @@ impl Store {
         namespace: Namespace,
         key: &[u8],
         found: FoundValue<'_>,
-        room: Room,
+        admission: CacheAdmission,
     ) -> bool {
         let group_at = self.place(group);
         let group = &mut self.groups[usize::from(group_at)];
@@ -237,7 +247,7 @@ impl Store {
         match &mut record.value {
             Value::Log { location, crc, cell } if location.len as usize == found.bytes.len() => {
                 let is_wanted = !self.slab.is_owner(*cell, owner)
-                    && (room == Room::Made || self.slab.has_room(found.bytes.len()));
+                    && (admission == CacheAdmission::MayEvict || self.slab.has_room(found.bytes.len()));
                 // The checksum is computed last, because it reads the whole value.
                 if is_wanted && found.crc() == *crc {
                     *cell = self.slab.insert(owner, *crc, found.bytes);
@@ -267,7 +277,9 @@ impl Store {
     /// millisecond.
     pub fn next_expiry(&self, group: GroupId) -> Option<WallMs> {
         let group = self.group(group);
-        group.index.next_expiry(group.applied_ts)
+        let next = group.index.next_expiry(group.applied_ts);
+        debug_assert!(next.is_none_or(|next| next >= group.applied_ts), "a time that has passed comes");
+        next
     }
 
     /// When the key expires, in milliseconds since the epoch: -2 without the key, -1 without an expiry.
@@ -361,6 +373,8 @@ impl Store {
                 }
             }
         }
+        let stats = self.slab.stats();
+        assert!(stats.bytes <= stats.bytes_max && stats.cells == self.slab.owners().count() as u64);
         for (cell, owner) in self.slab.owners() {
             let cleared = self.buried.iter().filter(|buried| buried.group_at == owner.group);
             let mut owners = cleared
@@ -376,15 +390,21 @@ impl Store {
 
     fn expire_at(&mut self, group_at: u16, budget: &mut usize) {
         let group = &mut self.groups[usize::from(group_at)];
+        let (keys, expired) = (group.index.count(), group.expired);
         while let Some(id) = group.index.pop_due(group.applied_ts, budget) {
             apply::remove(group, group_at, &mut self.slab, id);
             group.expired += 1;
         }
+        debug_assert!(
+            group.index.count() + (group.expired - expired) == keys,
+            "every key that has expired is removed, and no other"
+        );
     }
 
     fn place(&self, group: GroupId) -> u16 {
         let place = self.places.get(usize::from(group.get())).copied().unwrap_or(ABSENT);
         assert!(place != ABSENT, "{group} is not on this core");
+        debug_assert!(usize::from(place) < self.groups.len());
         place
     }
     fn group(&self, group: GroupId) -> &Group {

@@ -23,6 +23,7 @@ impl PackedVersion {
         Self(version.slot.get() << POSITION_BITS | u64::from(version.position))
     }
     pub(crate) fn unpack(self) -> Version {
+        debug_assert!(self.0 >> 63 == 0, "the highest bit is for session ids");
         Version {
             slot: Slot::new(self.0 >> POSITION_BITS),
             position: (self.0 & ((1 << POSITION_BITS) - 1)) as u32, // 16 bits

@@ -87,6 +87,7 @@ impl Wheel {
         let timer = Timer { expire_at, links: Links::NONE, record, bucket: FREE };
         let at = match self.free.front() {
             Some(at) => {
+                debug_assert!(self.timers[at].bucket == FREE, "a timer in use is on the free list");
                 self.free.remove(&mut self.timers, at);
                 self.timers[at] = timer;
                 at
@@ -94,6 +95,7 @@ impl Wheel {
             None => self.timers.push(timer),
         };
         self.count += 1;
+        debug_assert!(self.count + self.free.count() == self.timers.count(), "every timer is used or free");
         self.place(at);
         at
     }
@@ -109,7 +111,9 @@ impl Wheel {
         self.take_out(at);
         self.timers[at].bucket = FREE;
         self.free.push_front(&mut self.timers, at);
+        debug_assert!(self.count > 0, "more timers removed than added");
         self.count -= 1;
+        debug_assert!(self.count + self.free.count() == self.timers.count(), "every timer is used or free");
     }
 
     /// Takes out one timer that is due at `now` and returns its record; `None` when none is due or `budget`
@@ -122,7 +126,8 @@ impl Wheel {
         }
         let at = self.due.front()?;
         *budget -= 1;
-        let record = self.timers[at].record;
+        let Timer { record, expire_at, .. } = self.timers[at];
+        debug_assert!(expire_at <= now, "a timer before its time");
         self.remove(at);
         Some(record)
     }
@@ -134,10 +139,12 @@ impl Wheel {
             Some(_) => self.cursor,
             None => self.first_bucket()?.start,
         };
+        debug_assert!(next >= self.cursor, "a timer behind the cursor is in a bucket");
         Some(next.max(now.saturating_add(1)))
     }
 
     pub(crate) fn expire_at(&self, at: u32) -> u64 {
+        debug_assert!(self.timers[at].bucket != FREE, "timer used after it was freed");
         self.timers[at].expire_at
     }
 
@@ -154,7 +161,7 @@ impl Wheel {
             match (self.draining, first) {
                 // The whole bucket is due. A draining bucket comes first only as long as none of its timers
                 // has sunk.
-                (draining, Some(First { last, bucket, .. }))
+                (draining, Some(FirstBucket { last, bucket, .. }))
                     if last <= now && draining.is_none_or(|draining| draining == bucket) =>
                 {
                     *budget -= 1;
@@ -167,7 +174,7 @@ impl Wheel {
                     *budget -= 1;
                     self.sink_one(draining);
                 }
-                (None, Some(First { start, .. })) if start <= now => {
+                (None, Some(FirstBucket { start, .. })) if start <= now => {
                     assert!(start > self.cursor, "a bucket that the cursor stands at the start of drains");
                     self.move_to(start);
                 }
@@ -181,6 +188,8 @@ impl Wheel {
     /// Moves the cursor over times without timers. Only timers in the bucket that it enters, at the bucket's
     /// start, change their level.
     fn move_to(&mut self, cursor: u64) {
+        debug_assert!(cursor >= self.cursor, "the cursor never goes back");
+        debug_assert!(self.draining.is_none(), "the cursor leaves a bucket before it is empty");
         let differs = self.cursor ^ cursor;
         self.cursor = cursor;
         if differs == 0 {
@@ -198,6 +207,7 @@ impl Wheel {
         let at = self.buckets[usize::from(bucket)].front().expect("a draining bucket is not empty");
         self.take_out(at);
         self.place(at);
+        debug_assert!(self.timers[at].bucket < bucket, "a timer sinks to a lower level");
     }
 
     fn place(&mut self, at: u32) {
@@ -228,6 +238,7 @@ impl Wheel {
 
     fn mark_empty(&mut self, bucket: u16) {
         let (level, digit) = (usize::from(bucket) / BUCKET_COUNT, usize::from(bucket) % BUCKET_COUNT);
+        debug_assert!(self.buckets[usize::from(bucket)].is_empty(), "a bucket with timers is not empty");
         self.occupied[level] &= !(1 << digit);
         if self.draining == Some(bucket) {
             self.draining = None;
@@ -236,7 +247,7 @@ impl Wheel {
 
     /// The first occupied bucket. While a bucket is draining: that one, or one that some of its timers have
     /// sunk to.
-    fn first_bucket(&self) -> Option<First> {
+    fn first_bucket(&self) -> Option<FirstBucket> {
         let level = self.occupied.iter().position(|&bits| bits != 0)?;
         let digit = self.occupied[level].trailing_zeros();
         let shift = level as u32 * DIGIT_BITS;
@@ -245,7 +256,8 @@ impl Wheel {
         let above = above.checked_shl(shift + DIGIT_BITS).unwrap_or(0);
         let start = above | u64::from(digit) << shift;
         let last = start | ((1 << shift) - 1);
-        Some(First { start, last, bucket: (level * BUCKET_COUNT) as u16 + digit as u16 })
+        debug_assert!(start >= self.cursor, "a timer behind the cursor is in a bucket");
+        Some(FirstBucket { start, last, bucket: (level * BUCKET_COUNT) as u16 + digit as u16 })
     }
 
     /// # Panics
@@ -272,6 +284,8 @@ impl Wheel {
             }
         }
         assert!(count == self.count);
+        assert!(self.free.iter(&self.timers).all(|at| self.timers[at].bucket == FREE));
+        assert!(count + self.free.count() == self.timers.count(), "every timer is used or free");
         assert!(self.draining.is_none_or(|bucket| !self.buckets[usize::from(bucket)].is_empty()));
     }
 
@@ -283,7 +297,7 @@ impl Wheel {
 }
 
 /// An occupied bucket, which covers the times from `start` to `last`.
-struct First {
+struct FirstBucket {
     start: u64,
     last: u64,
     bucket: u16,
@@ -421,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_that_is_due_hides_nobody_who_is_not() {
+    fn a_crowd_that_is_due_hides_no_later_timer() {
         let mut wheel = Wheel::new();
         let base = 1_790_000_000_123;
         wheel.pop_due(base, &mut 1);

@@ -1,6 +1,6 @@
 //! Machines that cannot run a node: too little lockable memory, no io_uring, a missing CPU.
 
-use crate::run::Room;
+use crate::run::Sandbox;
 use nix::sys::resource::{Resource, setrlimit};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -42,21 +42,21 @@ fn without_uring(command: &mut Command, errno: i32) -> &mut Command {
 
 #[test]
 fn too_little_lockable_memory_is_refused() {
-    let room = Room::new();
-    let mut command = room.synod(["serve"]);
-    let sentence = room.command_refuses(limited(&mut command, Resource::RLIMIT_MEMLOCK, 511 << 10));
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.synod(["serve"]);
+    let sentence = sandbox.command_refuses(limited(&mut command, Resource::RLIMIT_MEMLOCK, 511 << 10));
     assert!(sentence.starts_with("the limit on locked memory is 511 KiB"), "{sentence}");
     assert!(sentence.contains("at least 512 KiB") && sentence.contains("ulimit -l"), "{sentence}");
 }
 
 #[test]
 fn a_kernel_without_io_uring_is_refused_with_what_to_do() {
-    let room = Room::new();
+    let sandbox = Sandbox::new();
     for (errno, hint) in
         [(libc::ENOSYS, "use Linux 5.8 or later"), (libc::EPERM, "set kernel.io_uring_disabled to 0")]
     {
-        let mut command = room.synod(["serve"]);
-        let sentence = room.command_refuses(without_uring(&mut command, errno));
+        let mut command = sandbox.synod(["serve"]);
+        let sentence = sandbox.command_refuses(without_uring(&mut command, errno));
         assert!(sentence.starts_with("this kernel gives no io_uring"), "{sentence}");
         assert!(sentence.contains(hint), "{sentence}");
     }
@@ -64,8 +64,8 @@ fn a_kernel_without_io_uring_is_refused_with_what_to_do() {
 
 #[test]
 fn a_cpu_that_is_not_there_is_refused() {
-    let room = Room::new();
-    let sentence = room.refuses(&["serve", "--cores", "1", "--pins", "1023"]);
+    let sandbox = Sandbox::new();
+    let sentence = sandbox.refuses(&["serve", "--cores", "1", "--pins", "1023"]);
     assert!(
         sentence.starts_with("--pins: pins names CPU 1023, and this process may run on CPUs 0"),
         "{sentence}"

@@ -15,12 +15,12 @@ use tempfile::TempDir;
 /// A refusal takes milliseconds; this bounds a test that fails.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A working directory with helpers.
-pub struct Room {
+/// A working directory of its own for one test, with helpers.
+pub struct Sandbox {
     dir: TempDir,
 }
 
-impl Room {
+impl Sandbox {
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
@@ -53,7 +53,7 @@ impl Room {
     pub fn refuses(&self, args: &[&str]) -> String {
         self.command_refuses(&mut self.synod(args))
     }
-    /// The same for a command made by [`Room::synod`].
+    /// The same for a command made by [`Sandbox::synod`].
     pub fn command_refuses(&self, command: &mut Command) -> String {
         let before = Snapshot::of(self.path());
         let output = output_in_time(command);
@@ -97,10 +97,10 @@ fn text(bytes: &[u8]) -> String {
 
 /// Every name below a directory, with everything that a careless program could have changed.
 #[derive(PartialEq, Eq, Debug)]
-pub struct Snapshot(BTreeMap<PathBuf, Trace>);
+pub struct Snapshot(BTreeMap<PathBuf, PathState>);
 
 #[derive(PartialEq, Eq, Debug)]
-struct Trace {
+struct PathState {
     mode: u32,
     modified: (i64, i64),
     content: Option<Vec<u8>>,
@@ -117,7 +117,7 @@ impl Snapshot {
             }
             let content = meta.is_file().then(|| fs::read(&path).unwrap());
             let (mode, modified) = (meta.permissions().mode(), (meta.mtime(), meta.mtime_nsec()));
-            found.insert(path, Trace { mode, modified, content });
+            found.insert(path, PathState { mode, modified, content });
         }
         Self(found)
     }

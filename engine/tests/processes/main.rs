@@ -145,16 +145,16 @@ fn signal(child: &Child, signal: Signal) {
 
 #[test]
 fn dev_ends_in_good_order_on_ctrl_c_and_keeps_the_data() {
-    let room = tempfile::tempdir().unwrap();
+    let base = tempfile::tempdir().unwrap();
     let block = dev_ports();
-    let first = room.path().join("synod-data/n1");
-    let mut child = dev(room.path(), &block);
+    let first = base.path().join("synod-data/n1");
+    let mut child = dev(base.path(), &block);
     let before = identity(&first);
     signal(&child, Signal::SIGINT);
     assert!(child.wait().unwrap().success());
     wait_unlocked(&first);
 
-    let mut child = dev(room.path(), &block);
+    let mut child = dev(base.path(), &block);
     assert_eq!(identity(&first), before);
     signal(&child, Signal::SIGTERM);
     assert!(child.wait().unwrap().success());
@@ -162,26 +162,26 @@ fn dev_ends_in_good_order_on_ctrl_c_and_keeps_the_data() {
 
 #[test]
 fn nodes_die_with_a_killed_parent() {
-    let room = tempfile::tempdir().unwrap();
+    let base = tempfile::tempdir().unwrap();
     let block = dev_ports();
-    let mut child = dev(room.path(), &block);
+    let mut child = dev(base.path(), &block);
     signal(&child, Signal::SIGKILL);
     child.wait().unwrap();
     for node in ["n1", "n2"] {
-        wait_unlocked(&room.path().join("synod-data").join(node));
+        wait_unlocked(&base.path().join("synod-data").join(node));
     }
 }
 
 #[test]
 fn bench_refuses_a_directory_that_is_not_its_own() {
-    let room = tempfile::tempdir().unwrap();
-    std::fs::write(room.path().join("thesis.tex"), "x").unwrap();
+    let base = tempfile::tempdir().unwrap();
+    std::fs::write(base.path().join("thesis.tex"), "x").unwrap();
     let output =
-        Command::new(env!("CARGO_BIN_EXE_synod")).args(["bench", "--dir"]).arg(room.path()).output().unwrap();
+        Command::new(env!("CARGO_BIN_EXE_synod")).args(["bench", "--dir"]).arg(base.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("holds thesis.tex and was not made by synod bench"), "{said}");
-    assert_eq!(std::fs::read_dir(room.path()).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 1);
 }
 
 #[test]
@@ -242,8 +242,8 @@ fn keys_are_set_read_and_removed_from_the_command_line() {
 
 #[test]
 fn a_bench_reports_and_cleans_up() {
-    let room = tempfile::tempdir().unwrap();
-    let (dir, json) = (room.path().join("bench"), room.path().join("report.json"));
+    let base = tempfile::tempdir().unwrap();
+    let (dir, json) = (base.path().join("bench"), base.path().join("report.json"));
     let load = "--nodes 1 --cores 1 --rate 200 --duration 500ms --warmup 0s --keys 50 --value-size 64 --connections 2 \
                 --set cluster.groups=1 --set node.segment_mib=8 --set node.reserve_mib=0";
     let mut args = vec!["bench", "--dir", dir.to_str().unwrap(), "--json", json.to_str().unwrap()];

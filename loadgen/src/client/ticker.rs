@@ -1,6 +1,10 @@
 //! A thread that wakes a task at regular intervals. It also guards against an executor that parks although it
 //! has work: a wake from outside reaches it even then. One wake is not enough: the executor can take it, mark
 //! the task as runnable and still park. So a wake that is not followed by a turn is repeated.
+//!
+//! The engine's runtime has a ticker of another kind: one thread for all executors of a process, and a task
+//! that does nothing but take the wakes, so every tick wakes it. Here the woken task does the work itself, and
+//! a tick after a turn wakes nothing. Both use `UnheardWakes`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -1,26 +1,62 @@
-//! The meaning of answers: which of them settle an operation, which require another attempt, and which
-//! contradict what was known.
+//! The meaning of answers, in either protocol: which of them settle an operation, which require another
+//! attempt, and which contradict what was known. Pure: what follows from an answer is returned, not done.
 //!
 //! One rule governs this module: *certainly not executed* applies to a single send. If a write was sent
 //! before with an unknown outcome, it stays doubtful until a later send with the same session number is
 //! answered with the write's reply.
 
-use super::link::LinkState;
-use super::op::{Op, OpId, Spot, Stage, Work};
-use super::state::{Active, Driver};
-use super::tally::End;
+use super::op::{Op, OpId, Work};
 use crate::admission::NotAdmitted;
-use crate::history::{Event, Outcome};
-use crate::ledger::{Fault, Seen, Violation, WriteTicket};
-use crate::options::Protocol;
+use crate::ledger::Seen;
 use crate::value::{self, Stamp};
-use crate::workload::Kind;
-use synod_net::ProtocolError;
-use synod_net::binary::{Failure, ResponseBody, ResponseBodyRef, ResponseRef};
-use synod_types::{ErrorKind, Reply, Version};
+use synod_net::binary::{FailureCode, Topology};
+use synod_types::{ErrorKind, SessionId, Slot, Version};
+
+/// Among the errors of a report: the answer does not fit the request.
+pub(super) const WRONG_KIND: &str = "answer of the wrong kind";
+/// Among the errors of a report: there was no such request.
+pub(super) const NO_REQUEST: &str = "answer to no request";
+
+/// What a server has said on a connection.
+#[derive(Debug)]
+pub(super) enum Heard<'a> {
+    /// Nothing that the driver must act on.
+    Nothing,
+    /// The leaders as the server knows them.
+    Topology(Topology),
+    /// The answer to an operation.
+    Answer(OpId, OpAnswer<'a>),
+    /// The connection cannot be used any longer, for this reason.
+    Broken(&'static str),
+    /// The server does not admit the generator.
+    NotAdmitted(NotAdmitted),
+}
+
+/// The answer to an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum OpAnswer<'a> {
+    /// The write was executed. RESP has no versions.
+    Done(Option<Version>),
+    /// No such key.
+    Nil,
+    /// The key holds these bytes. RESP has no versions.
+    Value { bytes: &'a [u8], version: Option<Version> },
+    /// The session was opened.
+    Session(SessionId),
+    /// The command failed.
+    Error(ErrorKind),
+    /// A failure of the server, not of the command: this send was certainly not executed.
+    Failed(FailureCode),
+    /// An error by which the command was certainly not executed; only RESP has these.
+    Refused(&'static str),
+    /// An error that is not known, so the command may have been executed; only RESP has these.
+    Obscure(&'static str),
+    /// No operation has this answer.
+    Absurd,
+}
 
 /// How a write ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum WriteFate {
     Acknowledged(Version),
     /// Certainly not executed.
@@ -31,7 +67,7 @@ pub(super) enum WriteFate {
 }
 
 /// How a read ends.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum ReadFate {
     Saw(Seen),
     /// The bytes are not those of any write of this key.
@@ -41,390 +77,105 @@ pub(super) enum ReadFate {
     Absurd(&'static str),
 }
 
-impl Driver {
-    /// Handles received bytes. Afterwards the shell closes the link if [`Driver::is_open`] is false.
-    pub fn on_bytes(&mut self, link: usize, bytes: &[u8], now_ns: u64) {
-        if !self.is_open(link) {
-            return;
-        }
-        if self.options.protocol == Protocol::Resp {
-            return self.on_resp_bytes(link, bytes, now_ns);
-        }
-        let mut decoder = std::mem::take(&mut self.links[link].decoder);
-        decoder.feed(bytes);
-        loop {
-            match decoder.next_ref() {
-                Ok(Some(response)) => self.on_response(link, response, now_ns),
-                Ok(None) => break,
-                Err(error) => self.lose(link, protocol_error_name(error), now_ns),
-            }
-            if !self.is_open(link) {
-                return;
-            }
-        }
-        self.links[link].decoder = decoder;
-    }
+/// What follows from an answer. The names are those of the errors in a report.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Consequence {
+    /// The operation is sent again after a pause.
+    Again(&'static str),
+    /// The same, and what is known of the leaders is out of date.
+    NoLeader(&'static str),
+    /// The same for a write that this send may have executed.
+    InDoubt(&'static str),
+    /// The session of the write has expired. The session's replies are gone, and nothing else records whether
+    /// the write was executed: if it is doubtful it ends, else it is sent again with another number.
+    SessionExpired(&'static str),
+    /// A session is open.
+    Opened { lane: u32, session: SessionId },
+    /// The write ends.
+    EndWrite(WriteFate),
+    /// The read ends.
+    EndRead(ReadFate),
+}
 
-    fn on_response(&mut self, link: usize, response: ResponseRef<'_>, now_ns: u64) {
-        if let ResponseBodyRef::Other(ResponseBody::Failed(failure), _) = &response.body
-            && let Some(why) = NotAdmitted::of_failure(*failure)
-        {
-            return self.on_not_admitted(link, why, now_ns);
+/// What follows from `answer` to `op`. `run` is the run whose values are the generator's own.
+pub(super) fn consequence(op: &Op, answer: OpAnswer<'_>, run: u64) -> Consequence {
+    match (&op.work, answer) {
+        (_, OpAnswer::Error(kind)) => of_error(op, kind),
+        (_, OpAnswer::Failed(failure)) => of_failure(op, failure),
+        (Work::Write { ticket, .. }, OpAnswer::Done(version)) => {
+            let version = version.unwrap_or_else(|| version_of(ticket.sequence()));
+            Consequence::EndWrite(WriteFate::Acknowledged(version))
         }
-        if response.id == OpId::AUTH {
-            return self.on_auth(link, response.body, now_ns);
+        (Work::Read { .. }, OpAnswer::Nil) => Consequence::EndRead(ReadFate::Saw(Seen::Nothing)),
+        (Work::Read { .. }, OpAnswer::Value { bytes, version }) => {
+            Consequence::EndRead(judge_value(run, op.key, bytes, version))
         }
-        if self.links[link].state == LinkState::Probing {
-            self.links[link].come_up();
+        (&Work::OpenSession { lane }, OpAnswer::Session(session)) => Consequence::Opened { lane, session },
+        (Work::Write { .. }, OpAnswer::Refused(name)) => Consequence::EndWrite(WriteFate::Refused(name)),
+        (Work::Write { .. }, OpAnswer::Obscure(name)) => Consequence::EndWrite(WriteFate::Unknown(name)),
+        (Work::Read { .. }, OpAnswer::Refused(name) | OpAnswer::Obscure(name)) => {
+            Consequence::EndRead(ReadFate::NoAnswer(name))
         }
-        if response.id & OpId::CONTROL != 0 {
-            return self.on_control(link, response.body, now_ns);
+        (Work::OpenSession { .. }, OpAnswer::Refused(name) | OpAnswer::Obscure(name)) => {
+            Consequence::Again(name)
         }
-        if let (0, ResponseBodyRef::Other(ResponseBody::Failed(failure), _)) = (response.id, &response.body) {
-            return self.lose(link, failure_name(*failure), now_ns);
-        }
-        let id = OpId::from_wire(response.id);
-        if !self.ops.was_issued(id) {
-            return self.lose(link, "answer to no request", now_ns);
-        }
-        let Some(id) = self.take_answered(link, id, now_ns) else { return };
-        match response.body {
-            ResponseBodyRef::Reply(reply, _) => self.on_reply(id, reply, now_ns),
-            ResponseBodyRef::Other(ResponseBody::Failed(failure), _) => self.on_failure(id, failure, now_ns),
-            ResponseBodyRef::Other(..) => self.on_absurd(id, now_ns),
-        }
+        (Work::Write { .. }, _) => Consequence::EndWrite(WriteFate::Absurd(WRONG_KIND)),
+        (Work::Read { .. }, _) => Consequence::EndRead(ReadFate::Absurd(WRONG_KIND)),
+        (Work::OpenSession { .. }, _) => Consequence::Again(WRONG_KIND),
     }
+}
 
-    /// Matches an answer to `id` with its operation. `None` if the operation was given up meanwhile, or was
-    /// not sent on this link.
-    pub(super) fn take_answered(&mut self, link: usize, id: OpId, now_ns: u64) -> Option<OpId> {
-        match self.ops.get_mut(id) {
-            Some(op) if op.spot == Spot::Sent(link) => op.spot = Spot::Moving,
-            // It was given up meanwhile and counted as such; the answer only makes room on the link.
-            _ if self.links[link].note_answered_late(now_ns) => {
-                self.tally.replies_late += 1;
-                return None;
-            }
-            _ => {
-                self.lose(link, "answered twice", now_ns);
-                return None;
-            }
-        }
-        self.links[link].note_answered(now_ns);
-        Some(id)
+fn of_error(op: &Op, kind: ErrorKind) -> Consequence {
+    let name = error_name(kind);
+    let patient = op.stage.waits_out_busy();
+    match (&op.work, kind) {
+        (_, ErrorKind::NoLeader) => Consequence::NoLeader(name),
+        (Work::Write { slot: Some(_), .. }, ErrorKind::Unknown) => Consequence::InDoubt(name),
+        (Work::Write { slot: Some(_), .. }, ErrorKind::SessionExpired) => Consequence::SessionExpired(name),
+        // The last three of these errors concern the command, not this send: it may have been executed
+        // before.
+        (
+            Work::Write { .. },
+            ErrorKind::Unknown | ErrorKind::SequenceClosed | ErrorKind::ReadFailed | ErrorKind::ReplyDropped,
+        ) => Consequence::EndWrite(WriteFate::Unknown(name)),
+        (Work::Write { .. }, ErrorKind::Busy) if patient || op.doubtful => Consequence::Again(name),
+        (Work::Write { .. }, _) if op.doubtful => Consequence::EndWrite(WriteFate::Unknown(name)),
+        (Work::Write { .. }, _) => Consequence::EndWrite(WriteFate::Refused(name)),
+        (Work::Read { .. }, ErrorKind::Unknown) => Consequence::Again(name),
+        (Work::Read { .. }, ErrorKind::Busy | ErrorKind::ReadFailed) if patient => Consequence::Again(name),
+        (Work::Read { .. }, _) => Consequence::EndRead(ReadFate::NoAnswer(name)),
+        (Work::OpenSession { .. }, _) => Consequence::Again(name),
     }
+}
 
-    fn on_control(&mut self, link: usize, body: ResponseBodyRef<'_>, now_ns: u64) {
-        self.links[link].note_told(now_ns);
-        match body {
-            ResponseBodyRef::Other(ResponseBody::Topology(view), _) => self.learn(link, &view, now_ns),
-            ResponseBodyRef::Other(ResponseBody::Failed(Failure::Unavailable), _) => {}
-            ResponseBodyRef::Other(ResponseBody::Failed(failure), _) => {
-                self.lose(link, failure_name(failure), now_ns);
-            }
-            _ => self.lose(link, "answer of the wrong kind", now_ns),
-        }
+fn of_failure(op: &Op, failure: FailureCode) -> Consequence {
+    let name = failure_name(failure);
+    let again = failure == FailureCode::Unavailable || op.stage.waits_out_busy() || op.doubtful;
+    match op.work {
+        _ if again => Consequence::Again(name),
+        Work::Write { .. } => Consequence::EndWrite(WriteFate::Refused(name)),
+        Work::Read { .. } => Consequence::EndRead(ReadFate::NoAnswer(name)),
+        Work::OpenSession { .. } => Consequence::Again(name),
     }
+}
 
-    /// Handles the answer to AUTH. The request sent behind it is answered next.
-    fn on_auth(&mut self, link: usize, body: ResponseBodyRef<'_>, now_ns: u64) {
-        self.links[link].note_told(now_ns);
-        match body {
-            ResponseBodyRef::Other(ResponseBody::Ok, _) => {}
-            // The password is longer than any password may be.
-            ResponseBodyRef::Reply(Reply::Error(_), _) => {
-                self.on_not_admitted(link, NotAdmitted::PasswordWrong, now_ns);
-            }
-            ResponseBodyRef::Other(ResponseBody::Failed(failure), _) => {
-                self.lose(link, failure_name(failure), now_ns);
-            }
-            _ => self.lose(link, "answer of the wrong kind", now_ns),
+fn judge_value(run: u64, key: u32, bytes: &[u8], version: Option<Version>) -> ReadFate {
+    match value::verify(bytes) {
+        Err(error) => ReadFate::Corrupt(error.to_string()),
+        Ok(Stamp { run: of, .. }) if of != run => ReadFate::Saw(Seen::Foreign),
+        Ok(Stamp { key: of, .. }) if of != u64::from(key) => {
+            ReadFate::Corrupt(format!("a value that was written to key {of}"))
+        }
+        Ok(Stamp { sequence, .. }) => {
+            let version = version.unwrap_or_else(|| version_of(sequence));
+            ReadFate::Saw(Seen::Write { sequence, version })
         }
     }
+}
 
-    fn on_reply(&mut self, id: OpId, reply: Reply<&[u8]>, now_ns: u64) {
-        let op = self.ops.get(id).expect("found just before");
-        match (&op.work, reply) {
-            (_, Reply::Error(kind)) => self.on_error(id, kind, now_ns),
-            (Work::Write { .. }, Reply::Done { version }) => {
-                self.end_write(id, WriteFate::Acknowledged(version), now_ns);
-            }
-            (Work::Read { .. }, Reply::Nil) => self.end_read(id, ReadFate::Saw(Seen::Nothing), now_ns),
-            (Work::Read { .. }, Reply::Value { value, version }) => {
-                let fate = self.judge_value(op.key, value, version);
-                self.end_read(id, fate, now_ns);
-            }
-            (&Work::OpenSession { lane }, Reply::Session(session)) => {
-                let group = op.group;
-                self.ops.remove(id);
-                self.sessions.opened(group, lane, session);
-            }
-            _ => self.on_absurd(id, now_ns),
-        }
-    }
-
-    pub(super) fn judge_value(&self, key: u32, bytes: &[u8], version: Version) -> ReadFate {
-        match value::verify(bytes) {
-            Err(error) => ReadFate::Corrupt(error.to_string()),
-            Ok(Stamp { run, .. }) if run != self.values.run() => ReadFate::Saw(Seen::Foreign),
-            Ok(Stamp { key: of, .. }) if of != u64::from(key) => {
-                ReadFate::Corrupt(format!("a value that was written to key {of}"))
-            }
-            Ok(Stamp { sequence, .. }) => ReadFate::Saw(Seen::Write { sequence, version }),
-        }
-    }
-
-    pub(super) fn on_error(&mut self, id: OpId, kind: ErrorKind, now_ns: u64) {
-        let name = error_name(kind);
-        let op = self.ops.get_mut(id).expect("found just before");
-        let patient = op.stage.waits_out_busy();
-        match (&mut op.work, kind) {
-            (_, ErrorKind::NoLeader) => {
-                self.topology_urgent = true;
-                self.rest(id, name, now_ns);
-            }
-            (Work::Write { place, .. }, ErrorKind::Unknown) => {
-                op.doubtful = true;
-                match place {
-                    Some(_) => self.rest(id, name, now_ns),
-                    None => self.end_write(id, WriteFate::Unknown(name), now_ns),
-                }
-            }
-            (Work::Write { place: place @ Some(_), .. }, ErrorKind::SessionExpired) => {
-                let (group, expired) = (op.group, place.take().expect("just matched"));
-                let doubtful = op.doubtful;
-                if self.sessions.expired(group, expired) {
-                    self.to_open.push((group, expired.lane));
-                }
-                if doubtful {
-                    // The session's replies are gone, and nothing else records whether the write was
-                    // executed.
-                    self.end_write(id, WriteFate::Unknown(name), now_ns);
-                } else {
-                    self.rest(id, name, now_ns);
-                }
-            }
-            // These errors concern the command, not this send: it may have been executed before.
-            (
-                Work::Write { .. },
-                ErrorKind::SequenceClosed | ErrorKind::ReadFailed | ErrorKind::ReplyDropped,
-            ) => {
-                self.end_write(id, WriteFate::Unknown(name), now_ns);
-            }
-            (Work::Write { .. }, ErrorKind::Busy) if patient || op.doubtful => self.rest(id, name, now_ns),
-            (Work::Write { .. }, _) if op.doubtful => {
-                self.end_write(id, WriteFate::Unknown(name), now_ns);
-            }
-            (Work::Write { .. }, _) => self.end_write(id, WriteFate::Refused(name), now_ns),
-            (Work::Read { .. }, ErrorKind::Unknown) => self.rest(id, name, now_ns),
-            (Work::Read { .. }, ErrorKind::Busy | ErrorKind::ReadFailed) if patient => {
-                self.rest(id, name, now_ns)
-            }
-            (Work::Read { .. }, _) => self.end_read(id, ReadFate::NoAnswer(name), now_ns),
-            (Work::OpenSession { .. }, _) => self.rest(id, name, now_ns),
-        }
-    }
-
-    /// Handles a failure of the server, not of the command: this send was certainly not executed.
-    fn on_failure(&mut self, id: OpId, failure: Failure, now_ns: u64) {
-        let name = failure_name(failure);
-        let op = self.ops.get(id).expect("found just before");
-        let again = failure == Failure::Unavailable || op.stage.waits_out_busy() || op.doubtful;
-        match op.work {
-            _ if again => self.rest(id, name, now_ns),
-            Work::Write { .. } => self.end_write(id, WriteFate::Refused(name), now_ns),
-            Work::Read { .. } => self.end_read(id, ReadFate::NoAnswer(name), now_ns),
-            Work::OpenSession { .. } => self.rest(id, name, now_ns),
-        }
-    }
-
-    pub(super) fn on_absurd(&mut self, id: OpId, now_ns: u64) {
-        let name = "answer of the wrong kind";
-        match self.ops.get(id).expect("found just before").work {
-            Work::Write { .. } => self.end_write(id, WriteFate::Absurd(name), now_ns),
-            Work::Read { .. } => self.end_read(id, ReadFate::Absurd(name), now_ns),
-            Work::OpenSession { .. } => self.rest(id, name, now_ns),
-        }
-    }
-
-    /// Ends a write.
-    pub(super) fn end_write(&mut self, id: OpId, fate: WriteFate, now_ns: u64) {
-        let mut op = self.ops.remove(id).expect("an operation ends once");
-        let work = std::mem::replace(&mut op.work, Work::Read { ticket: None, then: None });
-        let Work::Write { ticket, place } = work else { panic!("a read ended as a write") };
-        if let Some(place) = place {
-            self.sessions.finish(op.group, place);
-        }
-        let mut event = self.event(&op, true, now_ns);
-        event.sequence = Some(ticket.sequence());
-        let (told, end) = match fate {
-            WriteFate::Acknowledged(version) => {
-                event.version = Some(version);
-                (self.ledger.acknowledge(ticket, version), End::Good { latency_ns: now_ns - op.planned_ns })
-            }
-            WriteFate::Refused(name) => {
-                self.tally.count_error(name);
-                event.outcome = Outcome::Fail;
-                (self.ledger.refuse(ticket), End::Error)
-            }
-            WriteFate::Unknown(name) => {
-                self.tally.count_error(name);
-                event.outcome = Outcome::Unknown;
-                self.ledger.give_up(ticket);
-                (Ok(()), End::Unknown)
-            }
-            WriteFate::Absurd(name) => {
-                self.tally.count_error(name);
-                event.outcome = Outcome::Unknown;
-                self.ledger.give_up(ticket);
-                let key = op.key;
-                self.tally.find(|| format!("a write of key {key} got an {name}"));
-                (Ok(()), End::VerifyFailure)
-            }
-        };
-        self.record(event);
-        let end = self.judge(told, end, op.stage);
-        if op.kind == Some(Kind::Insert) {
-            self.workload.inserted(op.key);
-        }
-        self.close(&op, end, now_ns);
-    }
-
-    /// Ends a read; a read-modify-write goes on with its write.
-    pub(super) fn end_read(&mut self, id: OpId, fate: ReadFate, now_ns: u64) {
-        let mut op = self.ops.remove(id).expect("an operation ends once");
-        let work = std::mem::replace(&mut op.work, Work::Read { ticket: None, then: None });
-        let Work::Read { ticket, then } = work else { panic!("a write ended as a read") };
-        let key = op.key;
-        let mut event = self.event(&op, false, now_ns);
-        let is_audit = op.stage == Stage::Audit;
-        let end = match fate {
-            ReadFate::Saw(seen) => {
-                let ticket = ticket.expect("what was answered was sent");
-                (event.sequence, event.version) = match seen {
-                    Seen::Write { sequence, version } => (Some(sequence), Some(version)),
-                    Seen::Nothing | Seen::Foreign => (Some(0), None),
-                };
-                let told = self.ledger.end_read(ticket, seen);
-                self.judge(told, End::Good { latency_ns: now_ns - op.planned_ns }, op.stage)
-            }
-            ReadFate::Corrupt(problem) => {
-                event.outcome = Outcome::Corrupt;
-                self.tally.audit.corrupt += u64::from(is_audit);
-                self.tally.find(|| format!("key {key} holds {problem}"));
-                End::VerifyFailure
-            }
-            ReadFate::Absurd(name) => {
-                self.tally.count_error(name);
-                event.outcome = Outcome::Corrupt;
-                self.tally.audit.corrupt += u64::from(is_audit);
-                self.tally.find(|| format!("a read of key {key} got an {name}"));
-                End::VerifyFailure
-            }
-            ReadFate::NoAnswer(name) => {
-                self.tally.count_error(name);
-                event.outcome = Outcome::Fail;
-                self.tally.audit.unread += u64::from(is_audit);
-                End::Error
-            }
-        };
-        self.record(event);
-        match (then, end) {
-            (None, _) => self.close(&op, end, now_ns),
-            (Some(ticket), End::Good { .. }) => self.write_after_read(op, ticket, now_ns),
-            (Some(ticket), _) => {
-                // The write was never sent, so no read can have seen it.
-                let told = self.ledger.refuse(ticket);
-                let end = self.judge(told, end, op.stage);
-                self.close(&op, end, now_ns);
-            }
-        }
-    }
-
-    /// Begins the second part of a read-modify-write, with the planned time and the deadline of the first.
-    fn write_after_read(&mut self, read: Op, ticket: WriteTicket, now_ns: u64) {
-        let work = Work::Write { ticket, place: None };
-        let op = Op {
-            work,
-            first_sent_ns: 0,
-            sent_ns: 0,
-            attempts: 0,
-            doubtful: false,
-            spot: Spot::Moving,
-            ..read
-        };
-        let id = self.ops.insert(op);
-        self.dispatch(id, now_ns);
-    }
-
-    /// The final end of an operation: a violation that the ledger found outweighs how the operation seemed to
-    /// end.
-    fn judge(&mut self, told: Result<(), Violation>, end: End, stage: Stage) -> End {
-        let Err(violation) = told else { return end };
-        self.tally.find(|| violation.to_string());
-        if stage == Stage::Audit {
-            let audit = &mut self.tally.audit;
-            match violation.fault {
-                Fault::Absent => audit.absent += 1,
-                Fault::Stale => audit.stale += 1,
-                Fault::NeverIssued | Fault::Refused | Fault::Repeated | Fault::VersionWentBack => {
-                    audit.invented += 1;
-                }
-            }
-        }
-        End::VerifyFailure
-    }
-
-    fn close(&mut self, op: &Op, end: End, now_ns: u64) {
-        let kind = op.kind.expect("what is closed is part of the load");
-        self.load_open -= 1;
-        self.second.count(kind, end);
-        if end == End::VerifyFailure && op.stage != Stage::Audit {
-            self.tally.verify_failures += 1;
-        }
-        let is_in_time = matches!(self.active, Active::Load { measured_ns, end_ns, .. }
-            if (measured_ns..end_ns).contains(&now_ns));
-        let measured = self.tally.measured_mut(kind);
-        if is_in_time && matches!(end, End::Good { .. }) {
-            measured.achieved_in_time += 1;
-        }
-        if op.stage == Stage::Measured {
-            match end {
-                End::Good { latency_ns } => {
-                    measured.achieved += 1;
-                    measured.latencies.record_ns(latency_ns);
-                }
-                End::Error => measured.errors += 1,
-                End::Unknown => measured.unknown += 1,
-                End::VerifyFailure => measured.verify_failures += 1,
-            }
-        }
-    }
-
-    fn event(&self, op: &Op, is_write: bool, now_ns: u64) -> Event {
-        let sent_ns = if is_write { op.first_sent_ns } else { op.sent_ns };
-        Event {
-            key: op.key,
-            is_write,
-            sequence: None,
-            invoke_ns: sent_ns,
-            complete_ns: now_ns,
-            outcome: Outcome::Ok,
-            version: None,
-        }
-    }
-
-    fn record(&mut self, mut event: Event) {
-        if self.options.protocol == Protocol::Resp {
-            event.version = None;
-        }
-        // An operation that was never sent was never invoked.
-        if event.invoke_ns > 0
-            && let Some(history) = &mut self.history
-        {
-            event.write(history);
-        }
-    }
+/// The version that stands for the write `sequence` if the protocol has none. It never contradicts itself.
+fn version_of(sequence: u64) -> Version {
+    Version { slot: Slot::new(sequence), position: 0 }
 }
 
 fn error_name(kind: ErrorKind) -> &'static str {
@@ -444,20 +195,109 @@ fn error_name(kind: ErrorKind) -> &'static str {
     }
 }
 
-fn failure_name(failure: Failure) -> &'static str {
+/// The name of a failure among the errors of a report.
+pub(super) fn failure_name(failure: FailureCode) -> &'static str {
     match failure {
-        Failure::Protocol => "protocol refused",
-        Failure::Version => "version refused",
-        Failure::AuthRequired => "authentication required",
-        Failure::AuthFailed => "authentication failed",
-        Failure::Unavailable => "unavailable",
-        Failure::Protected => "protected",
+        FailureCode::Protocol => "protocol refused",
+        FailureCode::Version => "version refused",
+        FailureCode::AuthRequired => "authentication required",
+        FailureCode::AuthFailed => "authentication failed",
+        FailureCode::Unavailable => "unavailable",
+        FailureCode::Protected => "protected",
     }
 }
 
-fn protocol_error_name(error: ProtocolError) -> &'static str {
-    match error {
-        ProtocolError::Checksum => "damaged answer",
-        _ => "malformed answer",
+#[cfg(test)]
+mod tests {
+    use super::super::op::{OpSlot, Spot, Stage};
+    use super::*;
+    use crate::ledger::Ledger;
+    use crate::sizes::ValueSizes;
+    use crate::value::ValueWriter;
+    use crate::workload::Kind;
+    use synod_types::GroupId;
+
+    fn op(work: Work) -> Op {
+        Op {
+            work,
+            kind: Some(Kind::Write),
+            key: 4,
+            group: GroupId::new(1),
+            stage: Stage::Measured,
+            planned_ns: 0,
+            deadline_ns: 0,
+            late_noted: false,
+            first_sent_ns: 0,
+            sent_ns: 0,
+            attempts: 0,
+            doubtful: false,
+            spot: Spot::Moving,
+        }
+    }
+
+    fn write(with_slot: bool) -> Op {
+        let ticket = Ledger::new(4..5).begin_write(4).expect("no other");
+        let slot = OpSlot { lane: 0, session: SessionId::new(7), sequence: 1 };
+        op(Work::Write { ticket, slot: with_slot.then_some(slot) })
+    }
+
+    fn read() -> Op {
+        op(Work::Read { ticket: None, then: None })
+    }
+
+    fn after_error(op: &Op, kind: ErrorKind) -> Consequence {
+        consequence(op, OpAnswer::Error(kind), 0)
+    }
+
+    #[test]
+    fn only_a_write_with_a_session_may_be_repeated_when_its_outcome_is_unknown() {
+        assert_eq!(after_error(&write(true), ErrorKind::Unknown), Consequence::InDoubt("unknown"));
+        let ended = Consequence::EndWrite(WriteFate::Unknown("unknown"));
+        assert_eq!(after_error(&write(false), ErrorKind::Unknown), ended);
+        assert_eq!(after_error(&read(), ErrorKind::Unknown), Consequence::Again("unknown"));
+        let expired = Consequence::SessionExpired("session expired");
+        assert_eq!(after_error(&write(true), ErrorKind::SessionExpired), expired);
+    }
+
+    #[test]
+    fn measured_load_is_refused_by_a_busy_cluster_unless_it_is_doubtful() {
+        let refused = Consequence::EndWrite(WriteFate::Refused("busy"));
+        assert_eq!(after_error(&write(true), ErrorKind::Busy), refused);
+        let doubtful = Op { doubtful: true, ..write(true) };
+        assert_eq!(after_error(&doubtful, ErrorKind::Busy), Consequence::Again("busy"));
+        let unknown = Consequence::EndWrite(WriteFate::Unknown("no space"));
+        assert_eq!(after_error(&doubtful, ErrorKind::NoSpace), unknown);
+        let preload = Op { stage: Stage::Preload, ..write(true) };
+        assert_eq!(after_error(&preload, ErrorKind::Busy), Consequence::Again("busy"));
+        let failed = OpAnswer::Failed(FailureCode::Unavailable);
+        assert_eq!(consequence(&read(), failed, 0), Consequence::Again("unavailable"));
+    }
+
+    #[test]
+    fn a_value_must_be_one_that_was_written_to_the_key() {
+        let mut bytes = Vec::new();
+        let writer = ValueWriter::new(&ValueSizes::Fixed(64), 99);
+        writer.write(&mut bytes, 4, 3);
+        let version = Version { slot: Slot::new(8), position: 2 };
+        let seen = |version| ReadFate::Saw(Seen::Write { sequence: 3, version });
+        assert_eq!(judge_value(99, 4, &bytes, Some(version)), seen(version));
+        assert_eq!(judge_value(99, 4, &bytes, None), seen(version_of(3)));
+        assert_eq!(judge_value(98, 4, &bytes, None), ReadFate::Saw(Seen::Foreign));
+        assert!(matches!(judge_value(99, 5, &bytes, None), ReadFate::Corrupt(_)));
+        bytes[50] ^= 1;
+        assert!(matches!(judge_value(99, 4, &bytes, None), ReadFate::Corrupt(_)));
+    }
+
+    #[test]
+    fn an_answer_of_the_wrong_kind_is_absurd() {
+        let session = OpAnswer::Session(SessionId::new(7));
+        let absurd = Consequence::EndWrite(WriteFate::Absurd(WRONG_KIND));
+        assert_eq!(consequence(&write(true), session, 0), absurd);
+        let absurd = Consequence::EndRead(ReadFate::Absurd(WRONG_KIND));
+        assert_eq!(consequence(&read(), OpAnswer::Done(None), 0), absurd);
+        let opening = op(Work::OpenSession { lane: 2 });
+        let opened = Consequence::Opened { lane: 2, session: SessionId::new(7) };
+        assert_eq!(consequence(&opening, session, 0), opened);
+        assert_eq!(consequence(&opening, OpAnswer::Nil, 0), Consequence::Again(WRONG_KIND));
     }
 }

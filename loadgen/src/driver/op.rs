@@ -49,7 +49,7 @@ impl Stage {
 
 /// The session that a write belongs to, and its number in that session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Place {
+pub(super) struct OpSlot {
     pub(super) lane: u32,
     pub(super) session: SessionId,
     pub(super) sequence: u64,
@@ -60,7 +60,7 @@ pub(super) struct Place {
 pub(super) enum Work {
     Write {
         ticket: WriteTicket,
-        place: Option<Place>,
+        slot: Option<OpSlot>,
     },
     /// A read; `then` is the write of the same key that follows a successful answer.
     Read {
@@ -117,10 +117,13 @@ pub(super) struct Op {
 pub(super) struct OpTable {
     places: Vec<(u32, Option<Op>)>,
     free: Vec<u32>,
+    /// How many of the open operations are part of the load.
+    load_open: usize,
 }
 
 impl OpTable {
     pub(super) fn insert(&mut self, op: Op) -> OpId {
+        self.load_open += usize::from(op.kind.is_some());
         if let Some(index) = self.free.pop() {
             let (generation, place) = &mut self.places[index as usize];
             *generation = generation.wrapping_add(1);
@@ -143,12 +146,25 @@ impl OpTable {
     }
     pub(super) fn remove(&mut self, id: OpId) -> Option<Op> {
         self.get(id)?;
-        let op = self.places[id.index()].1.take();
+        let op = self.places[id.index()].1.take()?;
         self.free.push(id.index() as u32); // fits: checked when the id was issued
-        op
+        self.load_open -= usize::from(op.kind.is_some());
+        Some(op)
     }
     pub(super) fn open(&self) -> usize {
         self.places.len() - self.free.len()
+    }
+    /// How many of the open operations are part of the load: reads and writes, but not the opening of sessions.
+    pub(super) fn load_open(&self) -> usize {
+        self.load_open
+    }
+    pub(super) fn spot(&self, id: OpId) -> Option<Spot> {
+        self.get(id).map(|op| op.spot)
+    }
+    pub(super) fn set_spot(&mut self, id: OpId, spot: Spot) {
+        if let Some(op) = self.get_mut(id) {
+            op.spot = spot;
+        }
     }
     /// All open operations that match.
     pub(super) fn select(&self, matches: impl Fn(&Op) -> bool) -> Vec<OpId> {
@@ -187,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_names_one_operation_for_ever() {
+    fn an_id_names_one_operation_and_no_later_one() {
         let mut table = OpTable::default();
         let (one, two) = (table.insert(op(1)), table.insert(op(2)));
         assert_eq!(table.open(), 2);
@@ -206,5 +222,19 @@ mod tests {
         assert_eq!(selected, expected);
         assert!(table.was_issued(one) && !table.was_issued(OpId::from_wire(99)));
         assert_eq!(one.to_wire() & OpId::CONTROL, 0);
+    }
+
+    #[test]
+    fn operations_of_the_load_are_counted_apart() {
+        let mut table = OpTable::default();
+        let load = table.insert(op(1));
+        let opening = table.insert(Op { kind: None, work: Work::OpenSession { lane: 0 }, ..op(0) });
+        assert_eq!((table.open(), table.load_open()), (2, 1));
+        table.set_spot(load, Spot::Sent(3));
+        assert_eq!((table.spot(load), table.spot(opening)), (Some(Spot::Sent(3)), Some(Spot::Parked)));
+        table.remove(opening);
+        assert_eq!((table.open(), table.load_open()), (1, 1));
+        table.remove(load);
+        assert_eq!((table.open(), table.load_open(), table.spot(load)), (0, 0, None));
     }
 }

@@ -1,17 +1,15 @@
 //! Decides which operations begin, and when: the preload, the schedule of the open loop, the refilling of the
 //! closed loop, the audit. Also decides when an order is done.
 
-use super::link::Link;
 use super::op::{Op, Spot, Stage, Work};
-use super::state::{Active, Driver};
-use super::tally::End;
+use super::order::{Active, LoadTimes, OpenLoop};
+use super::traffic::{Sending, Traffic};
 use crate::clock::nanos;
 use crate::options::Options;
 use crate::random::Random;
 use crate::schedule::{Schedule, Span};
-use crate::share::keys_of_thread_max;
-use crate::workload::{Kind, Mix};
-use synod_types::{bucket_of, group_of};
+use crate::share::{keys_of_thread_max, share_of_keys};
+use crate::workload::Kind;
 
 /// Most operations that may be open in one thread. At this limit the schedule waits, and its requests are
 /// late.
@@ -23,150 +21,150 @@ const KEY_DRAWS: u32 = 64;
 /// small machine into the stalls that the load is meant to find.
 const SWEEP_OPEN_MAX: usize = 512;
 
-impl Driver {
-    pub(super) fn schedule(&self, rate_per_s: u64, start_ns: u64, end_ns: u64) -> Option<Schedule> {
-        let Options { closed, arrivals, threads, seed, .. } = self.options;
-        let span = Span {
-            start_ns,
-            end_ns,
-            rate_per_s,
-            thread: u64::from(self.thread),
-            threads: u64::from(threads),
-        };
-        // A stream of its own, so that drawn arrivals and drawn keys do not depend on each other.
-        let random = Random::new(seed ^ start_ns.rotate_left(32), u64::from(self.thread) | 1 << 32);
-        (!closed).then(|| Schedule::new(span, arrivals, random))
+/// The open loop of a phase of load; `None` if the loop is closed.
+pub(super) fn open_loop(
+    options: &Options,
+    thread: u32,
+    rate_per_s: u64,
+    start_ns: u64,
+    end_ns: u64,
+) -> Option<OpenLoop> {
+    let &Options { closed, arrivals, threads, seed, .. } = options;
+    let (thread, threads) = (u64::from(thread), u64::from(threads));
+    let span = Span { start_ns, end_ns, rate_per_s, thread, threads };
+    // A stream of its own, so that drawn arrivals and drawn keys do not depend on each other.
+    let random = Random::new(seed ^ start_ns.rotate_left(32), thread | 1 << 32);
+    let begin =
+        || OpenLoop { schedule: Schedule::new(span, arrivals, random), held: None, blocked_until_ns: 0 };
+    (!closed).then(begin)
+}
+
+/// When an operation is planned, and its deadline.
+#[derive(Clone, Copy)]
+struct OpTiming {
+    stage: Stage,
+    planned_ns: u64,
+    deadline_ns: u64,
+}
+
+/// Begins operations. It borrows the parts of the driver for one turn.
+pub(super) struct Planner<'a> {
+    pub(super) thread: u32,
+    pub(super) traffic: &'a mut Traffic,
+    pub(super) with: Sending<'a>,
+}
+
+impl Planner<'_> {
+    /// Begins the operations that are due. Returns whether the order is done; the error says why the cluster
+    /// is not ready.
+    pub(super) fn turn(&mut self, active: &mut Active) -> Result<bool, String> {
+        match active {
+            Active::Idle => Ok(false),
+            Active::Open { until_ns } => self.open(*until_ns),
+            Active::Preload { until_ns, next } => Ok(self.preload(*until_ns, next)),
+            Active::Load { times, open_loop: Some(open_loop) } => Ok(self.run_open_loop(*times, open_loop)),
+            Active::Load { times, open_loop: None } => Ok(self.run_closed_loop(*times)),
+            Active::Audit { until_ns, keys, next } => Ok(self.audit(*until_ns, keys, next)),
+        }
     }
 
-    /// Begins the operations that are due, and notes when the order is done.
-    pub(super) fn plan(&mut self, now_ns: u64) {
-        let mut active = std::mem::replace(&mut self.active, Active::Idle);
-        let done = match &mut active {
-            Active::Idle => false,
-            // After a failure there is nothing to wait for.
-            _ if self.failure.is_some() => true,
-            Active::Open { until_ns } => self.plan_open(*until_ns, now_ns),
-            Active::Preload { until_ns, next } => self.plan_preload(*until_ns, next, now_ns),
-            Active::Load { mix, measured_ns, end_ns, schedule: Some(schedule), held } => {
-                let load = Load { mix: *mix, measured_ns: *measured_ns, end_ns: *end_ns };
-                self.plan_open_loop(load, schedule, held, now_ns)
-            }
-            Active::Load { mix, measured_ns, end_ns, schedule: None, .. } => {
-                let load = Load { mix: *mix, measured_ns: *measured_ns, end_ns: *end_ns };
-                self.plan_closed_loop(load, now_ns)
-            }
-            Active::Audit { until_ns, keys, next } => self.plan_audit(*until_ns, keys, next, now_ns),
-        };
-        // Put back even when done, so that the last second is counted to its phase.
-        self.active = active;
-        if done {
-            self.end_second(now_ns);
-            if let Active::Load { mix, measured_ns, end_ns, .. } = self.active {
-                for kind in Kind::ALL {
-                    self.tally.measured_ns[kind.index()] +=
-                        if mix.measures(kind) { end_ns - measured_ns } else { 0 };
-                }
-            }
-            self.active = Active::Idle;
+    fn open(&self, until_ns: u64) -> Result<bool, String> {
+        let Traffic { links, sessions, .. } = &*self.traffic;
+        let tried = links.iter().all(|link| link.was_tried);
+        let missing = sessions.missing();
+        if tried && missing.is_empty() && links.is_any_up() {
+            return Ok(true);
         }
-    }
-
-    fn plan_open(&mut self, until_ns: u64, now_ns: u64) -> bool {
-        let tried = self.links.iter().all(|link| link.was_tried);
-        let missing = self.sessions.missing();
-        if tried && missing.is_empty() && self.links.iter().any(Link::is_up) {
-            return true;
+        if self.with.now_ns <= until_ns {
+            return Ok(false);
         }
-        if now_ns <= until_ns {
-            return false;
-        }
-        let up = self.links.iter().filter(|link| link.is_up()).count();
-        let kinds: Vec<_> =
-            self.tally.error_kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-        self.failure = Some(format!(
+        let up = links.iter().filter(|link| link.is_up()).count();
+        let errors = &self.with.books.tally.error_kinds;
+        let kinds: Vec<_> = errors.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        Err(format!(
             "the cluster did not become ready: {up} of {} connections up, {} sessions not opened; {}",
-            self.links.len(),
+            links.count(),
             missing.len(),
             if kinds.is_empty() { "nothing was refused".to_owned() } else { kinds.join(", ") },
-        ));
-        true
+        ))
     }
 
-    fn plan_preload(&mut self, until_ns: u64, next: &mut u32, now_ns: u64) -> bool {
-        let end = self.workload.keys().end;
-        if now_ns >= until_ns {
+    fn preload(&mut self, until_ns: u64, next: &mut u32) -> bool {
+        let end = self.with.stock.keys().end;
+        if self.with.now_ns >= until_ns {
             *next = end;
         }
         let room = self.outstanding_max().min(SWEEP_OPEN_MAX);
-        while *next < end && self.load_open < room {
-            let deadline_ns = now_ns + nanos(self.options.timeout);
-            let begun = self.begin_write(Kind::Write, *next, Stage::Preload, now_ns, deadline_ns, now_ns);
+        while *next < end && self.open_count() < room {
+            let begun = self.begin_write(Kind::Write, *next, self.timing_now(Stage::Preload));
             assert!(begun, "a key that was never written has no write in flight");
             *next += 1;
         }
-        *next == end && self.load_open == 0
+        *next == end && self.open_count() == 0
     }
 
-    fn plan_audit(&mut self, until_ns: u64, keys: &[u32], next: &mut usize, now_ns: u64) -> bool {
+    fn audit(&mut self, until_ns: u64, keys: &[u32], next: &mut usize) -> bool {
+        let now_ns = self.with.now_ns;
         if now_ns >= until_ns {
-            self.tally.audit.unread += (keys.len() - *next) as u64;
+            self.with.books.tally.audit.unread += (keys.len() - *next) as u64;
             *next = keys.len();
         }
         let room = self.outstanding_max().min(SWEEP_OPEN_MAX);
-        while *next < keys.len() && self.load_open < room {
-            self.begin_read(keys[*next], Stage::Audit, now_ns, until_ns, now_ns);
+        while *next < keys.len() && self.open_count() < room {
+            let timing = OpTiming { stage: Stage::Audit, planned_ns: now_ns, deadline_ns: until_ns };
+            self.begin_read(keys[*next], timing);
             *next += 1;
         }
-        *next == keys.len() && self.load_open == 0
+        *next == keys.len() && self.open_count() == 0
     }
 
-    fn plan_open_loop(
-        &mut self,
-        load: Load,
-        schedule: &mut Schedule,
-        held: &mut Option<(u64, Kind)>,
-        now_ns: u64,
-    ) -> bool {
-        while self.load_open < OPEN_MAX {
-            let next = held.take().or_else(|| {
-                let planned_ns = schedule.take_due(now_ns)?;
-                if load.stage_at(planned_ns) == Stage::Measured {
-                    let since_ns = planned_ns.max(self.blocked_until_ns);
-                    self.tally.own_late.record_ns(now_ns.saturating_sub(since_ns));
-                }
-                Some((planned_ns, self.workload.draw_kind(load.mix)))
-            });
-            let Some((planned_ns, kind)) = next else { break };
-            let stage = load.stage_at(planned_ns);
-            let deadline_ns = planned_ns + nanos(self.options.timeout);
+    fn run_open_loop(&mut self, times: LoadTimes, open_loop: &mut OpenLoop) -> bool {
+        let now_ns = self.with.now_ns;
+        while self.open_count() < OPEN_MAX {
+            let Some((planned_ns, kind)) = self.next_request(times, open_loop) else { break };
+            let stage = times.stage_at(planned_ns);
+            let deadline_ns = planned_ns + nanos(self.with.options.timeout);
             if deadline_ns <= now_ns {
-                self.count_unsent(kind, stage);
-            } else if !self.begin_drawn(kind, stage, planned_ns, deadline_ns, now_ns) {
-                *held = Some((planned_ns, kind));
+                self.with.books.count_unsent(kind, stage);
+            } else if !self.begin_drawn(kind, OpTiming { stage, planned_ns, deadline_ns }) {
+                open_loop.held = Some((planned_ns, kind));
                 break;
             }
         }
-        if held.is_some() || self.load_open >= OPEN_MAX {
-            self.blocked_until_ns = now_ns;
+        if open_loop.held.is_some() || self.open_count() >= OPEN_MAX {
+            open_loop.blocked_until_ns = now_ns;
         }
-        schedule.is_done() && held.is_none() && self.load_open == 0
+        open_loop.schedule.is_done() && open_loop.held.is_none() && self.open_count() == 0
     }
 
-    fn plan_closed_loop(&mut self, load: Load, now_ns: u64) -> bool {
-        if now_ns >= load.end_ns {
-            return self.load_open == 0;
+    /// The request that was held back, else the next one of the schedule that is due.
+    fn next_request(&mut self, times: LoadTimes, open_loop: &mut OpenLoop) -> Option<(u64, Kind)> {
+        if let Some(held) = open_loop.held.take() {
+            return Some(held);
+        }
+        let now_ns = self.with.now_ns;
+        let planned_ns = open_loop.schedule.take_due(now_ns)?;
+        if times.stage_at(planned_ns) == Stage::Measured {
+            let since_ns = planned_ns.max(open_loop.blocked_until_ns);
+            self.with.books.tally.own_late.record_ns(now_ns.saturating_sub(since_ns));
+        }
+        Some((planned_ns, self.with.stock.draw_kind(times.mix)))
+    }
+
+    fn run_closed_loop(&mut self, times: LoadTimes) -> bool {
+        let now_ns = self.with.now_ns;
+        if now_ns >= times.end_ns {
+            return self.open_count() == 0;
         }
         let room = self.closed_loop_room();
-        self.first_link = (self.first_link + 1) % self.links.len().max(1);
-        for turn in 0..self.links.len() {
-            let link = (self.first_link + turn) % self.links.len();
-            self.prefer_link(link);
-            while self.links[link].is_up()
-                && self.links[link].outstanding < self.options.inflight
-                && self.load_open < room
-            {
-                let kind = self.workload.draw_kind(load.mix);
-                if !self.begin_on_link(link, kind, load.stage_at(now_ns), now_ns) {
+        let count = self.traffic.links.count();
+        let first = self.traffic.links.next_first();
+        for turn in 0..count {
+            let link = (first + turn) % count;
+            self.traffic.links.prefer(link);
+            while self.has_room(link) && self.open_count() < room {
+                let kind = self.with.stock.draw_kind(times.mix);
+                if !self.begin_on_link(link, kind, times.stage_at(now_ns)) {
                     break;
                 }
             }
@@ -174,117 +172,116 @@ impl Driver {
         false
     }
 
+    fn has_room(&self, link: usize) -> bool {
+        let link = self.traffic.links.get(link);
+        link.is_up() && link.outstanding < self.with.options.inflight
+    }
+
+    /// How many operations of the load are open.
+    fn open_count(&self) -> usize {
+        self.traffic.ops.load_open()
+    }
+
+    /// The most operations that may be outstanding on all connections.
+    fn outstanding_max(&self) -> usize {
+        self.traffic.links.count() * self.with.options.inflight as usize
+    }
+
+    /// How many operations the closed loop keeps outstanding. This follows the requested number of
+    /// connections, even if there are more links because every endpoint needs one.
+    fn closed_loop_room(&self) -> usize {
+        let options = self.with.options;
+        let share = share_of_keys(options.connections, self.thread, options.threads).len();
+        self.outstanding_max().min(share.max(1) * options.inflight as usize)
+    }
+
+    /// The timing of an operation that is planned now.
+    fn timing_now(&self, stage: Stage) -> OpTiming {
+        let planned_ns = self.with.now_ns;
+        OpTiming { stage, planned_ns, deadline_ns: planned_ns + nanos(self.with.options.timeout) }
+    }
+
     /// Begins an operation on a key that belongs to this link.
-    fn begin_on_link(&mut self, link: usize, kind: Kind, stage: Stage, now_ns: u64) -> bool {
-        let endpoint = self.links[link].endpoint;
-        let deadline_ns = now_ns + nanos(self.options.timeout);
-        if kind == Kind::Insert && self.begin_insert(stage, now_ns, deadline_ns, now_ns) {
+    fn begin_on_link(&mut self, link: usize, kind: Kind, stage: Stage) -> bool {
+        let endpoint = self.traffic.links.get(link).endpoint;
+        let timing = self.timing_now(stage);
+        if kind == Kind::Insert && self.begin_insert(timing) {
             return true;
         }
         for _ in 0..KEY_DRAWS {
-            let key = self.workload.draw_key();
-            let leader = self.routes.leader_endpoint(self.group_of_key(key));
+            let key = self.with.stock.draw_key();
+            let leader = self.traffic.links.leader(self.with.stock.group_of(key));
             // A key whose group has no reachable leader can go over any link.
-            if leader.is_some_and(|leader| leader != endpoint && self.is_endpoint_up(leader)) {
+            if leader.is_some_and(|leader| leader != endpoint) {
                 continue;
             }
-            if self.begin_one(kind, key, stage, now_ns, deadline_ns, now_ns) {
+            if self.begin_one(kind, key, timing) {
                 return true;
             }
-            self.tally.keys_redrawn += 1;
+            self.with.books.tally.keys_redrawn += 1;
         }
         false
     }
 
-    fn begin_drawn(
-        &mut self,
-        kind: Kind,
-        stage: Stage,
-        planned_ns: u64,
-        deadline_ns: u64,
-        now_ns: u64,
-    ) -> bool {
-        if kind == Kind::Insert && self.begin_insert(stage, planned_ns, deadline_ns, now_ns) {
+    fn begin_drawn(&mut self, kind: Kind, timing: OpTiming) -> bool {
+        if kind == Kind::Insert && self.begin_insert(timing) {
             return true;
         }
         for _ in 0..KEY_DRAWS {
-            let key = self.workload.draw_key();
-            if self.begin_one(kind, key, stage, planned_ns, deadline_ns, now_ns) {
+            let key = self.with.stock.draw_key();
+            if self.begin_one(kind, key, timing) {
                 return true;
             }
-            self.tally.keys_redrawn += 1;
+            self.with.books.tally.keys_redrawn += 1;
         }
         false
     }
 
     /// Begins the insert of a new key. At the limit of keys it returns false, and the caller writes an old
     /// key instead.
-    fn begin_insert(&mut self, stage: Stage, planned_ns: u64, deadline_ns: u64, now_ns: u64) -> bool {
-        let Some(key) = self.workload.insert(keys_of_thread_max(&self.options)) else { return false };
-        self.ledger.grow();
-        self.names.write(&mut self.name, key);
-        self.groups.push(group_of(bucket_of(&self.name), self.routes.group_count()));
-        let begun = self.begin_write(Kind::Insert, key, stage, planned_ns, deadline_ns, now_ns);
+    fn begin_insert(&mut self, timing: OpTiming) -> bool {
+        let most = keys_of_thread_max(self.with.options);
+        let Some(key) = self.with.stock.insert(most) else { return false };
+        self.with.books.ledger.grow();
+        let begun = self.begin_write(Kind::Insert, key, timing);
         assert!(begun, "a new key has no write in flight");
         true
     }
 
-    fn begin_one(
-        &mut self,
-        kind: Kind,
-        key: u32,
-        stage: Stage,
-        planned_ns: u64,
-        deadline_ns: u64,
-        now_ns: u64,
-    ) -> bool {
+    fn begin_one(&mut self, kind: Kind, key: u32, timing: OpTiming) -> bool {
         match kind {
-            Kind::Write | Kind::Insert => {
-                self.begin_write(Kind::Write, key, stage, planned_ns, deadline_ns, now_ns)
-            }
+            Kind::Write | Kind::Insert => self.begin_write(Kind::Write, key, timing),
             Kind::ReadModifyWrite => {
                 // The write is reserved before the read, so that no other write comes between the two.
-                let Some(ticket) = self.ledger.begin_write(key) else { return false };
-                let work = Work::Read { ticket: None, then: Some(ticket) };
-                self.begin_op(work, kind, key, Plan { stage, planned_ns, deadline_ns }, now_ns);
+                let Some(ticket) = self.with.books.ledger.begin_write(key) else { return false };
+                self.begin_op(Work::Read { ticket: None, then: Some(ticket) }, kind, key, timing);
                 true
             }
             Kind::Read => {
-                self.begin_read(key, stage, planned_ns, deadline_ns, now_ns);
+                self.begin_read(key, timing);
                 true
             }
         }
     }
 
     /// Begins a write, unless one of the same key is in flight; [`crate::ledger`] explains this limit.
-    fn begin_write(
-        &mut self,
-        kind: Kind,
-        key: u32,
-        stage: Stage,
-        planned_ns: u64,
-        deadline_ns: u64,
-        now_ns: u64,
-    ) -> bool {
-        let Some(ticket) = self.ledger.begin_write(key) else { return false };
-        let work = Work::Write { ticket, place: None };
-        self.begin_op(work, kind, key, Plan { stage, planned_ns, deadline_ns }, now_ns);
+    fn begin_write(&mut self, kind: Kind, key: u32, timing: OpTiming) -> bool {
+        let Some(ticket) = self.with.books.ledger.begin_write(key) else { return false };
+        self.begin_op(Work::Write { ticket, slot: None }, kind, key, timing);
         true
     }
 
-    fn begin_read(&mut self, key: u32, stage: Stage, planned_ns: u64, deadline_ns: u64, now_ns: u64) {
-        let work = Work::Read { ticket: None, then: None };
-        self.begin_op(work, Kind::Read, key, Plan { stage, planned_ns, deadline_ns }, now_ns);
+    fn begin_read(&mut self, key: u32, timing: OpTiming) {
+        self.begin_op(Work::Read { ticket: None, then: None }, Kind::Read, key, timing);
     }
 
-    fn begin_op(&mut self, work: Work, kind: Kind, key: u32, plan: Plan, now_ns: u64) {
-        let Plan { stage, planned_ns, deadline_ns } = plan;
-        let group = self.group_of_key(key);
+    fn begin_op(&mut self, work: Work, kind: Kind, key: u32, timing: OpTiming) {
+        let OpTiming { stage, planned_ns, deadline_ns } = timing;
         let op = Op {
             work,
             kind: Some(kind),
             key,
-            group,
+            group: self.with.stock.group_of(key),
             stage,
             planned_ns,
             deadline_ns,
@@ -295,53 +292,21 @@ impl Driver {
             doubtful: false,
             spot: Spot::Moving,
         };
-        self.count_offered(kind, stage);
-        self.load_open += 1;
-        let id = self.ops.insert(op);
-        self.dispatch(id, now_ns);
-    }
-
-    fn count_offered(&mut self, kind: Kind, stage: Stage) {
-        // In the open loop this figure of the second is replaced by the schedule's.
-        self.second.offered += 1;
-        self.second.kinds[kind.index()].offered += 1;
-        if stage == Stage::Measured {
-            self.tally.measured_mut(kind).offered += 1;
-        }
-        if matches!(stage, Stage::Warmup | Stage::Measured) {
-            self.tally.load_requests += 1;
-        }
-    }
-
-    /// Counts a planned request whose deadline passed before it could be sent.
-    fn count_unsent(&mut self, kind: Kind, stage: Stage) {
-        self.count_offered(kind, stage);
-        self.second.count(kind, End::Error);
-        if stage == Stage::Measured {
-            self.tally.measured_mut(kind).errors += 1;
-        }
-        self.tally.count_error("not sent in time");
+        self.with.books.count_offered(kind, stage);
+        self.traffic.begin(op, &mut self.with);
     }
 }
 
-/// The parameters of an operation when it begins.
-#[derive(Clone, Copy)]
-struct Plan {
-    stage: Stage,
-    planned_ns: u64,
-    deadline_ns: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The times of a phase of load.
-#[derive(Clone, Copy)]
-struct Load {
-    mix: Mix,
-    measured_ns: u64,
-    end_ns: u64,
-}
-
-impl Load {
-    fn stage_at(&self, planned_ns: u64) -> Stage {
-        if planned_ns >= self.measured_ns { Stage::Measured } else { Stage::Warmup }
+    #[test]
+    fn only_an_open_loop_has_a_schedule() {
+        let options = Options { threads: 2, ..Options::default() };
+        let mut open_loop = open_loop(&options, 1, 1000, 0, 10_000_000).expect("it is open");
+        let taken = std::iter::from_fn(|| open_loop.schedule.take_due(u64::MAX)).collect::<Vec<_>>();
+        assert_eq!(taken, [1_000_000, 3_000_000, 5_000_000, 7_000_000, 9_000_000], "every other request");
+        assert!(super::open_loop(&Options { closed: true, ..options }, 1, 1000, 0, 10_000_000).is_none());
     }
 }

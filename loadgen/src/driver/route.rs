@@ -40,9 +40,6 @@ impl Routes {
         let count = usize::from(group_count);
         Self { endpoints, leaders: vec![Leader::default(); count], best: vec![None; count] }
     }
-    pub(super) fn group_count(&self) -> u16 {
-        self.leaders.len() as u16 // made from one
-    }
     pub(super) fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }

@@ -9,7 +9,7 @@ use crate::fake::{After, FakeCluster, Faults, ServerEnd};
 use crate::options::{Options, Switch};
 use crate::random::Random;
 use crate::workload::{Kind, Mix, Ycsb};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 use synod_types::NodeId;
@@ -158,18 +158,10 @@ impl World {
     }
 
     fn describe(&self) -> String {
-        let driver = &self.driver;
-        let queued: Vec<_> = driver.queues.iter().map(VecDeque::len).collect();
+        let Traffic { ops, links, waiting, .. } = &self.driver.traffic;
         let links: Vec<_> =
-            driver.links.iter().map(|link| format!("{:?} {}", link.state, link.outstanding)).collect();
-        format!(
-            "{} open, {} of them load; parked {} unstamped {} resting {} queued {queued:?}; {links:?}",
-            driver.ops.open(),
-            driver.load_open,
-            driver.parked.len(),
-            driver.unstamped.len(),
-            driver.resting.len(),
-        )
+            links.iter().map(|link| format!("{:?} {}", link.state, link.outstanding)).collect();
+        format!("{} open, {} of them load; {waiting:?}; {links:?}", ops.open(), ops.load_open())
     }
 
     fn open(&mut self) {
@@ -247,7 +239,7 @@ fn a_sound_cluster_is_found_sound_and_every_planned_request_is_made() {
 }
 
 #[test]
-fn trouble_is_counted_and_accuses_nobody() {
+fn trouble_is_counted_and_is_no_violation() {
     for seed in 0..40 {
         for sessions in [Switch::On, Switch::Off] {
             let told = Options { sessions, ..options() };
@@ -276,7 +268,7 @@ fn with_sessions_lost_connections_leave_nothing_unknown() {
 }
 
 #[test]
-fn much_trouble_on_few_keys_accuses_nobody() {
+fn much_trouble_on_few_keys_is_no_violation() {
     // Few keys, so that a doubtful write is read before it is settled, and sessions are forgotten meanwhile.
     let faults = Faults {
         break_connection: 30,

@@ -11,7 +11,7 @@ pub(crate) use server::{FakeServers, Trouble};
 use crate::random::Random;
 use std::collections::BTreeMap;
 use synod_net::binary::{
-    self, Decoded, Failure, GroupRole, GroupState, NodeStatus, Request, Topology, TopologyGroup,
+    self, Decoded, FailureCode, GroupRole, GroupState, NodeStatus, Request, Topology, TopologyGroup,
     TopologyNode, decode_request,
 };
 use synod_types::{
@@ -202,12 +202,12 @@ impl FakeCluster {
     ) -> Option<After> {
         let wanted = self.passwords.get(&node);
         if wanted.is_none() && !*is_admitted && self.is_protected {
-            binary::encode_failure(out, 0, Failure::Protected, "protected mode");
+            binary::encode_failure(out, 0, FailureCode::Protected, "protected mode");
             return Some(After::Ignore);
         }
         if let Request::Auth { password } = request {
             if wanted.is_some_and(|wanted| wanted != password.bytes()) {
-                binary::encode_failure(out, id, Failure::AuthFailed, "wrong password");
+                binary::encode_failure(out, id, FailureCode::AuthFailed, "wrong password");
                 return Some(After::Ignore);
             }
             *is_admitted = true;
@@ -216,7 +216,7 @@ impl FakeCluster {
             return Some(After::Keep);
         }
         if wanted.is_some() && !*is_admitted {
-            binary::encode_failure(out, id, Failure::AuthRequired, "authenticate first");
+            binary::encode_failure(out, id, FailureCode::AuthRequired, "authenticate first");
             return Some(After::Keep);
         }
         *is_admitted = true; // an admitted connection stays so

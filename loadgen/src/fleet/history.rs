@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_stands_still_stops_nobody_and_is_told() {
+    fn a_disk_that_stands_still_stops_no_thread_and_is_told() {
         let (release, hung) = mpsc::channel();
         let file = HistoryFile::start("x".into(), Hung(hung)).expect("a thread can be started");
         let pieces = file.pieces();

@@ -91,7 +91,7 @@ impl Member {
             self.standing = Standing::Lost(format!("broke off{why}"));
         }
     }
-    /// Gives the thread up: nothing is expected of it any more.
+    /// Gives the thread up: nothing more is expected of it.
     pub(super) fn lose(&mut self, part: &str, why: &str) {
         self.standing = Standing::Lost(format!("{why} ({part})"));
     }

@@ -146,7 +146,7 @@ struct Key {
     floor: u64,
     /// When the write in flight began; its sequence is `issued`.
     in_flight: Option<Moment>,
-    /// Reads that begin after this moment may not see `floor` any more.
+    /// Reads that begin after this moment may no longer see `floor`.
     floor_dead: Option<Moment>,
     floor_version: Option<Version>,
 }

@@ -243,8 +243,34 @@ impl Report {
 
     /// The table for display.
     pub fn table(&self) -> String {
-        // Writing into a String cannot fail.
+        // Writing into a String cannot fail, here and below.
         let mut out = String::new();
+        self.write_operations(&mut out);
+        for search in &self.find_max {
+            let objectives: Vec<_> = self.options.slo.iter().map(ToString::to_string).collect();
+            let _ = writeln!(out, "{}", search.line(&objectives.join(" ")));
+        }
+        self.write_audit(&mut out);
+        let changes = self.leader_changes.map_or("unknown".to_owned(), |count| count.to_string());
+        let _ = writeln!(out, "leader changes {changes}; durability {}", self.durability);
+        self.write_generator(&mut out);
+        for what in &self.unfinished {
+            let _ = writeln!(out, "UNFINISHED {what}");
+        }
+        let _ = writeln!(out, "{}; kernel {}; filesystem {}", self.cpu, self.kernel, self.filesystem);
+        if !self.error_kinds.is_empty() {
+            let kinds: Vec<_> =
+                self.error_kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+            let _ = writeln!(out, "errors by kind, retried ones too: {}", kinds.join(", "));
+        }
+        for finding in &self.findings {
+            let _ = writeln!(out, "FOUND {finding}");
+        }
+        out
+    }
+
+    /// One line for each kind of operation, below a heading.
+    fn write_operations(&self, out: &mut String) {
         let _ = writeln!(
             out,
             "{:<17} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7}",
@@ -273,10 +299,9 @@ impl Report {
                 },
             );
         }
-        for search in &self.find_max {
-            let objectives: Vec<_> = self.options.slo.iter().map(ToString::to_string).collect();
-            let _ = writeln!(out, "{}", search.line(&objectives.join(" ")));
-        }
+    }
+
+    fn write_audit(&self, out: &mut String) {
         let _ = match &self.audit {
             None => writeln!(out, "audit   not asked for"),
             Some(audit) => writeln!(
@@ -293,8 +318,10 @@ impl Report {
                 },
             ),
         };
-        let changes = self.leader_changes.map_or("unknown".to_owned(), |count| count.to_string());
-        let _ = writeln!(out, "leader changes {changes}; durability {}", self.durability);
+    }
+
+    /// What the generator itself took, and a warning if it was the bottleneck.
+    fn write_generator(&self, out: &mut String) {
         let generator = &self.generator;
         let cpu = generator.cpu_us_per_request.map_or("unknown".to_owned(), |us| format!("{us:.1} us"));
         let _ = writeln!(
@@ -309,19 +336,6 @@ impl Report {
         if let Some(warning) = &generator.warning {
             let _ = writeln!(out, "WARNING {warning}");
         }
-        for what in &self.unfinished {
-            let _ = writeln!(out, "UNFINISHED {what}");
-        }
-        let _ = writeln!(out, "{}; kernel {}; filesystem {}", self.cpu, self.kernel, self.filesystem);
-        if !self.error_kinds.is_empty() {
-            let kinds: Vec<_> =
-                self.error_kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-            let _ = writeln!(out, "errors by kind, retried ones too: {}", kinds.join(", "));
-        }
-        for finding in &self.findings {
-            let _ = writeln!(out, "FOUND {finding}");
-        }
-        out
     }
 
     /// The JSON file.

@@ -115,7 +115,7 @@ fn a_resp_server_that_loses_or_spoils_is_found_out() {
 }
 
 #[test]
-fn trouble_with_a_resp_server_leaves_writes_unknown_and_accuses_nobody() {
+fn trouble_with_a_resp_server_leaves_writes_unknown_and_is_no_violation() {
     let faults = RespFaults { break_connection: 97, refuse: 31, obscure: 41, ..RespFaults::default() };
     let server = FakeResp::start(faults);
     server.set_trouble(true);
@@ -289,14 +289,14 @@ fn threads_share_the_work_and_the_verdict() {
 }
 
 #[test]
-fn nobody_there_is_an_error_within_the_bounds() {
+fn a_target_that_does_not_answer_is_an_error_within_the_bounds() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("some port is free");
     let target = listener.local_addr().expect("a listener has an address").to_string();
     drop(listener);
     let told =
         Options { target: vec![target.clone()], patience: Duration::from_millis(300), ..Options::default() };
     let begun = Instant::now();
-    let error = run(&told, &mut |_| {}).expect_err("nobody is there");
+    let error = run(&told, &mut |_| {}).expect_err("no server is there");
     assert!(matches!(&error, LoadError::Cluster(text) if text.contains(&target)), "{error}");
     assert_eq!(error.exit_code(), 1);
     assert!(begun.elapsed() < Duration::from_secs(20));

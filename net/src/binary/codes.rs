@@ -37,7 +37,7 @@ pub(crate) mod kind {
 
 /// A refusal that concerns the connection or the server rather than a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failure {
+pub enum FailureCode {
     /// The bytes break the protocol; the server closes the connection after this answer.
     Protocol,
     /// The server does not speak the version in the preamble; it closes the connection after this answer.
@@ -53,26 +53,26 @@ pub enum Failure {
     Protected,
 }
 
-impl Failure {
+impl FailureCode {
     /// The number on the wire.
     pub const fn code(self) -> u32 {
         match self {
-            Failure::Protocol => 100,
-            Failure::Version => 101,
-            Failure::AuthRequired => 102,
-            Failure::AuthFailed => 103,
-            Failure::Unavailable => 104,
-            Failure::Protected => 105,
+            FailureCode::Protocol => 100,
+            FailureCode::Version => 101,
+            FailureCode::AuthRequired => 102,
+            FailureCode::AuthFailed => 103,
+            FailureCode::Unavailable => 104,
+            FailureCode::Protected => 105,
         }
     }
     pub(crate) const fn of_code(code: u32) -> Option<Self> {
         Some(match code {
-            100 => Failure::Protocol,
-            101 => Failure::Version,
-            102 => Failure::AuthRequired,
-            103 => Failure::AuthFailed,
-            104 => Failure::Unavailable,
-            105 => Failure::Protected,
+            100 => FailureCode::Protocol,
+            101 => FailureCode::Version,
+            102 => FailureCode::AuthRequired,
+            103 => FailureCode::AuthFailed,
+            104 => FailureCode::Unavailable,
+            105 => FailureCode::Protected,
             _ => return None,
         })
     }

@@ -17,7 +17,7 @@ mod response;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use codes::{Failure, error_code, error_of_code};
+pub use codes::{FailureCode, error_code, error_of_code};
 pub(crate) use frame::split;
 pub use frame::{FRAME_BYTES_MAX, HEADER_BYTES};
 pub use info::{

@@ -96,43 +96,64 @@ pub fn encode_request(
 ) {
     let key = command.key.as_ref();
     assert!(key.len() <= frame::FRAME_BYTES_MAX, "key over the frame limit");
+    assert!(!matches!(command.op, Op::OpenSession), "sessions are opened in a group: encode_open_session");
     let stamped = command.stamp != SessionStamp::default();
     let header = Header {
-        kind: match command.op {
-            Op::Get => kind::GET,
-            Op::Exists => kind::EXISTS,
-            Op::Ttl => kind::TTL,
-            Op::Set { .. } => kind::SET,
-            Op::Delete => kind::DELETE,
-            Op::IncrementBy(_) => kind::INCREMENT,
-            Op::SetExpiry(_) => kind::SET_EXPIRY,
-            Op::OpenSession => kind::OPEN_SESSION,
-            Op::DeleteIfVersion(_) => kind::DELETE_IF,
-            Op::IfEqual { .. } => kind::IF_EQUAL,
-            _ => panic!("an operation that only RESP has"),
-        },
+        kind: kind_of(command.op),
         flags: if consistency == Consistency::Quorum { FLAG_QUORUM } else { 0 }
             | if stamped { FLAG_STAMP } else { 0 },
         namespace: command.namespace.get(),
         argument: key.len() as u32, // bounded just above
         id,
     };
-    assert!(!matches!(command.op, Op::OpenSession), "sessions are opened in a group: encode_open_session");
     let at = frame::start(out, header);
     if stamped {
         out.put_u64(command.stamp.session.get());
         out.put_u64(command.stamp.sequence);
         out.put_u64(command.stamp.lowest_open);
     }
-    let mut unchecked = 0;
-    match command.op {
-        Op::Set { value_crc, condition, expiry, return_old } => {
-            let value = command.operand.as_ref();
+    put_fixed(out, command.op);
+    out.put(key);
+    let value = command.operand.as_ref();
+    let unchecked = match command.op {
+        Op::Set { value_crc, .. } => {
             debug_assert_eq!(
                 synod_types::checksum::crc32c(value),
                 value_crc,
                 "value_crc is not the CRC of the value"
             );
+            out.put(value);
+            value.len()
+        }
+        Op::IfEqual { .. } => {
+            out.put(value);
+            0
+        }
+        _ => 0,
+    };
+    frame::finish(out, at, unchecked);
+}
+
+/// The kind of a request for this operation.
+fn kind_of(op: Op) -> u8 {
+    match op {
+        Op::Get => kind::GET,
+        Op::Exists => kind::EXISTS,
+        Op::Ttl => kind::TTL,
+        Op::Set { .. } => kind::SET,
+        Op::Delete => kind::DELETE,
+        Op::IncrementBy(_) => kind::INCREMENT,
+        Op::SetExpiry(_) => kind::SET_EXPIRY,
+        Op::DeleteIfVersion(_) => kind::DELETE_IF,
+        Op::IfEqual { .. } => kind::IF_EQUAL,
+        _ => panic!("an operation that only RESP has"),
+    }
+}
+
+/// Appends the fixed part of a request, which stands before the key.
+fn put_fixed(out: &mut Vec<u8>, op: Op) {
+    match op {
+        Op::Set { value_crc, condition, expiry, return_old } => {
             let (expiry_kind, expiry_value) = expiry_fields(expiry);
             out.put_u32(value_crc);
             out.put_u8(match condition {
@@ -148,35 +169,22 @@ pub fn encode_request(
             if let Condition::IfVersion(version) = condition {
                 put_version(out, version);
             }
-            out.put(key);
-            out.put(value);
-            unchecked = value.len();
         }
-        Op::DeleteIfVersion(version) => {
-            put_version(out, version);
-            out.put(key);
-        }
-        Op::IncrementBy(delta) => {
-            out.put(&delta.to_le_bytes());
-            out.put(key);
-        }
+        Op::DeleteIfVersion(version) => put_version(out, version),
+        Op::IncrementBy(delta) => out.put(&delta.to_le_bytes()),
         Op::SetExpiry(expiry) => {
             let (expiry_kind, expiry_value) = expiry_fields(expiry);
             out.put_u64(u64::from(expiry_kind));
             out.put_u64(expiry_value);
-            out.put(key);
         }
         Op::IfEqual { then } => {
             let (then_kind, milliseconds) = then_fields(then);
             out.put_u64(u64::from(then_kind));
             out.put_u64(milliseconds);
-            out.put(key);
-            out.put(command.operand.as_ref());
         }
-        // Operations that the protocol does not have were refused above.
-        _ => out.put(key),
+        // They have none, or are not in the protocol and were refused.
+        _ => {}
     }
-    frame::finish(out, at, unchecked);
 }
 
 /// Whether the binary protocol has a request for this operation on a key.

@@ -8,7 +8,7 @@
 //! ERROR    24  text (UTF-8, may be empty); `argument` is the code
 //! ```
 
-use super::codes::{Failure, error_code, error_of_code, kind};
+use super::codes::{FailureCode, error_code, error_of_code, kind};
 use super::frame::{self, HEADER_BYTES, Header};
 use super::info::{self, NodeStatus, ServerInfo, Topology};
 use crate::error::ProtocolError;
@@ -42,7 +42,7 @@ pub enum ResponseBody {
     /// To AUTH, when it succeeded.
     Ok,
     /// A refusal that concerns the connection or the server; with id 0 it answers no particular request.
-    Failed(Failure),
+    Failed(FailureCode),
 }
 
 /// A server's response that borrows the decoder's buffer.
@@ -90,7 +90,7 @@ pub fn encode_reply(out: &mut Vec<u8>, id: u64, reply: &Reply<impl AsRef<[u8]>>,
 }
 /// Appends a refusal that concerns the connection or the server; `id` is 0 if it answers no particular
 /// request.
-pub fn encode_failure(out: &mut Vec<u8>, id: u64, failure: Failure, text: &str) {
+pub fn encode_failure(out: &mut Vec<u8>, id: u64, failure: FailureCode, text: &str) {
     let header = Header { kind: kind::ERROR, argument: failure.code(), id, ..Header::default() };
     encode_with(out, header, |out| out.put(text.as_bytes()));
 }
@@ -217,7 +217,7 @@ fn decode_body<'a>(header: Header, body: &mut Reader<'a>) -> Result<ResponseBody
         kind::SESSION => Reply::Session(SessionId::new(body.u64()?)),
         kind::ERROR => {
             let text = core::str::from_utf8(body.rest()).map_err(|_| ProtocolError::Body)?;
-            return Ok(match Failure::of_code(header.argument) {
+            return Ok(match FailureCode::of_code(header.argument) {
                 Some(failure) => ResponseBodyRef::Other(ResponseBody::Failed(failure), text),
                 None => ResponseBodyRef::Reply(Reply::Error(error_of_code(header.argument)?), text),
             });

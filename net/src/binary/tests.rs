@@ -294,7 +294,7 @@ fn the_other_responses_survive_their_bytes() {
     encode_topology_answer(&mut out, 3, &topology());
     encode_status_answer(&mut out, 4, &status());
     encode_pong(&mut out, 5);
-    encode_failure(&mut out, 6, Failure::AuthRequired, "authenticate first");
+    encode_failure(&mut out, 6, FailureCode::AuthRequired, "authenticate first");
     encode_reply(&mut out, 7, &Reply::<Vec<u8>>::Error(ErrorKind::Malformed), "the key is empty");
     let response = |id, body, text: &str| Response { id, body, text: text.into() };
     let want = vec![
@@ -303,7 +303,7 @@ fn the_other_responses_survive_their_bytes() {
         response(3, ResponseBody::Topology(topology()), ""),
         response(4, ResponseBody::Status(status()), ""),
         response(5, ResponseBody::Pong, ""),
-        response(6, ResponseBody::Failed(Failure::AuthRequired), "authenticate first"),
+        response(6, ResponseBody::Failed(FailureCode::AuthRequired), "authenticate first"),
         response(7, ResponseBody::Reply(Reply::Error(ErrorKind::Malformed)), "the key is empty"),
     ];
     assert_eq!(decode_all(&out, core::iter::repeat(7)), Ok(want));

@@ -8,9 +8,9 @@ use synod_types::Reply;
 
 /// An action that the core asks for.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Connect; answer with [`Core::connected`](super::Core::connected) or
-    /// [`Core::disconnected`](super::Core::disconnected).
+pub enum ClientAction {
+    /// Connect; answer with [`ClientCore::connected`](super::ClientCore::connected) or
+    /// [`ClientCore::disconnected`](super::ClientCore::disconnected).
     Connect(Address),
     /// Send on the connection.
     Send {
@@ -31,7 +31,7 @@ pub enum Action {
 }
 
 /// `Debug` shows only how many bytes are sent: the first bytes on a connection contain the password.
-impl fmt::Debug for Action {
+impl fmt::Debug for ClientAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(to) => f.debug_tuple("Connect").field(to).finish(),
@@ -61,7 +61,7 @@ pub enum Outcome {
 mod tests {
     use super::*;
     use crate::access::Secret;
-    use crate::client::{ClientConfig, Core};
+    use crate::client::{ClientConfig, ClientCore};
     use synod_types::Nanos;
 
     #[test]
@@ -69,14 +69,14 @@ mod tests {
         let password = Some(Secret::new(b"Rosebud".to_vec()));
         let config = ClientConfig { password, ..ClientConfig::default() };
         let address = Address { host: "node1".into(), port: 6379 };
-        let mut core = Core::new(config.clone(), vec![address.clone()]);
+        let mut core = ClientCore::new(config.clone(), vec![address.clone()]);
         core.topology(Nanos::ZERO);
-        assert_eq!(core.action(), Some(Action::Connect(address.clone())));
+        assert_eq!(core.action(), Some(ClientAction::Connect(address.clone())));
         core.connected(Nanos::ZERO, &address);
         let with_the_word_to_be_sent = format!("{core:?}");
         let sent = core.action();
         let says_it = |bytes: &[u8]| bytes.windows(7).any(|part| part == b"Rosebud");
-        assert!(matches!(&sent, Some(Action::Send { bytes, .. }) if says_it(bytes)), "{sent:?}");
+        assert!(matches!(&sent, Some(ClientAction::Send { bytes, .. }) if says_it(bytes)), "{sent:?}");
         let in_numbers = b"Rosebud".map(|byte| byte.to_string()).join(", ");
         for shown in [format!("{config:?}"), with_the_word_to_be_sent, format!("{sent:?}")] {
             assert!(!shown.contains("Rosebud") && !shown.contains(&in_numbers), "{shown}");

@@ -1,11 +1,11 @@
 //! The blocking client: drives the core over std sockets. It does one operation at a time; open several
 //! clients for more.
 
-use super::action::{Action, Outcome};
+use super::action::{ClientAction, Outcome};
 use super::address::{Address, BadAddress};
 use super::config::ClientConfig;
 use super::error::ClientError;
-use super::machine::Core;
+use super::machine::ClientCore;
 use crate::binary::{NodeStatus, Topology};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind as IoErrorKind, Read, Write};
@@ -87,7 +87,7 @@ pub enum TimeToLive {
 
 /// A blocking client.
 pub struct Client {
-    core: Core,
+    core: ClientCore,
     config: ClientConfig,
     dial: Box<dyn Dial>,
     streams: BTreeMap<Address, Box<dyn Stream>>,
@@ -124,7 +124,7 @@ impl Client {
                 .map_or_else(ConnectError::Address, |_| ClientError::Unreachable.into()));
         }
         let mut client = Self {
-            core: Core::new(config.clone(), seeds),
+            core: ClientCore::new(config.clone(), seeds),
             config,
             dial,
             streams: BTreeMap::new(),
@@ -323,11 +323,11 @@ impl Client {
         loop {
             while let Some(action) = self.core.action() {
                 match action {
-                    Action::Connect(to) => self.open(&to),
-                    Action::Send { to, bytes } => self.write(&to, &bytes),
-                    Action::Disconnect(to) => drop(self.streams.remove(&to)),
-                    Action::Done { operation, result } if operation == wanted => return result,
-                    Action::Done { .. } => {}
+                    ClientAction::Connect(to) => self.open(&to),
+                    ClientAction::Send { to, bytes } => self.write(&to, &bytes),
+                    ClientAction::Disconnect(to) => drop(self.streams.remove(&to)),
+                    ClientAction::Done { operation, result } if operation == wanted => return result,
+                    ClientAction::Done { .. } => {}
                 }
             }
             self.wait();

@@ -29,6 +29,14 @@ pub struct ClientConfig {
     pub password: Option<Secret>,
 }
 
+impl ClientConfig {
+    /// The pause after so many attempts: it doubles with each.
+    pub(super) fn pause_after(&self, attempts: u32) -> Nanos {
+        let factor = 1_u64 << attempts.saturating_sub(1).min(20);
+        Nanos(self.pause.0.saturating_mul(factor).min(self.pause_max.0))
+    }
+}
+
 impl Default for ClientConfig {
     fn default() -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! Why an operation has no reply, and whether it was executed.
 
-use crate::binary::Failure;
+use crate::binary::FailureCode;
 use synod_types::ErrorKind;
 
 /// Why an operation has no reply.
@@ -25,7 +25,7 @@ pub enum ClientError {
     },
     /// Certainly not executed: the server refuses the connection, as for a wrong password.
     #[error("not executed: the server refuses the connection ({0:?})")]
-    NotAdmitted(Failure),
+    NotAdmitted(FailureCode),
     /// Certainly not executed: the key is empty, or key or value is over the limit.
     #[error("not executed: key or value is over the limit, or the key is empty")]
     OverLimit,

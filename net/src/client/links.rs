@@ -1,5 +1,5 @@
 //! The connections of a client: which are up, which requests wait on each, and which address is tried next.
-//! `machine` decides what an answer, or a missing one, means for an operation.
+//! `operations` decides what an answer, or a missing one, means for an operation.
 
 use super::address::Address;
 use super::link::{Link, LinkState, Pending, Purpose, after};

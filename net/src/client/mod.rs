@@ -3,9 +3,9 @@
 //!
 //! ```text
 //!  Client (blocking, std sockets) ─┐  bytes, time
-//!  any other runtime ──────────────┴─────────────▶ Core (sans-I/O) ─▶ Action::{Connect, Send, …, Done}
-//!                                                    ├ links: connections, what is asked on each
-//!                                                    └ operations and sessions: routed, judged, tried again
+//!  any other runtime ──────────────┴─────────────▶ ClientCore (sans-I/O) ─▶ ClientAction
+//!                                                    ├ connections: links, the password, what is asked
+//!                                                    └ operations: routed, judged, tried again
 //! ```
 //!
 //! A caller gets a reply, or an error that says whether the command was certainly not executed. An unknown
@@ -15,18 +15,21 @@ mod action;
 mod address;
 mod blocking;
 mod config;
+mod connections;
 mod error;
+mod group_session;
 mod link;
 mod links;
 mod machine;
 mod operation;
-mod session;
+mod operations;
+mod routing;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, Outcome};
+pub use action::{ClientAction, Outcome};
 pub use address::{Address, BadAddress};
 pub use blocking::{Client, ConnectError, Dial, Stream, TcpDial, TimeToLive};
 pub use config::ClientConfig;
 pub use error::ClientError;
-pub use machine::Core;
+pub use machine::ClientCore;

@@ -1,6 +1,7 @@
 //! An operation of the caller, and its progress.
 
 use super::address::Address;
+use crate::binary;
 use synod_types::{Command, Consistency, ErrorKind, Nanos, SessionId};
 
 /// The question that an operation asks.
@@ -11,9 +12,20 @@ pub(super) enum Question {
     Status(Option<Address>),
 }
 
+impl Question {
+    /// Appends the request number `id`, which asks this.
+    pub(super) fn encode(&self, out: &mut Vec<u8>, id: u64) {
+        match self {
+            Self::Command { command, consistency } => binary::encode_request(out, id, *consistency, command),
+            Self::Topology => binary::encode_topology(out, id),
+            Self::Status(_) => binary::encode_status(out, id),
+        }
+    }
+}
+
 /// One operation, until it is done.
 #[derive(Debug)]
-pub(super) struct Operation {
+pub(super) struct PendingOperation {
     pub(super) question: Question,
     pub(super) deadline: Nanos,
     pub(super) not_before: Nanos,
@@ -28,7 +40,7 @@ pub(super) struct Operation {
     pub(super) last: Option<ErrorKind>,
 }
 
-impl Operation {
+impl PendingOperation {
     pub(super) fn new(question: Question, not_before: Nanos, deadline: Nanos) -> Self {
         Self {
             question,

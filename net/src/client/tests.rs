@@ -165,7 +165,7 @@ impl World {
     }
 
     /// One millisecond: some bytes move, some faults happen.
-    fn step(&mut self, now: Nanos, core: &mut Core) {
+    fn step(&mut self, now: Nanos, core: &mut ClientCore) {
         if self.random.one_in(self.faults.move_leader) {
             let group = GroupId::new(self.random.below(u64::from(GROUPS)) as u16 + 1);
             self.cluster.leaders.insert(group, self.random.below(3) as u16 + 1);
@@ -199,11 +199,11 @@ impl World {
     }
 
     /// Carries out the core's actions. Returns the operations that have ended.
-    fn act(&mut self, now: Nanos, core: &mut Core) -> Vec<(u64, Result<Outcome, ClientError>)> {
+    fn act(&mut self, now: Nanos, core: &mut ClientCore) -> Vec<(u64, Result<Outcome, ClientError>)> {
         let mut ended = Vec::new();
         while let Some(action) = core.action() {
             match action {
-                Action::Connect(to) => {
+                ClientAction::Connect(to) => {
                     assert!(!self.wires.contains_key(&to), "connected twice");
                     if self.random.one_in(self.faults.refuse_connect) {
                         core.disconnected(now, &to);
@@ -217,12 +217,12 @@ impl World {
                     self.wires.insert(to.clone(), Wire { connection, to_server: Vec::new(), hangs: false });
                     core.connected(now, &to);
                 }
-                Action::Send { to, bytes } => {
+                ClientAction::Send { to, bytes } => {
                     if let Some(wire) = self.wires.get_mut(&to) {
                         wire.to_server.extend(bytes);
                     }
                 }
-                Action::Disconnect(to) => {
+                ClientAction::Disconnect(to) => {
                     // Bytes that were sent may still arrive.
                     if let Some(mut wire) = self.wires.remove(&to) {
                         let bytes = core::mem::take(&mut wire.to_server);
@@ -235,7 +235,7 @@ impl World {
                         self.wires.remove(&to);
                     }
                 }
-                Action::Done { operation, result } => ended.push((operation, result)),
+                ClientAction::Done { operation, result } => ended.push((operation, result)),
             }
         }
         ended
@@ -277,7 +277,7 @@ fn run(
 ) -> Result<Vec<Result<(), ClientError>>, TestCaseError> {
     let mut world = world(seed, faults);
     let deadline_ms = config.deadline.as_ms();
-    let mut core = Core::new(config, vec![address(1), address(2)]);
+    let mut core = ClientCore::new(config, vec![address(1), address(2)]);
     let mut names = BTreeMap::new();
     let mut results = BTreeMap::new();
     let mut ms = 0;
@@ -367,7 +367,7 @@ proptest! {
         seed in any::<u64>(), bytes in prop::collection::vec(any::<u8>(), 1..100),
     ) {
         let mut world = world(seed, CALM);
-        let mut core = Core::new(quick(), vec![address(1)]);
+        let mut core = ClientCore::new(quick(), vec![address(1)]);
         core.command(Nanos::ZERO, Consistency::Linearizable, Command::plain(b"k".to_vec(), Op::Delete));
         let mut ended = 0;
         for ms in 0..600 {
@@ -390,7 +390,7 @@ fn without_faults_everything_is_done_and_goes_to_the_leaders() {
         assert!(results.iter().all(Result::is_ok), "{results:?}");
     }
     let mut world = world(1, CALM);
-    let mut core = Core::new(quick(), vec![address(2)]);
+    let mut core = ClientCore::new(quick(), vec![address(2)]);
     for key in 0..20 {
         let key = format!("key{key}").into_bytes();
         core.command(Nanos::ZERO, Consistency::Linearizable, Command::plain(key, Op::Get));
@@ -400,12 +400,12 @@ fn without_faults_everything_is_done_and_goes_to_the_leaders() {
         world.step(Nanos::from_ms(ms), &mut core);
         while let Some(action) = core.action() {
             match action {
-                Action::Connect(to) => {
+                ClientAction::Connect(to) => {
                     let connection = connect(server());
                     world.wires.insert(to.clone(), Wire { connection, to_server: Vec::new(), hangs: false });
                     core.connected(Nanos::from_ms(ms), &to);
                 }
-                Action::Send { to, bytes } => {
+                ClientAction::Send { to, bytes } => {
                     let mut rest = bytes.as_slice();
                     rest = rest.strip_prefix(&crate::binary::PREAMBLE[..]).unwrap_or(rest);
                     if !rest.is_empty()
@@ -421,8 +421,8 @@ fn without_faults_everything_is_done_and_goes_to_the_leaders() {
                     }
                     world.wires.get_mut(&to).expect("connected").to_server.extend(bytes);
                 }
-                Action::Disconnect(_) => panic!("no reason to"),
-                Action::Done { .. } => {}
+                ClientAction::Disconnect(_) => panic!("no reason to"),
+                ClientAction::Done { .. } => {}
             }
         }
     }
@@ -442,7 +442,7 @@ fn sessions_make_most_lost_answers_harmless() {
 /// The result that a client gets for a write that was executed, whose answer was lost, and that is sent again
 /// after `change`.
 fn told_after_a_lost_answer(change: impl FnOnce(&mut Cluster)) -> Result<Outcome, ClientError> {
-    let mut core = Core::new(quick(), vec![address(1)]);
+    let mut core = ClientCore::new(quick(), vec![address(1)]);
     let mut calm = world(1, CALM);
     let now = Nanos::from_ms;
     let id =
@@ -500,7 +500,7 @@ fn a_refusal_at_the_border_after_a_lost_answer_says_nothing_about_the_first_atte
 #[test]
 fn a_leader_that_turns_this_machine_away_is_passed_over() {
     for sessions in [true, false] {
-        let mut core = Core::new(ClientConfig { sessions, ..quick() }, vec![address(1)]);
+        let mut core = ClientCore::new(ClientConfig { sessions, ..quick() }, vec![address(1)]);
         let mut calm = world(1, CALM);
         calm.protected = vec![address(2), address(3)];
         let mut ms = 0;
@@ -530,7 +530,7 @@ fn a_leader_that_turns_this_machine_away_is_passed_over() {
 fn a_deadline_that_meets_an_attempt_under_way_leaves_the_outcome_unknown() {
     for sessions in [true, false] {
         let config = ClientConfig { sessions, attempt_timeout: Nanos::from_ms(5_000), ..quick() };
-        let mut core = Core::new(config, vec![address(1)]);
+        let mut core = ClientCore::new(config, vec![address(1)]);
         let mut calm = world(1, CALM);
         let command = Command::plain(b"k".to_vec(), Op::IncrementBy(1));
         let id = core.command(Nanos::ZERO, Consistency::Linearizable, command);
@@ -551,17 +551,20 @@ fn a_deadline_that_meets_an_attempt_under_way_leaves_the_outcome_unknown() {
 
 #[test]
 fn what_is_over_a_limit_is_not_even_sent() {
-    let mut core = Core::new(quick(), vec![address(1)]);
+    let mut core = ClientCore::new(quick(), vec![address(1)]);
     let long = vec![0; synod_types::limits::KEY_BYTES_MAX + 1];
     for key in [Vec::new(), long] {
         let operation = core.command(Nanos::ZERO, Consistency::Linearizable, Command::plain(key, Op::Get));
-        assert_eq!(core.action(), Some(Action::Done { operation, result: Err(ClientError::OverLimit) }));
+        assert_eq!(
+            core.action(),
+            Some(ClientAction::Done { operation, result: Err(ClientError::OverLimit) })
+        );
         assert_eq!(core.action(), None);
     }
 }
 
 #[test]
-fn nobody_there_is_unreachable_and_certainly_not_executed() {
+fn a_node_that_is_not_there_is_unreachable_and_nothing_was_executed() {
     let results = run(3, Faults { refuse_connect: 1, ..CALM }, quick(), 3).expect("invariants hold");
     assert!(results.iter().all(|result| *result == Err(ClientError::Unreachable)), "{results:?}");
     // Attempts run out before the deadline: none is in flight when the operation ends.

@@ -15,14 +15,14 @@ const NO_SPACE: &str = "the logs of the nodes that hold this key have no room, a
 
 /// Why a request failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Failure {
+pub struct HttpError {
     status: u16,
     code: &'static str,
     message: &'static str,
     allow: Option<&'static str>,
 }
 
-impl Failure {
+impl HttpError {
     /// The body is longer than a value may be.
     pub const TOO_LARGE: Self =
         Self::new(413, "value_too_long", "the value is over 1048576 bytes; nothing was written");

@@ -18,9 +18,9 @@ mod plan;
 mod tests;
 mod upload;
 
-pub use answer::{Failure, json_string, page};
+pub use answer::{HttpError, json_string, page};
 pub use exposition::Exposition;
-pub use plan::{KeyPlan, Page, Route, route};
+pub use plan::{HttpPage, KeyPlan, Route, route};
 pub use upload::{Oversize, Upload};
 
 /// Longest head that the server takes; the longest key, percent-encoded, and its headers fit. A longer head

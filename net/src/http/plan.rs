@@ -1,6 +1,6 @@
 //! The head of a request: what it asks, or why it cannot be done.
 
-use super::answer::{self, Failure};
+use super::answer::{self, HttpError};
 use super::etag;
 use crate::access::{Access, Admission};
 use base64::Engine;
@@ -22,14 +22,14 @@ pub enum Route {
     /// A command on a key.
     Key(KeyPlan),
     /// A page about the node.
-    Page(Page),
+    Page(HttpPage),
     /// The answer; the engine is not needed.
     Done(Response<Vec<u8>>),
 }
 
 /// A page on which the node reports about itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Page {
+pub enum HttpPage {
     /// `/`: for people.
     Status,
     /// `/metrics`: for Prometheus.
@@ -44,14 +44,14 @@ pub enum Page {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyPlan {
     key: Vec<u8>,
-    action: Action,
+    action: KeyAction,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Action {
+enum KeyAction {
     Get {
         consistency: Consistency,
-        known: Known,
+        known: IfNoneMatch,
     },
     Put {
         condition: Condition,
@@ -66,7 +66,7 @@ enum Action {
 
 /// What the client already has (If-None-Match).
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Known {
+enum IfNoneMatch {
     Nothing,
     Anything,
     Versions(Vec<Version>),
@@ -79,13 +79,13 @@ pub fn route(head: &Parts, access: &Access, is_loopback: bool) -> Route {
     try_route(head, access, is_loopback).unwrap_or_else(|failure| Route::Done(failure.response()))
 }
 
-fn try_route(head: &Parts, access: &Access, is_loopback: bool) -> Result<Route, Failure> {
+fn try_route(head: &Parts, access: &Access, is_loopback: bool) -> Result<Route, HttpError> {
     let path = head.uri.path();
     let page = match path {
-        "/" => Some(Page::Status),
-        "/metrics" => Some(Page::Metrics),
-        "/healthz" => Some(Page::Health),
-        "/readyz" => Some(Page::Ready),
+        "/" => Some(HttpPage::Status),
+        "/metrics" => Some(HttpPage::Metrics),
+        "/healthz" => Some(HttpPage::Health),
+        "/readyz" => Some(HttpPage::Ready),
         _ => None,
     };
     let key = path.strip_prefix(KEY_PATH);
@@ -94,30 +94,30 @@ fn try_route(head: &Parts, access: &Access, is_loopback: bool) -> Result<Route, 
         return Ok(Route::Done(answer::options(allow)));
     }
     if page.is_none() && key.is_none() {
-        return Err(Failure::new(
+        return Err(HttpError::new(
             404,
             "no_such_path",
             "there is nothing at this path; keys are at /v1/kv/{key}",
         ));
     }
-    if !matches!(page, Some(Page::Health | Page::Ready)) {
+    if !matches!(page, Some(HttpPage::Health | HttpPage::Ready)) {
         authorize(head, access, is_loopback)?;
     }
     let is_read = head.method == Method::GET || head.method == Method::HEAD;
     match (page, key) {
         (Some(page), _) if is_read => Ok(Route::Page(page)),
         (None, Some(key)) => plan_key(head, key).map(Route::Key),
-        _ => Err(Failure::method(allow)),
+        _ => Err(HttpError::method(allow)),
     }
 }
 
-fn authorize(head: &Parts, access: &Access, is_loopback: bool) -> Result<(), Failure> {
+fn authorize(head: &Parts, access: &Access, is_loopback: bool) -> Result<(), HttpError> {
     match access.admission(is_loopback) {
         Admission::Open => Ok(()),
-        Admission::TurnedAway => Err(Failure::PROTECTED),
+        Admission::TurnedAway => Err(HttpError::PROTECTED),
         Admission::WantsPassword => match one_of(head, AUTHORIZATION)?.and_then(credentials) {
             Some(given) if access.admits(is_loopback, &given) => Ok(()),
-            _ => Err(Failure::UNAUTHORIZED),
+            _ => Err(HttpError::UNAUTHORIZED),
         },
     }
 }
@@ -137,89 +137,89 @@ fn credentials(header: &str) -> Option<Vec<u8>> {
     matches!(&both[..colon], b"" | b"default").then(|| both[colon + 1..].to_vec())
 }
 
-fn plan_key(head: &Parts, encoded: &str) -> Result<KeyPlan, Failure> {
+fn plan_key(head: &Parts, encoded: &str) -> Result<KeyPlan, HttpError> {
     let is_read = head.method == Method::GET || head.method == Method::HEAD;
     if !is_read && head.method != Method::PUT && head.method != Method::DELETE {
-        return Err(Failure::method(KEY_METHODS));
+        return Err(HttpError::method(KEY_METHODS));
     }
-    let key = percent_decoded(encoded).ok_or(Failure::new(
+    let key = percent_decoded(encoded).ok_or(HttpError::new(
         400,
         "bad_key",
         "the key has a % that two hexadecimal digits do not follow",
     ))?;
     command::check_key(&key).map_err(|illegal| match illegal {
-        Illegal::KeyEmpty => Failure::new(400, "bad_key", "the key is empty; name one after /v1/kv/"),
-        _ => Failure::new(400, "key_too_long", "the key is over 16384 bytes"),
+        Illegal::KeyEmpty => HttpError::new(400, "bad_key", "the key is empty; name one after /v1/kv/"),
+        _ => HttpError::new(400, "key_too_long", "the key is over 16384 bytes"),
     })?;
     let query = Query::parse(head.uri.query().unwrap_or(""))?;
     let (if_match, if_none_match) = (one_of(head, IF_MATCH)?, one_of(head, IF_NONE_MATCH)?);
     let action = if is_read {
         query.refuse_ttl()?;
         if if_match.is_some() {
-            return Err(Failure::new(400, "bad_condition", "If-Match belongs to PUT and DELETE"));
+            return Err(HttpError::new(400, "bad_condition", "If-Match belongs to PUT and DELETE"));
         }
-        Action::Get { consistency: query.consistency.unwrap_or_default(), known: known(if_none_match) }
+        KeyAction::Get { consistency: query.consistency.unwrap_or_default(), known: known(if_none_match) }
     } else if head.method == Method::PUT {
         query.refuse_consistency()?;
         announced_fits(head)?;
         let condition = put_condition(if_match, if_none_match)?;
-        Action::Put { condition, expiry: query.expiry.unwrap_or_default() }
+        KeyAction::Put { condition, expiry: query.expiry.unwrap_or_default() }
     } else {
         query.refuse_ttl()?;
         query.refuse_consistency()?;
         if if_none_match.is_some() {
-            return Err(Failure::new(400, "bad_condition", "If-None-Match belongs to GET and PUT"));
+            return Err(HttpError::new(400, "bad_condition", "If-None-Match belongs to GET and PUT"));
         }
         match if_match.map(str::trim) {
-            None => Action::Delete { version: None, must_exist: false },
-            Some("*") => Action::Delete { version: None, must_exist: true },
-            Some(tag) => Action::Delete { version: Some(version_of(tag)?), must_exist: true },
+            None => KeyAction::Delete { version: None, must_exist: false },
+            Some("*") => KeyAction::Delete { version: None, must_exist: true },
+            Some(tag) => KeyAction::Delete { version: Some(version_of(tag)?), must_exist: true },
         }
     };
     Ok(KeyPlan { key, action })
 }
 
 /// An announced length that is too long is refused before any byte of the body is read.
-fn announced_fits(head: &Parts) -> Result<(), Failure> {
+fn announced_fits(head: &Parts) -> Result<(), HttpError> {
     let announced = head.headers.get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
     let announced = announced.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
     match announced.map_or(Ok(()), command::check_value_len) {
         Ok(()) => Ok(()),
-        Err(_) => Err(Failure::TOO_LARGE),
+        Err(_) => Err(HttpError::TOO_LARGE),
     }
 }
 
-fn known(if_none_match: Option<&str>) -> Known {
+fn known(if_none_match: Option<&str>) -> IfNoneMatch {
     match if_none_match.map(str::trim) {
-        None => Known::Nothing,
-        Some("*") => Known::Anything,
+        None => IfNoneMatch::Nothing,
+        Some("*") => IfNoneMatch::Anything,
         // Tags that this server did not give match nothing. A weak tag matches like a strong one here (RFC
         // 9110, 13.1.2).
-        Some(list) => Known::Versions(
+        Some(list) => IfNoneMatch::Versions(
             list.split(',').filter_map(|tag| etag::parse(tag.trim().trim_start_matches("W/"))).collect(),
         ),
     }
 }
 
-fn put_condition(if_match: Option<&str>, if_none_match: Option<&str>) -> Result<Condition, Failure> {
+fn put_condition(if_match: Option<&str>, if_none_match: Option<&str>) -> Result<Condition, HttpError> {
     match (if_match.map(str::trim), if_none_match.map(str::trim)) {
         (None, None) => Ok(Condition::Always),
         (Some("*"), None) => Ok(Condition::IfPresent),
         (Some(tag), None) => Ok(Condition::IfVersion(version_of(tag)?)),
         (None, Some("*")) => Ok(Condition::IfAbsent),
-        (None, Some(_)) => Err(Failure::new(
+        (None, Some(_)) => Err(HttpError::new(
             400,
             "bad_condition",
             "PUT takes If-None-Match: * (create only); to write over one version, send If-Match with its ETag",
         )),
         (Some(_), Some(_)) => {
-            Err(Failure::new(400, "bad_condition", "send If-Match or If-None-Match, not both"))
+            Err(HttpError::new(400, "bad_condition", "send If-Match or If-None-Match, not both"))
         }
     }
 }
 
-fn version_of(tag: &str) -> Result<Version, Failure> {
-    etag::parse(tag).ok_or(Failure::new(
+fn version_of(tag: &str) -> Result<Version, HttpError> {
+    etag::parse(tag).ok_or(HttpError::new(
         400,
         "bad_condition",
         "If-Match takes * or one ETag exactly as GET or PUT gave it, such as \"17-0\"",
@@ -227,12 +227,12 @@ fn version_of(tag: &str) -> Result<Version, Failure> {
 }
 
 /// The value of a header that may occur once.
-fn one_of(head: &Parts, name: HeaderName) -> Result<Option<&str>, Failure> {
+fn one_of(head: &Parts, name: HeaderName) -> Result<Option<&str>, HttpError> {
     let mut values = head.headers.get_all(&name).iter();
     let value = values.next().map(|value| value.to_str()).transpose();
     match (value, values.next()) {
         (Ok(value), None) => Ok(value),
-        _ => Err(Failure::new(
+        _ => Err(HttpError::new(
             400,
             "bad_header",
             "a condition or authorization header is doubled or not ASCII",
@@ -248,7 +248,7 @@ struct Query {
 }
 
 impl Query {
-    fn parse(text: &str) -> Result<Self, Failure> {
+    fn parse(text: &str) -> Result<Self, HttpError> {
         let mut query = Self::default();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -257,7 +257,7 @@ impl Query {
                 "ttl" => query.expiry.replace(expiry_of(value)?).is_some(),
                 // If a misspelt ttl were ignored, the key would never expire.
                 _ => {
-                    return Err(Failure::new(
+                    return Err(HttpError::new(
                         400,
                         "bad_query",
                         "a parameter is unknown; there are ttl (PUT) and consistency (GET)",
@@ -265,21 +265,21 @@ impl Query {
                 }
             };
             if doubled {
-                return Err(Failure::new(400, "bad_query", "a parameter is given twice"));
+                return Err(HttpError::new(400, "bad_query", "a parameter is given twice"));
             }
         }
         Ok(query)
     }
-    fn refuse_ttl(&self) -> Result<(), Failure> {
+    fn refuse_ttl(&self) -> Result<(), HttpError> {
         match self.expiry {
             None => Ok(()),
-            Some(_) => Err(Failure::new(400, "bad_query", "ttl belongs to PUT")),
+            Some(_) => Err(HttpError::new(400, "bad_query", "ttl belongs to PUT")),
         }
     }
-    fn refuse_consistency(&self) -> Result<(), Failure> {
+    fn refuse_consistency(&self) -> Result<(), HttpError> {
         match self.consistency {
             None => Ok(()),
-            Some(_) => Err(Failure::new(
+            Some(_) => Err(HttpError::new(
                 400,
                 "bad_query",
                 "consistency belongs to GET; every write is durable on a quorum",
@@ -288,16 +288,16 @@ impl Query {
     }
 }
 
-fn consistency_of(text: &str) -> Result<Consistency, Failure> {
+fn consistency_of(text: &str) -> Result<Consistency, HttpError> {
     match text {
         "linearizable" => Ok(Consistency::Linearizable),
         "quorum" => Ok(Consistency::Quorum),
-        _ => Err(Failure::new(400, "bad_query", "consistency is linearizable (the default) or quorum")),
+        _ => Err(HttpError::new(400, "bad_query", "consistency is linearizable (the default) or quorum")),
     }
 }
 
 /// `keep`, or a whole number of ms, s (the default), m, h or d.
-fn expiry_of(text: &str) -> Result<Expiry, Failure> {
+fn expiry_of(text: &str) -> Result<Expiry, HttpError> {
     if text == "keep" {
         return Ok(Expiry::Keep);
     }
@@ -314,7 +314,7 @@ fn expiry_of(text: &str) -> Result<Expiry, Failure> {
     let ms = unit_ms.and_then(|unit_ms| number.parse::<u64>().ok()?.checked_mul(unit_ms));
     match ms {
         Some(ms @ 1..=TTL_MS_MAX) => Ok(Expiry::After(ms)),
-        _ => Err(Failure::new(
+        _ => Err(HttpError::new(
             400,
             "bad_ttl",
             "ttl is a whole number from 1, in seconds or with a unit (500ms, 10s, 5m, 2h, 7d), or keep",
@@ -347,25 +347,25 @@ impl KeyPlan {
     }
     /// Whether the request's body is the value.
     pub fn wants_body(&self) -> bool {
-        matches!(self.action, Action::Put { .. })
+        matches!(self.action, KeyAction::Put { .. })
     }
     /// How fresh a read must be.
     pub fn consistency(&self) -> Consistency {
         match self.action {
-            Action::Get { consistency, .. } => consistency,
+            KeyAction::Get { consistency, .. } => consistency,
             _ => Consistency::default(),
         }
     }
     /// The command; `value` is ignored if the command takes none.
     pub fn command(&self, key: Shared, value: Shared) -> Command<Shared> {
         match self.action {
-            Action::Get { .. } => Command::plain(key, Op::Get),
-            Action::Put { condition, expiry } => {
+            KeyAction::Get { .. } => Command::plain(key, Op::Get),
+            KeyAction::Put { condition, expiry } => {
                 let value_crc = synod_types::checksum::crc32c(value.as_ref());
                 Command::new(key, Op::Set { value_crc, condition, expiry, return_old: false }, value)
             }
-            Action::Delete { version: None, .. } => Command::plain(key, Op::Delete),
-            Action::Delete { version: Some(version), .. } => {
+            KeyAction::Delete { version: None, .. } => Command::plain(key, Op::Delete),
+            KeyAction::Delete { version: Some(version), .. } => {
                 Command::plain(key, Op::DeleteIfVersion(version))
             }
         }
@@ -373,26 +373,28 @@ impl KeyPlan {
     /// The response to the command's reply.
     pub fn respond(&self, reply: Reply<Vec<u8>>) -> Response<Vec<u8>> {
         match (&self.action, reply) {
-            (_, Reply::Error(kind)) => Failure::of(kind).response(),
-            (Action::Get { known, .. }, Reply::Value { value, version }) => {
+            (_, Reply::Error(kind)) => HttpError::of(kind).response(),
+            (KeyAction::Get { known, .. }, Reply::Value { value, version }) => {
                 let has = match known {
-                    Known::Nothing => false,
-                    Known::Anything => true,
-                    Known::Versions(versions) => versions.contains(&version),
+                    IfNoneMatch::Nothing => false,
+                    IfNoneMatch::Anything => true,
+                    IfNoneMatch::Versions(versions) => versions.contains(&version),
                 };
                 if has { answer::version_only(304, version) } else { answer::value(value, version) }
             }
-            (Action::Get { .. }, Reply::Nil) => Failure::NO_SUCH_KEY.response(),
-            (Action::Put { condition, .. }, Reply::Done { version }) => {
+            (KeyAction::Get { .. }, Reply::Nil) => HttpError::NO_SUCH_KEY.response(),
+            (KeyAction::Put { condition, .. }, Reply::Done { version }) => {
                 let created = *condition == Condition::IfAbsent;
                 answer::version_only(if created { 201 } else { 204 }, version)
             }
-            (Action::Put { .. } | Action::Delete { .. }, Reply::Skipped) => Failure::PRECONDITION.response(),
-            (Action::Delete { must_exist: true, .. }, Reply::Int(0)) => Failure::PRECONDITION.response(),
-            (Action::Delete { .. }, Reply::Int(0)) => Failure::NO_SUCH_KEY.response(),
-            (Action::Delete { .. }, Reply::Int(_)) => answer::empty(204),
+            (KeyAction::Put { .. } | KeyAction::Delete { .. }, Reply::Skipped) => {
+                HttpError::PRECONDITION.response()
+            }
+            (KeyAction::Delete { must_exist: true, .. }, Reply::Int(0)) => HttpError::PRECONDITION.response(),
+            (KeyAction::Delete { .. }, Reply::Int(0)) => HttpError::NO_SUCH_KEY.response(),
+            (KeyAction::Delete { .. }, Reply::Int(_)) => answer::empty(204),
             // Not an answer to this question: the outcome is unknown.
-            _ => Failure::of(synod_types::ErrorKind::Unknown).response(),
+            _ => HttpError::of(synod_types::ErrorKind::Unknown).response(),
         }
     }
 }

@@ -163,10 +163,10 @@ fn methods_paths_and_lengths_that_do_not_fit_are_refused() {
     assert_eq!(refused("PUT", "/v1/kv/k", &[("Content-Length", &length)]), (413, "value_too_long".into()));
     assert_eq!(refused("OPTIONS", "*", &[]).0, 204);
     for (target, page) in [
-        ("/", Page::Status),
-        ("/metrics", Page::Metrics),
-        ("/healthz", Page::Health),
-        ("/readyz", Page::Ready),
+        ("/", HttpPage::Status),
+        ("/metrics", HttpPage::Metrics),
+        ("/healthz", HttpPage::Health),
+        ("/readyz", HttpPage::Ready),
     ] {
         assert!(
             matches!(route(&head("GET", target, &[]), &Access::default(), true), Route::Page(given) if given == page)
@@ -208,7 +208,7 @@ fn a_password_guards_everything_but_the_probes() {
             assert!(!matches!(right, Route::Done(_)), "{target}");
         }
     }
-    assert!(matches!(with("/healthz", &[]), Route::Page(Page::Health)));
+    assert!(matches!(with("/healthz", &[]), Route::Page(HttpPage::Health)));
 }
 
 #[test]

@@ -10,10 +10,10 @@
 //! ```
 
 use super::check;
-use super::handshake::PEER_VERSION;
+use super::head::PEER_VERSION;
 use crate::error::{ProtocolError, RefusedMessage};
 use crate::inbox::{Inbox, InboxLimits};
-use crate::memory::Room;
+use crate::memory::ReadBuffer;
 use crate::wire::{Put, Reader, set_u32_at, u32_at};
 use rkyv::rancor::Failure;
 use synod_types::checksum::combine;
@@ -121,7 +121,7 @@ impl Decoder {
 
     /// Lends room to read into, never empty. Give it back with [`Decoder::put`]. The room is large enough for
     /// the whole frame that has begun.
-    pub fn lend(&mut self) -> Room {
+    pub fn lend(&mut self) -> ReadBuffer {
         self.inbox.lend(self.frame_length().unwrap_or(0))
     }
 
@@ -130,7 +130,7 @@ impl Decoder {
     ///
     /// # Panics
     /// When the room is shorter than that.
-    pub fn put(&mut self, room: Room, count: usize) {
+    pub fn put(&mut self, room: ReadBuffer, count: usize) {
         self.inbox.put(room, count);
     }
 

@@ -8,13 +8,14 @@
 mod check;
 mod frame;
 mod handshake;
+mod head;
+mod identity;
 mod secret;
 #[cfg(test)]
 mod tests;
 
 pub use frame::{Decoder, FRAME_HEADER_BYTES, encode, encode_head};
-pub use handshake::{
-    Acceptor, Answer, HANDSHAKE_HEAD_BYTES, Handshake, HandshakeError, Head, Initiator, Introduced, Known,
-    Nonce, PEER_VERSION, Proved, Refusal, refuse_version,
-};
+pub use handshake::{Acceptor, Initiator, Introduced, Proved, Welcomed};
+pub use head::{HANDSHAKE_HEAD_BYTES, HandshakeError, Head, Nonce, PEER_VERSION, refuse_version};
+pub use identity::{Handshake, KnownPeer, LinkRefusal};
 pub use secret::{PeerSecret, RotateError, SECRET_BYTES, SECRETS_TEXT_BYTES_MAX, Secrets};

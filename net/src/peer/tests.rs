@@ -1,6 +1,8 @@
 //! Round trips, damage and limits of the peer protocol.
 
-use super::handshake::{CHECKED, IDENTITY_BYTES, Kind, Transcript};
+use super::handshake::Transcript;
+use super::head::{CHECKED, HandshakeKind};
+use super::identity::IDENTITY_BYTES;
 use super::secret::MAC_BYTES;
 use super::*;
 use crate::ProtocolError;
@@ -460,7 +462,7 @@ fn shake_with(
     proved.welcome(&theirs(), HEARD, &mut back);
     touch(3, &mut back);
     let (welcome, tail) = cut(&mut back)?;
-    let Answer { theirs: answered, secret: by, heard: told } = introduced.on_answer(&welcome, &tail)?;
+    let Welcomed { theirs: answered, secret: by, heard: told } = introduced.on_answer(&welcome, &tail)?;
     assert_eq!(told, HEARD);
     assert!(there.is_empty() && back.is_empty(), "something was said and not heard");
     Ok((heard, answered, by == secret))
@@ -499,15 +501,15 @@ fn a_stranger_is_told_nothing_and_believed_nothing() {
     let (refusal, tail) = cut(&mut there).expect("whole");
     assert_eq!((tail.len(), there.len()), (0, 0));
     let refused = acceptor.on_intro(&refusal, &tail, &mut back).unwrap_err();
-    assert_eq!(refused, HandshakeError::Refused(Refusal::OtherSecret));
+    assert_eq!(refused, HandshakeError::Refused(LinkRefusal::OtherSecret));
     let acceptor = Acceptor::challenge(&hello, both(), [2; 32], &mut Vec::new()).expect("a challenge");
     let mut transcript = Transcript::new();
-    let head = Head::new(Kind::Intro, 0, IDENTITY_BYTES + MAC_BYTES, [0; 32]);
+    let head = Head::new(HandshakeKind::Intro, 0, IDENTITY_BYTES + MAC_BYTES, [0; 32]);
     transcript.say(&head, &ours(), None, &secret(9), &mut there);
     let (intro, tail) = cut(&mut there).expect("whole");
     assert_eq!(acceptor.on_intro(&intro, &tail, &mut back).unwrap_err(), HandshakeError::Unproved);
     let (refusal, tail) = cut(&mut back).expect("whole");
-    assert_eq!((refusal.code, tail.len(), back.len()), (Refusal::OtherSecret.code(), 0, 0));
+    assert_eq!((refusal.code, tail.len(), back.len()), (LinkRefusal::OtherSecret.code(), 0, 0));
 
     // An attacker that listens where a node dials, and replays frames that it has recorded of another
     // handshake.
@@ -527,7 +529,7 @@ fn a_stranger_is_told_nothing_and_believed_nothing() {
 
 #[test]
 fn a_refusal_says_why_and_only_one_that_is_proved_says_more_than_that_there_is_no_link() {
-    let refused = |refusal: Refusal, touch: &dyn Fn(&mut Vec<u8>)| {
+    let refused = |refusal: LinkRefusal, touch: &dyn Fn(&mut Vec<u8>)| {
         let (mut there, mut back) = (Vec::new(), Vec::new());
         let initiator = Initiator::hello(ours(), both(), [1; 32], &mut there);
         let (hello, _) = cut(&mut there).expect("whole");
@@ -540,13 +542,13 @@ fn a_refusal_says_why_and_only_one_that_is_proved_says_more_than_that_there_is_n
         let (answer, tail) = cut(&mut back)?;
         introduced.on_answer(&answer, &tail).map(|_| ())
     };
-    for refusal in Refusal::ALL {
+    for refusal in LinkRefusal::ALL {
         assert_eq!(refused(refusal, &|_| ()), Err(HandshakeError::Refused(refusal)));
         let forged = refused(refusal, &|bytes| {
             bytes.clear();
-            Head::new(Kind::Refusal, refusal.code(), 0, [0; 32]).encode(bytes);
+            Head::new(HandshakeKind::Refusal, refusal.code(), 0, [0; 32]).encode(bytes);
         });
-        let believed = [Refusal::VersionMismatch, Refusal::OtherSecret, Refusal::Unavailable];
+        let believed = [LinkRefusal::VersionMismatch, LinkRefusal::OtherSecret, LinkRefusal::Unavailable];
         let wanted = match believed.contains(&refusal) {
             true => HandshakeError::Refused(refusal),
             false => HandshakeError::Unproved,
@@ -574,19 +576,19 @@ fn another_version_is_named_and_refused_with_nothing_else_said() {
 #[test]
 fn a_handshake_is_judged_by_every_fact() {
     let here = Handshake { node: NodeId::new(2), target: NodeId::new(1), ..ours() };
-    let known = Known::As(Incarnation::new(0x11));
+    let known = KnownPeer::As(Incarnation::new(0x11));
     let theirs = ours();
     assert_eq!(here.judge(&theirs, known), Ok(()));
-    assert_eq!(here.judge(&theirs, Known::Unseen), Ok(()));
-    assert_eq!(here.judge(&theirs, Known::Stranger), Err(Refusal::UnknownNode));
-    assert_eq!(here.judge(&theirs, Known::As(Incarnation::new(9))), Err(Refusal::WrongIncarnation));
+    assert_eq!(here.judge(&theirs, KnownPeer::Unseen), Ok(()));
+    assert_eq!(here.judge(&theirs, KnownPeer::Stranger), Err(LinkRefusal::UnknownNode));
+    assert_eq!(here.judge(&theirs, KnownPeer::As(Incarnation::new(9))), Err(LinkRefusal::WrongIncarnation));
     let cases = [
-        (Handshake { cluster: ClusterId::new(9), ..theirs }, Refusal::WrongCluster),
-        (Handshake { facts: 9, ..theirs }, Refusal::WrongFacts),
-        (Handshake { node: NodeId::new(2), ..theirs }, Refusal::SameNode),
-        (Handshake { target: NodeId::new(9), ..theirs }, Refusal::WrongTarget),
-        (Handshake { core: CoreId::new(1), ..theirs }, Refusal::WrongCore),
-        (Handshake { core_count: 3, ..theirs }, Refusal::WrongCore),
+        (Handshake { cluster: ClusterId::new(9), ..theirs }, LinkRefusal::WrongCluster),
+        (Handshake { facts: 9, ..theirs }, LinkRefusal::WrongFacts),
+        (Handshake { node: NodeId::new(2), ..theirs }, LinkRefusal::SameNode),
+        (Handshake { target: NodeId::new(9), ..theirs }, LinkRefusal::WrongTarget),
+        (Handshake { core: CoreId::new(1), ..theirs }, LinkRefusal::WrongCore),
+        (Handshake { core_count: 3, ..theirs }, LinkRefusal::WrongCore),
     ];
     for (theirs, refusal) in cases {
         assert_eq!(here.judge(&theirs, known), Err(refusal));

@@ -4,7 +4,7 @@
 //! the key still has the version that was read; otherwise the work starts again. So the log carries whole
 //! values, every replica stores what it receives, and no replica computes a number again.
 
-use super::refusal::Refusal;
+use super::error_line::ErrorLine;
 use std::borrow::Cow;
 use synod_types::command::check_value_len;
 
@@ -33,15 +33,15 @@ pub struct Derived {
     pub length: Option<usize>,
 }
 
-const TOO_LONG: Refusal = Cow::Borrowed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
-const NOT_A_FLOAT: Refusal = Cow::Borrowed("ERR value is not a valid float");
+const TOO_LONG: ErrorLine = Cow::Borrowed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+const NOT_A_FLOAT: ErrorLine = Cow::Borrowed("ERR value is not a valid float");
 
 impl Derive {
     /// Makes the new value.
     ///
     /// # Errors
     /// The error line to answer with; nothing may be changed then.
-    pub fn apply(&self, old: Option<&[u8]>) -> Result<Derived, Refusal> {
+    pub fn apply(&self, old: Option<&[u8]>) -> Result<Derived, ErrorLine> {
         let before = old.unwrap_or_default();
         match self {
             Self::Append(bytes) => {
@@ -73,7 +73,7 @@ impl Derive {
     }
 }
 
-fn bounded(derived: Derived) -> Result<Derived, Refusal> {
+fn bounded(derived: Derived) -> Result<Derived, ErrorLine> {
     match &derived.value {
         Some(value) if check_value_len(value.len()).is_err() => Err(TOO_LONG),
         _ => Ok(derived),
@@ -184,7 +184,7 @@ mod tests {
     use proptest::prelude::*;
     use synod_types::limits::VALUE_BYTES_MAX;
 
-    fn add(old: &str, delta: &str) -> Result<String, Refusal> {
+    fn add(old: &str, delta: &str) -> Result<String, ErrorLine> {
         let derive = Derive::Add(parse_float(delta.as_bytes()).expect("a number"));
         let value = derive.apply(Some(old.as_bytes()))?.value.expect("written");
         Ok(String::from_utf8(value).expect("digits"))

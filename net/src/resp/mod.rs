@@ -4,13 +4,12 @@
 //! [`synod_types::Op`], `reply` writes RESP2 and RESP3. Nothing here knows about connections: `server::resp`
 //! puts the parts together.
 
-pub mod check;
 pub mod derive;
+pub mod error_line;
 pub mod glob;
 pub mod number;
 pub mod parser;
 pub mod plan;
-pub mod refusal;
 pub mod reply;
 pub mod scripts;
 pub mod spec;

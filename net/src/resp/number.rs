@@ -1,5 +1,7 @@
 //! Decimal integers exactly as Redis reads them in arguments: every number has one spelling.
 
+use super::error_line::{ErrorLine, NOT_AN_INTEGER};
+
 /// The integer that `text` spells: no plus, no leading zero, no blank, not "-0".
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text.split_first()? {
@@ -19,6 +21,26 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         magnitude = magnitude * 10 + u64::from(digit - b'0');
     }
     if negative { 0_i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
+}
+
+/// The integer that an argument must spell.
+///
+/// # Errors
+/// The error line to answer with.
+pub fn integer(text: &[u8]) -> Result<i64, ErrorLine> {
+    parse_i64(text).ok_or(NOT_AN_INTEGER)
+}
+
+/// Checks that an argument is the number of the only database.
+///
+/// # Errors
+/// The error line to answer with.
+pub fn check_database(text: &[u8]) -> Result<(), ErrorLine> {
+    match integer(text)? {
+        0 => Ok(()),
+        index if i32::try_from(index).is_ok() => Err("ERR DB index is out of range".into()),
+        _ => Err("ERR value is out of range, value must between -2147483648 and 2147483647".into()),
+    }
 }
 
 /// Appends the decimal form of `number`.

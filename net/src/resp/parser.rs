@@ -34,7 +34,7 @@ pub struct Caps {
 }
 
 /// The arguments of one command; the first is its name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Args<'a> {
     bytes: &'a [u8],
     ranges: &'a [(u32, u32)],

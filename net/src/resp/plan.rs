@@ -2,129 +2,109 @@
 //! own error texts.
 //!
 //! ```text
-//!  plan ─┬▶ set, expire, single, several     one function per command's syntax
-//!        │    └▶ times, wanted               options that several of them share
-//!        └▶ check::whole                     the rule that every entry point applies
-//!  all of them use `types` (the result), `check` and `refusal` (the faults of arguments) below
+//!  arguments ─▶ plan ─┬▶ at once: a key, and at most a number or a value        ─┐
+//!                     ├▶ single: one key with options of its own (SET, EXPIRE …) ├▶ Plan::check ─▶ Plan
+//!                     └▶ several: several keys, all keys, a slot's keys         ─┘
+//!  options: what SET and others have in common      types: the plan, and the rule it obeys
 //! ```
+//! The arguments end here: a plan bears all that is left of them.
 
-mod expire;
-mod set;
+mod options;
 mod several;
 mod single;
-mod times;
 mod types;
-mod wanted;
 
-pub use types::{Many, Plan, Shape, Work};
+pub use types::{Many, Plan, ReplyShape, Work};
 
-use super::check;
+use super::error_line::ErrorLine;
+use super::number::integer;
 use super::parser::Args;
-use super::refusal::Refusal;
-use super::scripts::{self, Script};
+use super::scripts::{self, ScriptCall};
 use super::spec::{KeyCommand, Spec};
-use std::borrow::Cow;
-use synod_types::{Condition, Expiry, Op};
-use times::Unit;
+use options::Unit;
+use synod_types::{Compare, Condition, Expiry, Op};
+
+const OVERFLOW: &str = "ERR decrement would overflow";
 
 /// Plans a command on keys; its arity was checked.
 ///
 /// # Errors
 /// The error line to answer with.
-pub fn plan<'a>(command: KeyCommand, spec: &Spec, args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
-    let plan = plan_unchecked(command, spec, args)?;
-    // Commands on many keys and jobs build their commands later, from keys and values that were checked one
-    // by one.
-    if let Plan::One { key, op, operand, .. } = &plan {
-        check::whole(key, *op, operand)?;
-    }
-    Ok(plan)
-}
-
-fn plan_unchecked<'a>(command: KeyCommand, spec: &Spec, args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
-    let on = |at, op, shape| check::key(args.get(at)).map(|key| Plan::of(key, op, shape));
+pub fn plan<'a>(command: KeyCommand, spec: &Spec, args: &Args<'a>) -> Result<Plan<'a>, ErrorLine> {
+    let on = |at, op, shape| Plan::of(args.get(at), op, shape);
     let one = |op, shape| on(1, op, shape);
-    match command {
-        KeyCommand::Get => one(Op::Get, Shape::Value),
-        KeyCommand::Set => set::plan_set(args),
-        KeyCommand::SetNx => set::plan_value(args, 2, Condition::IfAbsent, Expiry::None, Shape::OneOrZero),
-        KeyCommand::GetSet => set::plan_get_set(args),
-        KeyCommand::SetEx => set::plan_set_ex(spec, args, Unit::Ex),
-        KeyCommand::PSetEx => set::plan_set_ex(spec, args, Unit::Px),
-        KeyCommand::Incr => one(Op::IncrementBy(1), Shape::Int),
-        KeyCommand::Decr => one(Op::IncrementBy(-1), Shape::Int),
-        KeyCommand::IncrBy => {
-            check::integer(args.get(2)).and_then(|delta| one(Op::IncrementBy(delta), Shape::Int))
+    let with_second = |op, shape| Plan::with(args.get(1), op, args.get(2), shape);
+    let set = |condition, shape| Plan::set(args.get(1), args.get(2), condition, Expiry::None, shape);
+    let scripted =
+        |(key, value, then): ScriptCall<'a>| Plan::with(key, Op::IfEqual { then }, value, ReplyShape::Int);
+    let plan = match command {
+        KeyCommand::Get => one(Op::Get, ReplyShape::Value),
+        KeyCommand::Set => single::plan_set(args)?,
+        KeyCommand::SetNx => set(Condition::IfAbsent, ReplyShape::OneOrZero),
+        KeyCommand::GetSet => set(Condition::Always, ReplyShape::OldValue),
+        KeyCommand::SetEx => single::plan_set_ex(spec, args, Unit::Ex)?,
+        KeyCommand::PSetEx => single::plan_set_ex(spec, args, Unit::Px)?,
+        KeyCommand::GetDel => one(Op::GetDelete, ReplyShape::OldValue),
+        KeyCommand::GetEx => single::plan_get_ex(args)?,
+        KeyCommand::GetRange | KeyCommand::SubStr => {
+            one(Op::Get, ReplyShape::Range { first: integer(args.get(2))?, last: integer(args.get(3))? })
         }
-        KeyCommand::DecrBy => check::integer(args.get(2)).and_then(|delta| match delta.checked_neg() {
-            Some(delta) => one(Op::IncrementBy(delta), Shape::Int),
-            None => Err(Cow::Borrowed("ERR decrement would overflow")),
-        }),
-        KeyCommand::Expire => expire::plan_expire(spec, args, Unit::Ex),
-        KeyCommand::PExpire => expire::plan_expire(spec, args, Unit::Px),
-        KeyCommand::ExpireAt => expire::plan_expire(spec, args, Unit::ExAt),
-        KeyCommand::PExpireAt => expire::plan_expire(spec, args, Unit::PxAt),
-        KeyCommand::Eval => match scripts::by_text(args.get(1)) {
-            Some((script, _)) => plan_script(script, args),
-            None => Err(Cow::Borrowed(scripts::NO_ENGINE)),
-        },
-        KeyCommand::EvalSha => match scripts::by_digest(args.get(1)) {
-            Some(script) => plan_script(script, args),
-            None => Err(Cow::Borrowed(scripts::NO_SCRIPT)),
-        },
-        KeyCommand::Persist => one(Op::SetExpiry(Expiry::None), Shape::Int),
-        KeyCommand::Ttl => one(Op::Ttl, Shape::Seconds),
-        KeyCommand::PTtl => one(Op::Ttl, Shape::Int),
-        KeyCommand::ExpireTime => one(Op::ExpireTime, Shape::TimeSeconds),
-        KeyCommand::PExpireTime => one(Op::ExpireTime, Shape::Int),
-        KeyCommand::StrLen => one(Op::Get, Shape::Length),
-        KeyCommand::Type => one(Op::Exists, Shape::Type),
-        KeyCommand::Del | KeyCommand::Unlink if args.len() == 2 => one(Op::Delete, Shape::Int),
-        KeyCommand::Exists | KeyCommand::Touch if args.len() == 2 => one(Op::Exists, Shape::Int),
-        KeyCommand::Del | KeyCommand::Unlink => several::plan_many(spec, args, Many::Delete),
-        KeyCommand::Exists | KeyCommand::Touch => several::plan_many(spec, args, Many::Exists),
-        KeyCommand::MGet => several::plan_many(spec, args, Many::Get),
-        KeyCommand::MSet => several::plan_many(spec, args, Many::Set),
-        KeyCommand::GetDel => one(Op::GetDelete, Shape::OldValue),
-        KeyCommand::GetEx => single::plan_get_ex(args),
-        KeyCommand::GetRange | KeyCommand::SubStr => single::plan_get_range(args),
-        KeyCommand::Digest => one(Op::Get, Shape::Digest),
-        KeyCommand::ObjectEncoding => on(2, Op::Get, Shape::Encoding),
-        KeyCommand::ObjectRefCount => on(2, Op::Exists, Shape::RefCount),
-        KeyCommand::ObjectIdleTime => on(2, Op::Exists, Shape::IdleTime),
-        KeyCommand::ObjectFreq => on(2, Op::Exists, Shape::Frequency),
-        KeyCommand::MemoryUsage => single::plan_memory_usage(args),
-        KeyCommand::DelEx => single::plan_del_ex(spec, args),
-        KeyCommand::DelIfEq => single::plan_del_if_eq(args),
+        KeyCommand::StrLen => one(Op::Get, ReplyShape::Length),
+        KeyCommand::Digest => one(Op::Get, ReplyShape::Digest),
+        KeyCommand::Type => one(Op::Exists, ReplyShape::Type),
+        KeyCommand::Incr => one(Op::IncrementBy(1), ReplyShape::Int),
+        KeyCommand::Decr => one(Op::IncrementBy(-1), ReplyShape::Int),
+        KeyCommand::IncrBy => one(Op::IncrementBy(integer(args.get(2))?), ReplyShape::Int),
+        KeyCommand::DecrBy => {
+            one(Op::IncrementBy(integer(args.get(2))?.checked_neg().ok_or(OVERFLOW)?), ReplyShape::Int)
+        }
+        KeyCommand::IncrByFloat => single::plan_increment_by_float(args)?,
         KeyCommand::Append => single::plan_append(args),
-        KeyCommand::SetRange => single::plan_set_range(args),
-        KeyCommand::IncrByFloat => single::plan_increment_by_float(args),
-        KeyCommand::Rename => several::plan_rename(args, Op::Rename { replace: true }, Shape::Renamed),
-        KeyCommand::RenameNx => {
-            several::plan_rename(args, Op::Rename { replace: false }, Shape::RenamedOrNot)
-        }
-        KeyCommand::Copy => several::plan_copy(args),
-        KeyCommand::MSetNx => several::plan_set_many_absent(spec, args),
-        KeyCommand::MSetEx => several::plan_set_many_expiring(spec, args),
-        KeyCommand::Scan => several::plan_scan(args),
-        KeyCommand::Keys => several::plan_keys(args),
-        KeyCommand::RandomKey => Ok(Plan::Job(Work::RandomKey)),
-        KeyCommand::DbSize => Ok(Plan::Job(Work::Count)),
-        KeyCommand::FlushAll | KeyCommand::FlushDb => several::plan_flush(args),
-        KeyCommand::CountKeysInSlot => several::plan_count_of_slot(args),
-        KeyCommand::GetKeysInSlot => several::plan_keys_of_slot(args),
-    }
-}
-
-fn plan_script<'a>(script: Script, args: &Args<'a>) -> Result<Plan<'a>, Refusal> {
-    let (key, value, then) = scripts::call(script, args)?;
-    let (key, value) = (check::key(key)?, check::value(value)?);
-    Ok(Plan::with(key, Op::IfEqual { then }, value, Shape::Int))
+        KeyCommand::SetRange => single::plan_set_range(args)?,
+        KeyCommand::Persist => one(Op::SetExpiry(Expiry::None), ReplyShape::Int),
+        KeyCommand::Ttl => one(Op::Ttl, ReplyShape::Seconds),
+        KeyCommand::PTtl => one(Op::Ttl, ReplyShape::Int),
+        KeyCommand::ExpireTime => one(Op::ExpireTime, ReplyShape::TimeSeconds),
+        KeyCommand::PExpireTime => one(Op::ExpireTime, ReplyShape::Int),
+        KeyCommand::Expire => single::plan_expire(spec, args, Unit::Ex)?,
+        KeyCommand::PExpire => single::plan_expire(spec, args, Unit::Px)?,
+        KeyCommand::ExpireAt => single::plan_expire(spec, args, Unit::ExAt)?,
+        KeyCommand::PExpireAt => single::plan_expire(spec, args, Unit::PxAt)?,
+        KeyCommand::DelEx => single::plan_del_ex(spec, args)?,
+        KeyCommand::DelIfEq => with_second(Op::DeleteIf { compare: Compare::Equal }, ReplyShape::Int),
+        KeyCommand::Eval => scripted(scripts::eval(args)?),
+        KeyCommand::EvalSha => scripted(scripts::eval_sha(args)?),
+        KeyCommand::ObjectEncoding => on(2, Op::Get, ReplyShape::Encoding),
+        KeyCommand::ObjectRefCount => on(2, Op::Exists, ReplyShape::RefCount),
+        KeyCommand::ObjectIdleTime => on(2, Op::Exists, ReplyShape::IdleTime),
+        KeyCommand::ObjectFreq => on(2, Op::Exists, ReplyShape::Frequency),
+        KeyCommand::MemoryUsage => single::plan_memory_usage(args)?,
+        KeyCommand::Del | KeyCommand::Unlink if args.len() == 2 => one(Op::Delete, ReplyShape::Int),
+        KeyCommand::Exists | KeyCommand::Touch if args.len() == 2 => one(Op::Exists, ReplyShape::Int),
+        KeyCommand::Del | KeyCommand::Unlink => several::plan_many(spec, args, Many::Delete)?,
+        KeyCommand::Exists | KeyCommand::Touch => several::plan_many(spec, args, Many::Exists)?,
+        KeyCommand::MGet => several::plan_many(spec, args, Many::Get)?,
+        KeyCommand::MSet => several::plan_many(spec, args, Many::Set)?,
+        KeyCommand::MSetNx => several::plan_set_many_absent(spec, args)?,
+        KeyCommand::MSetEx => several::plan_set_many_expiring(spec, args)?,
+        KeyCommand::Rename => with_second(Op::Rename { replace: true }, ReplyShape::Renamed),
+        KeyCommand::RenameNx => with_second(Op::Rename { replace: false }, ReplyShape::RenamedOrNot),
+        KeyCommand::Copy => several::plan_copy(args)?,
+        KeyCommand::Scan => several::plan_scan(args)?,
+        KeyCommand::Keys => several::plan_keys(args)?,
+        KeyCommand::RandomKey => Plan::Job(Work::RandomKey),
+        KeyCommand::DbSize => Plan::Job(Work::Count),
+        KeyCommand::FlushAll | KeyCommand::FlushDb => several::plan_flush(args)?,
+        KeyCommand::CountKeysInSlot => several::plan_count_of_slot(args)?,
+        KeyCommand::GetKeysInSlot => several::plan_keys_of_slot(args)?,
+    };
+    plan.check()?;
+    Ok(plan)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::spec::{Action, Keys, SPECS, SUBCOMMANDS};
+    use super::super::spec::{CommandAction, Keys, SPECS, SUBCOMMANDS};
     use super::*;
 
     /// The fewest arguments that a command on keys accepts.
@@ -141,7 +121,7 @@ mod tests {
     }
 
     fn planned(spec: &Spec, line: &[&str]) -> String {
-        let Action::Key(command) = spec.action else { panic!("{} is on keys", spec.name) };
+        let CommandAction::Key(command) = spec.action else { panic!("{} is on keys", spec.name) };
         let bytes: Vec<u8> = line.iter().flat_map(|word| word.bytes()).collect();
         let mut start = 0;
         let mut ranges = Vec::new();
@@ -155,7 +135,7 @@ mod tests {
                 "together".into()
             }
             Ok(Plan::One { .. } | Plan::Job(Work::Derive { .. })) => "one".into(),
-            Ok(Plan::Many(_)) => "each".into(),
+            Ok(Plan::Many(..)) => "each".into(),
             Ok(Plan::Job(Work::Slot { .. })) => "slot".into(),
             Ok(Plan::Job(_)) => "every group".into(),
             Err(error) => format!("{line:?}: {error}"),

@@ -6,9 +6,9 @@
 //! text, or load the text first all get the same result. Nothing is stored, so `SCRIPT FLUSH` forgets
 //! nothing.
 
+use super::error_line::{ErrorLine, lossy};
 use super::number::parse_i64;
 use super::parser::Args;
-use super::refusal::{Refusal, lossy};
 use sha1::{Digest, Sha1};
 use synod_types::IfEqualAction;
 
@@ -48,12 +48,27 @@ pub fn by_text(text: &[u8]) -> Option<(Script, String)> {
     Some((by_digest(digest.as_bytes())?, digest))
 }
 
-/// Parses `EVAL|EVALSHA script numkeys key token …`: the key, the value to compare with, and the action if
-/// they are equal.
+/// A parsed call of a script: the key, the value to compare with, and the action if they are equal.
+pub type ScriptCall<'a> = (&'a [u8], &'a [u8], IfEqualAction);
+
+/// Parses `EVAL script numkeys key token …`.
 ///
 /// # Errors
 /// The error line to answer with.
-pub fn call<'a>(script: Script, args: &Args<'a>) -> Result<(&'a [u8], &'a [u8], IfEqualAction), Refusal> {
+pub fn eval<'a>(args: &Args<'a>) -> Result<ScriptCall<'a>, ErrorLine> {
+    let (script, _) = by_text(args.get(1)).ok_or(NO_ENGINE)?;
+    call(script, args)
+}
+
+/// Parses `EVALSHA sha1 numkeys key token …`.
+///
+/// # Errors
+/// The error line to answer with.
+pub fn eval_sha<'a>(args: &Args<'a>) -> Result<ScriptCall<'a>, ErrorLine> {
+    call(by_digest(args.get(1)).ok_or(NO_SCRIPT)?, args)
+}
+
+fn call<'a>(script: Script, args: &Args<'a>) -> Result<ScriptCall<'a>, ErrorLine> {
     let wanted = match script {
         Script::Release => 1,
         Script::Reacquire => 2,
@@ -64,7 +79,7 @@ pub fn call<'a>(script: Script, args: &Args<'a>) -> Result<(&'a [u8], &'a [u8], 
     }
     let milliseconds = || match parse_i64(args.get(5)).map(u64::try_from) {
         Some(Ok(ms @ 1..)) => Ok(ms),
-        _ => Err(Refusal::from(format!("ERR '{}' is no number of milliseconds", lossy(args.get(5))))),
+        _ => Err(ErrorLine::from(format!("ERR '{}' is no number of milliseconds", lossy(args.get(5))))),
     };
     let then = match script {
         Script::Release => IfEqualAction::Delete,

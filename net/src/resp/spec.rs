@@ -1,74 +1,26 @@
 //! The command table: one row per command and subcommand. Nothing else in this crate lists them.
 //!
 //! ```text
-//!  find("client") ─▶ row ─▶ subcommand("id") ─▶ row.action ─▶ the module that executes it
-//!                     └▶ arity, flags, keys, categories, arguments, summary: COMMAND, HELP, docs/redis.md
+//!  arguments ─▶ lookup: name, arity, subcommand ─▶ row ─▶ row.action ─▶ the module that executes it
+//!                                                   └▶ the rest of it: COMMAND, HELP, docs/redis.md
 //! ```
 //! `table` defines the rows, and from them the enums that the modules match on: a row without a handler does
 //! not compile, and neither does a handler without a row.
 
 mod keys;
+mod lookup;
 mod table;
 
 pub use keys::{Keys, NoKeys};
+pub use lookup::{FoundCommand, LOCAL_ARGUMENTS_MAX, find, find_full, lookup};
 pub use table::{
-    Action, CATEGORIES, ClientCommand, ClusterCommand, ConfigCommand, ConnectionCommand, Family, KeyCommand,
-    SPECS, SUBCOMMANDS, ServerCommand, Spec, TableCommand, TransactionCommand,
+    CATEGORIES, ClientCommand, ClusterCommand, CommandAction, ConfigCommand, ConnectionCommand, Family,
+    KeyCommand, SPECS, SUBCOMMANDS, ServerCommand, Spec, TableCommand, TransactionCommand,
 };
-
-const GET: usize = place_of("get");
-const SET: usize = place_of("set");
-
-const fn place_of(name: &str) -> usize {
-    let mut place = 0;
-    loop {
-        if SPECS[place].name.len() == name.len() && is_equal(SPECS[place].name.as_bytes(), name.as_bytes()) {
-            return place;
-        }
-        place += 1; // past the end is a build failure
-    }
-}
-
-const fn is_equal(a: &[u8], b: &[u8]) -> bool {
-    let mut at = 0;
-    while at < a.len() {
-        if a[at] != b[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
-}
-
-/// Longest name of a command.
-const NAME_BYTES_MAX: usize = 16;
-
-/// The command called `name`, in any case.
-pub fn find(name: &[u8]) -> Option<&'static Spec> {
-    let mut lower = [0_u8; NAME_BYTES_MAX];
-    let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    // Nearly all commands are one of these two.
-    match &*lower {
-        b"get" => return Some(&SPECS[GET]),
-        b"set" => return Some(&SPECS[SET]),
-        _ => {}
-    }
-    let found = SPECS.binary_search_by(|spec| spec.name.as_bytes().cmp(lower)).ok()?;
-    Some(&SPECS[found])
-}
-
-/// The command or subcommand called `name`, as `get` or `client|id`, in any case.
-pub fn find_full(name: &[u8]) -> Option<&'static Spec> {
-    match name.iter().position(|&byte| byte == b'|') {
-        Some(bar) => find(&name[..bar])?.subcommand(&name[bar + 1..]),
-        None => find(name),
-    }
-}
 
 #[cfg(test)]
 mod tests {
+    use super::lookup::NAME_BYTES_MAX;
     use super::*;
     use std::collections::BTreeSet;
     use std::fmt::Write;
@@ -127,7 +79,7 @@ mod tests {
             let [reads, writes] = ["readonly", "write"].map(|flag| row.flags.contains(&flag));
             assert!(!row.is_on_keys() || reads != writes, "{} reads or writes", row.name);
             assert!(!row.is_on_keys() || row.keys != Keys::None, "{} asks no group", row.name);
-            let is_watch = row.action == Action::Transaction(TransactionCommand::Watch);
+            let is_watch = row.action == CommandAction::Transaction(TransactionCommand::Watch);
             let names_keys = row.keys.positions() != (0, 0, 0);
             assert!(
                 !names_keys || row.is_on_keys() || row.is_container() || is_watch,

@@ -5,20 +5,20 @@ use super::ask::{Ask, LocalAnswer, LocalQuery, Tag};
 use super::config::{ConnectionConfig, Limits, ServerConfig};
 use super::lend::own;
 use crate::access::{Admission, PROTECTED};
-use crate::binary::{self, Decoded, Failure, Request};
+use crate::binary::{self, Decoded, FailureCode, Request};
 use std::ops::Range;
 use synod_types::{Command, Consistency, ErrorKind, GroupId, Op, Reply, Shared};
 
 /// State of a connection that speaks the binary protocol.
 #[derive(Debug)]
-pub(super) struct BinaryFace {
+pub(super) struct BinaryConnection {
     authenticated: bool,
     open: usize,
     /// Where in the input the operand of the last command lies. The connection fills it in.
     pub(super) lent: Option<Range<usize>>,
 }
 
-impl BinaryFace {
+impl BinaryConnection {
     pub(super) fn new(authenticated: bool) -> Self {
         Self { authenticated, open: 0, lent: None }
     }
@@ -49,7 +49,7 @@ impl BinaryFace {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
                 Err(error) => {
-                    binary::encode_failure(out, 0, Failure::Protocol, &error.to_string());
+                    binary::encode_failure(out, 0, FailureCode::Protocol, &error.to_string());
                     *draining = true;
                     break;
                 }
@@ -87,7 +87,7 @@ impl BinaryFace {
                 Admission::WantsPassword => {}
                 Admission::TurnedAway => {
                     // The client was asked for a password that has since been removed.
-                    binary::encode_failure(out, 0, Failure::Protected, PROTECTED);
+                    binary::encode_failure(out, 0, FailureCode::Protected, PROTECTED);
                     *draining = true;
                     return None;
                 }
@@ -98,13 +98,13 @@ impl BinaryFace {
                 self.authenticated = true;
                 binary::encode_ok(out, id);
             } else {
-                binary::encode_failure(out, id, Failure::AuthFailed, "wrong password");
+                binary::encode_failure(out, id, FailureCode::AuthFailed, "wrong password");
                 *draining = true; // one guess per connection
             }
             return None;
         }
         if !self.authenticated {
-            binary::encode_failure(out, id, Failure::AuthRequired, "authenticate first");
+            binary::encode_failure(out, id, FailureCode::AuthRequired, "authenticate first");
             return None;
         }
         let tag = Tag::new(id);
@@ -170,12 +170,12 @@ impl BinaryFace {
         match answer {
             LocalAnswer::Topology(topology) => binary::encode_topology_answer(out, id, topology),
             LocalAnswer::Status(status) => binary::encode_status_answer(out, id, status),
-            LocalAnswer::Unavailable(text) => binary::encode_failure(out, id, Failure::Unavailable, text),
+            LocalAnswer::Unavailable(text) => binary::encode_failure(out, id, FailureCode::Unavailable, text),
             LocalAnswer::Text(_)
             | LocalAnswer::Int(_)
             | LocalAnswer::Cluster(_)
             | LocalAnswer::Time { .. } => {
-                binary::encode_failure(out, id, Failure::Unavailable, "no such answer");
+                binary::encode_failure(out, id, FailureCode::Unavailable, "no such answer");
             }
         }
     }

@@ -1,13 +1,13 @@
 //! CLUSTER: the topology as Redis Cluster clients read it.
 //!
 //! Every core of every node is shown as a node of its own, on a port of its own: a master that owns the
-//! buckets of the groups it leads at the moment or, while it leads none, a replica (`places`). Buckets
+//! buckets of the groups it leads at the moment or, while it leads none, a replica (`redis_nodes`). Buckets
 //! without a known leader are shown as the answering node's. So all 16384 are always covered, and only
 //! CLUSTER INFO shows how many have no leader.
 
 use super::ask::{ClusterAsk, ClusterQuery, ClusterView};
 use super::config::ServerConfig;
-use super::places::{Place, Seat, View};
+use super::redis_nodes::{RedisNode, ShownNode, View};
 use crate::resp::reply::Writer;
 use core::fmt::Write;
 use synod_types::limits::BUCKET_COUNT;
@@ -25,7 +25,7 @@ pub(super) fn write(
     let me = cluster
         .topology
         .node(server.info.node)
-        .map_or(Place::of_stranger(server.info.node), |node| Place::new(node, server.core));
+        .map_or(RedisNode::of_stranger(server.info.node), |node| RedisNode::new(node, server.core));
     let view = View::new(cluster, me, &query.reached_at);
     match &query.ask {
         ClusterAsk::Slots => write_slots(writer, &view),
@@ -45,26 +45,26 @@ pub(super) fn write(
 fn write_slots(writer: &mut Writer<'_>, view: &View<'_>) {
     writer.array(view.owned.len());
     for owned in &view.owned {
-        let named: Vec<&Seat<'_>> =
-            view.seat(owned.master).into_iter().chain(view.replicas_of(owned)).collect();
+        let named: Vec<&ShownNode<'_>> =
+            view.shown(owned.master).into_iter().chain(view.replicas_of(owned)).collect();
         writer.array(2 + named.len());
         writer.int(i64::from(*owned.buckets.start()));
         writer.int(i64::from(*owned.buckets.end()));
-        for seat in named {
+        for shown in named {
             writer.array(4);
-            writer.bulk(view.host(seat).as_bytes());
-            writer.int(i64::from(seat.port()));
-            writer.bulk(view.id(seat.place).as_bytes());
+            writer.bulk(view.host(shown).as_bytes());
+            writer.int(i64::from(shown.port()));
+            writer.bulk(view.id(shown.redis_node).as_bytes());
             writer.array(0); // no further names
         }
     }
 }
 
 fn write_shards(writer: &mut Writer<'_>, view: &View<'_>) {
-    let masters: Vec<&Seat<'_>> = view.seats.iter().filter(|seat| seat.master.is_none()).collect();
+    let masters: Vec<&ShownNode<'_>> = view.nodes.iter().filter(|shown| shown.master.is_none()).collect();
     writer.array(masters.len());
     for master in masters {
-        let ranges = view.ranges_of(master.place);
+        let ranges = view.ranges_of(master.redis_node);
         writer.map(2);
         writer.bulk(b"slots");
         writer.array(2 * ranges.len());
@@ -73,27 +73,27 @@ fn write_shards(writer: &mut Writer<'_>, view: &View<'_>) {
             writer.int(i64::from(*range.end()));
         }
         writer.bulk(b"nodes");
-        let replicas = view.seats.iter().filter(|seat| seat.master == Some(master.place));
-        let members: Vec<&Seat<'_>> = core::iter::once(master).chain(replicas).collect();
+        let replicas = view.nodes.iter().filter(|shown| shown.master == Some(master.redis_node));
+        let members: Vec<&ShownNode<'_>> = core::iter::once(master).chain(replicas).collect();
         writer.array(members.len());
-        members.iter().for_each(|seat| write_member(writer, view, seat));
+        members.iter().for_each(|shown| write_member(writer, view, shown));
     }
 }
 
-fn write_member(writer: &mut Writer<'_>, view: &View<'_>, seat: &Seat<'_>) {
+fn write_member(writer: &mut Writer<'_>, view: &View<'_>, shown: &ShownNode<'_>) {
     writer.map(7);
-    let (id, host) = (view.id(seat.place), view.host(seat));
+    let (id, host) = (view.id(shown.redis_node), view.host(shown));
     for (name, text) in [("id", id.as_str()), ("ip", host), ("endpoint", host)] {
         writer.bulk(name.as_bytes());
         writer.bulk(text.as_bytes());
     }
-    let offset = i64::try_from(seat.offset).unwrap_or(i64::MAX);
-    for (name, number) in [("port", i64::from(seat.port())), ("replication-offset", offset)] {
+    let offset = i64::try_from(shown.offset).unwrap_or(i64::MAX);
+    for (name, number) in [("port", i64::from(shown.port())), ("replication-offset", offset)] {
         writer.bulk(name.as_bytes());
         writer.int(number);
     }
-    let role = if seat.master.is_some() { "replica" } else { "master" };
-    let health = if seat.is_linked { "online" } else { "fail" };
+    let role = if shown.master.is_some() { "replica" } else { "master" };
+    let health = if shown.is_linked { "online" } else { "fail" };
     for (name, text) in [("role", role), ("health", health)] {
         writer.bulk(name.as_bytes());
         writer.bulk(text.as_bytes());
@@ -101,24 +101,24 @@ fn write_member(writer: &mut Writer<'_>, view: &View<'_>, seat: &Seat<'_>) {
 }
 
 fn nodes(view: &View<'_>) -> String {
-    view.seats.iter().map(|seat| node_line(view, seat) + "\n").collect()
+    view.nodes.iter().map(|shown| node_line(view, shown) + "\n").collect()
 }
 
 /// A line of CLUSTER NODES, without its line end.
-fn node_line(view: &View<'_>, seat: &Seat<'_>) -> String {
-    let myself = if seat.place == view.me { "myself," } else { "" };
-    let role = if seat.master.is_some() { "slave" } else { "master" };
+fn node_line(view: &View<'_>, shown: &ShownNode<'_>) -> String {
+    let myself = if shown.redis_node == view.me { "myself," } else { "" };
+    let role = if shown.master.is_some() { "slave" } else { "master" };
     // Redis says this when one node cannot reach another and no majority has agreed on the failure.
-    let (suspected, link) = if seat.is_linked { ("", "connected") } else { (",fail?", "disconnected") };
+    let (suspected, link) = if shown.is_linked { ("", "connected") } else { (",fail?", "disconnected") };
     let mut line = format!(
         "{} {}:{}@{NO_BUS_PORT} {myself}{role}{suspected} {} 0 0 {} {link}",
-        view.id(seat.place),
-        view.host(seat),
-        seat.port(),
-        seat.master.map_or("-".to_owned(), |master| view.id(master)),
-        view.master_of(seat.place).node.get(),
+        view.id(shown.redis_node),
+        view.host(shown),
+        shown.port(),
+        shown.master.map_or("-".to_owned(), |master| view.id(master)),
+        view.master_of(shown.redis_node).node.get(),
     );
-    for range in view.ranges_of(seat.place) {
+    for range in view.ranges_of(shown.redis_node) {
         let (first, last) = (range.start(), range.end());
         // Writing to a String cannot fail.
         let _ = if first == last { write!(line, " {first}") } else { write!(line, " {first}-{last}") };
@@ -129,10 +129,10 @@ fn node_line(view: &View<'_>, seat: &Seat<'_>) -> String {
 fn write_replicas(writer: &mut Writer<'_>, view: &View<'_>, id: &str) {
     match view.called(id) {
         None => writer.error(&format!("ERR Unknown node {id}")),
-        Some(seat) if seat.master.is_some() => writer.error("ERR The specified node is not a master"),
+        Some(shown) if shown.master.is_some() => writer.error("ERR The specified node is not a master"),
         Some(master) => {
-            let replicas = view.seats.iter().filter(|seat| seat.master == Some(master.place));
-            let lines: Vec<String> = replicas.map(|seat| node_line(view, seat)).collect();
+            let replicas = view.nodes.iter().filter(|shown| shown.master == Some(master.redis_node));
+            let lines: Vec<String> = replicas.map(|shown| node_line(view, shown)).collect();
             writer.array(lines.len());
             lines.iter().for_each(|line| writer.bulk(line.as_bytes()));
         }
@@ -141,17 +141,17 @@ fn write_replicas(writer: &mut Writer<'_>, view: &View<'_>, id: &str) {
 
 fn info(view: &View<'_>) -> String {
     let ((led, near), all) = (view.led_counts(), usize::from(BUCKET_COUNT));
-    let mut owners: Vec<Place> = view.owned.iter().map(|owned| owned.master).collect();
+    let mut owners: Vec<RedisNode> = view.owned.iter().map(|owned| owned.master).collect();
     owners.sort_unstable();
     owners.dedup();
-    let epoch = view.seats.iter().map(|seat| seat.place.node.get()).max().unwrap_or(0);
+    let epoch = view.nodes.iter().map(|shown| shown.redis_node.node.get()).max().unwrap_or(0);
     let mut text = format!("cluster_state:{}\r\n", if led == all { "ok" } else { "fail" });
     for (name, value) in [
         ("cluster_slots_assigned", all),
         ("cluster_slots_ok", near),
         ("cluster_slots_pfail", led - near),
         ("cluster_slots_fail", all - led),
-        ("cluster_known_nodes", view.seats.len()),
+        ("cluster_known_nodes", view.nodes.len()),
         ("cluster_size", owners.len()),
         ("cluster_current_epoch", usize::from(epoch)),
         ("cluster_my_epoch", usize::from(view.master_of(view.me).node.get())),

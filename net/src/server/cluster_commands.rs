@@ -3,8 +3,8 @@
 use super::ask::{ClusterAsk, ClusterQuery, LocalQuery};
 use super::config::ConnectionConfig;
 use super::responder::Responder;
+use crate::resp::error_line::lossy;
 use crate::resp::parser::Args;
-use crate::resp::refusal::lossy;
 use crate::resp::spec::ClusterCommand;
 use std::net::SocketAddr;
 use synod_types::bucket_of;

@@ -107,7 +107,7 @@ fn one_leader() -> Topology {
 }
 
 #[test]
-fn whoever_is_asked_names_every_node_when_one_leads_all() {
+fn every_node_asked_names_all_nodes_when_one_leads_all() {
     for asked in 1..=3 {
         let said = said(&mut member(asked, 0), &one_leader(), "CLUSTER SLOTS");
         assert_eq!(said, format!("*2|{}{}", range(0, 8191, &[1, 2, 3]), range(8192, 16383, &[1, 2, 3])));

@@ -76,13 +76,10 @@ pub struct Limits {
     pub out_bytes_hard: usize,
     /// Bytes of one RESP command, all arguments together.
     pub command_bytes_max: usize,
-    /// Arguments of one RESP command; [`LOCAL_ARGUMENTS_MAX`] holds for commands about the server.
+    /// Arguments of one RESP command; [`LOCAL_ARGUMENTS_MAX`](super::LOCAL_ARGUMENTS_MAX) holds for commands
+    /// about the server.
     pub arguments_max: usize,
 }
-
-/// Most arguments of a RESP command that is not about keys (INFO, COMMAND, CONFIG, CLIENT and the like): all
-/// of them are handled in one call, and no such command needs more arguments than there are commands.
-pub const LOCAL_ARGUMENTS_MAX: usize = 1024;
 
 impl Default for Limits {
     fn default() -> Self {

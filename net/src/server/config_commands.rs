@@ -3,9 +3,9 @@
 use super::config::ServerConfig;
 use super::responder::Responder;
 use crate::access::{Change, HIDDEN, check_password};
+use crate::resp::error_line::{ErrorLine, lossy, wrong_arity};
 use crate::resp::glob::{Case, Pattern};
 use crate::resp::parser::Args;
-use crate::resp::refusal::{Refusal, lossy, wrong_arity};
 use crate::resp::spec::ConfigCommand;
 
 /// Executes a subcommand; its arity was checked.
@@ -14,7 +14,7 @@ pub(super) fn execute(
     server: &ServerConfig,
     reply: &mut Responder<'_>,
     args: &Args<'_>,
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorLine> {
     match command {
         ConfigCommand::Get => get(server, reply, args)?,
         ConfigCommand::Set if !args.len().is_multiple_of(2) => return Err(wrong_arity("config|set")),
@@ -29,7 +29,7 @@ pub(super) fn execute(
 }
 
 /// CONFIG GET pattern ...
-fn get(server: &ServerConfig, reply: &mut Responder<'_>, args: &Args<'_>) -> Result<(), Refusal> {
+fn get(server: &ServerConfig, reply: &mut Responder<'_>, args: &Args<'_>) -> Result<(), ErrorLine> {
     let patterns = args.iter_from(2).map(|pattern| Pattern::new(pattern, Case::Ignored));
     let patterns = patterns.collect::<Result<Vec<Pattern>, String>>()?;
     let all = parameters(server);

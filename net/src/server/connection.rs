@@ -2,14 +2,14 @@
 //! speaks.
 
 use super::ask::{Ask, LocalAnswer, Tag};
-use super::binary::BinaryFace;
+use super::binary::BinaryConnection;
 use super::config::ConnectionConfig;
-use super::resp::RespFace;
+use super::resp::RespConnection;
 use crate::access::{Admission, PROTECTED};
-use crate::binary::{self, Failure, PREAMBLE};
+use crate::binary::{self, FailureCode, PREAMBLE};
 use crate::http;
 use crate::inbox::{Inbox, InboxLimits};
-use crate::memory::Room;
+use crate::memory::ReadBuffer;
 use crate::resp::reply::{Proto, Writer};
 use synod_types::{Bucket, Command, Reply, Shared};
 
@@ -20,13 +20,13 @@ const HTTP_LINE_BYTES_MAX: usize = 3 * synod_types::limits::KEY_BYTES_MAX + (4 <
 
 /// The protocol the client speaks, with its state.
 #[derive(Debug)]
-enum Face {
+enum ClientProtocol {
     /// Not enough bytes to tell.
     Undecided,
     /// The binary protocol.
-    Binary(BinaryFace),
+    Binary(BinaryConnection),
     /// RESP, or inline commands.
-    Resp(Box<RespFace>),
+    Resp(Box<RespConnection>),
     /// HTTP: the shell takes the stream over, from its first byte.
     Http,
 }
@@ -35,7 +35,7 @@ enum Face {
 #[derive(Debug)]
 pub struct Connection {
     config: ConnectionConfig,
-    face: Face,
+    protocol: ClientProtocol,
     /// Bytes received and not parsed.
     input: Inbox,
     /// Bytes to send.
@@ -54,7 +54,7 @@ impl Connection {
     pub fn new(config: ConnectionConfig) -> Self {
         Self {
             config,
-            face: Face::Undecided,
+            protocol: ClientProtocol::Undecided,
             input: Inbox::new(INPUT),
             out: Vec::new(),
             ended: false,
@@ -66,7 +66,7 @@ impl Connection {
 
     /// Lends room to read into from the socket, never empty. Give it back with [`Connection::put`]. Large
     /// values are not copied out of it.
-    pub fn lend(&mut self) -> Room {
+    pub fn lend(&mut self) -> ReadBuffer {
         self.input.lend(0)
     }
 
@@ -74,7 +74,7 @@ impl Connection {
     ///
     /// # Panics
     /// When the room is shorter than that.
-    pub fn put(&mut self, room: Room, count: usize) {
+    pub fn put(&mut self, room: ReadBuffer, count: usize) {
         if !self.draining {
             self.input.put(room, count);
         }
@@ -114,10 +114,10 @@ impl Connection {
     /// Answers an `Ask::Command`.
     pub fn reply(&mut self, tag: Tag, reply: Reply<&[u8]>) {
         let server = &self.config.server;
-        match &mut self.face {
-            Face::Undecided | Face::Http => {}
-            Face::Binary(face) => face.reply(server, &mut self.out, tag, reply),
-            Face::Resp(face) => face.reply(server, &mut self.out, tag, reply),
+        match &mut self.protocol {
+            ClientProtocol::Undecided | ClientProtocol::Http => {}
+            ClientProtocol::Binary(binary) => binary.reply(server, &mut self.out, tag, reply),
+            ClientProtocol::Resp(resp) => resp.reply(server, &mut self.out, tag, reply),
         }
     }
 
@@ -126,18 +126,18 @@ impl Connection {
     /// protocol has no such answer, parts of a command on many keys and commands without a key are not
     /// redirected, and ASKING and READONLY ask not to be.
     pub fn redirect(&mut self, tag: Tag, bucket: Bucket, host: &str, port: u16) -> bool {
-        match &mut self.face {
-            Face::Undecided | Face::Http | Face::Binary(_) => false,
-            Face::Resp(face) => face.redirect(&mut self.out, tag, bucket, host, port),
+        match &mut self.protocol {
+            ClientProtocol::Undecided | ClientProtocol::Http | ClientProtocol::Binary(_) => false,
+            ClientProtocol::Resp(resp) => resp.redirect(&mut self.out, tag, bucket, host, port),
         }
     }
 
     /// Answers an `Ask::Local`.
     pub fn answer(&mut self, tag: Tag, answer: LocalAnswer) {
-        match &mut self.face {
-            Face::Undecided | Face::Http => {}
-            Face::Binary(face) => face.answer(&mut self.out, tag, &answer),
-            Face::Resp(face) => face.answer(&self.config.server, &mut self.out, tag, &answer),
+        match &mut self.protocol {
+            ClientProtocol::Undecided | ClientProtocol::Http => {}
+            ClientProtocol::Binary(binary) => binary.answer(&mut self.out, tag, &answer),
+            ClientProtocol::Resp(resp) => resp.answer(&self.config.server, &mut self.out, tag, &answer),
         }
     }
 
@@ -154,7 +154,7 @@ impl Connection {
     /// Whether the first line is an HTTP request line. The shell then stops using this connection, takes the
     /// input with [`Connection::take_input`] and lets an HTTP server have the stream.
     pub fn speaks_http(&self) -> bool {
-        matches!(self.face, Face::Http)
+        matches!(self.protocol, ClientProtocol::Http)
     }
 
     /// All bytes received, once [`Connection::speaks_http`].
@@ -168,54 +168,56 @@ impl Connection {
     /// Whether everything is answered and the connection is to be closed once `out` is sent.
     pub fn closing(&self) -> bool {
         self.draining
-            && match &self.face {
-                Face::Undecided | Face::Http => true,
-                Face::Binary(face) => face.open() == 0,
-                Face::Resp(face) => face.is_idle(),
+            && match &self.protocol {
+                ClientProtocol::Undecided | ClientProtocol::Http => true,
+                ClientProtocol::Binary(binary) => binary.open() == 0,
+                ClientProtocol::Resp(resp) => resp.is_idle(),
             }
     }
 
     /// The last command that was begun, for messages to operators. Only RESP commands have names.
     pub fn doing(&self) -> Option<&'static str> {
-        match &self.face {
-            Face::Undecided | Face::Http | Face::Binary(_) => None,
-            Face::Resp(face) => Some(face.doing()),
+        match &self.protocol {
+            ClientProtocol::Undecided | ClientProtocol::Http | ClientProtocol::Binary(_) => None,
+            ClientProtocol::Resp(resp) => Some(resp.doing()),
         }
     }
 
     /// Bytes of memory held for this connection: input received and output to send.
     pub fn held_bytes(&self) -> usize {
-        let face = match &self.face {
-            Face::Undecided | Face::Http | Face::Binary(_) => 0,
-            Face::Resp(face) => face.held_bytes(),
+        let parked = match &self.protocol {
+            ClientProtocol::Undecided | ClientProtocol::Http | ClientProtocol::Binary(_) => 0,
+            ClientProtocol::Resp(resp) => resp.held_bytes(),
         };
-        self.input.capacity() + self.out.capacity() + face
+        self.input.capacity() + self.out.capacity() + parked
     }
 
     fn is_full(&self) -> bool {
         let limits = &self.config.server.limits;
-        match &self.face {
-            Face::Undecided | Face::Http => false,
-            Face::Binary(face) => face.is_full(limits, self.out.len()),
-            Face::Resp(face) => face.is_full(limits, self.out.len()),
+        match &self.protocol {
+            ClientProtocol::Undecided | ClientProtocol::Http => false,
+            ClientProtocol::Binary(binary) => binary.is_full(limits, self.out.len()),
+            ClientProtocol::Resp(resp) => resp.is_full(limits, self.out.len()),
         }
     }
 
     fn parse(&mut self) -> Option<Ask> {
-        if matches!(self.face, Face::Undecided) && !self.draining {
+        if matches!(self.protocol, ClientProtocol::Undecided) && !self.draining {
             self.sniff();
         }
         let input = self.input.held();
-        let (ask, used) = match &mut self.face {
-            Face::Undecided | Face::Http => (None, 0),
-            Face::Binary(face) => face.parse(&self.config, input, &mut self.out, &mut self.draining),
-            Face::Resp(face) => face.parse(&self.config, input, &mut self.out, &mut self.draining),
+        let (ask, used) = match &mut self.protocol {
+            ClientProtocol::Undecided | ClientProtocol::Http => (None, 0),
+            ClientProtocol::Binary(binary) => {
+                binary.parse(&self.config, input, &mut self.out, &mut self.draining)
+            }
+            ClientProtocol::Resp(resp) => resp.parse(&self.config, input, &mut self.out, &mut self.draining),
         };
         assert!(used <= input.len(), "more was parsed than there is");
-        let lent = match &mut self.face {
-            Face::Undecided | Face::Http => None,
-            Face::Binary(face) => face.lent.take(),
-            Face::Resp(face) => face.take_lent(),
+        let lent = match &mut self.protocol {
+            ClientProtocol::Undecided | ClientProtocol::Http => None,
+            ClientProtocol::Binary(binary) => binary.lent.take(),
+            ClientProtocol::Resp(resp) => resp.take_lent(),
         };
         let ask = match (ask, lent) {
             (Some(ask), Some(operand)) => {
@@ -239,12 +241,12 @@ impl Connection {
         let admission = self.config.server.access.admission(self.config.is_loopback);
         self.decide(admission == Admission::Open);
         let is_stranger = admission == Admission::TurnedAway;
-        match &self.face {
-            Face::Resp(_) if is_stranger => {
+        match &self.protocol {
+            ClientProtocol::Resp(_) if is_stranger => {
                 Writer::new(&mut self.out, Proto::Resp2).error(PROTECTED);
                 self.draining = true;
             }
-            Face::Binary(_) if is_stranger => self.fail(Failure::Protected, PROTECTED),
+            ClientProtocol::Binary(_) if is_stranger => self.fail(FailureCode::Protected, PROTECTED),
             // HTTP gives its answer where it handles requests, see `http::route`.
             _ => {}
         }
@@ -256,8 +258,8 @@ impl Connection {
         if first != PREAMBLE[0] {
             match looks_like_http(input, self.searched) {
                 None if !self.ended => self.searched = input.len(),
-                Some(true) => self.face = Face::Http,
-                _ => self.face = Face::Resp(Box::new(RespFace::new(is_let_in))),
+                Some(true) => self.protocol = ClientProtocol::Http,
+                _ => self.protocol = ClientProtocol::Resp(Box::new(RespConnection::new(is_let_in))),
             }
             return;
         }
@@ -265,15 +267,15 @@ impl Connection {
         let preamble = *preamble;
         self.input.skip(preamble.len());
         if preamble[..6] != PREAMBLE[..6] {
-            self.fail(Failure::Protocol, "the connection opens with neither RESP nor the preamble");
+            self.fail(FailureCode::Protocol, "the connection opens with neither RESP nor the preamble");
         } else if preamble != PREAMBLE {
-            self.fail(Failure::Version, "this server speaks version 1 of the binary protocol");
+            self.fail(FailureCode::Version, "this server speaks version 1 of the binary protocol");
         } else {
-            self.face = Face::Binary(BinaryFace::new(is_let_in));
+            self.protocol = ClientProtocol::Binary(BinaryConnection::new(is_let_in));
         }
     }
 
-    fn fail(&mut self, failure: Failure, text: &str) {
+    fn fail(&mut self, failure: FailureCode, text: &str) {
         binary::encode_failure(&mut self.out, 0, failure, text);
         self.draining = true;
     }

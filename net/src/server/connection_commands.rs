@@ -1,24 +1,23 @@
 //! Commands about the connection itself: PING, HELLO, AUTH, SELECT, READONLY and the like.
 
 use super::client_commands;
+use super::client_state::{ClientState, Replies};
 use super::config::{ConnectionConfig, REDIS_VERSION};
 use super::responder::Responder;
-use super::session::{Replies, Session};
-use crate::resp::check;
-use crate::resp::number::parse_i64;
+use crate::resp::error_line::{ErrorLine, SYNTAX, lossy, wrong_arity};
+use crate::resp::number::{check_database, parse_i64};
 use crate::resp::parser::Args;
-use crate::resp::refusal::{Refusal, SYNTAX, lossy, wrong_arity};
 use crate::resp::reply::{Proto, Writer};
 use crate::resp::spec::ConnectionCommand;
 use std::borrow::Cow;
 
-const NO_PASSWORD: Refusal = Cow::Borrowed(
+const NO_PASSWORD: ErrorLine = Cow::Borrowed(
     "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
      configuration is correct?",
 );
-const WRONG_PASSWORD: Refusal =
+const WRONG_PASSWORD: ErrorLine =
     Cow::Borrowed("WRONGPASS invalid username-password pair or user is disabled.");
-const HELLO_NO_AUTH: Refusal = Cow::Borrowed(
+const HELLO_NO_AUTH: ErrorLine = Cow::Borrowed(
     "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
      <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
      same time",
@@ -27,11 +26,11 @@ const HELLO_NO_AUTH: Refusal = Cow::Borrowed(
 /// Executes a command; its arity was checked.
 pub(super) fn execute(
     command: ConnectionCommand,
-    session: &mut Session,
+    client: &mut ClientState,
     config: &ConnectionConfig,
     reply: &mut Responder<'_>,
     args: &Args<'_>,
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorLine> {
     match command {
         ConnectionCommand::Ping => match args.len() {
             1 => reply.write(|writer| writer.simple("PONG")),
@@ -40,40 +39,40 @@ pub(super) fn execute(
         },
         ConnectionCommand::Echo => reply.write(|writer| writer.bulk(args.get(1))),
         ConnectionCommand::Select => {
-            check::database(args.get(1))?;
+            check_database(args.get(1))?;
             reply.ok();
         }
         ConnectionCommand::Asking => {
-            session.asking = true;
+            client.asking = true;
             reply.ok();
         }
         ConnectionCommand::ReadOnly => {
-            session.read_only = true;
+            client.read_only = true;
             reply.ok();
         }
         ConnectionCommand::ReadWrite => {
-            session.read_only = false;
+            client.read_only = false;
             reply.ok();
         }
         ConnectionCommand::Auth => {
-            auth(session, config, args)?;
+            auth(client, config, args)?;
             reply.ok();
         }
         ConnectionCommand::Hello => {
-            let proto = hello(session, config, reply.proto(), args)?;
+            let proto = hello(client, config, reply.proto(), args)?;
             reply.speak(proto);
             reply.write(|writer| write_hello(writer, config, proto));
         }
         ConnectionCommand::Quit => {
             reply.ok();
-            session.over = true;
+            client.over = true;
         }
         ConnectionCommand::Reset => {
-            session.asking = false;
-            session.read_only = false;
-            session.name.clear();
-            session.replies = Replies::On;
-            session.authenticated = false; // whether a password is wanted is checked each time
+            client.asking = false;
+            client.read_only = false;
+            client.name.clear();
+            client.replies = Replies::On;
+            client.authenticated = false; // whether a password is wanted is checked each time
             reply.speak(Proto::Resp2);
             reply.unmute();
             reply.write(|writer| writer.simple("RESET"));
@@ -83,36 +82,36 @@ pub(super) fn execute(
 }
 
 /// AUTH [user] password
-fn auth(session: &mut Session, config: &ConnectionConfig, args: &Args<'_>) -> Result<(), Refusal> {
+fn auth(client: &mut ClientState, config: &ConnectionConfig, args: &Args<'_>) -> Result<(), ErrorLine> {
     match args.len() {
         2 if !config.server.access.wants_password() => Err(NO_PASSWORD),
-        2 => authenticate(session, config, b"default", args.get(1)),
-        3 => authenticate(session, config, args.get(1), args.get(2)),
+        2 => authenticate(client, config, b"default", args.get(1)),
+        3 => authenticate(client, config, args.get(1), args.get(2)),
         _ => Err(SYNTAX),
     }
 }
 
 /// There is one user, called `default` as in Redis. Without a password any password is accepted.
 fn authenticate(
-    session: &mut Session,
+    client: &mut ClientState,
     config: &ConnectionConfig,
     user: &[u8],
     given: &[u8],
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorLine> {
     if user != b"default" || !config.server.access.admits(config.is_loopback, given) {
         return Err(WRONG_PASSWORD);
     }
-    session.authenticated = true;
+    client.authenticated = true;
     Ok(())
 }
 
 /// HELLO [version [AUTH user password] [SETNAME name]]: returns the protocol version used from here on.
 fn hello(
-    session: &mut Session,
+    client: &mut ClientState,
     config: &ConnectionConfig,
     spoken: Proto,
     args: &Args<'_>,
-) -> Result<Proto, Refusal> {
+) -> Result<Proto, ErrorLine> {
     let mut proto = spoken;
     if args.len() > 1 {
         proto = match parse_i64(args.get(1)) {
@@ -125,7 +124,7 @@ fn hello(
     let (mut name, mut credentials) = (None, None);
     let mut options = args.iter_from(2);
     while let Some(option) = options.next() {
-        let syntax = || Refusal::from(format!("ERR Syntax error in HELLO option '{}'", lossy(option)));
+        let syntax = || ErrorLine::from(format!("ERR Syntax error in HELLO option '{}'", lossy(option)));
         if option.eq_ignore_ascii_case(b"AUTH") {
             let user = options.next().ok_or_else(syntax)?;
             credentials = Some((user, options.next().ok_or_else(syntax)?));
@@ -136,13 +135,13 @@ fn hello(
         }
     }
     if let Some((user, given)) = credentials {
-        authenticate(session, config, user, given)?;
+        authenticate(client, config, user, given)?;
     }
-    if !session.is_let_in(config) {
+    if !client.is_let_in(config) {
         return Err(HELLO_NO_AUTH);
     }
     if let Some(name) = name {
-        session.name = name;
+        client.name = name;
     }
     Ok(proto)
 }

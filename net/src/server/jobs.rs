@@ -3,7 +3,7 @@
 //! `update`.
 //!
 //! ```text
-//!  next() ─▶ a command, of which group ─▶ (shard) ─▶ take(reply) ─▶ nothing: next() again, or the Answer
+//!  next() ─▶ a command, of which group ─▶ (shard) ─▶ take(reply) ─▶ nothing: next() again, or the outcome
 //! ```
 //! While a job runs, the connection parses nothing more, so commands sent after it are executed after it.
 
@@ -16,7 +16,7 @@ use crate::resp::reply::{Proto, Writer};
 use std::collections::{HashSet, VecDeque};
 use synod_types::operand::{SCAN_END, scan_page};
 use synod_types::{Bucket, Command, ErrorKind, GroupId, Op, Reply, Shared, bucket_of, group_of};
-use update::{Update, Updated};
+use update::{Update, UpdateError, Updated};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Keys per ask of KEYS and of the walk through a slot.
@@ -31,7 +31,7 @@ const POSITION_BITS: u32 = 48;
 
 /// A job of one connection.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct CommandJob {
     pub(super) tag: Tag,
     /// An ask is under way.
     pub(super) asked: bool,
@@ -39,11 +39,11 @@ pub(super) struct Job {
     group_count: u16,
     /// Most bytes that may be gathered.
     bytes_max: usize,
-    kind: Kind,
+    state: JobState,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum JobState {
     Update(Update),
     Scan {
         group: u16,
@@ -95,7 +95,7 @@ pub(super) struct Gathered {
 
 /// The result of a job.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum JobOutcome {
     Ok,
     Int(i64),
     Bulk(Vec<u8>),
@@ -106,13 +106,13 @@ pub(super) enum Answer {
     Failed(ErrorKind),
 }
 
-impl Job {
+impl CommandJob {
     /// `draw` chooses the key of RANDOMKEY.
     pub(super) fn new(tag: Tag, work: Work, group_count: u16, bytes_max: usize, draw: u64) -> Self {
         let count = group_count.max(1);
-        let kind = match work {
-            Work::Derive { key, how } => Kind::Update(Update::new(key, how)),
-            Work::Scan { cursor, pattern, count: wanted, strings } => Kind::Scan {
+        let state = match work {
+            Work::Derive { key, how } => JobState::Update(Update::new(key, how)),
+            Work::Scan { cursor, pattern, count: wanted, strings } => JobState::Scan {
                 // A cursor that was never given out may name any group: beyond the last group the scan is
                 // over.
                 group: u16::try_from(cursor >> POSITION_BITS)
@@ -125,52 +125,58 @@ impl Job {
                 keys: Gathered::default(),
             },
             Work::Keys { pattern } => {
-                Kind::Keys { group: 1, position: 0, pattern, keys: Gathered::default() }
+                JobState::Keys { group: 1, position: 0, pattern, keys: Gathered::default() }
             }
             Work::RandomKey => {
                 let group = (draw >> 32) % u64::from(count) + 1;
-                Kind::RandomKey { group: group as u16, left: count, draw, ends: 0 } // at most `count`
+                JobState::RandomKey { group: group as u16, left: count, draw, ends: 0 } // at most `count`
             }
-            Work::Count => Kind::Count { group: 1, sum: 0 },
-            Work::Flush => Kind::Flush { group: 1 },
-            Work::Slot { bucket, keys_max } => {
-                Kind::Slot { bucket, position: 0, keys_max, keys: Gathered::default(), seen: HashSet::new() }
-            }
+            Work::Count => JobState::Count { group: 1, sum: 0 },
+            Work::Flush => JobState::Flush { group: 1 },
+            Work::Slot { bucket, keys_max } => JobState::Slot {
+                bucket,
+                position: 0,
+                keys_max,
+                keys: Gathered::default(),
+                seen: HashSet::new(),
+            },
         };
-        Self { tag, asked: false, group_count: count, bytes_max, kind }
+        Self { tag, asked: false, group_count: count, bytes_max, state }
     }
 
     /// Bytes it holds.
     pub(super) fn held_bytes(&self) -> usize {
-        match &self.kind {
-            Kind::Scan { keys, pattern, .. } => keys.bytes + pattern.as_ref().map_or(0, Pattern::held_bytes),
-            Kind::Keys { keys, pattern, .. } => keys.bytes + pattern.held_bytes(),
-            Kind::Slot { keys, seen, .. } => slot_bytes(keys, seen),
-            Kind::Update(update) => update.held_bytes(),
+        match &self.state {
+            JobState::Scan { keys, pattern, .. } => {
+                keys.bytes + pattern.as_ref().map_or(0, Pattern::held_bytes)
+            }
+            JobState::Keys { keys, pattern, .. } => keys.bytes + pattern.held_bytes(),
+            JobState::Slot { keys, seen, .. } => slot_bytes(keys, seen),
+            JobState::Update(update) => update.held_bytes(),
             _ => 0,
         }
     }
 
     /// The next ask and its group; the answer, if there is nothing to ask.
-    pub(super) fn next(&mut self) -> Result<(Option<GroupId>, Command<Shared>), Answer> {
+    pub(super) fn next(&mut self) -> Result<(Option<GroupId>, Command<Shared>), JobOutcome> {
         let of_group =
             |group: u16, op| Ok((Some(GroupId::new(group)), Command::plain(Shared::default(), op)));
-        match &mut self.kind {
-            Kind::Update(update) => Ok((None, update.next())),
-            Kind::Scan { group, .. } if *group > self.group_count => {
-                Err(Answer::Page { cursor: 0, keys: Gathered::default() })
+        match &mut self.state {
+            JobState::Update(update) => Ok((None, update.next())),
+            JobState::Scan { group, .. } if *group > self.group_count => {
+                Err(JobOutcome::Page { cursor: 0, keys: Gathered::default() })
             }
-            Kind::Scan { group, position, count, .. } => {
+            JobState::Scan { group, position, count, .. } => {
                 of_group(*group, Op::Scan { position: *position, count: *count })
             }
-            Kind::Keys { group, position, .. } => {
+            JobState::Keys { group, position, .. } => {
                 of_group(*group, Op::Scan { position: *position, count: KEYS_PAGE })
             }
-            Kind::RandomKey { group, draw, .. } => of_group(*group, Op::RandomKey { draw: *draw }),
-            Kind::Count { group, .. } => of_group(*group, Op::CountKeys),
-            Kind::Flush { group } => of_group(*group, Op::Flush),
-            Kind::Slot { keys_max: Some(0), .. } => Err(Answer::Keys(Gathered::default())),
-            Kind::Slot { bucket, position, .. } => of_group(
+            JobState::RandomKey { group, draw, .. } => of_group(*group, Op::RandomKey { draw: *draw }),
+            JobState::Count { group, .. } => of_group(*group, Op::CountKeys),
+            JobState::Flush { group } => of_group(*group, Op::Flush),
+            JobState::Slot { keys_max: Some(0), .. } => Err(JobOutcome::Keys(Gathered::default())),
+            JobState::Slot { bucket, position, .. } => of_group(
                 group_of(*bucket, self.group_count).get(),
                 Op::Scan { position: *position, count: KEYS_PAGE },
             ),
@@ -178,75 +184,80 @@ impl Job {
     }
 
     /// Takes the reply to the last ask. Returns the answer, if the job is over.
-    pub(super) fn take(&mut self, reply: Reply<&[u8]>) -> Option<Answer> {
+    pub(super) fn take(&mut self, reply: Reply<&[u8]>) -> Option<JobOutcome> {
         self.asked = false;
         if let Reply::Error(kind) = reply {
             let in_part =
-                matches!(self.kind, Kind::Flush { group } if group > 1) && kind != ErrorKind::Unknown;
+                matches!(self.state, JobState::Flush { group } if group > 1) && kind != ErrorKind::Unknown;
             let error = "UNKNOWN some groups were flushed and some were not".to_owned();
-            return Some(if in_part { Answer::Error(error) } else { Answer::Failed(kind) });
+            return Some(if in_part { JobOutcome::Error(error) } else { JobOutcome::Failed(kind) });
         }
-        match (&mut self.kind, reply) {
-            (Kind::Update(update), reply) => match update.take(reply) {
+        match (&mut self.state, reply) {
+            (JobState::Update(update), reply) => match update.take(reply) {
                 Ok(None) => None,
                 Ok(Some(Updated::Length(length))) => {
-                    Some(Answer::Int(i64::try_from(length).unwrap_or(i64::MAX)))
+                    Some(JobOutcome::Int(i64::try_from(length).unwrap_or(i64::MAX)))
                 }
-                Ok(Some(Updated::Value(value))) => Some(Answer::Bulk(value)),
-                Err(update::Failure::Refused(error)) => Some(Answer::Error(error.into_owned())),
-                Err(update::Failure::Failed(kind)) => Some(Answer::Failed(kind)),
+                Ok(Some(Updated::Value(value))) => Some(JobOutcome::Bulk(value)),
+                Err(UpdateError::Refused(error)) => Some(JobOutcome::Error(error.into_owned())),
+                Err(UpdateError::Failed(kind)) => Some(JobOutcome::Failed(kind)),
             },
-            (Kind::Scan { .. } | Kind::Keys { .. } | Kind::Slot { .. }, Reply::Value { value, .. }) => {
-                self.take_page(value)
+            (
+                JobState::Scan { .. } | JobState::Keys { .. } | JobState::Slot { .. },
+                Reply::Value { value, .. },
+            ) => self.take_page(value),
+            (JobState::RandomKey { .. }, Reply::Value { value, .. }) => {
+                Some(JobOutcome::Bulk(value.to_vec()))
             }
-            (Kind::RandomKey { .. }, Reply::Value { value, .. }) => Some(Answer::Bulk(value.to_vec())),
             // No key was found among the first ones: the walk goes on from `next`. After its second end it
             // has seen the whole group, whatever has changed meanwhile.
-            (Kind::RandomKey { draw, ends, .. }, Reply::Int(next)) if *ends < 2 => {
+            (JobState::RandomKey { draw, ends, .. }, Reply::Int(next)) if *ends < 2 => {
                 *draw = next.cast_unsigned();
                 *ends += u32::from(next == 0);
                 None
             }
-            (Kind::RandomKey { group, left, ends, .. }, Reply::Nil | Reply::Int(_)) => {
+            (JobState::RandomKey { group, left, ends, .. }, Reply::Nil | Reply::Int(_)) => {
                 *left -= 1;
                 *ends = 0;
                 *group = *group % self.group_count + 1;
-                (*left == 0).then_some(Answer::Nil)
+                (*left == 0).then_some(JobOutcome::Nil)
             }
-            (Kind::Count { group, sum }, Reply::Int(count)) => {
+            (JobState::Count { group, sum }, Reply::Int(count)) => {
                 *sum = sum.saturating_add(count);
                 *group += 1;
-                (*group > self.group_count).then_some(Answer::Int(*sum))
+                (*group > self.group_count).then_some(JobOutcome::Int(*sum))
             }
-            (Kind::Flush { group }, Reply::Done { .. }) => {
+            (JobState::Flush { group }, Reply::Done { .. }) => {
                 *group += 1;
-                (*group > self.group_count).then_some(Answer::Ok)
+                (*group > self.group_count).then_some(JobOutcome::Ok)
             }
-            _ => Some(Answer::Failed(ErrorKind::Unknown)), // not an answer to this question
+            _ => Some(JobOutcome::Failed(ErrorKind::Unknown)), // not an answer to this question
         }
     }
 
-    fn take_page(&mut self, page: &[u8]) -> Option<Answer> {
-        let Some((next, found)) = scan_page(page) else { return Some(Answer::Failed(ErrorKind::ReadFailed)) };
+    fn take_page(&mut self, page: &[u8]) -> Option<JobOutcome> {
+        let Some((next, found)) = scan_page(page) else {
+            return Some(JobOutcome::Failed(ErrorKind::ReadFailed));
+        };
         let group_count = self.group_count;
         let step = |group: &mut u16, position: &mut u64| {
             let ended = next == SCAN_END;
             (*group, *position) = if ended { (*group + 1, 0) } else { (*group, next) };
             ended
         };
-        match &mut self.kind {
-            Kind::Keys { group, position, pattern, keys } => {
+        match &mut self.state {
+            JobState::Keys { group, position, pattern, keys } => {
                 keys.gather(found.filter(|key| pattern.fits(key)));
                 if keys.bytes > self.bytes_max {
-                    return Some(Answer::Error(format!(
+                    return Some(JobOutcome::Error(format!(
                         "ERR the answer is over {} bytes; use SCAN",
                         self.bytes_max
                     )));
                 }
                 step(group, position);
-                (*group > group_count).then(|| Answer::Keys(std::mem::take(keys)))
+                (*group > group_count).then(|| JobOutcome::Keys(std::mem::take(keys)))
             }
-            Kind::Scan { group, position, left, pattern, count, strings, keys } => {
+            JobState::Scan { group, position, left, pattern, count, strings, keys } => {
                 let fits = |key: &&[u8]| *strings && pattern.as_ref().is_none_or(|pattern| pattern.fits(key));
                 let mut seen = 0_u32;
                 keys.gather(found.inspect(|_| seen += 1).filter(fits));
@@ -258,9 +269,9 @@ impl Job {
                 }
                 let over = *group > group_count;
                 let cursor = if over { 0 } else { u64::from(*group - 1) << POSITION_BITS | *position };
-                Some(Answer::Page { cursor, keys: std::mem::take(keys) })
+                Some(JobOutcome::Page { cursor, keys: std::mem::take(keys) })
             }
-            Kind::Slot { bucket, position, keys_max, keys, seen } => {
+            JobState::Slot { bucket, position, keys_max, keys, seen } => {
                 let wanted = keys_max.unwrap_or(u64::MAX);
                 for key in found.filter(|key| bucket_of(key) == *bucket) {
                     if (seen.len() as u64) < wanted && seen.insert(xxh3_64(key)) && keys_max.is_some() {
@@ -268,7 +279,7 @@ impl Job {
                     }
                 }
                 if slot_bytes(keys, seen) > self.bytes_max {
-                    return Some(Answer::Error(format!(
+                    return Some(JobOutcome::Error(format!(
                         "ERR the slot holds more keys than fit into {} bytes",
                         self.bytes_max
                     )));
@@ -276,11 +287,11 @@ impl Job {
                 *position = next;
                 let found = seen.len() as u64;
                 (next == SCAN_END || found >= wanted).then(|| match keys_max {
-                    Some(_) => Answer::Keys(std::mem::take(keys)),
-                    None => Answer::Int(i64::try_from(found).unwrap_or(i64::MAX)),
+                    Some(_) => JobOutcome::Keys(std::mem::take(keys)),
+                    None => JobOutcome::Int(i64::try_from(found).unwrap_or(i64::MAX)),
                 })
             }
-            _ => Some(Answer::Failed(ErrorKind::Unknown)),
+            _ => Some(JobOutcome::Failed(ErrorKind::Unknown)),
         }
     }
 }

@@ -26,13 +26,14 @@
 //! ```text
 //!  connection ─▶ resp ─▶ dispatch ─┬▶ plan (crate::resp) ─▶ requests ─▶ Ask        commands on keys
 //!       │                          └▶ *_commands ─▶ responder                      answered in here
-//!       └──────▶ binary            session: the client's own state
+//!       └──────▶ binary            client_state: what the client has said of itself
 //!                                  requests: the open requests: slots (order of replies), parts, a job
 //! ```
 
 mod ask;
 mod binary;
 mod client_commands;
+mod client_state;
 mod cluster;
 mod cluster_commands;
 #[cfg(test)]
@@ -47,12 +48,11 @@ mod jobs;
 mod lend;
 mod local_answers;
 mod order;
-mod places;
+mod redis_nodes;
 mod requests;
 mod resp;
 mod responder;
 mod server_commands;
-mod session;
 mod shapes;
 mod slots;
 mod table_commands;
@@ -60,7 +60,8 @@ mod table_commands;
 pub(crate) mod tests;
 mod transaction;
 
+pub use crate::resp::spec::LOCAL_ARGUMENTS_MAX;
 pub use ask::{Ask, ClusterQuery, ClusterView, LocalAnswer, LocalQuery, Tag};
-pub use config::{ConnectionConfig, LOCAL_ARGUMENTS_MAX, Limits, Notice, ServerConfig};
+pub use config::{ConnectionConfig, Limits, Notice, ServerConfig};
 pub use connection::Connection;
 pub use order::CommandOrder;

@@ -3,12 +3,12 @@
 
 use super::ask::{Ask, LocalAnswer, LocalQuery, Tag};
 use super::config::{ConnectionConfig, Limits, ServerConfig};
-use super::jobs::{Answer, Job};
+use super::jobs::{CommandJob, JobOutcome};
 use super::responder::Responder;
 use super::shapes::error_text;
 use super::slots::Slots;
 use crate::resp::parser::Args;
-use crate::resp::plan::{Many, Shape, Work};
+use crate::resp::plan::{Many, ReplyShape, Work};
 use crate::resp::reply::Writer;
 use synod_types::checksum::crc32c;
 use synod_types::{Bucket, Command, Consistency, Reply, Shared};
@@ -18,7 +18,7 @@ use synod_types::{Bucket, Command, Consistency, Reply, Shared};
 pub(super) struct Requests {
     slots: Slots,
     parts: Option<Parts>,
-    job: Option<Box<Job>>,
+    job: Option<Box<CommandJob>>,
     /// Number of jobs so far: RANDOMKEY draws from it.
     jobs: u64,
 }
@@ -49,7 +49,7 @@ impl Requests {
 
     /// Opens one command on a key. If it `may_redirect`, the client may be sent elsewhere instead of being
     /// served here.
-    pub(super) fn open_one(&mut self, name: &'static str, shape: Shape, may_redirect: bool) -> Tag {
+    pub(super) fn open_one(&mut self, name: &'static str, shape: ReplyShape, may_redirect: bool) -> Tag {
         let tag = self.slots.open_one(name, shape);
         if may_redirect {
             self.slots.let_redirect(tag);
@@ -82,7 +82,8 @@ impl Requests {
         self.jobs += 1;
         let draw = scatter(config.id.rotate_left(32) ^ self.jobs);
         let bytes_max = config.server.limits.out_bytes_hard;
-        self.job = Some(Box::new(Job::new(tag, work, config.server.info.group_count, bytes_max, draw)));
+        self.job =
+            Some(Box::new(CommandJob::new(tag, work, config.server.info.group_count, bytes_max, draw)));
     }
 
     /// Opens a question that only the shell can answer.
@@ -167,14 +168,14 @@ impl Requests {
     }
 
     /// Writes the answer of the job in its turn; keys are written in pieces.
-    fn finish_job(&mut self, out: &mut Vec<u8>, answer: Answer) {
+    fn finish_job(&mut self, out: &mut Vec<u8>, answer: JobOutcome) {
         let Some(job) = self.job.take() else { return };
         match answer {
-            Answer::Keys(keys) => {
+            JobOutcome::Keys(keys) => {
                 let count = keys.count;
                 self.slots.finish_long(out, job.tag, |writer| writer.array(count), keys.blocks);
             }
-            Answer::Page { cursor, keys } => {
+            JobOutcome::Page { cursor, keys } => {
                 let head = |writer: &mut Writer<'_>| {
                     writer.array(2);
                     writer.bulk(cursor.to_string().as_bytes());
@@ -182,12 +183,12 @@ impl Requests {
                 };
                 self.slots.finish_long(out, job.tag, head, keys.blocks);
             }
-            Answer::Ok => self.slots.finish(out, job.tag, |writer, _| writer.simple("OK")),
-            Answer::Int(number) => self.slots.finish(out, job.tag, |writer, _| writer.int(number)),
-            Answer::Bulk(bytes) => self.slots.finish(out, job.tag, |writer, _| writer.bulk(&bytes)),
-            Answer::Nil => self.slots.finish(out, job.tag, |writer, _| writer.nil()),
-            Answer::Error(text) => self.slots.finish(out, job.tag, |writer, _| writer.error(&text)),
-            Answer::Failed(kind) => {
+            JobOutcome::Ok => self.slots.finish(out, job.tag, |writer, _| writer.simple("OK")),
+            JobOutcome::Int(number) => self.slots.finish(out, job.tag, |writer, _| writer.int(number)),
+            JobOutcome::Bulk(bytes) => self.slots.finish(out, job.tag, |writer, _| writer.bulk(&bytes)),
+            JobOutcome::Nil => self.slots.finish(out, job.tag, |writer, _| writer.nil()),
+            JobOutcome::Error(text) => self.slots.finish(out, job.tag, |writer, _| writer.error(&text)),
+            JobOutcome::Failed(kind) => {
                 self.slots.finish(out, job.tag, |writer, name| writer.error(&error_text(kind, name)));
             }
         }

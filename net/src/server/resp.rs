@@ -1,10 +1,11 @@
-//! RESP on a connection: the parse loop. It hands commands to the dispatcher and stops where the shell must
-//! act or other connections must have their turn.
+//! RESP on a connection: the parse loop. It hands commands to the dispatcher, answers with the error lines of
+//! those that are refused, and stops where the shell must act or other connections must have their turn.
 
 use super::ask::{Ask, LocalAnswer, Tag};
 use super::config::{ConnectionConfig, Limits, ServerConfig};
 use super::dispatch::Dispatcher;
 use super::slots::PARTS_MAX;
+use crate::resp::error_line::ErrorLine;
 use crate::resp::parser::{Caps, Parser, Step};
 use std::ops::Range;
 use synod_types::limits::VALUE_BYTES_MAX;
@@ -20,12 +21,12 @@ const COMMAND_BYTES_CEILING: usize = 1 << 30;
 
 /// State of a connection that speaks RESP.
 #[derive(Debug)]
-pub(super) struct RespFace {
+pub(super) struct RespConnection {
     parser: Parser,
     dispatcher: Dispatcher,
 }
 
-impl RespFace {
+impl RespConnection {
     pub(super) fn new(authenticated: bool) -> Self {
         Self { parser: Parser::new(), dispatcher: Dispatcher::new(authenticated) }
     }
@@ -84,13 +85,13 @@ impl RespFace {
                 bulk_bytes: VALUE_BYTES_MAX,
                 command_bytes: limits.command_bytes_max.min(COMMAND_BYTES_CEILING),
                 arguments: limits.arguments_max.min(PARTS_MAX),
-                trusted: dispatcher.session.is_let_in(config),
+                trusted: dispatcher.client.is_let_in(config),
             };
-            let ask = match self.parser.parse(&input[used..], &caps) {
+            let done = match self.parser.parse(&input[used..], &caps) {
                 Step::More { used: more } => return (None, used + more),
                 Step::Empty { used: more } => {
                     used += more;
-                    None
+                    Ok(None)
                 }
                 Step::Command { used: more, args } => {
                     used += more;
@@ -99,15 +100,20 @@ impl RespFace {
                 }
                 Step::Refused { used: more, error } => {
                     used += more;
-                    dispatcher.refuse(out, &error);
-                    None
+                    dispatcher.begin();
+                    Err(ErrorLine::Owned(error))
                 }
+                // Nothing more is parsed.
                 Step::Broken { error } => {
-                    dispatcher.break_off(out, &error);
-                    None
+                    dispatcher.client.over = true;
+                    Err(error)
                 }
             };
-            *draining |= dispatcher.session.over;
+            let ask = done.unwrap_or_else(|error| {
+                dispatcher.requests.responder(out).error(&error);
+                None
+            });
+            *draining |= dispatcher.client.over;
             if ask.is_some() {
                 return (ask, used);
             }

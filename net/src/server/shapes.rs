@@ -1,8 +1,8 @@
 //! Writes the reply to one command, by its shape.
 
+use crate::resp::error_line::{ErrorLine, bad_expiry};
 use crate::resp::number::parse_i64;
-use crate::resp::plan::Shape;
-use crate::resp::refusal::{Refusal, bad_expiry};
+use crate::resp::plan::ReplyShape;
 use crate::resp::reply::Writer;
 use synod_types::{ErrorKind, Reply};
 use xxhash_rust::xxh3::xxh3_64;
@@ -19,42 +19,49 @@ const NOT_COUNTED: &str = "ERR An LFU maxmemory policy is not selected, access f
      Please note that when switching between policies at runtime LRU and LFU data will take some time to \
      adjust.";
 
-pub(super) fn write_reply(writer: &mut Writer<'_>, shape: Shape, name: &'static str, reply: &Reply<&[u8]>) {
+pub(super) fn write_reply(
+    writer: &mut Writer<'_>,
+    shape: ReplyShape,
+    name: &'static str,
+    reply: &Reply<&[u8]>,
+) {
     match (shape, *reply) {
         (_, Reply::Error(kind)) => write_error(writer, kind, name),
-        (Shape::Ok, Reply::Done { .. }) => writer.simple("OK"),
-        (Shape::Ok, Reply::Skipped) => writer.nil(),
-        (Shape::Value | Shape::OldValue, Reply::Value { value, .. }) => writer.bulk(value),
-        (Shape::Value | Shape::OldValue, Reply::Nil) => writer.nil(),
-        (Shape::OneOrZero, Reply::Done { .. }) => writer.int(1),
-        (Shape::OneOrZero, Reply::Skipped) => writer.int(0),
-        (Shape::Int, Reply::Int(number)) => writer.int(number),
-        (Shape::Seconds, Reply::Int(ms)) => {
+        (ReplyShape::Ok, Reply::Done { .. }) => writer.simple("OK"),
+        (ReplyShape::Ok, Reply::Skipped) => writer.nil(),
+        (ReplyShape::Value | ReplyShape::OldValue, Reply::Value { value, .. }) => writer.bulk(value),
+        (ReplyShape::Value | ReplyShape::OldValue, Reply::Nil) => writer.nil(),
+        (ReplyShape::OneOrZero, Reply::Done { .. }) => writer.int(1),
+        (ReplyShape::OneOrZero, Reply::Skipped) => writer.int(0),
+        (ReplyShape::Int, Reply::Int(number)) => writer.int(number),
+        (ReplyShape::Seconds, Reply::Int(ms)) => {
             writer.int(if ms < 0 { ms } else { ms / 1000 + i64::from(ms % 1000 >= 500) });
         }
-        (Shape::Length, Reply::Value { value, .. }) => writer.count(value.len()),
-        (Shape::Length, Reply::Nil) => writer.int(0),
-        (Shape::Range { first, last }, Reply::Value { value, .. }) => writer.bulk(part(value, first, last)),
-        (Shape::Range { .. }, Reply::Nil) => writer.bulk(b""),
-        (Shape::Digest, Reply::Value { value, .. }) => {
+        (ReplyShape::Length, Reply::Value { value, .. }) => writer.count(value.len()),
+        (ReplyShape::Length, Reply::Nil) => writer.int(0),
+        (ReplyShape::Range { first, last }, Reply::Value { value, .. }) => {
+            writer.bulk(part(value, first, last))
+        }
+        (ReplyShape::Range { .. }, Reply::Nil) => writer.bulk(b""),
+        (ReplyShape::Digest, Reply::Value { value, .. }) => {
             writer.bulk(format!("{:016x}", xxh3_64(value)).as_bytes());
         }
-        (Shape::Encoding, Reply::Value { value, .. }) => writer.bulk(encoding(value).as_bytes()),
-        (Shape::Memory { key_len }, Reply::Value { value, .. }) => {
+        (ReplyShape::Encoding, Reply::Value { value, .. }) => writer.bulk(encoding(value).as_bytes()),
+        (ReplyShape::Memory { key_len }, Reply::Value { value, .. }) => {
             writer.count(key_len + value.len() + KEY_COST_BYTES);
         }
-        (Shape::Digest | Shape::Encoding | Shape::Memory { .. }, Reply::Nil) => writer.nil(),
-        (Shape::RefCount | Shape::IdleTime | Shape::Frequency, Reply::Int(0)) => writer.nil(),
-        (Shape::RefCount, Reply::Int(_)) => writer.int(1),
-        (Shape::IdleTime, Reply::Int(_)) => writer.int(0),
-        (Shape::Frequency, Reply::Int(_)) => writer.error(NOT_COUNTED),
-        (Shape::TimeSeconds, Reply::Int(ms)) => {
+        (ReplyShape::Digest | ReplyShape::Encoding | ReplyShape::Memory { .. }, Reply::Nil) => writer.nil(),
+        (ReplyShape::RefCount | ReplyShape::IdleTime | ReplyShape::Frequency, Reply::Int(0)) => writer.nil(),
+        (ReplyShape::RefCount, Reply::Int(_)) => writer.int(1),
+        (ReplyShape::IdleTime, Reply::Int(_)) => writer.int(0),
+        (ReplyShape::Frequency, Reply::Int(_)) => writer.error(NOT_COUNTED),
+        (ReplyShape::TimeSeconds, Reply::Int(ms)) => {
             writer.int(if ms < 0 { ms } else { ms.saturating_add(500) / 1000 });
         }
-        (Shape::Renamed, Reply::Int(_)) => writer.simple("OK"),
-        (Shape::RenamedOrNot, Reply::Int(done)) => writer.int(done),
-        (Shape::Renamed | Shape::RenamedOrNot, Reply::Nil) => writer.error(NO_SUCH_KEY),
-        (Shape::Type, Reply::Int(count)) => writer.simple(if count == 0 { "none" } else { "string" }),
+        (ReplyShape::Renamed, Reply::Int(_)) => writer.simple("OK"),
+        (ReplyShape::RenamedOrNot, Reply::Int(done)) => writer.int(done),
+        (ReplyShape::Renamed | ReplyShape::RenamedOrNot, Reply::Nil) => writer.error(NO_SUCH_KEY),
+        (ReplyShape::Type, Reply::Int(count)) => writer.simple(if count == 0 { "none" } else { "string" }),
         // Not an answer to this question: the outcome is unknown.
         _ => write_error(writer, ErrorKind::Unknown, name),
     }
@@ -89,8 +96,8 @@ pub(super) fn write_error(writer: &mut Writer<'_>, kind: ErrorKind, name: &'stat
 }
 
 /// The error line for `kind` in answer to the command called `name`.
-pub(super) fn error_text(kind: ErrorKind, name: &'static str) -> Refusal {
-    Refusal::Borrowed(match kind {
+pub(super) fn error_text(kind: ErrorKind, name: &'static str) -> ErrorLine {
+    ErrorLine::Borrowed(match kind {
         ErrorKind::Unknown | ErrorKind::ReplyDropped => {
             "UNKNOWN the outcome is not known: the command may or may not have taken effect"
         }
@@ -98,7 +105,7 @@ pub(super) fn error_text(kind: ErrorKind, name: &'static str) -> Refusal {
             "CLUSTERDOWN no leader is known for this key at the moment; nothing was executed"
         }
         ErrorKind::Busy => "BUSY too much is waiting; nothing was executed, retry later",
-        ErrorKind::NoSpace => return Refusal::Borrowed(NO_SPACE),
+        ErrorKind::NoSpace => return ErrorLine::Borrowed(NO_SPACE),
         ErrorKind::SessionExpired => "ERR the session has expired; nothing was executed",
         ErrorKind::SequenceClosed => "ERR the sequence number is closed; nothing was executed",
         ErrorKind::NotAnInteger => "ERR value is not an integer or out of range",

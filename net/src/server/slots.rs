@@ -13,7 +13,7 @@ use super::ask::{LocalAnswer, LocalQuery, Tag};
 use super::config::{Limits, ServerConfig};
 use super::local_answers;
 use super::shapes::{write_error, write_reply};
-use crate::resp::plan::{Many, Shape};
+use crate::resp::plan::{Many, ReplyShape};
 use crate::resp::reply::{Proto, Writer};
 use std::collections::VecDeque;
 use synod_types::{Bucket, ErrorKind, Reply};
@@ -51,7 +51,7 @@ struct ReplySlot {
 
 #[derive(Debug)]
 enum SlotState {
-    One(Shape),
+    One(ReplyShape),
     Many(Box<ManyState>),
     Local(LocalQuery),
     Job,
@@ -174,7 +174,7 @@ impl Slots {
         });
     }
     /// Opens a slot for one command.
-    pub(super) fn open_one(&mut self, name: &'static str, shape: Shape) -> Tag {
+    pub(super) fn open_one(&mut self, name: &'static str, shape: ReplyShape) -> Tag {
         self.push(name, SlotState::One(shape))
     }
     /// Allows the reply to the command or job `tag` to be a redirection.
@@ -409,7 +409,7 @@ impl Slots {
         }
         match self.queue[index].state {
             // The write took place, but the old value cannot be returned, so the outcome counts as unknown.
-            SlotState::One(Shape::OldValue) => Reply::Error(ErrorKind::Unknown),
+            SlotState::One(ReplyShape::OldValue) => Reply::Error(ErrorKind::Unknown),
             _ => Reply::Error(ErrorKind::Busy),
         }
     }

@@ -1,24 +1,23 @@
 //! COMMAND and every HELP: the table of commands in the forms that clients ask for.
 
-use super::config::LOCAL_ARGUMENTS_MAX;
 use super::responder::Responder;
+use crate::resp::error_line::{ErrorLine, SYNTAX};
 use crate::resp::glob::{Case, Pattern};
 use crate::resp::parser::Args;
-use crate::resp::refusal::{Refusal, SYNTAX};
 use crate::resp::reply::Writer;
-use crate::resp::spec::{self, NoKeys, SPECS, Spec, TableCommand};
+use crate::resp::spec::{self, LOCAL_ARGUMENTS_MAX, NoKeys, SPECS, Spec, TableCommand};
 use std::borrow::Cow;
 
 /// Most rows of one answer: names may be repeated, and a container brings its subcommands along.
 const ROWS_MAX: usize = LOCAL_ARGUMENTS_MAX;
-const TOO_MANY_ROWS: Refusal = Cow::Borrowed("ERR too many commands are described at once; ask for fewer");
+const TOO_MANY_ROWS: ErrorLine = Cow::Borrowed("ERR too many commands are described at once; ask for fewer");
 
 /// Executes COMMAND or a subcommand of it; its arity was checked.
 pub(super) fn execute(
     command: TableCommand,
     reply: &mut Responder<'_>,
     args: &Args<'_>,
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorLine> {
     match command {
         TableCommand::All => reply.write(write_all),
         TableCommand::Count => reply.write(|writer| writer.count(SPECS.len())),
@@ -94,7 +93,7 @@ fn all_rows() -> impl Iterator<Item = &'static Spec> {
 }
 
 /// Limits the size of an answer that describes these commands.
-fn check_rows<'a>(mut specs: impl Iterator<Item = &'a Spec>) -> Result<(), Refusal> {
+fn check_rows<'a>(mut specs: impl Iterator<Item = &'a Spec>) -> Result<(), ErrorLine> {
     let rows = specs.try_fold(0, |rows, spec| {
         let rows = rows + 1 + spec.subcommands().len();
         (rows <= ROWS_MAX).then_some(rows)
@@ -103,7 +102,7 @@ fn check_rows<'a>(mut specs: impl Iterator<Item = &'a Spec>) -> Result<(), Refus
 }
 
 /// The rows that COMMAND LIST FILTERBY keeps.
-fn filtered(filter: &[u8], wanted: &[u8]) -> Result<Vec<&'static Spec>, Refusal> {
+fn filtered(filter: &[u8], wanted: &[u8]) -> Result<Vec<&'static Spec>, ErrorLine> {
     match filter.to_ascii_lowercase().as_slice() {
         b"pattern" => {
             let pattern = Pattern::new(wanted, Case::Ignored)?;
@@ -117,9 +116,9 @@ fn filtered(filter: &[u8], wanted: &[u8]) -> Result<Vec<&'static Spec>, Refusal>
 }
 
 /// The keys of the command that follows COMMAND GETKEYS.
-fn keys_of<'a>(args: &Args<'a>) -> Result<Vec<&'a [u8]>, Refusal> {
-    const UNKNOWN: Refusal = Cow::Borrowed("ERR Invalid command specified");
-    const BAD_ARITY: Refusal = Cow::Borrowed("ERR Invalid number of arguments specified for command");
+fn keys_of<'a>(args: &Args<'a>) -> Result<Vec<&'a [u8]>, ErrorLine> {
+    const UNKNOWN: ErrorLine = Cow::Borrowed("ERR Invalid command specified");
+    const BAD_ARITY: ErrorLine = Cow::Borrowed("ERR Invalid number of arguments specified for command");
     let asked: Vec<&[u8]> = args.iter_from(2).collect();
     let (name, count) = (args.get(2), asked.len());
     let mut row = spec::find(name).ok_or(UNKNOWN)?;

@@ -240,6 +240,38 @@ fn every_command_on_keys_is_answered_as_redis_answers() {
     }
 }
 
+/// Options and numbers come before the key, except where Redis looks the key up first.
+#[test]
+fn of_two_faults_the_same_one_is_told_each_time() {
+    let empty = "-ERR empty keys are not supported|";
+    for (line, want) in [
+        ("SET \"\" v EX 0", "-ERR invalid expire time in 'set' command|"),
+        ("SET \"\" v FOO", "-ERR syntax error|"),
+        ("SETEX \"\" 0 v", "-ERR invalid expire time in 'setex' command|"),
+        ("INCRBY \"\" x", "-ERR value is not an integer or out of range|"),
+        ("DECRBY \"\" -9223372036854775808", "-ERR decrement would overflow|"),
+        ("INCRBYFLOAT \"\" x", "-ERR value is not a valid float|"),
+        ("SETRANGE \"\" -1 v", "-ERR offset is out of range|"),
+        ("GETRANGE \"\" x 1", "-ERR value is not an integer or out of range|"),
+        ("EXPIRE \"\" x FOO", "-ERR Unsupported option FOO|"),
+        ("EXPIRE \"\" x", "-ERR value is not an integer or out of range|"),
+        ("MEMORY USAGE \"\" FOO", "-ERR syntax error|"),
+        ("EVALSHA x 1 \"\" t", "-NOSCRIPT No matching script. Please use EVAL.|"),
+        ("MSET \"\" 1 b", "-ERR wrong number of arguments for 'mset' command|"),
+        ("MSETEX 1 \"\" v EX 0", "-ERR invalid expire time in 'msetex' command|"),
+        ("GETEX \"\" FOO", empty),
+        ("DELEX \"\" FOO 1", empty),
+        ("COPY \"\" b FOO", empty),
+        ("COPY a \"\" FOO", empty),
+        ("RENAME a \"\"", empty),
+        ("APPEND \"\" v", empty),
+        ("MSET a 1 \"\" 2", empty),
+        ("MSETNX a 1 \"\" 2", empty),
+    ] {
+        assert_eq!(say(line), want, "{line}");
+    }
+}
+
 #[test]
 fn connection_and_server_commands_are_answered_as_redis_answers() {
     for (line, want) in [

@@ -9,7 +9,7 @@
 //! connection remembers that it is inside a bracket, as Redis does after an error there. Commands are noted
 //! in the order in which they were sent. Commands sent before MULTI and not answered yet are not affected.
 
-use crate::resp::spec::{Action, ConnectionCommand, TransactionCommand};
+use crate::resp::spec::{CommandAction, ConnectionCommand, TransactionCommand};
 
 const NOT_SUPPORTED: &str =
     "ERR MULTI is not supported yet: nothing up to EXEC or DISCARD is executed on this connection";
@@ -43,17 +43,17 @@ pub(super) enum Verdict {
 impl Transaction {
     /// Notes a command in its turn. `is_whole`: it has a valid number of arguments. `is_admitted`: the client
     /// has shown its password, if there is one.
-    pub(super) fn note(&mut self, action: Action, is_whole: bool, is_admitted: bool) -> Verdict {
+    pub(super) fn note(&mut self, action: CommandAction, is_whole: bool, is_admitted: bool) -> Verdict {
         let inside = self.refused;
         match action {
-            Action::Transaction(command) => self.note_bracket(command, is_whole),
-            Action::Connection(ConnectionCommand::Quit) => Verdict::Execute,
-            Action::Connection(ConnectionCommand::Reset) if is_whole => {
+            CommandAction::Transaction(command) => self.note_bracket(command, is_whole),
+            CommandAction::Connection(ConnectionCommand::Quit) => Verdict::Execute,
+            CommandAction::Connection(ConnectionCommand::Reset) if is_whole => {
                 self.refused = false;
                 Verdict::Execute
             }
             // A client without rights may still authenticate; it gains no more rights inside than outside.
-            Action::Connection(ConnectionCommand::Auth | ConnectionCommand::Hello) if !is_admitted => {
+            CommandAction::Connection(ConnectionCommand::Auth | ConnectionCommand::Hello) if !is_admitted => {
                 Verdict::Execute
             }
             _ if inside => Verdict::Refuse(NOT_EXECUTED),
@@ -90,14 +90,14 @@ mod tests {
     use super::*;
     use crate::resp::spec::KeyCommand;
 
-    const MULTI: Action = Action::Transaction(TransactionCommand::Multi);
-    const EXEC: Action = Action::Transaction(TransactionCommand::Exec);
-    const DISCARD: Action = Action::Transaction(TransactionCommand::Discard);
-    const RESET: Action = Action::Connection(ConnectionCommand::Reset);
-    const QUIT: Action = Action::Connection(ConnectionCommand::Quit);
-    const AUTH: Action = Action::Connection(ConnectionCommand::Auth);
-    const HELLO: Action = Action::Connection(ConnectionCommand::Hello);
-    const SET: Action = Action::Key(KeyCommand::Set);
+    const MULTI: CommandAction = CommandAction::Transaction(TransactionCommand::Multi);
+    const EXEC: CommandAction = CommandAction::Transaction(TransactionCommand::Exec);
+    const DISCARD: CommandAction = CommandAction::Transaction(TransactionCommand::Discard);
+    const RESET: CommandAction = CommandAction::Connection(ConnectionCommand::Reset);
+    const QUIT: CommandAction = CommandAction::Connection(ConnectionCommand::Quit);
+    const AUTH: CommandAction = CommandAction::Connection(ConnectionCommand::Auth);
+    const HELLO: CommandAction = CommandAction::Connection(ConnectionCommand::Hello);
+    const SET: CommandAction = CommandAction::Key(KeyCommand::Set);
 
     #[test]
     fn every_command_but_those_that_end_it_is_refused_inside() {

@@ -10,7 +10,7 @@ const REMEMBERED_MAX: usize = 4;
 /// A client of one node.
 pub(super) struct Client {
     node: usize,
-    face: Face,
+    protocol: ClientProtocol,
     /// Sent by the client, and not yet handed to the node.
     sent: Vec<u8>,
     asked: u64,
@@ -23,7 +23,7 @@ pub(super) struct Client {
     ok_in_row: u64,
 }
 
-enum Face {
+enum ClientProtocol {
     /// Holds the beginning of an answer that is not whole yet.
     Resp(Vec<u8>),
     Binary(Box<ResponseDecoder>),
@@ -31,28 +31,28 @@ enum Face {
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = if matches!(self.face, Face::Resp(_)) { "RESP" } else { "binary" };
+        let protocol = if matches!(self.protocol, ClientProtocol::Resp(_)) { "RESP" } else { "binary" };
         write!(f, "the {protocol} client of n{}", self.node + 1)
     }
 }
 
 impl Client {
     pub(super) fn resp(node: usize) -> Self {
-        Self::new(node, Face::Resp(Vec::new()), Vec::new())
+        Self::new(node, ClientProtocol::Resp(Vec::new()), Vec::new())
     }
     pub(super) fn binary(node: usize) -> Self {
-        Self::new(node, Face::Binary(Box::default()), binary::PREAMBLE.to_vec())
+        Self::new(node, ClientProtocol::Binary(Box::default()), binary::PREAMBLE.to_vec())
     }
-    fn new(node: usize, face: Face, sent: Vec<u8>) -> Self {
+    fn new(node: usize, protocol: ClientProtocol, sent: Vec<u8>) -> Self {
         let (sessions, versions) = (Vec::new(), Vec::new());
-        Self { node, face, sent, asked: 0, answered: 0, next: 1, sessions, versions, ok_in_row: 0 }
+        Self { node, protocol, sent, asked: 0, answered: 0, next: 1, sessions, versions, ok_in_row: 0 }
     }
 
     /// The node died: open requests are never answered.
     pub(super) fn reconnect(&mut self) {
-        *self = match self.face {
-            Face::Resp(_) => Self::resp(self.node),
-            Face::Binary(_) => Self::binary(self.node),
+        *self = match self.protocol {
+            ClientProtocol::Resp(_) => Self::resp(self.node),
+            ClientProtocol::Binary(_) => Self::binary(self.node),
         };
     }
 
@@ -93,8 +93,8 @@ impl Client {
 
     /// Takes bytes the server sent.
     pub(super) fn hear(&mut self, bytes: &[u8]) {
-        match &mut self.face {
-            Face::Resp(held) => {
+        match &mut self.protocol {
+            ClientProtocol::Resp(held) => {
                 held.extend_from_slice(bytes);
                 let mut at = 0;
                 while let Some(len) = reply_len(&held[at..]) {
@@ -104,7 +104,7 @@ impl Client {
                 }
                 held.drain(..at);
             }
-            Face::Binary(decoder) => {
+            ClientProtocol::Binary(decoder) => {
                 decoder.feed(bytes);
                 while let Some(response) = decoder.next().expect("an answer can be read") {
                     self.answered += 1;

@@ -139,106 +139,129 @@ impl<'a> Cluster<'a> {
 
     fn step(&mut self, script: &mut Script<'_>) {
         match script.below(36) {
-            0..=17 => {
-                let (node, then) = self.whom(script);
-                let words = script.words();
-                self.say(|| format!("n{} {}", node + 1, client::shown(&words)));
-                self.clients[2 * node].ask_words(&words);
-                self.go_on(node, then);
-            }
-            18..=24 => {
-                let (node, then) = self.whom(script);
-                if script.below(8) == 0 {
-                    let group = GroupId::new(u16::from(script.below(4)));
-                    self.say(|| format!("n{} opens a session in {group}", node + 1));
-                    self.clients[2 * node + 1].ask_session(group);
-                } else {
-                    let (consistency, command) = script.command();
-                    let key: String = String::from_utf8_lossy(&command.key).chars().take(20).collect();
-                    let (op, operand) = (command.op, command.operand.len());
-                    self.say(|| format!("n{} binary {key} {op:?} {operand}B {:?}", node + 1, command.stamp));
-                    self.clients[2 * node + 1].ask_command(consistency, &command);
-                }
-                self.go_on(node, then);
-            }
-            25 | 26 => {
-                let ms = script.pick(&[1, 5, 50, 100, 300, 600, 1500, 5000]);
-                let leaps = script.below(3) == 0;
-                self.say(|| format!("{ms} ms {}", if leaps { "at once" } else { "pass" }));
-                if leaps {
-                    self.time_ms += ms;
-                    self.tick();
-                } else {
-                    self.pass(ms);
-                }
-            }
-            27 => {
-                let wire = usize::from(script.below(9));
-                self.say(|| format!("wire {wire} breaks or heals"));
-                if self.cut[wire] { self.cut[wire] = false } else { self.break_wire(wire, true) }
-            }
-            28 => {
-                let (node, seed) = (usize::from(script.below(3)), script.byte());
-                self.say(|| format!("n{} dies", node + 1));
-                // One at a time: with two nodes dead there is nothing to see.
-                (0..usize::from(NODES)).for_each(|other| self.start(other));
-                self.crash(node, u64::from(seed));
-            }
-            29 => {
-                let node = usize::from(script.below(3));
-                self.say(|| format!("n{} starts", node + 1));
-                self.start(node);
-            }
-            30 => {
-                let (node, target) =
-                    (usize::from(script.below(3)), NodeId::new(u16::from(script.below(3)) + 1));
-                let group = GroupId::new(u16::from(script.below(3)));
-                self.say(|| format!("n{} is to hand {group} to {target}", node + 1));
-                if let Some(node) = &mut self.nodes[node] {
-                    node.transfer(group, target);
-                }
-            }
-            31 => {
-                let wire = usize::from(script.below(9));
-                self.held_wires[wire] ^= true;
-                let held = self.held_wires[wire];
-                self.say(|| format!("wire {wire} is {}", if held { "held" } else { "let go" }));
-            }
-            32 => {
-                let wire = usize::from(script.below(9));
-                let count = script.below(4);
-                self.say(|| format!("wire {wire} brings {count}"));
-                for _ in 0..count {
-                    self.deliver_one(wire);
-                }
-                self.turn(wire % usize::from(NODES));
-            }
-            33 => {
-                let node = usize::from(script.below(3));
-                self.held_disks[node] ^= true;
-                let held = self.held_disks[node];
-                self.say(|| format!("disk {} is {}", node + 1, if held { "held" } else { "let go" }));
-            }
-            34 => {
-                let (node, choice) = (usize::from(script.below(3)), usize::from(script.byte()));
-                let pending = self.images[node].pending().len();
-                self.say(|| format!("disk {} does one of {pending}", node + 1));
-                if pending > 0 {
-                    self.images[node].complete(choice % pending);
-                }
-                self.turn(node);
-            }
-            _ => {
-                let node = usize::from(script.below(3));
-                let days: i64 = script.pick(&[0, 0, 1, -1, 30_000]);
-                self.wall_offset_ms[node] = days * 86_400_000;
-                self.say(|| format!("n{}'s clock is {days} days off", node + 1));
-            }
+            0..=17 => self.ask_words(script),
+            18..=24 => self.ask_binary(script),
+            25 | 26 => self.let_pass(script),
+            27 => self.break_or_heal(script),
+            28 => self.kill(script),
+            29 => self.start_one(script),
+            30 => self.transfer(script),
+            31 => self.hold_wire(script),
+            32 => self.bring(script),
+            33 => self.hold_disk(script),
+            34 => self.work_disk(script),
+            _ => self.set_wall(script),
         }
         for node in self.nodes.iter().flatten() {
             node.shard().invariants();
         }
         self.hear(script);
+    }
+
+    fn ask_words(&mut self, script: &mut Script<'_>) {
+        let (node, then) = self.whom(script);
+        let words = script.words();
+        self.say(|| format!("n{} {}", node + 1, client::shown(&words)));
+        self.clients[2 * node].ask_words(&words);
+        self.go_on(node, then);
+    }
+
+    fn ask_binary(&mut self, script: &mut Script<'_>) {
+        let (node, then) = self.whom(script);
+        if script.below(8) == 0 {
+            let group = GroupId::new(u16::from(script.below(4)));
+            self.say(|| format!("n{} opens a session in {group}", node + 1));
+            self.clients[2 * node + 1].ask_session(group);
+        } else {
+            let (consistency, command) = script.command();
+            let key: String = String::from_utf8_lossy(&command.key).chars().take(20).collect();
+            let (op, operand) = (command.op, command.operand.len());
+            self.say(|| format!("n{} binary {key} {op:?} {operand}B {:?}", node + 1, command.stamp));
+            self.clients[2 * node + 1].ask_command(consistency, &command);
+        }
+        self.go_on(node, then);
+    }
+
+    fn let_pass(&mut self, script: &mut Script<'_>) {
+        let ms = script.pick(&[1, 5, 50, 100, 300, 600, 1500, 5000]);
+        let leaps = script.below(3) == 0;
+        self.say(|| format!("{ms} ms {}", if leaps { "at once" } else { "pass" }));
+        if leaps {
+            self.time_ms += ms;
+            self.tick();
+        } else {
+            self.pass(ms);
+        }
+    }
+
+    fn break_or_heal(&mut self, script: &mut Script<'_>) {
+        let wire = usize::from(script.below(9));
+        self.say(|| format!("wire {wire} breaks or heals"));
+        if self.cut[wire] { self.cut[wire] = false } else { self.break_wire(wire, true) }
+    }
+
+    fn kill(&mut self, script: &mut Script<'_>) {
+        let (node, seed) = (usize::from(script.below(3)), script.byte());
+        self.say(|| format!("n{} dies", node + 1));
+        // One at a time: with two nodes dead there is nothing to see.
+        (0..usize::from(NODES)).for_each(|other| self.start(other));
+        self.crash(node, u64::from(seed));
+    }
+
+    fn start_one(&mut self, script: &mut Script<'_>) {
+        let node = usize::from(script.below(3));
+        self.say(|| format!("n{} starts", node + 1));
+        self.start(node);
+    }
+
+    fn transfer(&mut self, script: &mut Script<'_>) {
+        let (node, target) = (usize::from(script.below(3)), NodeId::new(u16::from(script.below(3)) + 1));
+        let group = GroupId::new(u16::from(script.below(3)));
+        self.say(|| format!("n{} is to hand {group} to {target}", node + 1));
+        if let Some(node) = &mut self.nodes[node] {
+            node.transfer(group, target);
+        }
+    }
+
+    fn hold_wire(&mut self, script: &mut Script<'_>) {
+        let wire = usize::from(script.below(9));
+        self.held_wires[wire] ^= true;
+        let held = self.held_wires[wire];
+        self.say(|| format!("wire {wire} is {}", if held { "held" } else { "let go" }));
+    }
+
+    fn bring(&mut self, script: &mut Script<'_>) {
+        let wire = usize::from(script.below(9));
+        let count = script.below(4);
+        self.say(|| format!("wire {wire} brings {count}"));
+        for _ in 0..count {
+            self.deliver_one(wire);
+        }
+        self.turn(wire % usize::from(NODES));
+    }
+
+    fn hold_disk(&mut self, script: &mut Script<'_>) {
+        let node = usize::from(script.below(3));
+        self.held_disks[node] ^= true;
+        let held = self.held_disks[node];
+        self.say(|| format!("disk {} is {}", node + 1, if held { "held" } else { "let go" }));
+    }
+
+    fn work_disk(&mut self, script: &mut Script<'_>) {
+        let (node, choice) = (usize::from(script.below(3)), usize::from(script.byte()));
+        let pending = self.images[node].pending().len();
+        self.say(|| format!("disk {} does one of {pending}", node + 1));
+        if pending > 0 {
+            self.images[node].complete(choice % pending);
+        }
+        self.turn(node);
+    }
+
+    fn set_wall(&mut self, script: &mut Script<'_>) {
+        let node = usize::from(script.below(3));
+        let days: i64 = script.pick(&[0, 0, 1, -1, 30_000]);
+        self.wall_offset_ms[node] = days * 86_400_000;
+        self.say(|| format!("n{}'s clock is {days} days off", node + 1));
     }
 
     /// The node that is asked, and what happens after the request.
@@ -436,7 +459,7 @@ impl<'a> Cluster<'a> {
             }
             assert!(first == second && first == third, "the replicas of {group} differ: {digests:?}");
             if !self.nodes.iter().flatten().any(|node| node.shard().serves(group)) {
-                return Err(format!("nobody serves {group}"));
+                return Err(format!("no node serves {group}"));
             }
         }
         Ok(())

@@ -296,7 +296,7 @@ impl Node {
             match ask {
                 Ask::Command { tag, group, consistency, command } => {
                     if let Err(illegal) = command.check() {
-                        panic!("a border let a command through that is none: {illegal}; {:?}", command.op);
+                        panic!("a border let an illegal command through: {illegal}; {:?}", command.op);
                     }
                     let group = group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), GROUPS));
                     let requester = (client, tag);

@@ -12,6 +12,66 @@ const BYTES_MAX: usize = 12 << 20;
 /// Wall-clock time at which a cluster begins.
 pub(super) const WALL_MS: u64 = 1_700_000_000_000;
 
+/// The commands of RESP; a command is drawn as often as it stands here.
+const NAMES: &[&str] = &[
+    "SET",
+    "SET",
+    "SET",
+    "APPEND",
+    "SETRANGE",
+    "APPEND",
+    "SETRANGE",
+    "GET",
+    "GETSET",
+    "SETNX",
+    "SETEX",
+    "PSETEX",
+    "INCR",
+    "DECR",
+    "INCRBY",
+    "DECRBY",
+    "INCRBYFLOAT",
+    "EXPIRE",
+    "PEXPIRE",
+    "EXPIREAT",
+    "PEXPIREAT",
+    "PERSIST",
+    "TTL",
+    "PTTL",
+    "EXPIRETIME",
+    "PEXPIRETIME",
+    "STRLEN",
+    "TYPE",
+    "DEL",
+    "UNLINK",
+    "EXISTS",
+    "MGET",
+    "MSET",
+    "GETDEL",
+    "GETEX",
+    "GETRANGE",
+    "DIGEST",
+    "OBJECT",
+    "MEMORY",
+    "DELEX",
+    "DELIFEQ",
+    "RENAME",
+    "RENAMENX",
+    "COPY",
+    "COPY",
+    "MSETNX",
+    "MSETEX",
+    "SCAN",
+    "KEYS",
+    "RANDOMKEY",
+    "DBSIZE",
+    "FLUSHALL",
+    "EVALSHA",
+    "CLUSTER",
+    "PING",
+    "TOUCH",
+];
+
 /// A script while it is read.
 pub(super) struct Script<'a> {
     rest: &'a [u8],
@@ -227,97 +287,22 @@ impl<'a> Script<'a> {
 
     /// One command of RESP, its name first.
     pub(super) fn words(&mut self) -> Vec<Vec<u8>> {
-        let names: &[&str] = &[
-            "SET",
-            "SET",
-            "SET",
-            "APPEND",
-            "SETRANGE",
-            "APPEND",
-            "SETRANGE",
-            "GET",
-            "GETSET",
-            "SETNX",
-            "SETEX",
-            "PSETEX",
-            "INCR",
-            "DECR",
-            "INCRBY",
-            "DECRBY",
-            "INCRBYFLOAT",
-            "EXPIRE",
-            "PEXPIRE",
-            "EXPIREAT",
-            "PEXPIREAT",
-            "PERSIST",
-            "TTL",
-            "PTTL",
-            "EXPIRETIME",
-            "PEXPIRETIME",
-            "STRLEN",
-            "TYPE",
-            "DEL",
-            "UNLINK",
-            "EXISTS",
-            "MGET",
-            "MSET",
-            "GETDEL",
-            "GETEX",
-            "GETRANGE",
-            "DIGEST",
-            "OBJECT",
-            "MEMORY",
-            "DELEX",
-            "DELIFEQ",
-            "RENAME",
-            "RENAMENX",
-            "COPY",
-            "COPY",
-            "MSETNX",
-            "MSETEX",
-            "SCAN",
-            "KEYS",
-            "RANDOMKEY",
-            "DBSIZE",
-            "FLUSHALL",
-            "EVALSHA",
-            "CLUSTER",
-            "PING",
-            "TOUCH",
-        ];
-        let name = self.pick(names);
+        let name = self.pick(NAMES);
         let mut words = vec![name.as_bytes().to_vec()];
+        words.extend(self.arguments(name));
+        words
+    }
+
+    fn arguments(&mut self, name: &str) -> Vec<Vec<u8>> {
+        let mut words: Vec<Vec<u8>> = Vec::new();
         match name {
-            "SET" => {
-                let key = self.key();
-                let options = match self.below(6) {
-                    0 => vec![b"NX".to_vec()],
-                    1 => vec![b"XX".to_vec()],
-                    2 | 3 => self.wanted_words(),
-                    _ => Vec::new(),
-                };
-                let there = options.get(1).map_or(0, Vec::len);
-                words.extend([key, self.value_beside(there)]);
-                words.extend(options);
-                if self.below(3) == 0 {
-                    words.push(b"GET".to_vec());
-                }
-                words.extend(self.expiry_words());
-            }
+            "SET" => return self.set_arguments(),
             "APPEND" => {
                 let there = self.pick(&[0, 1, 22, 23, 30, VALUE_BYTES_MAX / 2, VALUE_BYTES_MAX - 100]);
                 words.extend([self.key(), self.value_beside(there)]);
             }
             "GETSET" | "SETNX" | "DELIFEQ" => words.extend([self.key(), self.value()]),
-            "SETRANGE" => {
-                let (key, value) = (self.key(), self.value());
-                let offset = match self.below(4) {
-                    0 => self.number(),
-                    1 => self.len() as i64,
-                    _ => self.rest_of(VALUE_BYTES_MAX, value.len()) as i64,
-                };
-                words.extend([key, offset.to_string().into_bytes(), value]);
-            }
+            "SETRANGE" => return self.set_range_arguments(),
             "SETEX" | "PSETEX" => words.extend([self.key(), self.text(), self.value()]),
             "INCRBY" | "DECRBY" => words.extend([self.key(), self.text()]),
             "INCRBYFLOAT" => words.extend([self.key(), self.value()]),
@@ -329,17 +314,7 @@ impl<'a> Script<'a> {
             }
             "DEL" | "UNLINK" | "EXISTS" | "MGET" | "TOUCH" => words.extend(self.keys()),
             "MSET" | "MSETNX" => words.extend(self.pairs()),
-            "MSETEX" => {
-                let pairs = self.pairs();
-                words.push((pairs.len() / 2).to_string().into_bytes());
-                words.extend(pairs);
-                match self.below(4) {
-                    0 => words.push(b"NX".to_vec()),
-                    1 => words.push(b"XX".to_vec()),
-                    _ => {}
-                }
-                words.extend(self.expiry_words());
-            }
+            "MSETEX" => return self.set_many_arguments(),
             "GETEX" => {
                 words.push(self.key());
                 match self.below(4) {
@@ -372,28 +347,74 @@ impl<'a> Script<'a> {
             }
             "KEYS" => words.push(b"*".to_vec()),
             "RANDOMKEY" | "DBSIZE" | "FLUSHALL" | "PING" => {}
-            "EVALSHA" => {
-                let (digest, wanted) = self.pick(&[
-                    ("c3f8721cbb97f72bc19e972846bd7aaf91901658", 1),
-                    ("a4e8783852e6b949f9ef3a97212805108459a890", 3),
-                    ("1cac51482acf5858da00f6d685d68f886cd6b6b2", 2),
-                ]);
-                words.extend([digest.as_bytes().to_vec(), b"1".to_vec(), self.key(), self.value()]);
-                for _ in 1..wanted {
-                    words.push(self.text());
-                }
-            }
-            "CLUSTER" => {
-                let slot = self.pick(&[0, 3300, 15495, 16383, 16384]);
-                let slot = i64::to_string(&slot).into_bytes();
-                match self.below(2) {
-                    0 => words.extend([b"COUNTKEYSINSLOT".to_vec(), slot]),
-                    _ => words.extend([b"GETKEYSINSLOT".to_vec(), slot, self.text()]),
-                }
-            }
+            "EVALSHA" => return self.script_arguments(),
+            "CLUSTER" => return self.slot_arguments(),
             _ => words.push(self.key()),
         }
         words
+    }
+
+    fn set_arguments(&mut self) -> Vec<Vec<u8>> {
+        let key = self.key();
+        let options = match self.below(6) {
+            0 => vec![b"NX".to_vec()],
+            1 => vec![b"XX".to_vec()],
+            2 | 3 => self.wanted_words(),
+            _ => Vec::new(),
+        };
+        let there = options.get(1).map_or(0, Vec::len);
+        let mut words = vec![key, self.value_beside(there)];
+        words.extend(options);
+        if self.below(3) == 0 {
+            words.push(b"GET".to_vec());
+        }
+        words.extend(self.expiry_words());
+        words
+    }
+
+    fn set_range_arguments(&mut self) -> Vec<Vec<u8>> {
+        let (key, value) = (self.key(), self.value());
+        let offset = match self.below(4) {
+            0 => self.number(),
+            1 => self.len() as i64,
+            _ => self.rest_of(VALUE_BYTES_MAX, value.len()) as i64,
+        };
+        vec![key, offset.to_string().into_bytes(), value]
+    }
+
+    fn set_many_arguments(&mut self) -> Vec<Vec<u8>> {
+        let pairs = self.pairs();
+        let mut words = vec![(pairs.len() / 2).to_string().into_bytes()];
+        words.extend(pairs);
+        match self.below(4) {
+            0 => words.push(b"NX".to_vec()),
+            1 => words.push(b"XX".to_vec()),
+            _ => {}
+        }
+        words.extend(self.expiry_words());
+        words
+    }
+
+    fn script_arguments(&mut self) -> Vec<Vec<u8>> {
+        let (digest, wanted) = self.pick(&[
+            ("c3f8721cbb97f72bc19e972846bd7aaf91901658", 1),
+            ("a4e8783852e6b949f9ef3a97212805108459a890", 3),
+            ("1cac51482acf5858da00f6d685d68f886cd6b6b2", 2),
+        ]);
+        let mut words = vec![digest.as_bytes().to_vec(), b"1".to_vec(), self.key(), self.value()];
+        for _ in 1..wanted {
+            words.push(self.text());
+        }
+        words
+    }
+
+    fn slot_arguments(&mut self) -> Vec<Vec<u8>> {
+        let slot = self.pick(&[0, 3300, 15495, 16383, 16384]);
+        let slot = i64::to_string(&slot).into_bytes();
+        match self.below(2) {
+            0 => vec![b"COUNTKEYSINSLOT".to_vec(), slot],
+            _ => vec![b"GETKEYSINSLOT".to_vec(), slot, self.text()],
+        }
     }
 
     fn version(&mut self) -> Version {

@@ -1,22 +1,54 @@
-//! Translates answers for the checker, and finds answers that no correct node gives.
+//! What the answers tell: translated for the checker, with the values and versions that were seen. Finds
+//! answers that no correct node gives.
 
-use super::{AttemptId, Clients};
-use crate::check::history::OperationId;
-use crate::check::model::{Action, Answer, IfEqualAction};
+use super::state::ClientOperation;
+use crate::check::coverage::Coverage;
+use crate::check::model::{Action, Answer, Datum, IfEqualAction};
+use crate::check::version::Versions;
 use crate::check::{Checked, Violation};
-use crate::sim::keys::Kind;
+use crate::sim::keys::Key;
 use crate::sim::value;
-use synod_types::{ErrorKind, GroupId, Reply};
+use std::collections::BTreeMap;
+use synod_types::{ErrorKind, Reply, Version};
 
-impl Clients {
-    pub(super) fn answer_of(
+/// What is known from all answers.
+#[derive(Debug)]
+pub(super) struct Answers {
+    versions: Versions,
+    /// By key: the value last seen or written, and its version. Comparisons ask for these.
+    seen: BTreeMap<u32, (Datum, Version)>,
+}
+
+impl Answers {
+    /// Nothing was answered yet.
+    pub(super) fn new() -> Self {
+        Self { versions: Versions::new(), seen: BTreeMap::new() }
+    }
+
+    /// The value of a key that was last seen or written.
+    pub(super) fn seen(&self, key: u32) -> Option<Datum> {
+        self.seen.get(&key).map(|&(datum, _)| datum)
+    }
+
+    /// The version a value was seen in, or a version that never exists if it was not seen.
+    pub(super) fn version_seen(&self, key: u32, wanted: Datum) -> Version {
+        let seen = self.seen.get(&key).filter(|(datum, _)| *datum == wanted);
+        seen.map_or_else(Version::default, |(_, version)| *version)
+    }
+
+    /// An operation on a key, which `entry` describes, was answered.
+    ///
+    /// # Errors
+    /// When no correct node gives this answer.
+    pub(super) fn on_answer(
         &mut self,
-        key: u32,
-        id: OperationId,
-        group: GroupId,
-        action: Action,
+        operation: ClientOperation,
+        entry: &Key,
         reply: &Reply<Vec<u8>>,
+        coverage: &mut Coverage,
     ) -> Result<Answer, Violation> {
+        let ClientOperation { id, key, action } = operation;
+        let group = entry.group;
         Ok(match reply {
             Reply::Done { version } => {
                 self.versions.on_written(group, *version, id)?;
@@ -24,14 +56,11 @@ impl Clients {
                 | Action::SetIf { value, .. }
                 | Action::SetUnless { value, .. } = action
                 {
-                    if self.versioned(key) {
-                        self.versions.on_seen(key, value, *version)?;
-                    }
-                    self.seen.insert(key, (value, *version));
+                    self.see(key, entry, value, *version)?;
                 }
                 match action {
-                    Action::SetIf { .. } => self.coverage.meet("a comparison held"),
-                    Action::Flush => self.coverage.meet("a group was flushed"),
+                    Action::SetIf { .. } => coverage.meet("a comparison held"),
+                    Action::Flush => coverage.meet("a group was flushed"),
                     _ => {}
                 }
                 Answer::Done
@@ -41,30 +70,15 @@ impl Clients {
                 let datum = value::parse(value).map_err(|why| {
                     Violation::new("corrupt-value", format!("key {key} of {group} at {version:?}: {why}"))
                 })?;
-                if self.versioned(key) {
-                    self.versions.on_seen(key, datum, *version)?;
-                }
-                self.seen.insert(key, (datum, *version));
+                self.see(key, entry, datum, *version)?;
                 Answer::Value(datum)
             }
             Reply::Nil => Answer::Nil,
             // The clock decides how much of it is left.
             Reply::Int(number) if matches!(action, Action::Ttl { .. }) => Answer::Number((*number).min(0)),
             Reply::Int(number) => {
-                match (action, number) {
-                    (Action::Rename { .. }, 1) => self.coverage.meet("a key was renamed"),
-                    (Action::Copy { .. }, 1) => self.coverage.meet("a key was copied"),
-                    (Action::SetMany { .. }, 1) => self.coverage.meet("several keys were written at once"),
-                    (Action::SetMany { .. }, 0) => self.coverage.meet("several keys were not written"),
-                    (Action::DeleteVersion { .. }, 1) => self.coverage.meet("a version was deleted"),
-                    (Action::ExpireIf { .. }, 1) => self.coverage.meet("an expiry was set on a condition"),
-                    (Action::IfEqual { then, .. }, 1) => self.coverage.meet(match then {
-                        IfEqualAction::Delete => "an equal value was deleted",
-                        IfEqualAction::ExpireFrom(_) => "an equal value was made to expire",
-                        IfEqualAction::RenewFrom(_) => "an equal value was renewed",
-                        IfEqualAction::ExtendBy(_) => "an equal value was extended",
-                    }),
-                    _ => {}
+                if let Some(mark) = mark_of(action, *number) {
+                    coverage.meet(mark);
                 }
                 Answer::Number(*number)
             }
@@ -76,32 +90,30 @@ impl Clients {
         })
     }
 
-    /// Whether a value of the key keeps the version it was written at: setting an expiry writes the key anew,
-    /// and so does giving it another name.
-    pub(super) fn versioned(&self, key: u32) -> bool {
-        !matches!(self.keys.get(key).kind, Kind::Expiring | Kind::Family)
+    fn see(&mut self, key: u32, entry: &Key, value: Datum, version: Version) -> Checked {
+        if entry.keeps_versions() {
+            self.versions.on_seen(key, value, version)?;
+        }
+        self.seen.insert(key, (value, version));
+        Ok(())
     }
+}
 
-    /// Exactly once (P-12e): all attempts of one stamped write that are answered get the same answer.
-    pub(super) fn check_stamped(&mut self, attempt: AttemptId, reply: &Reply<Vec<u8>>) -> Checked {
-        let Some(&(group, stamp)) = self.stamp_of.get(&attempt) else { return Ok(()) };
-        match reply {
-            // The write may be settled and its number closed by the time a straggling attempt is executed.
-            Reply::Error(ErrorKind::NotAnInteger | ErrorKind::Overflow) => {}
-            Reply::Error(_) => return Ok(()),
-            _ => {}
-        }
-        if self.stamped.contains_key(&(group, stamp.session, stamp.sequence)) {
-            self.coverage.meet("stamped write answered again");
-        }
-        let known =
-            self.stamped.entry((group, stamp.session, stamp.sequence)).or_insert_with(|| reply.clone());
-        if known == reply {
-            return Ok(());
-        }
-        Err(Violation::new(
-            "exactly-once",
-            format!("{group} {stamp:?} was answered {known:?} and then {reply:?}"),
-        ))
-    }
+/// The coverage mark of an action that was answered with a number.
+fn mark_of(action: Action, number: i64) -> Option<&'static str> {
+    Some(match (action, number) {
+        (Action::Rename { .. }, 1) => "a key was renamed",
+        (Action::Copy { .. }, 1) => "a key was copied",
+        (Action::SetMany { .. }, 1) => "several keys were written at once",
+        (Action::SetMany { .. }, 0) => "several keys were not written",
+        (Action::DeleteVersion { .. }, 1) => "a version was deleted",
+        (Action::ExpireIf { .. }, 1) => "an expiry was set on a condition",
+        (Action::IfEqual { then, .. }, 1) => match then {
+            IfEqualAction::Delete => "an equal value was deleted",
+            IfEqualAction::ExpireFrom(_) => "an equal value was made to expire",
+            IfEqualAction::RenewFrom(_) => "an equal value was renewed",
+            IfEqualAction::ExtendBy(_) => "an equal value was extended",
+        },
+        _ => return None,
+    })
 }

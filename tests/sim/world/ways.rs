@@ -1,120 +1,168 @@
-//! When messages, turns and disk operations happen, and on which core.
+//! The ways of messages from core to core and back to clients: which of them arrive, when, and how often.
 
-use super::{Event, Node, World};
-use crate::sim::net::Broken;
+use super::event::SimEvent;
+use super::machines::Machines;
+use super::resends::{AGAIN, Resends};
+use super::timeline::Timeline;
+use super::votes::KeptVotes;
+use crate::sim::net::{Broken, Network};
 use crate::sim::node::{Incoming, Outbox};
-use crate::sim::queue::{Instant, US};
+use crate::sim::params::Params;
+use crate::sim::queue::Instant;
 use crate::sim::trace::{Gist, Note, reply_word};
 use synod_shard::Unsent;
-use synod_types::{GroupMessage, PeerMessage, Shared};
+use synod_types::{GroupId, GroupMessage, Op, PeerMessage, Shared};
 
-impl World {
-    pub(super) fn route(&mut self, core: usize, out: Outbox, leaves_at: Instant) {
-        let from = self.node_index(core);
-        let place = self.slots[core].place;
-        let core_count = usize::from(self.params.core_count);
+/// The network, and the messages that it delivers once more.
+pub(super) struct Ways {
+    pub(super) net: Network,
+    votes: KeptVotes,
+    resends: Resends,
+}
+
+impl Ways {
+    pub(super) fn new(params: &Params) -> Self {
+        let (node_count, core_count) = (usize::from(params.node_count), usize::from(params.core_count));
+        Self {
+            net: Network::new(params.net, params.options.seed, node_count, core_count),
+            votes: KeptVotes::new(params),
+            resends: Resends::new(params),
+        }
+    }
+
+    /// What a core has said in a turn sets out at `leaves_at`.
+    pub(super) fn route(
+        &mut self,
+        core: usize,
+        out: Outbox,
+        leaves_at: Instant,
+        machines: &mut Machines,
+        time: &mut Timeline,
+    ) {
+        let from = machines.node_index(core);
+        let place = machines.slots[core].place;
         for (to, message) in out.messages {
             let to_index = usize::from(to.get()) - 1;
             let (way, broken) = self.net.send(leaves_at, (from, to_index, usize::from(place.core)));
             if let Some(broken) = broken {
-                self.tell_broken(from, to_index, usize::from(place.core), broken);
+                tell_broken(from, to_index, usize::from(place.core), broken, time);
             }
-            let target = to_index * core_count + usize::from(place.core);
-            self.bring_kept_votes(core, &message, leaves_at);
-            self.keep_vote(target, from, way.session, &message);
-            self.keep_forward(core, to_index, &message);
+            let target = machines.facing(core, to_index);
+            self.votes.bring(core, &message, leaves_at, time);
+            self.votes.keep(target, from, way.session, &message, time);
+            self.resends.keep(core, target, &message, time);
             let [first, second] = way.arrivals;
             let Some(first) = first else {
-                self.observer.coverage.meet("message lost");
-                self.observer.note(Note::Lose { at: place, to, what: Gist::of(&message).word() });
-                self.tell_unsent(core, &message);
+                time.observer.coverage.meet("message lost");
+                time.observer.note(Note::Lose { at: place, to, what: Gist::of(&message).word() });
+                tell_unsent(core, &message, machines, time);
                 continue;
             };
             if let Some(second) = second {
-                self.observer.coverage.meet("message doubled");
+                time.observer.coverage.meet("message doubled");
                 let message = Box::new(message.clone());
-                self.queue.at(second, Event::Arrive { core: target, from, session: way.session, message });
+                time.queue.at(second, SimEvent::Arrive { core: target, from, session: way.session, message });
             }
             let late = if is_vote(&message) { self.net.vote_delay() } else { 0 };
-            if late > self.params.timing.lease.0 {
-                self.observer.coverage.meet("a vote came later than a lease");
+            if late > time.params.timing.lease.0 {
+                time.observer.coverage.meet("a vote came later than a lease");
             }
             let first = first + late;
             let message = Box::new(message);
-            self.queue.at(first, Event::Arrive { core: target, from, session: way.session, message });
+            time.queue.at(first, SimEvent::Arrive { core: target, from, session: way.session, message });
         }
         for (attempt, reply) in out.replies {
-            self.observer.coverage.meet(reply_word(&reply));
-            self.observer.note(Note::Answer { at: place, attempt, reply: reply_word(&reply) });
-            let at = leaves_at + self.client_delay();
-            self.queue.at(at, Event::Answer { attempt, reply: Box::new(reply) });
+            time.observer.coverage.meet(reply_word(&reply));
+            time.observer.note(Note::Answer { at: place, attempt, reply: reply_word(&reply) });
+            let at = leaves_at + time.client_delay();
+            time.queue.at(at, SimEvent::Answer { attempt, reply: Box::new(reply) });
         }
     }
 
-    /// The sender of a lost forward sometimes learns that it never left, as it does when there is no link.
-    fn tell_unsent(&mut self, core: usize, message: &PeerMessage<Shared>) {
-        let Some(unsent) = Unsent::of(message) else { return };
-        if self.rng.coin()
-            && let Some(running) = self.slots[core].running.as_mut()
-        {
-            self.observer.coverage.meet("forward unsent");
-            running.take(Incoming::Unsent(unsent));
-            self.schedule_turn(core);
+    /// The node has stopped: its links to all others break.
+    pub(super) fn break_links(&mut self, node: usize, machines: &Machines, time: &mut Timeline) {
+        let now = time.now();
+        for peer in (0..machines.nodes.len()).filter(|&peer| peer != node) {
+            for core in 0..machines.core_count {
+                let broken = self.net.break_link(now, node, peer, core);
+                tell_broken(node, peer, core, broken, time);
+            }
         }
     }
 
-    pub(super) fn tell_broken(&mut self, a: usize, b: usize, core: usize, broken: Broken) {
-        let core_count = usize::from(self.params.core_count);
-        for (end, peer, told) in [(a, b, broken.told[0]), (b, a, broken.told[1])] {
-            let event = Event::LinkTold { core: end * core_count + core, peer, session: broken.session };
-            self.queue.at(told, event);
-        }
-    }
-
-    pub(super) fn client_delay(&mut self) -> u64 {
-        20 * US + self.rng.exponential(100 * US)
-    }
-
-    pub(super) fn schedule_turn(&mut self, core: usize) {
-        let node = self.node_index(core);
-        if self.slots[core].turn_pending || self.slots[core].running.is_none() {
+    pub(super) fn on_arrive(
+        &self,
+        core: usize,
+        from: usize,
+        session: u32,
+        message: PeerMessage<Shared>,
+        machines: &mut Machines,
+        time: &mut Timeline,
+    ) {
+        let node = machines.node_index(core);
+        if !machines.nodes[node].up {
             return;
         }
-        self.slots[core].turn_pending = true;
-        let delay = self.rng.below(self.params.limits.turn_delay_max);
-        let at = (self.now() + delay).max(self.nodes[node].paused_until);
-        self.queue.at(at, Event::Turn { core, life: self.nodes[node].life });
-    }
-
-    pub(super) fn schedule_disk(&mut self, core: usize) {
-        let node = self.node_index(core);
-        if self.slots[core].running.is_none() {
-            return;
+        let place = machines.slots[core].place;
+        let current = self.net.session(from, node, usize::from(place.core));
+        if session < current {
+            // A straggler of an old session: forwarded requests and their answers end with their session.
+            let bound = matches!(message, PeerMessage::Forward { .. } | PeerMessage::ForwardReply { .. });
+            if bound || !self.net.stragglers() {
+                time.observer.coverage.meet("message of a session that is over: dropped");
+                return;
+            }
+            time.observer.coverage.meet("message of a session that is over: a straggler");
         }
-        let Some(due) = self.slots[core].image.next_due() else { return };
-        let at = due.max(self.nodes[node].stalled_until).max(self.now());
-        if self.slots[core].disk_event.is_none_or(|known| known > at) {
-            self.slots[core].disk_event = Some(at);
-            self.queue.at(at, Event::Disk { core, life: self.nodes[node].life });
-        }
+        machines.note_session(core, from, session, time);
+        let from = machines.slots[from * machines.core_count].place.node;
+        time.observer.note(Note::Deliver { from, at: place, what: Gist::of(&message) });
+        machines.hand(core, Incoming::Peer(from, message), time);
     }
 
-    pub(super) fn node_index(&self, core: usize) -> usize {
-        core / usize::from(self.params.core_count)
+    /// Delivers a forward of `sender` to the replica that serves its group now.
+    pub(super) fn on_resend(
+        &self,
+        sender: usize,
+        mut message: PeerMessage<Shared>,
+        machines: &mut Machines,
+        time: &mut Timeline,
+    ) {
+        let PeerMessage::Forward { id, group, command, .. } = &mut message else { return };
+        *id |= AGAIN;
+        let (group, opens): (GroupId, bool) = (*group, matches!(command.op, Op::OpenNodeSession { .. }));
+        let from = machines.node_index(sender);
+        let serves = |core: &usize| {
+            let running = machines.slots[*core].running.as_ref();
+            *core != sender && running.is_some_and(|running| running.shard().serves(group))
+        };
+        let Some(core) = (0..machines.slots.len()).find(serves) else { return };
+        time.observer.coverage.meet(if opens {
+            "a node's session was asked for again"
+        } else {
+            "a stamped write came again"
+        });
+        let (node, place) = (machines.node_index(core), machines.slots[core].place);
+        let session = self.net.session(from, node, usize::from(place.core));
+        self.on_arrive(core, from, session, message, machines, time);
     }
+}
 
-    pub(super) fn node_of(&self, core: usize) -> &Node {
-        &self.nodes[self.node_index(core)]
+/// The sender of a lost forward sometimes learns that it never left, as it does when there is no link.
+fn tell_unsent(core: usize, message: &PeerMessage<Shared>, machines: &mut Machines, time: &mut Timeline) {
+    let Some(unsent) = Unsent::of(message) else { return };
+    if time.rng.coin() && machines.slots[core].running.is_some() {
+        time.observer.coverage.meet("forward unsent");
+        machines.hand(core, Incoming::Unsent(unsent), time);
     }
+}
 
-    pub(super) fn alive(&self, core: usize, life: u64) -> bool {
-        let node = self.node_of(core);
-        node.up && node.life == life
-    }
-
-    pub(super) fn cores_of(&self, node: usize) -> std::ops::Range<usize> {
-        let core_count = usize::from(self.params.core_count);
-        node * core_count..(node + 1) * core_count
+/// Both ends of a broken link between two nodes' cores are told, each in its own time.
+fn tell_broken(a: usize, b: usize, core: usize, broken: Broken, time: &mut Timeline) {
+    let core_count = usize::from(time.params.core_count);
+    for (end, peer, told) in [(a, b, broken.told[0]), (b, a, broken.told[1])] {
+        let event = SimEvent::LinkTold { core: end * core_count + core, peer, session: broken.session };
+        time.queue.at(told, event);
     }
 }
 

@@ -89,6 +89,7 @@ impl Dir {
         let size = file.metadata()?.len();
         let mut page = Vec::with_capacity(SEGMENT_HEADER_BYTES as usize);
         file.take(u64::from(SEGMENT_HEADER_BYTES)).read_to_end(&mut page)?;
+        debug_assert!(page.len() <= SEGMENT_HEADER_BYTES as usize, "more than a page was read");
         Ok(SegmentHead { size, page })
     }
 
@@ -141,7 +142,9 @@ fn segment_of(name: &str) -> Option<SegmentId> {
     let digits = name.strip_suffix(".seg")?;
     let number: u32 = digits.parse().ok()?;
     let plain = digits.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    (plain && number > 0).then_some(SegmentId::new(number))
+    let segment = (plain && number > 0).then_some(SegmentId::new(number))?;
+    debug_assert!(segment_path(Path::new(""), segment) == Path::new(name), "a name is read as written");
+    Some(segment)
 }
 
 #[cfg(test)]

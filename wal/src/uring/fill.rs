@@ -56,12 +56,14 @@ impl<'a> Pace<'a> {
     /// The pace for `segment`, which was requested `since_last` after the one before.
     pub(super) fn behind(signals: &'a Signals, segment: u32, since_last: Option<Duration>) -> Self {
         let span = since_last.map_or(Duration::ZERO, |since| (since / 2).min(FILL_TIME_MAX));
+        assert!(span <= FILL_TIME_MAX, "a file takes longer than it may");
         let hurried = Cell::new(span.is_zero());
         Self { signals: Some(signals), segment, began: Instant::now(), span, hurried }
     }
 
     /// Waits until `done` of `size` bytes may have been written. False when it is time to give up.
     fn keep(&self, done: u64, size: u64) -> bool {
+        debug_assert!(done <= size, "more zeros than the file takes");
         let Some(signals) = self.signals else { return true };
         // The fraction is at most 1; rounding of its last digits does not matter.
         let due = self.began + self.span.mul_f64(done as f64 / size as f64);
@@ -85,6 +87,7 @@ impl<'a> Pace<'a> {
 /// Writes a whole file: `head`, then zeros. Afterwards every block of it is allocated and written, so that a
 /// log write changes no metadata.
 pub(super) fn fill(path: &Path, size: u64, head: &[u8], pace: &Pace<'_>) -> io::Result<()> {
+    assert!(head.len() <= CHUNK_BYTES, "a header is longer than a chunk");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     let file = open_direct(&mut options, path)?;
@@ -103,6 +106,7 @@ pub(super) fn fill(path: &Path, size: u64, head: &[u8], pace: &Pace<'_>) -> io::
         chunk[..len].fill(0);
         at += count as u64;
     }
+    assert!(at == size, "a file is filled to its end");
     file.sync_all()
 }
 
@@ -116,6 +120,7 @@ pub(super) fn open_direct(options: &mut OpenOptions, path: &Path) -> io::Result<
 
 pub(super) fn write_exactly(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     let written = file.write_at(bytes, at)?;
+    assert!(written <= bytes.len(), "more was written than there is");
     if written == bytes.len() {
         return Ok(());
     }

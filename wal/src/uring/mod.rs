@@ -19,10 +19,10 @@ mod sys;
 pub use dir::MappedSegment;
 pub use reserve::reserve;
 
-use crate::disk::{Completion, Disk, OpId, SegmentHead, SegmentPlan};
+use crate::disk::{Completion, Disk, IoId, SegmentHead, SegmentPlan};
 use dir::Dir;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions, ReadResult};
-use prepare::{Outcomes, Preparer};
+use prepare::{Preparer, SegmentOutcomes};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -64,12 +64,12 @@ impl Deref for ReadBytes {
 struct RingState {
     dir: Rc<Dir>,
     completed: RefCell<VecDeque<Completion<ReadBytes>>>,
-    files: RefCell<Files>,
+    files: RefCell<OpenFiles>,
     wake: Rc<dyn Fn()>,
 }
 
 #[derive(Default)]
-struct Files {
+struct OpenFiles {
     open: BTreeMap<SegmentId, (Rc<DmaFile>, u64)>,
     clock: u64,
 }
@@ -101,7 +101,7 @@ impl UringDisk {
 }
 
 /// Forwards the outcomes of the segment thread to the log, each with its file already open.
-async fn forward(shared: Rc<RingState>, outcomes: Outcomes) {
+async fn forward(shared: Rc<RingState>, outcomes: SegmentOutcomes) {
     while let Some((segment, mut result)) = std::future::poll_fn(|context| outcomes.poll_next(context)).await
     {
         if result.is_ok() {
@@ -145,7 +145,7 @@ impl RingState {
     }
 }
 
-impl Files {
+impl OpenFiles {
     fn get(&mut self, segment: SegmentId) -> Option<Rc<DmaFile>> {
         self.clock += 1;
         let clock = self.clock;
@@ -159,6 +159,7 @@ impl Files {
     /// close.
     fn put(&mut self, segment: SegmentId, file: Rc<DmaFile>) -> (Rc<DmaFile>, Vec<Rc<DmaFile>>) {
         if let Some(present) = self.get(segment) {
+            assert!(!Rc::ptr_eq(&present, &file), "a file was opened once and kept twice");
             return (present, vec![file]);
         }
         let mut superfluous = Vec::new();
@@ -167,7 +168,8 @@ impl Files {
             let oldest = idle.min_by_key(|(_, (_, used))| *used).map(|(&segment, _)| segment);
             superfluous.extend(oldest.and_then(|oldest| self.open.remove(&oldest)).map(|(file, _)| file));
         }
-        self.open.insert(segment, (Rc::clone(&file), self.clock));
+        let before = self.open.insert(segment, (Rc::clone(&file), self.clock));
+        assert!(before.is_none() && superfluous.len() <= 1, "one file comes, at most one goes");
         (file, superfluous)
     }
 
@@ -182,14 +184,17 @@ impl Disk for UringDisk {
     type Image = MappedSegment;
 
     fn alloc(&mut self, len: usize) -> DmaBuffer {
+        debug_assert!(len.is_multiple_of(4096), "a buffer is a multiple of pages");
         glommio::allocate_dma_buffer(len)
     }
 
     fn trim(buf: &mut DmaBuffer, len: usize) {
+        debug_assert!(len.is_multiple_of(4096), "a buffer is cut at a page");
         buf.trim_to_size(len);
     }
 
     fn prepare_segment(&mut self, plan: SegmentPlan) {
+        assert!(plan.size.is_multiple_of(4096) && plan.header.len() == 4096, "a segment that is no segment");
         if let Some(source) = plan.recycle {
             self.shared.files.borrow_mut().forget(source);
         }
@@ -201,7 +206,9 @@ impl Disk for UringDisk {
         self.preparer.remove(segment);
     }
 
-    fn write(&mut self, op: OpId, segment: SegmentId, offset: u32, buf: Rc<DmaBuffer>) {
+    fn write(&mut self, op: IoId, segment: SegmentId, offset: u32, buf: Rc<DmaBuffer>) {
+        debug_assert!(offset.is_multiple_of(4096) && buf.len().is_multiple_of(4096), "unaligned write");
+        debug_assert!(!buf.is_empty(), "a write of nothing");
         self.preparer.written(segment);
         let shared = Rc::clone(&self.shared);
         glommio::spawn_local(async move {
@@ -211,7 +218,9 @@ impl Disk for UringDisk {
         .detach();
     }
 
-    fn read(&mut self, op: OpId, segment: SegmentId, offset: u32, len: u32) {
+    fn read(&mut self, op: IoId, segment: SegmentId, offset: u32, len: u32) {
+        debug_assert!(offset.is_multiple_of(4096) && len.is_multiple_of(4096), "unaligned read");
+        debug_assert!(len > 0, "a read of nothing");
         let shared = Rc::clone(&self.shared);
         glommio::spawn_local(async move {
             let result = shared.read(segment, offset, len).await;

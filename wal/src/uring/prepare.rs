@@ -25,12 +25,12 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use synod_types::SegmentId;
 
-enum Job {
+enum SegmentJob {
     Prepare(SegmentPlan),
     Remove(SegmentId),
 }
 
-pub(super) type Outcome = (SegmentId, io::Result<()>);
+pub(super) type SegmentOutcome = (SegmentId, io::Result<()>);
 
 /// The state that the thread and the executor share.
 #[derive(Default)]
@@ -41,24 +41,24 @@ struct Desk {
 
 #[derive(Default)]
 struct PrepareState {
-    outcomes: VecDeque<Outcome>,
+    outcomes: VecDeque<SegmentOutcome>,
     waker: Option<Waker>,
     closed: bool,
 }
 
 /// The disk's handle on the thread; dropping it ends the thread.
 pub(super) struct Preparer {
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Sender<SegmentJob>>,
     thread: Option<JoinHandle<()>>,
     desk: Arc<Desk>,
 }
 
 /// The receiving end of the outcomes.
-pub(super) struct Outcomes(Arc<Desk>);
+pub(super) struct SegmentOutcomes(Arc<Desk>);
 
 impl Preparer {
     /// Starts the thread on `cpus`; if that is empty, on all CPUs of the machine.
-    pub(super) fn start(dir: &Rc<Dir>, cpus: Vec<usize>) -> io::Result<(Self, Outcomes)> {
+    pub(super) fn start(dir: &Rc<Dir>, cpus: Vec<usize>) -> io::Result<(Self, SegmentOutcomes)> {
         let desk = Arc::new(Desk::default());
         let (jobs, inbox) = channel();
         let worker = Worker::new(dir.path().to_owned(), Arc::clone(&desk));
@@ -67,27 +67,31 @@ impl Preparer {
             let _ = leave_executor_cpu(&cpus);
             worker.run(&inbox);
         })?;
-        let outcomes = Outcomes(Arc::clone(&desk));
+        let outcomes = SegmentOutcomes(Arc::clone(&desk));
         Ok((Self { jobs: Some(jobs), thread: Some(thread), desk }, outcomes))
     }
 
     pub(super) fn prepare(&self, plan: SegmentPlan) {
-        self.send(Job::Prepare(plan));
+        self.send(SegmentJob::Prepare(plan));
     }
 
     /// Records that the log has written to a segment; ids only grow.
     pub(super) fn written(&self, segment: SegmentId) {
+        debug_assert!(
+            self.desk.signals.written.load(Ordering::Relaxed) <= segment.get(),
+            "the log has gone back to an earlier segment"
+        );
         self.desk.signals.written.store(segment.get(), Ordering::Relaxed);
     }
 
     pub(super) fn remove(&self, segment: SegmentId) {
-        self.send(Job::Remove(segment));
+        self.send(SegmentJob::Remove(segment));
     }
 
-    fn send(&self, job: Job) {
+    fn send(&self, job: SegmentJob) {
         let Some(jobs) = &self.jobs else { return };
         if let Err(lost) = jobs.send(job)
-            && let Job::Prepare(plan) = lost.0
+            && let SegmentJob::Prepare(plan) = lost.0
         {
             // The thread ends only with this handle. If it has died, the log must learn that no segment will
             // come.
@@ -116,9 +120,9 @@ impl Drop for Preparer {
     }
 }
 
-impl Outcomes {
+impl SegmentOutcomes {
     /// The next outcome; `None` when the disk is gone.
-    pub(super) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Outcome>> {
+    pub(super) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<SegmentOutcome>> {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(outcome) = state.outcomes.pop_front() {
             return Poll::Ready(Some(outcome));
@@ -132,9 +136,10 @@ impl Outcomes {
 }
 
 impl Desk {
-    fn report(&self, outcome: Outcome) {
+    fn report(&self, outcome: SegmentOutcome) {
         let waker = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            debug_assert!(!state.closed, "an outcome after the disk is gone");
             state.outcomes.push_back(outcome);
             state.waker.take()
         };
@@ -172,14 +177,14 @@ impl Worker {
         Self { path, desk, asked, whole, removals: RefCell::default() }
     }
 
-    fn run(&self, inbox: &Receiver<Job>) {
+    fn run(&self, inbox: &Receiver<SegmentJob>) {
         while let Ok(job) = inbox.recv() {
             match job {
-                Job::Prepare(plan) => {
+                SegmentJob::Prepare(plan) => {
                     let result = self.prepare(&plan).map_err(|error| self.explain(&plan, &error));
                     self.desk.report((plan.segment, result));
                 }
-                Job::Remove(segment) => self.removals.borrow_mut().push(segment),
+                SegmentJob::Remove(segment) => self.removals.borrow_mut().push(segment),
             }
             self.remove();
         }
@@ -195,6 +200,8 @@ impl Worker {
     }
 
     fn prepare(&self, plan: &SegmentPlan) -> io::Result<()> {
+        assert!(plan.recycle != Some(plan.segment), "a segment is made of itself");
+        assert!(plan.header.len() as u64 <= u64::from(plan.size), "a segment without room for its header");
         let now = Instant::now();
         let since_last = self.asked.replace(Some(now)).map(|last| now.duration_since(last));
         let temporary = temporary_path(&self.path, plan.segment);
@@ -207,6 +214,7 @@ impl Worker {
             }
         };
         let target = segment_path(&self.path, plan.segment);
+        assert!(made != target, "a segment has its name before it is whole");
         fs::rename(&made, &target).map_err(at("rename to", &target))?;
         self.whole.set(None);
         sync_dir(&self.path).map_err(at("sync", &self.path))
@@ -266,6 +274,7 @@ impl Worker {
             let error = io::Error::from_raw_os_error(libc::ENOSPC);
             return Err(at("write", temporary)(error));
         }
+        assert!(size > 0, "a segment of no bytes");
         let Err(error) = fill(temporary, size, &plan.header, pace) else { return Ok(()) };
         let error = at("write", temporary)(error);
         match fs::remove_file(temporary) {

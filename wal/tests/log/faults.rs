@@ -3,7 +3,7 @@
 
 use crate::rig::{append, open, record, small};
 use synod_types::{LogRoom, Lsn, Space};
-use synod_wal::mem::{Fault, MemDisk, MemImage, MemOptions, Pending};
+use synod_wal::mem::{IoFault, MemDisk, MemImage, MemOptions, Pending};
 use synod_wal::{AppendError, Durable, ReadError, Wal, WalOptions};
 
 fn ready(image: &MemImage) -> Wal<MemDisk> {
@@ -33,7 +33,7 @@ fn durable(wal: &mut Wal<MemDisk>) -> Option<Lsn> {
 
 #[test]
 fn a_failed_or_short_write_ends_the_log_for_good() {
-    for fault in [Fault::Error, Fault::Short] {
+    for fault in [IoFault::Error, IoFault::Short] {
         let image = mem();
         let mut wal = ready(&image);
         let (_, good) = append(&mut wal, b"durable before");
@@ -366,7 +366,7 @@ fn a_failed_or_short_read_is_an_answer_and_no_more() {
     wal.submit().expect("submit");
     image.complete_all();
     wal.poll().expect("poll");
-    for fault in [Fault::Error, Fault::Short] {
+    for fault in [IoFault::Error, IoFault::Short] {
         wal.read(1, location);
         image.fail_next_read(fault);
         image.complete_all();

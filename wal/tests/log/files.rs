@@ -5,8 +5,9 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use synod_types::{CoreId, SegmentId};
+use synod_wal::mem::{MemDisk, MemImage, MemOptions};
 use synod_wal::uring::{UringDisk, UringOptions, probe_io_uring};
-use synod_wal::{Label, OpenError, Wal, WalOptions};
+use synod_wal::{Completion, Disk, IoId, Label, OpenError, SegmentHead, SegmentPlan, Wal, WalOptions};
 
 const FIXTURE: &[u8] = include_bytes!("../fixtures/format-2.seg");
 const FIXTURE_1: &[u8] = include_bytes!("../fixtures/format-1.seg");
@@ -249,4 +250,72 @@ fn the_format_is_what_it_was() {
             Err(OpenError::Corrupt { label: Label::AckedBlockDamaged, offset: 4096, .. })
         ));
     });
+}
+
+/// A disk whose directory names every file twice, as one may that is read while it changes.
+struct TwiceListed(MemDisk);
+
+impl Disk for TwiceListed {
+    type Buf = Vec<u8>;
+    type Bytes = Vec<u8>;
+    type Image = Vec<u8>;
+
+    fn alloc(&mut self, len: usize) -> Vec<u8> {
+        self.0.alloc(len)
+    }
+    fn trim(buf: &mut Vec<u8>, len: usize) {
+        MemDisk::trim(buf, len);
+    }
+    fn prepare_segment(&mut self, plan: SegmentPlan) {
+        self.0.prepare_segment(plan);
+    }
+    fn remove_segment(&mut self, segment: SegmentId) {
+        self.0.remove_segment(segment);
+    }
+    fn write(&mut self, op: IoId, segment: SegmentId, offset: u32, buf: Rc<Vec<u8>>) {
+        self.0.write(op, segment, offset, buf);
+    }
+    fn read(&mut self, op: IoId, segment: SegmentId, offset: u32, len: u32) {
+        self.0.read(op, segment, offset, len);
+    }
+    fn poll(&mut self) -> Option<Completion<Vec<u8>>> {
+        self.0.poll()
+    }
+    fn list(&mut self) -> io::Result<Vec<SegmentId>> {
+        let once = self.0.list()?;
+        Ok([once.as_slice(), once.as_slice()].concat())
+    }
+    fn settle(&mut self, segments: &[SegmentId]) -> io::Result<()> {
+        self.0.settle(segments)
+    }
+    fn head(&mut self, segment: SegmentId) -> io::Result<SegmentHead> {
+        self.0.head(segment)
+    }
+    fn image(&mut self, segment: SegmentId) -> io::Result<Vec<u8>> {
+        self.0.image(segment)
+    }
+    fn describe(&self, segment: Option<SegmentId>) -> String {
+        self.0.describe(segment)
+    }
+}
+
+#[test]
+fn a_directory_that_names_a_file_twice_has_it_once() {
+    let image = MemImage::new(MemOptions::default(), 5);
+    let (mut wal, _, _) = open(image.disk(), small()).expect("open");
+    let (_, location) = append(&mut wal, b"once");
+    while wal.durable() < wal.appended() {
+        wal.submit().expect("submit");
+        image.complete_all();
+        wal.poll().expect("poll");
+    }
+    let disk = TwiceListed(image.disk());
+    // The segments that were made ahead are in no use any more.
+    let mut unused = image.segments();
+    unused.retain(|&segment| segment != location.segment);
+    unused.reverse();
+    assert!(!unused.is_empty());
+    let (_, records, report) = open(disk, small()).expect("open");
+    assert_eq!(records.len(), 1);
+    assert_eq!(report.unused, unused);
 }

@@ -26,7 +26,7 @@ impl Spread {
     }
 
     /// The spread of the ratios of figures of the same round. A round that lacks one of the two is left out,
-    /// for figures of different rounds belong to different moments of the machine.
+    /// because figures of different rounds belong to different moments of the machine.
     pub fn of_ratios(above: &[Option<f64>], below: &[Option<f64>]) -> Option<Self> {
         let pairs = above.iter().zip(below).filter_map(|(above, below)| Some((*above)? / (*below)?));
         Self::of(pairs.filter(|ratio| ratio.is_finite()))

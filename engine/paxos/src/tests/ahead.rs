@@ -391,6 +391,29 @@ fn a_lone_replica_reads_again_what_it_could_not_read() {
     assert_eq!(n1.apply(), ["s1=v1", "s2=v2"]);
 }
 
+/// A lone voter keeps to the limit of recalls when it reads again while values are recalled for its candidacy.
+#[test]
+fn a_lone_replica_reads_again_when_few_recalls_are_under_way() {
+    let mine = ballot(1, 1);
+    let values: Vec<String> = (1..=71).map(|at| format!("v{at}")).collect();
+    let mut records = Vec::new();
+    records.extend((1..).zip(&values).map(|(at, value)| accept_record(mine, at, value, 0)));
+    records.push(promise_record(mine, 1));
+    let mut n1 = Solo::with_ahead_limits(1, &[1], &records, NOTHING_KEPT);
+    assert_eq!(n1.recalls(), ["recall s1"]);
+    n1.recalled(1, mine, None);
+    let lines = n1.tick();
+    assert_eq!((lines.len(), lines[0].as_str()), (64, "recall s2"), "it wants to stand");
+    assert_eq!(n1.recalled(2, mine, Some("v2")), ["recall s66"]);
+    assert!(n1.tick().is_empty());
+    for at in 3..=8 {
+        n1.recalled(at, mine, Some(&format!("v{at}")));
+    }
+    assert_eq!(n1.tick(), ["recall s1"]);
+    n1.recalled(1, mine, Some("v1"));
+    assert_eq!(n1.apply(), ["s1=v1"]);
+}
+
 /// P-02f, P-05b: a value is learned for a slot whose value is in the log alone. If it is the same value, it
 /// is still reported in the ballot it was accepted in, which may be higher than the one it came with. Another
 /// value is written.

@@ -96,7 +96,7 @@ fn the_reserve_takes_promises_and_the_first_slots_of_a_new_leader() {
     assert_eq!(records(&n1.hear(3, accept(ballot(2, 3), 3, "", 0))).len(), 1);
 }
 
-/// P-18e: one promise at a time, whoever asks: what waits for a stalled disk is bounded.
+/// P-18e: one promise at a time, for any candidate: what waits for a stalled disk is bounded.
 #[test]
 fn one_promise_is_under_way_at_a_time() {
     let mut n1 = Solo::new(1, &ALL);
@@ -157,7 +157,7 @@ fn a_leader_knows_whether_and_where_writes_can_go() {
     answered(&mut n1, mine, 3, false);
     assert!(matches!(n1.paxos.writable(now(&n1)), Writable::Elsewhere(_)));
     let later = now(&n1).plus(Timing::default().lease);
-    assert_eq!(n1.paxos.writable(later), Writable::Unclear, "nobody could lead at once");
+    assert_eq!(n1.paxos.writable(later), Writable::Unclear, "no node could lead at once");
     answered(&mut n1, mine, 2, true);
     assert_eq!(n1.paxos.writable(now(&n1)), Writable::No);
     room(&mut n1, Space::Free);

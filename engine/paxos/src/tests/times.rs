@@ -93,7 +93,7 @@ fn who_led_remembers_its_own_clock() {
 }
 
 #[test]
-fn a_clock_that_nobody_has_heard_is_set_by_wall_clocks_that_agree_and_until_then_nobody_is_served() {
+fn a_clock_without_a_past_is_set_by_wall_clocks_that_agree_and_nothing_is_served_until_then() {
     let mut n1 = Solo::new(1, &ALL);
     // Its own wall clock is twenty seconds ahead of the others'.
     let off = |n1: &Solo| WallMs(n1.now.wall.0 - 20_000);

@@ -119,7 +119,7 @@ fn a_target_that_was_slow_does_not_depose_who_took_over_from_it() {
 
 /// P-17a: a target that is catching up would lead long before it serves.
 #[test]
-fn nobody_hands_over_to_a_peer_that_is_far_behind() {
+fn leadership_is_not_transferred_to_a_peer_that_is_far_behind() {
     let (mut n1, mine) = leased();
     for _ in 0..=2 * synod_types::limits::WINDOW_SLOTS_MAX {
         n1.propose("x");
@@ -142,7 +142,7 @@ fn nobody_hands_over_to_a_peer_that_is_far_behind() {
 }
 
 #[test]
-fn nobody_hands_over_to_a_peer_that_is_not_there_or_before_it_serves() {
+fn leadership_is_not_transferred_to_a_peer_that_is_not_there_or_before_it_serves() {
     let (mut n1, _) = leased();
     for stranger in [1, 3, 9] {
         n1.say(transfer_to(stranger)); // itself, a silent peer, an unknown node

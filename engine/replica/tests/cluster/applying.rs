@@ -6,7 +6,7 @@ use synod_types::{ErrorKind, Expiry, Reply};
 /// P-12d: the first command of a batch was answered, the second waits for a cold value, and the leader is
 /// overtaken meanwhile. The first command must not be answered again.
 #[test]
-fn a_batch_that_is_parked_half_way_answers_nobody_twice_when_leadership_is_lost() {
+fn a_batch_that_is_blocked_half_way_gives_each_answer_once_when_leadership_is_lost() {
     let mut lab = Lab::led_by_n1(Setup::default());
     lab.ask(1, set("cold", LONG));
     lab.held_reads.insert(1);

@@ -12,7 +12,7 @@ use std::io;
 use std::rc::Rc;
 use synod_types::{Location, SegmentId};
 use synod_wal::mem::{MemDisk, MemImage, MemOptions, Pending};
-use synod_wal::{Completion, Disk, OpId, SegmentHead, SegmentPlan};
+use synod_wal::{Completion, Disk, IoId, SegmentHead, SegmentPlan};
 
 /// How a read ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +40,7 @@ pub struct LabDisk {
 #[derive(Default)]
 struct Reads {
     /// In the order in which they were begun.
-    waiting: VecDeque<(OpId, Location)>,
+    waiting: VecDeque<(IoId, Location)>,
     done: VecDeque<Completion<Vec<u8>>>,
 }
 
@@ -142,10 +142,10 @@ impl Disk for LabDisk {
     fn remove_segment(&mut self, segment: SegmentId) {
         self.disk.remove_segment(segment);
     }
-    fn write(&mut self, op: OpId, segment: SegmentId, offset: u32, buf: Rc<Vec<u8>>) {
+    fn write(&mut self, op: IoId, segment: SegmentId, offset: u32, buf: Rc<Vec<u8>>) {
         self.disk.write(op, segment, offset, buf);
     }
-    fn read(&mut self, op: OpId, segment: SegmentId, offset: u32, len: u32) {
+    fn read(&mut self, op: IoId, segment: SegmentId, offset: u32, len: u32) {
         self.reads.borrow_mut().waiting.push_back((op, Location { segment, offset, len }));
     }
     fn poll(&mut self) -> Option<Completion<Vec<u8>>> {

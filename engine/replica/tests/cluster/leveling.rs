@@ -103,7 +103,7 @@ fn a_level_is_proposed_once() {
 
 /// Only a leader may propose it: from a client, directly or through a peer, it is refused.
 #[test]
-fn nobody_but_a_leader_raises_a_level() {
+fn only_a_leader_raises_a_level() {
     let mut lab = Lab::led_by_n1(Setup::default());
     let raise = || Command::plain(Bytes::default(), Op::RaiseLevel(LATER));
     assert_eq!(lab.ask(1, raise()), Reply::Error(ErrorKind::Malformed));

@@ -107,7 +107,7 @@ fn who_catches_up_from_a_damaged_log_gets_a_third_ones_copy() {
 
 /// No replica has the value any more: the client gets an error, in time, and nothing else suffers.
 #[test]
-fn a_value_that_nobody_has_is_an_error() {
+fn a_value_that_no_node_has_is_an_error() {
     let mut lab = Lab::led_by_n1(Setup::default());
     lab.ask(1, set("k", &long(1)));
     for number in 0..40 {

@@ -7,7 +7,7 @@ use synod_types::{Command, Consistency, ErrorKind, NodeId, Op, PeerMessage, Repl
 /// P-12f: a forwarder that restarts must not take the answer to a request of its former run for the answer to
 /// a new one: it would acknowledge a write that was never executed.
 #[test]
-fn an_answer_to_a_forward_from_before_a_restart_answers_nobody() {
+fn an_answer_to_a_forward_from_before_a_restart_is_dropped() {
     let mut lab = Lab::led_by_n1(Setup::default());
     lab.run_ms(100);
     lab.request(2, set("old", "1"));

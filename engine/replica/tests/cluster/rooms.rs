@@ -35,7 +35,7 @@ fn with_all_disks_full_reads_go_on_and_writes_are_refused() {
             assert_eq!(lab.reply(write), Some(&no_space()));
         }
     }
-    assert!(lab.serves(1, G1), "nobody else has led");
+    assert!(lab.serves(1, G1), "no other node has led");
     assert!(!lab.shard(1).log_stalled(lab.now().mono));
     // There is room again, without a restart or a new leader.
     lab.held_disks.clear();

@@ -190,7 +190,7 @@ fn play(acts: &[Act]) {
             lab.start(id);
         }
     }
-    lab.until("an answer for everybody", |lab| lab.unanswered() == 0);
+    lab.until("an answer for every request", |lab| lab.unanswered() == 0);
     let leader = lab.until_leader();
     check_reads(&lab, &oracle);
 

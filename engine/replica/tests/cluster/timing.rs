@@ -21,7 +21,7 @@ fn nothing_is_written_before_it_is_known_what_time_it_is() {
     lab.run_ms(1_000);
     let write = lab.request(1, set_op("lock", "v", Expiry::After(10_000), false));
     lab.run_ms(1_500);
-    assert_eq!(lab.reply(write), None, "it is not stamped with a time that nobody knows");
+    assert_eq!(lab.reply(write), None, "it is not stamped with a time that no node knows");
     lab.run_ms(2_000);
     assert!(matches!(lab.reply(write), Some(Reply::Done { .. })), "{:?}", lab.reply(write));
     lab.run_ms(8_500);
@@ -31,7 +31,7 @@ fn nothing_is_written_before_it_is_known_what_time_it_is() {
 }
 
 #[test]
-fn a_lock_lives_as_long_as_was_asked_for_whoever_comes_to_lead() {
+fn a_lock_lives_as_long_as_was_asked_for_under_any_leader() {
     let mut lab = Lab::led_by_n1(Setup::default());
     lab.walls_ms.insert(3, 50_000);
     assert!(matches!(lab.ask(1, set_op("lock", "v", Expiry::After(60_000), false)), Reply::Done { .. }));
@@ -44,7 +44,7 @@ fn a_lock_lives_as_long_as_was_asked_for_whoever_comes_to_lead() {
         lab.run_ms(500);
         assert!(lab.now().wall.plus_ms(10_000) < due, "n3 does not come to lead");
     }
-    assert!(is_there(&mut lab, 3, "lock"), "its wall clock is of no account");
+    assert!(is_there(&mut lab, 3, "lock"), "its wall clock does not count");
     while lab.now().wall.plus_ms(100) < due {
         lab.run_ms(50);
     }

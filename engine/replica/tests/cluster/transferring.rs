@@ -12,7 +12,7 @@ fn transfer(lab: &mut Lab, from: u16, target: u16) {
 /// Requests are under way everywhere: in the pipeline, waiting for it, forwarded, in ReadIndex questions. All
 /// get their answers.
 #[test]
-fn what_is_under_way_is_answered_whoever_leads_in_the_end() {
+fn what_is_under_way_is_answered_by_any_leader_in_the_end() {
     let mut lab = Lab::led_by_n1(Setup { pipeline_slots: 1, ..Setup::default() });
     lab.run_ms(100);
     let mut asked: Vec<RequestId> = Vec::new();
@@ -91,7 +91,7 @@ fn questions_for_reads_are_load_too() {
 
 /// Leaders stay if requests come evenly from all nodes; so they do with `Leadership::Stay`.
 #[test]
-fn nobody_moves_for_even_load_or_when_it_is_switched_off() {
+fn no_leader_moves_for_even_load_or_when_it_is_switched_off() {
     let mut lab = Lab::led_by_n1(following());
     let mut still = Lab::led_by_n1(Setup::default());
     for round in 0..120 {

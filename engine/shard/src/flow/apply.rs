@@ -29,6 +29,7 @@ pub(crate) fn apply_ready<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     while cx.group.blocked.is_none() {
         let Some((slot, payload, at)) = cx.group.paxos.next_apply() else { break };
         let payload = payload.clone();
+        debug_assert!(slot == cx.group.paxos.applied_slot().next(), "slots are applied in order");
         let since = cx.now.mono;
         if let Some(age) = cx.group.proposals.age(slot, since) {
             cx.group.stats.quorum_us.record_span(age);
@@ -64,16 +65,23 @@ fn apply_slot<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, payload: P, entered: 
     if first == 0 {
         begin_slot(cx, slot, &entry);
     }
-    let commands: Vec<CommandRef<'_>> = entry.commands().skip(first as usize).collect();
-    if commands.len() > 1 {
+    debug_assert!(old.is_none() || first < entry.command_count(), "a value for a command that there is not");
+    let place = (slot, at, since);
+    if entry.command_count() > first + 1 {
+        let commands: Vec<CommandRef<'_>> = entry.commands().skip(first as usize).collect();
         cx.common.store.warm(cx.group.id, &commands);
-    }
-    for command in &commands {
-        if !apply_command(cx, &entry, command, (slot, at, since), old.take()) {
-            return;
+        for command in &commands {
+            if !apply_command(cx, &entry, command, place, old.take()) {
+                return;
+            }
         }
+    } else if let Some(command) = entry.commands().nth(first as usize)
+        && !apply_command(cx, &entry, &command, place, old.take())
+    {
+        return;
     }
     let group = &mut *cx.group;
+    debug_assert!(group.blocked.is_none() && old.is_none(), "a slot is applied in part");
     group.paxos.applied(slot);
     if group.proposals.applied(slot) {
         group.stats.apply_us.record_span(cx.now.mono.since(since));
@@ -125,6 +133,7 @@ fn apply_command<P: Payload>(
             true
         }
         Applied::Read { location, crc } => {
+            assert!(group.blocked.is_none(), "apply is blocked twice");
             let token = cx.common.cold_reads.start(ReadUse::Apply { index: group.index });
             group.blocked = Some(BlockedApply { slot, position, token, location, crc, since });
             cx.out.push(Effect::Read { token, location });
@@ -135,6 +144,10 @@ fn apply_command<P: Payload>(
 
 /// The bytes at `wanted` in the log, if they are a part of `entry`, which is at `at`.
 fn part_of<P: Payload>(entry: &Entry<P>, at: Location, wanted: Location) -> Option<&[u8]> {
+    debug_assert!(
+        entry.bytes().as_ref().len() == at.len as usize,
+        "an entry of another length than its place"
+    );
     let start = wanted.offset.checked_sub(at.offset).filter(|_| wanted.segment == at.segment)? as usize;
     entry.bytes().as_ref().get(start..start + wanted.len as usize)
 }

@@ -9,7 +9,7 @@ use crate::parts::pulls::ReadFor;
 use crate::request::{Origin, push_value};
 use crate::step::{Cx, Step};
 use synod_paxos as paxos;
-use synod_store::{FoundValue, Room};
+use synod_store::{CacheAdmission, FoundValue};
 use synod_types::{Command, Entry, Payload, Slot, Version};
 
 /// A read has returned its bytes, or failed.
@@ -46,8 +46,8 @@ fn on_value<P: Payload>(
         return repair::on_value_lost(cx, origin, command, (version, crc));
     };
     let value = FoundValue::summed(version, bytes.as_ref(), crc);
-    let room = if cx.group.led.is_some() { Room::Made } else { Room::Spare };
-    cx.common.store.admit(cx.group.id, command.namespace, command.key.as_ref(), value, room);
+    let admission = if cx.group.led.is_some() { CacheAdmission::MayEvict } else { CacheAdmission::SpareOnly };
+    cx.common.store.admit(cx.group.id, command.namespace, command.key.as_ref(), value, admission);
     push_value(origin, bytes.as_ref(), version, cx.out);
 }
 

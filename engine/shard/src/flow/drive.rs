@@ -8,6 +8,7 @@ use synod_types::Payload;
 
 /// Gives one input to a group's Paxos, and does all that follows from it.
 pub(crate) fn drive<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, input: paxos::Input<P>) {
+    debug_assert!(cx.common.effects.is_empty(), "effects were left behind");
     tell_room(cx);
     cx.group.paxos.step(input, cx.now, &mut cx.common.effects);
     follow_up(cx);
@@ -19,12 +20,14 @@ pub(crate) fn follow_up<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     effects::flush(cx);
     apply::apply_ready(cx);
     leadership::notice(cx);
+    debug_assert!(cx.group.led == cx.group.paxos.leading(), "a change of leadership went unnoticed");
     serve_reads(cx);
 }
 
 /// A record of the group has its place in the log, so its slot may now be applied if it is chosen.
 pub(crate) fn located<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, input: paxos::Input<P>) {
     cx.group.paxos.step(input, cx.now, &mut cx.common.effects);
+    debug_assert!(cx.common.effects.is_empty(), "a place asks for something");
     apply::apply_ready(cx);
     serve_reads(cx);
 }
@@ -43,5 +46,6 @@ pub(crate) fn tell_room<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         let (space, is_behind) = told;
         let input = paxos::Input::Room { space, is_behind };
         cx.group.paxos.step(input, cx.now, &mut cx.common.effects);
+        assert!(cx.common.effects.is_empty(), "a change of room asks for something");
     }
 }

@@ -12,6 +12,9 @@ use synod_types::{GroupMessage, NodeId, Payload, PeerMessage, RecordHead};
 
 /// Passes on the effects that have gathered in the scratch.
 pub(crate) fn flush<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
+    if cx.common.effects.is_empty() {
+        return;
+    }
     let group = cx.group.id;
     let mut effects = core::mem::take(&mut cx.common.effects);
     for effect in effects.drain(..) {
@@ -44,6 +47,7 @@ fn append<P: Payload>(
     receipt: Receipt,
 ) {
     let group = cx.group.id;
+    debug_assert!(head.group == group, "a record of another group");
     let bytes = payload.as_ref().map_or(0, |payload| payload.as_ref().len());
     let lsn = cx.common.journal.append(cx.group.index, receipt, bytes, cx.now.mono);
     let then = then.into_iter().map(|(to, message)| (to, PeerMessage::Group { group, message })).collect();

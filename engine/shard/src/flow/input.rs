@@ -10,7 +10,7 @@ use crate::stats::RequestKind;
 use crate::step::Step;
 use synod_paxos as paxos;
 use synod_paxos::Receipt;
-use synod_store::{FoundValue, Room};
+use synod_store::{CacheAdmission, FoundValue};
 use synod_types::{
     Command, Consistency, ErrorKind, GroupId, GroupMessage, Location, Lsn, NodeId, Op, Payload, PeerMessage,
     Reply, RequestId, SessionId,
@@ -138,6 +138,7 @@ fn on_forward_reply<P: Payload>(
     reply: Reply<P>,
 ) {
     let Some((index, request)) = step.common.forwards.answered(from, id) else { return };
+    debug_assert!(!matches!(request.origin, Origin::Peer(..)), "a request is forwarded once");
     let mut cx = step.at(index);
     if matches!(reply, Reply::Error(ErrorKind::NoLeader)) {
         return route::wait_anew(&mut cx, request);
@@ -145,7 +146,7 @@ fn on_forward_reply<P: Payload>(
     if let (Op::Get, Reply::Value { value, version }) = (&request.command.op, &reply) {
         let Command { namespace, key, .. } = &request.command;
         let value = FoundValue::new(*version, value.as_ref());
-        cx.common.store.admit(cx.group.id, *namespace, key.as_ref(), value, Room::Spare);
+        cx.common.store.admit(cx.group.id, *namespace, key.as_ref(), value, CacheAdmission::SpareOnly);
     }
     request.reply(reply.borrow(), cx.out);
 }
@@ -159,11 +160,13 @@ fn on_appended<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, lsn: Lsn, at: Lo
 
 fn on_durable<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, lsn: Lsn) {
     let (mut bytes, before) = (0, step.common.journal.durable());
+    debug_assert!(lsn >= before, "what is durable is durable no longer");
     while let Some((written, took)) = step.common.journal.next_durable(lsn, step.now.mono) {
         bytes += written.bytes;
         step.common.stats.log_us.record_span(took);
         drive(&mut step.at(written.index), paxos::Input::Durable { receipt: written.receipt });
     }
+    debug_assert!(step.common.journal.durable() == lsn, "a durable record was passed over");
     step.common.stats.flush_bytes.record(bytes as u64);
     step.common.stats.flush_records.record(lsn.get() - before.get());
 }

@@ -16,7 +16,9 @@ pub(crate) fn notice<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     let leader = group.paxos.leader_hint();
     let is_new = leader != group.followed;
     group.followed = leader;
-    group.attempt = group.attempt.filter(|attempt| leader != Some(attempt.target)); // it has succeeded
+    if is_new {
+        group.attempt = group.attempt.filter(|attempt| leader != Some(attempt.target)); // it has succeeded
+    }
     if leading == group.led {
         if is_new {
             route::retry_waiting(cx);
@@ -25,6 +27,8 @@ pub(crate) fn notice<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     }
     let before = core::mem::replace(&mut group.led, leading);
     group.sources = RequestSources::default();
+    // Ballots of one node only rise.
+    assert!(before.is_none() || leading.is_none() || before < leading, "leads in an earlier ballot again");
     group.stats.elections_won += u64::from(leading.is_some());
     if let Some(ballot) = before {
         end(cx, ballot);
@@ -35,6 +39,7 @@ pub(crate) fn notice<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
 /// The leadership in `ballot` has ended.
 fn end<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, ballot: Ballot) {
     let group = &mut *cx.group;
+    assert!(group.led != Some(ballot), "a leadership ends that goes on");
     let transferred = group.paxos.transferred(ballot);
     group.stats.leaderships_transferred += u64::from(transferred);
     group.stats.leaderships_lost += u64::from(!transferred);

@@ -5,7 +5,7 @@
 //!   turn     ticks, and the ends of turns
 //!   cold     reads that come back
 //!   repair   entries fetched from peers
-//!   propose  batches, time, level     room      a log without room       transfer  leaders that move
+//!   propose  batches, time, level     disk_full  a log without room      transfer  leaders that move
 //!   read_index  followers' reads      session   stamps
 //!   drive    a step of Paxos, and all that follows from it
 //!   apply    chosen entries           leadership  its changes
@@ -16,6 +16,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod cold;
+pub(crate) mod disk_full;
 pub(crate) mod drive;
 pub(crate) mod effects;
 pub(crate) mod input;
@@ -24,7 +25,6 @@ pub(crate) mod propose;
 pub(crate) mod read;
 pub(crate) mod read_index;
 pub(crate) mod repair;
-pub(crate) mod room;
 pub(crate) mod route;
 pub(crate) mod session;
 pub(crate) mod transfer;

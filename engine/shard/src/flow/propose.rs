@@ -44,6 +44,7 @@ pub(crate) fn propose_pending<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         group.stats.batch_commands.record(origins.len() as u64);
         group.proposals.push(slot, origin, origins, now);
         drive(cx, paxos::Input::Propose { payload });
+        debug_assert!(cx.group.paxos.next_slot() == Some(slot.next()), "proposed for another slot");
     }
 }
 
@@ -63,6 +64,7 @@ pub(crate) fn keep_time<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         && group.paxos.in_flight() == 0
         && cx.common.store.next_expiry(group.id).is_some_and(|due| due <= clock)
     {
+        assert!(group.proposals.builder.is_empty(), "a batch was left behind");
         let origin = group.paxos.next_origin();
         let payload = P::from(group.proposals.builder.finish(origin, clock));
         drive(cx, paxos::Input::Propose { payload });
@@ -82,6 +84,8 @@ pub(crate) fn raise_level<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         && can_write(group, now)
         && group.paxos.in_flight() < cx.common.config.pipeline_slots
     {
+        assert!(group.proposals.builder.is_empty(), "a batch was left behind");
+        assert!(level <= cx.common.config.level, "{} raises the level above its own", group.id);
         // The entry will be chosen unless another replica takes over first.
         group.proposals.raised = group.led.map(|ballot| (ballot, level));
         let nothing = || P::from(Vec::new());

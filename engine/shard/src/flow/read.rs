@@ -19,6 +19,7 @@ const WALKS_PER_TURN: usize = 2;
 pub(crate) fn read_or_confirm<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
     let trusts_lease = cx.common.trusts_lease(request.consistency);
     let group = &mut *cx.group;
+    debug_assert!(group.led.is_some(), "a follower confirms no reads");
     let by_lease = trusts_lease && group.paxos.lease_valid(cx.now.mono);
     let point = group.paxos.chosen();
     let has_applied = group.paxos.applied_slot() >= point;
@@ -39,6 +40,7 @@ pub(crate) fn read_or_confirm<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
 pub(crate) fn serve_confirmed<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     while let Some(first) = cx.group.reads.first_awaiting_quorum() {
         let (paxos, now) = (&cx.group.paxos, cx.now.mono);
+        debug_assert!(first.point <= paxos.chosen(), "a read waits for what is not chosen");
         let by_lease = cx.common.trusts_lease(first.request.consistency) && paxos.lease_valid(now);
         let is_fresh = paxos.serving() && paxos.applied_slot() >= first.point;
         // Many scans may have waited for the same lease: one turn must not run them all. The next tick
@@ -73,6 +75,7 @@ pub(crate) fn serve_applied<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
 
 /// Reads applied state. The caller has made sure that it is fresh enough.
 pub(crate) fn read<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, origin: Origin, command: Command<P>) {
+    debug_assert!(!command.op.is_write(), "a write is proposed");
     let (group, namespace, key) = (cx.group.id, command.namespace, command.key.as_ref());
     let store = &mut cx.common.store;
     match command.op {

@@ -72,6 +72,7 @@ pub(crate) fn on_read_index_reply<P: Payload>(
 
 /// Answers a read here once `point` is applied, or hands it to the leader if that would take long.
 fn read_from<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, own: FollowerRead<P>, point: Slot, may_lag: bool) {
+    debug_assert!(own.index == cx.group.index, "a read of another group");
     let applied = cx.group.paxos.applied_slot();
     if applied >= point {
         read::read_here(cx, own);

@@ -18,10 +18,10 @@ use crate::request::{Origin, push_error, push_value};
 use crate::step::{Cx, Step};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use synod_store::{FoundValue, Lookup, Room};
+use synod_store::{CacheAdmission, FoundValue, Lookup};
 use synod_types::{
-    Ballot, Command, Entry, ErrorKind, GroupMessage, Learned, Location, NodeId, Payload, PeerMessage, Slot,
-    Version, checksum,
+    Ballot, Command, Entry, ErrorKind, GroupMessage, Learned, Location, NodeId, Op, Payload, PeerMessage,
+    Slot, Version, checksum,
 };
 
 /// The value that a client asked for could not be read, or is not what was written.
@@ -31,6 +31,7 @@ pub(crate) fn on_value_lost<P: Payload>(
     command: Command<P>,
     (version, crc): (Version, u32),
 ) {
+    debug_assert!(command.op == Op::Get, "only a GET reads a value from the log");
     cx.common.stats.reads_failed += 1;
     let found = cx.common.store.lookup(cx.group.id, command.namespace, command.key.as_ref());
     let location = match found {
@@ -76,6 +77,7 @@ pub(crate) fn on_entry_lost<P: Payload>(
 /// The slot whose entry holds these bytes of the log, and where in the entry.
 fn written_by<P: Payload>(cx: &Cx<'_, P, impl Out<P>>, location: Location) -> Option<(Slot, u32)> {
     let (slot, entry) = cx.group.paxos.slot_at(location)?;
+    assert!(entry.offset <= location.offset, "an entry holds bytes before it");
     Some((slot, location.offset - entry.offset))
 }
 
@@ -93,7 +95,9 @@ fn next_peer<P: Payload>(cx: &Cx<'_, P, impl Out<P>>, node: NodeId) -> NodeId {
     let voters = voters(cx);
     let at = voters.iter().position(|&voter| voter == node).unwrap_or(0);
     let mut others = voters.iter().cycle().skip(at + 1).take(voters.len()).copied();
-    others.find(|&voter| voter != cx.common.config.node).unwrap_or(node)
+    let next = others.find(|&voter| voter != cx.common.config.node).unwrap_or(node);
+    assert!(next != cx.common.config.node, "a lone voter has no peer to ask");
+    next
 }
 
 /// Waits for an entry from a peer; asks the peer for the entry unless one was asked already.
@@ -113,6 +117,7 @@ fn repair<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, slot: Slot, what: RepairU
 }
 
 fn ask_for<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, slot: Slot, to: NodeId) {
+    assert!(to != cx.common.config.node, "it asks itself for what it lacks");
     let message = PeerMessage::Group { group: cx.group.id, message: GroupMessage::Fetch { from: slot } };
     cx.out.push(Effect::Send { to, message });
 }
@@ -159,9 +164,10 @@ fn use_entry<P: Payload>(
     match &waiter.what {
         RepairUse::Get { origin, command, version, offset, len, crc } => {
             let Some(bytes) = part(*offset, *len, *crc) else { return Err(Box::new(waiter)) };
-            let room = if cx.group.led.is_some() { Room::Made } else { Room::Spare };
+            let admission =
+                if cx.group.led.is_some() { CacheAdmission::MayEvict } else { CacheAdmission::SpareOnly };
             let value = FoundValue::summed(*version, bytes, *crc);
-            cx.common.store.admit(cx.group.id, command.namespace, command.key.as_ref(), value, room);
+            cx.common.store.admit(cx.group.id, command.namespace, command.key.as_ref(), value, admission);
             push_value(*origin, bytes, *version, cx.out);
         }
         RepairUse::Apply { offset, len, crc } => {
@@ -184,6 +190,8 @@ pub(crate) fn send_entries<P: Payload>(
     to: NodeId,
     entries: Vec<Learned<P>>,
 ) {
+    assert!(!entries.is_empty(), "an answer that answers nothing");
+    assert!(to != cx.common.config.node, "it answers itself");
     let message = GroupMessage::Learn { chosen: cx.group.paxos.chosen(), entries };
     cx.out.push(Effect::Send { to, message: PeerMessage::Group { group: cx.group.id, message } });
 }

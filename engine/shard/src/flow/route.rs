@@ -28,6 +28,7 @@ pub(crate) fn route<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Reques
 /// Whether this follower should answer the request from its own store. A value that is not in memory here
 /// mostly is in memory at the leader, and a link is faster than a disk.
 fn is_answered_here<P: Payload>(cx: &Cx<'_, P, impl Out<P>>, request: &Request<P>) -> bool {
+    debug_assert!(cx.group.led.is_none(), "a leader asks no other node for a read index");
     let Request { command, consistency, .. } = request;
     // Only the leader can confirm `Quorum`. It also executes what depends on its clock or walks over many
     // keys.
@@ -41,6 +42,7 @@ fn is_answered_here<P: Payload>(cx: &Cx<'_, P, impl Out<P>>, request: &Request<P
 
 /// Routes a request that only the leader can answer.
 pub(crate) fn route_to_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
+    debug_assert!(cx.group.led == cx.group.paxos.leading(), "a change of leadership went unnoticed");
     if cx.group.led.is_some() {
         if !request.command.op.is_write() {
             return read::read_or_confirm(cx, request);
@@ -65,6 +67,7 @@ pub(crate) fn route_to_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
 }
 
 fn wait_for_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
+    debug_assert!(!matches!(request.origin, Origin::Peer(..)), "a request is forwarded once");
     if let Err(request) = cx.group.backlog.push_waiting(request) {
         request.refuse(ErrorKind::Busy, cx.out);
     }
@@ -97,4 +100,5 @@ pub(crate) fn retry_waiting<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
             cx.group.backlog.push_waiting_again(next);
         }
     }
+    debug_assert!(cx.group.backlog.waiting_count() <= count, "more requests wait than did before");
 }

@@ -7,11 +7,14 @@ use crate::outlet::{Answer, Out, OwnAsk};
 use crate::request::{Origin, Request};
 use crate::step::{Cx, Step};
 use alloc::vec::Vec;
-use synod_types::{Command, Consistency, ErrorKind, GroupId, Nanos, Op, Payload, RequestId, SessionStamp};
+use synod_types::{
+    Command, Consistency, ErrorKind, GroupId, Nanos, Op, Payload, RequestId, SessionId, SessionStamp,
+};
 
 /// Takes a client's write that came without a session.
 pub(crate) fn take_write<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, id: RequestId, request: Request<P>) {
     let group = &mut *cx.group;
+    debug_assert!(request.command.stamp.session == SessionId::NONE, "a client's own stamp");
     if !group.backlog.has_unstamped()
         && let Some(stamp) = group.session.stamp(cx.now.mono)
     {
@@ -42,11 +45,8 @@ fn route_stamped<P: Payload>(
 fn stamp_waiting<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     while cx.group.backlog.has_unstamped() && cx.group.session.can_stamp() {
         let group = &mut *cx.group;
-        let (Some((id, request)), Some(stamp)) =
-            (group.backlog.next_unstamped(), group.session.stamp(cx.now.mono))
-        else {
-            return;
-        };
+        let stamp = group.session.stamp(cx.now.mono).expect("there is room in the window");
+        let (id, request) = group.backlog.next_unstamped().expect("a write waits");
         route_stamped(cx, id, request, stamp);
     }
 }
@@ -77,6 +77,7 @@ fn ask_own<P: Payload>(
     (op, stamp): (Op, SessionStamp),
     operand: Vec<u8>,
 ) {
+    assert!(op.is_of_nodes(), "a command that a core does not send for itself");
     let command = Command { stamp, ..Command::new(P::from(Vec::new()), op, P::from(operand)) };
     let origin = Origin::Own { index: cx.group.index as u16, ask }; // COALESCED_MAX groups at most
     let consistency = Consistency::default();
@@ -86,6 +87,7 @@ fn ask_own<P: Payload>(
 /// Handles an answer that concerns a session of this core.
 pub(crate) fn on_answer<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, answer: Answer) {
     let (Answer::Write { index, .. } | Answer::Gone { index } | Answer::Own { index, .. }) = answer;
+    debug_assert!(usize::from(index) < step.groups.len(), "an answer for a group of another core");
     let mut cx = step.at(usize::from(index));
     let now = cx.now.mono;
     let session = &mut cx.group.session;

@@ -27,6 +27,7 @@ pub(crate) fn follow_load<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
         return;
     };
     let now = step.now.mono;
+    assert!(step.common.counted_since <= now, "time went back");
     if now.since(step.common.counted_since) < window {
         return;
     }
@@ -57,6 +58,7 @@ pub(crate) fn balance<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
         let (config, balancing) = (&cx.common.config, &mut cx.common.balancing);
         let target = config.groups[index].preferred;
         let group = &mut *cx.group;
+        assert!(config.groups[index].group == group.id, "a group in the place of another");
         if group.led.is_some()
             && target != config.node
             && group.paxos.could_transfer_to(target, own_log, now)
@@ -65,6 +67,7 @@ pub(crate) fn balance<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
         {
             // A failed transfer ends within two leases: one to drain, one for the target to stand.
             let until = now.plus(config.timing.lease).plus(config.timing.lease);
+            assert!(balancing.moving.is_none(), "two groups move at once");
             balancing.moving = Some(Moving { index, target, until });
             drive(&mut cx, paxos::Input::TransferLeadership { target });
             return;
@@ -79,6 +82,7 @@ fn may_look<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) -> bool {
     let Some(Moving { index, target, until }) = balancing.moving else {
         return now >= balancing.look_at;
     };
+    debug_assert!(target != step.common.config.node, "a group moves to where it is");
     let group = &step.groups[index];
     let is_over = group.led.is_none() && group.paxos.leader_hint() == Some(target);
     if !is_over && now < until {

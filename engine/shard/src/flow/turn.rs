@@ -1,7 +1,7 @@
 //! Ticks, and the ends of turns.
 
 use crate::flow::drive::drive;
-use crate::flow::{effects, propose, read_index, repair, room, route, session, transfer};
+use crate::flow::{disk_full, effects, propose, read_index, repair, route, session, transfer};
 use crate::outlet::Out;
 use crate::step::Step;
 use synod_paxos as paxos;
@@ -24,7 +24,7 @@ pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
     for index in 0..step.groups.len() {
         let cx = &mut step.at(index);
         drive(cx, paxos::Input::Tick { stalled });
-        room::mind_room(cx);
+        disk_full::hand_over_or_refuse(cx);
         propose::keep_time(cx);
         propose::raise_level(cx);
         route::retry_waiting(cx);
@@ -50,6 +50,7 @@ pub(crate) fn on_turn_end<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
         cx.group.paxos.heartbeat_if_wanted(cx.now, &mut cx.common.effects);
         effects::flush(cx);
     }
+    debug_assert!(step.common.effects.is_empty(), "effects were left behind");
     step.common.follower_reads.flush(step.now.mono, step.out);
     step.common.coalescer.flush(step.out);
 }
@@ -59,6 +60,7 @@ pub(crate) fn on_turn_end<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
 fn sweep<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
     let mut budget = SWEEP_STEPS_PER_TICK;
     let common = &mut *step.common;
+    assert!(common.sweep_from < step.groups.len().max(1), "a sweep of a group that there is not");
     let (before, after) = step.groups.split_at_mut(common.sweep_from);
     for group in after.iter_mut().chain(before) {
         common.store.expire(group.id, &mut budget);

@@ -43,12 +43,19 @@ impl<P: Payload> Backlog<P> {
         self.bytes -= weight;
     }
 
+    /// Whether bytes wait just if requests do. Every request weighs something.
+    fn is_balanced(&self) -> bool {
+        let is_empty = self.pending.is_empty() && self.waiting.is_empty() && self.unstamped.is_empty();
+        is_empty == (self.bytes == 0)
+    }
+
     /// Adds a write that this replica is to propose; gives it back if it does not fit the budget.
     pub fn push_pending(&mut self, request: Request<P>) -> Result<(), Request<P>> {
         if !self.add(&request) {
             return Err(request);
         }
         self.pending.push_back(request);
+        debug_assert!(self.is_balanced() && self.bytes <= self.bytes_max, "a request beyond the budget");
         Ok(())
     }
 
@@ -61,6 +68,7 @@ impl<P: Payload> Backlog<P> {
     pub fn next_pending_if(&mut self, is_wanted: impl FnOnce(&Request<P>) -> bool) -> Option<Request<P>> {
         let request = self.pending.pop_front_if(|request| is_wanted(request))?;
         self.remove(&request);
+        debug_assert!(self.is_balanced(), "bytes that wait are miscounted");
         Some(request)
     }
 
@@ -68,6 +76,7 @@ impl<P: Payload> Backlog<P> {
     pub fn take_pending(&mut self) -> VecDeque<Request<P>> {
         let pending = core::mem::take(&mut self.pending);
         pending.iter().for_each(|request| self.remove(request));
+        assert!(self.is_balanced(), "bytes that wait are miscounted");
         pending
     }
 
@@ -77,6 +86,7 @@ impl<P: Payload> Backlog<P> {
             return Err(request);
         }
         self.waiting.push_back(request);
+        debug_assert!(self.is_balanced() && self.bytes <= self.bytes_max, "a request beyond the budget");
         Ok(())
     }
 
@@ -84,6 +94,7 @@ impl<P: Payload> Backlog<P> {
     pub fn push_waiting_again(&mut self, request: Request<P>) {
         self.bytes += request.weight();
         self.waiting.push_back(request);
+        debug_assert!(self.is_balanced(), "bytes that wait are miscounted");
     }
 
     /// How many requests wait for a leader.
@@ -95,6 +106,7 @@ impl<P: Payload> Backlog<P> {
     pub fn next_waiting(&mut self) -> Option<Request<P>> {
         let request = self.waiting.pop_front()?;
         self.remove(&request);
+        debug_assert!(self.is_balanced(), "bytes that wait are miscounted");
         Some(request)
     }
 
@@ -104,6 +116,7 @@ impl<P: Payload> Backlog<P> {
             return Err(request);
         }
         self.unstamped.push_back((id, request));
+        debug_assert!(self.is_balanced() && self.bytes <= self.bytes_max, "a request beyond the budget");
         Ok(())
     }
 
@@ -116,6 +129,7 @@ impl<P: Payload> Backlog<P> {
     pub fn next_unstamped(&mut self) -> Option<(RequestId, Request<P>)> {
         let (id, request) = self.unstamped.pop_front()?;
         self.remove(&request);
+        debug_assert!(self.is_balanced(), "bytes that wait are miscounted");
         Some((id, request))
     }
 
@@ -124,6 +138,7 @@ impl<P: Payload> Backlog<P> {
         let is_late = |(_, first): &mut (RequestId, Request<P>)| now.since(first.arrived) >= patience;
         let (_, request) = self.unstamped.pop_front_if(is_late)?;
         self.remove(&request);
+        debug_assert!(self.is_balanced(), "bytes that wait are miscounted");
         Some(request)
     }
 

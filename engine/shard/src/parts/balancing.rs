@@ -56,6 +56,7 @@ impl Balancing {
     /// The link to a peer broke.
     pub fn lost(&mut self, node: NodeId, now: Mono) {
         let peer = self.peer(node);
+        assert!(peer.broke_at <= now, "time went back");
         peer.there_since = None;
         let is_another = now.since(peer.broke_at) < BREAKS_FORGOTTEN_AFTER;
         peer.breaks = if is_another { peer.breaks.saturating_add(1) } else { 1 };
@@ -66,6 +67,7 @@ impl Balancing {
     pub fn is_steady(&mut self, node: NodeId, now: Mono) -> bool {
         let peer = self.peer(node);
         let since = *peer.there_since.get_or_insert(now);
+        assert!(peer.broke_at <= since && since <= now, "it is up since before its link broke");
         let breaks = if now.since(peer.broke_at) < BREAKS_FORGOTTEN_AFTER { peer.breaks } else { 0 };
         now.since(since) >= Nanos(STEADY.0 << breaks.min(STEADY_DOUBLINGS_MAX))
     }

@@ -45,6 +45,9 @@ impl Coalescer {
     /// seconds answers all heartbeats that came meanwhile.
     pub fn flush<P>(&mut self, out: &mut impl Sink<P>) {
         for peer in &mut self.peers {
+            if peer.heartbeats.is_empty() && peer.replies.is_empty() {
+                continue;
+            }
             let to = peer.node;
             for part in chunks(&mut peer.heartbeats) {
                 out.push(Effect::Send { to, message: PeerMessage::Heartbeats(part) });
@@ -52,6 +55,7 @@ impl Coalescer {
             for part in chunks(&mut peer.replies) {
                 out.push(Effect::Send { to, message: PeerMessage::HeartbeatReplies(part) });
             }
+            debug_assert!(peer.heartbeats.is_empty() && peer.replies.is_empty(), "some were left behind");
         }
     }
 }
@@ -62,6 +66,7 @@ fn chunks<T>(gathered: &mut Vec<T>) -> impl Iterator<Item = Vec<T>> {
     core::iter::from_fn(move || {
         let behind = rest.split_off(rest.len().min(limits::COALESCED_MAX));
         let chunk = core::mem::replace(&mut rest, behind);
+        debug_assert!(chunk.len() <= limits::COALESCED_MAX, "a chunk that fits no message");
         (!chunk.is_empty()).then_some(chunk)
     })
 }

@@ -36,7 +36,8 @@ impl<P> ColdReads<P> {
     pub fn start(&mut self, what: ReadUse<P>) -> ReadToken {
         self.last += 1;
         let token = ReadToken(self.last);
-        self.open.insert(token, what);
+        let held = self.open.insert(token, what);
+        assert!(held.is_none(), "two reads have one token");
         token
     }
 
@@ -45,6 +46,17 @@ impl<P> ColdReads<P> {
     /// # Panics
     /// When the read is not under way.
     pub fn finish(&mut self, token: ReadToken) -> ReadUse<P> {
+        assert!(token.0 <= self.last, "a read comes back that was never asked for");
         self.open.remove(&token).expect("a read comes back once")
+    }
+
+    /// Whether a read has not come back yet.
+    pub fn is_under_way(&self, token: ReadToken) -> bool {
+        self.open.contains_key(&token)
+    }
+
+    pub fn invariants(&self) {
+        let last = self.open.last_key_value().map(|(token, _)| token.0);
+        assert!(last <= Some(self.last), "a read whose token was not given out");
     }
 }

@@ -72,6 +72,7 @@ impl<P> FollowerReads<P> {
                 self.leaders.len() - 1
             }
         };
+        debug_assert!(self.leaders[at].node == leader, "a read gathers for another leader");
         let gathered = &mut self.leaders[at].gathered;
         if gathered.len() >= GATHERED_MAX {
             return Err(read);
@@ -91,7 +92,10 @@ impl<P> FollowerReads<P> {
             groups.sort_unstable();
             groups.dedup();
             assert!(groups.len() <= limits::COALESCED_MAX, "a core has no more groups");
+            assert!(!groups.is_empty(), "a question about nothing");
             self.last = ReadIndexId(self.last.0 + 1);
+            let before = leader.asked.back();
+            debug_assert!(before.is_none_or(|before| before.id < self.last && before.at <= now));
             leader.asked.push_back(Question { id: self.last, at: now, reads });
             let message = PeerMessage::ReadIndex { id: self.last.0, groups };
             out.push(Effect::Send { to: leader.node, message });
@@ -128,6 +132,19 @@ impl<P> FollowerReads<P> {
             }
         }
         late
+    }
+
+    pub fn invariants(&self) {
+        for leader in &self.leaders {
+            assert!(leader.gathered.len() <= GATHERED_MAX, "more reads gather than may");
+            assert!(leader.asked.len() <= QUESTIONS_MAX, "more questions are under way than may be");
+            assert!(
+                leader.asked.iter().all(|question| !question.reads.is_empty()),
+                "a question without a read"
+            );
+            let is_ordered = leader.asked.iter().is_sorted_by(|one, next| one.id < next.id);
+            assert!(is_ordered, "the oldest question does not come first");
+        }
     }
 }
 

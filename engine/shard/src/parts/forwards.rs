@@ -103,6 +103,12 @@ impl<P> Forwards<P> {
             .collect();
         late.into_iter().filter_map(|id| self.remove(id)).collect()
     }
+
+    pub fn invariants(&self) {
+        assert!(self.open.len() <= FORWARDS_MAX, "more forwards are under way than may be");
+        let last = self.open.last_key_value().map(|(&id, _)| id);
+        assert!(last <= Some(self.last), "a forward whose number was not given out");
+    }
 }
 
 impl<P: Payload> Forwards<P> {
@@ -112,7 +118,8 @@ impl<P: Payload> Forwards<P> {
         self.last = ForwardId(self.last.0 + 1);
         let Request { consistency, ref command, .. } = request;
         let message = PeerMessage::Forward { id: self.last.0, group, consistency, command: command.clone() };
-        self.open.insert(self.last, Forwarded { index, to, request });
+        let held = self.open.insert(self.last, Forwarded { index, to, request });
+        debug_assert!(held.is_none(), "two forwards have one number");
         message
     }
 }

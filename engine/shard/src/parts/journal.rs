@@ -69,7 +69,9 @@ impl Journal {
             let taken = bytes as u64 + RECORD_OVERHEAD_BYTES;
             self.room.free_bytes = self.room.free_bytes.saturating_sub(taken);
         }
+        debug_assert!(self.written.back().is_none_or(|last| last.at <= now), "time went back");
         self.written.push_back(Written { index, receipt, bytes, at: now });
+        debug_assert!(self.written.len() as u64 == self.lsn.get() - self.durable.get(), "a record was lost");
         self.lsn
     }
 
@@ -93,7 +95,9 @@ impl Journal {
         }
         self.durable = self.durable.next();
         let written = self.written.pop_front().expect("one entry per record under way");
+        debug_assert!(written.bytes <= self.undurable_bytes, "bytes under way are miscounted");
         self.undurable_bytes -= written.bytes;
+        debug_assert!(!self.written.is_empty() || self.undurable_bytes == 0, "bytes of no record");
         let took = now.since(written.at);
         self.pace.note(took, now);
         Some((written, took))
@@ -121,6 +125,7 @@ impl Journal {
 
     /// The log has reported its room.
     pub fn on_room(&mut self, room: LogRoom, now: Mono) {
+        assert!(self.starved_until <= now, "time went back");
         if self.room.is_starved && !room.is_starved {
             self.starved_until = now;
         }

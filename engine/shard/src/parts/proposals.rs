@@ -35,6 +35,7 @@ impl<P: Payload> Proposals<P> {
     /// Takes note of a proposed slot and the requests that wait for it.
     pub fn push(&mut self, slot: Slot, ballot: Ballot, origins: Vec<Option<Origin>>, at: Mono) {
         assert!(self.awaited.back().is_none_or(|last| last.slot < slot), "slots are proposed in order");
+        debug_assert!(!origins.is_empty(), "no request waits for the slot");
         self.awaited.push_back(Proposed { slot, ballot, origins, at });
     }
 
@@ -61,7 +62,9 @@ impl<P: Payload> Proposals<P> {
 
     /// A slot is applied; true if requests waited for it.
     pub fn applied(&mut self, slot: Slot) -> bool {
-        self.awaited.pop_front_if(|first| first.slot == slot).is_some()
+        let was_awaited = self.awaited.pop_front_if(|first| first.slot == slot).is_some();
+        debug_assert!(self.awaited.front().is_none_or(|first| first.slot > slot), "a slot was passed over");
+        was_awaited
     }
 
     /// Takes all origins that wait, after the leadership has ended.
@@ -82,5 +85,8 @@ impl<P: Payload> Proposals<P> {
             self.awaited.front().is_none_or(|first| first.slot > applied),
             "an applied slot has clients waiting"
         );
+        let is_ordered =
+            self.awaited.iter().is_sorted_by(|one, next| one.slot < next.slot && one.at <= next.at);
+        assert!(is_ordered, "slots are proposed in order");
     }
 }

@@ -46,6 +46,8 @@ impl<P> Pulls<P> {
     /// Begins a batch and numbers it; none if the peer has enough batches under way. The peer asks again.
     pub fn start(&mut self, to: NodeId, wanted: &[ReadBack]) -> Option<u64> {
         assert!(!wanted.is_empty(), "a batch of nothing");
+        let is_ordered = wanted.is_sorted_by(|one, next| one.slot < next.slot);
+        assert!(is_ordered, "the values of a batch are sent in the order of slots");
         if self.batches.iter().filter(|batch| batch.to == to).count() >= BATCHES_PER_PEER_MAX {
             return None;
         }
@@ -67,6 +69,7 @@ impl<P> Pulls<P> {
         let entry = entry.expect("a read of the batch");
         entry.2 = payload;
         let (to, ballot) = (batch.to, entry.1);
+        assert!(batch.missing > 0, "a batch was left behind");
         batch.missing -= 1;
         let entries = (batch.missing == 0).then(|| self.finish(at));
         ReadFor { to, ballot, entries }
@@ -74,7 +77,8 @@ impl<P> Pulls<P> {
 
     /// The entries of a batch, up to the first that could not be read.
     fn finish(&mut self, at: usize) -> Vec<Learned<P>> {
-        let Batch { entries, .. } = self.batches.swap_remove(at);
+        let Batch { entries, missing, .. } = self.batches.swap_remove(at);
+        assert!(missing == 0, "a batch is sent before its last read");
         let read = entries
             .into_iter()
             .map_while(|(slot, ballot, payload)| Some(Learned { slot, ballot, payload: payload? }));
@@ -85,6 +89,9 @@ impl<P> Pulls<P> {
         for batch in &self.batches {
             let is_awaited = batch.missing > 0 && batch.missing <= batch.entries.len();
             assert!(is_awaited, "a batch was left behind");
+            assert!(batch.number <= self.last, "a batch whose number was not given out");
+            let of_peer = self.batches.iter().filter(|other| other.to == batch.to).count();
+            assert!(of_peer <= BATCHES_PER_PEER_MAX, "more batches for a peer than may be");
         }
     }
 }

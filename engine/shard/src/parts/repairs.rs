@@ -80,7 +80,8 @@ impl<P> Repairs<P> {
             return Err(waiter.what);
         }
         let repair = Repair { waiters: Vec::from([waiter]), asked: peer, asked_at: now };
-        self.wanted.insert((index, slot), repair);
+        let held = self.wanted.insert((index, slot), repair);
+        assert!(held.is_none(), "{slot} is fetched twice at once");
         Ok(true)
     }
 
@@ -92,7 +93,8 @@ impl<P> Repairs<P> {
     /// Puts back a repair that was taken out, if it still has waiters.
     pub fn put_back(&mut self, index: usize, slot: Slot, repair: Repair<P>) {
         if !repair.waiters.is_empty() {
-            self.wanted.insert((index, slot), repair);
+            let held = self.wanted.insert((index, slot), repair);
+            assert!(held.is_none(), "{slot} is fetched twice at once");
         }
     }
 
@@ -100,6 +102,19 @@ impl<P> Repairs<P> {
     pub fn due(&self, resend: Nanos, now: Mono) -> Vec<(usize, Slot)> {
         let due = self.wanted.iter().filter(|(_, repair)| now.since(repair.asked_at) >= resend);
         due.map(|(&place, _)| place).collect()
+    }
+
+    /// Whether the group at this index waits for an entry that apply is blocked on.
+    pub fn feeds(&self, index: usize) -> bool {
+        let of_group = self.wanted.iter().filter(|((of, _), _)| *of == index);
+        let mut waiters = of_group.flat_map(|(_, repair)| &repair.waiters);
+        waiters.any(|waiter| matches!(waiter.what, RepairUse::Apply { .. }))
+    }
+
+    pub fn invariants(&self) {
+        for (place, repair) in &self.wanted {
+            assert!(!repair.waiters.is_empty(), "no request waits for {place:?}");
+        }
     }
 }
 
@@ -109,6 +124,7 @@ impl<P> Repair<P> {
         let is_late = |waiter: &mut Waiter<P>| {
             !matches!(waiter.what, RepairUse::Apply { .. }) && now.since(waiter.since) >= patience
         };
+        assert!(!self.waiters.is_empty(), "an entry is fetched that nothing waits for");
         self.waiters.extract_if(.., is_late).collect()
     }
 }

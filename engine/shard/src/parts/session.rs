@@ -38,7 +38,7 @@ enum SessionState {
 
 /// The state of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
+enum SequenceState {
     /// Its client waits.
     Open,
     Answered,
@@ -59,7 +59,7 @@ pub(crate) struct NodeSession {
     /// All sequences below are answered.
     lowest: u64,
     /// The states of the sequences from `lowest` to `next`.
-    marks: VecDeque<Mark>,
+    sequences: VecDeque<SequenceState>,
     /// How many of them are closed.
     closed: usize,
     /// Whether writes were answered and no stamp has said so yet.
@@ -96,7 +96,7 @@ impl Default for NodeSession {
             put_off_until: Mono::ZERO,
             next: 1,
             lowest: 1,
-            marks: VecDeque::new(),
+            sequences: VecDeque::new(),
             closed: 0,
             owes: false,
             used_at: Mono::ZERO,
@@ -109,8 +109,8 @@ impl NodeSession {
     /// Whether a write could be stamped now.
     pub fn can_stamp(&self) -> bool {
         matches!(self.state, SessionState::Open(_))
-            && self.marks.len() - self.closed < WINDOW
-            && self.marks.len() < SPAN_MAX
+            && self.sequences.len() - self.closed < WINDOW
+            && self.sequences.len() < SPAN_MAX
     }
 
     /// A stamp for a write, unless there is no session or its window is full.
@@ -122,29 +122,35 @@ impl NodeSession {
         let SessionState::Open(session) = self.state else { return None };
         let stamp = SessionStamp { session, sequence: self.next, lowest_open: self.lowest };
         self.next += 1;
-        self.marks.push_back(Mark::Open);
+        self.sequences.push_back(SequenceState::Open);
         (self.owes, self.used_at) = (false, now);
+        debug_assert!(stamp.lowest_open <= stamp.sequence, "a stamp closes its own sequence");
+        debug_assert!(self.next - self.lowest == self.sequences.len() as u64, "a sequence was lost");
         Some(stamp)
     }
 
-    fn set(&mut self, sequence: u64, mark: Mark) {
+    fn set(&mut self, sequence: u64, state: SequenceState) {
+        debug_assert!(sequence < self.next, "a sequence that was not given out");
         let at =
             sequence.checked_sub(self.lowest).expect("an open sequence is not below the lowest") as usize;
-        assert!(self.marks[at] == Mark::Open, "a sequence is answered once");
-        self.marks[at] = mark;
+        assert!(self.sequences[at] == SequenceState::Open, "a sequence is answered once");
+        self.sequences[at] = state;
     }
 
     fn move_on(&mut self) {
-        let is_done = |mark: &mut Mark| matches!(mark, Mark::Answered | Mark::Closed);
-        while let Some(mark) = self.marks.pop_front_if(is_done) {
+        let is_done =
+            |state: &mut SequenceState| matches!(state, SequenceState::Answered | SequenceState::Closed);
+        while let Some(state) = self.sequences.pop_front_if(is_done) {
             self.lowest += 1;
-            self.closed -= usize::from(mark == Mark::Closed);
+            self.closed -= usize::from(state == SequenceState::Closed);
         }
+        debug_assert!(self.closed <= self.sequences.len(), "closed sequences are miscounted");
+        debug_assert!(self.lowest <= self.next, "a sequence is closed that was not given out");
     }
 
     /// The client of this sequence has its answer.
     pub fn answered(&mut self, sequence: u64) {
-        self.set(sequence, Mark::Answered);
+        self.set(sequence, SequenceState::Answered);
         self.owes = true;
         self.move_on();
     }
@@ -161,11 +167,11 @@ impl NodeSession {
             close.is_under_way = true;
             return Some((close.stamp, close.ranges.clone()));
         }
-        if self.marks.len() - self.closed >= SESSION_REPLIES_MAX {
+        if self.sequences.len() - self.closed >= SESSION_REPLIES_MAX {
             return None;
         }
-        let is_idle = self.owes && self.marks.is_empty() && now.since(self.used_at) >= IDLE;
-        let is_full = !self.can_stamp() && self.marks.len() < SPAN_MAX;
+        let is_idle = self.owes && self.sequences.is_empty() && now.since(self.used_at) >= IDLE;
+        let is_full = !self.can_stamp() && self.sequences.len() < SPAN_MAX;
         let is_worth_it = is_idle || is_full && self.answered_count() >= WINDOW / 2;
         if !is_worth_it {
             return None;
@@ -173,20 +179,22 @@ impl NodeSession {
         let stamp = self.take(now)?;
         let mut ranges = Vec::new();
         let (mut at, lowest) = (0, self.lowest);
-        while at < self.marks.len() {
-            let run = self.marks.iter().skip(at).take_while(|&&mark| mark == Mark::Answered).count();
+        while at < self.sequences.len() {
+            let run =
+                self.sequences.iter().skip(at).take_while(|&&state| state == SequenceState::Answered).count();
             if run > 0 {
                 put_range(&mut ranges, lowest + at as u64, run as u32); // within the window
-                self.marks.range_mut(at..at + run).for_each(|mark| *mark = Mark::Closing);
+                self.sequences.range_mut(at..at + run).for_each(|state| *state = SequenceState::Closing);
             }
             at += run + 1;
         }
+        assert!(self.sequences.len() - self.closed <= SESSION_REPLIES_MAX, "a close beyond the window");
         self.closing = Some(Close { stamp, ranges: ranges.clone(), is_under_way: true });
         Some((stamp, ranges))
     }
 
     fn answered_count(&self) -> usize {
-        self.marks.iter().filter(|&&mark| mark == Mark::Answered).count()
+        self.sequences.iter().filter(|&&state| state == SequenceState::Answered).count()
     }
 
     /// The close that was under way is answered.
@@ -198,14 +206,15 @@ impl NodeSession {
             return;
         }
         self.closing = None;
-        self.set(sequence, Mark::Answered);
+        self.set(sequence, SequenceState::Answered);
         let is_done = closed == Closed::Yes;
-        for mark in self.marks.iter_mut().filter(|mark| **mark == Mark::Closing) {
-            *mark = if is_done { Mark::Closed } else { Mark::Answered };
+        for state in self.sequences.iter_mut().filter(|state| **state == SequenceState::Closing) {
+            *state = if is_done { SequenceState::Closed } else { SequenceState::Answered };
             self.closed += usize::from(is_done);
         }
         self.owes |= !is_done;
         self.move_on();
+        debug_assert!(!self.sequences.contains(&SequenceState::Closing), "a close left sequences behind");
     }
 
     /// The session no longer exists; true if that is news.
@@ -274,19 +283,21 @@ impl NodeSession {
             _ => Closed::Unclear,
         };
         self.close_answered(sequence, closed, now);
+        assert!(!is_gone || self.state == SessionState::Unopened, "a session that is gone is used");
         is_gone
     }
 
     pub fn invariants(&self) {
-        assert!(self.next - self.lowest == self.marks.len() as u64, "a sequence was lost");
-        let closed = self.marks.iter().filter(|&&mark| mark == Mark::Closed).count();
+        assert!(self.next - self.lowest == self.sequences.len() as u64, "a sequence was lost");
+        let closed = self.sequences.iter().filter(|&&state| state == SequenceState::Closed).count();
         assert!(closed == self.closed, "closed sequences are miscounted");
-        assert!(self.closing.is_some() || !self.marks.contains(&Mark::Closing));
+        assert!(self.lowest >= 1 && self.sequences.len() <= SPAN_MAX, "the window is too wide");
+        assert!(self.closing.is_some() || !self.sequences.contains(&SequenceState::Closing));
         assert!(
-            !matches!(self.marks.front(), Some(Mark::Answered | Mark::Closed)),
+            !matches!(self.sequences.front(), Some(SequenceState::Answered | SequenceState::Closed)),
             "the window stands still"
         );
-        assert!(self.marks.len() - self.closed <= SESSION_REPLIES_MAX);
+        assert!(self.sequences.len() - self.closed <= SESSION_REPLIES_MAX);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The nodes by way of which requests reach the leader of a group, and when one of them may be given
+//! The nodes through which requests reach the leader of a group, and when one of them may be given
 //! leadership.
 //!
 //! Each request that reaches a leader by way of another node costs both nodes a message and the client a hop.
@@ -35,10 +35,12 @@ pub(crate) fn may_try(
     now: Mono,
 ) -> bool {
     let before = attempt.filter(|attempt| attempt.target == target);
+    assert!(before.is_none_or(|attempt| attempt.at <= now), "time went back");
     if before.is_some_and(|attempt| now.since(attempt.at) < attempt.pause) {
         return false;
     }
     let pause = before.map_or(PAUSE_MIN, |attempt| Nanos((2 * attempt.pause.0).min(pause_max.0)));
+    assert!(pause <= pause_max.max(PAUSE_MIN), "a pause beyond its bound");
     *attempt = Some(TransferAttempt { target, at: now, pause });
     true
 }

@@ -59,6 +59,10 @@ impl<P> WaitingReads<P> {
     /// Adds a read that waits for a confirmation.
     pub fn await_quorum(&mut self, read: AwaitingQuorum<P>) {
         assert!(self.has_room_for_quorum(), "a read beyond their limit");
+        let before = self.quorum.back();
+        let is_later =
+            |before: &AwaitingQuorum<P>| before.ticket <= read.ticket && before.point <= read.point;
+        debug_assert!(before.is_none_or(is_later), "a read is confirmed before an earlier one");
         self.quorum.push_back(read);
     }
 
@@ -85,6 +89,7 @@ impl<P> WaitingReads<P> {
     /// Adds a read that waits until `point` is applied.
     pub fn await_apply(&mut self, read: FollowerRead<P>, point: Slot, since: Mono) {
         assert!(self.has_room_for_apply(), "a read beyond their limit");
+        debug_assert!(self.apply.back().is_none_or(|last| last.since <= since), "time went back");
         self.apply.push_back(AwaitingApply { read, point, since });
     }
 
@@ -99,7 +104,11 @@ impl<P> WaitingReads<P> {
         self.apply.pop_front_if(is_late).map(|late| late.read)
     }
 
-    pub fn invariants(&self, leads: bool) {
+    /// `chosen` is the prefix that this replica knows as chosen.
+    pub fn invariants(&self, leads: bool, chosen: Slot) {
         assert!(leads || self.quorum.is_empty(), "a follower has reads waiting to be confirmed");
+        assert!(self.quorum.len() <= AWAITING_QUORUM_MAX, "more reads wait to be confirmed than may");
+        assert!(self.apply.len() <= AWAITING_APPLY_MAX, "more reads wait for their points than may");
+        assert!(self.quorum.iter().all(|read| read.point <= chosen), "a point that is not chosen");
     }
 }

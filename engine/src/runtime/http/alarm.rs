@@ -64,19 +64,19 @@ impl Timer for Alarm {
         self.sleep_until(Instant::now() + duration)
     }
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Until { alarm: self.clone(), deadline })
+        Box::pin(AlarmSleep { alarm: self.clone(), deadline })
     }
 }
 
 #[derive(Debug)]
-struct Until {
+struct AlarmSleep {
     alarm: Alarm,
     deadline: Instant,
 }
 
-impl Sleep for Until {}
+impl Sleep for AlarmSleep {}
 
-impl Future for Until {
+impl Future for AlarmSleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -88,7 +88,7 @@ impl Future for Until {
     }
 }
 
-impl Drop for Until {
+impl Drop for AlarmSleep {
     fn drop(&mut self) {
         self.alarm.entries().sleeper = None;
     }

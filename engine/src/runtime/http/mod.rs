@@ -14,7 +14,7 @@ mod stream;
 
 use crate::runtime::pages;
 use crate::runtime::port::CorePort;
-use crate::runtime::stream::{Reader, Stream, Writer};
+use crate::runtime::stream::{ReadEnd, Stream, WriteEnd};
 use ::http::request::Parts;
 use ::http::{Request, Response};
 use alarm::Alarm;
@@ -26,7 +26,7 @@ use hyper::service::service_fn;
 use std::convert::Infallible;
 use std::time::Duration;
 use stream::HttpStream;
-use synod_net::http::{DRAIN_BYTES_MAX, Failure, HEAD_BYTES_MAX, HEADERS_MAX, KeyPlan, Route, Upload};
+use synod_net::http::{DRAIN_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HttpError, KeyPlan, Route, Upload};
 
 /// A request's head must be complete this long after the connection was made or the last response sent.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
@@ -38,8 +38,8 @@ pub(crate) async fn serve<S: Stream>(
     port: &CorePort,
     is_loopback: bool,
     first: Vec<u8>,
-    reader: Reader<S>,
-    writer: Writer<S>,
+    reader: ReadEnd<S>,
+    writer: WriteEnd<S>,
 ) {
     let alarm = Alarm::default();
     let stream = HttpStream::new(first, reader, writer, port.clone(), alarm.clone());
@@ -95,21 +95,21 @@ async fn skip(head: &Parts, body: Incoming) {
 }
 
 /// Collects the body of an upload.
-async fn upload(plan: &KeyPlan, mut body: Incoming) -> Result<Upload, Failure> {
+async fn upload(plan: &KeyPlan, mut body: Incoming) -> Result<Upload, HttpError> {
     let mut upload = Upload::new(plan, body.size_hint().exact());
     let collecting = async {
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Failure::BODY_BROKEN)?;
+            let frame = frame.map_err(|_| HttpError::BODY_BROKEN)?;
             if frame.data_ref().is_some_and(|data| upload.push(data).is_err()) {
                 drain(body).await;
-                return Err(Failure::TOO_LARGE);
+                return Err(HttpError::TOO_LARGE);
             }
         }
         Ok(upload)
     };
     let late = async {
         glommio::timer::sleep(BODY_LIMIT).await;
-        Err(Failure::BODY_LATE)
+        Err(HttpError::BODY_LATE)
     };
     futures_lite::future::or(collecting, late).await
 }

@@ -3,7 +3,7 @@
 
 use super::alarm::Alarm;
 use crate::runtime::port::CorePort;
-use crate::runtime::stream::{Reader, Stream, Writer};
+use crate::runtime::stream::{ReadEnd, Stream, WriteEnd};
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::io;
@@ -18,8 +18,8 @@ pub(super) struct HttpStream<S> {
     /// The bytes read before hyper took over; those before `at` have been delivered.
     first: Vec<u8>,
     at: usize,
-    reader: Reader<S>,
-    writer: Writer<S>,
+    reader: ReadEnd<S>,
+    writer: WriteEnd<S>,
     /// The socket reads into initialised memory and hyper offers uninitialised memory: one copy avoids unsafe
     /// code.
     buffer: Box<[u8]>,
@@ -30,8 +30,8 @@ pub(super) struct HttpStream<S> {
 impl<S> HttpStream<S> {
     pub(super) fn new(
         first: Vec<u8>,
-        reader: Reader<S>,
-        writer: Writer<S>,
+        reader: ReadEnd<S>,
+        writer: WriteEnd<S>,
         port: CorePort,
         alarm: Alarm,
     ) -> Self {

@@ -3,7 +3,7 @@
 use super::context::PeerContext;
 use super::handshake::{HANDSHAKE_LIMIT, prove, within, write_all};
 use super::unproved::Unproved;
-use crate::runtime::pace::{self, Pace};
+use crate::runtime::pace::{self, TaskPace};
 use crate::runtime::peer_inbox::PeerInbox;
 use crate::runtime::port::CorePort;
 use crate::runtime::stream::{self, Stream};
@@ -29,7 +29,7 @@ pub(super) async fn accept(context: PeerContext, listener: TcpListener) {
                     // Only a broken socket refuses this, and the read will fail too.
                     let _ = stream.set_nodelay(true);
                     let _ = stream::break_when_silent(&stream);
-                    let pace = Pace::default();
+                    let pace = TaskPace::default();
                     if let Err(why) = pace.watch(receive(&context, stream, unproved, &pace)).await {
                         context.complain(format!("peer connection from {from} closed: {why}"));
                     }
@@ -49,7 +49,7 @@ async fn receive<S: Stream>(
     context: &PeerContext,
     mut stream: S,
     unproved: Unproved,
-    pace: &Pace,
+    pace: &TaskPace,
 ) -> Result<(), String> {
     let proof = async { Ok(prove(&context.secrets, &mut stream).await) };
     let crowded = async {
@@ -76,7 +76,7 @@ async fn receive<S: Stream>(
     let retired = async {
         context.until_retired(&secret).await;
         Err(format!(
-            "the secret by which {} proved itself is not taken any more; it may come again",
+            "the secret by which {} proved itself is no longer accepted; it may come again",
             theirs.node
         ))
     };
@@ -92,7 +92,7 @@ async fn take_messages<S: Stream>(
     port: &CorePort,
     mut inbox: PeerInbox,
     mut stream: S,
-    pace: &Pace,
+    pace: &TaskPace,
 ) -> Result<(), String> {
     let from = inbox.from;
     loop {
@@ -105,7 +105,7 @@ async fn take_messages<S: Stream>(
             Err(error) => return Err(format!("{from}: {error}")),
         };
         inbox.put(room, count);
-        let broken = |error| format!("{from} sent what is no message that this node takes: {error}");
+        let broken = |error| format!("{from} sent a message that this node does not take: {error}");
         while port.peer_messages(&mut inbox, pace).map_err(broken)? {
             pace::rest().await;
         }

@@ -16,7 +16,7 @@ pub(crate) fn warn_if_open(secrets: &SecretBook) {
     if secrets.is_open_to_others() {
         let file = secrets.file().display();
         eprintln!(
-            "synod: others can have what is in {file}, and with it be any node of the cluster; chmod 600 \
+            "synod: others can read or write {file}, and so be any node of the cluster; chmod 600 \
              {file}"
         );
     }
@@ -33,7 +33,7 @@ pub(super) async fn watch_secrets(secrets: Arc<SecretBook>) {
             Ok(false) => {}
             Ok(true) => {
                 let file = secrets.file().display();
-                eprintln!("synod: what is in {file} is taken for the peers' secret now");
+                eprintln!("synod: the content of {file} is taken for the peers' secret now");
                 warn_if_open(&secrets);
             }
             Err(refusal) => complaints.say(format!("the peers' secret stays as it was: {refusal}")),
@@ -48,7 +48,7 @@ pub(super) async fn keep_heard(heard: Arc<HeardBook>) {
         glommio::timer::sleep(HEARD_INTERVAL).await;
         let book = Arc::clone(&heard);
         if let Err(refusal) = glommio::executor().spawn_blocking(move || book.flush()).await {
-            complaints.say(format!("what is known of other nodes' logs is not durable: {refusal}"));
+            complaints.say(format!("the known positions of other nodes' logs are not durable: {refusal}"));
         }
     }
 }

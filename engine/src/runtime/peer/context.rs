@@ -8,7 +8,7 @@ use crate::runtime::port::CorePort;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use synod_net::peer::{Handshake, Known, PeerSecret};
+use synod_net::peer::{Handshake, KnownPeer, PeerSecret};
 use synod_types::{Incarnation, NodeId};
 
 /// Interval between two checks whether a secret is still accepted.
@@ -41,12 +41,12 @@ impl PeerContext {
     }
 
     /// The knowledge that this node has of `node`.
-    pub(super) fn known(&self, node: NodeId) -> Known {
+    pub(super) fn known(&self, node: NodeId) -> KnownPeer {
         let setup = &self.port.node.setup;
         if !setup.peers().any(|member| member.id == node) {
-            return Known::Stranger;
+            return KnownPeer::Stranger;
         }
-        setup.peer_book.get(node).map_or(Known::Unseen, Known::As)
+        setup.peer_book.get(node).map_or(KnownPeer::Unseen, KnownPeer::As)
     }
 
     /// Makes a peer's incarnation durable before any of its messages counts.

@@ -1,7 +1,7 @@
 //! The dialling side of links: connects, introduces this node and sends messages; again after every break.
 
 use super::context::PeerContext;
-use super::handshake::{Broken, HANDSHAKE_LIMIT, introduce, within};
+use super::handshake::{HANDSHAKE_LIMIT, LinkFailure, introduce, within};
 use crate::node::Member;
 use crate::runtime::fatal;
 use crate::runtime::port::CorePort;
@@ -10,7 +10,7 @@ use crate::runtime::write_vec::WriteVec;
 use futures_lite::io::AsyncReadExt;
 use std::cell::Cell;
 use std::time::Duration;
-use synod_net::peer::{Answer, PeerSecret};
+use synod_net::peer::{PeerSecret, Welcomed};
 use synod_types::{LogPosition, NodeId};
 
 /// Memory that a link keeps for encoded messages.
@@ -35,7 +35,7 @@ pub(super) async fn dial(context: PeerContext, member: Member) {
                 futures_lite::future::or(serve_link(&port, member.id, stream), retired).await;
                 port.link_down(member.id, context.introductions.are_over());
             }
-            Err(Broken::Gone(_) | Broken::Absent) => {}
+            Err(LinkFailure::Gone(_) | LinkFailure::Absent) => {}
             Err(broken) => {
                 let why = broken.to_string();
                 let said = last_said.take();
@@ -54,7 +54,7 @@ pub(super) async fn dial(context: PeerContext, member: Member) {
 async fn establish(
     context: &PeerContext,
     member: &Member,
-) -> Result<(glommio::net::TcpStream, PeerSecret), Broken> {
+) -> Result<(glommio::net::TcpStream, PeerSecret), LinkFailure> {
     let core = context.port.me;
     let addr = if member.host.parse::<std::net::IpAddr>().is_ok() {
         member.peer_addr(core)
@@ -62,24 +62,27 @@ async fn establish(
         let member = member.clone();
         glommio::executor().spawn_blocking(move || member.peer_addr(core)).await
     };
-    let addr = addr.map_err(|error| Broken::Wrong(format!("{}: {error}", member.host)))?;
-    let gone = |error: std::io::Error| Broken::Gone(error.to_string());
+    let addr = addr.map_err(|error| LinkFailure::Wrong(format!("{}: {error}", member.host)))?;
+    let gone = |error: std::io::Error| LinkFailure::Gone(error.to_string());
     let connected = stream::connect(addr, CONNECT_LIMIT).await;
     let mut stream = connected.map_err(|error| match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => Broken::Absent,
+        std::io::ErrorKind::ConnectionRefused => LinkFailure::Absent,
         _ => gone(error),
     })?;
     stream::break_when_silent(&stream).map_err(gone)?;
     let mine = context.ours(member.id);
     let introduce = async { Ok(introduce(mine, &context.secrets, &mut stream).await) };
-    let Answer { theirs, secret, heard } =
-        within(HANDSHAKE_LIMIT, "the handshake", introduce).await.map_err(Broken::Gone)??;
+    let Welcomed { theirs, secret, heard } =
+        within(HANDSHAKE_LIMIT, "the handshake", introduce).await.map_err(LinkFailure::Gone)??;
     if theirs.node != member.id {
-        return Err(Broken::Wrong(format!("{} answers at its address; check the addresses", theirs.node)));
+        return Err(LinkFailure::Wrong(format!(
+            "{} answers at its address; check the addresses",
+            theirs.node
+        )));
     }
     let judged = context.ours(member.id).judge(&theirs, context.known(theirs.node));
-    judged.map_err(|refusal| Broken::Wrong(refusal.to_string()))?;
-    context.learn(theirs.node, theirs.incarnation).await.map_err(Broken::Wrong)?;
+    judged.map_err(|refusal| LinkFailure::Wrong(refusal.to_string()))?;
+    context.learn(theirs.node, theirs.incarnation).await.map_err(LinkFailure::Wrong)?;
     // This checks the log as it is durable now, after the position was reported.
     if !context.port.log_holds(heard) {
         condemn(&context.port, theirs.node, heard);

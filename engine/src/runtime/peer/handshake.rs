@@ -7,15 +7,15 @@ use crate::runtime::stream::Stream;
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use std::time::Duration;
 use synod_net::peer::{
-    self as wire, Acceptor, Answer, HANDSHAKE_HEAD_BYTES, Handshake, HandshakeError, Head, Initiator, Nonce,
-    Proved,
+    self as wire, Acceptor, HANDSHAKE_HEAD_BYTES, Handshake, HandshakeError, Head, Initiator, Nonce, Proved,
+    Welcomed,
 };
 
 /// The limit for a handshake, and for a step of it that is awaited by itself.
 pub(super) const HANDSHAKE_LIMIT: Duration = Duration::from_millis(2000);
 
 /// The reason why a handshake failed.
-pub(super) enum Broken {
+pub(super) enum LinkFailure {
     /// No process listens at the address.
     Absent,
     /// The other end is gone, or does not answer.
@@ -26,10 +26,10 @@ pub(super) enum Broken {
     Wrong(String),
 }
 
-impl std::fmt::Display for Broken {
+impl std::fmt::Display for LinkFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Absent => f.write_str("nobody listens there"),
+            Self::Absent => f.write_str("nothing listens there"),
             Self::Gone(why) => write!(f, "handshake: {why}"),
             Self::Version(error) => write!(f, "handshake: {error}"),
             Self::Wrong(why) => f.write_str(why),
@@ -37,7 +37,7 @@ impl std::fmt::Display for Broken {
     }
 }
 
-impl From<HandshakeError> for Broken {
+impl From<HandshakeError> for LinkFailure {
     fn from(error: HandshakeError) -> Self {
         match error {
             HandshakeError::Version { .. } => Self::Version(error),
@@ -65,10 +65,10 @@ pub(super) async fn write_all<S: Stream>(stream: &mut S, bytes: &[u8]) -> Result
 }
 
 /// The accepting side of a handshake, up to the proof of the dialling node's identity.
-pub(super) async fn prove<S: Stream>(secrets: &SecretBook, stream: &mut S) -> Result<Proved, Broken> {
+pub(super) async fn prove<S: Stream>(secrets: &SecretBook, stream: &mut S) -> Result<Proved, LinkFailure> {
     let mut out = Vec::new();
     let (hello, _) = match read_frame(stream).await {
-        Err(broken @ Broken::Version(_)) => {
+        Err(broken @ LinkFailure::Version(_)) => {
             wire::refuse_version(&mut out);
             send(stream, &mut out).await?;
             return Err(broken);
@@ -90,7 +90,7 @@ pub(super) async fn introduce<S: Stream>(
     mine: Handshake,
     secrets: &SecretBook,
     stream: &mut S,
-) -> Result<Answer, Broken> {
+) -> Result<Welcomed, LinkFailure> {
     let mut out = Vec::new();
     let initiator = Initiator::hello(mine, secrets.secrets(), nonce()?, &mut out);
     send(stream, &mut out).await?;
@@ -105,8 +105,8 @@ pub(super) async fn introduce<S: Stream>(
     Ok(introduced.on_answer(&answer, &tail)?)
 }
 
-async fn read_frame<S: Stream>(stream: &mut S) -> Result<(Head, Vec<u8>), Broken> {
-    let gone = |error: std::io::Error| Broken::Gone(error.to_string());
+async fn read_frame<S: Stream>(stream: &mut S) -> Result<(Head, Vec<u8>), LinkFailure> {
+    let gone = |error: std::io::Error| LinkFailure::Gone(error.to_string());
     let mut bytes = [0; HANDSHAKE_HEAD_BYTES];
     stream.read_exact(&mut bytes).await.map_err(gone)?;
     let head = Head::decode(&bytes)?;
@@ -116,13 +116,13 @@ async fn read_frame<S: Stream>(stream: &mut S) -> Result<(Head, Vec<u8>), Broken
 }
 
 /// Sends the bytes in `out`, and empties `out`.
-async fn send<S: Stream>(stream: &mut S, out: &mut Vec<u8>) -> Result<(), Broken> {
-    let sent = stream.write_all(out).await.map_err(|error| Broken::Gone(error.to_string()));
+async fn send<S: Stream>(stream: &mut S, out: &mut Vec<u8>) -> Result<(), LinkFailure> {
+    let sent = stream.write_all(out).await.map_err(|error| LinkFailure::Gone(error.to_string()));
     out.clear();
     sent
 }
 
 /// The kernel's generator needs no disk: the read does not block this thread.
-fn nonce() -> Result<Nonce, Broken> {
-    random().map_err(|error| Broken::Wrong(format!("cannot draw random bytes: {error}")))
+fn nonce() -> Result<Nonce, LinkFailure> {
+    random().map_err(|error| LinkFailure::Wrong(format!("cannot draw random bytes: {error}")))
 }

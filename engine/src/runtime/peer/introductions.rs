@@ -1,7 +1,7 @@
 //! The peers that a starting node has tried to reach, so that it learns before its first message whether its
 //! data is an old copy (P-20).
 
-use super::handshake::Broken;
+use super::handshake::LinkFailure;
 use crate::runtime::clock;
 use crate::stop::Stop;
 use std::cell::{Cell, RefCell};
@@ -60,13 +60,13 @@ impl Introductions {
 
     /// Notes the result of an attempt to link to a peer. A peer that is absent may be starting, and a peer
     /// that does not answer may still answer.
-    pub(super) fn tried<T>(&self, node: NodeId, link: &Result<T, Broken>) {
+    pub(super) fn tried<T>(&self, node: NodeId, link: &Result<T, LinkFailure>) {
         let is_over = match link {
             Ok(_) => true,
-            Err(Broken::Absent | Broken::Wrong(_) | Broken::Version(_)) => {
+            Err(LinkFailure::Absent | LinkFailure::Wrong(_) | LinkFailure::Version(_)) => {
                 clock::mono().since(self.began) >= ABSENT_FOR
             }
-            Err(Broken::Gone(_)) => false,
+            Err(LinkFailure::Gone(_)) => false,
         };
         if is_over {
             self.left.borrow_mut().remove(&node);

@@ -1,9 +1,9 @@
 //! Links between peer cores: core i of this node and core i of each other node, one connection per direction.
 //!
 //! ```text
-//!   Links::send ─▶ buffer ─flush─▶ dial ───── TCP ────▶ accept ─▶ PeerInbox ─▶ CorePort::peer_messages
-//!                                    hello ▶ ◀ challenge
-//!                                    intro ▶ ◀ welcome
+//!   PeerLinks::send ─▶ buffer ─flush─▶ dial ───── TCP ────▶ accept ─▶ PeerInbox ─▶ CorePort::peer_messages
+//!                                        hello ▶ ◀ challenge
+//!                                        intro ▶ ◀ welcome
 //! ```
 //! The dialling side only sends, the accepting side only receives. A broken link is dialled again. The
 //! content of its buffer is lost, as the protocol allows, and the shard is told. A link lasts while the

@@ -22,7 +22,7 @@ pub(super) struct Unproved {
 
 impl Waiting {
     /// Adds a connection. If there are too many, the oldest must close. An honest peer needs only
-    /// milliseconds, whoever holds the other places.
+    /// milliseconds, so it is done before it is the oldest.
     pub(super) fn enter(&self) -> Unproved {
         let make_room = Rc::new(Notify::default());
         let mut waiting = self.0.borrow_mut();

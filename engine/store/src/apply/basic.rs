@@ -1,10 +1,11 @@
 //! Operations on one key that write it: SET, DEL, INCR, EXPIRE.
 
+use super::conditional::{end_set, holds};
 use super::context::{ApplyContext, Outcome, Until, Write};
 use crate::index::{RecordId, Value};
 use crate::number;
 use synod_types::limits::INLINE_VALUE_BYTES_MAX;
-use synod_types::{CommandRef, Condition, ErrorKind, Expiry, Location, Op, Reply};
+use synod_types::{CommandRef, ErrorKind, Expiry, Location, Op, Reply};
 
 pub(super) fn set(
     context: &mut ApplyContext<'_>,
@@ -18,27 +19,13 @@ pub(super) fn set(
     let Some(until) = context.resolve(expiry) else {
         return Outcome::Reply(Reply::Error(ErrorKind::BadExpiry));
     };
-    let holds = match condition {
-        Condition::Always => true,
-        Condition::IfAbsent => found.is_none(),
-        Condition::IfPresent => found.is_some(),
-        Condition::IfVersion(version) => found.is_some_and(|id| context.is_at(id, version)),
-    };
-    let reply = match (return_old, found) {
-        (true, Some(id)) => match context.take_old(id) {
-            Outcome::Reply(reply) => reply,
-            read => return read,
-        },
-        (true, None) => Reply::Nil,
-        (false, _) if holds => Reply::Done { version: context.version },
-        (false, _) => Reply::Skipped,
-    };
-    // Nothing was changed up to here, and nothing below can fail.
-    if holds {
-        let write = Write { value: command.operand, crc: value_crc, at: context.value_at, until };
-        context.put(command.namespace, command.key, found, write);
-    }
-    Outcome::Reply(reply)
+    let write = holds(context, condition, found).then_some(Write {
+        value: command.operand,
+        crc: value_crc,
+        at: context.value_at,
+        until,
+    });
+    end_set(context, command, found, return_old, write)
 }
 
 pub(super) fn delete(context: &mut ApplyContext<'_>, found: Option<RecordId>) -> Reply<()> {
@@ -46,6 +33,7 @@ pub(super) fn delete(context: &mut ApplyContext<'_>, found: Option<RecordId>) ->
         return Reply::Int(0);
     };
     context.remove(id);
+    debug_assert!(context.old_value.is_empty(), "this reply holds no value");
     Reply::Int(1)
 }
 
@@ -70,6 +58,7 @@ pub(super) fn increment(
     };
     let mut digits = [0; INLINE_VALUE_BYTES_MAX];
     let len = number::spell(sum, &mut digits);
+    debug_assert_eq!(number::parse(&digits[..len]), Some(sum), "a sum is a number again");
     let write = Write { value: &digits[..len], crc: 0, at: Location::default(), until: Until::AsBefore };
     context.put(command.namespace, command.key, found, write);
     Reply::Int(sum)
@@ -89,5 +78,6 @@ pub(super) fn set_expiry(
     let Some(id) = found else {
         return Reply::Int(0);
     };
+    debug_assert!(!context.group.is_expired(id), "an expired key gets no new expiry");
     Reply::Int(i64::from(context.give_expiry(id, until)))
 }

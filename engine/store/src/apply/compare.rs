@@ -3,6 +3,7 @@
 //!
 //! A value in the log is read only if its length and checksum match: if either differs, the value differs.
 
+use super::conditional::end_set;
 use super::context::{ApplyContext, Outcome, Write};
 use crate::index::{RecordId, Value};
 use synod_types::operand::{VERSION_BYTES, split_compared, version_of};
@@ -10,7 +11,7 @@ use synod_types::{CommandRef, Compare, ErrorKind, Op, Reply};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The outcome of a comparison.
-enum Verdict {
+enum Comparison {
     Holds(bool),
     Read(Outcome),
 }
@@ -30,24 +31,15 @@ pub(super) fn set_if(
         return Outcome::Reply(Reply::Error(ErrorKind::BadExpiry));
     };
     let holds = match compared(context, found, wanted, compare) {
-        Verdict::Holds(holds) => holds,
-        Verdict::Read(read) => return read,
+        Comparison::Holds(holds) => holds,
+        Comparison::Read(read) => return read,
     };
     context.old_value.clear();
-    let reply = match (return_old, found) {
-        (true, Some(id)) => match context.take_old(id) {
-            Outcome::Reply(reply) => reply,
-            read => return read,
-        },
-        (true, None) => Reply::Nil,
-        (false, _) if holds => Reply::Done { version: context.version },
-        (false, _) => Reply::Skipped,
-    };
-    if holds {
+    let write = holds.then(|| {
         let at = context.value_at.part(start as u32, value.len() as u32); // within VALUE_BYTES_MAX
-        context.put(command.namespace, command.key, found, Write { value, crc: value_crc, at, until });
-    }
-    Outcome::Reply(reply)
+        Write { value, crc: value_crc, at, until }
+    });
+    end_set(context, command, found, return_old, write)
 }
 
 pub(super) fn delete_if(
@@ -58,8 +50,8 @@ pub(super) fn delete_if(
 ) -> Outcome {
     let Some(id) = found else { return Outcome::Reply(Reply::Int(0)) };
     let holds = match compared(context, found, wanted, compare) {
-        Verdict::Holds(holds) => holds,
-        Verdict::Read(read) => return read,
+        Comparison::Holds(holds) => holds,
+        Comparison::Read(read) => return read,
     };
     context.old_value.clear();
     if holds {
@@ -74,14 +66,14 @@ fn compared(
     found: Option<RecordId>,
     wanted: &[u8],
     compare: Compare,
-) -> Verdict {
+) -> Comparison {
     let Some(id) = found else {
-        return Verdict::Holds(matches!(compare, Compare::NotEqual | Compare::DigestNotEqual));
+        return Comparison::Holds(matches!(compare, Compare::NotEqual | Compare::DigestNotEqual));
     };
     let record = context.group.index.record(id);
     if compare == Compare::Version {
         debug_assert!(wanted.len() == VERSION_BYTES, "not a version");
-        return Verdict::Holds(version_of(wanted) == Some(record.version.unpack()));
+        return Comparison::Holds(version_of(wanted) == Some(record.version.unpack()));
     }
     let by_digest = matches!(compare, Compare::DigestEqual | Compare::DigestNotEqual);
     let negated = matches!(compare, Compare::NotEqual | Compare::DigestNotEqual);
@@ -92,16 +84,17 @@ fn compared(
         _ => record.value.len() != wanted.len(),
     };
     if !by_digest && differs {
-        return Verdict::Holds(negated);
+        return Comparison::Holds(negated);
     }
+    debug_assert!(context.old_value.is_empty(), "the value is taken once");
     match context.take_old(id) {
         Outcome::Reply(_) => {}
-        read => return Verdict::Read(read),
+        read => return Comparison::Read(read),
     }
     let equal = if by_digest {
         xxh3_64(context.old_value).to_le_bytes() == wanted
     } else {
         context.old_value.as_slice() == wanted
     };
-    Verdict::Holds(equal != negated)
+    Comparison::Holds(equal != negated)
 }

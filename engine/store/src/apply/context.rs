@@ -75,6 +75,10 @@ impl ApplyContext<'_> {
             self.remove(id);
             return None;
         }
+        debug_assert!(
+            self.group.index.record(id).version <= PackedVersion::pack(self.version),
+            "a key was written by a later command"
+        );
         Some(id)
     }
 
@@ -101,6 +105,7 @@ impl ApplyContext<'_> {
 
     /// Copies the key's value into `old_value`, or returns the read that it needs.
     pub(crate) fn take_old(&mut self, id: RecordId) -> Outcome {
+        debug_assert!(self.old_value.is_empty(), "a reply holds one value");
         let owner = Owner { record: id.0, group: self.group_at };
         let record = self.group.index.record(id);
         match &record.value {
@@ -138,6 +143,10 @@ impl ApplyContext<'_> {
             (Until::AsBefore, Some(id)) => self.group.index.expire_at(id),
             (Until::Time(time), _) => Some(time),
         };
+        debug_assert!(
+            expire_at.is_none_or(|at| at > self.group.applied_ts),
+            "a key that has expired already is not written"
+        );
         let version = PackedVersion::pack(self.version);
         let stored = stored(&write);
         let (id, cell) = match found {
@@ -168,6 +177,10 @@ impl ApplyContext<'_> {
             }
             _ => self.slab.release(before, owner),
         }
+        debug_assert!(
+            self.group.index.record(id).value.cell() == before || !self.slab.is_owner(before, owner),
+            "the copy of the previous value is left"
+        );
     }
 
     pub(crate) fn remove(&mut self, id: RecordId) {
@@ -176,6 +189,7 @@ impl ApplyContext<'_> {
 
     /// Changes a key's expiry; false if there was nothing to change.
     pub(crate) fn give_expiry(&mut self, id: RecordId, until: Until) -> bool {
+        debug_assert!(until != Until::AsBefore, "no change of an expiry");
         let expire_at = match until {
             Until::Forever if self.group.index.expire_at(id).is_none() => return false,
             Until::Forever | Until::AsBefore => None,
@@ -185,6 +199,7 @@ impl ApplyContext<'_> {
                 return true;
             }
         };
+        debug_assert!(expire_at.is_none_or(|at| at > self.group.applied_ts), "an expiry in the past");
         self.group.index.set_expiry(id, expire_at);
         self.group.index.record_mut(id).version = PackedVersion::pack(self.version);
         true
@@ -202,5 +217,7 @@ fn stored(write: &Write<'_>) -> Value {
 /// Removes a key and its cached copy.
 pub(crate) fn remove(group: &mut Group, group_at: u16, slab: &mut Slab, id: RecordId) {
     let value = group.index.remove(id);
-    slab.release(value.cell(), Owner { record: id.0, group: group_at });
+    let owner = Owner { record: id.0, group: group_at };
+    slab.release(value.cell(), owner);
+    debug_assert!(!slab.is_owner(value.cell(), owner), "the copy of a removed key is left");
 }

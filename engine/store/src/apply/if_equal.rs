@@ -50,5 +50,6 @@ pub(super) fn if_equal(
     }
     context.group.index.set_expiry(id, Some(WallMs(expire_at)));
     context.group.index.record_mut(id).version = PackedVersion::pack(context.version);
+    debug_assert!(!context.group.is_expired(id), "a lock that was extended is still held");
     DONE
 }

@@ -5,6 +5,7 @@
 //! second time. So a place in the log may have several owners, and the key written beside it need not be one
 //! of them.
 
+use super::conditional::holds;
 use super::context::{ApplyContext, Write};
 use crate::group::Buried;
 use crate::index::{RecordId, Value};
@@ -33,16 +34,11 @@ pub(super) fn set_many(
     let Some(until) = context.resolve(expiry) else {
         return Reply::Error(ErrorKind::BadExpiry);
     };
-    let holds = pairs(packed).all(|pair| {
+    let all_hold = pairs(packed).all(|pair| {
         let found = context.find(command.namespace, pair.key);
-        match condition {
-            Condition::Always => true,
-            Condition::IfAbsent => found.is_none(),
-            Condition::IfPresent => found.is_some(),
-            Condition::IfVersion(version) => found.is_some_and(|id| context.is_at(id, version)),
-        }
+        holds(context, condition, found)
     });
-    if !holds {
+    if !all_hold {
         return Reply::Int(0);
     }
     for pair in pairs(packed) {
@@ -73,6 +69,10 @@ pub(super) fn rename(
     let taken = take(context, id);
     context.remove(id);
     give(context, command.namespace, target, there, taken);
+    debug_assert!(
+        context.group.find_live(command.namespace, command.key).is_none(),
+        "a key that was renamed keeps its former name"
+    );
     Reply::Int(1)
 }
 
@@ -90,6 +90,10 @@ pub(super) fn copy(
     }
     let taken = take(context, id);
     give(context, command.namespace, target, there, taken);
+    debug_assert!(
+        context.group.find_live(command.namespace, command.key) == Some(id),
+        "a key that was copied stays"
+    );
     Reply::Int(1)
 }
 
@@ -97,6 +101,7 @@ pub(super) fn copy(
 /// piece by piece, see [`crate::Store::bury`].
 pub(super) fn flush(context: &mut ApplyContext<'_>) -> Reply<()> {
     let cleared = context.group.index.clear();
+    assert!(context.group.index.count() == 0, "a group that was cleared holds keys");
     context.buried.push(Buried { group_at: context.group_at, index: cleared });
     Reply::Done { version: context.version }
 }
@@ -107,6 +112,7 @@ fn take(context: &ApplyContext<'_>, id: RecordId) -> Taken {
         Value::Log { location, crc, .. } => Value::Log { location, crc, cell: NIL },
         other => other,
     };
+    debug_assert!(value.cell() == NIL, "a copy in the cache is of one key");
     Taken { value, expire_at: context.group.index.expire_at(id) }
 }
 
@@ -130,4 +136,8 @@ fn give(
         None => index.insert(index.hash(namespace, key), namespace, key, version, taken.value),
     };
     index.set_expiry(id, taken.expire_at);
+    debug_assert!(
+        context.group.find_live(namespace, key) == Some(id),
+        "a key that was given a value is there"
+    );
 }

@@ -7,7 +7,8 @@ use synod_types::{ErrorKind, Expiry, ExpiryTest, Reply, WallMs};
 pub(super) fn get_delete(context: &mut ApplyContext<'_>, found: Option<RecordId>) -> Outcome {
     let Some(id) = found else { return Outcome::Reply(Reply::Nil) };
     let outcome = context.take_old(id);
-    if let Outcome::Reply(_) = outcome {
+    if let Outcome::Reply(reply) = outcome {
+        debug_assert!(matches!(reply, Reply::Value { .. }), "a key that is there has a value");
         context.remove(id);
     }
     outcome
@@ -22,7 +23,8 @@ pub(super) fn get_expire(context: &mut ApplyContext<'_>, found: Option<RecordId>
     }
     let Some(id) = found else { return Outcome::Reply(Reply::Nil) };
     let outcome = context.take_old(id);
-    if let Outcome::Reply(_) = outcome {
+    if let Outcome::Reply(reply) = outcome {
+        debug_assert!(matches!(reply, Reply::Value { .. }), "a key that is there has a value");
         context.give_expiry(id, until);
     }
     outcome
@@ -41,6 +43,7 @@ pub(super) fn set_expiry_if(
     };
     let Some(id) = found else { return Reply::Int(0) };
     let before = context.group.index.expire_at(id);
+    debug_assert!(before.is_none_or(|before| before > context.group.applied_ts), "an expired key was found");
     // An existing key expires after applied time, so a time that has passed is earlier than its expiry.
     let wanted = if let Until::Time(time) = until { time } else { WallMs::ZERO };
     let holds = match (test, before) {

@@ -22,16 +22,16 @@ pub(crate) struct KeyRef {
     pub(crate) len: u16,
 }
 
-pub(crate) struct Keys {
-    classes: [Class; CLASS_COUNT],
+pub(crate) struct KeyArena {
+    classes: [KeyClass; CLASS_COUNT],
     long: Vec<Box<[u8]>>,
     long_free: Vec<u32>,
 }
 
-impl Keys {
+impl KeyArena {
     pub(crate) fn new() -> Self {
         Self {
-            classes: core::array::from_fn(|class| Class::new((class + 1) * CELL_STEP)),
+            classes: core::array::from_fn(|class| KeyClass::new((class + 1) * CELL_STEP)),
             long: Vec::new(),
             long_free: Vec::new(),
         }
@@ -55,14 +55,20 @@ impl Keys {
                 }
             },
         };
-        KeyRef { cell, len }
+        let stored = KeyRef { cell, len };
+        debug_assert!(self.get(stored) == key, "a key is not what was stored");
+        stored
     }
 
     pub(crate) fn get(&self, key: KeyRef) -> &[u8] {
         let len = usize::from(key.len);
         match class_of(len) {
             Some(class) => &self.classes[class].cell(key.cell)[..len],
-            None => &self.long[key.cell as usize],
+            None => {
+                let bytes: &[u8] = &self.long[key.cell as usize];
+                debug_assert!(bytes.len() == len, "a long key that was removed, or another one");
+                bytes
+            }
         }
     }
 
@@ -82,16 +88,19 @@ impl Keys {
         match class_of(usize::from(key.len)) {
             Some(class) => self.classes[class].remove(key.cell),
             None => {
+                let bytes = &self.long[key.cell as usize];
+                debug_assert!(bytes.len() == usize::from(key.len), "a long key removed twice");
                 self.long[key.cell as usize] = Box::default();
                 self.long_free.push(key.cell);
+                debug_assert!(self.long_free.len() <= self.long.len(), "more free places than places");
             }
         }
     }
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for KeyArena {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keys")
+        write!(f, "KeyArena")
     }
 }
 
@@ -100,19 +109,20 @@ fn class_of(len: usize) -> Option<usize> {
 }
 
 /// Cells of one size. The first four bytes of a free cell hold the number of the next free one.
-struct Class {
+struct KeyClass {
     cell_bytes: usize,
     chunks: Vec<Box<[u8]>>,
     used: u32,
     free: u32,
 }
 
-impl Class {
+impl KeyClass {
     fn new(cell_bytes: usize) -> Self {
         Self { cell_bytes, chunks: Vec::new(), used: 0, free: NIL }
     }
 
     fn insert(&mut self, key: &[u8]) -> u32 {
+        debug_assert!(key.len() <= self.cell_bytes, "a key of another class");
         let cell = if self.free == NIL {
             let cell = self.used;
             assert!(cell < NIL, "more than 2^32 - 1 keys");
@@ -127,12 +137,14 @@ impl Class {
             self.free = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             cell
         };
+        debug_assert!(cell < self.used && cell != self.free, "a free cell is not taken off the list");
         self.cell_mut(cell)[..key.len()].copy_from_slice(key);
         cell
     }
 
     fn remove(&mut self, cell: u32) {
         let next = self.free;
+        debug_assert!(cell < self.used && cell != next, "a cell freed twice");
         self.cell_mut(cell)[..4].copy_from_slice(&next.to_le_bytes());
         self.free = cell;
     }
@@ -162,7 +174,7 @@ mod tests {
             ),
             removals in proptest::collection::vec(any::<proptest::sample::Index>(), 0..80),
         ) {
-            let mut keys = Keys::new();
+            let mut keys = KeyArena::new();
             let mut held: Vec<(KeyRef, Vec<u8>)> = Vec::new();
             let mut removals = removals.into_iter();
             for (seed, len) in lens.into_iter().enumerate() {
@@ -181,7 +193,7 @@ mod tests {
 
     #[test]
     fn freed_cells_are_reused() {
-        let mut keys = Keys::new();
+        let mut keys = KeyArena::new();
         let first = keys.insert(b"abc");
         for _ in 0..10_000 {
             keys.remove(first);

@@ -23,7 +23,7 @@ use ahash::RandomState;
 use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hasher};
 use hashbrown::HashTable;
-use keys::Keys;
+use keys::KeyArena;
 use synod_types::{Namespace, WallMs};
 
 const TABLE_BITS: u32 = 6;
@@ -42,7 +42,7 @@ pub(crate) struct Index {
     tables: Vec<HashTable<u32>>,
     records: Chunks<Record>,
     free: u32,
-    keys: Keys,
+    keys: KeyArena,
     wheel: Wheel,
     /// Steps of the sweep owed for the expiries set since [`Index::take_owed`] was last called.
     owed: usize,
@@ -56,7 +56,7 @@ impl Index {
             tables: (0..1 << TABLE_BITS).map(|_| HashTable::new()).collect(),
             records: Chunks::new(),
             free: NIL,
-            keys: Keys::new(),
+            keys: KeyArena::new(),
             wheel: Wheel::new(),
             owed: 0,
             count: 0,
@@ -75,7 +75,9 @@ impl Index {
             let record = &self.records[at];
             record.hash == hash && record.namespace == namespace && self.keys.get(record.key()) == key
         };
-        self.tables[table_of(hash)].find(spread(hash), matches).copied().map(RecordId)
+        let found = self.tables[table_of(hash)].find(spread(hash), matches).copied().map(RecordId);
+        debug_assert!(found.is_none_or(|id| !self.record(id).is_free()), "a removed key was found");
+        found
     }
 
     /// Reads the memory that [`Index::find`] will read for each of `keys`, one step for all keys before the
@@ -113,13 +115,16 @@ impl Index {
             let Value::Free { next } = self.records[at].value else {
                 panic!("a record of the free list is in use")
             };
+            debug_assert!(self.records[at].timer == NIL, "a free record has a timer");
             self.free = next;
             self.records[at] = record;
             at
         };
+        debug_assert!(self.free != at, "a record in use is on the free list");
         let records = &self.records;
         self.tables[table_of(hash)].insert_unique(spread(hash), at, |&at| spread(records[at].hash));
         self.count += 1;
+        debug_assert!(self.count <= u64::from(self.records.count()), "more keys than records");
         RecordId(at)
     }
 
@@ -139,7 +144,9 @@ impl Index {
         let record = &mut self.records[id.0];
         record.timer = NIL;
         let value = core::mem::replace(&mut record.value, Value::Free { next: self.free });
+        debug_assert!(self.free != id.0, "a record freed twice");
         self.free = id.0;
+        debug_assert!(self.count > 0, "more keys removed than added");
         self.count -= 1;
         value
     }
@@ -189,6 +196,7 @@ impl Index {
         if expire_at.is_some() {
             self.owed += STEPS_PER_EXPIRY;
         }
+        debug_assert!(!self.record(id).is_free(), "an expiry of no key");
         let timer = self.records[id.0].timer;
         let timer = match (timer, expire_at) {
             (NIL, None) => NIL,
@@ -203,12 +211,14 @@ impl Index {
             }
         };
         self.records[id.0].timer = timer;
+        debug_assert!(self.expire_at(id) == expire_at, "another expiry than was set");
     }
 
     /// The next key that is due at `now`; its timer is already removed. See [`Wheel::pop_due`].
     pub(crate) fn pop_due(&mut self, now: WallMs, budget: &mut usize) -> Option<RecordId> {
         let at = self.wheel.pop_due(now.0, budget)?;
         assert!(!self.records[at].is_free(), "a timer outlived its key");
+        assert!(self.records[at].timer != NIL, "a key without an expiry has expired");
         self.records[at].timer = NIL;
         Some(RecordId(at))
     }
@@ -223,11 +233,13 @@ impl Index {
 
     pub(crate) fn expire_at(&self, id: RecordId) -> Option<WallMs> {
         let timer = self.records[id.0].timer;
+        debug_assert!(timer == NIL || self.wheel.record(timer) == id.0, "a timer of another key");
         (timer != NIL).then(|| WallMs(self.wheel.expire_at(timer)))
     }
 
     /// Takes the steps of the sweep owed for the expiries set since the last call.
     pub(crate) fn take_owed(&mut self) -> usize {
+        debug_assert!(self.owed.is_multiple_of(STEPS_PER_EXPIRY), "steps are owed whole");
         core::mem::take(&mut self.owed)
     }
 
@@ -262,7 +274,18 @@ impl Index {
                 assert!(self.wheel.record(record.timer) == id.0, "a timer of another key");
             }
         }
-        assert!(timers == self.wheel.count());
+        assert!(timers == self.wheel.count(), "an expiry of no key");
+        let mut free = 0;
+        let mut at = self.free;
+        while at != NIL {
+            let Value::Free { next } = self.records[at].value else {
+                panic!("a record of the free list is in use")
+            };
+            assert!(self.records[at].timer == NIL, "a free record has a timer");
+            free += 1;
+            at = next;
+        }
+        assert!(free + self.count == u64::from(self.records.count()), "every record is used or free");
         assert!(self.iter().count() as u64 == self.count);
         assert!(self.tables.iter().map(|table| table.len() as u64).sum::<u64>() == self.count);
     }

@@ -22,6 +22,7 @@ impl Value {
     /// # Panics
     /// When the value is too long.
     pub(crate) fn inline(value: &[u8]) -> Self {
+        debug_assert!(value.len() <= INLINE_VALUE_BYTES_MAX, "a long value is not kept in the index");
         let mut bytes = [0; INLINE_VALUE_BYTES_MAX];
         bytes[..value.len()].copy_from_slice(value);
         Self::Inline { len: value.len() as u8, bytes }
@@ -65,6 +66,7 @@ impl Record {
         version: PackedVersion,
         value: Value,
     ) -> Self {
+        debug_assert!(!matches!(value, Value::Free { .. }), "a record of no key");
         Self { version, value, hash, key_cell: key.cell, timer: NIL, key_len: key.len, namespace }
     }
     pub(super) fn key(&self) -> KeyRef {

@@ -33,6 +33,7 @@ const _: () = assert!(size_of::<Cell>() == 28);
 
 impl Cell {
     pub(super) fn owner(&self) -> Owner {
+        debug_assert!(self.state != CellState::Free, "a free cell has no owner");
         Owner { record: self.owner_record, group: self.owner_group }
     }
 }

@@ -11,7 +11,7 @@ const CELL_BYTES_EXACT: usize = 4096;
 
 /// Cells of one size.
 #[derive(Debug)]
-pub(super) struct Class {
+pub(super) struct SizeClass {
     pub(super) cell_bytes: usize,
     cells_per_page: u32,
     pub(super) page_count: u32,
@@ -24,7 +24,7 @@ pub(super) struct Class {
     pub(super) evictions: u32,
 }
 
-impl Class {
+impl SizeClass {
     pub(super) fn cells_per_page(&self) -> u32 {
         self.cells_per_page
     }
@@ -47,14 +47,15 @@ impl Class {
 
 /// The classes for a page size, smallest first. The page is cut into 2, 3, 4, 5, 7, 9, 12 … cells: the cells
 /// of each class are about a fifth smaller than those of the next larger one.
-pub(super) fn cut(page_bytes: usize) -> Vec<Class> {
+pub(super) fn cut(page_bytes: usize) -> Vec<SizeClass> {
     let exact = page_bytes / CELL_BYTES_EXACT;
     let mut classes = Vec::new();
     let mut count = 2;
     while page_bytes / count >= CELL_BYTES_MIN {
         let cell_bytes = page_bytes / count / 8 * 8;
         let cells_per_page = count as u32; // at most a page of the smallest cells
-        classes.push(Class {
+        assert!(cell_bytes > 0 && cell_bytes * count <= page_bytes, "cells that do not fit their page");
+        classes.push(SizeClass {
             cell_bytes,
             cells_per_page,
             page_count: 0,
@@ -67,11 +68,19 @@ pub(super) fn cut(page_bytes: usize) -> Vec<Class> {
         count = if count < exact && exact < next { exact } else { next };
     }
     classes.reverse();
+    assert!(
+        classes.is_sorted_by(|smaller, larger| smaller.cell_bytes < larger.cell_bytes),
+        "two classes of one size"
+    );
+    assert!(
+        classes.first().is_some_and(|smallest| smallest.cell_bytes >= CELL_BYTES_MIN),
+        "no class of cells"
+    );
     classes
 }
 
 /// The smallest class whose cells hold `len` bytes; `None` past half a page.
-pub(super) fn of(classes: &[Class], len: usize) -> Option<usize> {
+pub(super) fn of(classes: &[SizeClass], len: usize) -> Option<usize> {
     let at = classes.partition_point(|class| class.cell_bytes < len);
     (at < classes.len()).then_some(at)
 }

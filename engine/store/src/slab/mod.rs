@@ -26,7 +26,7 @@ use crate::api::CacheStats;
 use crate::list::{Linked, Links, List, NIL};
 use alloc::{vec, vec::Vec};
 use cell::{Cell, CellState, FREE_CELL};
-use class::{CELL_BYTES_MIN, Class};
+use class::{CELL_BYTES_MIN, SizeClass};
 use core::fmt;
 
 /// Bytes of a page when the budget allows.
@@ -38,7 +38,7 @@ const PAGE_COUNT_WANTED: usize = 64;
 
 /// A page cut into cells of one class; it has no cells after it was given back.
 #[derive(Default)]
-struct Page {
+struct SlabPage {
     class: usize,
     /// Capacity for the whole page, filled up to the last cell ever used: memory that was never written is
     /// not resident yet.
@@ -48,7 +48,7 @@ struct Page {
 
 /// The pages that cell numbers refer to.
 struct Pages {
-    pages: Vec<Page>,
+    pages: Vec<SlabPage>,
     /// A cell's number is `page << cell_bits | place`.
     cell_bits: u32,
 }
@@ -61,6 +61,7 @@ impl Pages {
         (cell & ((1 << self.cell_bits) - 1)) as usize
     }
     fn number(&self, page: usize, place: usize) -> u32 {
+        debug_assert!(place >> self.cell_bits == 0, "more cells in a page than a number can tell apart");
         (page as u32) << self.cell_bits | place as u32 // both bounded when the slab is made
     }
     /// The cell, if one of this number exists now.
@@ -89,7 +90,7 @@ pub(crate) struct Slab {
     page_bytes: usize,
     bytes_max: usize,
     bytes: usize,
-    classes: Vec<Class>,
+    classes: Vec<SizeClass>,
     pages: Pages,
     /// Numbers of pages that were given back.
     pages_free: Vec<u32>,
@@ -101,9 +102,10 @@ pub(crate) struct Slab {
 impl Slab {
     pub(crate) fn new(bytes_max: usize) -> Self {
         let wanted = (bytes_max / PAGE_COUNT_WANTED).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
-        let page_bytes = 1 << wanted.ilog2();
+        let page_bytes: usize = 1 << wanted.ilog2();
         let cell_bits = (page_bytes / CELL_BYTES_MIN).ilog2();
         let page_count_max = bytes_max / page_bytes;
+        assert!(page_bytes.is_power_of_two() && page_bytes >= PAGE_BYTES_MIN);
         assert!(page_count_max < (NIL >> cell_bits) as usize, "cache budget over what cell numbers can name");
         Self {
             page_bytes,
@@ -128,6 +130,8 @@ impl Slab {
             self.stats.refused += 1;
             return NIL;
         };
+        let free = self.pages.cell(cell);
+        debug_assert!(free.state == CellState::Free && free.links == Links::NONE, "a cell that is in use");
         self.clock = self.clock.wrapping_add(1);
         *self.pages.cell_mut(cell) = Cell {
             owner_record: owner.record,
@@ -142,6 +146,7 @@ impl Slab {
         self.fill(cell, crc, value);
         self.stats.inserts += 1;
         self.stats.cells += 1;
+        debug_assert!(self.is_owner(cell, owner), "a copy that its owner does not find");
         cell
     }
 
@@ -168,6 +173,7 @@ impl Slab {
         self.use_cell(cell);
         self.fill(cell, crc, value);
         self.stats.inserts += 1;
+        debug_assert!(self.is_owner(cell, owner), "a copy that its owner does not find");
         cell
     }
 
@@ -200,6 +206,7 @@ impl Slab {
             let class = self.vacate(cell);
             self.classes[class].free.push_front(&mut self.pages, cell);
         }
+        debug_assert!(!self.is_owner(cell, owner), "a copy that was dropped is found");
     }
 
     pub(crate) fn stats(&self) -> CacheStats {
@@ -208,16 +215,20 @@ impl Slab {
 
     fn fill(&mut self, cell: u32, crc: u32, value: &[u8]) {
         let held = self.pages.cell_mut(cell);
+        debug_assert!(held.state != CellState::Free, "a copy in a cell of no owner");
         (held.len, held.crc) = (value.len() as u32, crc); // at most a page
         let (page, place) = (self.pages.page_of(cell), self.pages.place_of(cell));
         let page = &mut self.pages.pages[page];
-        let at = place * self.classes[page.class].cell_bytes;
+        let cell_bytes = self.classes[page.class].cell_bytes;
+        debug_assert!(value.len() <= cell_bytes, "a value that is longer than its cell");
+        let at = place * cell_bytes;
         if page.bytes.len() < at {
             page.bytes.resize(at, 0); // a gap behind a shorter value
         }
         let (over, new) = value.split_at(value.len().min(page.bytes.len() - at));
         page.bytes[at..at + over.len()].copy_from_slice(over);
         page.bytes.extend_from_slice(new);
+        debug_assert!(page.bytes.len() <= self.page_bytes, "a page grew");
     }
 
     fn use_cell(&mut self, cell: u32) {
@@ -236,6 +247,7 @@ impl Slab {
         if class.is_protected_over() {
             self.demote_one(cell_class);
         }
+        debug_assert!(!self.classes[cell_class].is_protected_over(), "too many copies are protected");
     }
 
     /// Puts the oldest protected copy of a class on probation again.
@@ -298,6 +310,7 @@ impl Slab {
             })
             .max_by_key(|&(age, _)| age)
             .map(|(age, cell)| (age, self.pages.page_of(cell)))
+            .inspect(|&(_, page)| assert!(self.pages.pages[page].class != class, "a cell on another's list"))
     }
 
     fn age(&self, cell: u32) -> u64 {
@@ -308,6 +321,7 @@ impl Slab {
     /// would exceed the budget. May end without a page, if the whole budget has no room for one of this
     /// class.
     fn take_pages(&mut self, class: usize, victim: usize) {
+        assert!(self.pages.pages[victim].class != class, "a class takes no page of its own");
         let mut bytes = self.drop_page(victim);
         self.stats.page_moves += 1;
         let cost = self.classes[class].page_cost(self.page_bytes);
@@ -324,14 +338,16 @@ impl Slab {
     fn add_page(&mut self, class: usize, bytes: Vec<u8>) {
         let bytes = if bytes.capacity() == 0 { Vec::with_capacity(self.page_bytes) } else { bytes };
         let cell_count = self.classes[class].cells_per_page() as usize;
-        let page = Page { class, bytes, cells: vec![FREE_CELL; cell_count] };
+        let page = SlabPage { class, bytes, cells: vec![FREE_CELL; cell_count] };
         let at = match self.pages_free.pop() {
             Some(at) => at as usize,
             None => {
-                self.pages.pages.push(Page::default());
+                self.pages.pages.push(SlabPage::default());
                 self.pages.pages.len() - 1
             }
         };
+        assert!(self.pages.pages[at].cells.is_empty(), "a page in use is cut anew");
+        assert!(page.bytes.capacity() >= self.page_bytes, "a page of another size");
         self.pages.pages[at] = page;
         self.bytes += self.classes[class].page_cost(self.page_bytes);
         assert!(self.bytes <= self.bytes_max, "cache budget passed");
@@ -345,6 +361,7 @@ impl Slab {
     /// Drops a page and every copy in it; returns its bytes for reuse.
     fn drop_page(&mut self, at: usize) -> Vec<u8> {
         let class = self.pages.pages[at].class;
+        assert!(!self.pages.pages[at].cells.is_empty(), "a page dropped twice");
         for place in 0..self.pages.pages[at].cells.len() {
             let cell = self.pages.number(at, place);
             if self.pages.cell(cell).state == CellState::Free {
@@ -356,7 +373,9 @@ impl Slab {
         }
         let page = core::mem::take(&mut self.pages.pages[at]);
         self.pages_free.push(at as u32); // bounded when the slab is made
-        self.bytes -= self.classes[class].page_cost(self.page_bytes);
+        let cost = self.classes[class].page_cost(self.page_bytes);
+        assert!(self.bytes >= cost && self.classes[class].page_count > 0, "a page that was not counted");
+        self.bytes -= cost;
         self.classes[class].page_count -= 1;
         while self.classes[class].is_protected_over() {
             self.demote_one(class);
@@ -374,6 +393,7 @@ impl Slab {
             CellState::Protected => lists.protected.remove(&mut self.pages, cell),
         }
         *self.pages.cell_mut(cell) = FREE_CELL;
+        debug_assert!(self.stats.cells > 0, "more copies dropped than made");
         self.stats.cells -= 1;
         class
     }
@@ -408,11 +428,14 @@ impl Slab {
             let used =
                 count(&class.probation, CellState::Probation) + count(&class.protected, CellState::Protected);
             let free = count(&class.free, CellState::Free);
+            assert!(class.free.iter(&self.pages).all(|cell| self.pages.cell(cell).len == 0));
             assert!(used + free == (class.page_count * class.cells_per_page()) as usize);
             assert!(!class.is_protected_over());
             cells += used as u64;
         }
         assert!(cells == self.stats.cells);
+        let given_back = self.pages.pages.iter().filter(|page| page.cells.is_empty()).count();
+        assert!(given_back == self.pages_free.len(), "every page is cut or free");
     }
 
     /// Every cell in use with its owner.

@@ -219,7 +219,7 @@ fn a_handle_of_before_a_page_changed_class_misses() {
 }
 
 #[test]
-fn a_starving_class_takes_a_page_that_nobody_uses() {
+fn a_starving_class_takes_an_unused_page() {
     let cost = PAGE_BYTES_MIN + 4 * size_of::<Cell>();
     let mut slab = Slab::new(cost + 4096);
     let first = slab.insert(owner(1), 1, &[1; 4096]);

@@ -2,7 +2,7 @@
 //! else.
 
 use super::rig::{GROUP, NS, Rig, command, set, set_get, stamped};
-use crate::{CacheHint, Room};
+use crate::{CacheAdmission, CacheHint};
 use alloc::vec::Vec;
 use synod_types::{Condition, Expiry, Op, Reply, Version};
 
@@ -81,11 +81,12 @@ fn a_read_value_is_admitted_for_exactly_the_version_it_was_read_of() {
     rig.keep = CacheHint::Skip;
     rig.at(1).set("k", &LONG);
     let version = rig.version;
-    let admit = |rig: &mut Rig, version, value: &[u8]| rig.admit("k", version, value, Room::Made);
+    let admit =
+        |rig: &mut Rig, version, value: &[u8]| rig.admit("k", version, value, CacheAdmission::MayEvict);
     assert!(!admit(&mut rig, Version { position: 99, ..version }, &LONG));
     assert!(!admit(&mut rig, version, &LONG[1..]), "another length");
     assert!(!admit(&mut rig, version, &[8; 100]), "other bytes than the log has");
-    assert!(!rig.admit("other", version, &LONG, Room::Made));
+    assert!(!rig.admit("other", version, &LONG, CacheAdmission::MayEvict));
     assert!(rig.is_cold("k"));
     assert!(admit(&mut rig, version, &LONG));
     assert!(!rig.is_cold("k"));
@@ -106,11 +107,12 @@ fn what_another_replica_sent_is_admitted_if_it_is_the_value_and_nothing_is_evict
     rig.keep = CacheHint::Skip;
     rig.at(1).set("k", &LONG);
     let version = rig.version;
-    let admit = |rig: &mut Rig, version, value: &[u8]| rig.admit("k", version, value, Room::Spare);
+    let admit =
+        |rig: &mut Rig, version, value: &[u8]| rig.admit("k", version, value, CacheAdmission::SpareOnly);
     assert!(!rig.store.is_at_hand(GROUP, NS, b"k") && rig.store.is_at_hand(GROUP, NS, b"none"));
     assert!(!admit(&mut rig, Version { position: 99, ..version }, &LONG));
     assert!(!admit(&mut rig, version, &[8; 100]), "other bytes than the log has");
-    assert!(!rig.admit("none", version, &LONG, Room::Spare));
+    assert!(!rig.admit("none", version, &LONG, CacheAdmission::SpareOnly));
     assert!(admit(&mut rig, version, &LONG));
     assert!(rig.store.is_at_hand(GROUP, NS, b"k"));
     assert_eq!(rig.get("k"), Some(LONG.to_vec()));
@@ -123,7 +125,7 @@ fn what_another_replica_sent_is_admitted_if_it_is_the_value_and_nothing_is_evict
     rig.keep = CacheHint::Skip;
     rig.set("late", &LONG);
     let (version, evictions) = (rig.version, rig.store.cache_stats().evictions);
-    assert!(!rig.admit("late", version, &LONG, Room::Spare), "the cache is full");
+    assert!(!rig.admit("late", version, &LONG, CacheAdmission::SpareOnly), "the cache is full");
     assert_eq!(rig.store.cache_stats().evictions, evictions);
     rig.store.invariants();
 }
@@ -136,7 +138,7 @@ fn an_expired_key_is_not_admitted() {
     rig.run(command("k", Op::SetExpiry(Expiry::After(10))));
     let version = rig.version;
     rig.at(11);
-    assert!(!rig.admit("k", version, &LONG, Room::Made));
+    assert!(!rig.admit("k", version, &LONG, CacheAdmission::MayEvict));
 }
 
 #[test]

@@ -384,7 +384,7 @@ fn expired_keys_are_removed_in_bounded_steps_and_shown_until_then() {
 }
 
 #[test]
-fn whoever_sets_expiries_sweeps_what_has_expired() {
+fn setting_an_expiry_sweeps_what_has_expired() {
     let mut rig = Rig::new();
     let mut most = 0;
     for ms in 0..400 {

@@ -32,7 +32,7 @@ fn only_the_owner_gives_a_lock_back() {
 }
 
 #[test]
-fn a_lock_that_has_expired_is_nobodys() {
+fn a_lock_that_has_expired_has_no_owner() {
     let mut rig = Rig::new();
     locked(&mut rig, b"mine", 500);
     rig.at(1500);

@@ -4,7 +4,7 @@
 use super::rig::{GROUP, Rig};
 use super::steps::{Act, acts, aim, command_of, name};
 use super::twin::{LIMITS, Twin};
-use crate::{CacheHint, FoundValue, Room};
+use crate::{CacheAdmission, CacheHint, FoundValue};
 use alloc::vec::Vec;
 use proptest::prelude::*;
 use synod_types::{Command, Namespace, Reply, Version, WallMs};
@@ -50,7 +50,7 @@ proptest! {
                     };
                     for replica in &mut replicas[..2] {
                         let found = FoundValue::new(*version, value);
-                        replica.store.admit(GROUP, *namespace, key, found, Room::Made);
+                        replica.store.admit(GROUP, *namespace, key, found, CacheAdmission::MayEvict);
                     }
                 }
                 Act::Command { .. } | Act::Open | Act::OpenForNode { .. } | Act::Close { .. } | Act::Again { .. } => {

@@ -1,7 +1,7 @@
 //! One replica with a log to read back from: the shard's part in a store's work, in a few lines.
 
 use crate::sessions::{SESSION_LIMITS, SessionLimits};
-use crate::{Applied, CacheHint, FoundValue, Lookup, Room, Store, StoreConfig};
+use crate::{Applied, CacheAdmission, CacheHint, FoundValue, Lookup, Store, StoreConfig};
 use alloc::{vec, vec::Vec};
 use synod_types::{
     Command, CommandRef, Condition, Expiry, GroupId, Location, Namespace, Op, Reply, SegmentId, SessionId,
@@ -78,8 +78,14 @@ impl Rig {
         }
     }
 
-    pub(super) fn admit(&mut self, key: &str, version: Version, value: &[u8], room: Room) -> bool {
-        self.store.admit(GROUP, NS, key.as_bytes(), FoundValue::new(version, value), room)
+    pub(super) fn admit(
+        &mut self,
+        key: &str,
+        version: Version,
+        value: &[u8],
+        admission: CacheAdmission,
+    ) -> bool {
+        self.store.admit(GROUP, NS, key.as_bytes(), FoundValue::new(version, value), admission)
     }
 
     pub(super) fn read(&self, location: Location) -> Vec<u8> {

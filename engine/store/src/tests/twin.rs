@@ -33,7 +33,7 @@ pub(super) struct Key {
 }
 
 #[derive(Default)]
-pub(super) struct Session {
+pub(super) struct TwinSession {
     lowest_open: u64,
     replies: BTreeMap<u64, (Asked, Full)>,
     last_used: Version,
@@ -59,13 +59,13 @@ fn bytes_of(replies: &BTreeMap<u64, (Asked, Full)>) -> u64 {
 pub(super) struct Twin {
     pub(super) now: u64,
     pub(super) keys: BTreeMap<(Namespace, Vec<u8>), Key>,
-    pub(super) sessions: BTreeMap<SessionId, Session>,
+    pub(super) sessions: BTreeMap<SessionId, TwinSession>,
     /// By node: its last boot, and its cores' sessions.
     pub(super) holders: BTreeMap<NodeId, (Boot, BTreeMap<CoreId, SessionId>)>,
 }
 
 impl Twin {
-    fn of_clients(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
+    fn of_clients(&self) -> impl Iterator<Item = (&SessionId, &TwinSession)> {
         self.sessions.iter().filter(|(id, _)| !id.is_of_node())
     }
 
@@ -74,7 +74,7 @@ impl Twin {
             self.evict();
         }
         let id = SessionId::new(version.slot.get() * 65536 + u64::from(version.position));
-        self.sessions.insert(id, Session { last_used: version, ..Session::default() });
+        self.sessions.insert(id, TwinSession { last_used: version, ..TwinSession::default() });
         Reply::Session(id)
     }
 
@@ -91,7 +91,7 @@ impl Twin {
         let (_, cores) = self.holders.entry(node).or_insert((boot, BTreeMap::new()));
         let raw = version.slot.get() * 65536 + u64::from(version.position);
         let id = *cores.entry(core).or_insert(SessionId::of_node(raw));
-        self.sessions.entry(id).or_insert(Session { last_used: version, ..Session::default() });
+        self.sessions.entry(id).or_insert(TwinSession { last_used: version, ..TwinSession::default() });
         Reply::Session(id)
     }
 

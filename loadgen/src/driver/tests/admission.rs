@@ -46,7 +46,7 @@ fn a_cluster_without_a_password_takes_any() {
 fn kept_out(mut world: World, why: &str) {
     let begun_ns = world.now_ns;
     world.open();
-    let failure = world.driver.failure().expect("nobody is let in").to_owned();
+    let failure = world.driver.failure().expect("the generator is not admitted").to_owned();
     let addrs = ["127.0.0.1:1 ", "127.0.0.1:2 ", "127.0.0.1:3 "];
     assert!(addrs.iter().any(|addr| failure.starts_with(addr)), "it says where: {failure}");
     assert!(failure.contains(why) && failure.contains("SYNOD_PASSWORD"), "{failure}");
@@ -62,17 +62,17 @@ fn kept_out(mut world: World, why: &str) {
 }
 
 #[test]
-fn who_says_no_password_is_kept_out_at_once() {
+fn a_generator_without_a_password_is_kept_out_at_once() {
     kept_out(guarded(None), "wants a password");
 }
 
 #[test]
-fn who_says_a_wrong_password_is_kept_out_at_once() {
+fn a_generator_with_a_wrong_password_is_kept_out_at_once() {
     kept_out(guarded(Some("guess")), "refuses the password");
 }
 
 #[test]
-fn who_comes_from_another_machine_is_kept_out_at_once() {
+fn a_generator_on_another_machine_is_kept_out_at_once() {
     for given in [None, Some("guess")] {
         let mut world = guarded(given);
         world.cluster.passwords.clear();
@@ -86,7 +86,7 @@ fn one_node_that_wants_another_password_is_named() {
     let mut world = guarded(Some("Rosebud"));
     world.cluster.passwords.insert(2, b"Xanadu".to_vec());
     world.open();
-    let failure = world.driver.failure().expect("one node lets nobody in");
+    let failure = world.driver.failure().expect("one node does not admit it");
     assert!(failure.starts_with("127.0.0.1:2 refuses the password"), "{failure}");
 }
 

@@ -47,7 +47,7 @@ fn the_closed_loop_keeps_its_connections_busy() {
     let start_ns = world.now_ns + 10 * MS;
     world.perform_with(order, |world| {
         if (start_ns..start_ns + 1000 * MS).contains(&world.now_ns) {
-            let outstanding = world.driver.links.iter().map(|link| link.outstanding).sum::<u32>();
+            let outstanding = world.driver.traffic.links.iter().map(|link| link.outstanding).sum::<u32>();
             busy += outstanding;
             turns += 1;
             most = most.max(outstanding);
@@ -175,7 +175,7 @@ fn a_cluster_that_never_gets_ready_is_an_error_that_says_why() {
     let mut world = World::new(options(), Faults::default(), 19);
     world.down_nodes = vec![1, 2, 3];
     world.open();
-    let failure = world.driver.failure().expect("nobody was there").to_owned();
+    let failure = world.driver.failure().expect("no node was there").to_owned();
     assert!(failure.contains("0 of 6 connections up"), "{failure}");
     assert!(failure.contains("not connected"), "{failure}");
 }
@@ -271,8 +271,8 @@ fn one_connection_with_one_request_in_flight_is_just_that() {
     let mut used = [false; 3];
     world.perform_with(order, |world| {
         if (start_ns..start_ns + 500 * MS).contains(&world.now_ns) {
-            most = most.max(world.driver.links.iter().map(|link| link.outstanding).sum::<u32>());
-            for (used, link) in used.iter_mut().zip(&world.driver.links) {
+            most = most.max(world.driver.traffic.links.iter().map(|link| link.outstanding).sum::<u32>());
+            for (used, link) in used.iter_mut().zip(world.driver.traffic.links.iter()) {
                 *used |= link.outstanding > 0;
             }
         }

@@ -60,7 +60,7 @@ fn a_cluster_that_wants_a_password_is_loaded_and_asked_with_it() {
 }
 
 #[test]
-fn a_cluster_lets_nobody_in_without_its_password() {
+fn a_cluster_admits_no_generator_without_its_password() {
     let servers = FakeServers::start(2, 2, 31);
     servers.cluster().set_password("Rosebud");
     kept_out(&options(&servers), "wants a password");
@@ -116,7 +116,7 @@ fn a_resp_server_that_wants_a_password_is_loaded_with_it() {
 }
 
 #[test]
-fn a_resp_server_lets_nobody_in_without_its_password() {
+fn a_resp_server_admits_no_generator_without_its_password() {
     let server = FakeResp::start(RespFaults::default());
     let guess = Options { password: given("guess"), ..resp_options(&server) };
     kept_out(&guess, "has no password and refuses the one in SYNOD_PASSWORD");

@@ -33,7 +33,7 @@ fn ends_in(trouble: Trouble, kind: &str) {
     assert!(begun.elapsed() < FAR, "{:?}", begun.elapsed());
     assert_eq!(report.unfinished, Vec::<String>::new());
     let sum = |count: fn(&OperationReport) -> u64| report.operations.values().map(count).sum::<u64>();
-    assert_eq!(sum(|op| op.offered), 1250, "the schedule waits for nobody");
+    assert_eq!(sum(|op| op.offered), 1250, "the schedule does not wait");
     assert_eq!(sum(|op| op.achieved + op.errors + op.unknown), 1250, "every operation has an end");
     assert!(sum(|op| op.achieved) > 0 && sum(|op| op.errors) > 0, "{:?}", report.operations);
     assert!(report.error_kinds.contains_key(kind), "{:?}", report.error_kinds);

@@ -305,7 +305,7 @@ fn the_caps_are_exact() {
 }
 
 #[test]
-fn lengths_nobody_means_break_the_connection_at_once() {
+fn senseless_lengths_break_the_connection_at_once() {
     for (stream, error) in [
         ("*9999999999999\r\n", "invalid multibulk length"),
         ("*x\r\n", "invalid multibulk length"),

@@ -1,13 +1,18 @@
-//! The plan of a command on keys: the asks of the groups, and the form of the reply.
+//! The plan of a command on keys: the asks of the groups, and the form of the reply. And the rule about keys,
+//! values and operands that every plan obeys, in the error lines of RESP.
 
 use crate::resp::derive::Derive;
+use crate::resp::error_line::ErrorLine;
 use crate::resp::glob::Pattern;
+use crate::resp::parser::Args;
 use std::borrow::Cow;
-use synod_types::{Bucket, Condition, Expiry, Op};
+use synod_types::checksum::crc32c;
+use synod_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::{Bucket, Condition, Expiry, Illegal, Op, command};
 
 /// The form of the reply to one command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Shape {
+pub enum ReplyShape {
     /// `+OK`, or nil when a condition did not hold.
     Ok,
     /// The value or nil, of a read.
@@ -142,21 +147,84 @@ pub enum Plan<'a> {
         /// The operand: one of the arguments, or bytes made from them.
         operand: Cow<'a, [u8]>,
         /// The form of the reply.
-        shape: Shape,
+        shape: ReplyShape,
     },
-    /// One command per key, from the second argument on.
-    Many(Many),
+    /// One command per key, or pair, of the arguments behind the name.
+    Many(Many, Args<'a>),
     /// Several commands, one after the other.
     Job(Work),
 }
 
 impl<'a> Plan<'a> {
     /// One command without an operand.
-    pub fn of(key: &'a [u8], op: Op, shape: Shape) -> Self {
+    pub fn of(key: &'a [u8], op: Op, shape: ReplyShape) -> Self {
         Self::with(key, op, &[][..], shape)
     }
     /// One command.
-    pub fn with(key: &'a [u8], op: Op, operand: impl Into<Cow<'a, [u8]>>, shape: Shape) -> Self {
+    pub fn with(key: &'a [u8], op: Op, operand: impl Into<Cow<'a, [u8]>>, shape: ReplyShape) -> Self {
         Self::One { key, op, operand: operand.into(), shape }
     }
+    /// A write of `value`. The shape of the reply decides whether the old value is returned.
+    pub fn set(
+        key: &'a [u8],
+        value: &'a [u8],
+        condition: Condition,
+        expiry: Expiry,
+        shape: ReplyShape,
+    ) -> Self {
+        let return_old = shape == ReplyShape::OldValue;
+        let op = Op::Set { value_crc: crc32c(value), condition, expiry, return_old };
+        Self::with(key, op, value, shape)
+    }
+
+    /// Checks the keys that it names, and the operand of a single command.
+    ///
+    /// # Errors
+    /// The error line to answer with.
+    pub(super) fn check(&self) -> Result<(), ErrorLine> {
+        match self {
+            Self::One { key, op, operand, .. } => {
+                check_key(key)?;
+                op.check(key, operand).map_err(|illegal| match illegal {
+                    // RENAME and COPY: the operand is a key, too.
+                    Illegal::KeyEmpty | Illegal::KeyTooLong => key_refused(illegal, operand),
+                    Illegal::ValueTooLong => too_long("command", operand.len(), VALUE_BYTES_MAX),
+                    Illegal::Operand => format!("ERR {illegal}").into(),
+                })
+            }
+            // The commands are made later, from these arguments.
+            Self::Many(many, args) => {
+                args.iter_from(1).enumerate().try_for_each(|(index, arg)| match index % many.stride() {
+                    0 => check_key(arg),
+                    _ => check_value(arg),
+                })
+            }
+            // The size of the new value is checked when it is made.
+            Self::Job(Work::Derive { key, .. }) => check_key(key),
+            Self::Job(_) => Ok(()),
+        }
+    }
+}
+
+/// Checks that `key` is a valid key.
+///
+/// # Errors
+/// The error line to answer with.
+pub(super) fn check_key(key: &[u8]) -> Result<(), ErrorLine> {
+    command::check_key(key).map_err(|illegal| key_refused(illegal, key))
+}
+
+fn check_value(value: &[u8]) -> Result<(), ErrorLine> {
+    command::check_value_len(value.len()).map_err(|_| too_long("value", value.len(), VALUE_BYTES_MAX))
+}
+
+fn key_refused(illegal: Illegal, key: &[u8]) -> ErrorLine {
+    match illegal {
+        Illegal::KeyEmpty => "ERR empty keys are not supported".into(),
+        _ => too_long("key", key.len(), KEY_BYTES_MAX),
+    }
+}
+
+fn too_long(part: &str, len: usize, limit: usize) -> ErrorLine {
+    format!("ERR {part} too long: {len} bytes, the limit is {limit}").into()
 }

@@ -8,7 +8,7 @@
 //! Sans-I/O: commands go out, replies come in.
 
 use crate::resp::derive::{Derive, Derived};
-use crate::resp::refusal::Refusal;
+use crate::resp::error_line::ErrorLine;
 use synod_types::checksum::crc32c;
 use synod_types::operand::{put_compared, version_bytes};
 use synod_types::{Command, Compare, Condition, ErrorKind, Expiry, Op, Reply, Shared, Version};
@@ -44,9 +44,9 @@ pub(super) enum Updated {
 
 /// Why an update failed.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum UpdateError {
     /// There is no new value.
-    Refused(Refusal),
+    Refused(ErrorLine),
     /// The read or the write failed, or other writes came between each time.
     Failed(ErrorKind),
 }
@@ -74,7 +74,7 @@ impl Update {
     ///
     /// # Errors
     /// Why there will be no new value.
-    pub(super) fn take(&mut self, reply: Reply<&[u8]>) -> Result<Option<Updated>, Failure> {
+    pub(super) fn take(&mut self, reply: Reply<&[u8]>) -> Result<Option<Updated>, UpdateError> {
         match (self.write.take(), reply) {
             (None, Reply::Nil) => self.derive(None),
             (None, Reply::Value { value, version }) => self.derive(Some((value, version))),
@@ -82,14 +82,14 @@ impl Update {
             // Another client wrote the key: start again.
             (Some(_), Reply::Skipped) => {
                 self.tries += 1;
-                if self.tries >= TRIES_MAX { Err(Failure::Failed(ErrorKind::Busy)) } else { Ok(None) }
+                if self.tries >= TRIES_MAX { Err(UpdateError::Failed(ErrorKind::Busy)) } else { Ok(None) }
             }
-            _ => Err(Failure::Failed(ErrorKind::Unknown)), // not an answer to this question
+            _ => Err(UpdateError::Failed(ErrorKind::Unknown)), // not an answer to this question
         }
     }
 
-    fn derive(&mut self, old: Option<(&[u8], Version)>) -> Result<Option<Updated>, Failure> {
-        let derived = self.how.apply(old.map(|(value, _)| value)).map_err(Failure::Refused)?;
+    fn derive(&mut self, old: Option<(&[u8], Version)>) -> Result<Option<Updated>, UpdateError> {
+        let derived = self.how.apply(old.map(|(value, _)| value)).map_err(UpdateError::Refused)?;
         match &derived.value {
             None => Ok(Some(Updated::of(derived))),
             Some(value) => {
@@ -160,10 +160,10 @@ mod tests {
         for tries in 1..=TRIES_MAX {
             assert!(matches!(update.take(Reply::Nil), Ok(None)));
             let skipped = update.take(Reply::Skipped);
-            let is_over = matches!(skipped, Err(Failure::Failed(ErrorKind::Busy)));
+            let is_over = matches!(skipped, Err(UpdateError::Failed(ErrorKind::Busy)));
             assert_eq!(is_over, tries == TRIES_MAX, "{skipped:?}");
         }
         let mut update = Update::new(b"k".to_vec(), Derive::Append(b"b".to_vec()));
-        assert!(matches!(update.take(Reply::Int(1)), Err(Failure::Failed(ErrorKind::Unknown))));
+        assert!(matches!(update.take(Reply::Int(1)), Err(UpdateError::Failed(ErrorKind::Unknown))));
     }
 }

@@ -175,7 +175,7 @@ fn what_is_no_command_waits_for_nothing() {
     assert!(order.next_ask(|| Some(ask(1, "", Op::Flush)), |_, _| None).is_some());
     let local = Ask::Local { tag: Tag::new(2), query: crate::server::LocalQuery::Time };
     for other in [local, Ask::Pause, Ask::Close] {
-        let given = order.next_ask(|| Some(other.clone()), |_, _| panic!("nobody leads {other:?}"));
+        let given = order.next_ask(|| Some(other.clone()), |_, _| panic!("no node leads {other:?}"));
         assert_eq!(given.as_ref(), Some(&other));
     }
 }

@@ -64,13 +64,13 @@ fn binary_nonsense_gets_a_failure_and_the_end() {
     connection.received(&[&binary::PREAMBLE[..], &[9, 0, 0, 0]].concat());
     assert_eq!(connection.next(), Some(Ask::Close));
     let answers = responses(connection.out());
-    assert_eq!(answers[0].body, binary::ResponseBody::Failed(binary::Failure::Protocol));
+    assert_eq!(answers[0].body, binary::ResponseBody::Failed(binary::FailureCode::Protocol));
     let mut newer = connect(server());
     let mut preamble = binary::PREAMBLE;
     preamble[6] = 2;
     newer.received(&preamble);
     assert_eq!(newer.next(), Some(Ask::Close));
-    assert_eq!(responses(newer.out())[0].body, binary::ResponseBody::Failed(binary::Failure::Version));
+    assert_eq!(responses(newer.out())[0].body, binary::ResponseBody::Failed(binary::FailureCode::Version));
 }
 
 #[test]
@@ -85,10 +85,10 @@ fn binary_clients_need_the_password_too() {
     let (_, sent) = converse(&mut connection, &mut Toy::default(), &bytes, core::iter::empty());
     let got: Vec<_> = responses(&sent).into_iter().map(|r| (r.id, r.body)).collect();
     let want = [
-        (1, binary::ResponseBody::Failed(binary::Failure::AuthRequired)),
+        (1, binary::ResponseBody::Failed(binary::FailureCode::AuthRequired)),
         (2, binary::ResponseBody::Ok),
         (3, binary::ResponseBody::Status(status())),
-        (4, binary::ResponseBody::Failed(binary::Failure::AuthFailed)),
+        (4, binary::ResponseBody::Failed(binary::FailureCode::AuthFailed)),
     ];
     assert_eq!(got, want);
     assert!(connection.closing());

@@ -76,6 +76,19 @@ fn who_may_not_do_anything_yet_is_inside_too_and_is_let_in() {
     assert_eq!(said(&mut connect(with_password()), &mut Toy::default(), "MULTI\nGET a\nEXEC\nGET a"), want);
 }
 
+/// The number of arguments comes first, then the client's rights, then the bracket, then the subcommand.
+#[test]
+fn a_wrong_subcommand_is_told_last() {
+    let noauth = "-NOAUTH Authentication required.|";
+    let arity = "-ERR wrong number of arguments for 'client' command|";
+    let unknown = "-ERR unknown subcommand 'NOPE'. Try CLIENT HELP.|";
+    let lines = "CLIENT\nCLIENT NOPE\nMULTI\nCLIENT\nCLIENT NOPE\nEXEC\nCLIENT NOPE";
+    let want = format!("{arity}{unknown}{REFUSED}{arity}{INSIDE}{ABORTED}{unknown}");
+    assert_eq!(say(lines), want);
+    let want = format!("{arity}{noauth}{noauth}{arity}{noauth}{noauth}{noauth}");
+    assert_eq!(said(&mut connect(with_password()), &mut Toy::default(), lines), want);
+}
+
 #[test]
 fn what_was_sent_before_is_executed_and_answered_in_its_turn() {
     let mut connection = connect(server());

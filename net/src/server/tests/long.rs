@@ -75,7 +75,7 @@ fn values_of_mget_leave_in_pieces() {
 }
 
 #[test]
-fn a_long_reply_that_nobody_wants_is_dropped_in_pieces() {
+fn a_long_reply_that_is_not_wanted_is_dropped_in_pieces() {
     let mut toy = full(60_000, b"v");
     let (sent, pauses) =
         pieces_of(&mut connect_one(), &mut toy, b"CLIENT REPLY OFF\r\nKEYS *\r\nCLIENT REPLY ON\r\n");

@@ -74,7 +74,7 @@ fn a_command_on_many_keys_is_as_uncertain_as_its_parts() {
 }
 
 #[test]
-fn a_reply_given_twice_or_to_nobody_shifts_nothing() {
+fn a_reply_given_twice_or_without_a_request_shifts_nothing() {
     let mut connection = connect(server());
     connection.received(b"INCR a\nINCR b\nINCR c\n");
     let tags = tags_of(&mut connection);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::access::{Access, Change};
-use crate::binary::{self, Failure, ResponseBody, ResponseDecoder};
+use crate::binary::{self, FailureCode, ResponseBody, ResponseDecoder};
 
 pub(crate) fn far(access: Access) -> Connection {
     Connection::new(ConnectionConfig {
@@ -35,7 +35,7 @@ fn without_a_password_clients_of_other_machines_are_turned_away() {
     let mut decoder = ResponseDecoder::new();
     decoder.feed(&out);
     let told = decoder.next().expect("sound").expect("an answer");
-    assert_eq!(told.body, ResponseBody::Failed(Failure::Protected));
+    assert_eq!(told.body, ResponseBody::Failed(FailureCode::Protected));
     assert!(is_over);
 
     access.change([Change::Protected(false)]);
@@ -156,7 +156,7 @@ fn a_stranger_who_waits_is_not_let_in_when_the_password_goes() {
     let mut decoder = ResponseDecoder::new();
     decoder.feed(&out);
     let told = decoder.next().expect("sound").expect("an answer");
-    assert_eq!((told.body, is_over), (ResponseBody::Failed(Failure::Protected), true));
+    assert_eq!((told.body, is_over), (ResponseBody::Failed(FailureCode::Protected), true));
 }
 
 /// A client that was served once is never told that none of its commands was executed.

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_name_ratios_durability_and_who_is_absent() {
+    fn tables_name_ratios_durability_and_absent_systems() {
         let options = Line::try_parse_from(["compare"]).expect("nothing is required").options;
         let absent = Entrant {
             absent: Some("not installed (apt package etcd-server)".to_owned()),

@@ -17,7 +17,7 @@ use synod_types::{ErrorKind, Nanos, Payload};
 
 /// Handles writes of this leader that no accept quorum has room for: leadership goes to a node that has room,
 /// or the writes are refused.
-pub(crate) fn mind_room<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
+pub(crate) fn hand_over_or_refuse<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     if !cx.group.paxos.serving() {
         return;
     }
@@ -27,6 +27,7 @@ pub(crate) fn mind_room<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         Writable::Yes => return,
         Writable::Unclear => {}
         Writable::Elsewhere(target) => {
+            assert!(target != cx.common.config.node, "it hands over to itself");
             let group = &mut *cx.group;
             if !group.paxos.is_transferring() && may_try(&mut group.attempt, target, PAUSE_MAX, now) {
                 drive(cx, paxos::Input::TransferLeadership { target });
@@ -52,6 +53,7 @@ pub(crate) fn mind_room<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
 
 /// Refuses the writes that were not proposed and have waited for `patience`.
 fn refuse_pending<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, patience: Nanos) {
+    assert!(cx.group.led.is_some(), "a follower has writes to propose");
     let now = cx.now.mono;
     while let Some(request) = cx.group.backlog.next_pending_if(|first| now.since(first.arrived) >= patience) {
         request.refuse(ErrorKind::NoSpace, cx.out);

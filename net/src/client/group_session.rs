@@ -6,7 +6,7 @@ use synod_types::{Nanos, SessionId, SessionStamp};
 
 /// The session with one group.
 #[derive(Debug)]
-pub(super) enum Session {
+pub(super) enum GroupSession {
     /// There is none; one may be opened from this time on.
     Closed { not_before: Nanos },
     /// Being opened.
@@ -15,14 +15,14 @@ pub(super) enum Session {
     Open { id: SessionId, next: u64, open: BTreeSet<u64> },
 }
 
-impl Session {
+impl GroupSession {
     pub(super) fn opened(id: SessionId) -> Self {
-        Session::Open { id, next: 1, open: BTreeSet::new() }
+        GroupSession::Open { id, next: 1, open: BTreeSet::new() }
     }
 
     /// The number for a new command, if the session is open and the window of kept replies has room.
     pub(super) fn take_number(&mut self) -> Option<(SessionId, u64)> {
-        let Session::Open { id, next, open } = self else { return None };
+        let GroupSession::Open { id, next, open } = self else { return None };
         let lowest = open.first().copied().unwrap_or(*next);
         // The server keeps the replies of this many numbers from the lowest open one on.
         if *next - lowest >= SESSION_REPLIES_MAX as u64 {
@@ -37,7 +37,7 @@ impl Session {
     /// The stamp to send with `number` of session `id` now; `None` if that session is gone.
     pub(super) fn stamp(&self, id: SessionId, number: u64) -> Option<SessionStamp> {
         match self {
-            Session::Open { id: current, open, .. } if *current == id => {
+            GroupSession::Open { id: current, open, .. } if *current == id => {
                 let lowest_open = open.first().copied().unwrap_or(number);
                 assert!(lowest_open <= number, "a number is sent that is not open");
                 Some(SessionStamp { session: id, sequence: number, lowest_open })
@@ -48,7 +48,7 @@ impl Session {
 
     /// Closes the number of a command that will not be sent again.
     pub(super) fn close_number(&mut self, id: SessionId, number: u64) {
-        if let Session::Open { id: current, open, .. } = self
+        if let GroupSession::Open { id: current, open, .. } = self
             && *current == id
         {
             open.remove(&number);
@@ -57,8 +57,8 @@ impl Session {
 
     /// Ends session `id`, which the server no longer knows.
     pub(super) fn expire(&mut self, id: SessionId, now: Nanos) {
-        if matches!(self, Session::Open { id: current, .. } if *current == id) {
-            *self = Session::Closed { not_before: now };
+        if matches!(self, GroupSession::Open { id: current, .. } if *current == id) {
+            *self = GroupSession::Closed { not_before: now };
         }
     }
 }
@@ -70,11 +70,12 @@ mod tests {
     #[test]
     fn numbers_are_used_once_and_the_lowest_open_one_follows() {
         let id = SessionId::new(3);
-        let mut session = Session::opened(id);
+        let mut session = GroupSession::opened(id);
         let numbers: Vec<u64> =
             (0..3).filter_map(|_| session.take_number()).map(|(_, number)| number).collect();
         assert_eq!(numbers, [1, 2, 3]);
-        let lowest = |session: &Session, number| session.stamp(id, number).map(|stamp| stamp.lowest_open);
+        let lowest =
+            |session: &GroupSession, number| session.stamp(id, number).map(|stamp| stamp.lowest_open);
         assert_eq!(lowest(&session, 3), Some(1));
         session.close_number(id, 2);
         assert_eq!(lowest(&session, 3), Some(1));
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_window_is_as_wide_as_the_server_keeps_replies() {
-        let mut session = Session::opened(SessionId::new(3));
+        let mut session = GroupSession::opened(SessionId::new(3));
         let taken = (0..2 * SESSION_REPLIES_MAX).filter_map(|_| session.take_number()).count();
         assert_eq!(taken, SESSION_REPLIES_MAX);
         session.close_number(SessionId::new(3), 2);

@@ -4,12 +4,12 @@
 use super::config::ConnectionConfig;
 use super::transaction::Transaction;
 use crate::access::{Admission, PROTECTED};
-use crate::resp::refusal::Refusal;
+use crate::resp::error_line::ErrorLine;
 use crate::resp::spec::Spec;
 
-/// State of the client of one connection.
+/// The state of the client of one connection.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct ClientState {
     pub(super) authenticated: bool,
     pub(super) name: String,
     pub(super) library_name: String,
@@ -44,7 +44,7 @@ pub(super) struct Begun {
     pub(super) is_asking: bool,
 }
 
-impl Session {
+impl ClientState {
     pub(super) fn new(authenticated: bool) -> Self {
         Self {
             authenticated,
@@ -77,18 +77,18 @@ impl Session {
     ///
     /// # Errors
     /// The error line to answer with.
-    pub(super) fn admit(&mut self, config: &ConnectionConfig, spec: &Spec) -> Result<(), Refusal> {
+    pub(super) fn admit(&mut self, config: &ConnectionConfig, spec: &Spec) -> Result<(), ErrorLine> {
         if self.authenticated {
             return Ok(());
         }
         match config.server.access.admission(config.is_loopback) {
             Admission::Open => self.authenticated = true, // clients that were let in stay
             Admission::WantsPassword if spec.wants_no_password() => {}
-            Admission::WantsPassword => return Err(Refusal::Borrowed("NOAUTH Authentication required.")),
+            Admission::WantsPassword => return Err(ErrorLine::Borrowed("NOAUTH Authentication required.")),
             Admission::TurnedAway => {
                 // The client was asked for a password that has since been removed.
                 self.over = true;
-                return Err(Refusal::Borrowed(PROTECTED));
+                return Err(ErrorLine::Borrowed(PROTECTED));
             }
         }
         Ok(())
