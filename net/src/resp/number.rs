@@ -4,6 +4,10 @@ use super::error_line::{ErrorLine, NOT_AN_INTEGER};
 
 /// The integer that `text` spells: no plus, no leading zero, no blank, not "-0".
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    // The count of a command's arguments nearly always.
+    if let [digit @ b'0'..=b'9'] = text {
+        return Some(i64::from(digit - b'0'));
+    }
     let (negative, digits) = match text.split_first()? {
         (b'-', rest) => (true, rest),
         _ => (false, text),
