@@ -2,6 +2,7 @@
 //! stands in for a full disk: it needs no privileges, and is as easily taken away again.
 
 use crate::cluster::Nodes;
+use crate::resp::RespClient;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -9,54 +10,6 @@ use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const VALUE_BYTES: usize = 100 << 10;
-
-/// A RESP connection.
-struct Resp(TcpStream);
-
-impl Resp {
-    fn connect(target: &str) -> Self {
-        let stream = TcpStream::connect(target).expect("the node takes clients");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout can be set");
-        Self(stream)
-    }
-    fn line(&mut self) -> String {
-        let mut line = Vec::new();
-        let mut byte = [0];
-        while !line.ends_with(b"\r\n") {
-            self.0.read_exact(&mut byte).expect("an answer");
-            line.push(byte[0]);
-        }
-        String::from_utf8_lossy(&line[..line.len() - 2]).into_owned()
-    }
-    fn ask(&mut self, parts: &[&[u8]]) -> String {
-        let mut out = format!("*{}\r\n", parts.len()).into_bytes();
-        for part in parts {
-            out.extend_from_slice(format!("${}\r\n", part.len()).as_bytes());
-            out.extend_from_slice(part);
-            out.extend_from_slice(b"\r\n");
-        }
-        self.0.write_all(&out).expect("sent");
-        self.line()
-    }
-    fn set(&mut self, key: &str, value: &[u8]) -> String {
-        self.ask(&[b"SET", key.as_bytes(), value])
-    }
-    fn get(&mut self, key: &str) -> Result<Vec<u8>, String> {
-        let head = self.ask(&[b"GET", key.as_bytes()]);
-        let len: usize = head.strip_prefix('$').and_then(|len| len.parse().ok()).ok_or(head)?;
-        let mut bytes = vec![0; len + 2];
-        self.0.read_exact(&mut bytes).expect("the bytes");
-        bytes.truncate(len);
-        Ok(bytes)
-    }
-    fn info(&mut self) -> String {
-        let head = self.ask(&[b"INFO"]);
-        let len: usize = head.strip_prefix('$').expect("a bulk string").parse().expect("a length");
-        let mut bytes = vec![0; len + 2];
-        self.0.read_exact(&mut bytes).expect("the bytes");
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
 
 /// The status and body of an HTTP page.
 fn page(target: &str, path: &str) -> (String, String) {
@@ -104,7 +57,7 @@ fn full_disks_refuse_writes_serve_reads_and_are_got_over() {
     let mut nodes = start("full");
     let targets = nodes.targets();
     let strays: Vec<PathBuf> = (0..targets.len()).map(|index| fill(&mut nodes, index)).collect();
-    let mut clients: Vec<Resp> = targets.iter().map(|target| Resp::connect(target)).collect();
+    let mut clients: Vec<RespClient> = targets.iter().map(|target| RespClient::connect(target)).collect();
     let mut acknowledged = Vec::new();
     let mut refusals = [0; 3];
     let started = Instant::now();
@@ -173,9 +126,9 @@ fn a_node_with_a_full_disk_leads_nothing_and_serves_its_clients() {
     let targets = nodes.targets();
     let full = nodes.node(0);
     let stray = fill(&mut nodes, 0);
-    let mut clients: Vec<Resp> = targets.iter().map(|target| Resp::connect(target)).collect();
+    let mut clients: Vec<RespClient> = targets.iter().map(|target| RespClient::connect(target)).collect();
     let mut round = 0;
-    let mut write = |clients: &mut Vec<Resp>| {
+    let mut write = |clients: &mut Vec<RespClient>| {
         let answer = clients[round % 3].set(&format!("k{}", round % 40), &value(round));
         assert_eq!(answer, "+OK", "write {round}");
         round += 1;

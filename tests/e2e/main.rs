@@ -22,5 +22,6 @@ mod old_copies;
 mod redis;
 mod redis_oracle;
 mod refused;
+mod resp;
 mod secrets;
 mod strangers;
