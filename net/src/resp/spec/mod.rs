@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_table_of_the_documentation_is_this_one() {
-        let page = include_str!("../../../docs/redis.md");
+        let page = include_str!("../../../../docs/redis.md");
         let begin = page.find("| command | arguments |").expect("the table's head");
         let shown = &page[begin..];
         let shown = &shown[..shown.find("\n\n").map_or(shown.len(), |end| end + 1)];
