@@ -7,7 +7,7 @@ use std::rc::Rc;
 use synod_bench::{GROUP, bytes, key, set_command};
 use synod_net::binary::{self, Decoded, ResponseDecoder};
 use synod_net::peer;
-use synod_net::server::{Ask, Connection, ConnectionConfig, ServerConfig};
+use synod_net::server::{Ask, Connection, ConnectionConfig, ServerConfig, Service};
 use synod_types::{
     Ballot, Command, Consistency, Entry, EntryBuilder, GroupMessage, NodeId, Op, PeerMessage, Reply, Shared,
     Slot, Version, WallMs,
@@ -103,6 +103,8 @@ fn connection() -> Connection {
         peer_address: "10.0.0.1:5000".to_owned(),
         is_loopback: true,
         local_address: "10.0.0.2:6379".to_owned(),
+        is_core_port: false,
+        service: Service::Full,
     })
 }
 

@@ -1,15 +1,17 @@
 //! `synod bench`: formats and starts a durable cluster on this machine, loads it, reports the result and
 //! cleans up.
 //!
-//! The load generator is a library. This file adds the cluster under it, a heading (machine, filesystem,
-//! whether it is durable at all) and the verdict. The directory is deleted only if its marker says that a
-//! bench made it.
+//! The load generator is a library; it also probes what this machine holds now. This file adds the cluster
+//! under it, a heading (machine, filesystem, whether it is durable at all) and the verdict. The directory is
+//! deleted only if its marker says that a bench made it.
 
 use crate::config::Flags;
 use crate::config::settings::RESERVE_MIB;
 use crate::dev::own_binary;
 use crate::disk_quiesce::{Quiesced, quiesce};
+use crate::exit::Exit;
 use crate::node::RunError;
+use crate::output::{eprintln, println};
 use crate::preflight;
 use crate::refusal::Refusal;
 use crate::stop::Stop;
@@ -58,14 +60,30 @@ pub fn bench(options: &BenchOptions) -> Result<(), RunError> {
     let (mut cluster, heading) = start(options)?;
     println!("{heading}");
     let outcome = loaded(&mut cluster, options, &stop);
-    let tails = if outcome.is_err() && !stop.requested() { cluster.tails() } else { String::new() };
+    let is_failed = outcome.as_ref().is_err_and(|error| error.exit() == Exit::Failed);
+    let is_interrupted = stop.requested() && !is_fault(&outcome);
+    let tails = if is_failed && !is_interrupted { cluster.tails() } else { String::new() };
     let (workdir, ended) = cluster.shutdown();
-    let outcome = match outcome {
-        Ok(()) => ended,
-        Err(error) if tails.is_empty() => Err(error),
-        Err(error) => Err(RunError::Failed(format!("{error}; the nodes' last lines:\n{tails}"))),
-    };
-    finish(workdir, outcome, options.keep, stop.requested())
+    finish(workdir, verdict(outcome, ended, &tails), options.keep, is_interrupted)
+}
+
+/// Whether the run was completed and judged as faulty. Its data is evidence, even if a stop was requested since:
+/// the report itself requests one when nobody reads it.
+fn is_fault(outcome: &Result<(), RunError>) -> bool {
+    matches!(outcome, Err(RunError::Ended { exit: Exit::Failed, .. }))
+}
+
+/// The end of the bench, from the outcome of the load and the end of the nodes.
+fn verdict(outcome: Result<(), RunError>, ended: Result<(), RunError>, tails: &str) -> Result<(), RunError> {
+    let explained = |why: String| format!("{why}; the nodes' last lines:\n{tails}");
+    match (outcome, ended) {
+        (Ok(()), ended) => ended,
+        // That a node ended badly is worse than noise, and may be the reason for it.
+        (Err(RunError::Ended { exit: Exit::NoisyHost, .. }), Err(worse)) => Err(worse),
+        (Err(error), _) if tails.is_empty() => Err(error),
+        (Err(RunError::Ended { exit, why }), _) => Err(RunError::Ended { exit, why: explained(why) }),
+        (Err(error), _) => Err(RunError::Failed(explained(error.to_string()))),
+    }
 }
 
 fn loaded(cluster: &mut Cluster, options: &BenchOptions, stop: &Stop) -> Result<(), RunError> {
@@ -130,7 +148,7 @@ fn finish(
     let path = workdir.path().display().to_string();
     if keep {
         println!("synod bench: the data is kept in {path}, until the next bench there");
-    } else if outcome.is_ok() || interrupted {
+    } else if matches!(outcome, Ok(()) | Err(RunError::Ended { exit: Exit::NoisyHost, .. })) || interrupted {
         workdir.remove()?;
     } else {
         eprintln!("synod bench: data and output of the nodes are left in {path}, until the next bench there");
@@ -160,17 +178,21 @@ fn check_load(load: &LoadOptions) -> Result<(), Refusal> {
 
 /// A closed loop sends as fast as it can; more than this is not expected of two cores.
 const CLOSED_PER_S: u64 = 60_000;
+/// What a probe of two seconds writes if the default rate can just be held. A faster machine writes more; its
+/// later segments are recycled ones.
+const PROBE_WRITES: u64 = 60_000;
 /// At most this much is written in advance, in MiB per core.
 const RESERVE_MIB_MAX: u64 = 4096;
 
 /// The size of one core's log under this load, in MiB: every node logs every write.
 fn reserve_mib(load: &LoadOptions, cores: u16) -> u64 {
-    let rate = if load.closed { CLOSED_PER_S } else { load.rate };
+    let rate = if load.closed { CLOSED_PER_S } else { load.rate_asked() };
     // A search does not know its rates in advance. This reserves the writes of about three steps; later steps
     // take recycled segments.
     let length = if load.find_max { load.step * 3 } else { load.duration };
     let seconds = length.as_secs() + load.warmup.as_secs() + 1;
-    let writes = u64::from(load.keys) + rate * seconds;
+    let probed = if load.wants_probe() { PROBE_WRITES } else { 0 };
+    let writes = u64::from(load.keys) + rate * seconds + probed;
     // 512 bytes for headers and for the padding of small batches.
     let bytes = writes * (load.value_size.mean().ceil() as u64 + 512);
     // `max(1)`: a bench with no cores is refused later, with everything else in view.
@@ -270,12 +292,24 @@ pub fn load(
     }
 }
 
-/// Prints the report. Returns an error if the report has faults.
+/// Prints the report. Returns an error if the report has faults, or cannot be written to its files.
+///
+/// That is not [`RunError::Failed`], with which a command ends quietly when nobody reads its output any more:
+/// a fault must never end as success.
 fn judge(report: &Report, options: &LoadOptions) -> Result<(), RunError> {
     println!("\n{}", report.table());
-    write_files(report, options).map_err(|error| RunError::Failed(format!("cannot write {error}")))?;
-    let faults = faults(report);
-    if faults.is_empty() { Ok(()) } else { Err(RunError::Failed(faults.join(", "))) }
+    let written = write_files(report, options);
+    let mut faults = faults(report);
+    faults.extend(written.err().map(|error| format!("cannot write {error}")));
+    if !faults.is_empty() {
+        return Err(RunError::Ended { exit: Exit::Failed, why: faults.join(", ") });
+    }
+    match report.noise() {
+        Some(noise) => {
+            Err(RunError::Ended { exit: Exit::NoisyHost, why: format!("host too noisy: {noise}") })
+        }
+        None => Ok(()),
+    }
 }
 
 /// The faults of a report, in words; empty if all is well.
@@ -297,6 +331,7 @@ pub fn faults(report: &Report) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use synod_loadgen::search::SearchReport;
     use synod_loadgen::{AuditReport, OperationReport};
 
     #[test]
@@ -324,6 +359,51 @@ mod tests {
     }
 
     #[test]
+    fn a_noisy_host_fails_the_run_only_if_there_is_no_fault() {
+        let search = SearchReport { noise: Some("p99 was 1 ms and 9 ms".into()), ..SearchReport::default() };
+        let mut report = Report { find_max: vec![search], ..Report::default() };
+        let options = LoadOptions::default();
+        let error = judge(&report, &options).unwrap_err();
+        assert_eq!(error.exit(), Exit::NoisyHost);
+        assert_eq!(error.to_string(), "host too noisy: p99 was 1 ms and 9 ms");
+        report.verify_failures = 1;
+        let fault = judge(&report, &options);
+        assert!(is_fault(&fault), "a closed output must not make a success of it: {fault:?}");
+        assert_eq!(judge(&Report::default(), &options), Ok(()));
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_is_a_fault() {
+        let base = tempfile::tempdir().unwrap();
+        let json = Some(base.path().join("no/such/dir.json"));
+        let judged = judge(&Report::default(), &LoadOptions { json, ..LoadOptions::default() });
+        assert!(is_fault(&judged), "{judged:?}");
+        assert!(judged.unwrap_err().to_string().starts_with("cannot write "));
+    }
+
+    #[test]
+    fn a_node_that_ended_badly_counts_more_than_noise_and_less_than_a_fault() {
+        let end = |exit| Err(RunError::Ended { exit, why: "why".to_owned() });
+        let bad = || Err(RunError::Failed("n1 ended with signal 6".to_owned()));
+        assert_eq!(verdict(Ok(()), Ok(()), ""), Ok(()));
+        assert_eq!(verdict(Ok(()), bad(), ""), bad());
+        assert_eq!(verdict(end(Exit::NoisyHost), Ok(()), ""), end(Exit::NoisyHost));
+        assert_eq!(verdict(end(Exit::NoisyHost), bad(), ""), bad());
+        assert_eq!(verdict(end(Exit::Failed), bad(), ""), end(Exit::Failed));
+        let explained = verdict(end(Exit::Failed), Ok(()), "n1 | last");
+        assert!(is_fault(&explained), "{explained:?}");
+        assert!(explained.unwrap_err().to_string().ends_with("last lines:\nn1 | last"));
+    }
+
+    #[test]
+    fn log_space_is_reserved_for_the_probe_too() {
+        let load = |rate| LoadOptions { rate, ..LoadOptions::default() };
+        let (probed, named) = (reserve_mib(&load(None), 1), reserve_mib(&load(Some(20_000)), 1));
+        // Both are rounded to whole MiB.
+        assert!((probed - named).abs_diff((PROBE_WRITES * (4096 + 512)) >> 20) <= 1, "{probed} {named}");
+    }
+
+    #[test]
     fn loads_that_cannot_be_are_refused_before_a_cluster_is_started() {
         let base = tempfile::tempdir().unwrap();
         let options = |load| BenchOptions {
@@ -335,7 +415,7 @@ mod tests {
             load,
         };
         for load in [
-            LoadOptions { rate: 0, ..LoadOptions::default() },
+            LoadOptions { rate: Some(0), ..LoadOptions::default() },
             LoadOptions { json: Some(base.path().join("no/such/dir.json")), ..LoadOptions::default() },
             LoadOptions { target: vec!["nowhere".to_owned()], ..LoadOptions::default() },
         ] {

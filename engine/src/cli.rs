@@ -1,19 +1,25 @@
-//! The command line: the commands and their exit codes.
+//! The command line: the commands, their flags, and what each of them runs.
 //!
-//! 0: done. 1: the command began and failed. 2: refused before anything was touched, with one sentence on
-//! standard error.
+//! A command that does not end well prints one sentence on standard error and ends with a code of its own
+//! ([`crate::exit`]). docs/cli.md describes every command and flag; a test compares it with the tree here.
 
 use crate::bench::{self, BenchOptions};
 use crate::clientcmd::{self, SetOptions, Target};
 use crate::config::row::Row;
-use crate::config::settings::{self, CLIENT_PORT, DATA_DIR, ROWS};
-use crate::config::{Config, Flags, spelling};
+use crate::config::settings::{self, CLIENT_PORT, DATA_DIR, LOG_FORMAT, LOG_LEVEL, ROWS};
+use crate::config::{Config, Flags, spelling, variables};
 use crate::dev::{self, DevOptions};
+use crate::examples;
+use crate::exit::Exit;
+use crate::explaincmd;
+use crate::manual::{self, Shell};
 use crate::node::RunError;
+use crate::output;
 use crate::refusal::Refusal;
 use crate::secretcmd;
 use crate::serve;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
+use crate::statuscmd::{self, StatusForm, StatusOptions};
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
@@ -27,14 +33,9 @@ use synod_types::{Condition, Consistency};
 /// A timeout of more than a day for one answer is taken for a typing error.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// The command was refused: nothing was touched.
-pub const EXIT_REFUSED: u8 = 2;
-/// The command began and failed.
-pub const EXIT_FAILED: u8 = 1;
-
-/// A replicated key-value store that answers in microseconds and loses nothing.
+/// A replicated key-value store that loses nothing it has acknowledged.
 #[derive(Parser, Debug)]
-#[command(name = "synod", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "synod", version, arg_required_else_help = true, after_help = examples::of_synod())]
 struct Cli {
     #[command(subcommand)]
     command: CommandLine,
@@ -43,36 +44,100 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum CommandLine {
     /// Make a data directory that of a new node.
+    #[command(after_help = examples::FORMAT)]
     Format(NodeArgs),
     /// Run a node; without a configuration, a cluster of one in ./synod-data.
+    #[command(after_help = examples::SERVE)]
     Serve(NodeArgs),
     /// Run a cluster for development on this machine: three node processes, data kept.
+    #[command(after_help = examples::DEV)]
     Dev(DevArgs),
     /// Start a durable cluster on this machine, load it, show the result and clean up.
+    #[command(after_help = examples::BENCH)]
     Bench(Box<BenchArgs>),
-    /// Print the value of a key; without such a key, exit code 1.
+    /// Print the value of a key; without such a key, exit code 3.
+    #[command(after_help = examples::GET)]
     Get(GetArgs),
     /// Set a key; says OK once the write is durable on a quorum.
+    #[command(after_help = examples::SET)]
     Set(SetArgs),
     /// Remove keys; prints how many there were.
+    #[command(after_help = examples::DEL)]
     Del(DelArgs),
     /// Show every node and every group of a running cluster.
-    Status(TargetArgs),
+    #[command(after_help = examples::STATUS)]
+    Status(StatusArgs),
     /// Show settings.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Show or replace the secret that the nodes of a cluster share.
     #[command(subcommand)]
     Secret(Box<SecretCommand>),
+    /// Print the completions of a shell.
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Print a manual page, or write all of them.
+    #[command(after_help = examples::MAN)]
+    Man(ManArgs),
+}
+
+impl CommandLine {
+    /// Whether the command depends on the environment, so that a misspelt variable must be refused.
+    fn reads_variables(&self) -> bool {
+        !matches!(self, Self::Completions(_) | Self::Man(_) | Self::Config(ConfigCommand::Keys))
+    }
+}
+
+#[derive(Args, Debug)]
+struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Args, Debug)]
+struct ManArgs {
+    /// The command whose page is printed, such as `config explain`; without it the page of synod itself.
+    #[arg(conflicts_with = "dir")]
+    command: Vec<String>,
+    /// Write the pages of all commands into this directory.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct StatusArgs {
+    /// One JSON object instead of the table; docs/cli.md lists its fields.
+    #[arg(long)]
+    json: bool,
+    /// Whether the cluster is healthy: exit code 0 or 9, and one line that says why not.
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl From<&StatusArgs> for StatusOptions {
+    fn from(args: &StatusArgs) -> Self {
+        let form = match (args.json, args.check) {
+            (true, _) => StatusForm::Json,
+            (false, true) => StatusForm::OneLine,
+            (false, false) => StatusForm::Table,
+        };
+        Self { form, is_check: args.check }
+    }
 }
 
 #[derive(Subcommand, Debug)]
 enum SecretCommand {
     /// Print it, and the previous one on a second line while both are accepted.
+    #[command(after_help = examples::SECRET_SHOW)]
     Show(NodeArgs),
     /// Make a new one and print it for the other nodes; the old one is accepted too, until `retire`.
+    #[command(after_help = examples::SECRET_ROTATE)]
     Rotate(RotateArgs),
     /// Accept only the current one; for when every node has it.
+    #[command(after_help = examples::SECRET_RETIRE)]
     Retire(NodeArgs),
 }
 
@@ -88,9 +153,20 @@ struct RotateArgs {
 #[derive(Subcommand, Debug)]
 enum ConfigCommand {
     /// Every setting as file key, flag and variable, with its default.
+    #[command(after_help = examples::CONFIG_KEYS)]
     Keys,
     /// The settings in force for these arguments, and where each comes from.
-    Explain(NodeArgs),
+    #[command(after_help = examples::CONFIG_EXPLAIN)]
+    Explain(ExplainArgs),
+}
+
+#[derive(Args, Debug)]
+struct ExplainArgs {
+    /// One JSON object instead of the table; docs/cli.md lists its fields.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    node: NodeArgs,
 }
 
 #[derive(Args, Debug)]
@@ -107,6 +183,12 @@ struct DevArgs {
     /// Cores of each node.
     #[arg(long, value_name = "N", default_value_t = 1)]
     cores: u16,
+    /// Which events the nodes write, such as info,peer=debug [default: info].
+    #[arg(long, value_name = "LEVELS", env = "SYNOD_LOG_LEVEL")]
+    log_level: Option<String>,
+    /// How they write them: text or json [default: text].
+    #[arg(long, value_name = "FORMAT", env = "SYNOD_LOG_FORMAT")]
+    log_format: Option<String>,
     /// A further setting for every node, such as cluster.groups=32; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
     settings: Vec<SettingArg>,
@@ -129,12 +211,13 @@ struct BenchArgs {
     /// A further setting for every node, such as cluster.groups=32; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
     settings: Vec<SettingArg>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Load")]
     load: synod_loadgen::Options,
 }
 
 /// Which running cluster is meant.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Cluster")]
 struct TargetArgs {
     /// Nodes of the cluster, one or more; the rest is learned from them.
     #[arg(
@@ -324,12 +407,15 @@ fn with_flags() -> impl Iterator<Item = (&'static Row, &'static str)> {
     ROWS.iter().filter_map(|row| Some((*row, row.flag?)))
 }
 
-/// Every setting as file key, flag and variable, one line each.
-fn list_settings() {
-    for row in ROWS {
+/// Every setting as file key, flag and variable, one line each; then the variables that are no settings.
+fn list_settings() -> String {
+    let setting = |row: &&Row| {
         let flag = row.flag.map_or("(no flag)".to_owned(), |flag| format!("--{flag}"));
-        println!("{:<26} {flag:<22} {:<30} {}", row.name, row.env(), row.describe());
-    }
+        format!("{:<26} {flag:<22} {:<30} {}\n", row.name, row.env(), row.describe())
+    };
+    let other =
+        |(name, meaning): &(&str, &str)| format!("{:<26} {:<22} {name:<30} {meaning}\n", "(no key)", "");
+    ROWS.iter().map(setting).chain(variables::OTHERS.iter().map(other)).collect()
 }
 
 /// Runs the command line.
@@ -340,27 +426,34 @@ pub fn main() -> ExitCode {
             // Help and version are answers, not refusals; clap knows which is which. An error on a closed
             // terminal is ignored.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(EXIT_REFUSED) } else { ExitCode::SUCCESS };
+            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() });
         }
     };
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads the output any more: the command has ended early for that reason alone.
+        Err(RunError::Failed(_)) if output::is_closed() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("synod: {error}");
-            ExitCode::from(match error {
-                RunError::Refused(_) => EXIT_REFUSED,
-                RunError::Failed(_) => EXIT_FAILED,
-            })
+            output::complain(format_args!("synod: {error}"));
+            ExitCode::from(error.exit().code())
         }
     }
 }
 
 fn run(command: CommandLine) -> Result<(), RunError> {
+    if command.reads_variables() {
+        variables::check_process()?;
+    }
     match command {
         CommandLine::Format(args) => {
-            let data = serve::format(&args.load()?)?;
-            println!("formatted {}: {}", data.path().display(), data.identity().describe());
-            Ok(())
+            let config = args.load()?;
+            let advice = config.declared.check_member_count()?;
+            let data = serve::format(&config)?;
+            if let Some(advice) = advice {
+                output::complain(format_args!("synod: {advice}"));
+            }
+            let what = format!("formatted {}: {}\n", data.path().display(), data.identity().describe());
+            output::write(what.as_bytes())
         }
         CommandLine::Serve(args) => serve::serve(&args.load()?),
         CommandLine::Dev(args) => dev::dev(&DevOptions {
@@ -368,7 +461,12 @@ fn run(command: CommandLine) -> Result<(), RunError> {
             base_port: args.base_port,
             nodes: args.nodes,
             cores: args.cores,
-            settings: further_settings(args.settings)?.into_iter().chain(secrets_of_environment()?).collect(),
+            settings: [(LOG_LEVEL.row.name, args.log_level), (LOG_FORMAT.row.name, args.log_format)]
+                .into_iter()
+                .filter_map(|(name, word)| Some((name, word?)))
+                .chain(further_settings(args.settings)?)
+                .chain(secrets_of_environment()?)
+                .collect(),
         }),
         CommandLine::Bench(args) => {
             let mut load = args.load;
@@ -404,19 +502,20 @@ fn run(command: CommandLine) -> Result<(), RunError> {
             let keys: Vec<Vec<u8>> = args.keys.into_iter().map(OsString::into_vec).collect();
             clientcmd::del(&args.target.into(), &keys)
         }
-        CommandLine::Status(args) => clientcmd::status(&args.into()),
-        CommandLine::Config(ConfigCommand::Keys) => {
-            list_settings();
-            Ok(())
+        CommandLine::Status(args) => {
+            let options = StatusOptions::from(&args);
+            statuscmd::status(&args.target.into(), options)
         }
         CommandLine::Secret(command) => match *command {
             SecretCommand::Show(args) => secretcmd::show(&args.load()?),
             SecretCommand::Rotate(args) => secretcmd::rotate(&args.node.load()?, args.from.as_deref()),
             SecretCommand::Retire(args) => secretcmd::retire(&args.load()?),
         },
+        CommandLine::Completions(args) => manual::completions(Cli::command(), args.shell),
+        CommandLine::Man(args) => manual::man(Cli::command(), &args.command, args.dir.as_deref()),
+        CommandLine::Config(ConfigCommand::Keys) => output::write(list_settings().as_bytes()),
         CommandLine::Config(ConfigCommand::Explain(args)) => {
-            print!("{}", args.load()?.explain());
-            Ok(())
+            explaincmd::explain(&args.node.load()?, args.json)
         }
     }
 }
@@ -474,6 +573,81 @@ mod tests {
             let shown = format!("{:?}", Cli::try_parse_from(words.split(' ')).unwrap());
             assert!(shown.contains("[security.password=********, cluster.groups=4]"), "{shown}");
             assert!(!shown.contains("Rosebud"), "{shown}");
+        }
+    }
+
+    /// Every command of the tree with its name from the top, such as "synod config keys".
+    fn commands() -> Vec<(String, Command)> {
+        let mut tree = Cli::command();
+        tree.build();
+        let (mut all, mut open) = (Vec::new(), vec![("synod".to_owned(), tree)]);
+        while let Some((name, command)) = open.pop() {
+            let subs = command.get_subcommands().filter(|sub| sub.get_name() != "help");
+            open.extend(subs.map(|sub| (format!("{name} {}", sub.get_name()), sub.clone())));
+            all.push((name, command));
+        }
+        all
+    }
+
+    fn document(name: &str) -> String {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    /// The section of docs/cli.md about one command: from its heading to the next one.
+    fn section<'d>(document: &'d str, command: &str) -> &'d str {
+        let heading = format!("\n## {command}\n");
+        let start = document.find(&heading).unwrap_or_else(|| panic!("docs/cli.md has no part `{command}`"));
+        let rest = &document[start + heading.len()..];
+        &rest[..rest.find("\n## ").unwrap_or(rest.len())]
+    }
+
+    #[test]
+    fn the_document_has_every_command_flag_and_exit_code() {
+        let (text, of_load) = (document("cli.md"), document("loadgen.md"));
+        for (name, command) in commands().iter().filter(|(_, command)| !command.has_subcommands()) {
+            let section = section(&text, name);
+            for arg in command.get_arguments() {
+                let Some(long) = arg.get_long().filter(|long| !["help", "version"].contains(long)) else {
+                    continue;
+                };
+                // The settings and the load have documents of their own.
+                let is_of_load = name == "synod bench" && of_load.contains(&format!("--{long}"));
+                let is_there = match arg.get_help_heading() {
+                    Some("Settings") => section.contains("configuration.md"),
+                    _ => section.contains(&format!("`--{long}")) || is_of_load,
+                };
+                assert!(is_there, "docs/cli.md does not describe --{long} of {name}");
+            }
+            assert!(section.contains(&format!("\n    {name}")), "docs/cli.md has no example of {name}");
+        }
+        for part in text.lines().filter_map(|line| line.strip_prefix("## synod")) {
+            let name = format!("synod{part}");
+            assert!(commands().iter().any(|(known, _)| *known == name), "docs/cli.md describes {name}");
+        }
+        for (exit, meaning) in Exit::TABLE {
+            let row = format!("| {} | {meaning} |", exit.code());
+            assert!(text.contains(&row), "docs/cli.md should have the row: {row}");
+        }
+    }
+
+    #[test]
+    fn every_command_says_in_one_line_what_it_is_and_gives_examples() {
+        for (name, command) in commands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && !about.contains('\n'), "{name}: {about}");
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(
+                command.has_subcommands() || examples.contains(&format!("  {name}")),
+                "{name}: {examples}"
+            );
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{name}: {} says nothing", arg.get_id());
+            }
+        }
+        let help = Cli::command().render_help().to_string();
+        for (exit, meaning) in Exit::TABLE {
+            assert!(help.contains(&format!("{:>4}  {meaning}", exit.code())), "{help}");
         }
     }
 

@@ -1,18 +1,19 @@
-//! `synod get`, `set`, `del` and `status`: one request to a running cluster, through the client library.
+//! `synod get`, `set` and `del`: one request to a running cluster, through the client library.
 //!
 //! Answers go to standard output unchanged, so that they can be piped. Everything else goes to standard
 //! error.
 
 use crate::config::Secret;
+use crate::exit::Exit;
 use crate::node::RunError;
+use crate::output;
 use crate::refusal::Refusal;
-use std::fmt::Write as _;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::time::Duration;
-use synod_net::binary::{FailureCode, GroupRole, GroupState, NodeStatus, Topology};
+use synod_net::binary::FailureCode;
 use synod_net::client::{Client, ClientConfig, ClientError, ConnectError, TcpDial};
 use synod_types::limits::VALUE_BYTES_MAX;
-use synod_types::{Command, Condition, Consistency, Expiry, Nanos, NodeId, Op, Reply};
+use synod_types::{Command, Condition, Consistency, Expiry, Nanos, Op, Reply};
 
 /// The cluster to ask, and how long to wait for it.
 #[derive(Clone, Debug)]
@@ -26,21 +27,38 @@ pub struct Target {
 }
 
 impl Target {
-    fn connect(&self) -> Result<Client, RunError> {
+    /// A client of the cluster.
+    ///
+    /// # Errors
+    /// When no node of it can be reached or none lets this client in.
+    pub fn connect(&self) -> Result<Client, RunError> {
         let deadline = Nanos(u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX));
         let config = ClientConfig { deadline, password: self.password.clone(), ..ClientConfig::default() };
         Client::connect_with(&self.addresses, config, Box::new(TcpDial)).map_err(|error| match error {
             ConnectError::Address(bad) => RunError::Refused(Refusal::Usage(format!("--target: {bad}"))),
             ConnectError::Client(error @ ClientError::NotAdmitted(_)) => failed(&error),
-            ConnectError::Client(error) => {
-                RunError::Failed(format!("no answer from {}: {error}", self.addresses.join(" or ")))
-            }
+            ConnectError::Client(error) => RunError::Ended {
+                exit: exit_of(&error),
+                why: format!("no answer from {}: {error}", self.addresses.join(" or ")),
+            },
         })
     }
 }
 
-fn failed(error: &ClientError) -> RunError {
-    RunError::Failed(match error {
+/// The exit code of a command whose request has no reply.
+fn exit_of(error: &ClientError) -> Exit {
+    match error {
+        ClientError::Unknown => Exit::Unknown,
+        ClientError::NotExecuted(_) | ClientError::NotAdmitted(FailureCode::Unavailable) => Exit::NotReady,
+        ClientError::Unreachable => Exit::NoServer,
+        ClientError::NotAdmitted(_) => Exit::NotAdmitted,
+        ClientError::Refused { .. } | ClientError::OverLimit | ClientError::WrongAnswer => Exit::Failed,
+    }
+}
+
+/// A request without a reply, as the end of a command.
+pub fn failed(error: &ClientError) -> RunError {
+    let why = match error {
         ClientError::NotAdmitted(FailureCode::AuthRequired) => {
             "the cluster wants a password: give it in the variable SYNOD_PASSWORD".to_owned()
         }
@@ -51,15 +69,16 @@ fn failed(error: &ClientError) -> RunError {
             "the node has no password and accepts only clients on its own machine (protected mode)".to_owned()
         }
         error => error.to_string(),
-    })
+    };
+    RunError::Ended { exit: exit_of(error), why }
 }
 
-/// Prints the value of `key`. A missing key is a failure, so that scripts can test for it.
+/// Prints the value of `key`. A missing key has an exit code of its own, so that scripts can test for it.
 pub fn get(target: &Target, key: Vec<u8>, consistency: Consistency) -> Result<(), RunError> {
     let reply = target.connect()?.command(consistency, Command::plain(key, Op::Get));
     match reply.map_err(|error| failed(&error))? {
         Reply::Value { value, .. } => print_line(&value),
-        Reply::Nil => Err(RunError::Failed("there is no such key".to_owned())),
+        Reply::Nil => Err(RunError::Ended { exit: Exit::Absent, why: "there is no such key".to_owned() }),
         _ => Err(failed(&ClientError::WrongAnswer)),
     }
 }
@@ -91,7 +110,10 @@ pub fn set(target: &Target, options: SetOptions) -> Result<(), RunError> {
     let set = target.connect()?.set_if(&options.key, &value, options.condition, expiry);
     match set.map_err(|error| failed(&error))? {
         Some(_) => print_line(b"OK"),
-        None => Err(RunError::Failed("not set: the condition does not hold".to_owned())),
+        None => {
+            let why = "not set: the condition does not hold".to_owned();
+            Err(RunError::Ended { exit: Exit::ConditionUnmet, why })
+        }
     }
 }
 
@@ -114,189 +136,46 @@ pub fn del(target: &Target, keys: &[Vec<u8>]) -> Result<(), RunError> {
     for key in keys {
         let existed = client.del(key).map_err(|error| {
             let key = String::from_utf8_lossy(key);
-            RunError::Failed(format!("{key}: {error} ({count} removed before it)"))
+            RunError::Ended {
+                exit: exit_of(&error),
+                why: format!("{key}: {error} ({count} removed before it)"),
+            }
         })?;
         count += u64::from(existed);
     }
     print_line(count.to_string().as_bytes())
 }
 
-/// Prints the state of every node and every group.
-pub fn status(target: &Target) -> Result<(), RunError> {
-    let mut client = target.connect()?;
-    let topology = client.topology().map_err(|error| failed(&error))?;
-    let nodes: Vec<NodeReport> = topology
-        .nodes
-        .iter()
-        .map(|node| NodeReport {
-            node: node.node,
-            address: format!("{}:{}", node.host, node.port),
-            status: client.status_of(node.node).map_err(|error| error.to_string()),
-        })
-        .collect();
-    print_line(table(&topology, &nodes).trim_end().as_bytes())
-}
-
-struct NodeReport {
-    node: NodeId,
-    address: String,
-    status: Result<NodeStatus, String>,
-}
-
-/// One line per node, then one line per group with each node's view of it.
-fn table(topology: &Topology, nodes: &[NodeReport]) -> String {
-    // Writing into a String cannot fail.
-    let mut out = String::new();
-    let _ = writeln!(out, "cluster {}, {} groups", topology.cluster, topology.group_count);
-    let _ = writeln!(
-        out,
-        "\n{:<6} {:<22} {:>10} {:>6} {:>7} {:>12} {:>8}  version",
-        "node", "address", "up", "cores", "leads", "keys", "changes"
-    );
-    for report in nodes {
-        let _ = match &report.status {
-            Err(why) => writeln!(out, "{:<6} {:<22} {why}", report.node.to_string(), report.address),
-            Ok(status) => {
-                let leads = status.groups.iter().filter(|group| group.role == GroupRole::Leader).count();
-                writeln!(
-                    out,
-                    "{:<6} {:<22} {:>10} {:>6} {:>7} {:>12} {:>8}  {}",
-                    report.node.to_string(),
-                    report.address,
-                    uptime(status.uptime_ms),
-                    status.core_count,
-                    leads,
-                    status.groups.iter().map(|group| group.keys).sum::<u64>(),
-                    status.groups.iter().map(|group| group.leader_changes).sum::<u64>(),
-                    status.version,
-                )
-            }
-        };
-    }
-
-    let _ = write!(out, "\n{:<6} {:<8}", "group", "leader");
-    for report in nodes {
-        let _ = write!(out, " {:<28}", format!("{} chosen/applied", report.node));
-    }
-    out.push('\n');
-    for group in &topology.groups {
-        let leader = group.leader.map_or("none".to_owned(), |node| node.to_string());
-        let _ = write!(out, "{:<6} {leader:<8}", group.group.to_string());
-        for report in nodes {
-            let state = report
-                .status
-                .as_ref()
-                .ok()
-                .and_then(|status| status.groups.iter().find(|state| state.group == group.group));
-            let _ = write!(out, " {:<28}", state.map_or("?".to_owned(), replica));
-        }
-        let trimmed = out.trim_end().len();
-        out.truncate(trimmed);
-        out.push('\n');
-    }
-    out
-}
-
-fn replica(state: &GroupState) -> String {
-    let role = match (state.role, state.serving) {
-        (GroupRole::Leader, true) => "leads",
-        (GroupRole::Leader, false) => "begins to lead",
-        (GroupRole::Candidate, _) => "stands",
-        (GroupRole::Follower, _) => "follows",
-    };
-    format!("{role} {}/{}", state.chosen.get(), state.applied.get())
-}
-
-fn uptime(ms: u64) -> String {
-    let seconds = ms / 1000;
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
-        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
-    }
-}
-
 fn print_line(bytes: &[u8]) -> Result<(), RunError> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)
-        .and_then(|()| out.write_all(b"\n"))
-        .and_then(|()| out.flush())
-        .map_err(|error| RunError::Failed(format!("cannot write the answer: {error}")))
+    output::write(&[bytes, b"\n"].concat())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use synod_net::binary::{TopologyGroup, TopologyNode};
-    use synod_types::{Ballot, ClusterId, CoreId, GroupId, Slot};
-
-    #[test]
-    fn the_table_shows_every_node_and_group_and_what_is_not_known() {
-        let node = |id, port| TopologyNode {
-            node: NodeId::new(id),
-            host: "127.0.0.1".to_owned(),
-            port,
-            core_port_base: 0,
-            core_count: 1,
-        };
-        let topology = Topology {
-            cluster: ClusterId::new(7),
-            epoch: 1,
-            group_count: 1,
-            nodes: vec![node(1, 6379), node(2, 6380)],
-            groups: vec![TopologyGroup {
-                group: GroupId::new(1),
-                leader: Some(NodeId::new(1)),
-                core: CoreId::new(0),
-            }],
-        };
-        let state = GroupState {
-            group: GroupId::new(1),
-            core: CoreId::new(0),
-            role: GroupRole::Leader,
-            serving: true,
-            leader: Some(NodeId::new(1)),
-            promised: Ballot::new(1, NodeId::new(1)),
-            chosen: Slot::new(42),
-            applied: Slot::new(41),
-            keys: 9,
-            leader_changes: 0,
-        };
-        let status = NodeStatus {
-            node: NodeId::new(1),
-            core_count: 1,
-            uptime_ms: 61_000,
-            version: "0.1.0".to_owned(),
-            groups: vec![state],
-            ..NodeStatus::default()
-        };
-        let report = |node: &TopologyNode, status| NodeReport {
-            node: node.node,
-            address: format!("{}:{}", node.host, node.port),
-            status,
-        };
-        let nodes = [
-            report(&topology.nodes[0], Ok(status)),
-            report(&topology.nodes[1], Err("not executed: no server could be reached".to_owned())),
-        ];
-        let text = table(&topology, &nodes);
-        let wanted = "\
-cluster 00000000000000000000000000000007, 1 groups
-
-node   address                        up  cores   leads         keys  changes  version
-n1     127.0.0.1:6379              1m 1s      1       1            9        0  0.1.0
-n2     127.0.0.1:6380         not executed: no server could be reached
-
-group  leader   n1 chosen/applied            n2 chosen/applied           \n\
-g1     n1       leads 42/41                  ?
-";
-        assert_eq!(text, wanted);
-    }
+    use synod_types::ErrorKind;
 
     #[test]
     fn a_value_from_standard_input_is_bounded() {
         assert_eq!(read_value(&b"abc"[..]).unwrap(), b"abc");
         assert!(read_value(io::repeat(0)).unwrap_err().to_string().contains("at most 1048576 bytes"));
+    }
+
+    #[test]
+    fn each_reason_why_there_is_no_reply_has_its_exit_code() {
+        let refused = ClientError::Refused { kind: ErrorKind::Malformed, text: String::new() };
+        for (error, wanted) in [
+            (ClientError::Unknown, Exit::Unknown),
+            (ClientError::NotExecuted(ErrorKind::NoLeader), Exit::NotReady),
+            (ClientError::NotExecuted(ErrorKind::Busy), Exit::NotReady),
+            (ClientError::NotAdmitted(FailureCode::Unavailable), Exit::NotReady),
+            (ClientError::Unreachable, Exit::NoServer),
+            (ClientError::NotAdmitted(FailureCode::AuthFailed), Exit::NotAdmitted),
+            (ClientError::NotAdmitted(FailureCode::Protected), Exit::NotAdmitted),
+            (refused, Exit::Failed),
+            (ClientError::WrongAnswer, Exit::Failed),
+        ] {
+            assert_eq!(failed(&error).exit(), wanted, "{error:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::Flags;
 use crate::node::RunError;
+use crate::output::println;
 use crate::stop::Stop;
 use crate::supervise::{Cluster, ClusterSpec, Maker, Ports};
 use std::path::{Path, PathBuf};

@@ -5,9 +5,11 @@
 
 use crate::config::choice::{Durability, Redirect};
 use crate::config::facts::ClusterFacts;
+use crate::exit::Exit;
 use crate::identity::{DataDir, HeardBook, Identity, PeerBook, Pins, SecretBook};
 use crate::refusal::Refusal;
 use crate::stop::Stop;
+use crate::voice::VoiceOptions;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -42,9 +44,9 @@ impl Member {
         (self.core_port_base != 0).then(|| self.core_port_base + core.get())
     }
     /// The most direct client port of one core: its own port, or the shared one if the core has no port of
-    /// its own or is the only core.
+    /// its own.
     pub fn client_port_of(&self, core: CoreId) -> u16 {
-        if self.cores == 1 { self.client_port } else { self.core_port(core).unwrap_or(self.client_port) }
+        self.core_port(core).unwrap_or(self.client_port)
     }
     /// The peer port of one core.
     pub fn peer_port(&self, core: CoreId) -> u16 {
@@ -88,12 +90,16 @@ pub struct NodeOptions {
     pub reserve_segments: u32,
     /// Maximum number of open client connections per core.
     pub connections_max: usize,
+    /// Seconds of silence after which a client's machine is probed; 0 for never.
+    pub tcp_keepalive_s: u32,
     /// Payload bytes that may wait in one group; beyond that the group answers busy.
     pub pending_bytes_max: usize,
     /// Maximum number of one group's slots in flight.
     pub pipeline_slots: u64,
     /// The clients that the node admits.
     pub access: Access,
+    /// What the node tells its operator, and how.
+    pub voice: VoiceOptions,
 }
 
 /// A node, ready to run.
@@ -249,10 +255,29 @@ pub fn listeners(members: &[Member], node: NodeId, listen: IpAddr) -> Vec<Listen
 /// The reason why a node does not start, or has stopped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
-    /// It never started: exit code 2, nothing touched.
+    /// It never started, and nothing was touched.
     #[error("{0}")]
     Refused(#[from] Refusal),
-    /// It started and failed: exit code 1.
+    /// It started and failed.
     #[error("{0}")]
     Failed(String),
+    /// It ended in another way that has an exit code of its own.
+    #[error("{why}")]
+    Ended {
+        /// The exit code.
+        exit: Exit,
+        /// The reason, in one sentence.
+        why: String,
+    },
+}
+
+impl RunError {
+    /// The exit code of the process.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Refused(refusal) => refusal.exit(),
+            Self::Failed(_) => Exit::Failed,
+            Self::Ended { exit, .. } => *exit,
+        }
+    }
 }

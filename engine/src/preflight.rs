@@ -23,6 +23,11 @@ pub fn machine(pins: &Pins, place: &str) -> Result<(), Refusal> {
     uring()?;
     memlock()?;
     sys::raise_to_hard(Resource::RLIMIT_NOFILE);
+    cpus(pins, place)
+}
+
+/// Checks that this process may run on the CPUs of `pins` (configured at `place`).
+pub fn cpus(pins: &Pins, place: &str) -> Result<(), Refusal> {
     let allowed = allowed_cpus();
     match pins.cpus().iter().find(|cpu| !allowed.contains(cpu)) {
         Some(&cpu) => Err(Refusal::NoSuchCpu { place: place.to_owned(), cpu, allowed: list(allowed) }),
@@ -55,7 +60,7 @@ fn memlock() -> Result<(), Refusal> {
 }
 
 /// Makes the kernel give this process memory in pages of 4 KiB instead of 2 MiB. With 2 MiB pages a cache
-/// that is filling would have to clear 2 MiB at a time in the middle of a turn (docs/performance.md).
+/// that is filling would have to clear 2 MiB at a time in the middle of a turn (docs/experiments).
 pub fn small_pages() {
     // If the kernel refuses, the process is slower but still correct.
     let _ = sys::disable_huge_pages();

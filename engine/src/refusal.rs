@@ -1,9 +1,10 @@
-//! Every reason why Synod refuses to start: one clear sentence each, exit code 2, nothing touched.
+//! Every reason why Synod refuses to start: one clear sentence and one exit code each, nothing touched.
 //!
 //! This file is the catalogue. A refusal says what is wrong, where, and how to fix it, in one sentence on one
 //! line. A function that returns a refusal has written nothing and removed nothing. Failures after the start
 //! are [`crate::node::RunError::Failed`].
 
+use crate::exit::Exit;
 use std::fmt;
 use std::path::PathBuf;
 use synod_types::{ClusterId, Incarnation, NodeId};
@@ -47,10 +48,12 @@ pub enum Refusal {
         why: String,
     },
     /// An environment variable that looks like a setting but is none.
-    #[error("the environment variable {name} names no setting; `synod config keys` lists them all")]
+    #[error("the environment variable {name} names no setting; {hint}")]
     EnvUnknown {
         /// The variable.
         name: String,
+        /// What was probably meant, or where the names are listed.
+        hint: String,
     },
     /// A command line that asks for something impossible.
     #[error("{0}")]
@@ -353,6 +356,40 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The exit code of a process that is refused for this reason.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::ConfigUnreadable { .. }
+            | Self::ConfigSyntax { .. }
+            | Self::ConfigValue { .. }
+            | Self::ConfigInvalid { .. }
+            | Self::EnvUnknown { .. } => Exit::Configuration,
+            Self::Unformatted { .. }
+            | Self::ForeignDirectory { .. }
+            | Self::NotADirectory { .. }
+            | Self::AlreadyFormatted { .. }
+            | Self::IdentityLost { .. }
+            | Self::Damaged { .. }
+            | Self::Format { .. }
+            | Self::ForeignCluster { .. }
+            | Self::OtherNode { .. }
+            | Self::FactChanged { .. }
+            | Self::CoresChanged { .. }
+            | Self::PinsChanged { .. }
+            | Self::MembersChanged { .. }
+            | Self::Condemned { .. }
+            | Self::DirectoryInUse { .. }
+            | Self::OtherIncarnation { .. }
+            | Self::NoPeerSecret { .. }
+            | Self::SecretNotReplaced { .. }
+            | Self::PeerSecretUnusable { .. }
+            | Self::Io { .. } => Exit::DataDirectory,
+            Self::NoUring { .. } | Self::MemlockTooSmall { .. } | Self::NoSuchCpu { .. } => Exit::Machine,
+            Self::PortInUse { .. } | Self::PortUnusable { .. } => Exit::Port,
+        }
+    }
+
     /// An I/O error as a refusal.
     pub fn io(what: &'static str, path: impl Into<PathBuf>, error: &std::io::Error) -> Self {
         Self::Io { what, path: path.into(), why: error.to_string() }

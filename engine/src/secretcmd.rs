@@ -11,6 +11,7 @@
 use crate::config::Config;
 use crate::identity::secret;
 use crate::node::RunError;
+use crate::output::{self, eprintln};
 use crate::refusal::Refusal;
 use std::fs::File;
 use std::io;
@@ -22,8 +23,7 @@ use synod_net::peer::Secrets;
 /// # Errors
 /// When there is no secret.
 pub fn show(config: &Config) -> Result<(), RunError> {
-    print!("{}", taken(config)?.to_text());
-    Ok(())
+    output::write(taken(config)?.to_text().as_bytes())
 }
 
 /// Makes another secret the current one: the one in `from`, or a new one. The previous secret stays accepted.
@@ -48,7 +48,7 @@ pub fn rotate(config: &Config, from: Option<&Path>) -> Result<(), RunError> {
     if now.as_ref() != Some(&then) {
         secret::write(file, &then)?;
     }
-    println!("{}", then.current().to_hex());
+    output::write(format!("{}\n", then.current().to_hex()).as_bytes())?;
     eprintln!(
         "synod: {} holds this secret now{}; a running node takes it within seconds",
         file.display(),

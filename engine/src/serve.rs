@@ -9,6 +9,7 @@ use crate::preflight;
 use crate::random::random;
 use crate::refusal::Refusal;
 use crate::stop::Stop;
+use crate::voice::{self, NodeEvent};
 use std::sync::Arc;
 use synod_net::peer::PeerSecret;
 use synod_types::{ClusterId, CoreId, Incarnation};
@@ -19,7 +20,9 @@ pub fn format(config: &Config) -> Result<DataDir, Refusal> {
         return Err(Refusal::AlreadyFormatted { path: config.data_dir.clone(), what: found.describe() });
     }
     // A configuration that `serve` would refuse is refused now, before anything is written.
-    make(config, new_identity(config)?)
+    let identity = new_identity(config)?;
+    preflight::cpus(&identity.pins, &pins_place(config))?;
+    make(config, identity)
 }
 
 /// Creates the data directory, and then log space in advance. Log space comes last: if the format is cut
@@ -61,6 +64,7 @@ pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
         }
     };
     let identity = data.identity();
+    voice::name_node(identity.node);
     let members = config.members(&identity.facts, identity.cores)?;
     let options = config.options(&identity.facts)?;
     let peer_book = Arc::new(PeerBook::load(data.path(), identity.facts.cluster)?);
@@ -74,10 +78,7 @@ pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
     };
     let (heard, wrong) = HeardBook::load(data.path(), identity.facts.cluster);
     if let Some(wrong) = wrong {
-        eprintln!(
-            "synod: {wrong}: the known positions of other nodes' logs are forgotten, and old copies of them may \
-             not be noticed"
-        );
+        voice::say(None, NodeEvent::PositionsLost { why: &wrong });
     }
     let heard = Arc::new(heard);
     // This comes last: a start that is refused before it does not count as a boot.
@@ -99,6 +100,7 @@ pub fn prepare(config: &Config, stop: Stop) -> Result<NodeSetup, Refusal> {
 pub fn serve(config: &Config) -> Result<(), RunError> {
     let stop =
         Stop::on_signals().map_err(|error| RunError::Failed(format!("cannot take signals: {error}")))?;
+    voice::start(config.voice().clone());
     let setup = prepare(config, stop)?;
     preflight::small_pages();
     crate::runtime::run(setup)
@@ -113,11 +115,15 @@ fn preflight_of(config: &Config, identity: &Identity) -> Result<(), Refusal> {
 
 /// Checks that the machine can run the node.
 pub(crate) fn preflight_machine(config: &Config, identity: &Identity) -> Result<(), Refusal> {
-    let pins_place = config.declared.pins.as_ref().map_or_else(
+    preflight::machine(&identity.pins, &pins_place(config))
+}
+
+/// The place that the pins come from, as the beginning of a sentence.
+fn pins_place(config: &Config) -> String {
+    config.declared.pins.as_ref().map_or_else(
         || config.data_dir.join(identity::ID_FILE).display().to_string(),
         |pins| pins.place.clone(),
-    );
-    preflight::machine(&identity.pins, &pins_place)
+    )
 }
 
 /// The identity that `format` would write, checked against the rest of the configuration.

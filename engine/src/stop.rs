@@ -3,10 +3,10 @@
 //! The signal handler (in `sys`) does only what a handler may do: store to an atomic and write to an eventfd.
 //! All other code polls ([`Stop::requested`]) or waits ([`Stop::wait`]).
 
-use crate::sys;
+use crate::sys::{self, Signal};
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub struct Stop(Arc<StopFlag>);
 #[derive(Debug)]
 struct StopFlag {
     requested: AtomicBool,
+    /// The number of the signal that asked first; 0 if none did.
+    signal: AtomicI32,
     /// Readable once requested.
     event: File,
 }
@@ -28,7 +30,7 @@ impl Stop {
     /// A stop that is not requested yet and that no signal raises.
     pub fn new() -> io::Result<Self> {
         let event = sys::event()?;
-        Ok(Self(Arc::new(StopFlag { requested: AtomicBool::new(false), event })))
+        Ok(Self(Arc::new(StopFlag { requested: AtomicBool::new(false), signal: AtomicI32::new(0), event })))
     }
 
     /// The stop that SIGTERM and SIGINT raise. The first call installs the handlers. A second SIGINT ends the
@@ -41,8 +43,15 @@ impl Stop {
             let made = Self::new()?;
             move || made
         });
-        sys::raise_on_signals(&stop.0.requested, &stop.0.event)?;
+        sys::raise_on_signals(&stop.0.requested, &stop.0.signal, &stop.0.event)?;
         Ok(stop.clone())
+    }
+
+    /// Requests the stop that SIGTERM and SIGINT raise, if this process waits for one.
+    pub fn request_as_signals_do() {
+        if let Some(stop) = ON_SIGNALS.get() {
+            stop.request();
+        }
     }
 
     /// Requests the stop. May be called any number of times.
@@ -55,6 +64,14 @@ impl Stop {
     /// Whether a stop was requested.
     pub fn requested(&self) -> bool {
         self.0.requested.load(Ordering::SeqCst)
+    }
+
+    /// What asked for the stop, in words.
+    pub fn cause(&self) -> &'static str {
+        match Signal::try_from(self.0.signal.load(Ordering::SeqCst)) {
+            Ok(signal) => signal.as_str(),
+            Err(_) => "a core of this node cannot go on",
+        }
     }
 
     /// Waits until a stop is requested, at most `limit`. Returns whether it was.

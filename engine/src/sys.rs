@@ -15,24 +15,24 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::eventfd::{EfdFlags, eventfd};
-use nix::sys::resource::{getrlimit, setrlimit};
+use nix::sys::resource::{UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket,
     sockopt,
 };
-use nix::sys::time::TimeSpec;
+use nix::sys::time::{TimeSpec, TimeVal, TimeValLike};
 use nix::time::ClockId;
 use nix::unistd::{Pid, SysconfVar};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 pub(crate) use nix::sys::resource::Resource;
@@ -94,6 +94,12 @@ pub(crate) fn bind_reuseport(addr: SocketAddr) -> io::Result<OwnedFd> {
     Ok(bound)
 }
 
+/// Makes the socket of another library out of a descriptor.
+pub(crate) fn adopt<Socket: FromRawFd>(descriptor: OwnedFd) -> Socket {
+    // SAFETY: the descriptor is open, and nothing else owns it from here on.
+    unsafe { Socket::from_raw_fd(descriptor.into_raw_fd()) }
+}
+
 /// The magic number of the filesystem that holds `path` (linux/magic.h).
 ///
 /// # Errors
@@ -120,22 +126,35 @@ pub(crate) fn wait_readable(file: &File, limit: Duration) {
     let _ = nix::poll::poll(&mut polled, limit_ms);
 }
 
+/// Whether a write to `output` would not wait. A pipe then takes PIPE_BUF (4096) bytes at once; an output whose
+/// reader is gone counts too, because the write fails at once.
+pub(crate) fn is_writable(output: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(output, PollFlags::POLLOUT)];
+    nix::poll::poll(&mut polled, 0).is_ok_and(|ready| ready > 0)
+}
+
 /// The flag and the event that the signal handler sets.
 struct Raised {
     flag: &'static AtomicBool,
+    first: &'static AtomicI32,
     event: &'static File,
 }
 
 /// A static, because a handler cannot be given an argument.
 static RAISED: OnceLock<Raised> = OnceLock::new();
 
-/// From now on SIGTERM and SIGINT set `flag` and make `event` ([`event`]) readable. A SIGINT that finds the
+/// From now on SIGTERM and SIGINT set `flag`, make `event` ([`event`]) readable, and put the number of the
+/// first of them into `first`, which holds 0. A SIGINT that finds the
 /// flag set ends the process at once. Only the first call in a process counts: later arguments are ignored.
 ///
 /// # Errors
 /// The kernel's error, when it takes no handler.
-pub(crate) fn raise_on_signals(flag: &'static AtomicBool, event: &'static File) -> io::Result<()> {
-    RAISED.get_or_init(|| Raised { flag, event });
+pub(crate) fn raise_on_signals(
+    flag: &'static AtomicBool,
+    first: &'static AtomicI32,
+    event: &'static File,
+) -> io::Result<()> {
+    RAISED.get_or_init(|| Raised { flag, first, event });
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let action = SigAction::new(SigHandler::Handler(on_signal), SaFlags::SA_RESTART, SigSet::empty());
         // SAFETY: the handler is async-signal-safe (see there), and the previous action, which is ignored,
@@ -145,9 +164,11 @@ pub(crate) fn raise_on_signals(flag: &'static AtomicBool, event: &'static File) 
     Ok(())
 }
 
-/// Async-signal-safe: `OnceLock::get` is an atomic load, followed by an atomic swap, `write` and `_exit`.
+/// Async-signal-safe: `OnceLock::get` is an atomic load, followed by atomic exchanges, `write` and `_exit`.
 extern "C" fn on_signal(signal: libc::c_int) {
     let Some(raised) = RAISED.get() else { return };
+    // Before the flag, so that who sees the flag sees the signal. A later signal finds it set.
+    let _ = raised.first.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
     if raised.flag.swap(true, Ordering::SeqCst) && signal == libc::SIGINT {
         // SAFETY: `_exit` is async-signal-safe and does not return.
         unsafe { libc::_exit(128 + signal) };
@@ -195,11 +216,42 @@ pub(crate) fn descriptor(owner: &impl AsRawFd) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
 }
 
-/// Resident memory of this process, as the kernel counts it; 0 where /proc is not mounted. The read does not
-/// touch the disk.
-pub(crate) fn resident_bytes() -> u64 {
+/// Memory of this process, as the kernel counts it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Memory {
+    /// All that it holds.
+    pub resident_bytes: u64,
+    /// Without the pages of files, such as the program itself.
+    pub own_bytes: u64,
+}
+
+/// Memory of this process; 0 where /proc is not mounted. The read does not touch the disk.
+pub(crate) fn memory() -> Memory {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let mut pages = text.split_ascii_whitespace().skip(1).map(|pages| pages.parse::<u64>().unwrap_or(0));
+    let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
     let page_bytes = nix::unistd::sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
-    pages.unwrap_or(0) * page_bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(4096)
+    let page_bytes = page_bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(4096);
+    Memory { resident_bytes: resident * page_bytes, own_bytes: resident.saturating_sub(shared) * page_bytes }
+}
+
+/// Processor time of this process, all its threads together, in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct CpuTimes {
+    /// In the process itself.
+    pub user_us: u64,
+    /// In the kernel on its behalf.
+    pub system_us: u64,
+}
+
+/// Processor time of this process; 0 if the kernel does not tell.
+pub(crate) fn cpu_times() -> CpuTimes {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return CpuTimes::default() };
+    let micros = |time: TimeVal| u64::try_from(time.num_microseconds()).unwrap_or(0);
+    CpuTimes { user_us: micros(usage.user_time()), system_us: micros(usage.system_time()) }
+}
+
+/// The kernel's release, as `uname -r` prints it; empty where /proc is not mounted.
+pub(crate) fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
 }

@@ -100,7 +100,7 @@ pub fn compare(a: &Report, b: &Report) -> Comparison {
             .map(|name| format!("{name} is in b only")),
     );
     for (name, report) in [("a", a), ("b", b)] {
-        if let Some(warning) = &report.generator.warning {
+        for warning in report.generator.warning.iter().chain(&report.generator.lateness) {
             remarks.push(format!("in {name} {warning}"));
         }
     }
@@ -148,7 +148,10 @@ fn differences(a: &Report, b: &Report) -> Vec<String> {
         Ok(serde_json::Value::Object(fields)) => fields,
         _ => serde_json::Map::new(),
     };
+    let (offered_a, offered_b) = (a.offered_rate, b.offered_rate);
     let (a, b) = (fields(a), fields(b));
+    let rates = offered_a.zip(offered_b).filter(|(a, b)| a != b);
+    let rates = rates.map(|(a, b)| format!("the runs offered different rates: a {a}/s, b {b}/s"));
     let names_of_files = ["target", "json", "html", "hdr", "history", "data_dir"];
     a.iter()
         .filter(|(name, value)| !names_of_files.contains(&name.as_str()) && b.get(*name) != Some(value))
@@ -156,6 +159,7 @@ fn differences(a: &Report, b: &Report) -> Vec<String> {
             let other = b.get(name).unwrap_or(&serde_json::Value::Null);
             format!("the runs were told different things: {name} {value} and {other}")
         })
+        .chain(rates)
         .collect()
 }
 
@@ -263,16 +267,18 @@ mod tests {
 
     #[test]
     fn the_same_files_give_the_same_answer_and_remarks_name_what_differs() {
-        let (a, mut b) = (report(seconds(20, 1e4, 0.3, 1)), report(seconds(20, 2e4, 0.3, 2)));
+        let (mut a, mut b) = (report(seconds(20, 1e4, 0.3, 1)), report(seconds(20, 2e4, 0.3, 2)));
         assert_eq!(compare(&a, &b), compare(&a, &b));
         assert!(compare(&a, &b).remarks.is_empty());
-        b.options.rate = 5;
+        b.options.rate = Some(5);
+        (a.offered_rate, b.offered_rate) = (Some(20_000), Some(5));
         b.operations.insert("read".into(), OperationReport::default());
         b.generator.warning = Some("the generator was slow".into());
         let compared = compare(&a, &b);
         let text = compared.table();
         for word in [
-            "rate 20000 and 5",
+            "rate null and 5",
+            "the runs offered different rates: a 20000/s, b 5/s",
             "read is in b only",
             "in b the generator was slow",
             "no difference shown",

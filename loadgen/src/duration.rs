@@ -1,4 +1,4 @@
-//! Parsing of durations such as `15`, `1.5s` or `500ms`.
+//! Parsing of durations such as `15`, `1.5s` or `500ms`, and latencies for display.
 
 use std::time::Duration;
 
@@ -18,9 +18,24 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * unit_s).map_err(|_| format!("{text:?} is too long"))
 }
 
+/// Formats microseconds for display.
+pub(crate) fn milliseconds(us: u64) -> String {
+    match us {
+        0..10_000 => format!("{}.{:03} ms", us / 1000, us % 1000),
+        10_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        _ => format!("{:.2} s", us as f64 / 1e6),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn latencies_are_shown_with_a_unit_that_fits() {
+        let shown = [0, 412, 9_999, 12_345, 2_500_000].map(milliseconds);
+        assert_eq!(shown, ["0.000 ms", "0.412 ms", "9.999 ms", "12.3 ms", "2.50 s"]);
+    }
 
     #[test]
     fn times_are_read_with_units() {

@@ -13,12 +13,13 @@
 //!
 //! Requests: `workload` (mixes), `keys` and `zipf` (choice of keys), `sizes` (value sizes), over the binary
 //! protocol or RESP. Output: `report` (table, JSON), `html`, `hdr` (interval log), `series` (seconds),
-//! `saturation` (whether the generator was the bottleneck). `search` and `slo` find the highest rate that
-//! meets an objective; `compare` separates a difference between two reports from noise; `admission` explains
-//! why a server does not admit the generator. docs/loadgen.md is the user's manual.
+//! `saturation` (whether the generator was the bottleneck). `offer` says which rate to offer after a probe,
+//! `host` how busy the machine was. `search` and `slo` find the highest rate that meets an objective;
+//! `compare` separates a difference between two reports from noise; `admission` explains why a server does not
+//! admit the generator. docs/loadgen.md is the user's manual.
 //!
-//! Everything but `client/` and the threads in `fleet` is pure: bytes and times in, bytes and verdicts out.
-//! Only `client/` uses glommio.
+//! Everything but `client/`, the threads in `fleet`, and what reads the state of the machine (`environment`,
+//! `host`) is pure: bytes and times in, bytes and verdicts out. Only `client/` uses glommio.
 
 #![forbid(unsafe_code)]
 
@@ -38,9 +39,11 @@ mod fleet;
 mod hdr;
 pub mod histogram;
 pub mod history;
+pub mod host;
 pub mod html;
 pub mod keys;
 pub mod ledger;
+pub mod offer;
 pub mod options;
 mod phase;
 pub mod random;
@@ -62,8 +65,10 @@ pub use duration::parse_duration;
 pub use error::LoadError;
 pub use files::write_files;
 pub use fleet::Stop;
+pub use offer::ProbeReport;
 pub use options::{Arrivals, Options, Protocol, Switch};
 pub use phase::Phase;
 pub use report::{AuditReport, GeneratorReport, OperationReport, Progress, Report};
 pub use run::{Evidence, audit, load, run, run_until};
+pub use search::NOISY_HOST_EXIT;
 pub use series::{Percentile, SecondReport};

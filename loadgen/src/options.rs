@@ -4,6 +4,7 @@
 use crate::duration::parse_duration;
 use crate::error::LoadError;
 use crate::keys::KeysDist;
+use crate::offer::RATE_USUAL;
 use crate::sizes::ValueSizes;
 use crate::slo::Slo;
 use crate::value;
@@ -61,9 +62,13 @@ pub struct Options {
     #[arg(skip)]
     #[serde(skip)]
     pub password: Option<Secret>,
-    /// Requests per second that are planned in the open loop
-    #[arg(long, value_name = "PER_S", default_value_t = 20_000)]
-    pub rate: u64,
+    /// Requests per second that are planned in the open loop; without it 20000, or what a probe of two
+    /// seconds says that the target can hold
+    #[arg(long, value_name = "PER_S")]
+    pub rate: Option<u64>,
+    /// Offer 20000 requests per second without a probe, even if the target cannot hold them
+    #[arg(long)]
+    pub no_probe: bool,
     /// When requests are planned in the open loop
     #[arg(long, value_enum, default_value = "constant")]
     pub arrivals: Arrivals,
@@ -93,7 +98,7 @@ pub struct Options {
     /// A mix of YCSB by name, with the key distribution that belongs to it
     #[arg(long, value_enum, conflicts_with = "read_share")]
     pub workload: Option<Ycsb>,
-    /// Search the highest rate that holds the objectives of --slo, beginning with --rate
+    /// Search the highest rate that holds the objectives of --slo, beginning with --rate (20000)
     #[arg(long, conflicts_with = "closed")]
     pub find_max: bool,
     /// What --find-max must hold: p50, p90, p99 or p999 with a limit, such as p99=10ms; several with commas
@@ -102,6 +107,9 @@ pub struct Options {
     /// Least length of one step of --find-max, after a warm-up of at most a second
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub step: Duration,
+    /// The lowest rate that --find-max tries, in requests per second
+    #[arg(long, value_name = "PER_S", default_value_t = 100)]
+    pub floor: u64,
     /// Keys; every one is written once before the load begins
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     pub keys: u32,
@@ -159,7 +167,8 @@ impl Default for Options {
             target: Vec::new(),
             protocol: Protocol::Binary,
             password: None,
-            rate: 20_000,
+            rate: None,
+            no_probe: false,
             arrivals: Arrivals::Constant,
             duration: Duration::from_secs(15),
             warmup: Duration::from_secs(2),
@@ -172,6 +181,7 @@ impl Default for Options {
             find_max: false,
             slo: Vec::new(),
             step: Duration::from_secs(5),
+            floor: 100,
             workload: None,
             keys_dist: None,
             key_prefix: "load:".to_owned(),
@@ -212,6 +222,14 @@ impl Options {
             (None, None) => vec![Mix::Only(Kind::Write), Mix::Only(Kind::Read)],
         }
     }
+    /// The rate that is wanted in the open loop.
+    pub fn rate_asked(&self) -> u64 {
+        self.rate.unwrap_or(RATE_USUAL)
+    }
+    /// Whether a probe may lower the rate: nobody named one.
+    pub fn wants_probe(&self) -> bool {
+        self.rate.is_none() && !self.no_probe && !self.closed && !self.find_max
+    }
     /// How keys are drawn.
     pub fn keys_dist(&self) -> KeysDist {
         self.keys_dist.unwrap_or_else(|| self.workload.map_or(KeysDist::Uniform, Ycsb::keys_dist))
@@ -231,11 +249,15 @@ impl Options {
         if let Some(bad) = self.target.iter().find(|target| !is_host_and_port(target)) {
             return refuse(format!("--target {bad:?} is not host:port"));
         }
-        if !self.closed && !(1..=RATE_MAX).contains(&self.rate) {
-            return refuse(format!("--rate {} is outside 1..={RATE_MAX} requests per second", self.rate));
+        let rate = self.rate_asked();
+        if !self.closed && !(1..=RATE_MAX).contains(&rate) {
+            return refuse(format!("--rate {rate} is outside 1..={RATE_MAX} requests per second"));
         }
         if self.duration.is_zero() || self.duration > PHASE_MAX {
-            return refuse("--duration must be longer than nothing and at most a day".into());
+            return refuse(format!(
+                "--duration {:?} is not more than 0 and at most 24h; give a time with a unit, such as 15s",
+                self.duration
+            ));
         }
         if self.find_max == self.slo.is_empty() {
             return refuse(
@@ -247,11 +269,34 @@ impl Options {
                 "--find-max offers rates, which --closed does not have: leave one of them out".into(),
             );
         }
-        if self.step < Duration::from_millis(100) || self.step > PHASE_MAX {
-            return refuse("--step must be at least 100ms and at most a day".into());
-        }
+        self.check_search()?;
         if self.warmup > PHASE_MAX {
-            return refuse("--warmup must be at most a day".into());
+            return refuse(format!(
+                "--warmup {:?} is more than 24h; give a time with a unit, such as 2s",
+                self.warmup
+            ));
+        }
+        Ok(())
+    }
+
+    /// The steps and the lowest rate of a search.
+    fn check_search(&self) -> Result<(), LoadError> {
+        if self.step < Duration::from_millis(100) || self.step > PHASE_MAX {
+            return refuse(format!(
+                "--step {:?} is outside 100ms..=24h; give a time with a unit, such as 5s",
+                self.step
+            ));
+        }
+        if !(1..=RATE_MAX).contains(&self.floor) {
+            return refuse(format!("--floor {} is outside 1..={RATE_MAX} requests per second", self.floor));
+        }
+        let first = self.rate_asked();
+        if self.find_max && self.floor > first {
+            return refuse(format!(
+                "--floor {} is above {first} requests per second, where the search begins: give a lower --floor or \
+                 a higher --rate",
+                self.floor
+            ));
         }
         Ok(())
     }
@@ -277,7 +322,9 @@ impl Options {
             ));
         }
         if self.read_share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
-            return refuse("--read-share must lie between 0 and 1".into());
+            return refuse(
+                "--read-share must lie between 0 and 1: 0.7 stands for 70 % reads, 30 % writes".into(),
+            );
         }
         if self.read_share.is_some() && self.workload.is_some() {
             return refuse("--read-share and --workload both name a mix: give one of them".into());
@@ -286,12 +333,15 @@ impl Options {
             return refuse(format!("--keys {} is outside 1..={KEYS_MAX}", self.keys));
         }
         if self.key_prefix.len() > 128 {
-            return refuse("--key-prefix is longer than 128 bytes".into());
+            return refuse(format!(
+                "--key-prefix has {} bytes, at most 128 are possible",
+                self.key_prefix.len()
+            ));
         }
         if !(1..=THREADS_MAX).contains(&self.threads) || self.threads > self.keys {
             return refuse(format!(
-                "--threads {} is outside 1..={THREADS_MAX} or more than there are keys",
-                self.threads
+                "--threads {} is outside 1..={THREADS_MAX}, or more than the {} keys of --keys: each thread needs one",
+                self.threads, self.keys
             ));
         }
         Ok(())
@@ -303,7 +353,9 @@ impl Options {
             [("--timeout", self.timeout), ("--stall", self.stall), ("--patience", self.patience)]
         {
             if span < Duration::from_millis(1) || span > PHASE_MAX {
-                return refuse(format!("{name} must be at least 1ms and at most a day"));
+                return refuse(format!(
+                    "{name} {span:?} is outside 1ms..=24h; give a time with a unit, such as 5s"
+                ));
             }
         }
         Ok(())
@@ -342,6 +394,20 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_is_for_the_rate_that_nobody_named() {
+        let line = |flags: &[&str]| {
+            let words = ["loadgen"].iter().chain(flags);
+            Line::try_parse_from(words).expect("good flags").options
+        };
+        assert_eq!((line(&[]).wants_probe(), line(&[]).rate_asked()), (true, 20_000));
+        let forced = line(&["--rate", "20000"]);
+        assert_eq!((forced.wants_probe(), forced.rate_asked()), (false, 20_000));
+        assert!(!line(&["--no-probe"]).wants_probe());
+        assert!(!line(&["--closed"]).wants_probe());
+        assert!(!line(&["--find-max", "--slo", "p99=1ms"]).wants_probe());
+    }
+
+    #[test]
     fn options_survive_json() {
         let text = serde_json::to_string(&good()).expect("plain data");
         assert_eq!(serde_json::from_str::<Options>(&text).expect("what was written"), good());
@@ -372,8 +438,8 @@ mod tests {
         refused(&|o| o.target = vec!["localhost".into()], "localhost");
         refused(&|o| o.target = vec![":80".into()], ":80");
         refused(&|o| o.target = vec!["host:0".into()], "host:0");
-        refused(&|o| o.rate = 0, "--rate");
-        refused(&|o| o.rate = RATE_MAX + 1, "--rate");
+        refused(&|o| o.rate = Some(0), "--rate");
+        refused(&|o| o.rate = Some(RATE_MAX + 1), "--rate");
         refused(&|o| o.duration = Duration::ZERO, "--duration");
         refused(&|o| o.warmup = PHASE_MAX + Duration::from_secs(1), "--warmup");
         refused(&|o| o.connections = 0, "--connections");
@@ -391,6 +457,9 @@ mod tests {
         let slo = || vec!["p99=1ms".parse().expect("good")];
         refused(&|o| (o.find_max, o.slo, o.closed) = (true, slo(), true), "--closed");
         refused(&|o| o.step = Duration::ZERO, "--step");
+        refused(&|o| o.floor = 0, "--floor");
+        refused(&|o| o.floor = RATE_MAX + 1, "--floor");
+        refused(&|o| (o.find_max, o.slo, o.floor) = (true, slo(), 30_000), "above 20000");
         refused(&|o| o.keys = 0, "--keys");
         refused(&|o| o.keys = KEYS_MAX + 1, "--keys");
         refused(&|o| o.key_prefix = "k".repeat(129), "--key-prefix");
@@ -400,7 +469,10 @@ mod tests {
         refused(&|o| o.stall = Duration::ZERO, "--stall");
         refused(&|o| o.patience = Duration::ZERO, "--patience");
         let mut closed = good();
-        (closed.closed, closed.rate) = (true, 0);
+        (closed.closed, closed.rate) = (true, Some(0));
         assert!(closed.check().is_ok(), "the closed loop offers no rate");
+        let mut high = good();
+        high.floor = 30_000;
+        assert!(high.check().is_ok(), "without a search the floor says nothing");
     }
 }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Phase {
     /// Every key is written once.
     Preload,
+    /// A short closed loop that finds out what the target holds now.
+    Probe,
     /// Load that is not in the table.
     Warmup,
     /// Measured writes.
@@ -31,6 +33,7 @@ impl Phase {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Preload => "preload",
+            Self::Probe => "probe",
             Self::Warmup => "warmup",
             Self::Write => "write",
             Self::Read => "read",

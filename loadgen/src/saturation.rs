@@ -1,6 +1,7 @@
 //! Whether the generator itself was the bottleneck. If so, the figures describe the generator and not the
 //! target.
 
+use crate::duration::milliseconds;
 use std::time::Duration;
 
 /// Limit for how late requests are taken from the schedule, at p99. A turn looks at the schedule each half
@@ -9,6 +10,52 @@ use std::time::Duration;
 pub const OWN_LATE_MAX: Duration = Duration::from_millis(5);
 /// Limit for the processor share of a generator thread; above it the thread has no time left for a burst.
 pub const CPU_SHARE_MAX: f64 = 0.9;
+
+/// If the generator's own lateness is more than this share of a 99th percentile, that figure is as much the
+/// generator's as the target's.
+pub const LATE_SHARE_MAX: f64 = 0.5;
+/// Lateness up to this dominates nothing: a turn looks at the schedule each half millisecond.
+pub const LATE_LEAST: Duration = Duration::from_millis(1);
+
+/// The 99th percentiles that show how late requests left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lateness {
+    /// From the planned time to the sending, waiting for the target included.
+    pub late_p99_us: u64,
+    /// From the planned time to the taking from the schedule: the generator's own part.
+    pub own_late_p99_us: u64,
+    /// The lowest 99th percentile of the latency among the operations.
+    pub lowest_p99_us: u64,
+    /// The highest one.
+    pub highest_p99_us: u64,
+}
+
+impl Lateness {
+    /// The warning if lateness is the greater part of a 99th percentile: what it means, and what to do.
+    pub fn warning(self) -> Option<String> {
+        let dominates = |late_us: u64, p99_us: u64| {
+            Duration::from_micros(late_us) > LATE_LEAST && late_us as f64 > LATE_SHARE_MAX * p99_us as f64
+        };
+        if dominates(self.own_late_p99_us, self.lowest_p99_us) {
+            return Some(format!(
+                "the generator's own lateness is much of a p99: it took requests from its schedule {} late at p99, \
+                 and the lowest p99 of an operation is {}; the target is faster than that figure says: give the \
+                 generator processors of its own, or a lower --rate",
+                milliseconds(self.own_late_p99_us),
+                milliseconds(self.lowest_p99_us),
+            ));
+        }
+        dominates(self.late_p99_us, self.highest_p99_us).then(|| {
+            format!(
+                "waiting to be sent is much of p99: requests left {} after their planned time at p99, of a p99 of {}, \
+                 because the connections had no room: the target answers more slowly than requests are planned; \
+                 offer a lower --rate, or allow more --connections or --inflight",
+                milliseconds(self.late_p99_us),
+                milliseconds(self.highest_p99_us),
+            )
+        })
+    }
+}
 
 /// The warning, if there is one. `own_late_p99_us` is how late requests were taken from the schedule, without
 /// the time spent waiting for the target. `cpu_share` is the processor time of the busiest generator thread
@@ -40,6 +87,19 @@ pub fn warning(own_late_p99_us: u64, cpu_share: Option<f64>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lateness_that_dominates_a_p99_is_named_with_its_cause() {
+        let calm =
+            Lateness { late_p99_us: 1_000, own_late_p99_us: 600, lowest_p99_us: 900, highest_p99_us: 9_000 };
+        assert_eq!(calm.warning(), None, "two turns of the generator dominate nothing");
+        assert_eq!(Lateness { own_late_p99_us: 2_000, lowest_p99_us: 4_000, ..calm }.warning(), None);
+        let own = Lateness { own_late_p99_us: 2_001, lowest_p99_us: 4_000, ..calm }.warning().expect("late");
+        assert!(own.contains("2.001 ms late at p99") && own.contains("is 4.000 ms"), "{own}");
+        let waited = Lateness { late_p99_us: 4_501, ..calm }.warning().expect("late");
+        assert!(waited.contains("left 4.501 ms after") && waited.contains("--inflight"), "{waited}");
+        assert_eq!(Lateness { late_p99_us: 4_500, ..calm }.warning(), None);
+    }
 
     #[test]
     fn a_warning_names_the_figure_that_passed_its_limit() {

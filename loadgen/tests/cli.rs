@@ -40,6 +40,7 @@ fn what_cannot_be_is_refused_in_a_sentence() {
     refused(&["--target", "localhost:1", "--workload", "a", "--read-share", "0.5"], "--read-share");
     refused(&["--target", "localhost:1", "--find-max"], "--slo");
     refused(&["--target", "localhost:1", "--find-max", "--slo", "p98=1ms"], "p999");
+    refused(&["--target", "localhost:1", "--find-max", "--slo", "p99=1ms", "--floor", "30000"], "--floor");
     refused(&["--target", "localhost:1", "--read-share", "2"], "--read-share");
     refused(&["--target", "localhost:1", "--duration", "soon"], "--duration");
     refused(&["--target", "localhost:1", "--sessions", "maybe"], "--sessions");
@@ -80,6 +81,8 @@ fn help_names_every_flag_and_is_no_error() {
         "--find-max",
         "--slo",
         "--step",
+        "--floor",
+        "--no-probe",
     ];
     for flag in flags {
         assert!(said.contains(flag), "{flag} is missing");

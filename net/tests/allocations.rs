@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::rc::Rc;
 use synod_net::binary;
-use synod_net::server::{Ask, Connection, ConnectionConfig, ServerConfig};
+use synod_net::server::{Ask, Connection, ConnectionConfig, ServerConfig, Service};
 use synod_types::{Command, Condition, Consistency, Expiry, Op, Reply, Version};
 
 struct Counting;
@@ -45,6 +45,8 @@ fn per_command(preamble: &[u8], one: &[u8], backwards: bool) -> f64 {
         peer_address: String::new(),
         is_loopback: true,
         local_address: String::new(),
+        is_core_port: false,
+        service: Service::Full,
     });
     connection.received(preamble);
     let pipeline = one.repeat(DEPTH);

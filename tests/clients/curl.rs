@@ -104,6 +104,52 @@ fn keys_are_put_got_deleted_and_compared() {
     assert_eq!(at(1, &[]).status, 404);
 }
 
+/// What docs/http.md types and what it is answered: the lines with `$` of its blocks marked `sh run`, each with
+/// the lines that follow it.
+fn session_of_the_document() -> Vec<(String, String)> {
+    let document = include_str!("../../docs/http.md");
+    let mut steps: Vec<(String, String)> = Vec::new();
+    let mut is_session = false;
+    for line in document.lines() {
+        match (line.strip_prefix("```"), line.strip_prefix("$ ")) {
+            (Some(kind), _) => is_session = kind == "sh run",
+            (None, Some(command)) if is_session => steps.push((command.to_owned(), String::new())),
+            (None, None) if is_session => {
+                let (_, answer) = steps.last_mut().expect("a session begins with a command");
+                answer.push_str(line);
+                answer.push('\n');
+            }
+            _ => {}
+        }
+    }
+    steps
+}
+
+#[test]
+fn the_session_of_the_document_runs_as_it_stands() {
+    if missing("curl", "curl") {
+        return;
+    }
+    let mut nodes = Nodes::start("curl-session");
+    nodes.wait_led();
+    let target = nodes.targets().remove(0);
+    let steps = session_of_the_document();
+    assert!(steps.len() >= 10, "docs/http.md has no session: {steps:?}");
+    // One shell for all of it, because later lines use the variables of earlier ones.
+    let end = "-- end of a step --";
+    let script: String = steps.iter().map(|(command, _)| format!("{command}\necho '{end}'\n")).collect();
+    let script = script.replace("127.0.0.1:6379", &target);
+    let output = Command::new("sh").args(["-c", &script]).output().expect("a shell runs");
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("text");
+    let answers: Vec<&str> = text.split_inclusive(&format!("{end}\n")).collect();
+    assert_eq!(answers.len(), steps.len(), "{text}");
+    for ((command, wanted), answer) in steps.iter().zip(answers) {
+        let answer = answer.trim_end_matches(&format!("{end}\n"));
+        assert_eq!(answer, wanted, "$ {command}");
+    }
+}
+
 /// The outcome of the increments of one counter.
 #[derive(Default)]
 struct Increments {

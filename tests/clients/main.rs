@@ -6,7 +6,11 @@
 //! The test kills the leader of most groups and brings it back, has the script read everything back, and then
 //! checks by itself: once with leaders as elected, and once with one node that leads everything. If a client
 //! cannot be installed, the last line of the test's output says `NOT CHECKED` and why.
+//!
+//! `binary_python` is a client of the binary protocol that lies here itself: its scripts were written from
+//! docs/wire-format.md, and keep that page true.
 
+mod binary_python;
 // Shared with the end-to-end tests, which use all of it.
 #[allow(dead_code)]
 #[path = "../e2e/cluster.rs"]

@@ -71,6 +71,24 @@ fn its_lock_keeps_its_promises_without_a_script_engine() {
     }
 }
 
+/// Each core of each node looks like a master: the answers of all masters together hold every key once.
+#[test]
+fn a_cluster_client_sees_every_key_once() {
+    let Some(python) = install::redis_py() else { return };
+    for (cores, redirect) in [(1, "proxy"), (2, "moved")] {
+        let settings = [("node.redirect", redirect), ("node.leadership", "stay")];
+        let mut nodes = Nodes::with("redis-py-keys", cores, &settings);
+        nodes.wait_led();
+        let target = nodes.targets().remove(0);
+        let mut script = Command::new(&python);
+        let output =
+            script.arg(install::script("redis_py_keys.py")).arg(&target).output().expect("python runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.trim() == r#"{"done": true}"#, "{cores}: {text}{complaint}");
+    }
+}
+
 /// Scripts about the Lock, one with a plain and one with a cluster client.
 fn start_locks(python: &Path, script: &str, targets: &[String]) -> Vec<Script> {
     let start = |mode| {

@@ -97,7 +97,7 @@ fn a_node_that_is_gone_is_said_to_be_until_it_is_back() {
     let mut nodes = nodes_led(Leaders::OnOneNode, "gone", 1, "proxy");
     let (leader, targets) = (busiest(&mut nodes), targets(&mut nodes)); // the leader's first
     let lost = (leader + 1) % 3;
-    let at_lost = port(&targets[1]);
+    let at_lost = port(&places(&mut nodes)[lost]); // each node has one core
     let state = || {
         let told =
             told(&targets[0]).into_values().find(|(at, ..)| *at == at_lost).expect("named all the same");

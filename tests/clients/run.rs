@@ -16,7 +16,7 @@ const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 const END_LIMIT: Duration = Duration::from_secs(120);
 /// Texts that an error seen by a client may contain, in lower case: the server's own words for "not now" and
 /// "perhaps", and the failures of a connection whose other end is gone.
-const KNOWN: [&str; 29] = [
+const KNOWN: [&str; 31] = [
     // From the server.
     "unknown the outcome is not known",
     "\"unknown\": the outcome is not known", // as redis-rs quotes it
@@ -26,6 +26,8 @@ const KNOWN: [&str; 29] = [
     "clusterdown",
     "busy too much is waiting",
     "tryagain",
+    "is loading the dataset in memory",
+    "http 503 loading:",
     // From the connection.
     "refused",
     "couldn't connect to server",

@@ -30,7 +30,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 /// The position of `value` in the node's log.
-fn place(data: &Path, value: &[u8]) -> Option<(PathBuf, u64)> {
+pub fn place(data: &Path, value: &[u8]) -> Option<(PathBuf, u64)> {
     segments(data).into_iter().find_map(|(path, bytes)| find(&bytes, value).map(|at| (path, at as u64)))
 }
 
@@ -54,7 +54,8 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn flip(path: &Path, at: u64) {
+/// Inverts a byte of a file.
+pub fn flip(path: &Path, at: u64) {
     let file = OpenOptions::new().read(true).write(true).open(path).expect("the segment can be opened");
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).expect("read");

@@ -28,7 +28,7 @@ fn a_node_that_everything_comes_through_leads_everything() {
     let mut options = load::options(&mut nodes, Duration::from_secs(8));
     options.target.truncate(1);
     options.protocol = Protocol::Resp;
-    options.rate = 4000;
+    options.rate = Some(4000);
     let load = load::start(options);
     load.wait_under_way();
     let started = Instant::now();

@@ -95,9 +95,13 @@ fn full_disks_refuse_writes_serve_reads_and_are_got_over() {
     for (index, target) in targets.iter().enumerate().filter(|(_, target)| is_full(target)) {
         let (_, body) = page(target, "/readyz");
         assert!(body.contains("\"cores_full\":[0]") && body.contains("0000000004.tmp"), "{body}");
-        assert!(page(target, "/metrics").1.contains("\nsynod_log_full{core=\"0\"} 1\n"));
+        let metrics = page(target, "/metrics").1;
+        for family in ["synod_log_full", "synod_log_failing"] {
+            assert!(metrics.contains(&format!("\n{family}{{core=\"0\"}} 1\n")), "{family}");
+        }
         let info = clients[index].info();
         assert!(info.contains("aof_last_write_status:err\r\n") && info.contains("log_full:1\r\n"), "{info}");
+        assert!(info.contains("log_failing:1\r\n"), "{info}");
         let refused = clients[index].set("refused", b"x");
         assert!(refused.contains("0000000004.tmp") && refused.contains(" bytes free in "), "{refused}");
         let said = nodes.get().tail(index);
@@ -111,6 +115,10 @@ fn full_disks_refuse_writes_serve_reads_and_are_got_over() {
     assert!(freed.elapsed() < Duration::from_secs(15), "{:?}", freed.elapsed());
     for target in &targets {
         until("it is ready", || page(target, "/readyz").0 == "200");
+        until("its log is well again", || {
+            let info = RespClient::connect(target).info();
+            ["aof_last_write_status:ok", "log_full:0", "log_failing:0"].iter().all(|well| info.contains(well))
+        });
     }
     for key in acknowledged {
         assert_eq!(clients[key % 3].get(&format!("k{key}")).as_ref(), Ok(&value(key)), "k{key}");

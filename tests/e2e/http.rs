@@ -277,7 +277,7 @@ fn metrics_count_and_readiness_ends_with_the_majority() {
     assert!(after["redis_memory_used_bytes"] > 1e6);
     // A follower applies a chosen entry a heartbeat later.
     let asked = Instant::now();
-    while sum(&samples(&http.get("/metrics").text()), "redis_db_keys") < 40.0 {
+    while sum(&samples(&http.get("/metrics").text()), "synod_keys_held") < 40.0 {
         assert!(asked.elapsed() < Duration::from_secs(10), "keys are not counted");
     }
     // The status page names the node and loads nothing from other hosts.

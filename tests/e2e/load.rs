@@ -33,7 +33,7 @@ pub struct Line {
 pub fn options(nodes: &mut Nodes, duration: Duration) -> Options {
     Options {
         target: nodes.targets(),
-        rate: 1500,
+        rate: Some(1500),
         duration,
         warmup: Duration::from_millis(500),
         connections: 6,

@@ -7,11 +7,14 @@
 
 mod balancing;
 mod bytes;
+mod client;
 mod cluster;
 mod damage;
 mod exactly_once;
 mod expiring;
+mod faces;
 mod faults;
+mod figures;
 mod following;
 mod full;
 mod http;

@@ -29,6 +29,7 @@ fn redis_cli_one_shot_and_interactive_at_any_node() {
         return;
     }
     let mut nodes = Nodes::start("cli");
+    nodes.wait_led();
     let targets = nodes.targets();
     for (index, target) in targets.iter().enumerate() {
         for number in 0..20 {

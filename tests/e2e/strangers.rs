@@ -88,7 +88,7 @@ fn load_wants_it_too(targets: &[String], password: &str) {
             target: targets.to_vec(),
             protocol,
             password: given.map(|given| Secret::new(given.as_bytes().to_vec())),
-            rate: 200,
+            rate: Some(200),
             duration: Duration::from_millis(500),
             warmup: Duration::ZERO,
             connections: 6,

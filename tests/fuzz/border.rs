@@ -6,7 +6,7 @@ use std::rc::Rc;
 use synod_net::binary::{ResponseDecoder, ServerInfo};
 use synod_net::peer;
 use synod_net::server::{
-    Ask, Connection, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Tag,
+    Ask, Connection, ConnectionConfig, Limits, LocalAnswer, LocalQuery, ServerConfig, Service, Tag,
 };
 use synod_types::{ClusterId, CoreId, ErrorKind, Incarnation, NodeId, Reply, Slot, Version};
 
@@ -29,6 +29,8 @@ pub(super) fn connect() -> Connection {
         peer_address: "10.0.0.1:5000".into(),
         is_loopback: true,
         local_address: "10.0.0.2:6379".into(),
+        is_core_port: false,
+        service: Service::Full,
     })
 }
 

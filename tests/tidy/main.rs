@@ -1,9 +1,13 @@
 //! Tidy: the import law and the habits of this repository as ordinary tests.
 //!
 //! An important rule is checked here rather than in a document: which crates and files may import which
-//! (`plan`), which few files may name the executor library, which leftovers are forbidden, and that every
-//! protocol rule cited in the code exists.
+//! (`plan`), where modules and their tests lie (`modules`), which dependencies there are (`dependencies`), that
+//! documents can be read and lead somewhere (`documents`), which few files may name the executor library, which
+//! leftovers are forbidden, and that every protocol rule cited in the code exists.
 
+mod dependencies;
+mod documents;
+mod modules;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,22 +105,6 @@ fn every_source_file_says_what_it_is() {
     for path in files(&["rs"]) {
         let text = read(&path);
         assert!(text.starts_with("//!"), "{} does not open with `//!`", path.display());
-    }
-}
-
-#[test]
-fn every_document_has_exactly_one_title() {
-    for path in files(&["md"]) {
-        let text = read(&path);
-        let mut fenced = false;
-        let mut titles = 0;
-        for line in text.lines() {
-            if line.starts_with("```") {
-                fenced = !fenced;
-            }
-            titles += usize::from(!fenced && line.starts_with("# "));
-        }
-        assert_eq!(titles, 1, "{} has {titles} titles", path.display());
     }
 }
 

@@ -21,6 +21,7 @@ pub mod checksum;
 pub mod command;
 pub mod config;
 pub mod entry;
+pub mod event;
 pub mod ids;
 pub mod limits;
 pub mod message;
@@ -37,6 +38,7 @@ pub use command::{
 };
 pub use config::{GroupConfig, Members};
 pub use entry::{CommandRef, Entry, EntryBuilder, EntryError};
+pub use event::{ElectionEnd, Event, LeadershipEnd};
 pub use ids::{
     Ballot, Boot, Bucket, ClusterId, CoreId, GroupId, Incarnation, Level, Location, Lsn, Namespace, NodeId,
     RequestId, SegmentId, SessionId, Slot, Version, bucket_of, group_of,

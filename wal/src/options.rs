@@ -38,11 +38,11 @@ pub struct WalOptions {
     /// Longest record.
     pub record_bytes_max: u32,
     /// Block writes in flight at once. This limits a log whose core is busy: completions are processed once
-    /// per turn, so the log writes at most this many full blocks per turn (docs/performance.md).
+    /// per turn, so the log writes at most this many full blocks per turn (docs/experiments).
     pub writes_in_flight: usize,
     /// With this many writes in flight, a block that is not full keeps gathering records instead of being
     /// written. A smaller number gives larger writes and fewer flushes, but then more records wait behind a
-    /// slow write (docs/performance.md).
+    /// slow write (docs/experiments).
     pub small_writes_in_flight: usize,
     /// Limit on the bytes of block buffers that wait for the disk; beyond it `append` returns `Full`.
     pub ram_bytes_max: usize,

@@ -3,12 +3,17 @@
 //! ```text
 //!   Base (kept) ── context(now, out) ──▶ Context (borrowed for a step) ──▶ acceptor, learner, leader …
 //! ```
+//! Events are kept apart from the effects: the protocol does not depend on them, and nobody must execute
+//! them.
 
 use crate::api::{Effect, Receipt};
 use crate::setup::Setup;
 use crate::space::LogSpace;
 use alloc::vec::Vec;
-use synod_types::{Ballot, GroupMessage, Nanos, NodeId, Now, Payload, RecordHead, RecordKind, Slot};
+use synod_types::{Ballot, Event, GroupMessage, Nanos, NodeId, Now, Payload, RecordHead, RecordKind, Slot};
+
+/// Events that wait to be taken. A step makes a few at most; the bound is for callers that take none.
+const EVENTS_MAX: usize = 32;
 
 /// The state that belongs to no role.
 #[derive(Debug)]
@@ -17,17 +22,20 @@ pub(crate) struct Base {
     pub space: LogSpace,
     pub journal: Journal,
     random: Random,
+    /// What the operator should hear, in order, until the caller takes it.
+    pub events: Vec<Event>,
 }
 
 impl Base {
     pub fn new(setup: Setup, seed: u64) -> Self {
-        Self { setup, space: LogSpace::default(), journal: Journal::default(), random: Random(seed | 1) }
+        let (space, journal) = (LogSpace::default(), Journal::default());
+        Self { setup, space, journal, random: Random(seed | 1), events: Vec::new() }
     }
 
     /// The context of a step at `now`; its effects are pushed onto `out`.
     pub fn context<'a, P>(&'a mut self, now: Now, out: &'a mut Vec<Effect<P>>) -> Context<'a, P> {
-        let Self { setup, space, journal, random } = self;
-        Context { setup, space, now, journal, random, out }
+        let Self { setup, space, journal, random, events } = self;
+        Context { setup, space, now, journal, random, events, out }
     }
 
     /// A newly drawn random part of an election timeout.
@@ -112,7 +120,17 @@ pub(crate) struct Context<'a, P> {
     pub now: Now,
     pub journal: &'a mut Journal,
     random: &'a mut Random,
+    events: &'a mut Vec<Event>,
     pub out: &'a mut Vec<Effect<P>>,
+}
+
+impl<P> Context<'_, P> {
+    /// Tells the operator. Only the first events are kept if the caller takes none.
+    pub fn tell(&mut self, event: Event) {
+        if self.events.len() < EVENTS_MAX {
+            self.events.push(event);
+        }
+    }
 }
 
 impl<P: Payload> Context<'_, P> {

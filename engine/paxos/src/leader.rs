@@ -20,8 +20,8 @@ use crate::transfer::{Transfer, is_slower};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use synod_types::{
-    Ballot, EntryBuilder, GroupMessage, Heartbeat, HeartbeatReply, Level, Mono, Nanos, NodeId, Now, Payload,
-    Slot, WallMs, limits,
+    Ballot, EntryBuilder, Event, GroupMessage, Heartbeat, HeartbeatReply, LeadershipEnd, Level, Mono, Nanos,
+    NodeId, Now, Payload, Slot, WallMs, limits,
 };
 
 /// One term of a leader.
@@ -40,6 +40,8 @@ pub(crate) struct Leader {
     stalled: bool,
     /// Set while leadership is being transferred (P-17).
     transfer: Option<Transfer>,
+    /// Whether it held a lease at the last tick; none if it has not had one yet.
+    had_lease: Option<bool>,
     next_resend: Mono,
     /// Slots up to here were proposed before the last resend.
     resend_mark: Slot,
@@ -57,7 +59,7 @@ pub(crate) enum AfterTick {
     /// It has just given up its lease in this ballot and told the transfer target.
     Released(Ballot),
     /// It steps down.
-    StepsDown,
+    StepsDown(LeadershipEnd),
     /// It gave up its lease in this ballot, but the target did not take over: it stands for election again.
     StandsAnew(Ballot),
 }
@@ -77,6 +79,7 @@ impl Leader {
             heartbeat_wanted: false,
             stalled: false,
             transfer: None,
+            had_lease: None,
             next_resend: now.plus(setup.timing.resend),
             resend_mark: Slot::ZERO,
             open: BTreeMap::new(),
@@ -331,13 +334,13 @@ impl Leader {
     }
 
     /// The link to a peer broke.
-    pub fn on_link_lost(&mut self, node: NodeId) {
+    pub fn on_link_lost<P>(&mut self, node: NodeId, cx: &mut Context<'_, P>) {
         let Some(peer) = self.peers.get_mut(node) else { return }; // of a node that is in other groups
         peer.note_link_lost(self.last_sent_at);
         // A restarted target is silent for one lease (P-07c) and would leave the group without a leader for
         // that time.
         if self.transfer.is_some_and(|transfer| transfer.is_to(node)) {
-            self.transfer = None;
+            self.give_transfer_up(cx);
         }
     }
 
@@ -360,9 +363,13 @@ impl Leader {
         let unconfirmed = now.since(self.confirmed(cx.setup, now).max(self.since)).0;
         // A leader that no quorum answers must stop sending heartbeats, or followers that still hear it would
         // refuse a better candidate (P-06g). The same holds for a leader that cannot catch up.
-        if unconfirmed > patience || (!self.has_caught_up(learner.applied()) && age > 4 * patience) {
-            return AfterTick::StepsDown;
+        if unconfirmed > patience {
+            return AfterTick::StepsDown(LeadershipEnd::NoQuorum);
         }
+        if !self.has_caught_up(learner.applied()) && age > 4 * patience {
+            return AfterTick::StepsDown(LeadershipEnd::NotCaughtUp);
+        }
+        self.watch_lease(cx);
         if now >= self.next_heartbeat && !stalled {
             self.send_heartbeats(learner.chosen(), cx);
         }
@@ -370,7 +377,23 @@ impl Leader {
         if let Some(ballot) = self.release_if_drained(learner, cx) {
             return AfterTick::Released(ballot);
         }
-        self.end_transfer_if_over(now)
+        self.end_transfer_if_over(cx)
+    }
+
+    /// Tells the operator when the lease ends, and when it holds again.
+    fn watch_lease<P>(&mut self, cx: &mut Context<'_, P>) {
+        if self.has_released() {
+            return; // it was given up, which has an event of its own
+        }
+        let has_lease = self.lease_valid(cx.setup, cx.now.mono);
+        let (group, ballot) = (cx.setup.group(), self.ballot);
+        match self.had_lease {
+            Some(true) if !has_lease => cx.tell(Event::LeaseLost { group, ballot }),
+            Some(false) if has_lease => cx.tell(Event::LeaseRegained { group, ballot }),
+            None if !has_lease => return, // its first lease is still to come
+            _ => {}
+        }
+        self.had_lease = Some(has_lease);
     }
 
     // ---- transfers (P-17) ---------------------------------------------------------------------------------
@@ -400,7 +423,7 @@ impl Leader {
         &mut self,
         target: NodeId,
         learner: &Learner<P>,
-        cx: &Context<'_, P>,
+        cx: &mut Context<'_, P>,
     ) -> Handled {
         let (lease, now) = (cx.setup.timing.lease, cx.now.mono);
         let peer = self.peers.get(target).ok_or(Ignored::UnfitTarget)?;
@@ -415,6 +438,7 @@ impl Leader {
         }
         assert!(target != cx.setup.node(), "handed over to oneself");
         self.transfer = Some(Transfer::new(target, now.plus(lease)));
+        cx.tell(Event::TransferBegun { group: cx.setup.group(), ballot: self.ballot, target });
         Ok(())
     }
 
@@ -442,16 +466,23 @@ impl Leader {
 
     /// Ends a transfer whose target did not take over in time: the leader goes on, or stands in a new ballot
     /// if its lease is given up (P-17c).
-    fn end_transfer_if_over(&mut self, now: Mono) -> AfterTick {
-        let Some(transfer) = self.transfer.filter(|transfer| transfer.is_over(now)) else {
+    fn end_transfer_if_over<P>(&mut self, cx: &mut Context<'_, P>) -> AfterTick {
+        let Some(transfer) = self.transfer.filter(|transfer| transfer.is_over(cx.now.mono)) else {
             return AfterTick::Leads;
         };
         if transfer.is_released() {
             assert!(self.open.is_empty(), "proposed after handing over");
             return AfterTick::StandsAnew(self.ballot);
         }
-        self.transfer = None;
+        self.give_transfer_up(cx);
         AfterTick::Leads
+    }
+
+    /// The leader goes on, its lease kept.
+    fn give_transfer_up<P>(&mut self, cx: &mut Context<'_, P>) {
+        let Some(transfer) = self.transfer.take() else { return };
+        let (group, target) = (cx.setup.group(), transfer.target());
+        cx.tell(Event::TransferGivenUp { group, ballot: self.ballot, target });
     }
 
     pub fn is_transferring(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::setup::Setup;
 use crate::space::Writable;
 use alloc::vec::Vec;
 use synod_types::{
-    Ballot, GroupConfig, GroupMark, Level, Location, Mono, Nanos, NodeId, Now, Payload, RecordHead,
+    Ballot, Event, GroupConfig, GroupMark, Level, Location, Mono, Nanos, NodeId, Now, Payload, RecordHead,
     RecordKind, Slot, WallMs,
 };
 
@@ -115,6 +115,7 @@ impl<P: Payload> Paxos<P> {
         } else {
             let jitter = base.draw_jitter();
             roles.election.arm_first(silent_until, jitter, &base.setup, &base.space);
+            roles.begin_silence(&mut base.context::<P>(now, &mut Vec::new()));
         }
     }
 
@@ -130,6 +131,16 @@ impl<P: Payload> Paxos<P> {
         if let Err(reason) = self.roles.handle(input, &mut cx) {
             self.ignored.note(reason);
         }
+    }
+
+    /// Takes the events since the last call, in order.
+    pub fn take_events(&mut self) -> impl Iterator<Item = Event> + '_ {
+        self.base.events.drain(..)
+    }
+
+    /// Whether there are events to take.
+    pub fn has_events(&self) -> bool {
+        !self.base.events.is_empty()
     }
 
     /// Recalls values that are to be applied soon and are not in memory. Call it after everything in

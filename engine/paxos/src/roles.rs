@@ -23,8 +23,17 @@ use crate::learner::Learner;
 use crate::recall::Needed;
 use crate::role_state::RoleState;
 use crate::setup::Setup;
+use crate::transfer::FAR_BEHIND_SLOTS;
 use alloc::vec::Vec;
-use synod_types::{Ballot, GroupMessage, Heartbeat, Learned, NodeId, Payload, Slot, limits};
+use synod_types::{
+    Ballot, ElectionEnd, Event, GroupMessage, Heartbeat, LeadershipEnd, Learned, NodeId, Payload, Slot,
+    limits,
+};
+
+/// A follower that lacks this many chosen slots is reported as behind, and as caught up once it lacks less
+/// than an eighth of them. It is twice the distance from which a replica is too far behind to lead, so that
+/// a burst of writes is no news.
+const BEHIND_SLOTS: u64 = 2 * FAR_BEHIND_SLOTS;
 
 /// The parts of a replica that have a role in the protocol.
 #[derive(Debug)]
@@ -34,6 +43,15 @@ pub(crate) struct Roles<P> {
     pub election: Election,
     pub time: KnownTime,
     pub state: RoleState<P>,
+    /// What the operator was told last about this replica.
+    told: Told,
+}
+
+/// States whose begin was told and whose end is to be told.
+#[derive(Debug, Default)]
+struct Told {
+    is_silent: bool,
+    is_behind: bool,
 }
 
 impl<P: Payload> Roles<P> {
@@ -44,6 +62,7 @@ impl<P: Payload> Roles<P> {
             election: Election::default(),
             time: KnownTime::default(),
             state: RoleState::Follower,
+            told: Told::default(),
         }
     }
 
@@ -76,7 +95,7 @@ impl<P: Payload> Roles<P> {
             }
             Input::LinkLost { node } => {
                 if let RoleState::Leader(leader) = &mut self.state {
-                    leader.on_link_lost(node);
+                    leader.on_link_lost(node, cx);
                 }
             }
         }
@@ -143,7 +162,7 @@ impl<P: Payload> Roles<P> {
         self.election.note_round(prepare.ballot.round());
         let promising = self.acceptor.judge_prepare(prepare, &mut self.learner, cx)?;
         if promising == Promising::Anew {
-            self.step_down(cx);
+            self.step_down(LeadershipEnd::HigherBallot, cx);
             self.election.arm(cx);
         }
         self.acceptor.answer_prepare(prepare, promising, &self.learner, &self.time, cx);
@@ -255,7 +274,7 @@ impl<P: Payload> Roles<P> {
         }
         self.election.note_round(ballot.round());
         if self.is_overtaken_by(&learned) {
-            self.step_down(cx);
+            self.step_down(LeadershipEnd::Overtaken, cx);
         }
         self.learner.learn(learned, self.state.role(), cx)?;
         debug_assert!(self.learner.held(slot).is_some_and(|open| open.chosen), "{slot} was learned in vain");
@@ -331,16 +350,41 @@ impl<P: Payload> Roles<P> {
                 match leader.on_tick(stalled, self.time.applied(), &self.learner, cx) {
                     AfterTick::Leads => {}
                     AfterTick::Released(ballot) => self.election.note_released(ballot),
-                    AfterTick::StepsDown => self.step_down(cx),
+                    AfterTick::StepsDown(why) => self.step_down(why, cx),
                     AfterTick::StandsAnew(ballot) => {
                         self.election.note_transfer_failed(ballot);
-                        self.step_down(cx);
+                        self.step_down(LeadershipEnd::TransferFailed, cx);
                         self.start_pre_vote(ballot, cx);
                     }
                 }
             }
         }
         self.learner.on_tick(self.state.role(), cx);
+        self.watch_itself(cx);
+    }
+
+    /// The acceptor is silent from now on (P-07c).
+    pub fn begin_silence(&mut self, cx: &mut Context<'_, P>) {
+        self.told.is_silent = true;
+        cx.tell(Event::SilenceBegun { group: cx.setup.group() });
+    }
+
+    /// Tells the operator when the silence ends, and when this replica falls behind or has caught up.
+    fn watch_itself(&mut self, cx: &mut Context<'_, P>) {
+        let group = cx.setup.group();
+        if self.told.is_silent && !self.acceptor.is_silent(cx.now.mono) {
+            self.told.is_silent = false;
+            cx.tell(Event::SilenceEnded { group });
+        }
+        let slot = self.learner.chosen();
+        let missing = self.learner.heard_chosen().since(slot);
+        if !self.told.is_behind && missing >= BEHIND_SLOTS {
+            self.told.is_behind = true;
+            cx.tell(Event::FellBehind { group, slot, missing });
+        } else if self.told.is_behind && missing < BEHIND_SLOTS / 8 {
+            self.told.is_behind = false;
+            cx.tell(Event::CaughtUp { group, slot });
+        }
     }
 
     /// The answer to a pre-vote.
@@ -390,7 +434,7 @@ impl<P: Payload> Roles<P> {
         if mine != ballot || promised <= ballot {
             return Err(Ignored::OtherBallot);
         }
-        self.step_down(cx);
+        self.step_down(LeadershipEnd::HigherBallot, cx);
         Ok(())
     }
 
@@ -419,6 +463,7 @@ impl<P: Payload> Roles<P> {
             return Err(Ignored::Bound);
         }
         assert!(ballot.node() != cx.setup.node(), "it hands over to itself");
+        cx.tell(Event::TransferTaken { group: cx.setup.group(), ballot });
         self.learner.on_watermark(ballot, chosen);
         self.start_pre_vote(ballot, cx);
         Ok(())
@@ -439,27 +484,41 @@ impl<P: Payload> Roles<P> {
     /// A message of the leader of `ballot` came.
     fn follow_leader(&mut self, ballot: Ballot, cx: &mut Context<'_, P>) {
         assert!(ballot.node() != cx.setup.node(), "it hears itself");
+        if self.election.live_leader() != Some(ballot) {
+            cx.tell(Event::LeaderFollowed { group: cx.setup.group(), ballot });
+        }
         self.election.note_leader(ballot);
-        self.become_follower(cx);
+        self.become_follower(LeadershipEnd::HigherBallot, cx);
         self.election.arm(cx);
         debug_assert!(self.state.is_follower() && self.election.live_leader() == Some(ballot));
     }
 
-    fn step_down(&mut self, cx: &mut Context<'_, P>) {
+    /// `why` counts if it leads.
+    fn step_down(&mut self, why: LeadershipEnd, cx: &mut Context<'_, P>) {
         if !self.state.is_follower() {
-            self.become_follower(cx);
+            self.become_follower(why, cx);
             self.election.arm(cx);
         }
         assert!(self.state.is_follower(), "it stepped down");
     }
 
     /// Becomes a follower. A former leader notes its own clock as the last one heard (P-16c).
-    fn become_follower(&mut self, cx: &Context<'_, P>) {
+    fn become_follower(&mut self, why: LeadershipEnd, cx: &mut Context<'_, P>) {
         let now = cx.now.mono;
-        if let RoleState::Leader(leader) = &self.state
-            && let Some(time) = leader.clock(now)
-        {
-            self.time.hear(leader.ballot(), time, now);
+        match &self.state {
+            RoleState::Follower | RoleState::PreCandidate(_) => {}
+            RoleState::Candidate(candidate) => {
+                tell_lost(candidate.ballot(), ElectionEnd::HigherBallot, cx);
+            }
+            RoleState::Leader(leader) => {
+                let ballot = leader.ballot();
+                if let Some(time) = leader.clock(now) {
+                    self.time.hear(ballot, time, now);
+                }
+                let was_released = self.election.has_released(ballot);
+                let why = if was_released { LeadershipEnd::Transferred } else { why };
+                cx.tell(Event::LeadershipEnded { group: cx.setup.group(), ballot, why });
+            }
         }
         self.state = RoleState::Follower;
     }
@@ -467,6 +526,9 @@ impl<P: Payload> Roles<P> {
     /// Gives a candidacy up, or does not begin one, and tries again soon.
     fn back_off(&mut self, cx: &mut Context<'_, P>) {
         assert!(self.state.leader().is_none(), "a leader steps down");
+        if let RoleState::Candidate(candidate) = &self.state {
+            tell_lost(candidate.ballot(), ElectionEnd::NoQuorum, cx);
+        }
         self.state = RoleState::Follower;
         self.election.back_off(cx);
     }
@@ -489,6 +551,14 @@ impl<P: Payload> Roles<P> {
     /// `after`: the ballot whose leader transferred leadership to this replica, or zero.
     fn start_pre_vote(&mut self, after: Ballot, cx: &mut Context<'_, P>) {
         assert!(self.state.is_follower(), "stands already");
+        // A leader that hands over is not missed, nor is this replica itself; one that was missed is not
+        // missed again.
+        if let Some(ballot) = self.election.live_leader()
+            && after == Ballot::ZERO
+            && ballot.node() != cx.setup.node()
+        {
+            cx.tell(Event::LeaderMissed { group: cx.setup.group(), ballot });
+        }
         self.election.note_leader_gone();
         if !self.acceptor.may_stand(after, cx.space, cx.now.mono) {
             // A grant or the silence still binds this replica, or it cannot make a promise now.
@@ -528,6 +598,7 @@ impl<P: Payload> Roles<P> {
         let prepares = cx.setup.peers().map(|to| (to, candidate.prepare()));
         let then: Vec<(NodeId, GroupMessage<P>)> = prepares.collect();
         self.state = RoleState::Candidate(candidate);
+        cx.tell(Event::ElectionBegun { group: cx.setup.group(), ballot });
         self.election.note_round(ballot.round());
         #[cfg(feature = "canary")]
         if cx.setup.has(Canary::BallotReuse) {
@@ -568,6 +639,7 @@ impl<P: Payload> Roles<P> {
         assert!(won.after == Ballot::ZERO, "passes on what it was given");
         assert!(won.chosen_at != cx.setup.node(), "gives an election away to itself");
         assert!(self.state.is_follower(), "leads and gives the election away");
+        tell_lost(won.ballot, ElectionEnd::GivenTo(won.chosen_at), cx);
         self.election.arm(cx);
         let message = GroupMessage::TimeoutNow { ballot: won.ballot, chosen: self.learner.chosen() };
         cx.send(won.chosen_at, message);
@@ -585,7 +657,12 @@ impl<P: Payload> Roles<P> {
         let start_slot = reported.max(self.learner.last_held()).next();
         self.election.note_leader(ballot);
         let mut leader = Leader::elected(ballot, start_slot, cx.setup, cx.now.mono);
+        let group = cx.setup.group();
+        cx.tell(Event::ElectionWon { group, ballot, slot: start_slot });
         leader.inherit_time(&times, &self.time, cx);
+        if leader.clock(cx.now.mono).is_none() {
+            cx.tell(Event::ClockUnset { group, ballot });
+        }
         leader.take_over(chosen, best, &mut self.learner, cx);
         assert!(leader.next_slot() > self.learner.last_held(), "a slot is left out");
         self.learner.stop_pulling();
@@ -608,4 +685,9 @@ impl<P: Payload> Roles<P> {
         let leads_in = self.state.leader().map(Leader::ballot);
         assert!(leads_in.is_none() || leads_in == self.election.live_leader(), "leads and follows another");
     }
+}
+
+/// Tells the operator that a candidacy ended without a leadership.
+fn tell_lost<P>(ballot: Ballot, why: ElectionEnd, cx: &mut Context<'_, P>) {
+    cx.tell(Event::ElectionLost { group: cx.setup.group(), ballot, why });
 }

@@ -34,7 +34,7 @@ use synod_shard::Canary;
 use synod_shard::{Effect, Input, ReadFailed, ReadToken, Shard, Sink};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
-    Command, Consistency, GroupId, GroupMessage, Location, LogRoom, Lsn, NodeId, Now, PeerMessage,
+    Command, Consistency, Event, GroupId, GroupMessage, Location, LogRoom, Lsn, NodeId, Now, PeerMessage,
     RecordHead, Shared,
 };
 use synod_wal::{AppendError, Disk, LogFailed, RecoveryReport, Wal, WalOptions};
@@ -356,6 +356,9 @@ impl<D: Disk, R, O: Outlet<R>> Executor<'_, D, R, O> {
 }
 
 impl<D: Disk, R, O: Outlet<R>> Sink<Shared> for Executor<'_, D, R, O> {
+    fn tell(&mut self, event: Event) {
+        self.out.tell(event);
+    }
     fn push(&mut self, effect: Effect<'_, Shared>) {
         if self.failed.is_some() {
             return;

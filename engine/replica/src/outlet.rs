@@ -1,7 +1,7 @@
 //! The outputs of a replica.
 
 use synod_shard::{ReadToken, Unsent};
-use synod_types::{Location, Lsn, NodeId, PeerMessage, RecordHead, Reply, Shared};
+use synod_types::{Event, Location, Lsn, NodeId, PeerMessage, RecordHead, Reply, Shared};
 use synod_wal::ReadError;
 
 /// Takes the outputs of a replica. Calls are made in order while an input is handled.
@@ -14,6 +14,10 @@ pub trait Outlet<R> {
     /// no room on it, if [`Unsent::of`] identifies it. Called after each input until it returns none.
     fn unsent(&mut self) -> Option<Unsent> {
         None
+    }
+    /// Takes an event for the operator. Most outlets have no operator.
+    fn tell(&mut self, event: Event) {
+        let _ = event;
     }
     /// Takes an event of the log, for observers.
     fn watch(&mut self, event: LogEvent<'_>) {

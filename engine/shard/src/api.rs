@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 pub use synod_paxos::{AheadLimits, Role, Timing};
 use synod_types::{
-    Ballot, Boot, Command, Consistency, CoreId, GroupConfig, GroupId, Level, Location, LogRoom, Lsn, Nanos,
-    NodeId, PeerMessage, RecordHead, Reply, RequestId, Slot, WallMs,
+    Ballot, Boot, Command, Consistency, CoreId, Event, GroupConfig, GroupId, Level, Location, LogRoom, Lsn,
+    Nanos, NodeId, PeerMessage, RecordHead, Reply, RequestId, Slot, WallMs,
 };
 
 /// Identifies a read that is under way.
@@ -167,6 +167,10 @@ pub enum Effect<'a, P> {
 pub trait Sink<P> {
     /// Takes one effect.
     fn push(&mut self, effect: Effect<'_, P>);
+    /// Takes an event for the operator. Most sinks have no operator.
+    fn tell(&mut self, event: Event) {
+        let _ = event;
+    }
 }
 
 impl<P, F: FnMut(Effect<'_, P>)> Sink<P> for F {
@@ -264,6 +268,8 @@ pub struct GroupStatus {
     pub clock_skew_ms: Option<i64>,
     /// Keys held. An expired key counts until it is swept.
     pub keys: u64,
+    /// Those of them that have an expiry.
+    pub expiring: u64,
     /// How often this replica saw the leader change since it started (a first leader is not a change).
     pub leader_changes: u64,
 }

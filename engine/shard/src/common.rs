@@ -23,6 +23,8 @@ pub(crate) struct Common<P> {
     /// Scratch for the groups' effects; empty between steps.
     pub effects: Vec<paxos::Effect<P>>,
     pub journal: Journal,
+    /// Since when the operator knows that the log has stalled.
+    pub stalled_since: Option<Mono>,
     pub coalescer: Coalescer,
     pub cold_reads: ColdReads<P>,
     pub repairs: Repairs<P>,
@@ -54,6 +56,7 @@ impl<P: Payload> Common<P> {
             store,
             effects: Vec::new(),
             journal: Journal::new(config.log_backlog_bytes_max),
+            stalled_since: None,
             coalescer: Coalescer::default(),
             cold_reads: ColdReads::default(),
             repairs: Repairs::default(),

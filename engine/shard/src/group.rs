@@ -2,6 +2,7 @@
 
 use crate::api::ReadToken;
 use crate::parts::backlog::Backlog;
+use crate::parts::overload::Overload;
 use crate::parts::proposals::Proposals;
 use crate::parts::pulls::Pulls;
 use crate::parts::session::NodeSession;
@@ -35,6 +36,7 @@ pub(crate) struct Group<P> {
     /// Apply is blocked until a cold value has been read.
     pub blocked: Option<BlockedApply>,
     pub pulls: Pulls<P>,
+    pub overload: Overload,
     pub stats: GroupStats,
 }
 
@@ -70,6 +72,7 @@ impl<P: Payload> Group<P> {
             session: NodeSession::default(),
             blocked: None,
             pulls: Pulls::default(),
+            overload: Overload::default(),
             stats: GroupStats::default(),
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::api::{Effect, Sink};
 use alloc::vec::Vec;
-use synod_types::Reply;
+use synod_types::{Event, Reply};
 
 /// A command that this core sends on its own behalf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,9 @@ impl<'a, S> Outlet<'a, S> {
 impl<P, S: Sink<P>> Sink<P> for Outlet<'_, S> {
     fn push(&mut self, effect: Effect<'_, P>) {
         self.shell.push(effect);
+    }
+    fn tell(&mut self, event: Event) {
+        self.shell.tell(event);
     }
 }
 

@@ -183,6 +183,7 @@ impl<P: Payload> Shard<P> {
             applied_ts: self.common.store.applied_ts(group.id),
             clock_skew_ms: group.paxos.clock_skew_ms(),
             keys: self.common.store.keys(group.id),
+            expiring: self.common.store.expiring(group.id),
             leader_changes: group.paxos.leader_changes(),
         })
     }

@@ -90,6 +90,9 @@ pub struct GroupStats {
     pub key_misses: u64,
     /// Expired keys that the sweep removed since the start, replay included.
     pub keys_expired: u64,
+    /// Those of them that were removed while this replica served the group: over all nodes, each expiry is
+    /// counted once.
+    pub keys_expired_led: u64,
     /// How often this replica became leader.
     pub elections_won: u64,
     /// How often this replica led and handed over to another one.
@@ -115,6 +118,9 @@ pub struct CoreStats {
     pub flush_bytes: Histogram,
     /// Records that became durable at once.
     pub flush_records: Histogram,
+    /// Requests that this core has passed to a leader on another node. One that comes back, because the
+    /// leader has changed, counts again.
+    pub forwards: u64,
     /// Linearizable reads that this core answered as a follower.
     pub follower_reads: u64,
     /// Reads of the log that failed or returned other bytes than were written.

@@ -1,6 +1,7 @@
 //! The settings whose value is one of a few words: the meaning and the spelling of each word.
 
 use super::facts::KeyHash;
+use crate::voice::Format;
 use synod_shard::{FollowLoad, Leadership};
 
 /// A setting with one word for each of its values.
@@ -41,6 +42,14 @@ impl Choice for Redirect {
     const WORDS: &'static [(Self, &'static str, &'static str)] = &[
         (Self::Proxy, "proxy", "serves any key at any node"),
         (Self::Moved, "moved", "sends Redis Cluster clients to the key's leader"),
+    ];
+}
+
+impl Choice for Format {
+    const WHAT: &'static str = "log format";
+    const WORDS: &'static [(Self, &'static str, &'static str)] = &[
+        (Self::Text, "text", "is one line for people"),
+        (Self::Json, "json", "is one JSON object per line"),
     ];
 }
 

@@ -95,6 +95,14 @@ impl DeclaredFacts {
         members.value.iter().find(|member| member.id == node.value)
     }
 
+    /// Checks the number of members of a cluster that is being set up. Returns advice on a number that is allowed
+    /// and not the best.
+    pub fn check_member_count(&self) -> Result<Option<String>, Refusal> {
+        let Some(members) = &self.members else { return Ok(None) };
+        relations::members_are_worth_their_number(&members.value)
+            .map_err(|why| Refusal::ConfigInvalid { place: members.place.clone(), why })
+    }
+
     /// The identity that `format` writes.
     pub fn identity(&self, generated: GeneratedFacts) -> Result<Identity, Refusal> {
         let node = value_of(&self.node).unwrap_or_else(|| NodeId::new(NODE_ID.default_value()));

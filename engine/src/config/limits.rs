@@ -21,6 +21,8 @@ pub const HEARTBEAT_MS_MIN: u64 = 5;
 pub const SPAN_MS_MAX: u64 = 60_000;
 /// Maximum number of open client connections per core.
 pub const CONNECTIONS_MAX: u64 = 100_000;
+/// Seconds of silence before a client's machine is probed: the kernel takes no more.
+pub const TCP_KEEPALIVE_S_MAX: u64 = 32_767;
 /// Payload that may wait in one group before it answers busy, in MiB. If the limit were below the size of the
 /// largest command, that command would always be answered busy.
 pub const PENDING_MIB_MIN: u64 = 2;

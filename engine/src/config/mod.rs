@@ -16,7 +16,7 @@
 //! client_port = 6379
 //! peer_port = 16379
 //! ```
-//! `[timing]`, `[limits]` and `[security]` hold the rest; [`settings`] has a row for every setting. A setting
+//! `[timing]`, `[limits]`, `[security]` and `[log]` hold the rest; [`settings`] has a row for every setting. A setting
 //! may also come from a `SYNOD_*` variable and, except for passwords, from a flag. The order of precedence is
 //! flag, environment, file, default. A fact that is not given is taken from the data directory; a fact that
 //! is given must agree with the data directory.
@@ -29,12 +29,13 @@
 //!                    └▶ node_config           Config: the node's configuration
 //! ```
 //! Each of these uses those above it and the table (`settings`, made of `row`, `shape`, `choice`, `limits`,
-//! `raw`), never one below it.
+//! `raw`, `variables`), never one below it. `explained` says where each value comes from.
 //!
 //! May not: look at the data directory or the machine. It reads one file, once.
 
 pub mod choice;
 mod declared;
+mod explained;
 pub mod facts;
 mod file;
 pub mod limits;
@@ -48,9 +49,11 @@ pub mod shape;
 mod sources;
 pub mod spelling;
 mod values;
+pub mod variables;
 
 pub use choice::{Durability, Redirect};
 pub use declared::{DeclaredFacts, GeneratedFacts};
+pub use explained::{DEFAULT_SOURCE, Explained};
 pub use node_config::{Config, OwnPorts};
 pub use raw::Sourced;
 pub use sources::Flags;

@@ -6,6 +6,7 @@
 //! ```
 
 use super::declared::DeclaredFacts;
+use super::explained::{DEFAULT_SOURCE, Explained};
 use super::facts::ClusterFacts;
 use super::raw::Sourced;
 use super::relations;
@@ -13,9 +14,11 @@ use super::row::Row;
 use super::settings::{self, ROWS};
 use super::sources::{self, Flags};
 use super::values::{ShownValues, Values};
+use super::variables;
 use crate::identity::secret::SECRET_FILE;
 use crate::node::{Member, NodeOptions};
 use crate::refusal::Refusal;
+use crate::voice::VoiceOptions;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use synod_net::access::Access;
@@ -67,9 +70,7 @@ impl Config {
                 })
             })
             .transpose()?;
-        // A variable that is not UTF-8 cannot be one of ours.
-        let env = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let env = variables::of_process()?.into_iter();
         Self::read(file.zip(text.as_deref()), env, flags)
     }
 
@@ -149,22 +150,69 @@ impl Config {
         Ok(options)
     }
 
+    /// What the node tells its operator, and how.
+    pub fn voice(&self) -> &VoiceOptions {
+        &self.options.voice
+    }
+
     /// The leadership policy.
     pub fn leadership(&self) -> Leadership {
         self.options.leadership
     }
 
-    /// Every setting with its value and its source, one line each.
-    pub fn explain(&self) -> String {
-        let mut out = String::new();
-        for row in ROWS {
-            let (value, source) = match self.shown.get(row.name) {
-                Some(given) => (given.value.as_str(), given.place.as_str()),
-                None => (row.default.text(), "default"),
+    /// Every setting with the value in force and its source, as far as the configuration alone says it: a fact
+    /// that is not given may come from the data directory or the machine.
+    pub fn explained(&self) -> Vec<Explained> {
+        let derived = self.derived();
+        let explain = |row: &&'static Row| {
+            let name = row.name;
+            if let Some(given) = self.shown.get(name) {
+                let value = self.resolved(row).unwrap_or_else(|| given.value.clone());
+                return Explained { name, value, source: given.place.clone(), is_given: true };
+            }
+            let known =
+                derived.iter().find(|(known, ..)| *known == name).map(|(_, value, source)| (value, source));
+            let (value, source) = match known {
+                Some((value, source)) => (value.clone(), source.clone()),
+                None => (row.default.text().to_owned(), DEFAULT_SOURCE.to_owned()),
             };
-            out.push_str(&format!("{:<26} = {value:<24} # {source}\n", row.name));
+            Explained { name, value, source, is_given: false }
+        };
+        ROWS.iter().map(explain).collect()
+    }
+
+    /// A path setting with the directory that it is relative to.
+    fn resolved(&self, row: &Row) -> Option<String> {
+        let paths = [
+            (&settings::DATA_DIR.row, &self.data_dir),
+            (&settings::PEER_SECRET_FILE.row, &self.peer_secret_file),
+        ];
+        paths.into_iter().find(|(path, _)| path.name == row.name).map(|(_, path)| path.display().to_string())
+    }
+
+    /// The settings whose value follows from others where it is not given: name, value, source.
+    fn derived(&self) -> Vec<(&'static str, String, String)> {
+        let mut all = Vec::new();
+        let mut add = |row: &Row, value: String, source: &str| all.push((row.name, value, source.to_owned()));
+        if let Some(cluster) = &self.declared.cluster {
+            add(&settings::CLUSTER_ID.row, cluster.value.to_string(), "from cluster.name");
         }
-        out
+        if let Some(cores) = &self.declared.cores {
+            add(&settings::CORES.row, cores.value.to_string(), "from [[members]]");
+        }
+        let (is_listed, ports) = (self.declared.own_member().is_some(), self.ports);
+        if is_listed {
+            add(&settings::LISTEN.row, self.listen.to_string(), "from [[members]]");
+            add(&settings::CLIENT_PORT.row, ports.client_port.to_string(), "from [[members]]");
+            add(&settings::CORE_PORT_BASE.row, ports.core_port_base.to_string(), "from [[members]]");
+        } else {
+            add(&settings::LISTEN.row, self.listen.to_string(), DEFAULT_SOURCE);
+        }
+        let of_port = if is_listed { "from [[members]]" } else { "from node.client_port" };
+        add(&settings::PEER_PORT.row, ports.peer_port.to_string(), of_port);
+        let secret = self.peer_secret_file.display().to_string();
+        add(&settings::PEER_SECRET_FILE.row, secret, "from node.data_dir");
+        all
     }
 
     /// The file, or "the command line".
@@ -220,9 +268,14 @@ fn node_options(values: &Values) -> Result<NodeOptions, Refusal> {
         // Whole segments; the range keeps the number small.
         reserve_segments: reserve_mib.div_ceil(segment_mib) as u32,
         connections_max: values.value(&settings::CONNECTIONS) as usize,
+        tcp_keepalive_s: values.value(&settings::TCP_KEEPALIVE_S),
         pending_bytes_max: (values.value(&settings::PENDING_MIB) << 20) as usize,
         pipeline_slots: values.value(&settings::PIPELINE_SLOTS),
         access: access(values)?,
+        voice: VoiceOptions {
+            filter: values.value(&settings::LOG_LEVEL),
+            format: values.value(&settings::LOG_FORMAT),
+        },
     })
 }
 

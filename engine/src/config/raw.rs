@@ -51,7 +51,7 @@ impl RawValue {
     /// The value without the quotes that error messages put around it.
     pub(super) fn plain(&self) -> String {
         match self {
-            Self::Word(word) => word.clone(),
+            Self::Word(word) | Self::Text(word) => word.clone(),
             other => other.to_string(),
         }
     }

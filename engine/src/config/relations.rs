@@ -94,6 +94,25 @@ pub(super) fn members_fit_each_other(members: &[Member]) -> Result<(), String> {
     Ok(())
 }
 
+/// A cluster survives the loss of a node, or is one node. Returns advice on a number that is allowed and not the
+/// best.
+pub(super) fn members_are_worth_their_number(members: &[Member]) -> Result<Option<String>, String> {
+    let count = members.len();
+    if count == 2 {
+        let ids = list(members.iter().map(|member| member.id));
+        return Err(format!(
+            "it lists 2 members ({ids}): both would be needed for every write, so the cluster would stop whenever \
+             one of them does; list 1 member, or 3"
+        ));
+    }
+    let survives = |count: usize| (count - 1) / 2;
+    let advice = || {
+        let (lost, fewer) = (survives(count), count - 1);
+        format!("a cluster of {count} survives the loss of {lost} nodes, no more than one of {fewer} does")
+    };
+    Ok((count > 2 && count.is_multiple_of(2)).then(advice))
+}
+
 /// A node has the number of cores that the list gives the members.
 pub(super) fn cores_are_as_listed(cores: u16, listed: u16) -> Result<(), String> {
     if cores == listed {

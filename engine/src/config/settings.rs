@@ -11,21 +11,22 @@ use super::choice::{Durability, Redirect};
 use super::facts::KeyHash;
 use super::limits::{
     CACHE_MIB_MAX, CONNECTIONS_MAX, CORE_COUNT_MAX, HEARTBEAT_MS_MIN, PENDING_MIB_MAX, PENDING_MIB_MIN,
-    PIPELINE_SLOTS_MAX, RESERVE_MIB_MAX, SEGMENT_MIB_MAX, SEGMENT_MIB_MIN, SPAN_MS_MAX,
+    PIPELINE_SLOTS_MAX, RESERVE_MIB_MAX, SEGMENT_MIB_MAX, SEGMENT_MIB_MIN, SPAN_MS_MAX, TCP_KEEPALIVE_S_MAX,
 };
 use super::row::DefaultValue::{Described, Required, Word};
 use super::row::{Row, Scope, Setting};
 use super::shape::{
-    ClusterIdDigits, ClusterName, CpuList, FilePath, Host, IpAddress, Number, OneOf, Password, PowerOfTwo,
-    YesOrNo,
+    ClusterIdDigits, ClusterName, CpuList, FilePath, Host, IpAddress, LogLevels, Number, OneOf, Password,
+    PowerOfTwo, YesOrNo,
 };
+use crate::voice::Format;
 use std::ops::RangeInclusive;
 use synod_net::access::HIDDEN;
 use synod_shard::Leadership;
 use synod_types::limits::GROUP_COUNT_MAX;
 
 /// The sections of the file that hold settings.
-pub const SECTIONS: [&str; 5] = ["cluster", "node", "timing", "limits", "security"];
+pub const SECTIONS: [&str; 6] = ["cluster", "node", "timing", "limits", "security", "log"];
 /// The array of tables that lists the members.
 pub const MEMBERS: &str = "members";
 
@@ -166,6 +167,9 @@ rows! {
     CONNECTIONS: Number<u64> = "limits.connections", "connections-max", Node,
         Number::within(1..=CONNECTIONS_MAX), Word("4096"),
         "Open client connections of one core";
+    TCP_KEEPALIVE_S: Number<u32> = "limits.tcp_keepalive_s", "tcp-keepalive-s", Node,
+        Number::within(0..=TCP_KEEPALIVE_S_MAX), Word("300"),
+        "Seconds of silence after which a client's machine is probed; 0 never probes";
     PENDING_MIB: Number<u64> = "limits.pending_mib", "pending-mib", Node,
         Number::mib(PENDING_MIB_MIN..=PENDING_MIB_MAX), Word("16"),
         "Payload that may wait in one group before it answers busy";
@@ -185,6 +189,13 @@ rows! {
     PROTECTED_MODE: YesOrNo = "security.protected_mode", "protected-mode", Node,
         YesOrNo, Word("yes"),
         "Whether clients of other machines are turned away while there is no password";
+
+    LOG_LEVEL: LogLevels = "log.level", "log-level", Node,
+        LogLevels, Word("info"),
+        "Which events the node writes to standard error, for all modules and for single ones";
+    LOG_FORMAT: OneOf<Format> = "log.format", "log-format", Node,
+        OneOf::NEW, Word("text"),
+        "How it writes them";
 }
 
 rows! {

@@ -10,6 +10,7 @@ use super::choice::Choice;
 use super::limits::CLUSTER_NAME_BYTES_MAX;
 use super::raw::RawValue;
 use crate::identity::Pins;
+use crate::voice::filter::{Filter, LEVELS, MODULES};
 use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -353,16 +354,31 @@ impl Shape for CpuList {
         if cpus.is_empty() {
             return Err("an empty list pins nothing; write \"none\"".to_owned());
         }
-        let mut sorted = cpus.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        if sorted.len() != cpus.len() {
-            return Err(format!("{raw} names a CPU twice; each core needs its own"));
+        let twice = cpus.iter().enumerate().find(|(at, cpu)| cpus[..*at].contains(cpu));
+        if let Some((_, cpu)) = twice {
+            return Err(format!("{raw} names CPU {cpu} twice; each core needs its own"));
         }
         Ok(Pins::Cpus(cpus))
     }
     fn takes(&self) -> String {
         "CPU numbers, [0, 1] in a file and 0,1 elsewhere, or none".to_owned()
+    }
+}
+
+/// The levels of the log, in general and by module.
+#[derive(Debug)]
+pub struct LogLevels;
+
+impl Shape for LogLevels {
+    type Value = Filter;
+    const TOML: TomlKind = TomlKind::String;
+
+    fn read(&self, raw: &RawValue) -> Result<Filter, String> {
+        Filter::parse(text(raw)?)
+    }
+    fn takes(&self) -> String {
+        let levels = LEVELS.map(|(word, _)| word).join(", ");
+        format!("{levels}, and module=level for {}, separated by commas: info,peer=debug", MODULES.join(", "))
     }
 }
 

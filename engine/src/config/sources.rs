@@ -4,8 +4,8 @@
 
 use super::file;
 use super::raw::{RawConfig, RawValue, Sourced};
-use super::row::ENV_PREFIX;
-use super::settings::{self, ROWS, SECTIONS};
+use super::settings;
+use super::variables;
 use crate::refusal::Refusal;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,11 +71,8 @@ pub(super) fn gather(
     flags: &Flags,
 ) -> Result<RawConfig, Refusal> {
     let mut raw = file.map(|(path, text)| file::read(path, text)).transpose()?.unwrap_or_default();
-    for (name, word) in env.filter(|(name, _)| is_ours(name)) {
-        let Some(row) = ROWS.iter().find(|row| row.env() == name) else {
-            return Err(Refusal::EnvUnknown { name });
-        };
-        row.put(Sourced { value: RawValue::Word(word), place: name }, &mut raw.values);
+    for (row, word) in variables::settings(env)? {
+        row.put(Sourced { value: RawValue::Word(word), place: row.env() }, &mut raw.values);
     }
     for (&name, word) in flags.iter() {
         // Every flag is made from a row.
@@ -84,14 +81,4 @@ pub(super) fn gather(
         row.put(Sourced { value: RawValue::Word(word.clone()), place }, &mut raw.values);
     }
     Ok(raw)
-}
-
-/// Whether a variable begins with the name of one of our sections. Orchestrators set variables such as
-/// `SYNOD_SERVICE_HOST` for their own purposes.
-fn is_ours(variable: &str) -> bool {
-    variable.strip_prefix(ENV_PREFIX).is_some_and(|rest| {
-        SECTIONS.iter().any(|section| {
-            rest.strip_prefix(&section.to_uppercase()).is_some_and(|rest| rest.starts_with('_'))
-        }) && !rest.contains("_SERVICE_")
-    })
 }

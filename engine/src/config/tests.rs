@@ -115,6 +115,32 @@ fn nothing_said_is_a_cluster_of_one() {
     assert_eq!(bare(&[("node.client_port", "65535")]).unwrap().ports.peer_port, 55_535);
 }
 
+/// What `synod config explain` shows of the configuration alone.
+fn explained(config: &Config) -> String {
+    config.explained().iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_value_that_follows_from_another_is_explained_by_it() {
+    let lone = explained(&load("[cluster]\nname = \"demo\"\n[node]\ndata_dir = \"d\"\n", &[], &[]).unwrap());
+    let id = super::facts::cluster_id_of_name("demo").to_string();
+    for (name, value, source) in [
+        ("cluster.id", id.as_str(), "from cluster.name"),
+        ("node.data_dir", "conf/d", "conf/node.toml line 4 (node.data_dir)"),
+        ("node.listen", "127.0.0.1", "default"),
+        ("node.peer_port", "16379", "from node.client_port"),
+        ("security.peer_secret_file", "conf/d/peers.secret", "from node.data_dir"),
+    ] {
+        let line = lone.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line.contains(&format!("= {value} ")) && line.ends_with(&format!("# {source}")), "{line}");
+    }
+    let listed = explained(&load(CLUSTER, &[], &[]).unwrap());
+    for name in ["node.listen", "node.client_port", "node.core_port_base", "node.peer_port"] {
+        let line = listed.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line.ends_with("# from [[members]]"), "{line}");
+    }
+}
+
 #[test]
 fn flags_beat_the_environment_which_beats_the_file_which_beats_the_default() {
     let text = "[node]\ncache_mib = 10\nsegment_mib = 10\nclient_port = 10\ndata_dir = \"d\"\n";
@@ -127,7 +153,7 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_the_default() {
     assert_eq!((config.ports.client_port, options.connections_max), (10, 4096));
     assert_eq!(config.data_dir, Path::new("e"), "a flag is relative to the working directory");
 
-    let explained = config.explain();
+    let explained = explained(&config);
     for line in [
         "node.cache_mib             = 30                       # --cache-mib",
         "node.segment_mib           = 20                       # SYNOD_NODE_SEGMENT_MIB",
@@ -150,11 +176,11 @@ fn misspelt_tables_keys_and_variables_are_refused_with_a_suggestion() {
     );
     assert!(
         refused("[xyzzy]\n")
-            .contains("there are [cluster], [node], [timing], [limits], [security] and [[members]]")
+            .contains("there are [cluster], [node], [timing], [limits], [security], [log] and [[members]]")
     );
     assert!(refused("[[members]]\nport = 1\n").contains("line 2: there is no member key \"port\""));
     let stray = load("", &[("SYNOD_NODE_CORE", "1")], &[]).unwrap_err().to_string();
-    assert!(stray.contains("SYNOD_NODE_CORE names no setting"), "{stray}");
+    assert!(stray.contains("SYNOD_NODE_CORE names no setting; did you mean SYNOD_NODE_CORES?"), "{stray}");
 }
 
 #[test]
@@ -188,7 +214,7 @@ fn values_out_of_range_are_refused_with_the_range() {
         ("node", "cores = \"2\"", "\"2\" is not a whole number from 1 to 256"),
         ("node", "cores = 257", "257 is not a whole number from 1 to 256"),
         ("node", "pins = []", "an empty list pins nothing"),
-        ("node", "pins = [1, 1]", "names a CPU twice"),
+        ("node", "pins = [1, 1]", "[1, 1] names CPU 1 twice"),
         ("node", "pins = \"all\"", "\"all\" is neither none nor a list of CPU numbers"),
         ("node", "listen = \"localhost\"", "'localhost' is not an IP address"),
         ("node", "client_port = 0", "0 is not a whole number from 1 to 65535"),
@@ -210,6 +236,27 @@ fn values_out_of_range_are_refused_with_the_range() {
     assert_eq!(flag, "--client-port: '70000' is not a whole number from 1 to 65535");
     let variable = load("", &[("SYNOD_NODE_PINS", "a,b")], &[]).unwrap_err().to_string();
     assert!(variable.starts_with("SYNOD_NODE_PINS: 'a,b' is neither none nor a list"), "{variable}");
+}
+
+#[test]
+fn a_new_cluster_has_a_number_of_members_that_makes_sense() {
+    let members = |count: u16| {
+        let mut text = "[cluster]\nname = \"demo\"\n[node]\nid = 1\n".to_owned();
+        for id in 1..=count {
+            let host = format!("id = {id}\nhost = \"10.0.0.{id}\"\nclient_port = 1\npeer_port = 2\n");
+            text.push_str(&format!("[[members]]\n{host}"));
+        }
+        load(&text, &[], &[])
+    };
+    let two = members(2).unwrap().declared.check_member_count().unwrap_err().to_string();
+    assert!(two.starts_with("conf/node.toml: it lists 2 members (n1, n2)"), "{two}");
+    assert!(two.contains("list 1 member, or 3"), "{two}");
+    for (count, advice) in [(1, false), (3, false), (4, true), (5, false), (8, true), (9, false)] {
+        let said = members(count).unwrap().declared.check_member_count().unwrap();
+        assert_eq!(said.is_some(), advice, "{count}: {said:?}");
+    }
+    assert!(members(10).unwrap_err().to_string().contains("it lists 10 members; at most 9 can vote"));
+    assert_eq!(bare(&[]).unwrap().declared.check_member_count(), Ok(None));
 }
 
 #[test]
@@ -359,7 +406,7 @@ fn numbers_at_their_ends_are_taken_or_refused() {
     const LEASE: &[(&str, &str)] = &[("cluster.lease_ms", "60000")];
     // The setting's name, its ends, and the further settings.
     type Row = (&'static str, u64, u64, &'static [(&'static str, &'static str)]);
-    let numbers: [Row; 21] = [
+    let numbers: [Row; 22] = [
         ("cluster.groups", 1, 1024, &[]),
         ("cluster.lease_ms", 20, 60_000, DRIFT),
         ("cluster.drift_ms", 1, 10_000, LEASE),
@@ -378,12 +425,14 @@ fn numbers_at_their_ends_are_taken_or_refused() {
         ("timing.patience_ms", 1, most::SPAN_MS_MAX, &[]),
         ("timing.skew_max_ms", 1, 3_600_000, &[]),
         ("limits.connections", 1, most::CONNECTIONS_MAX, &[]),
+        ("limits.tcp_keepalive_s", 0, most::TCP_KEEPALIVE_S_MAX, &[]),
         ("limits.pending_mib", 2, most::PENDING_MIB_MAX, &[]),
         ("limits.pipeline_slots", 1, most::PIPELINE_SLOTS_MAX, &[]),
         ("node.pins", 0, u32::MAX.into(), &[]),
     ];
     let others = ["cluster.name", "cluster.id", "cluster.hash", "node.data_dir", "node.listen"];
-    let others = others.into_iter().chain(["node.durability", "node.redirect", "node.leadership"]);
+    let others = others.into_iter().chain(["log.level", "log.format"]);
+    let others = others.chain(["node.durability", "node.redirect", "node.leadership"]);
     let others = others.chain(["security.password", "security.password_old", "security.protected_mode"]);
     let others = others.chain(["security.peer_secret_file"]);
     let mut named: Vec<&str> = numbers.iter().map(|row| row.0).chain(others).collect();
@@ -467,7 +516,7 @@ fn a_password_is_taken_from_file_and_variable_and_never_shown() {
     assert!(admitted(&file, "in the file") && admitted(&file, "1234") && !admitted(&file, "other"));
     let both = load(text, &[("SYNOD_SECURITY_PASSWORD", "in a variable")], &[]).unwrap();
     assert!(admitted(&both, "in a variable") && !admitted(&both, "in the file"));
-    for shown in [both.explain(), file.explain(), format!("{both:?} {file:?}")] {
+    for shown in [explained(&both), explained(&file), format!("{both:?} {file:?}")] {
         assert!(
             !shown.contains("in the file") && !shown.contains("in a variable") && !shown.contains("1234"),
             "{shown}"
@@ -475,7 +524,7 @@ fn a_password_is_taken_from_file_and_variable_and_never_shown() {
     }
     let line =
         "security.password          = ********                 # conf/node.toml line 2 (security.password)";
-    assert!(file.explain().lines().any(|shown| shown == line), "{}", file.explain());
+    assert!(explained(&file).lines().any(|shown| shown == line), "{}", explained(&file));
     let none = bare(&[]).unwrap();
     assert!(!options(&none).access.wants_password() && options(&none).access.is_protected());
     let open = bare(&[("security.protected_mode", "no")]).unwrap();

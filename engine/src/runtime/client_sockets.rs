@@ -6,56 +6,48 @@
 
 use crate::node::RunError;
 use crate::runtime::clients::OpenedClient;
-use crate::runtime::http;
+use crate::runtime::early_clients::ClientListener;
+use crate::runtime::http::{self, HttpClient};
 use crate::runtime::notify::Notify;
 use crate::runtime::pace;
 use crate::runtime::port::CorePort;
 use crate::runtime::stream::{self, Stream};
+use crate::sys;
+use crate::voice::{self, NodeEvent};
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
-use glommio::net::TcpListener;
+use glommio::net::{TcpListener, TcpStream};
+use nix::sys::socket::MsgFlags;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
-use synod_net::server::{Connection, ConnectionConfig};
+use synod_net::server::{CONNECTION_REFUSED, Connection, ConnectionConfig, Service};
 
 /// A larger write buffer is freed after use.
 const KEEP_BYTES: usize = 1 << 20;
+/// How long a client beyond the limit may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Listens on the shared client port and on this core's own port.
+/// Takes over the listeners of the shared client port and of this core's own port.
+///
+/// # Errors
+/// When they cannot be taken over.
 pub(crate) fn listen(port: &CorePort) -> Result<(), RunError> {
-    let setup = &port.node.setup;
-    let own = setup.own();
-    let numbers = [Some(own.client_port), own.core_port(port.me)];
-    for number in numbers.into_iter().flatten() {
-        let addr = SocketAddr::new(setup.listen, number);
-        let listener = TcpListener::bind(addr)
-            .map_err(|error| RunError::Failed(format!("cannot listen for clients on {addr}: {error}")))?;
+    for ClientListener { socket, is_core_port, .. } in port.node.early_clients.take_over(port.me)? {
+        let listener: TcpListener = sys::adopt(socket.into());
         let port = port.clone();
-        glommio::spawn_local(async move { accept(port, listener).await }).detach();
+        glommio::spawn_local(async move { accept(port, listener, is_core_port).await }).detach();
     }
     Ok(())
 }
 
-async fn accept(port: CorePort, listener: TcpListener) {
+async fn accept(port: CorePort, listener: TcpListener, is_core_port: bool) {
     loop {
         match listener.accept().await {
-            Ok(stream) => {
-                let limit = port.node.setup.options.connections_max as u64;
-                if port.clients(|clients| clients.count()) >= limit {
-                    drop(stream); // the kernel's close is the clearest refusal that costs nothing
-                    continue;
-                }
-                let _ = stream.set_nodelay(true); // only a broken socket refuses; the read fails then too
-                let address =
-                    |addr: glommio::Result<SocketAddr, ()>| addr.map(|a| a.to_string()).unwrap_or_default();
-                let (peer, local) = (stream.peer_addr(), stream.local_addr());
-                let is_loopback = peer.as_ref().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
-                let addresses = Addresses { peer: address(peer), is_loopback, local: address(local) };
-                let port = port.clone();
-                glommio::spawn_local(async move { serve(port, stream, addresses).await }).detach();
-            }
+            Ok(stream) => admit(&port, stream, is_core_port),
             Err(error) => {
-                eprintln!("synod: core {}: accept of a client failed: {error}", port.me.get());
+                let failed = NodeEvent::AcceptFailed { of: "client", why: &error };
+                voice::say(Some(port.me), failed);
                 // Out of descriptors: give other connections time to close theirs.
                 glommio::timer::sleep(Duration::from_millis(50)).await;
             }
@@ -63,34 +55,70 @@ async fn accept(port: CorePort, listener: TcpListener) {
     }
 }
 
-/// The addresses of a connection.
-struct Addresses {
-    peer: String,
-    is_loopback: bool,
-    local: String,
-}
-
-/// Serves one connection to its end.
-async fn serve<S: Stream>(port: CorePort, stream: S, addresses: Addresses) {
-    let Addresses { peer: peer_address, is_loopback, local: local_address } = addresses;
+/// Gives a new connection a task, or turns it away.
+fn admit(port: &CorePort, stream: TcpStream, is_core_port: bool) {
+    let options = &port.node.setup.options;
+    let address = |addr: glommio::Result<SocketAddr, ()>| addr.map(|a| a.to_string()).unwrap_or_default();
+    let (peer, local) = (stream.peer_addr(), stream.local_addr());
+    let is_loopback = peer.as_ref().is_ok_and(|peer| peer.ip().to_canonical().is_loopback());
+    let limit = options.connections_max as u64;
     let server = port.server();
     // Connection numbers are unique over the node's cores.
     let (cores, me) = (u64::from(port.node.setup.cores()), u64::from(port.me.get()));
-    let OpenedClient { connection, write, read, pace } = port.clients(|clients| {
-        clients.open(|number| {
-            let id = number * cores + me;
-            Connection::new(ConnectionConfig { server, id, peer_address, is_loopback, local_address })
+    // Its place is taken here and not in its task: before that runs, more connections may be accepted.
+    let opened = port.clients(|clients| {
+        clients.admit(limit, is_loopback, |number, service| {
+            Connection::new(ConnectionConfig {
+                server: Rc::clone(&server),
+                id: number * cores + me,
+                peer_address: address(peer),
+                is_loopback,
+                local_address: address(local),
+                is_core_port,
+                service,
+            })
         })
     });
+    let Some((service, opened)) = opened else {
+        server.counts.turned_away();
+        // There is not even a place to wait for its first bytes. A new socket has room for one line; if it is
+        // broken already, nobody reads it.
+        let _ = nix::sys::socket::send(stream.as_raw_fd(), CONNECTION_REFUSED, MsgFlags::MSG_DONTWAIT);
+        return;
+    };
+    // Only a broken socket refuses; the read fails then too.
+    let _ = stream.set_nodelay(true);
+    let _ = stream::probe_when_silent(&stream, options.tcp_keepalive_s);
+    if service == Service::Spare {
+        limit_patience(port, opened.connection);
+    }
+    let port = port.clone();
+    glommio::spawn_local(async move { serve(port, stream, is_loopback, opened).await }).detach();
+}
+
+/// Ends the wait for the first bytes of a connection beyond the limit.
+fn limit_patience(port: &CorePort, connection: u64) {
+    let port = port.clone();
+    glommio::spawn_local(async move {
+        glommio::timer::sleep(PATIENCE).await;
+        port.clients(|clients| clients.give_up_waiting(connection));
+    })
+    .detach();
+}
+
+/// Serves one connection to its end.
+async fn serve<S: Stream>(port: CorePort, stream: S, is_loopback: bool, opened: OpenedClient) {
+    let OpenedClient { connection, write, read, pace } = opened;
     let (mut reader, mut writer) = stream::split(stream);
     let reading = read_loop(&port, connection, &mut reader, read);
     let writing = write_loop(&port, connection, &mut writer, write);
     // The first of the two to end ends the connection. After the client's end of input the reader never ends,
     // so the writer ends the connection after the last reply (see there).
     pace.watch(futures_lite::future::or(reading, writing)).await;
-    if let Some(first) = port.clients(|clients| clients.take_http(connection)) {
+    if let Some((first, service)) = port.clients(|clients| clients.take_http(connection)) {
         // Boxed: otherwise every other connection would carry its size.
-        Box::pin(http::serve(&port, is_loopback, first, reader, writer)).await;
+        let client = HttpClient { is_loopback, service };
+        Box::pin(http::serve(&port, client, first, reader, writer)).await;
     }
     port.clients(|clients| clients.close(connection));
 }

@@ -14,17 +14,25 @@
 use crate::runtime::clock;
 use crate::runtime::notify::Notify;
 use crate::runtime::pace::TaskPace;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use synod_net::ReadBuffer;
-use synod_net::server::{Ask, CommandOrder, Connection, LocalAnswer, Tag};
+use synod_net::server::{Ask, CommandOrder, Connection, LocalAnswer, Service, Tag};
 use synod_shard::Histogram;
 use synod_types::{Ballot, Bucket, Command, GroupId, Mono, Reply, Shared};
+
+/// Connections of one core beyond `limits.connections`. They are for clients that have not said yet what they
+/// want, for probes and metrics, and for an operator.
+const SPARE_PLACES: u64 = 64;
+/// How many of these are for clients of this machine alone.
+const LOOPBACK_PLACES: u64 = 16;
 
 /// The connections of one core.
 #[derive(Default)]
 pub(crate) struct Clients {
     connections: BTreeMap<u64, ClientConnection>,
+    /// Those of them that are beyond the limit.
+    spare: BTreeSet<u64>,
     next: u64,
     /// Connections whose output or state changed in this turn.
     dirty: Vec<u64>,
@@ -43,6 +51,9 @@ pub(crate) struct Clients {
 
 struct ClientConnection {
     protocol: Connection,
+    opened: Mono,
+    /// When it was asked last for commands: it had sent some, or had been answered.
+    served: Mono,
     order: CommandOrder,
     /// Its reader waits until `read` is notified.
     is_paused: bool,
@@ -82,15 +93,42 @@ impl Clients {
         self.connections.len() as u64
     }
 
-    /// Opens a new connection. `protocol` makes its protocol from its number.
-    pub fn open(&mut self, protocol: impl FnOnce(u64) -> Connection) -> OpenedClient {
+    /// Opens a new connection while `limit` may be open; `None` if there is no place for it. A client of this
+    /// machine (`is_loopback`) may take the last places. `protocol` makes its protocol from its number and
+    /// from how much it is served.
+    pub fn admit(
+        &mut self,
+        limit: u64,
+        is_loopback: bool,
+        protocol: impl FnOnce(u64, Service) -> Connection,
+    ) -> Option<(Service, OpenedClient)> {
+        let service = self.service(limit, is_loopback)?;
+        Some((service, self.open(service, |number| protocol(number, service))))
+    }
+
+    fn service(&self, limit: u64, is_loopback: bool) -> Option<Service> {
+        let spare = self.spare.len() as u64;
+        if self.count() - spare < limit {
+            return Some(Service::Full);
+        }
+        let places = if is_loopback { SPARE_PLACES } else { SPARE_PLACES - LOOPBACK_PLACES };
+        (spare < places).then_some(Service::Spare)
+    }
+
+    fn open(&mut self, service: Service, protocol: impl FnOnce(u64) -> Connection) -> OpenedClient {
         self.next += 1;
+        if service == Service::Spare {
+            self.spare.insert(self.next);
+        }
         let protocol = protocol(self.next);
         self.total += 1;
         let (write, read) = (Rc::new(Notify::default()), Rc::new(Notify::default()));
         let pace = Rc::new(TaskPace::default());
+        let now = clock::mono();
         let client = ClientConnection {
             protocol,
+            opened: now,
+            served: now,
             order: CommandOrder::default(),
             is_paused: false,
             rests: false,
@@ -105,8 +143,23 @@ impl Clients {
 
     /// A connection has ended.
     pub fn close(&mut self, connection: u64) {
-        self.connections.remove(&connection);
+        let is_closed = self.connections.remove(&connection).is_some();
+        if is_closed && !self.spare.remove(&connection) {
+            self.fill_place();
+        }
         self.sample.take_if(|(sampled, _)| *sampled == connection);
+    }
+
+    /// A place within the limit is free: the oldest connection beyond it that can use the place gets it. A
+    /// pool that was opened in a rush would otherwise be refused long after the rush is over.
+    fn fill_place(&mut self) {
+        let connections = &mut self.connections;
+        let served = self.spare.iter().copied().find(|connection| {
+            connections.get_mut(connection).is_some_and(|client| client.protocol.serve_fully())
+        });
+        if let Some(connection) = served {
+            self.spare.remove(&connection);
+        }
     }
 
     /// The buffer to read into, if the connection wants more bytes.
@@ -140,6 +193,7 @@ impl Clients {
         leader: impl FnOnce(&Command<Shared>, Option<GroupId>) -> Option<Ballot>,
     ) -> Option<Ask> {
         let client = self.connections.get_mut(&connection)?;
+        client.served = now;
         client.rests = client.pace.is_over(now);
         if client.rests {
             return None;
@@ -177,6 +231,14 @@ impl Clients {
         taken
     }
 
+    /// A client beyond the limit has had its time to say what it wants.
+    pub fn give_up_waiting(&mut self, connection: u64) {
+        if let Some(client) = self.connections.get_mut(&connection) {
+            client.protocol.give_up_waiting();
+            client.write.notify();
+        }
+    }
+
     /// Swaps the output out. Returns true if the connection is to be closed after that output.
     pub fn take_output(&mut self, connection: u64, buffer: &mut Vec<u8>) -> bool {
         let Some(client) = self.connections.get_mut(&connection) else { return true };
@@ -192,10 +254,23 @@ impl Clients {
         }
     }
 
-    /// The bytes that an HTTP client has sent so far; `None` for another protocol.
-    pub fn take_http(&mut self, connection: u64) -> Option<Vec<u8>> {
+    /// The bytes that an HTTP client has sent so far, and how much it is served; `None` for another protocol.
+    pub fn take_http(&mut self, connection: u64) -> Option<(Vec<u8>, Service)> {
         let client = self.connections.get_mut(&connection)?;
-        client.protocol.speaks_http().then(|| client.protocol.take_input())
+        let service = client.protocol.service();
+        client.protocol.speaks_http().then(|| (client.protocol.take_input(), service))
+    }
+
+    /// CLIENT LIST: a line for each connection, or for those with these numbers.
+    pub fn describe(&self, ids: Option<&[u64]>, now: Mono) -> String {
+        let mut text = String::new();
+        for client in self.connections.values() {
+            if ids.is_none_or(|ids| ids.contains(&client.protocol.id())) {
+                let seconds = |since: Mono| now.since(since).as_ms() / 1000;
+                client.protocol.describe(&mut text, seconds(client.opened), seconds(client.served));
+            }
+        }
+        text
     }
 
     /// The name, in the client's protocol, of the command that its connection began last.
@@ -262,7 +337,7 @@ mod tests {
     use synod_types::{Op, Version};
 
     fn open(clients: &mut Clients) -> u64 {
-        let opened = clients.open(|id| {
+        let opened = clients.open(Service::Full, |id| {
             let (peer_address, local_address) = (String::new(), String::new());
             Connection::new(ConnectionConfig {
                 server: Rc::new(ServerConfig::default()),
@@ -270,6 +345,8 @@ mod tests {
                 peer_address,
                 is_loopback: true,
                 local_address,
+                is_core_port: false,
+                service: Service::Full,
             })
         });
         opened.connection
@@ -302,5 +379,73 @@ mod tests {
         assert_eq!(next(&mut clients, connection).map(|(_, op)| op), Some(Op::Get));
         clients.close(connection);
         assert!(next(&mut clients, connection).is_none());
+    }
+
+    /// Admits a connection while one may be open: how much it is served, and its number.
+    fn admit(clients: &mut Clients, is_loopback: bool) -> Option<(Service, u64)> {
+        let admitted = clients.admit(1, is_loopback, |id, service| {
+            Connection::new(ConnectionConfig {
+                server: Rc::new(ServerConfig::default()),
+                id,
+                peer_address: String::new(),
+                is_loopback,
+                local_address: String::new(),
+                is_core_port: false,
+                service,
+            })
+        });
+        admitted.map(|(service, opened)| (service, opened.connection))
+    }
+
+    #[test]
+    fn beyond_the_limit_there_are_a_few_places_and_the_last_are_for_this_machine() {
+        let mut clients = Clients::default();
+        assert_eq!(admit(&mut clients, false), Some((Service::Full, 1)));
+        for number in 0..SPARE_PLACES - LOOPBACK_PLACES {
+            assert_eq!(admit(&mut clients, false), Some((Service::Spare, 2 + number)));
+        }
+        assert_eq!(admit(&mut clients, false), None);
+        for number in SPARE_PLACES - LOOPBACK_PLACES..SPARE_PLACES {
+            assert_eq!(admit(&mut clients, true), Some((Service::Spare, 2 + number)));
+        }
+        assert_eq!(admit(&mut clients, true), None);
+        // The place within the limit goes to the oldest beyond it, whose own place is free then.
+        clients.close(1);
+        assert_eq!(admit(&mut clients, true), Some((Service::Spare, 2 + SPARE_PLACES)));
+        assert_eq!(admit(&mut clients, true), None);
+        // With nobody beyond the limit, the next one gets the place.
+        for number in 2..3 + SPARE_PLACES {
+            clients.close(number);
+        }
+        assert_eq!(clients.count(), 0);
+        assert_eq!(admit(&mut clients, false), Some((Service::Full, 3 + SPARE_PLACES)));
+    }
+
+    #[test]
+    fn who_waits_beyond_the_limit_is_served_once_there_is_a_place() {
+        let mut clients = Clients::default();
+        let [_, (_, http), (_, refused), (_, pool)] =
+            [(); 4].map(|()| admit(&mut clients, true).expect("a place"));
+        let mut buffer = Vec::new();
+        let mut asked = |clients: &mut Clients, connection, line: &[u8]| {
+            send(clients, connection, line);
+            let ask = clients.next_ask(connection, Mono::ZERO, |_, _| None);
+            let asks = matches!(ask, Some(Ask::Command { .. }));
+            clients.take_output(connection, &mut buffer);
+            (asks, String::from_utf8(std::mem::take(&mut buffer)).expect("text"))
+        };
+        // HTTP is served elsewhere, and a client that was refused is on its way out.
+        assert_eq!(asked(&mut clients, http, b"GET / HTTP/1.1\r\n"), (false, String::new()));
+        let (asks, said) = asked(&mut clients, refused, b"GET k\r\n");
+        assert!(!asks && said.starts_with("-ERR max number of clients"), "{said}");
+        assert_eq!(asked(&mut clients, pool, b"CLIENT ID\r\n"), (false, format!(":{pool}\r\n")));
+        clients.close(1);
+        assert_eq!(asked(&mut clients, pool, b"GET k\r\n"), (true, String::new()));
+        // Its patience ran out only for those that wait.
+        let (_, silent) = admit(&mut clients, true).expect("a place");
+        clients.close(pool);
+        clients.give_up_waiting(silent);
+        assert_eq!(asked(&mut clients, silent, b"GET k\r\n"), (true, String::new()));
+        assert_eq!(admit(&mut clients, true).map(|(service, _)| service), Some(Service::Spare));
     }
 }

@@ -21,20 +21,22 @@ use crate::runtime::notify::Notify;
 use crate::runtime::pace::{STEPS_PER_LOOK, TaskPace};
 use crate::runtime::peer_inbox::PeerInbox;
 use crate::runtime::positions::ToldPosition;
+use crate::runtime::rates::{Rates, Work};
 use crate::runtime::requester::Requester;
 use crate::runtime::routes::Routes;
 use crate::runtime::skew_watch::SkewWatch;
 use crate::runtime::slow::{SlowTurns, TurnWatch, WorkKind};
 use crate::runtime::space_watch::SpaceWatch;
 use crate::runtime::status_board::CorePage;
+use crate::voice::{self, NodeEvent};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use synod_net::RefusedMessage;
 use synod_net::binary::ServerInfo;
-use synod_net::server::{Ask, LocalAnswer, LocalQuery, ServerConfig, Tag};
-use synod_shard::Input;
+use synod_net::server::{Ask, LocalAnswer, LocalQuery, ServerConfig, ShownSettings, Tag};
+use synod_shard::{Input, Role};
 use synod_types::{
     Bucket, CoreId, GroupId, LogPosition, Mono, Nanos, NodeId, Now, PeerMessage, Shared, Space, bucket_of,
 };
@@ -62,6 +64,7 @@ pub(crate) struct RunningCore {
     /// The addresses to which clients are redirected.
     routes: Routes,
     slow: SlowTurns,
+    rates: Rates,
     page_at: Mono,
     mark_at: Mono,
 }
@@ -91,13 +94,19 @@ pub(crate) fn start(core: &Rc<RefCell<RunningCore>>, turn: &Rc<Notify>) {
 /// Stops cleanly: the log's buffers are written and the log's end is marked, so that the next start finds a
 /// clean end and can tell damage to the newest records from a torn tail. No acknowledged write depends on it.
 pub(crate) async fn finish(core: &RefCell<RunningCore>) {
-    for _ in 0..FINISH_TURNS {
-        let is_written = core.borrow_mut().last_turn();
-        if is_written {
-            return;
+    let began = clock::mono();
+    let mut is_clean = core.borrow_mut().last_turn();
+    for _ in 1..FINISH_TURNS {
+        if is_clean {
+            break;
         }
         glommio::timer::sleep(TICK).await;
+        is_clean = core.borrow_mut().last_turn();
     }
+    let core = core.borrow();
+    let led = core.machine.shard().status().filter(|group| group.role == Role::Leader).count() as u64;
+    let took_ms = clock::mono().since(began).as_ms();
+    voice::say(Some(core.me), NodeEvent::LogClosed { is_clean, led, took_ms });
 }
 
 impl RunningCore {
@@ -107,7 +116,7 @@ impl RunningCore {
     /// When the log cannot be opened.
     pub async fn open(me: CoreId, node: Arc<NodeContext>, turn: Rc<Notify>) -> Result<Self, RunError> {
         let setup = &node.setup;
-        let machine = Machine::open(me, setup, turn).await?;
+        let machine = Machine::open(me, setup, turn, &node.replayed).await?;
         let server = Rc::new(ServerConfig {
             info: ServerInfo {
                 cluster: setup.facts().cluster,
@@ -118,6 +127,12 @@ impl RunningCore {
             port: setup.own().client_port,
             core: me,
             access: node.access.clone(),
+            shown: ShownSettings {
+                clients_max: setup.options.connections_max as u64 * u64::from(setup.cores()),
+                bind: setup.listen.to_string(),
+                tcp_keepalive_s: setup.options.tcp_keepalive_s,
+                dir: setup.data.path().display().to_string(),
+            },
             ..ServerConfig::default()
         });
         Ok(Self {
@@ -130,6 +145,7 @@ impl RunningCore {
             told: ToldPosition::default(),
             routes: Routes::default(),
             slow: SlowTurns::default(),
+            rates: Rates::default(),
             page_at: Mono::ZERO,
             mark_at: Mono::ZERO,
         })
@@ -163,12 +179,8 @@ impl RunningCore {
     /// Records the end of a turn, or of an uninterrupted stretch of work by a task.
     fn note_turn(&mut self, watch: &TurnWatch, command: Option<&str>) {
         if let Some(line) = self.slow.note(watch, command) {
-            self.say(&line);
+            voice::say(Some(self.me), NodeEvent::SlowTurn { what: &line });
         }
-    }
-
-    fn say(&self, what: &str) {
-        eprintln!("synod: core {}: {what}", self.me.get());
     }
 
     // --- the timer -----------------------------------------------------------------------------------
@@ -188,6 +200,7 @@ impl RunningCore {
             self.mark_at = now.mono;
             self.machine.mark();
             self.watch_skew(now.mono);
+            voice::sweep();
         }
         self.tell_position(now.mono);
         let mut watch = TurnWatch::new(now.mono);
@@ -205,8 +218,10 @@ impl RunningCore {
             let notice = notice.map(|error| format!("no space left for the log: {error}"));
             self.server.notice.set(&notice.unwrap_or_default());
         }
-        if let Some(line) = look.line {
-            self.say(&line);
+        if let Some(what) = &look.line {
+            let event =
+                if error.is_some() { NodeEvent::LogShort { what } } else { NodeEvent::LogShortOver { what } };
+            voice::say(Some(self.me), event);
         }
         if look.retry {
             self.machine.retry_prepare();
@@ -215,8 +230,9 @@ impl RunningCore {
 
     fn watch_skew(&mut self, now: Mono) {
         let clocks = self.machine.shard().status().map(|status| (status.group, status.clock_skew_ms));
-        if let Some(line) = self.skew.look(clocks, self.node.setup.options.timing.skew_max_ms, now) {
-            self.say(&line);
+        let most_ms = self.node.setup.options.timing.skew_max_ms;
+        if let Some((group, line)) = self.skew.look(clocks, most_ms, now) {
+            voice::say(Some(self.me), NodeEvent::ClockSkewed { group, what: &line });
         }
     }
 
@@ -243,11 +259,21 @@ impl RunningCore {
     /// Writes the core's page on the board, and updates from the board where clients are redirected.
     fn refresh_page(&mut self, now: Now) {
         self.page_at = now.mono;
-        self.node.board.write(usize::from(self.me.get()), self.page(now));
+        let page = self.page(now);
+        self.node.board.write(usize::from(self.me.get()), page);
         self.routes.refresh(&self.node.setup, &self.node.board);
+        // As CLUSTER SLOTS shows them: those without a known leader are the answering node's.
+        let me = self.node.setup.node();
+        let own =
+            self.machine.shard().status().filter(|status| status.leader.is_none_or(|leader| leader == me));
+        self.server.own_groups.set(own.map(|status| status.group));
     }
 
-    fn page(&self, now: Now) -> CorePage {
+    fn page(&mut self, now: Now) -> CorePage {
+        let counts = self.server.counts.totals();
+        let clients = &self.machine.out.clients;
+        let (input_bytes, output_bytes) = (clients.input_bytes, clients.output_bytes);
+        self.rates.look(now.mono, Work { commands: counts.calls(), input_bytes, output_bytes });
         let (shard, wal, out) = (self.machine.shard(), self.machine.wal(), &self.machine.out);
         CorePage {
             at: now.mono,
@@ -261,9 +287,13 @@ impl RunningCore {
             log_error: wal.prepare_error().map(str::to_owned),
             cache: shard.cache_stats(),
             linked: out.links.connected().collect(),
+            refused: out.links.refused().collect(),
             connections: out.clients.count(),
             connections_total: out.clients.total,
-            commands: out.commands,
+            connections_rejected: counts.turned_away,
+            counts: Arc::new(counts),
+            rates: self.rates,
+            replies: out.replies,
             errors: out.errors,
             reply_us: out.clients.reply_us,
             input_bytes: out.clients.input_bytes,
@@ -288,11 +318,11 @@ impl RunningCore {
         let (mut watch, mut steps) = (TurnWatch::new(now.mono), 0);
         let mut slow_command = None;
         while let Some(ask) = self.machine.next_ask(connection, watch.looked()) {
-            let answered = self.machine.out.commands;
+            let answered = self.machine.out.replies;
             let is_command = matches!(ask, Ask::Command { .. });
             let work = WorkKind::of_ask(&ask);
             self.ask(connection, ask, now);
-            turn |= is_command && self.machine.out.commands == answered;
+            turn |= is_command && self.machine.out.replies == answered;
             steps += 1;
             if !work.is_long() && steps % STEPS_PER_LOOK != 0 {
                 unseen = Some(work);
@@ -335,6 +365,9 @@ impl RunningCore {
     }
 
     fn local(&mut self, query: &LocalQuery) -> LocalAnswer {
+        if let LocalQuery::Clients { ids } = query {
+            return LocalAnswer::Text(self.machine.out.clients.describe(ids.as_deref(), clock::mono()));
+        }
         let node = Arc::clone(&self.node);
         node_view::answer(&node, query, || self.pages())
     }

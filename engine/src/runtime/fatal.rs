@@ -2,13 +2,14 @@
 
 use crate::identity::DataDir;
 use crate::refusal::Refusal;
+use crate::voice::{self, NodeEvent};
 use synod_replica::Failed;
 use synod_types::CoreId;
 
 /// Ends the process: any acknowledgement after this would be false. `panic = "abort"` would do the same; this
 /// prints the reason first.
 pub(crate) fn fatal(why: &str) -> ! {
-    eprintln!("synod: fatal: {why}");
+    voice::say(None, NodeEvent::Fatal { why });
     std::process::exit(1)
 }
 
@@ -21,7 +22,7 @@ pub(crate) fn sound<T>(result: Result<T, Failed>) -> T {
 /// now on.
 pub(crate) fn condemn(data: &DataDir, me: CoreId, why: String) -> ! {
     if let Err(refusal) = data.condemn(&why) {
-        eprintln!("synod: core {}: {refusal}", me.get());
+        voice::say(Some(me), NodeEvent::NotCondemned { why: &refusal });
     }
     fatal(&Refusal::Condemned { path: data.path().to_owned(), why }.to_string())
 }

@@ -6,7 +6,7 @@
 use crate::runtime::notify::Notify;
 use crate::runtime::write_vec::WriteVec;
 use std::rc::Rc;
-use synod_net::peer as wire;
+use synod_net::peer::{self as wire, LinkRefusal};
 use synod_shard::Unsent;
 use synod_types::{GroupMessage, NodeId, PeerMessage, Shared};
 
@@ -23,10 +23,20 @@ pub(crate) struct PeerLinks {
     unsent: Vec<Unsent>,
 }
 
+/// A link that one of its ends refuses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RefusedLink {
+    /// This node refuses the peer.
+    Here(LinkRefusal),
+    /// The peer refuses this node.
+    There(LinkRefusal),
+}
+
 #[derive(Debug)]
 struct PeerLink {
     node: NodeId,
     connected: bool,
+    refused: Option<RefusedLink>,
     outbox: WriteVec,
     dirty: bool,
     wake: Rc<Notify>,
@@ -39,6 +49,7 @@ impl PeerLinks {
             .map(|node| PeerLink {
                 node,
                 connected: false,
+                refused: None,
                 outbox: WriteVec::default(),
                 dirty: false,
                 wake: Rc::new(Notify::default()),
@@ -93,6 +104,16 @@ impl PeerLinks {
     /// The connected peers.
     pub fn connected(&self) -> impl Iterator<Item = NodeId> {
         self.links.iter().filter(|link| link.connected).map(|link| link.node)
+    }
+
+    /// Notes whether the latest attempt to link to a peer was refused.
+    pub fn note_attempt(&mut self, node: NodeId, refused: Option<RefusedLink>) {
+        self.link(node).refused = refused;
+    }
+
+    /// The peers whose link is refused.
+    pub fn refused(&self) -> impl Iterator<Item = (NodeId, RefusedLink)> {
+        self.links.iter().filter_map(|link| Some((link.node, link.refused?)))
     }
 
     /// Takes a dropped message whose answer is awaited.

@@ -16,7 +16,9 @@ use crate::runtime::notify::Notify;
 use crate::runtime::outlet::CoreOutlet;
 use crate::runtime::replay::{self, LOG_BACKLOG_BYTES_MAX, Opened};
 use crate::runtime::requester::Requester;
+use crate::voice::{self, NodeEvent};
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 use synod_net::server::Ask;
 use synod_replica::placement::{core_of, groups_of};
 use synod_replica::{Durable, Outlet, Replica};
@@ -40,13 +42,19 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Opens the core's log and replays it into a fresh shard. The disk notifies `turn`.
+    /// Opens the core's log and replays it into a fresh shard. The disk notifies `turn`; what is replayed is
+    /// counted in `replayed`.
     ///
     /// # Errors
     /// When the log cannot be opened.
-    pub async fn open(me: CoreId, setup: &NodeSetup, turn: Rc<Notify>) -> Result<Self, RunError> {
+    pub async fn open(
+        me: CoreId,
+        setup: &NodeSetup,
+        turn: Rc<Notify>,
+        replayed: &AtomicU64,
+    ) -> Result<Self, RunError> {
         let shard = Shard::new(shard_config(me, setup)?);
-        let Opened { replica, begun } = replay::open(me, setup, shard, turn).await?;
+        let Opened { replica, begun } = replay::open(me, setup, shard, turn, replayed).await?;
         Ok(Self {
             me,
             core_count: setup.cores(),
@@ -93,7 +101,7 @@ impl Machine {
         match self.begun.durable(durable, now.mono, replay::begin) {
             Told::UpTo(durable) => sound(self.replica.durable(durable, now, &mut self.out)),
             Told::Nothing => {}
-            Told::Failed(said) => eprintln!("synod: core {}: {said}", self.me.get()),
+            Told::Failed(why) => voice::say(Some(self.me), NodeEvent::LogNotBegun { why: &why }),
         }
     }
 

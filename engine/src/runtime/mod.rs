@@ -20,6 +20,7 @@
 //!               └▶ machine                                        the shard and its log
 //!                   └▶ outlet ▶ clients · links · mail · waiters  where output goes
 //!               └▶ routes · begun · space_watch · skew_watch …    the core's own state
+//!               └▶ node_context ▶ early_clients                   the ports until the cores serve them
 //!                   └▶ clock · notify · pace · slow · stream …    tools
 //! ```
 //! Import law: only this room of the engine names glommio. Each workaround for a known bug of glommio 0.9.0
@@ -29,15 +30,15 @@ mod begun;
 mod client_sockets;
 mod clients;
 mod clock;
-mod complaints;
 mod core;
+mod early_clients;
 mod fatal;
+mod figures;
 mod http;
 mod links;
 mod machine;
 mod mail;
 mod mailbox;
-mod metrics;
 mod node_context;
 mod node_view;
 mod notify;
@@ -48,12 +49,14 @@ mod peer;
 mod peer_inbox;
 mod port;
 mod positions;
+mod rates;
 mod replay;
 mod requester;
 mod routes;
 mod skew_watch;
 mod slow;
 mod space_watch;
+mod stat_base;
 mod status_board;
 mod stream;
 mod ticker;
@@ -61,6 +64,7 @@ mod waiters;
 mod write_vec;
 
 use crate::node::{NodeSetup, RunError};
+use crate::voice::{self, NodeEvent};
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use mailbox::MeshEnds;
 use node_context::NodeContext;
@@ -76,7 +80,7 @@ use ticker::{Ticker, TickerSlot};
 /// (known-failures).
 const PREEMPT: Duration = Duration::from_millis(5);
 /// Memory that an executor keeps for I/O buffers: as much as a busy core's log has in flight, so that its
-/// blocks lie in memory that was used before (docs/performance.md). It is registered with the kernel where
+/// blocks lie in memory that was used before (docs/experiments). It is registered with the kernel where
 /// memlock allows it. Memlock is charged per user over all processes, and three times per executor; an
 /// ordinary user's 8 MiB are not enough, and glommio then uses the memory unregistered. Requests beyond this
 /// size get plain aligned memory.
@@ -94,25 +98,17 @@ pub fn run(setup: NodeSetup) -> Result<(), RunError> {
     let cores = setup.cores();
     let ticker = Ticker::start(usize::from(cores))
         .map_err(|error| RunError::Failed(format!("cannot start the ticker thread: {error}")))?;
+    say_what_starts(&setup);
     let access = &setup.options.access;
     if access.admission(setup.listen.is_loopback()) == Admission::TurnedAway {
-        eprintln!(
-            "synod: listening on {} without a password: clients of other machines are turned away; set \
-             security.password, or security.protected_mode = \"no\" if only your own clients can reach this \
-             port",
-            setup.listen
-        );
+        voice::say(None, NodeEvent::ClientsTurnedAway { listen: setup.listen });
     } else if !access.wants_password() && !setup.listen.is_loopback() {
-        eprintln!(
-            "synod: listening on {} without a password and without protected mode: everyone that reaches it \
-             reads and writes",
-            setup.listen
-        );
+        voice::say(None, NodeEvent::OpenToAll { listen: setup.listen });
     }
     if let Some(secrets) = &setup.peer_secrets {
         peer::warn_if_open(secrets);
     }
-    let node = Arc::new(NodeContext::new(setup));
+    let node = Arc::new(NodeContext::new(setup)?);
     let mut mesh = mailbox::mesh(usize::from(cores)).into_iter();
     let mut executors = Vec::new();
     let mut failed = None;
@@ -157,7 +153,35 @@ pub fn run(setup: NodeSetup) -> Result<(), RunError> {
             outcome = result;
         }
     }
+    if let Some(took) = node.stopping_for() {
+        voice::say(None, NodeEvent::NodeStopped { took_ms: took.as_ms() });
+    }
     outcome
+}
+
+/// Tells the operator what was found and what will be opened.
+fn say_what_starts(setup: &NodeSetup) {
+    let members: Vec<String> = setup
+        .members
+        .iter()
+        .map(|member| format!("{} {}:{}", member.id, member.host, member.client_port))
+        .collect();
+    voice::say(
+        None,
+        NodeEvent::NodeStarting {
+            version: env!("CARGO_PKG_VERSION"),
+            data_dir: setup.data.path(),
+            cluster: &setup.identity().cluster_label(),
+            boot: setup.boot.counter,
+            members: &members.join(", "),
+            cores: setup.cores(),
+            groups: setup.facts().group_count,
+            cache_bytes: setup.options.cache_bytes as u64 * u64::from(setup.cores()),
+        },
+    );
+    let ports: Vec<String> =
+        setup.listeners().iter().map(|listener| format!("{} on {}", listener.role, listener.addr)).collect();
+    voice::say(None, NodeEvent::NodeListening { ports: &ports.join(", ") });
 }
 
 /// One core: open the log, replay it, serve, stop.
@@ -184,14 +208,19 @@ async fn run_core(
     port.start();
     introductions.end();
     if node.ready.fetch_add(1, Ordering::SeqCst) + 1 == node.setup.cores() {
+        let took_ms = clock::mono().since(node.started).as_ms();
+        voice::say(None, NodeEvent::NodeServing { took_ms });
         node.setup.announce();
     }
     while !stop.requested() {
         glommio::timer::sleep(Duration::from_millis(20)).await;
     }
+    if node.begin_stopping() {
+        voice::say(None, NodeEvent::NodeStopping { cause: stop.cause() });
+    }
     port.finish().await;
     if let Err(refusal) = node.setup.heard.flush() {
-        eprintln!("synod: core {core}: the known positions of other nodes' logs are not durable: {refusal}");
+        voice::say(Some(core), NodeEvent::PositionsNotKept { why: &refusal });
     }
     Ok(())
 }

@@ -1,17 +1,19 @@
 //! Answers questions about the node rather than about keys: status, topology, DBSIZE, time.
 
 use crate::runtime::clock;
+use crate::runtime::figures::{self, Figures};
+use crate::runtime::links::RefusedLink;
 use crate::runtime::node_context::NodeContext;
-use crate::runtime::slow::WorkKind;
 use crate::runtime::status_board::CorePage;
-use crate::sys;
+use std::collections::BTreeMap;
 use synod_net::binary::{
-    Durability, GroupRole, GroupState, NodeStatus, Topology, TopologyGroup, TopologyNode,
+    Durability, GROUPS_NOT_READY, GroupRole, GroupState, NodeStatus, PEER_REFUSED, REFUSED_BY_PEER, Topology,
+    TopologyGroup, TopologyNode,
 };
 use synod_net::server::{ClusterView, LocalAnswer, LocalQuery};
 use synod_replica::placement::core_of;
 use synod_shard::Role;
-use synod_types::{CoreId, GroupId, Space};
+use synod_types::{CoreId, GroupId};
 
 /// Answers a question about the node. `pages` returns the current pages of its cores, for the questions that
 /// need them.
@@ -29,9 +31,17 @@ pub(crate) fn answer(
         }
         // A majority, which includes the leader, has every acknowledged write.
         LocalQuery::Replicas { .. } => LocalAnswer::Int((node.setup.members.len() / 2) as i64),
-        LocalQuery::Info { .. } | LocalQuery::Status => {
-            LocalAnswer::Status(NodeView { node, pages: &pages() }.status())
+        LocalQuery::Info { .. } => {
+            let fields = figures::info(&Figures::collect(node, pages()));
+            LocalAnswer::Info(node.stat_base.since(fields))
         }
+        // The core answers this itself.
+        LocalQuery::Clients { .. } => LocalAnswer::Unavailable("no core".to_owned()),
+        LocalQuery::ResetStat => {
+            node.stat_base.reset(figures::info(&Figures::collect(node, pages())));
+            LocalAnswer::Done
+        }
+        LocalQuery::Status => LocalAnswer::Status(NodeView { node, pages: &pages() }.status()),
         LocalQuery::Topology => LocalAnswer::Topology(NodeView { node, pages: &pages() }.topology()),
         LocalQuery::Cluster(_) => LocalAnswer::Cluster(NodeView { node, pages: &pages() }.cluster()),
     }
@@ -68,27 +78,6 @@ impl NodeView<'_> {
             })
             .collect();
         groups.sort_by_key(|group| group.group);
-        let sum = |of: fn(&CorePage) -> u64| self.pages.iter().map(of).sum::<u64>();
-        let resident_bytes = sys::resident_bytes();
-        let counters = [
-            ("connected_clients", sum(|page| page.connections)),
-            ("used_memory", resident_bytes),
-            ("used_memory_rss", resident_bytes),
-            ("total_connections_received", sum(|page| page.connections_total)),
-            ("total_commands_processed", sum(|page| page.commands)),
-            ("total_net_input_bytes", sum(|page| page.input_bytes)),
-            ("total_net_output_bytes", sum(|page| page.output_bytes)),
-            ("keyspace_hits", sum(|page| page.cache.hits)),
-            ("keyspace_misses", sum(|page| page.cache.misses)),
-            ("cache_bytes", sum(|page| page.cache.bytes)),
-            ("cache_bytes_max", sum(|page| page.cache.bytes_max)),
-            ("cache_evictions", sum(|page| page.cache.evictions)),
-            ("log_reads_failed", sum(|page| page.core_stats.reads_failed)),
-            ("log_reads_repaired", sum(|page| page.core_stats.reads_repaired)),
-            ("log_failing", sum(|page| u64::from(page.log_error.is_some()))),
-            ("log_full", sum(|page| u64::from(page.log_space < Space::Free))),
-            ("process_id", u64::from(std::process::id())),
-        ];
         NodeStatus {
             node: setup.node(),
             incarnation: setup.identity().incarnation,
@@ -97,10 +86,10 @@ impl NodeView<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             durability: Durability::Sync,
             groups,
-            counters: counters
+            counters: figures::counters(&Figures::collect(self.node, self.pages.to_vec()))
                 .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .chain(slow_turns(self.pages))
+                .chain(refused_links(self.pages))
+                .chain(groups_not_ready(self.pages))
                 .collect(),
         }
     }
@@ -158,14 +147,22 @@ impl NodeView<'_> {
     }
 }
 
-/// The turns that took too long: the total, and the nonzero counts by kind of work.
-fn slow_turns(pages: &[CorePage]) -> impl Iterator<Item = (String, u64)> {
-    let kinds = WorkKind::ALL.into_iter().enumerate().map(|(index, (_, name))| {
-        let count =
-            pages.iter().filter_map(|page| page.slow.counts().nth(index)).map(|(_, count)| count).sum();
-        (format!("slow_turns_{name}"), count)
-    });
-    let kinds: Vec<(String, u64)> = kinds.collect();
-    let all = kinds.iter().map(|(_, count)| count).sum();
-    std::iter::once(("slow_turns".to_owned(), all)).chain(kinds.into_iter().filter(|(_, count)| *count > 0))
+/// The links that one of their ends refuses, by peer: the counter's value is the number of the reason
+/// ([`synod_net::peer::LinkRefusal::code`]). There is none while all is well.
+fn refused_links(pages: &[CorePage]) -> impl Iterator<Item = (String, u64)> {
+    let mut found = BTreeMap::new();
+    for (node, link) in pages.iter().flat_map(|page| &page.refused) {
+        let (name, refusal) = match link {
+            RefusedLink::Here(refusal) => (PEER_REFUSED, refusal),
+            RefusedLink::There(refusal) => (REFUSED_BY_PEER, refusal),
+        };
+        found.insert(format!("{name}{}", node.get()), u64::from(refusal.code()));
+    }
+    found.into_iter()
+}
+
+/// The number of groups for which a command would find no leader here, if there are any.
+fn groups_not_ready(pages: &[CorePage]) -> Option<(String, u64)> {
+    let count = pages.iter().flat_map(|page| &page.ready).filter(|ready| !**ready).count() as u64;
+    (count > 0).then(|| (GROUPS_NOT_READY.to_owned(), count))
 }

@@ -9,9 +9,10 @@ use crate::runtime::mail::{Mail, Outboxes};
 use crate::runtime::requester::Requester;
 use crate::runtime::status_board::Errors;
 use crate::runtime::waiters::Waiters;
+use crate::voice::{self, NodeEvent};
 use synod_replica::{LogEvent, Outlet};
 use synod_shard::Unsent;
-use synod_types::{CoreId, NodeId, PeerMessage, Reply, Shared};
+use synod_types::{CoreId, Event, NodeId, PeerMessage, Reply, Shared};
 
 /// The outlet of one core.
 pub(crate) struct CoreOutlet {
@@ -24,8 +25,8 @@ pub(crate) struct CoreOutlet {
     pub outboxes: Outboxes,
     /// HTTP requests that wait for their reply.
     pub waiters: Waiters,
-    /// Number of replies, for statistics.
-    pub commands: u64,
+    /// Number of replies to clients of this core, for statistics.
+    pub replies: u64,
     /// The error replies among them.
     pub errors: Errors,
 }
@@ -39,7 +40,7 @@ impl CoreOutlet {
             clients: Clients::default(),
             outboxes: Outboxes::new(usize::from(cores)),
             waiters: Waiters::default(),
-            commands: 0,
+            replies: 0,
             errors: Errors::default(),
         }
     }
@@ -56,9 +57,12 @@ impl Outlet<Requester> for CoreOutlet {
         self.links.send(to, &message);
     }
     fn reply(&mut self, to: Requester, reply: Reply<&[u8]>) {
-        self.commands += 1;
-        if let Reply::Error(kind) = reply {
-            self.errors.record(kind);
+        // What goes to another core is counted there.
+        if !matches!(to, Requester::Core { .. }) {
+            self.replies += 1;
+            if let Reply::Error(kind) = reply {
+                self.errors.record(kind);
+            }
         }
         match to {
             Requester::Connection { connection, tag } => self.clients.reply(connection, tag, reply),
@@ -72,9 +76,12 @@ impl Outlet<Requester> for CoreOutlet {
     fn unsent(&mut self) -> Option<Unsent> {
         self.links.take_unsent()
     }
+    fn tell(&mut self, event: Event) {
+        voice::tell(self.me, &event);
+    }
     fn watch(&mut self, event: LogEvent<'_>) {
         if let LogEvent::ReadFailed(error) = event {
-            eprintln!("synod: core {}: {error}", self.me.get());
+            voice::say(Some(self.me), NodeEvent::ReadFailed { why: error });
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The HTTP pages of a node: metrics, two probes, and a page for people.
 
 use crate::runtime::clock;
-use crate::runtime::metrics::{self, ProcessFigures};
+use crate::runtime::figures::{self, Figures};
 use crate::runtime::node_context::NodeContext;
 use crate::runtime::status_board::CorePage;
-use crate::sys;
 use ::http::Response;
 use std::fmt::Write;
 use synod_net::http::{Exposition, HttpPage, json_string, page};
@@ -23,18 +22,10 @@ pub(crate) fn of(
     match which {
         HttpPage::Health => page(200, "text/plain; charset=utf-8", "ok\n".to_owned()),
         HttpPage::Ready => ready(&pages(), clock::now().mono),
-        HttpPage::Metrics => page(200, Exposition::CONTENT_TYPE, metrics::render(&process(node), &pages())),
-        HttpPage::Status => page(200, "text/html; charset=utf-8", status(&process(node), &pages())),
-    }
-}
-
-fn process(node: &NodeContext) -> ProcessFigures {
-    let setup = &node.setup;
-    ProcessFigures {
-        node: setup.node().get(),
-        cluster: format!("{:032x}", setup.facts().cluster.get()),
-        uptime_seconds: clock::now().mono.since(node.started).as_ms() as f64 / 1000.0,
-        resident_bytes: sys::resident_bytes(),
+        HttpPage::Metrics => {
+            page(200, Exposition::CONTENT_TYPE, figures::metrics(&Figures::collect(node, pages())))
+        }
+        HttpPage::Status => page(200, "text/html; charset=utf-8", status(&Figures::collect(node, pages()))),
     }
 }
 
@@ -94,30 +85,31 @@ fn damage(pages: &[CorePage]) -> String {
     if damaged.is_empty() { String::new() } else { format!(",\"damaged\":[{}]", damaged.join(",")) }
 }
 
-fn status(process: &ProcessFigures, pages: &[CorePage]) -> String {
+fn status(figures: &Figures) -> String {
+    let (facts, pages) = (&figures.node, &figures.pages);
     let mut html = String::from(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Synod</title><style>\
          body{font:14px system-ui,sans-serif;margin:2em auto;max-width:60em;color:#222}\
          table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}\
          .no{color:#b00}</style>",
     );
-    let keys: u64 = pages.iter().flat_map(|page| &page.groups).map(|group| group.keys).sum();
-    let connections: u64 = pages.iter().map(|page| page.connections).sum();
+    let keys = figures.of_data(|status| status.keys);
+    let connections = figures.of_cores(|page| page.connections);
     // Writing to a String cannot fail, here and below. Everything written is a number.
     let _ = write!(
         html,
-        "<h1>Synod node {}</h1><p>cluster {}, version {}, up {:.0} s, {} cores, {keys} keys, \
+        "<h1>Synod node {}</h1><p>cluster {}, version {}, up {} s, {} cores, {keys} keys, \
          {connections} connections, {} MiB in memory</p>\
          <p><a href=\"/metrics\">metrics</a> <a href=\"/healthz\">health</a> \
          <a href=\"/readyz\">readiness</a></p>\
          <table><tr><th>group<th>core<th>role<th>leader<th>ready<th>chosen<th>applied<th>keys\
          <th>leader changes</tr>",
-        process.node,
-        process.cluster,
+        facts.node,
+        facts.cluster,
         env!("CARGO_PKG_VERSION"),
-        process.uptime_seconds,
+        facts.uptime.as_ms() / 1000,
         pages.len(),
-        process.resident_bytes >> 20,
+        facts.memory.resident_bytes >> 20,
     );
     for (core, page) in pages.iter().enumerate() {
         for (group, ready) in page.groups.iter().zip(&page.ready) {

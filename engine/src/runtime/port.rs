@@ -13,6 +13,7 @@ use crate::node::RunError;
 use crate::runtime::clients::{AfterReading, Clients};
 use crate::runtime::clock;
 use crate::runtime::core::{self, RunningCore};
+use crate::runtime::links::RefusedLink;
 use crate::runtime::mail::Mail;
 use crate::runtime::node_context::NodeContext;
 use crate::runtime::notify::Notify;
@@ -119,6 +120,7 @@ impl CorePort {
     /// A command on a key, received by HTTP. Returns where its reply will appear.
     pub fn request(&self, consistency: Consistency, command: Command<Shared>) -> AwaitedReply {
         self.with(|core| {
+            core.server.counts.asked();
             let group = core.machine.group_of(bucket_of(command.key.as_ref()));
             let (waiter, answer) = core.machine.out.waiters.open();
             core.machine.request(Requester::Http { waiter }, group, consistency, command, clock::now());
@@ -172,6 +174,11 @@ impl CorePort {
                 core.link_lost(node);
             }
         });
+    }
+
+    /// An attempt to link to a peer has ended; whether it was refused is shown in the status.
+    pub fn link_tried(&self, node: NodeId, refused: Option<RefusedLink>) {
+        self.with_quiet(|core| core.machine.out.links.note_attempt(node, refused));
     }
 
     /// Takes the messages gathered for a peer, in exchange for an empty buffer.

@@ -83,6 +83,7 @@ mod tests {
             applied_ts: WallMs::ZERO,
             clock_skew_ms: None,
             keys: 0,
+            expiring: 0,
             leader_changes: 0,
         };
         // Links belong to cores: the second core has lost n2, the first has not.

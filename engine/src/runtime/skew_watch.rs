@@ -13,14 +13,14 @@ pub(crate) struct SkewWatch {
 }
 
 impl SkewWatch {
-    /// Checks how far each group's clock is off, in milliseconds, where that is known. Returns a log line
-    /// about the first group that is off by more than `most_ms`, unless there was a line a moment ago.
+    /// Checks how far each group's clock is off, in milliseconds, where that is known. Returns the first group
+    /// that is off by more than `most_ms`, and a log line about it, unless there was a line a moment ago.
     pub fn look(
         &mut self,
         mut clocks: impl Iterator<Item = (GroupId, Option<i64>)>,
         most_ms: u64,
         now: Mono,
-    ) -> Option<String> {
+    ) -> Option<(GroupId, String)> {
         let far = |skew: Option<i64>| skew.filter(|skew| skew.unsigned_abs() > most_ms);
         let (group, skew) = clocks.find_map(|(group, skew)| Some((group, far(skew)?)))?;
         if self.said_at.is_some_and(|at| now.since(at) < SILENCE) {
@@ -28,12 +28,13 @@ impl SkewWatch {
         }
         self.said_at = Some(now);
         let (off, way) = (skew.unsigned_abs() / 1000, if skew > 0 { "ahead of" } else { "behind" });
-        Some(format!(
+        let line = format!(
             "the clock of group {} is {off} s {way} the wall clocks of most nodes, and goes towards them by \
              20 ms per second; if they are right now, stopping and starting all nodes sets it forward at \
              once",
             group.get()
-        ))
+        );
+        Some((group, line))
     }
 }
 
@@ -50,10 +51,11 @@ mod tests {
         let mut watch = SkewWatch::default();
         let clocks = |third| (1..).map(GroupId::new).zip([None, Some(-1000), third, Some(9000)]);
         assert_eq!(watch.look(clocks(None).take(3), 5000, at(0)), None, "near enough");
-        let line = watch.look(clocks(Some(-7000)), 5000, at(1)).expect("a line");
+        let (group, line) = watch.look(clocks(Some(-7000)), 5000, at(1)).expect("a line");
+        assert_eq!(group, GroupId::new(3));
         assert!(line.starts_with("the clock of group 3 is 7 s behind the wall clocks"), "{line}");
         assert_eq!(watch.look(clocks(Some(-7000)), 5000, at(60_000)), None);
-        let line = watch.look(clocks(Some(0)), 5000, at(60_001)).expect("a line");
+        let (_, line) = watch.look(clocks(Some(0)), 5000, at(60_001)).expect("a line");
         assert!(line.starts_with("the clock of group 4 is 9 s ahead of"), "{line}");
     }
 }

@@ -4,8 +4,11 @@
 //! A core writes its own page at most every few milliseconds; any core reads all pages. No request waits for
 //! the board.
 
+use crate::runtime::links::RefusedLink;
+use crate::runtime::rates::Rates;
 use crate::runtime::slow::SlowTurns;
 use std::sync::{Arc, Mutex, PoisonError};
+use synod_net::server::CountTotals;
 use synod_shard::{CacheStats, CoreStats, GroupStats, GroupStatus, Histogram};
 use synod_types::{ErrorKind, Mono, NodeId, Space};
 
@@ -34,13 +37,21 @@ pub(crate) struct CorePage {
     pub cache: CacheStats,
     /// The nodes to whose core of the same number it has a link.
     pub linked: Vec<NodeId>,
+    /// The nodes whose link to that core is refused by one of its ends.
+    pub refused: Vec<(NodeId, RefusedLink)>,
     /// Open client connections.
     pub connections: u64,
     /// All client connections so far.
     pub connections_total: u64,
-    /// Commands executed.
-    pub commands: u64,
-    /// Number of commands answered with an error, by error kind.
+    /// Client connections that were closed at once because there were too many.
+    pub connections_rejected: u64,
+    /// Commands and requests taken up, and error lines sent. Shared, since pages are copied often.
+    pub counts: Arc<CountTotals>,
+    /// Commands and bytes per second.
+    pub rates: Rates,
+    /// Commands on keys answered.
+    pub replies: u64,
+    /// Number of those answered with an error, by error kind.
     pub errors: Errors,
     /// Time from a turn's end until the socket has taken its replies, in microseconds; sampled.
     pub reply_us: Histogram,
@@ -85,5 +96,19 @@ impl StatusBoard {
     /// All pages.
     pub fn read(&self) -> Vec<CorePage> {
         self.0.iter().map(|page| page.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_a_page_are_not_copied_with_it() {
+        let board = StatusBoard::new(2);
+        let counts = Arc::new(CountTotals { others: 3, ..CountTotals::default() });
+        board.write(1, CorePage { counts: Arc::clone(&counts), ..CorePage::default() });
+        let pages = board.read();
+        assert!(Arc::ptr_eq(&pages[1].counts, &counts) && pages[0].counts.others == 0);
     }
 }

@@ -35,6 +35,8 @@ pub(crate) fn split<S: Stream>(stream: S) -> (ReadEnd<S>, WriteEnd<S>) {
 const SILENT_SECONDS: u32 = 2;
 /// After this many unanswered probes, one second apart, the kernel breaks the link.
 const QUESTIONS: u32 = 3;
+/// After this many unanswered probes the connection of a client is broken.
+const CLIENT_PROBES: u32 = 3;
 /// The kernel also breaks a link when sent data stays unacknowledged for this long.
 const UNACKNOWLEDGED_MS: u32 = 5_000;
 
@@ -50,6 +52,24 @@ pub(crate) fn break_when_silent(stream: &impl AsRawFd) -> std::io::Result<()> {
     setsockopt(&socket, sockopt::TcpKeepInterval, &1)?;
     setsockopt(&socket, sockopt::TcpKeepCount, &QUESTIONS)?;
     setsockopt(&socket, sockopt::TcpUserTimeout, &UNACKNOWLEDGED_MS)?;
+    Ok(())
+}
+
+/// Makes the kernel probe the machine of a client that has been silent for `seconds`, and break the connection
+/// when nothing answers: three probes, a third of that time apart, as in Redis. A client whose machine or
+/// network is gone would count against the limit on connections for ever. 0 probes nothing.
+///
+/// # Errors
+/// When the socket is broken.
+pub(crate) fn probe_when_silent(stream: &impl AsRawFd, seconds: u32) -> std::io::Result<()> {
+    if seconds == 0 {
+        return Ok(());
+    }
+    let socket = sys::descriptor(stream);
+    setsockopt(&socket, sockopt::KeepAlive, &true)?;
+    setsockopt(&socket, sockopt::TcpKeepIdle, &seconds)?;
+    setsockopt(&socket, sockopt::TcpKeepInterval, &(seconds / CLIENT_PROBES).max(1))?;
+    setsockopt(&socket, sockopt::TcpKeepCount, &CLIENT_PROBES)?;
     Ok(())
 }
 
@@ -77,5 +97,20 @@ mod tests {
         let asking = getsockopt(&stream, sockopt::TcpKeepInterval).unwrap();
         let times = getsockopt(&stream, sockopt::TcpKeepCount).unwrap();
         assert_eq!((idle, asking, times), (SILENT_SECONDS, 1, QUESTIONS));
+    }
+
+    #[test]
+    fn a_silent_client_is_probed_after_the_time_that_was_set() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for (seconds, wanted) in [(300, Some((300, 100, 3))), (1, Some((1, 1, 3))), (0, None)] {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            probe_when_silent(&stream, seconds).unwrap();
+            assert_eq!(getsockopt(&stream, sockopt::KeepAlive).unwrap(), wanted.is_some());
+            let Some(wanted) = wanted else { continue };
+            let idle = getsockopt(&stream, sockopt::TcpKeepIdle).unwrap();
+            let interval = getsockopt(&stream, sockopt::TcpKeepInterval).unwrap();
+            let count = getsockopt(&stream, sockopt::TcpKeepCount).unwrap();
+            assert_eq!((idle, interval, count), wanted);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One node as a child process: it dies with this process, and its output is read line by line.
 
 use crate::node::SERVING_MARK;
+use crate::output::println;
 use crate::sys::{self, Signal};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// Number of lines of a node's output that are kept for a report.
-const TAIL_LINES_MAX: usize = 60;
+const TAIL_LINES_MAX: usize = 200;
 /// A longer line is cut into pieces: the output may lack line ends.
 const LINE_BYTES_MAX: u64 = 16 << 10;
 
@@ -202,8 +203,9 @@ fn read_output(reader: PipeReader, mut log: Option<File>, prefix: Option<&str>, 
         if let Some(log) = &mut log {
             let _ = writeln!(log, "{line}");
         }
+        // If nobody reads the lines any more, the command that echoes them is told to stop.
         if let Some(label) = prefix {
-            let _ = writeln!(io::stdout(), "{label} | {line}");
+            println!("{label} | {line}");
         }
         let mut output = shared.lock();
         output.serving |= line.starts_with(SERVING_MARK);

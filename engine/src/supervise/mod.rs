@@ -404,8 +404,12 @@ fn members_of(spec: &ClusterSpec) -> Result<(Vec<Member>, Option<PortBlock>), Re
             id: NodeId::new(index as u16 + 1),
             host: LOCALHOST.to_string(),
             client_port: port(base + index)?,
-            // A single core is reached at the shared port.
-            core_port_base: if cores > 1 { port(core_base + index * cores)? } else { 0 },
+            // A cluster client finds a core's own share of the keys at the core's own port. A single core can do
+            // without one.
+            core_port_base: match port(core_base + index * cores) {
+                Err(_) if cores == 1 => 0,
+                found => found?,
+            },
             peer_port: port(peer_base + index * cores)?,
             cores: spec.cores,
         })

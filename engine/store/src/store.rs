@@ -340,6 +340,11 @@ impl Store {
         self.group(group).index.count()
     }
 
+    /// Those of the keys in the index that have an expiry.
+    pub fn expiring(&self, group: GroupId) -> u64 {
+        self.group(group).index.expiring()
+    }
+
     /// The group's applied time.
     pub fn applied_ts(&self, group: GroupId) -> WallMs {
         self.group(group).applied_ts

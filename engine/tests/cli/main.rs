@@ -1,6 +1,11 @@
-//! Tests of the real binary, for everything it refuses: exit code 2, one clear sentence, nothing touched.
+//! Tests of the real binary: everything it refuses (an exit code, one clear sentence, nothing touched), what its
+//! commands print, and how they end.
 
+mod exits;
+mod explain;
 mod machine;
+mod manual;
+mod pipes;
 mod refusals;
 mod run;
 mod secrets;

@@ -95,7 +95,8 @@ fn flags_and_variables_are_judged_like_the_file() {
     assert!(sentence.starts_with("SYNOD_NODE_CORES: 'many' is not a whole number"), "{sentence}");
     let mut command = sandbox.synod(["serve"]);
     let sentence = sandbox.command_refuses(command.env("SYNOD_NODE_COERS", "1"));
-    assert!(sentence.starts_with("the environment variable SYNOD_NODE_COERS names no setting"), "{sentence}");
+    let wanted = "the environment variable SYNOD_NODE_COERS names no setting; did you mean SYNOD_NODE_CORES?";
+    assert_eq!(sentence, wanted);
 }
 
 #[test]
@@ -245,7 +246,8 @@ fn peer_and_core_ports_are_tried_too() {
 
     let members = format!(
         "{NODE}[[members]]\nid = 1\nhost = \"127.0.0.1\"\nclient_port = {free}\npeer_port = {port}\n\
-         [[members]]\nid = 2\nhost = \"127.0.0.2\"\nclient_port = 1\npeer_port = 2\n"
+         [[members]]\nid = 2\nhost = \"127.0.0.2\"\nclient_port = 1\npeer_port = 2\n\
+         [[members]]\nid = 3\nhost = \"127.0.0.3\"\nclient_port = 1\npeer_port = 2\n"
     );
     sandbox.write("node.toml", &members);
     sandbox.succeeds(&["format", "--config", "node.toml"]);

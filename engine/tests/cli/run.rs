@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
+use synod::exit::Exit;
 use tempfile::TempDir;
 
 /// A refusal takes milliseconds; this bounds a test that fails.
@@ -27,8 +28,10 @@ impl Sandbox {
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
+    /// Writes a file, and the directory that it is to lie in.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         path
     }
@@ -49,17 +52,31 @@ impl Sandbox {
         assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
         text(&output.stdout)
     }
-    /// Runs it and requires a refusal: exit code 2, one sentence, nothing touched. Returns the sentence.
+    /// Runs it and requires a refusal: an exit code of a refusal, one sentence, nothing touched. Returns the
+    /// sentence.
     pub fn refuses(&self, args: &[&str]) -> String {
         self.command_refuses(&mut self.synod(args))
     }
     /// The same for a command made by [`Sandbox::synod`].
     pub fn command_refuses(&self, command: &mut Command) -> String {
+        let (exit, sentence) = self.refusal(command);
+        let refusals = [Exit::Usage, Exit::Configuration, Exit::DataDirectory, Exit::Machine, Exit::Port];
+        assert!(refusals.map(|known| Some(known.code().into())).contains(&exit), "{exit:?}: {sentence}");
+        sentence
+    }
+    /// Runs it and requires that the command line is wrong. Returns what it says of that.
+    pub fn refusal_of_usage(&self, args: &[&str]) -> String {
+        let output = self.synod(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(Exit::Usage.code().into()), "{args:?}");
+        text(&output.stderr)
+    }
+    /// Runs it and requires that nothing was touched. Returns the exit code and the sentence.
+    pub fn refusal(&self, command: &mut Command) -> (Option<i32>, String) {
         let before = Snapshot::of(self.path());
         let output = output_in_time(command);
-        let sentence = sentence_of(command, &output);
+        let sentence = sentence_of(&output);
         assert_eq!(Snapshot::of(self.path()), before, "touched something: {sentence}");
-        sentence
+        (output.status.code(), sentence)
     }
 }
 
@@ -81,9 +98,8 @@ fn output_in_time(command: &mut Command) -> Output {
     }
 }
 
-fn sentence_of(command: &Command, output: &Output) -> String {
+fn sentence_of(output: &Output) -> String {
     let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{command:?}: {stderr}");
     assert_eq!(text(&output.stdout), "", "a refusal says nothing on standard output");
     let sentence =
         stderr.strip_prefix("synod: ").unwrap_or_else(|| panic!("not a sentence of ours: {stderr}"));

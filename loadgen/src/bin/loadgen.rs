@@ -1,6 +1,6 @@
 //! `loadgen`: load for a running cluster. Exit status 0: the run is complete and found no fault. 1:
 //! verification or audit failed, the run could not be done, or a comparison exceeded its limit. 2: the
-//! command line is not valid.
+//! command line is not valid. 14: the host is too noisy for the figure of `--find-max`.
 
 #![forbid(unsafe_code)]
 
@@ -9,10 +9,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use synod_loadgen::compare::compare;
-use synod_loadgen::{LoadError, Options, Progress, Report, password_of_environment, run, write_files};
+use synod_loadgen::{
+    LoadError, NOISY_HOST_EXIT, Options, Progress, Report, password_of_environment, run, write_files,
+};
 
 /// Offers load to a running Synod cluster at a fixed rate, measures latency from the planned send time,
 /// verifies every read, and checks at the end that no acknowledged write is missing.
+///
+/// Exit status: 0 no fault; 1 a fault, or the run could not be done; 2 the command line is not valid; 14 the
+/// host is too noisy for the figure of --find-max.
 ///
 /// A password that the target wants is taken from the variable SYNOD_PASSWORD.
 #[derive(Parser, Debug)]
@@ -55,8 +60,14 @@ fn main() -> ExitCode {
     }
     options.password = password_of_environment();
     match measure(&options) {
-        Ok(report) if report.passed() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(1),
+        Ok(report) if !report.passed() => ExitCode::from(1),
+        Ok(report) => match report.noise() {
+            None => ExitCode::SUCCESS,
+            Some(noise) => {
+                eprintln!("loadgen: host too noisy: {noise}");
+                ExitCode::from(NOISY_HOST_EXIT)
+            }
+        },
         Err(error) => {
             eprintln!("loadgen: {error}");
             ExitCode::from(error.exit_code())

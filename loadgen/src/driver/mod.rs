@@ -38,7 +38,7 @@ mod tests;
 mod traffic;
 mod waiting;
 
-pub use order::Order;
+pub use order::{Order, Pace};
 pub(crate) use resp_wire::encode as encode_resp;
 pub use route::{Endpoint, spread};
 pub use tally::{AuditTally, KindSecond, KindTally, Measured, Second, Tally};
@@ -138,10 +138,16 @@ impl Driver {
         self.active = match order {
             Order::Open { until_ns } => Active::Open { until_ns },
             Order::Preload { until_ns } => Active::Preload { until_ns, next: self.stock.keys().start },
-            Order::Load { mix, rate_per_s, start_ns, measured_ns, end_ns } => {
+            Order::Load { mix, pace, start_ns, measured_ns, end_ns } => {
                 assert!(start_ns <= measured_ns && measured_ns < end_ns, "the parts of a phase are in order");
-                let open_loop = plan::open_loop(&self.options, self.thread, rate_per_s, start_ns, end_ns);
-                Active::Load { times: LoadTimes { mix, measured_ns, end_ns }, open_loop }
+                let open_loop = match pace {
+                    Pace::Open { rate_per_s } => {
+                        Some(plan::open_loop(&self.options, self.thread, rate_per_s, start_ns, end_ns))
+                    }
+                    Pace::Closed | Pace::Probe => None,
+                };
+                let is_probe = pace == Pace::Probe;
+                Active::Load { times: LoadTimes { mix, is_probe, measured_ns, end_ns }, open_loop }
             }
             Order::Audit { until_ns } => {
                 let keys: Vec<_> = self.books.ledger.written_keys().collect();

@@ -22,8 +22,8 @@ pub enum Order {
     Load {
         /// The mix of operations.
         mix: Mix,
-        /// Requests per second of all threads together; not used in the closed loop.
-        rate_per_s: u64,
+        /// When its requests begin.
+        pace: Pace,
         /// When the load begins.
         start_ns: u64,
         /// When the warm-up ends.
@@ -38,10 +38,25 @@ pub enum Order {
     },
 }
 
+/// When the requests of a phase of load begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// At planned times.
+    Open {
+        /// Requests per second of all threads together.
+        rate_per_s: u64,
+    },
+    /// When a reply comes.
+    Closed,
+    /// Like `Closed`, with fewer requests outstanding, and no part of the measured phases: the probe.
+    Probe,
+}
+
 /// The mix and the times of a phase of load.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LoadTimes {
     pub(super) mix: Mix,
+    pub(super) is_probe: bool,
     pub(super) measured_ns: u64,
     pub(super) end_ns: u64,
 }
@@ -93,6 +108,8 @@ impl Active {
             Self::Idle => return None,
             Self::Open { .. } | Self::Preload { .. } => Phase::Preload,
             Self::Audit { .. } => Phase::Audit,
+            // To the end, so that its late answers are not taken for those of a measured phase.
+            Self::Load { times, .. } if times.is_probe => Phase::Probe,
             Self::Load { times, .. } if now_ns < times.measured_ns => Phase::Warmup,
             Self::Load { times, .. } if now_ns >= times.end_ns => Phase::Drain,
             Self::Load { times, .. } => match times.mix {
@@ -136,7 +153,21 @@ mod tests {
     use super::*;
 
     fn load(mix: Mix) -> Active {
-        Active::Load { times: LoadTimes { mix, measured_ns: 100, end_ns: 200 }, open_loop: None }
+        let times = LoadTimes { mix, is_probe: false, measured_ns: 100, end_ns: 200 };
+        Active::Load { times, open_loop: None }
+    }
+
+    #[test]
+    fn a_probe_is_a_phase_of_its_own_until_its_last_answer() {
+        let mix = Mix::Only(Kind::Write);
+        let times = LoadTimes { mix, is_probe: true, measured_ns: 100, end_ns: 200 };
+        let active = Active::Load { times, open_loop: None };
+        assert_eq!([99, 100, 200].map(|now_ns| active.phase_at(now_ns)), [Some(Phase::Probe); 3]);
+        assert_eq!(
+            [99, 100, 200].map(|now_ns| active.is_measured_at(now_ns)),
+            [false, true, false],
+            "but it is measured"
+        );
     }
 
     #[test]

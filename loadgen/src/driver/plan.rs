@@ -17,26 +17,24 @@ const OPEN_MAX: usize = 1 << 16;
 /// Keys drawn before the driver concludes that none can be used at the moment.
 const KEY_DRAWS: u32 = 64;
 
-/// Operations that preload and audit keep open: enough to fill every batch, but few enough not to push a
+/// Operations that preload, probe and audit keep open: enough to fill every batch, but few enough not to push a
 /// small machine into the stalls that the load is meant to find.
 const SWEEP_OPEN_MAX: usize = 512;
 
-/// The open loop of a phase of load; `None` if the loop is closed.
+/// The open loop of a phase of load.
 pub(super) fn open_loop(
     options: &Options,
     thread: u32,
     rate_per_s: u64,
     start_ns: u64,
     end_ns: u64,
-) -> Option<OpenLoop> {
-    let &Options { closed, arrivals, threads, seed, .. } = options;
+) -> OpenLoop {
+    let &Options { arrivals, threads, seed, .. } = options;
     let (thread, threads) = (u64::from(thread), u64::from(threads));
     let span = Span { start_ns, end_ns, rate_per_s, thread, threads };
     // A stream of its own, so that drawn arrivals and drawn keys do not depend on each other.
     let random = Random::new(seed ^ start_ns.rotate_left(32), thread | 1 << 32);
-    let begin =
-        || OpenLoop { schedule: Schedule::new(span, arrivals, random), held: None, blocked_until_ns: 0 };
-    (!closed).then(begin)
+    OpenLoop { schedule: Schedule::new(span, arrivals, random), held: None, blocked_until_ns: 0 }
 }
 
 /// When an operation is planned, and its deadline.
@@ -156,7 +154,7 @@ impl Planner<'_> {
         if now_ns >= times.end_ns {
             return self.open_count() == 0;
         }
-        let room = self.closed_loop_room();
+        let room = self.closed_loop_room(times);
         let count = self.traffic.links.count();
         let first = self.traffic.links.next_first();
         for turn in 0..count {
@@ -189,10 +187,11 @@ impl Planner<'_> {
 
     /// How many operations the closed loop keeps outstanding. This follows the requested number of
     /// connections, even if there are more links because every endpoint needs one.
-    fn closed_loop_room(&self) -> usize {
+    fn closed_loop_room(&self, times: LoadTimes) -> usize {
         let options = self.with.options;
         let share = share_of_keys(options.connections, self.thread, options.threads).len();
-        self.outstanding_max().min(share.max(1) * options.inflight as usize)
+        let room = self.outstanding_max().min(share.max(1) * options.inflight as usize);
+        if times.is_probe { room.min(SWEEP_OPEN_MAX) } else { room }
     }
 
     /// The timing of an operation that is planned now.
@@ -302,11 +301,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_open_loop_has_a_schedule() {
+    fn the_threads_of_an_open_loop_share_its_schedule() {
         let options = Options { threads: 2, ..Options::default() };
-        let mut open_loop = open_loop(&options, 1, 1000, 0, 10_000_000).expect("it is open");
+        let mut open_loop = open_loop(&options, 1, 1000, 0, 10_000_000);
         let taken = std::iter::from_fn(|| open_loop.schedule.take_due(u64::MAX)).collect::<Vec<_>>();
         assert_eq!(taken, [1_000_000, 3_000_000, 5_000_000, 7_000_000, 9_000_000], "every other request");
-        assert!(super::open_loop(&Options { closed: true, ..options }, 1, 1000, 0, 10_000_000).is_none());
     }
 }

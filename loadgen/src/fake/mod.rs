@@ -44,6 +44,9 @@ pub(crate) struct Faults {
     // -------------------------------------------------------------------------------------------------------
     /// A write is acknowledged but not executed.
     pub(crate) lose_write: u64,
+    /// After so many writes all further ones are acknowledged but not executed; 0 for never. It is a count, so
+    /// that a test that needs a loss does not depend on chance.
+    pub(crate) lose_after: u64,
     /// A read sees the value before the last.
     pub(crate) stale_read: u64,
     /// A read sees a flipped bit (with a valid frame checksum).
@@ -327,7 +330,8 @@ impl FakeCluster {
                 return Reply::Done { version };
             }
         }
-        let version = if self.hit(faults.lose_write) {
+        let is_lost = faults.lose_after > 0 && self.slot >= faults.lose_after;
+        let version = if self.hit(faults.lose_write) || is_lost {
             self.slot += 1;
             Version { slot: Slot::new(self.slot), position: 0 }
         } else {

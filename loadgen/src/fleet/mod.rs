@@ -12,7 +12,7 @@ pub(crate) use orders::{Command, Farewell, News, Orders};
 use crate::client::{self, Worker};
 use crate::clock::{monotonic_ns, nanos};
 use crate::control::Cluster;
-use crate::driver::{Driver, Endpoint, KindSecond, Measured, Order, Second, Setup, Tally, spread};
+use crate::driver::{Driver, Endpoint, KindSecond, Measured, Order, Pace, Second, Setup, Tally, spread};
 use crate::error::LoadError;
 use crate::hdr::HdrLog;
 use crate::histogram::Latencies;
@@ -270,6 +270,7 @@ fn phase_of(order: Order) -> &'static str {
     match order {
         Order::Open { .. } => "opening of connections",
         Order::Preload { .. } => "preload",
+        Order::Load { pace: Pace::Probe, .. } => "probe",
         Order::Load { .. } => "load",
         Order::Audit { .. } => "audit",
     }

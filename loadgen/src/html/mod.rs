@@ -28,7 +28,11 @@ pub fn page(report: &Report) -> String {
     for what in &report.unfinished {
         let _ = writeln!(out, "<p class=\"bad\">Unfinished: {}</p>", escape(what));
     }
-    if let Some(warning) = &report.generator.warning {
+    if let Some(line) = report.probe_line() {
+        let class = if report.is_lowered() { " class=\"warning\"" } else { "" };
+        let _ = writeln!(out, "<p{class}>{}</p>", escape(&line));
+    }
+    for warning in report.generator.warning.iter().chain(&report.generator.lateness) {
         let _ = writeln!(out, "<p class=\"warning\">Warning: {}</p>", escape(warning));
     }
     if !report.is_sound() {
@@ -218,11 +222,25 @@ mod tests {
     }
 
     #[test]
+    fn a_lowered_rate_is_a_warning_at_the_top() {
+        let mut report = sample();
+        (report.asked_rate, report.offered_rate) = (Some(20_000), Some(20_000));
+        report.probe = Some(crate::offer::ProbeReport { achieved_per_s: 8_434.0, ..Default::default() });
+        assert!(page(&report).contains("<p>probe    the target answers 8434"), "no warning");
+        report.offered_rate = Some(6_300);
+        let page = page(&report);
+        assert!(page.contains("<p class=\"warning\">probe    the target answers 8434"), "a warning");
+        assert!(page.contains("so 6300/s are offered"));
+        assert_balanced(&page);
+    }
+
+    #[test]
     fn hostile_texts_stay_texts() {
         let mut report = sample();
         report.options.key_prefix = "<script>alert('x')</script>&\"".into();
         report.findings.push("</pre><img src=x onerror=alert(1)>".into());
         report.generator.warning = Some("<b>slow</b>".into());
+        report.generator.lateness = Some("<b>late</b>".into());
         report.unfinished.push("<b>half</b>".into());
         let operation = report.operations["write"].clone();
         report.operations.insert("<i>\"".into(), operation);

@@ -3,7 +3,9 @@
 #[cfg(test)]
 mod tests;
 
+use crate::duration::milliseconds;
 use crate::histogram::Latencies;
+use crate::offer::ProbeReport;
 use crate::options::Options;
 use crate::phase::Phase;
 use crate::search::SearchReport;
@@ -176,6 +178,8 @@ pub struct GeneratorReport {
     pub saturated: bool,
     /// The reason, in words.
     pub warning: Option<String>,
+    /// Set if lateness is the greater part of a 99th percentile: what it means, in words.
+    pub lateness: Option<String>,
     /// Processor time divided by elapsed time, of the busiest generator thread and phase; `null` if the
     /// system does not report it.
     pub cpu_share: Option<f64>,
@@ -200,6 +204,17 @@ pub struct Report {
     pub schema: u32,
     /// By operation (`write`, `read`, `insert`, `read_modify_write`); only those that were measured.
     pub operations: BTreeMap<String, OperationReport>,
+    /// The rate that was wanted, in requests per second: that of `--rate`, or the usual one; `null` in the
+    /// closed loop.
+    #[serde(default)]
+    pub asked_rate: Option<u64>,
+    /// The rate that was offered in the measured phases: less than `asked_rate` if the probe showed that it
+    /// cannot be held; `null` in the closed loop and with `--find-max`.
+    #[serde(default)]
+    pub offered_rate: Option<u64>,
+    /// The probe that decided about the rate; `null` if there was none.
+    #[serde(default)]
+    pub probe: Option<ProbeReport>,
     /// The results of the searches of `--find-max`; `operations` are then those of the best steps.
     #[serde(default)]
     pub find_max: Vec<SearchReport>,
@@ -241,11 +256,28 @@ impl Report {
         self.verify_failures == 0 && self.audit.as_ref().is_none_or(AuditReport::passed)
     }
 
+    /// Why a search gave no figure because of the host, if one did.
+    pub fn noise(&self) -> Option<&str> {
+        self.find_max.iter().find_map(|search| search.noise.as_deref())
+    }
+    /// The sentence about the probe, if there was one.
+    pub fn probe_line(&self) -> Option<String> {
+        let probe = self.probe.as_ref()?;
+        Some(probe.line(self.asked_rate?, self.offered_rate?))
+    }
+    /// Whether less was offered than was wanted.
+    pub fn is_lowered(&self) -> bool {
+        self.offered_rate.zip(self.asked_rate).is_some_and(|(offered, asked)| offered < asked)
+    }
+
     /// The table for display.
     pub fn table(&self) -> String {
         // Writing into a String cannot fail, here and below.
         let mut out = String::new();
         self.write_operations(&mut out);
+        if let Some(line) = self.probe_line() {
+            let _ = writeln!(out, "{line}");
+        }
         for search in &self.find_max {
             let objectives: Vec<_> = self.options.slo.iter().map(ToString::to_string).collect();
             let _ = writeln!(out, "{}", search.line(&objectives.join(" ")));
@@ -326,14 +358,16 @@ impl Report {
         let cpu = generator.cpu_us_per_request.map_or("unknown".to_owned(), |us| format!("{us:.1} us"));
         let _ = writeln!(
             out,
-            "generator: cpu {cpu} per request; sent late p50 {} p99 {} max {}; {} retries, {} reconnects",
+            "generator: cpu {cpu} per request; sent late p50 {} p99 {} max {}, of which its own p99 {}; {} retries, {} \
+             reconnects",
             milliseconds(generator.late_p50_us),
             milliseconds(generator.late_p99_us),
             milliseconds(generator.late_max_us),
+            milliseconds(generator.own_late_p99_us),
             generator.retries,
             generator.reconnects,
         );
-        if let Some(warning) = &generator.warning {
+        for warning in generator.warning.iter().chain(&generator.lateness) {
             let _ = writeln!(out, "WARNING {warning}");
         }
     }
@@ -343,14 +377,5 @@ impl Report {
         let mut text = serde_json::to_string_pretty(self).expect("a report is plain data with text keys");
         text.push('\n');
         text
-    }
-}
-
-/// Formats microseconds for display.
-fn milliseconds(us: u64) -> String {
-    match us {
-        0..10_000 => format!("{}.{:03} ms", us / 1000, us % 1000),
-        10_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
-        _ => format!("{:.2} s", us as f64 / 1e6),
     }
 }

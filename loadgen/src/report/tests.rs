@@ -49,6 +49,9 @@ fn the_json_fields_have_the_promised_names() {
     let mut expected = vec![
         "schema",
         "operations",
+        "asked_rate",
+        "offered_rate",
+        "probe",
         "find_max",
         "audit",
         "leader_changes",
@@ -70,6 +73,51 @@ fn the_json_fields_have_the_promised_names() {
     assert_eq!(json["operations"]["write"]["p999_us"], 999);
     assert_eq!(json["operations"]["write"]["max_us"], 1000);
     assert_eq!(serde_json::from_value::<Report>(json).expect("what was written"), sample());
+}
+
+#[test]
+fn the_probe_is_in_the_json_and_in_the_table() {
+    let plain = sample();
+    assert_eq!((plain.probe_line(), plain.is_lowered()), (None, false));
+    let probe = ProbeReport { phase: "write".into(), achieved_per_s: 8_434.0, ..ProbeReport::default() };
+    let report =
+        Report { asked_rate: Some(20_000), offered_rate: Some(6_300), probe: Some(probe), ..sample() };
+    assert!(report.is_lowered());
+    let text = report.table();
+    assert!(text.contains("answers 8434 writes/s now") && text.contains("6300/s are offered"), "{text}");
+    let json: Value = serde_json::from_str(&report.json()).expect("valid JSON");
+    assert_eq!((&json["asked_rate"], &json["offered_rate"]), (&20_000.into(), &6_300.into()));
+    assert_eq!(json["probe"]["achieved_per_s"], 8_434.0);
+    assert_eq!(json["probe"]["limit"], "unknown");
+    let names = json["probe"]["host"].as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    let expected = ["disk_busy", "disk_flush_us", "disk_write_us"].map(str::to_owned);
+    assert_eq!(names[..3], expected);
+    assert_eq!(serde_json::from_value::<Report>(json).expect("what was written"), report);
+}
+
+#[test]
+fn a_report_of_before_the_probe_is_still_read() {
+    let mut json: Value = serde_json::from_str(&sample().json()).expect("valid JSON");
+    let fields = json.as_object_mut().expect("an object");
+    for name in ["asked_rate", "offered_rate", "probe"] {
+        fields.remove(name);
+    }
+    fields["options"]["rate"] = 20_000.into();
+    for name in ["no_probe", "floor"] {
+        fields["options"].as_object_mut().expect("an object").remove(name);
+    }
+    let report: Report = serde_json::from_value(json).expect("it is read");
+    assert_eq!((report.options.rate, report.offered_rate), (Some(20_000), None));
+}
+
+#[test]
+fn a_noisy_host_is_named_by_the_report() {
+    assert_eq!(sample().noise(), None);
+    let search = SearchReport { noise: Some("p99 was 1 ms and 9 ms".into()), ..SearchReport::default() };
+    let report = Report { find_max: vec![SearchReport::default(), search], ..sample() };
+    assert_eq!(report.noise(), Some("p99 was 1 ms and 9 ms"));
+    assert!(report.table().contains("host too noisy: p99 was 1 ms and 9 ms"), "{}", report.table());
+    assert!(report.passed(), "nothing was lost");
 }
 
 #[test]
@@ -102,7 +150,9 @@ fn the_table_says_it_plainly() {
     bad.unfinished.push("thread 1 stands still".into());
     assert!(bad.table().contains("UNFINISHED thread 1 stands still"));
     bad.generator.warning = Some("too slow".into());
+    bad.generator.lateness = Some("late".into());
     assert!(bad.table().contains("WARNING too slow"));
+    assert!(bad.table().contains("WARNING late"));
 }
 
 #[test]

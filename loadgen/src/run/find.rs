@@ -2,14 +2,16 @@
 //! held.
 
 use crate::clock::{monotonic_ns, nanos};
-use crate::driver::{Measured, Order};
+use crate::driver::{Measured, Order, Pace};
 use crate::error::LoadError;
 use crate::fleet::{Fleet, HEAD_START, Stop};
+use crate::host::HostSample;
+use crate::offer::Offer;
 use crate::options::Options;
 use crate::phase::Phase;
 use crate::report::Progress;
 use crate::saturation;
-use crate::search::{RateSearch, SearchReport, StepReport};
+use crate::search::{REPEATS, RateSearch, SearchReport, StepReport, noise, unscheduled};
 use crate::series::SecondReport;
 use crate::slo::Slo;
 use crate::workload::{Kind, Mix};
@@ -30,6 +32,8 @@ pub(super) struct Found {
     pub(super) measured: Measured,
     pub(super) seconds: BTreeMap<&'static str, Vec<SecondReport>>,
     pub(super) searches: Vec<SearchReport>,
+    /// The rates of the phases that are not searched.
+    pub(super) offer: Offer,
 }
 
 /// Searches the highest rate of each mix.
@@ -39,32 +43,10 @@ pub(super) fn perform(
     fleet: &mut Fleet<'_>,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Found, LoadError> {
-    let mut found = Found::default();
+    let mut found =
+        Found { offer: Offer { asked: Some(options.rate_asked()), ..Offer::default() }, ..Found::default() };
     for mix in options.mixes() {
-        let mut search = RateSearch::new(options.rate);
-        let mut report = SearchReport { phase: phase_of(mix).name().to_owned(), ..SearchReport::default() };
-        let mut best = None;
-        while let Some(rate) = search.next_rate()
-            && !stop.is_wanted()
-            && fleet.is_whole()
-        {
-            let measured = perform_step(options, mix, rate, fleet, progress)?;
-            let seconds = fleet.series().take();
-            if stop.is_wanted() || !fleet.is_whole() {
-                // The step was cut short, or not all of its load was offered, so it proves nothing.
-                break;
-            }
-            let step = judge(&measured, mix, rate, &options.slo);
-            search.tell(rate, step.held);
-            progress(&Progress::note(phase_of(mix), step.line()));
-            if step.held {
-                best = Some((measured, seconds));
-            }
-            report.steps.push(step);
-        }
-        report.rate_per_s = search.best();
-        let failed = report.steps.iter().filter(|step| !step.held).min_by_key(|step| step.rate_per_s);
-        report.limited_by_generator = failed.is_some_and(|step| step.saturated);
+        let (report, best) = Steps { options, mix, stop, fleet, progress }.search()?;
         if let Some((measured, seconds)) = best {
             found.measured.follow(&measured);
             found.seconds.extend(seconds);
@@ -74,19 +56,102 @@ pub(super) fn perform(
     Ok(found)
 }
 
-fn perform_step(
-    options: &Options,
+/// What a step measured, as a whole and second by second.
+type StepFigures = (Measured, BTreeMap<&'static str, Vec<SecondReport>>);
+
+/// The steps of one search.
+struct Steps<'a, 'b> {
+    options: &'a Options,
     mix: Mix,
-    rate_per_s: u64,
-    fleet: &mut Fleet<'_>,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Measured, LoadError> {
-    let (warmup, length) = (options.warmup.min(STEP_WARMUP_MAX), step_length(options, mix, rate_per_s));
-    let start_ns = monotonic_ns() + nanos(HEAD_START);
-    let measured_ns = start_ns + nanos(warmup);
-    let end_ns = measured_ns + nanos(length);
-    let order = Order::Load { mix, rate_per_s, start_ns, measured_ns, end_ns };
-    fleet.perform(order, HEAD_START + warmup + length, progress)
+    stop: &'a Stop,
+    fleet: &'a mut Fleet<'b>,
+    progress: &'a mut dyn FnMut(&Progress),
+}
+
+impl Steps<'_, '_> {
+    /// Searches, and then repeats a lower rate to see whether the host is quiet enough for a figure.
+    fn search(&mut self) -> Result<(SearchReport, Option<StepFigures>), LoadError> {
+        let options = self.options;
+        let mut search = RateSearch::new(options.rate_asked(), options.floor);
+        let mut report = SearchReport {
+            phase: phase_of(self.mix).name().to_owned(),
+            floor_per_s: options.floor,
+            ..SearchReport::default()
+        };
+        let mut best = None;
+        while let Some(rate) = search.next_rate() {
+            let Some((step, figures)) = self.step(rate, false)? else { break };
+            search.tell(rate, step.held);
+            if step.held {
+                best = Some(figures);
+            }
+            report.steps.push(step);
+        }
+        report.rate_per_s = search.best();
+        let failed = report.steps.iter().filter(|step| !step.held).min_by_key(|step| step.rate_per_s);
+        report.limited_by_generator = failed.is_some_and(|step| step.saturated);
+        report.noise = match search.repeat_rate() {
+            Some(rate) => {
+                let repeats = self.repeat(rate)?;
+                let why = noise(&repeats, &options.slo);
+                report.steps.extend(repeats);
+                why
+            }
+            // No rate held. It may be that of the host, if the generator did not get its turns even then.
+            None => failed.and_then(|step| unscheduled(step, &options.slo)),
+        };
+        if report.noise.is_some() {
+            report.rate_per_s = None;
+        }
+        Ok((report, best))
+    }
+
+    fn repeat(&mut self, rate: u64) -> Result<Vec<StepReport>, LoadError> {
+        let mut repeats = Vec::new();
+        for _ in 0..REPEATS {
+            let Some((step, _)) = self.step(rate, true)? else { break };
+            repeats.push(step);
+        }
+        Ok(repeats)
+    }
+
+    /// Performs one step; `None` if it was cut short, or not all of its load was offered, so that it proves
+    /// nothing.
+    fn step(
+        &mut self,
+        rate_per_s: u64,
+        repeated: bool,
+    ) -> Result<Option<(StepReport, StepFigures)>, LoadError> {
+        if self.is_over() {
+            return Ok(None);
+        }
+        let options = self.options;
+        let length = step_length(options, self.mix, rate_per_s);
+        let warmup = options.warmup.min(STEP_WARMUP_MAX);
+        let start_ns = monotonic_ns() + nanos(HEAD_START);
+        let measured_ns = start_ns + nanos(warmup);
+        let end_ns = measured_ns + nanos(length);
+        let pace = Pace::Open { rate_per_s };
+        let order = Order::Load { mix: self.mix, pace, start_ns, measured_ns, end_ns };
+        let before = HostSample::take(None);
+        let measured = self.fleet.perform(order, HEAD_START + warmup + length, self.progress)?;
+        let host = before.until(&HostSample::take(None));
+        let seconds = self.fleet.series().take();
+        if self.is_over() {
+            return Ok(None);
+        }
+        let step = StepReport {
+            repeated,
+            stolen_share: host.processor_stolen,
+            ..judge(&measured, self.mix, rate_per_s, &options.slo)
+        };
+        (self.progress)(&Progress::note(phase_of(self.mix), step.line()));
+        Ok(Some((step, (measured, seconds))))
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_wanted() || !self.fleet.is_whole()
+    }
 }
 
 /// The length of a step: at least the requested one, and long enough to measure the percentile of the rarest
@@ -99,7 +164,8 @@ fn step_length(options: &Options, mix: Mix, rate_per_s: u64) -> Duration {
     options.step.max(needed.min(STEP_MAX))
 }
 
-fn phase_of(mix: Mix) -> Phase {
+/// The phase that load of this mix is measured in.
+pub(super) fn phase_of(mix: Mix) -> Phase {
     match mix {
         Mix::Only(Kind::Write) => Phase::Write,
         Mix::Only(Kind::Read) => Phase::Read,
@@ -118,6 +184,7 @@ fn judge(measured: &Measured, mix: Mix, rate_per_s: u64, slos: &[Slo]) -> StepRe
     let errors = counted.iter().map(|(_, tally)| tally.errors + tally.unknown + tally.verify_failures).sum();
     let slowest =
         |quantile| counted.iter().map(|(_, tally)| tally.latencies.quantile_us(quantile)).max().unwrap_or(0);
+    let own_late_p99_us = measured.own_late.quantile_us(0.99);
     let mut why = Vec::new();
     for (kind, tally) in &counted {
         for slo in slos {
@@ -139,12 +206,16 @@ fn judge(measured: &Measured, mix: Mix, rate_per_s: u64, slos: &[Slo]) -> StepRe
         achieved_per_s: achieved as f64 / span_s,
         seconds: span_s,
         p50_us: slowest(0.5),
+        p90_us: slowest(0.9),
         p99_us: slowest(0.99),
         p999_us: slowest(0.999),
         errors,
         held: why.is_empty(),
         why,
-        saturated: saturation::warning(measured.own_late.quantile_us(0.99), measured.cpu_share).is_some(),
+        saturated: saturation::warning(own_late_p99_us, measured.cpu_share).is_some(),
+        own_late_p99_us,
+        cpu_share: measured.cpu_share,
+        ..StepReport::default()
     }
 }
 

@@ -1,20 +1,23 @@
 //! A run from end to end: find the cluster, preload, load, audit, report.
 
 mod find;
+mod probe;
 #[cfg(test)]
 mod tests;
 
 use crate::clock::{monotonic_ns, nanos};
 use crate::control::{self, Cluster};
-use crate::driver::{Order, Tally};
+use crate::driver::{Measured, Order, Pace, Tally};
 use crate::environment;
 use crate::error::LoadError;
 use crate::fleet::{Fleet, HEAD_START, Remains, Stop};
 use crate::ledger::Ledger;
+use crate::offer::{Offer, RATE_USUAL, offer};
 use crate::options::Options;
+use crate::phase::Phase;
 use crate::random::mix;
 use crate::report::{AuditReport, GeneratorReport, OperationReport, Progress, Report};
-use crate::saturation;
+use crate::saturation::{self, Lateness};
 use crate::share::keys_of_thread;
 use crate::workload::Kind;
 use find::Found;
@@ -41,7 +44,8 @@ impl Evidence {
     }
 }
 
-/// Runs everything: preload of every key, warm-up, the measured phases, and the audit.
+/// Runs everything: preload of every key, the probe if no rate is named, warm-up, the measured phases, and the
+/// audit.
 ///
 /// `progress` is called about once a second on the caller's thread. The run always ends within its bounds,
 /// regardless of the cluster. If a generator thread does not end, or dies, the report covers what was
@@ -63,7 +67,8 @@ pub fn run_until(
     stop: &Stop,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report, LoadError> {
-    let (report, _) = perform(options, stop, !options.no_audit, progress)?;
+    let course = Course { usual_rate: RATE_USUAL, with_audit: !options.no_audit };
+    let (report, _) = perform(options, stop, course, progress)?;
     Ok(report)
 }
 
@@ -77,7 +82,7 @@ pub fn load(
     stop: &Stop,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(Report, Evidence), LoadError> {
-    perform(options, stop, false, progress)
+    perform(options, stop, Course { usual_rate: RATE_USUAL, with_audit: false }, progress)
 }
 
 /// Reads every key of `evidence` back and checks it. The result is added to `report`, as if the audit had
@@ -106,10 +111,18 @@ pub fn audit(
     Ok(evidence)
 }
 
+/// What the options do not say about a run.
+#[derive(Clone, Copy)]
+struct Course {
+    /// The rate that is wanted if none is named.
+    usual_rate: u64,
+    with_audit: bool,
+}
+
 fn perform(
     options: &Options,
     stop: &Stop,
-    with_audit: bool,
+    course: Course,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(Report, Evidence), LoadError> {
     options.check()?;
@@ -125,7 +138,7 @@ fn perform(
     let ledgers: Vec<_> =
         (0..options.threads).map(|thread| Ledger::new(keys_of_thread(options, thread))).collect();
     let mut fleet = Fleet::start(options, &cluster, run, ledgers, stop)?;
-    let done = perform_parts(options, stop, with_audit, &mut fleet, progress);
+    let done = perform_parts(options, stop, course, &mut fleet, progress);
     let seconds = fleet.series().take();
     let Remains { tally, ledgers, lost_keys, unfinished } = fleet.end();
     let mut found = done?;
@@ -136,7 +149,7 @@ fn perform(
     report.unfinished = unfinished;
     report.leader_changes = control::leader_changes(&before, &after);
     report.durability = options.durability.clone().unwrap_or_else(|| control::durability(&after));
-    if with_audit {
+    if course.with_audit {
         set_audit(&mut report, &tally, evidence.acked(), lost_keys);
     } else if evidence.acked() == 0 && report.unfinished.is_empty() {
         return Err(LoadError::Cluster("the cluster acknowledged no write at all".into()));
@@ -147,7 +160,7 @@ fn perform(
 fn perform_parts(
     options: &Options,
     stop: &Stop,
-    with_audit: bool,
+    course: Course,
     fleet: &mut Fleet<'_>,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Found, LoadError> {
@@ -155,10 +168,33 @@ fn perform_parts(
     let bound = all_keys_bound(options);
     let until_ns = monotonic_ns() + nanos(bound);
     fleet.perform(Order::Preload { until_ns }, bound, progress)?;
-    let mut found =
-        if options.find_max { find::perform(options, stop, fleet, progress)? } else { Found::default() };
-    let mixes = if options.find_max { Vec::new() } else { options.mixes() };
-    for mix in mixes {
+    let found = if options.find_max {
+        find::perform(options, stop, fleet, progress)?
+    } else {
+        perform_phases(options, stop, course.usual_rate, fleet, progress)?
+    };
+    if course.with_audit {
+        perform_audit(options, fleet, progress)?;
+    }
+    Ok(found)
+}
+
+/// The measured phases, after the probe if there is to be one.
+fn perform_phases(
+    options: &Options,
+    stop: &Stop,
+    usual_rate: u64,
+    fleet: &mut Fleet<'_>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Found, LoadError> {
+    let offer = perform_offer(options, stop, usual_rate, fleet, progress)?;
+    let pace = match (options.closed, offer.offered) {
+        (false, Some(rate_per_s)) => Pace::Open { rate_per_s },
+        (true, _) => Pace::Closed,
+        (false, None) => return Ok(Found { offer, ..Found::default() }),
+    };
+    let mut found = Found { offer, ..Found::default() };
+    for mix in options.mixes() {
         // With fewer threads it would be a different load.
         if stop.is_wanted() || !fleet.is_whole() {
             break;
@@ -167,13 +203,36 @@ fn perform_parts(
         let measured_ns = start_ns + nanos(options.warmup);
         let end_ns = measured_ns + nanos(options.duration);
         let bound = HEAD_START + options.warmup + options.duration;
-        let order = Order::Load { mix, rate_per_s: options.rate, start_ns, measured_ns, end_ns };
+        let order = Order::Load { mix, pace, start_ns, measured_ns, end_ns };
         found.measured.follow(&fleet.perform(order, bound, progress)?);
     }
-    if with_audit {
-        perform_audit(options, fleet, progress)?;
-    }
     Ok(found)
+}
+
+/// The rates of the measured phases: the one that is named, or what a probe says that the target holds.
+fn perform_offer(
+    options: &Options,
+    stop: &Stop,
+    usual_rate: u64,
+    fleet: &mut Fleet<'_>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Offer, LoadError> {
+    if options.closed {
+        return Ok(Offer::default());
+    }
+    let asked = options.rate.unwrap_or(usual_rate);
+    let first = options.mixes().first().copied().filter(|_| options.wants_probe());
+    let Some(mix) = first else {
+        return Ok(Offer { asked: Some(asked), offered: Some(asked), probe: None });
+    };
+    let probe = probe::perform(options, mix, fleet, progress)?;
+    if stop.is_wanted() || !fleet.is_whole() {
+        // It was cut short, or not all of its load was offered: it proves nothing, and no phase follows.
+        return Ok(Offer { asked: Some(asked), offered: None, probe: None });
+    }
+    let offered = offer(asked, probe.achieved_per_s);
+    progress(&Progress::note(Phase::Probe, probe.line(asked, offered)));
+    Ok(Offer { asked: Some(asked), offered: Some(offered), probe: Some(probe) })
 }
 
 fn perform_open(
@@ -201,7 +260,7 @@ fn all_keys_bound(options: &Options) -> Duration {
 }
 
 fn report_of(options: &Options, tally: &Tally, found: Found) -> Report {
-    let Found { measured, mut seconds, searches } = found;
+    let Found { measured, mut seconds, searches, offer } = found;
     let own_late_p99_us = measured.own_late.quantile_us(0.99);
     let warning = saturation::warning(own_late_p99_us, measured.cpu_share);
     let mut report = Report {
@@ -218,6 +277,8 @@ fn report_of(options: &Options, tally: &Tally, found: Found) -> Report {
             own_late_p99_us,
             saturated: warning.is_some(),
             warning,
+            // In the closed loop no time is planned.
+            lateness: offer.asked.and_then(|_| lateness_of(&measured).warning()),
             cpu_share: measured.cpu_share,
             cpu_us_per_request: tally
                 .cpu_ns
@@ -229,6 +290,9 @@ fn report_of(options: &Options, tally: &Tally, found: Found) -> Report {
             replies_late: tally.replies_late,
         },
         find_max: searches,
+        asked_rate: offer.asked,
+        offered_rate: offer.offered,
+        probe: offer.probe,
         options: Options { password: None, ..options.clone() },
         ..Report::default()
     };
@@ -254,6 +318,17 @@ fn report_of(options: &Options, tally: &Tally, found: Found) -> Report {
         report.operations.insert(kind.name().to_owned(), operation);
     }
     report
+}
+
+fn lateness_of(measured: &Measured) -> Lateness {
+    let answered = measured.measured.iter().filter(|kind| kind.latencies.count() > 0);
+    let p99s_us: Vec<_> = answered.map(|kind| kind.latencies.quantile_us(0.99)).collect();
+    Lateness {
+        late_p99_us: measured.late.quantile_us(0.99),
+        own_late_p99_us: measured.own_late.quantile_us(0.99),
+        lowest_p99_us: p99s_us.iter().copied().min().unwrap_or(0),
+        highest_p99_us: p99s_us.iter().copied().max().unwrap_or(0),
+    }
 }
 
 fn set_audit(report: &mut Report, tally: &Tally, acked: u64, lost_keys: u64) {

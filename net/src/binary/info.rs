@@ -81,6 +81,15 @@ pub enum Durability {
     None,
 }
 
+/// How a counter of [`NodeStatus`] begins that names a peer, by its id, whose links the node refuses. Its value is
+/// the number of the reason, a `LinkRefusal` of the peer protocol.
+pub const PEER_REFUSED: &str = "peer_refused_";
+/// As [`PEER_REFUSED`], for a peer that refuses the links of the node.
+pub const REFUSED_BY_PEER: &str = "refused_by_peer_";
+/// The counter of [`NodeStatus`] with the number of groups for which a command would find no leader at the node: the
+/// node leads them and is not heard by a quorum, or knows no leader of them. Missing while there is none.
+pub const GROUPS_NOT_READY: &str = "groups_not_ready";
+
 /// The status of a node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodeStatus {
@@ -128,10 +137,9 @@ pub struct GroupState {
 }
 
 impl TopologyNode {
-    /// Whether clients can choose among its cores by port. For a node with one core, only the common client
-    /// port counts.
+    /// Whether each of its cores has a client port of its own.
     pub fn has_core_ports(&self) -> bool {
-        self.core_port_base != 0 && self.core_count > 1
+        self.core_port_base != 0
     }
     /// The port by which clients reach `core` most directly.
     pub fn port_of(&self, core: CoreId) -> u16 {

@@ -21,7 +21,8 @@ pub use codes::{FailureCode, error_code, error_of_code};
 pub(crate) use frame::split;
 pub use frame::{FRAME_BYTES_MAX, HEADER_BYTES};
 pub use info::{
-    Durability, GroupRole, GroupState, NodeStatus, ServerInfo, Topology, TopologyGroup, TopologyNode,
+    Durability, GROUPS_NOT_READY, GroupRole, GroupState, NodeStatus, PEER_REFUSED, REFUSED_BY_PEER,
+    ServerInfo, Topology, TopologyGroup, TopologyNode,
 };
 pub use request::{
     Decoded, Request, decode_request, encode_auth, encode_hello, encode_open_session, encode_ping,

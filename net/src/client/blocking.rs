@@ -135,6 +135,14 @@ impl Client {
         Ok(client)
     }
 
+    /// From now on an operation is given up after `patience`, and a single attempt or connection no later.
+    pub fn set_patience(&mut self, patience: Duration) {
+        let patience = Nanos(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
+        self.config.deadline = patience;
+        self.config.attempt_timeout = self.config.attempt_timeout.min(patience);
+        self.core.set_patience(patience, self.config.attempt_timeout);
+    }
+
     /// Executes any command; its stamp and its value's CRC are filled in here.
     ///
     /// # Errors

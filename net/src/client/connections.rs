@@ -6,7 +6,7 @@ use super::address::Address;
 use super::config::ClientConfig;
 use super::link::{Purpose, after};
 use super::links::{Links, Ready};
-use crate::binary::{self, Response, TopologyNode};
+use crate::binary::{self, FailureCode, Response, ResponseBody, TopologyNode};
 use crate::error::ProtocolError;
 use std::collections::VecDeque;
 use synod_types::Nanos;
@@ -24,6 +24,11 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) fn new(config: ClientConfig, seeds: Vec<Address>) -> Self {
         Self { config, links: Links::new(seeds), next_id: 1, actions: VecDeque::new() }
+    }
+
+    /// From now on an answer is waited for no longer than this.
+    pub(super) fn set_attempt_timeout(&mut self, timeout: Nanos) {
+        self.config.attempt_timeout = timeout;
     }
 
     /// A number that no operation or request had before.
@@ -105,8 +110,14 @@ impl Connections {
 
     /// A response came. Returns the purpose of its request, if that still waits; `None` if there is no such
     /// link.
-    pub(super) fn on_response(&mut self, from: &Address, id: u64) -> Option<Option<Purpose>> {
-        self.links.on_response(from, id)
+    pub(super) fn on_response(&mut self, from: &Address, response: &Response) -> Option<Option<Purpose>> {
+        let serves = !matches!(response.body, ResponseBody::Failed(FailureCode::Unavailable));
+        self.links.on_response(from, response.id, serves)
+    }
+
+    /// Whether a connection to a server that serves nothing has nothing more to wait for.
+    pub(super) fn is_left(&self, from: &Address) -> bool {
+        self.links.is_left(from)
     }
 
     /// Whether the caller gave this address.

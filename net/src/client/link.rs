@@ -47,17 +47,29 @@ pub(super) struct Link {
     pub(super) requests: BTreeMap<u64, Pending>,
     /// Failures since the last answer, for growing pauses.
     pub(super) failures: u32,
+    /// The server has nothing to give at the moment: it gets no new request, and the connection is closed
+    /// once those under way are answered.
+    pub(super) is_leaving: bool,
 }
 
 impl Link {
     pub(super) fn new() -> Self {
-        Self { state: LinkState::Down { until: Nanos::ZERO }, requests: BTreeMap::new(), failures: 0 }
+        Self {
+            state: LinkState::Down { until: Nanos::ZERO },
+            requests: BTreeMap::new(),
+            failures: 0,
+            is_leaving: false,
+        }
     }
     pub(super) fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Up(_))
     }
-    /// Whether it is down and no attempt is allowed yet.
+    /// Whether it is up and may be used.
+    pub(super) fn is_usable(&self) -> bool {
+        self.is_up() && !self.is_leaving
+    }
+    /// Whether it is of no use now: it is about to be closed, or is down and no attempt is allowed yet.
     pub(super) fn is_barred(&self, now: Nanos) -> bool {
-        matches!(self.state, LinkState::Down { until } if until > now)
+        self.is_leaving || matches!(self.state, LinkState::Down { until } if until > now)
     }
 }

@@ -70,12 +70,20 @@ impl Links {
         }
     }
 
-    /// A response came. Returns the purpose of its request, if that still waits; `None` if there is no such
-    /// link.
-    pub(super) fn on_response(&mut self, from: &Address, id: u64) -> Option<Option<Purpose>> {
+    /// A response came; a server that `serves` nothing at the moment is left. Returns the purpose of its
+    /// request, if that still waits; `None` if there is no such link.
+    pub(super) fn on_response(&mut self, from: &Address, id: u64, serves: bool) -> Option<Option<Purpose>> {
         let link = self.links.get_mut(from)?;
-        link.failures = 0;
+        link.is_leaving |= !serves;
+        if !link.is_leaving {
+            link.failures = 0; // otherwise the pause before the next attempt grows
+        }
         Some(link.requests.remove(&id).map(|pending| pending.purpose))
+    }
+
+    /// Whether a connection that is being left has nothing more to wait for.
+    pub(super) fn is_left(&self, from: &Address) -> bool {
+        self.links.get(from).is_some_and(|link| link.is_leaving && link.requests.is_empty())
     }
 
     /// The connection failed. Returns the number of failures since the last answer.
@@ -90,6 +98,7 @@ impl Links {
     pub(super) fn take_down(&mut self, to: &Address, until: Nanos) -> Option<Vec<Purpose>> {
         let link = self.links.get_mut(to)?;
         link.state = LinkState::Down { until };
+        link.is_leaving = false;
         let requests = core::mem::take(&mut link.requests);
         Some(requests.into_values().map(|pending| pending.purpose).collect())
     }
@@ -131,7 +140,7 @@ impl Links {
     pub(super) fn ready(&mut self, now: Nanos, preferred: Option<&Address>, nodes: &[TopologyNode]) -> Ready {
         if let Some(to) = preferred {
             let link = self.links.entry(to.clone()).or_insert_with(Link::new);
-            if link.is_up() {
+            if link.is_usable() {
                 return Ready::Up(to.clone());
             }
             if !link.is_barred(now) {
@@ -144,7 +153,7 @@ impl Links {
         for step in 0..count {
             let to = &known[(self.turn + step) % count];
             let link = self.links.entry(to.clone()).or_insert_with(Link::new);
-            if link.is_up() {
+            if link.is_usable() {
                 return Ready::Up(to.clone());
             }
         }

@@ -35,8 +35,25 @@ impl ClientCore {
         Self { connections: Connections::new(config.clone(), seeds), operations: Operations::new(config) }
     }
 
+    /// From now on an operation is given up after `deadline`, and a single attempt after `attempt_timeout`.
+    pub fn set_patience(&mut self, deadline: Nanos, attempt_timeout: Nanos) {
+        self.operations.set_patience(deadline);
+        self.connections.set_attempt_timeout(attempt_timeout);
+    }
+
     /// Starts a command; the core sets its stamp. The returned number names it in [`ClientAction::Done`].
-    pub fn command(&mut self, now: Nanos, consistency: Consistency, mut command: Command<Vec<u8>>) -> u64 {
+    pub fn command(&mut self, now: Nanos, consistency: Consistency, command: Command<Vec<u8>>) -> u64 {
+        let patience = self.operations.patience();
+        self.command_within(now, patience, consistency, command)
+    }
+    /// The same with a time of its own after which it is given up.
+    pub fn command_within(
+        &mut self,
+        now: Nanos,
+        patience: Nanos,
+        consistency: Consistency,
+        mut command: Command<Vec<u8>>,
+    ) -> u64 {
         let fits = binary::is_binary(command.op) && command.check().is_ok();
         if !fits {
             let operation = self.connections.take_id();
@@ -47,15 +64,25 @@ impl ClientCore {
             *value_crc = synod_types::checksum::crc32c(&command.operand);
         }
         command.stamp = SessionStamp::default();
-        self.start(now, Question::Command { command, consistency })
+        self.start(now, patience, Question::Command { command, consistency })
     }
     /// Asks for the topology.
     pub fn topology(&mut self, now: Nanos) -> u64 {
-        self.start(now, Question::Topology)
+        let patience = self.operations.patience();
+        self.topology_within(now, patience)
+    }
+    /// The same with a time of its own after which it is given up.
+    pub fn topology_within(&mut self, now: Nanos, patience: Nanos) -> u64 {
+        self.start(now, patience, Question::Topology)
     }
     /// Asks for a node's status; without an address, any node's.
     pub fn status(&mut self, now: Nanos, of: Option<Address>) -> u64 {
-        self.start(now, Question::Status(of))
+        let patience = self.operations.patience();
+        self.status_within(now, patience, of)
+    }
+    /// The same with a time of its own after which it is given up.
+    pub fn status_within(&mut self, now: Nanos, patience: Nanos, of: Option<Address>) -> u64 {
+        self.start(now, patience, Question::Status(of))
     }
     /// The connection is established.
     pub fn connected(&mut self, now: Nanos, to: &Address) {
@@ -73,7 +100,14 @@ impl ClientCore {
         self.connections.feed(from, bytes);
         while let Some(response) = self.connections.next_response(from) {
             match response {
-                Ok(response) => self.on_response(now, from, response),
+                Ok(response) => {
+                    self.on_response(now, from, response);
+                    // A node that replays its log answers, but serves nothing: another one is tried. What
+                    // was sent to it is answered first, so that no outcome becomes unknown.
+                    if self.connections.is_left(from) {
+                        self.close(now, from);
+                    }
+                }
                 Err(_) => self.close(now, from),
             }
         }
@@ -109,14 +143,14 @@ impl ClientCore {
         self.operations.topology()
     }
 
-    fn start(&mut self, now: Nanos, question: Question) -> u64 {
-        self.operations.start(now, question, &mut self.connections)
+    fn start(&mut self, now: Nanos, patience: Nanos, question: Question) -> u64 {
+        self.operations.start(now, patience, question, &mut self.connections)
     }
 
     // Responses from servers: whether this client is admitted. All else is for the operations.
 
     fn on_response(&mut self, now: Nanos, from: &Address, response: Response) {
-        let Some(answered) = self.connections.on_response(from, response.id) else { return };
+        let Some(answered) = self.connections.on_response(from, &response) else { return };
         let Some(purpose) = answered else {
             // Id 0 answers no request: the server explains why it is about to close.
             match (response.id, response.body) {

@@ -8,6 +8,9 @@
 //!                                                    └ operations: routed, judged, tried again
 //! ```
 //!
+//! Applications use the crate `synod-client`, which drives the same core with many operations in flight. The
+//! [`Client`] here is for this repository's own tools and tests: one operation at a time, over any stream.
+//!
 //! A caller gets a reply, or an error that says whether the command was certainly not executed. An unknown
 //! outcome is [`ClientError::Unknown`], never a failure.
 

@@ -29,10 +29,26 @@ impl Operations {
         Self { config, routing, sessions: BTreeMap::new(), pending: BTreeMap::new() }
     }
 
-    /// Starts an operation and returns its number.
-    pub(super) fn start(&mut self, now: Nanos, question: Question, connections: &mut Connections) -> u64 {
+    /// How long an operation is tried if its caller says nothing else.
+    pub(super) fn patience(&self) -> Nanos {
+        self.config.deadline
+    }
+
+    /// From now on an operation is tried for this long if its caller says nothing else.
+    pub(super) fn set_patience(&mut self, patience: Nanos) {
+        self.config.deadline = patience;
+    }
+
+    /// Starts an operation, which is given up after `patience`, and returns its number.
+    pub(super) fn start(
+        &mut self,
+        now: Nanos,
+        patience: Nanos,
+        question: Question,
+        connections: &mut Connections,
+    ) -> u64 {
         let id = connections.take_id();
-        let operation = PendingOperation::new(question, now, after(now, self.config.deadline));
+        let operation = PendingOperation::new(question, now, after(now, patience));
         self.pending.insert(id, operation);
         self.advance(now, connections);
         id
@@ -81,6 +97,8 @@ impl Operations {
                 self.routing.note_unasked();
                 match response.body {
                     ResponseBody::Topology(topology) => self.routing.learn(now, topology),
+                    // The connection to this node is being left: another one is asked at once.
+                    ResponseBody::Failed(FailureCode::Unavailable) => self.routing.doubt(now),
                     _ => self.routing.put_off(now),
                 }
             }
@@ -89,7 +107,8 @@ impl Operations {
                     ResponseBody::Reply(Reply::Session(id)) if id != SessionId::NONE => {
                         GroupSession::opened(id)
                     }
-                    _ => {
+                    body => {
+                        self.note_no_session(group, &body);
                         self.routing.doubt(now);
                         GroupSession::Closed { not_before: after(now, self.config.pause) }
                     }
@@ -155,6 +174,30 @@ impl Operations {
             let error = if uncertain { ClientError::Unknown } else { ClientError::NotAdmitted(failure) };
             self.finish(id, Err(error), connections);
         }
+    }
+
+    /// A server has answered, and there is no session. That is why the group's writes wait: whoever gives one
+    /// up must not be told that no server could be reached.
+    fn note_no_session(&mut self, group: GroupId, body: &ResponseBody) {
+        let why = match body {
+            ResponseBody::Reply(Reply::Error(kind @ (ErrorKind::Busy | ErrorKind::NoSpace))) => *kind,
+            // Whatever else a group answers that could not open a session, it has no leader that serves.
+            _ => ErrorKind::NoLeader,
+        };
+        let concerned = |id: &u64| self.group_of_operation(*id) == Some(group);
+        let ids: Vec<u64> = self.pending.keys().copied().filter(concerned).collect();
+        for id in ids {
+            if let Some(operation) = self.pending.get_mut(&id).filter(|operation| operation.is_write()) {
+                operation.last = Some(why);
+            }
+        }
+    }
+
+    /// Whether the operation is a write that waits for a connected server to open a session.
+    fn waits_for_session(&self, id: u64) -> bool {
+        let is_write = self.pending.get(&id).is_some_and(PendingOperation::is_write);
+        let session = self.group_of_operation(id).and_then(|group| self.sessions.get(&group));
+        is_write && matches!(session, Some(GroupSession::Opening))
     }
 
     fn on_answer(&mut self, now: Nanos, id: u64, response: Response, connections: &mut Connections) {
@@ -277,7 +320,9 @@ impl Operations {
         if self.pending.is_empty() {
             return;
         }
-        if self.config.routing || self.config.sessions {
+        // A client that needs no topology asks for it after "no leader": a node that has none to give replays
+        // its log, and another one may serve.
+        if self.config.routing || self.config.sessions || self.routing.is_doubted() {
             self.refresh_topology(now, connections);
         }
         let ids: Vec<u64> = self.pending.keys().copied().collect();
@@ -307,6 +352,7 @@ impl Operations {
             let error = match operation.last {
                 _ if uncertain && operation.is_write() => ClientError::Unknown,
                 Some(kind) => ClientError::NotExecuted(kind),
+                None if self.waits_for_session(id) => ClientError::NotExecuted(ErrorKind::NoLeader),
                 None => ClientError::Unreachable,
             };
             self.finish(id, Err(error), connections);

@@ -19,6 +19,8 @@ pub(super) struct Routing {
     topology: Option<Topology>,
     due: Nanos,
     is_asked: bool,
+    /// What is known has turned out to be wrong since the last look.
+    is_doubted: bool,
 }
 
 impl Routing {
@@ -30,6 +32,7 @@ impl Routing {
             topology: None,
             due: Nanos::ZERO,
             is_asked: false,
+            is_doubted: false,
         }
     }
 
@@ -61,6 +64,12 @@ impl Routing {
     /// What is known has turned out to be wrong: it is asked for now.
     pub(super) fn doubt(&mut self, now: Nanos) {
         self.due = now;
+        self.is_doubted = true;
+    }
+
+    /// Whether what is known has turned out to be wrong since the last look.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_doubted
     }
 
     /// What is known may be wrong: it is asked for now at the latest.
@@ -81,6 +90,7 @@ impl Routing {
         // If a leader is not known yet, the topology is asked for again soon.
         let complete = topology.groups.iter().all(|group| group.leader.is_some());
         self.due = after(now, if complete { self.refresh } else { self.retry });
+        self.is_doubted = false;
         self.topology = Some(topology);
     }
 

@@ -4,9 +4,9 @@
 
 use super::*;
 use crate::access::{Access, Secret};
-use crate::binary::{Topology, TopologyGroup, TopologyNode};
-use crate::server::tests::{Toy, connect, server};
-use crate::server::{Ask, Connection, LocalAnswer, LocalQuery, ServerConfig};
+use crate::binary::{FailureCode, Topology, TopologyGroup, TopologyNode};
+use crate::server::tests::{Toy, connect, connect_as, server};
+use crate::server::{Ask, Connection, LocalAnswer, LocalQuery, ServerConfig, Service};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use synod_types::{
@@ -40,6 +40,8 @@ struct Cluster {
     next_session: u64,
     leaders: BTreeMap<GroupId, u16>,
     epoch: u64,
+    /// No group can open a session: there is no quorum.
+    has_no_quorum: bool,
 }
 
 #[derive(Default)]
@@ -50,6 +52,9 @@ struct Remembered {
 
 impl Cluster {
     fn execute(&mut self, group: GroupId, command: &Command<Shared>) -> Reply<Vec<u8>> {
+        if matches!(command.op, Op::OpenSession) && self.has_no_quorum {
+            return Reply::Error(ErrorKind::NoLeader);
+        }
         if matches!(command.op, Op::OpenSession) {
             self.next_session += 1;
             let id = SessionId::new(self.next_session);
@@ -126,6 +131,8 @@ struct World {
     faults: Faults,
     /// These nodes take the client for one of another machine, and have no password.
     protected: Vec<Address>,
+    /// These nodes replay their logs.
+    loading: Vec<Address>,
     connects: u64,
 }
 
@@ -210,9 +217,12 @@ impl World {
                         continue;
                     }
                     self.connects += 1;
-                    let connection = match self.protected.contains(&to) {
-                        true => crate::server::tests::strangers::far(Access::default()),
-                        false => connect(ServerConfig { ..server() }),
+                    let connection = if self.protected.contains(&to) {
+                        crate::server::tests::strangers::far(Access::default())
+                    } else if self.loading.contains(&to) {
+                        connect_as(Service::Loading, server())
+                    } else {
+                        connect(server())
                     };
                     self.wires.insert(to.clone(), Wire { connection, to_server: Vec::new(), hangs: false });
                     core.connected(now, &to);
@@ -253,6 +263,7 @@ fn world(seed: u64, faults: Faults) -> World {
         random: Random(seed),
         faults,
         protected: Vec::new(),
+        loading: Vec::new(),
         connects: 0,
     }
 }
@@ -526,6 +537,117 @@ fn a_leader_that_turns_this_machine_away_is_passed_over() {
     }
 }
 
+/// Gives the client a command and lets the world run from `ms` on until it has ended.
+fn outcome(
+    world: &mut World,
+    core: &mut ClientCore,
+    ms: &mut u64,
+    command: Command<Vec<u8>>,
+) -> Result<Outcome, ClientError> {
+    core.command(Nanos::from_ms(*ms), Consistency::Linearizable, command);
+    let mut ended = world.act(Nanos::from_ms(*ms), core);
+    while ended.is_empty() {
+        world.step(Nanos::from_ms(*ms), core);
+        ended = world.act(Nanos::from_ms(*ms), core);
+        *ms += 1;
+        assert!(*ms < 10_000, "an operation never ends");
+    }
+    ended.remove(0).1
+}
+
+fn increment() -> Command<Vec<u8>> {
+    Command::plain(b"k".to_vec(), Op::IncrementBy(1))
+}
+
+/// Every way to use a client.
+fn ways() -> impl Iterator<Item = ClientConfig> {
+    let modes = [(true, true), (true, false), (false, true), (false, false)];
+    modes.into_iter().map(|(sessions, routing)| ClientConfig { sessions, routing, ..quick() })
+}
+
+/// All groups are led by one node.
+fn lead(cluster: &mut Cluster, node: u16) {
+    cluster.leaders.values_mut().for_each(|leader| *leader = node);
+    cluster.epoch += 1;
+}
+
+/// A node that replays its log answers every request, but serves none. The next address does.
+#[test]
+fn a_node_that_replays_its_log_is_passed_over() {
+    for config in ways() {
+        let shown = format!("sessions {}, routing {}", config.sessions, config.routing);
+        // A client that comes while the node loads.
+        let mut calm = world(1, CALM);
+        lead(&mut calm.cluster, 2);
+        calm.loading = vec![address(1)];
+        let mut core = ClientCore::new(config.clone(), vec![address(1), address(2)]);
+        let mut ms = 0;
+        let result = outcome(&mut calm, &mut core, &mut ms, increment());
+        assert!(matches!(result, Ok(Outcome::Reply(Reply::Int(1)))), "{shown}: {result:?}");
+
+        // A client that has known the node as the leader, and was idle while it was restarted.
+        let mut calm = world(1, CALM);
+        lead(&mut calm.cluster, 1);
+        let mut core = ClientCore::new(config, vec![address(1), address(2)]);
+        let mut ms = 0;
+        let result = outcome(&mut calm, &mut core, &mut ms, increment());
+        assert!(matches!(result, Ok(Outcome::Reply(Reply::Int(1)))), "{shown}: {result:?}");
+        lead(&mut calm.cluster, 2);
+        calm.loading = vec![address(1)];
+        calm.wires.remove(&address(1));
+        core.disconnected(Nanos::from_ms(ms), &address(1));
+        ms += 100;
+        let result = outcome(&mut calm, &mut core, &mut ms, increment());
+        assert!(matches!(result, Ok(Outcome::Reply(Reply::Int(2)))), "{shown}: {result:?}");
+    }
+}
+
+/// There is no other node: the client asks again, ever more seldom, until this one serves.
+#[test]
+fn a_single_node_that_replays_its_log_is_waited_for() {
+    for config in ways() {
+        let shown = format!("sessions {}, routing {}", config.sessions, config.routing);
+        let mut core = ClientCore::new(config, vec![address(1)]);
+        let mut calm = world(1, CALM);
+        lead(&mut calm.cluster, 1);
+        calm.loading = vec![address(1)];
+        core.command(Nanos::ZERO, Consistency::Linearizable, increment());
+        let mut ended = Vec::new();
+        for ms in 0..399 {
+            if ms == 200 {
+                assert!(calm.connects <= 40, "{shown}: {} connections", calm.connects);
+                assert!(ended.is_empty(), "{shown}: {ended:?}");
+                calm.loading.clear();
+            }
+            ended.extend(calm.act(Nanos::from_ms(ms), &mut core));
+            calm.step(Nanos::from_ms(ms), &mut core);
+        }
+        assert!(matches!(&ended[..], [(_, Ok(Outcome::Reply(Reply::Int(1))))]), "{shown}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_node_without_a_place_is_tried_ever_more_seldom() {
+    let mut core = ClientCore::new(ClientConfig::default(), vec![address(1)]);
+    let mut refusal = Vec::new();
+    crate::binary::encode_failure(&mut refusal, 0, FailureCode::Unavailable, "full");
+    core.command(Nanos::ZERO, Consistency::Linearizable, increment());
+    let mut connects = 0;
+    for ms in 0..5_000 {
+        let now = Nanos::from_ms(ms);
+        core.tick(now);
+        while let Some(action) = core.action() {
+            if let ClientAction::Connect(to) = action {
+                connects += 1;
+                core.connected(now, &to);
+                core.received(now, &to, &refusal);
+            }
+        }
+    }
+    // The pauses are 5 ms, 10 ms and so on up to 500 ms.
+    assert!((10..=20).contains(&connects), "{connects} connections");
+}
+
 #[test]
 fn a_deadline_that_meets_an_attempt_under_way_leaves_the_outcome_unknown() {
     for sessions in [true, false] {
@@ -583,9 +705,13 @@ mod over_sockets {
 
     /// A one-node server: a thread per connection around `Connection`, until the client leaves.
     fn serve(password: Option<&'static [u8]>) -> String {
+        serve_cluster(Cluster::default(), password)
+    }
+
+    fn serve_cluster(cluster: Cluster, password: Option<&'static [u8]>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
-        let cluster = Arc::new(Mutex::new(Cluster::default()));
+        let cluster = Arc::new(Mutex::new(cluster));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let cluster = Arc::clone(&cluster);
@@ -675,6 +801,15 @@ mod over_sockets {
         let old =
             client.command(Consistency::Linearizable, Command::new(b"text".to_vec(), swap, b"new".to_vec()));
         assert!(matches!(old, Ok(Reply::Value { value, .. }) if value == b"x"));
+    }
+
+    #[test]
+    fn a_write_whose_session_is_refused_has_reached_a_server() {
+        let address = serve_cluster(Cluster { has_no_quorum: true, ..Cluster::default() }, None);
+        let mut client = Client::connect(&[&address]).expect("the server answers");
+        client.set_patience(Duration::from_millis(300));
+        assert_eq!(client.set(b"k", b"value"), Err(ClientError::NotExecuted(ErrorKind::NoLeader)));
+        assert_eq!(client.get(b"k"), Ok(None), "nothing was executed");
     }
 
     #[test]

@@ -32,6 +32,19 @@ impl HttpError {
     /// The body broke off or was framed wrongly.
     pub const BODY_BROKEN: Self =
         Self::new(400, "bad_body", "the body broke off or is framed wrongly; nothing was written");
+    /// The connection is beyond the limit.
+    pub const OVER_LIMIT: Self = Self::new(
+        503,
+        "too_many_connections",
+        "this core of the node has as many connections as limits.connections allows; \
+         nothing was executed, retry later or at another node",
+    );
+    /// The node has not replayed its log yet.
+    pub const LOADING: Self = Self::new(
+        503,
+        "loading",
+        "the node replays its log; nothing was executed, retry later or at another node",
+    );
     pub(super) const NO_SUCH_KEY: Self = Self::new(404, "no_such_key", "the key does not exist");
     pub(super) const PRECONDITION: Self = Self::new(
         412,

@@ -100,7 +100,8 @@ impl LinkRefusal {
             LinkRefusal::OtherSecret => 10,
         }
     }
-    pub(super) fn of_code(code: u16) -> Option<Self> {
+    /// The reason with this number.
+    pub fn of_code(code: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|refusal| refusal.code() == code)
     }
 }

@@ -94,7 +94,7 @@ const EXACT_MAX: i128 = i128::MAX / 4;
 pub enum Float {
     /// In units of 10^-17.
     Exact(i128),
-    /// Anything else that is finite.
+    /// Anything else. It may be infinite: a sum with it is refused.
     Near(f64),
 }
 
@@ -137,10 +137,15 @@ impl Float {
     }
 }
 
-/// The number that `text` spells: digits, optionally with a sign, a point and an exponent. No blanks, no
-/// infinity, no NaN.
+/// The number that `text` spells: digits, optionally with a sign, a point and an exponent; or infinity, in any
+/// of the ways Redis takes. No blanks, no NaN.
 pub fn parse_float(text: &[u8]) -> Option<Float> {
     let text = str::from_utf8(text).ok().filter(|text| text.len() <= 256)?;
+    let word = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if word.eq_ignore_ascii_case("inf") || word.eq_ignore_ascii_case("infinity") {
+        let is_negative = text.starts_with('-');
+        return Some(Float::Near(if is_negative { f64::NEG_INFINITY } else { f64::INFINITY }));
+    }
     if !text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E')) {
         return None;
     }
@@ -210,7 +215,17 @@ mod tests {
         assert_eq!(add("x", "1"), Err(NOT_A_FLOAT));
         assert_eq!(add("", "1"), Err(NOT_A_FLOAT));
         assert!(add("1.7e308", "1.7e308").is_err());
-        for bad in ["", " 1", "1 ", "inf", "nan", "1e400", "0x1", "1e", "-", ".", "e5"] {
+        for infinite in ["inf", "+inf", "-Inf", "infinity", "-INFINITY"] {
+            let wanted = Err("ERR increment would produce NaN or Infinity".into());
+            assert_eq!(add("1", infinite), wanted, "1 + {infinite}");
+            assert_eq!(add(infinite, "1"), wanted, "{infinite} + 1");
+            assert_eq!(add("inf", infinite), wanted, "inf + {infinite}");
+            assert_eq!(add("x", infinite), Err(NOT_A_FLOAT));
+        }
+        for bad in [
+            "", " 1", "1 ", "nan", "+nan", "+-inf", "infinit", "inf1", " inf", "1e400", "0x1", "1e", "-",
+            ".", "e5",
+        ] {
             assert_eq!(parse_float(bad.as_bytes()), None, "{bad:?}");
         }
     }

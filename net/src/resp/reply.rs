@@ -12,6 +12,16 @@ pub enum Proto {
     Resp3,
 }
 
+impl Proto {
+    /// Its number in HELLO.
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Resp2 => 2,
+            Self::Resp3 => 3,
+        }
+    }
+}
+
 /// Writes replies of one protocol version into a buffer.
 #[derive(Debug)]
 pub struct Writer<'a> {

@@ -1,5 +1,6 @@
 //! The questions that a connection asks the shell, and the shell's answers.
 
+use super::info::InfoField;
 use crate::binary::{NodeStatus, Topology};
 use synod_types::{Command, Consistency, CoreId, GroupId, NodeId, Shared};
 
@@ -50,8 +51,7 @@ pub enum Ask {
 /// A question that only the shell can answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LocalQuery {
-    /// INFO: sections in lower case, none for the default ones. Answer with `Status` (rendered in here) or
-    /// `Text`.
+    /// INFO: sections in lower case, none for the default ones. Answer with `Info`: all fields.
     Info {
         /// The sections asked for.
         sections: Vec<String>,
@@ -61,10 +61,18 @@ pub enum LocalQuery {
         /// WAITAOF: one number for this node, one for the others.
         with_local: bool,
     },
+    /// CONFIG RESETSTAT: answer with `Done` once INFO counts from here on.
+    ResetStat,
     /// LASTSAVE: answer with `Time`.
     LastSave,
     /// Which node leads each group: answer with `Topology`.
     Topology,
+    /// CLIENT LIST and INFO: answer with `Text`, a line for each connection as
+    /// [`Connection::describe`](super::Connection::describe) writes it.
+    Clients {
+        /// The numbers of the connections; `None` for all.
+        ids: Option<Vec<u64>>,
+    },
     /// CLUSTER: answer with `Cluster`; it is rendered in here.
     Cluster(ClusterQuery),
     /// The state of the node: answer with `Status`.
@@ -76,15 +84,19 @@ pub enum LocalQuery {
 /// The shell's answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LocalAnswer {
-    /// To `Info`, ready-made.
+    /// To `Clients`.
     Text(String),
+    /// To `Info`.
+    Info(Vec<InfoField>),
+    /// To `ResetStat`.
+    Done,
     /// To `Replicas`.
     Int(i64),
     /// To `Topology`.
     Topology(Topology),
     /// To `Cluster`.
     Cluster(ClusterView),
-    /// To `Status` and `Info`.
+    /// To `Status`.
     Status(NodeStatus),
     /// To `Time` and `LastSave`: microseconds since the Unix epoch.
     Time {

@@ -2,12 +2,17 @@
 //! client's own request id, so all that is kept of requests is their count.
 
 use super::ask::{Ask, LocalAnswer, LocalQuery, Tag};
-use super::config::{ConnectionConfig, Limits, ServerConfig};
+use super::config::{ConnectionConfig, Limits, ServerConfig, Service};
 use super::lend::own;
 use crate::access::{Admission, PROTECTED};
 use crate::binary::{self, Decoded, FailureCode, Request};
 use std::ops::Range;
 use synod_types::{Command, Consistency, ErrorKind, GroupId, Op, Reply, Shared};
+
+/// The answer to a connection beyond the limit.
+pub(super) const OVER_LIMIT_TEXT: &str =
+    "max number of clients reached; close some or raise limits.connections";
+const LOADING_TEXT: &str = "this node replays its log; nothing was executed, ask another node or retry";
 
 /// State of a connection that speaks the binary protocol.
 #[derive(Debug)]
@@ -107,7 +112,14 @@ impl BinaryConnection {
             binary::encode_failure(out, id, FailureCode::AuthRequired, "authenticate first");
             return None;
         }
+        config.server.counts.asked();
         let tag = Tag::new(id);
+        if config.service != Service::Full && refuse(config.service, id, &request, out, draining) {
+            if config.service == Service::Spare {
+                config.server.counts.turned_away();
+            }
+            return None;
+        }
         match request {
             Request::Command { consistency, command } => {
                 let command = own(command, input, &mut self.lent);
@@ -171,7 +183,9 @@ impl BinaryConnection {
             LocalAnswer::Topology(topology) => binary::encode_topology_answer(out, id, topology),
             LocalAnswer::Status(status) => binary::encode_status_answer(out, id, status),
             LocalAnswer::Unavailable(text) => binary::encode_failure(out, id, FailureCode::Unavailable, text),
-            LocalAnswer::Text(_)
+            LocalAnswer::Info(_)
+            | LocalAnswer::Done
+            | LocalAnswer::Text(_)
             | LocalAnswer::Int(_)
             | LocalAnswer::Cluster(_)
             | LocalAnswer::Time { .. } => {
@@ -179,4 +193,26 @@ impl BinaryConnection {
             }
         }
     }
+}
+
+/// Answers a request that a connection is not served. Returns whether it did.
+fn refuse(service: Service, id: u64, request: &Request<'_>, out: &mut Vec<u8>, draining: &mut bool) -> bool {
+    let is_on_keys = matches!(request, Request::Command { .. } | Request::OpenSession { .. });
+    let is_about_the_node = matches!(request, Request::Topology | Request::Status);
+    match service {
+        Service::Spare if is_on_keys => {
+            binary::encode_failure(out, 0, FailureCode::Unavailable, OVER_LIMIT_TEXT);
+            *draining = true;
+        }
+        // The core that would know a leader does not run yet: to the client it is as if there were none.
+        Service::Loading if is_on_keys => {
+            let error = Reply::<&[u8]>::Error(ErrorKind::NoLeader);
+            binary::encode_reply(out, id, &error, LOADING_TEXT);
+        }
+        Service::Loading if is_about_the_node => {
+            binary::encode_failure(out, id, FailureCode::Unavailable, LOADING_TEXT);
+        }
+        Service::Full | Service::Spare | Service::Loading => return false,
+    }
+    true
 }

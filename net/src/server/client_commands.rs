@@ -1,12 +1,12 @@
 //! CLIENT: the client's description of itself, and its questions about other clients.
 
+use super::ask::LocalQuery;
 use super::client_state::{ClientState, Replies};
 use super::config::ConnectionConfig;
 use super::responder::Responder;
 use crate::resp::error_line::{ErrorLine, SYNTAX, lossy, wrong_arity};
 use crate::resp::number::{integer, parse_i64};
 use crate::resp::parser::Args;
-use crate::resp::reply::Proto;
 use crate::resp::spec::ClientCommand;
 use std::borrow::Cow;
 
@@ -16,14 +16,14 @@ const NO_PAUSE: ErrorLine =
     Cow::Borrowed("ERR CLIENT PAUSE is not supported: a node cannot hold back the others' clients");
 const NO_TRACKING: ErrorLine = Cow::Borrowed("ERR CLIENT TRACKING is not supported");
 
-/// Executes a subcommand; its arity was checked.
+/// Executes a subcommand, or returns the question that the shell must answer; its arity was checked.
 pub(super) fn execute(
     command: ClientCommand,
     client: &mut ClientState,
     config: &ConnectionConfig,
     reply: &mut Responder<'_>,
     args: &Args<'_>,
-) -> Result<(), ErrorLine> {
+) -> Result<Option<LocalQuery>, ErrorLine> {
     match command {
         ClientCommand::Id => reply.int(config.id.cast_signed()),
         ClientCommand::GetName if client.name.is_empty() => reply.write(|writer| writer.nil()),
@@ -36,18 +36,8 @@ pub(super) fn execute(
             set_info(client, args)?;
             reply.ok();
         }
-        ClientCommand::List if args.len() > 3 && args.get(2).eq_ignore_ascii_case(b"id") => {
-            let ids: Option<Vec<i64>> = args.iter_from(3).map(parse_i64).collect();
-            let ids = ids.ok_or(ErrorLine::Borrowed("ERR Invalid client ID"))?;
-            let is_named = ids.contains(&config.id.cast_signed());
-            let line = if is_named { describe(client, config, reply.proto()) } else { String::new() };
-            reply.write(|writer| writer.verbatim(&line));
-        }
-        // LIST shows this connection only: the others may live on other cores.
-        ClientCommand::Info | ClientCommand::List => {
-            let line = describe(client, config, reply.proto());
-            reply.write(|writer| writer.verbatim(&line));
-        }
+        ClientCommand::Info => return Ok(Some(LocalQuery::Clients { ids: Some(vec![config.id]) })),
+        ClientCommand::List => return Ok(Some(LocalQuery::Clients { ids: listed(args)? })),
         ClientCommand::NoEvict | ClientCommand::NoTouch => {
             let word = args.get(2);
             if !word.eq_ignore_ascii_case(b"on") && !word.eq_ignore_ascii_case(b"off") {
@@ -70,7 +60,28 @@ pub(super) fn execute(
             reply.int(0); // nothing blocks
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// CLIENT LIST [ID id [id ...] | TYPE type]: the numbers of the connections; `None` for all.
+fn listed(args: &Args<'_>) -> Result<Option<Vec<u64>>, ErrorLine> {
+    if args.len() == 2 {
+        return Ok(None);
+    }
+    let (option, value) = (args.get(2), args.iter_from(3).next().ok_or(SYNTAX)?);
+    if option.eq_ignore_ascii_case(b"id") {
+        let ids = args.iter_from(3).map(|id| parse_i64(id).map(i64::cast_unsigned));
+        return ids.collect::<Option<_>>().map(Some).ok_or("ERR Invalid client ID".into());
+    }
+    if !option.eq_ignore_ascii_case(b"type") || args.len() != 4 {
+        return Err(SYNTAX);
+    }
+    match value.to_ascii_lowercase().as_slice() {
+        b"normal" => Ok(None),
+        // Nodes speak with each other on ports of their own, and there are no subscriptions.
+        b"master" | b"replica" | b"slave" | b"pubsub" => Ok(Some(Vec::new())),
+        _ => Err(format!("ERR Unknown client type '{}'", lossy(value)).into()),
+    }
 }
 
 fn set_info(client: &mut ClientState, args: &Args<'_>) -> Result<(), ErrorLine> {
@@ -89,20 +100,6 @@ fn set_info(client: &mut ClientState, args: &Args<'_>) -> Result<(), ErrorLine> 
         ))
     })?;
     Ok(())
-}
-
-fn describe(client: &ClientState, config: &ConnectionConfig, proto: Proto) -> String {
-    format!(
-        "id={} addr={} laddr={} name={} age=0 idle=0 flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 \
-         cmd=client|info user=default resp={} lib-name={} lib-ver={}\n",
-        config.id,
-        config.peer_address,
-        config.local_address,
-        client.name,
-        if proto == Proto::Resp3 { 3 } else { 2 },
-        client.library_name,
-        client.library_version,
-    )
 }
 
 /// CLIENT REPLY ON | OFF | SKIP

@@ -1,5 +1,7 @@
-//! CONFIG: the few parameters that clients and tools look for, and the two that can be changed.
+//! CONFIG: the few parameters that clients and tools look for, each with where its value comes from, and the
+//! two that can be changed.
 
+use super::ask::LocalQuery;
 use super::config::ServerConfig;
 use super::responder::Responder;
 use crate::access::{Change, HIDDEN, check_password};
@@ -8,13 +10,13 @@ use crate::resp::glob::{Case, Pattern};
 use crate::resp::parser::Args;
 use crate::resp::spec::ConfigCommand;
 
-/// Executes a subcommand; its arity was checked.
+/// Executes a subcommand, or returns the question that the shell must answer; its arity was checked.
 pub(super) fn execute(
     command: ConfigCommand,
     server: &ServerConfig,
     reply: &mut Responder<'_>,
     args: &Args<'_>,
-) -> Result<(), ErrorLine> {
+) -> Result<Option<LocalQuery>, ErrorLine> {
     match command {
         ConfigCommand::Get => get(server, reply, args)?,
         ConfigCommand::Set if !args.len().is_multiple_of(2) => return Err(wrong_arity("config|set")),
@@ -22,10 +24,10 @@ pub(super) fn execute(
             server.access.change(settings(&parameters(server), args)?);
             reply.ok();
         }
-        ConfigCommand::ResetStat => reply.ok(),
+        ConfigCommand::ResetStat => return Ok(Some(LocalQuery::ResetStat)),
         ConfigCommand::Rewrite => return Err("ERR The server is running without a config file".into()),
     }
-    Ok(())
+    Ok(None)
 }
 
 /// CONFIG GET pattern ...
@@ -92,29 +94,82 @@ fn setting<'a>(all: &[(&str, String)], given: &[u8], value: &'a [u8]) -> Result<
     }
 }
 
-fn yes_or_no(holds: bool) -> String {
-    if holds { "yes" } else { "no" }.to_owned()
+/// A parameter that CONFIG GET shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// What its value is, or where it comes from.
+    pub source: &'static str,
+    value: fn(&ServerConfig) -> String,
 }
 
-/// The parameters that CONFIG GET shows: those that clients and tools look for, then those that the shell
-/// adds.
-fn parameters(server: &ServerConfig) -> Vec<(&str, String)> {
-    let mut all = vec![
-        ("appendfsync", "always".to_owned()),
-        ("appendonly", "yes".to_owned()),
-        ("cluster-enabled", "yes".to_owned()),
-        ("databases", "1".to_owned()),
-        ("maxmemory", "0".to_owned()),
-        ("maxmemory-policy", "noeviction".to_owned()),
-        ("port", server.port.to_string()),
-        ("proto-max-bulk-len", synod_types::limits::VALUE_BYTES_MAX.to_string()),
-        ("protected-mode", yes_or_no(server.access.is_protected())),
-        // Shows whether there is a password, never the password.
-        ("requirepass", if server.access.wants_password() { HIDDEN.to_owned() } else { String::new() }),
-        ("save", String::new()),
-        ("timeout", "0".to_owned()),
-    ];
-    all.retain(|(name, _)| !server.parameters.iter().any(|(other, _)| other == name));
-    all.extend(server.parameters.iter().map(|(name, value)| (name.as_str(), value.clone())));
-    all
+/// The parameters that CONFIG GET shows, ascending by name. A parameter of Redis that means nothing here is
+/// absent: a tool must not take a made-up value for a setting.
+pub const PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "appendfsync",
+        source: "`always`: a write is acknowledged when a majority has it on disk",
+        value: |_| "always".to_owned(),
+    },
+    Parameter { name: "appendonly", source: "`yes`: every write is in the log", value: |_| "yes".to_owned() },
+    Parameter {
+        name: "bind",
+        source: "the setting `node.listen`",
+        value: |server| server.shown.bind.clone(),
+    },
+    Parameter {
+        name: "cluster-enabled",
+        source: "`yes`: CLUSTER answers, and clients may be redirected",
+        value: |_| "yes".to_owned(),
+    },
+    Parameter { name: "databases", source: "`1`: SELECT takes 0 only", value: |_| "1".to_owned() },
+    Parameter { name: "dir", source: "the data directory", value: |server| server.shown.dir.clone() },
+    Parameter {
+        name: "maxclients",
+        source: "the setting `limits.connections`, which is per core, times the cores",
+        value: |server| server.shown.clients_max.to_string(),
+    },
+    Parameter { name: "maxmemory", source: "`0`: memory for keys has no bound", value: |_| "0".to_owned() },
+    Parameter {
+        name: "maxmemory-policy",
+        source: "`noeviction`: no key is ever evicted",
+        value: |_| "noeviction".to_owned(),
+    },
+    Parameter {
+        name: "port",
+        source: "the client port of this node",
+        value: |server| server.port.to_string(),
+    },
+    Parameter {
+        name: "protected-mode",
+        source: "the setting `security.protected_mode`, or what CONFIG SET made of it",
+        value: |server| if server.access.is_protected() { "yes" } else { "no" }.to_owned(),
+    },
+    Parameter {
+        name: "proto-max-bulk-len",
+        source: "the longest value, in bytes",
+        value: |_| synod_types::limits::VALUE_BYTES_MAX.to_string(),
+    },
+    Parameter {
+        name: "requirepass",
+        source: "empty without a password, `********` with one: the password is not shown",
+        value: |server| if server.access.wants_password() { HIDDEN } else { "" }.to_owned(),
+    },
+    Parameter { name: "save", source: "empty: there are no snapshots", value: |_| String::new() },
+    Parameter {
+        name: "tcp-keepalive",
+        source: "the setting `limits.tcp_keepalive_s`",
+        value: |server| server.shown.tcp_keepalive_s.to_string(),
+    },
+    Parameter {
+        name: "timeout",
+        source: "`0`: idle connections of Redis clients stay open",
+        value: |_| "0".to_owned(),
+    },
+];
+
+/// The parameters with their values.
+fn parameters(server: &ServerConfig) -> Vec<(&'static str, String)> {
+    PARAMETERS.iter().map(|parameter| (parameter.name, (parameter.value)(server))).collect()
 }

@@ -3,7 +3,8 @@
 
 use super::ask::{Ask, LocalAnswer, Tag};
 use super::binary::BinaryConnection;
-use super::config::ConnectionConfig;
+use super::binary::OVER_LIMIT_TEXT;
+use super::config::{CONNECTION_REFUSED, ConnectionConfig, Service};
 use super::resp::RespConnection;
 use crate::access::{Admission, PROTECTED};
 use crate::binary::{self, FailureCode, PREAMBLE};
@@ -11,6 +12,7 @@ use crate::http;
 use crate::inbox::{Inbox, InboxLimits};
 use crate::memory::ReadBuffer;
 use crate::resp::reply::{Proto, Writer};
+use std::fmt::Write;
 use synod_types::{Bucket, Command, Reply, Shared};
 
 /// Input is read in chunks of this size; one former chunk is kept while a long value in it is in use.
@@ -146,6 +148,11 @@ impl Connection {
         &mut self.out
     }
 
+    /// The number of bytes to send.
+    pub fn unsent_bytes(&self) -> usize {
+        self.out.len()
+    }
+
     /// Whether the socket should be read: false while too much is open or waits to be sent.
     pub fn wants_read(&self) -> bool {
         !self.draining && !self.ended && !self.is_full() && !self.speaks_http()
@@ -155,6 +162,37 @@ impl Connection {
     /// input with [`Connection::take_input`] and lets an HTTP server have the stream.
     pub fn speaks_http(&self) -> bool {
         matches!(self.protocol, ClientProtocol::Http)
+    }
+
+    /// Whether the client has not sent enough to tell its protocol.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self.protocol, ClientProtocol::Undecided)
+    }
+
+    /// Turns away a client beyond the limit that has not sent enough to tell its protocol: it is told so in
+    /// RESP, which most clients speak and people can read. A client that has is left alone, and so is one that
+    /// has got a place within the limit.
+    pub fn give_up_waiting(&mut self) {
+        if self.config.service == Service::Spare && self.is_undecided() && !self.draining {
+            self.out.extend_from_slice(CONNECTION_REFUSED);
+            self.config.server.counts.turned_away();
+            self.draining = true;
+        }
+    }
+
+    /// How much it is served.
+    pub fn service(&self) -> Service {
+        self.config.service
+    }
+
+    /// Gives a connection beyond the limit a place within it. Returns false for one that cannot use it: it is
+    /// about to end, or HTTP, which is served elsewhere and ends after one answer.
+    pub fn serve_fully(&mut self) -> bool {
+        let can = self.config.service == Service::Spare && !self.draining && !self.speaks_http();
+        if can {
+            self.config.service = Service::Full;
+        }
+        can
     }
 
     /// All bytes received, once [`Connection::speaks_http`].
@@ -181,6 +219,34 @@ impl Connection {
             ClientProtocol::Undecided | ClientProtocol::Http | ClientProtocol::Binary(_) => None,
             ClientProtocol::Resp(resp) => Some(resp.doing()),
         }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u64 {
+        self.config.id
+    }
+
+    /// Writes its line of CLIENT LIST. `age` and `idle` are in seconds.
+    pub fn describe(&self, text: &mut String, age: u64, idle: u64) {
+        let ConnectionConfig { id, peer_address, local_address, .. } = &self.config;
+        let (name, protocol) = match &self.protocol {
+            ClientProtocol::Resp(resp) => (resp.name(), "resp"),
+            ClientProtocol::Binary(_) => ("", "binary"),
+            ClientProtocol::Http => ("", "http"),
+            ClientProtocol::Undecided => ("", "unknown"),
+        };
+        let held = self.held_bytes();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "id={id} addr={peer_address} laddr={local_address} name={name} age={age} idle={idle} flags=N db=0 \
+             sub=0 psub=0 ssub=0 multi=-1 tot-mem={held} cmd={} user=default redir=-1 protocol={protocol}",
+            self.doing().filter(|name| !name.is_empty()).unwrap_or("NULL"),
+        );
+        if let ClientProtocol::Resp(resp) = &self.protocol {
+            resp.describe(text);
+        }
+        text.push('\n');
     }
 
     /// Bytes of memory held for this connection: input received and output to send.
@@ -241,12 +307,23 @@ impl Connection {
         let admission = self.config.server.access.admission(self.config.is_loopback);
         self.decide(admission == Admission::Open);
         let is_stranger = admission == Admission::TurnedAway;
+        let is_unwanted = self.config.service == Service::Spare && !self.config.is_loopback;
         match &self.protocol {
             ClientProtocol::Resp(_) if is_stranger => {
                 Writer::new(&mut self.out, Proto::Resp2).error(PROTECTED);
+                self.config.server.counts.error(PROTECTED.as_bytes());
                 self.draining = true;
             }
             ClientProtocol::Binary(_) if is_stranger => self.fail(FailureCode::Protected, PROTECTED),
+            ClientProtocol::Resp(_) if is_unwanted => {
+                self.out.extend_from_slice(CONNECTION_REFUSED);
+                self.config.server.counts.turned_away();
+                self.draining = true;
+            }
+            ClientProtocol::Binary(_) if is_unwanted => {
+                self.config.server.counts.turned_away();
+                self.fail(FailureCode::Unavailable, OVER_LIMIT_TEXT);
+            }
             // HTTP gives its answer where it handles requests, see `http::route`.
             _ => {}
         }
@@ -259,7 +336,10 @@ impl Connection {
             match looks_like_http(input, self.searched) {
                 None if !self.ended => self.searched = input.len(),
                 Some(true) => self.protocol = ClientProtocol::Http,
-                _ => self.protocol = ClientProtocol::Resp(Box::new(RespConnection::new(is_let_in))),
+                _ => {
+                    let counts = self.config.server.counts.clone();
+                    self.protocol = ClientProtocol::Resp(Box::new(RespConnection::new(is_let_in, counts)));
+                }
             }
             return;
         }

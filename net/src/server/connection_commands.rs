@@ -153,7 +153,7 @@ fn write_hello(writer: &mut Writer<'_>, config: &ConnectionConfig, proto: Proto)
         writer.bulk(text.as_bytes());
     }
     writer.bulk(b"proto");
-    writer.int(if proto == Proto::Resp3 { 3 } else { 2 });
+    writer.int(proto.number());
     writer.bulk(b"id");
     writer.int(config.id.cast_signed());
     for (name, text) in [("mode", "cluster"), ("role", "master")] {

@@ -6,9 +6,10 @@
 //! ```
 //! Every step either goes on or ends in an error line, which the caller writes.
 
-use super::ask::Ask;
+use super::ask::{Ask, LocalQuery};
 use super::client_state::ClientState;
-use super::config::ConnectionConfig;
+use super::config::{ConnectionConfig, Service};
+use super::counts::CommandCounts;
 use super::lend::own;
 use super::requests::Requests;
 use super::transaction::Verdict;
@@ -16,7 +17,7 @@ use super::{client_commands, cluster_commands, config_commands, connection_comma
 use super::{server_commands, table_commands};
 use crate::resp::error_line::{ErrorLine, unknown_subcommand};
 use crate::resp::parser::Args;
-use crate::resp::plan::{self, Plan};
+use crate::resp::plan::{self, Plan, Work};
 use crate::resp::spec::{self, CommandAction, FoundCommand, Spec};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -36,15 +37,16 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(super) fn new(authenticated: bool) -> Self {
+    pub(super) fn new(authenticated: bool, counts: CommandCounts) -> Self {
         let client = ClientState::new(authenticated);
-        Self { client, requests: Requests::default(), lent: None, doing: "" }
+        Self { client, requests: Requests::new(counts), lent: None, doing: "" }
     }
 
     /// Begins a command, even one that is refused later. Returns whether the previous command was ASKING.
     pub(super) fn begin(&mut self) -> bool {
         let begun = self.client.begin();
         self.requests.mute(begun.is_muted);
+        self.requests.comes("", false);
         begun.is_asking
     }
 
@@ -65,6 +67,7 @@ impl Dispatcher {
             self.client.over |= is_sent_by_browsers(args.get(0));
         })?;
         self.doing = named.name;
+        self.requests.comes(row.as_ref().map_or(named.name, |row| row.name), false);
         // Noted first: a command that is refused for other reasons opens and closes brackets, too.
         let is_let_in = self.client.is_let_in(config);
         let verdict = self.client.transaction.note(named.action, arity.is_ok(), is_let_in);
@@ -74,11 +77,18 @@ impl Dispatcher {
             Verdict::Execute => {}
             Verdict::Refuse(error) => return Err(Cow::Borrowed(error)),
             Verdict::Discarded => {
+                config.server.counts.called(named);
                 self.requests.responder(out).ok();
                 return Ok(None);
             }
         }
         let row = row?;
+        self.doing = row.name;
+        if config.service != Service::Full {
+            config.service.admits(row).inspect_err(|_| self.end_spare(config))?;
+        }
+        config.server.counts.called(row);
+        self.requests.comes(row.name, true);
         if let CommandAction::Key(command) = row.action {
             let plan = plan::plan(command, row, args)?;
             return self.ask(config, input, row, is_asking, plan);
@@ -90,10 +100,10 @@ impl Dispatcher {
                 connection_commands::execute(command, client, config, &mut reply, args)?;
             }
             CommandAction::Client(command) => {
-                client_commands::execute(command, client, config, &mut reply, args)?
+                query = client_commands::execute(command, client, config, &mut reply, args)?;
             }
             CommandAction::Config(command) => {
-                config_commands::execute(command, &config.server, &mut reply, args)?
+                query = config_commands::execute(command, &config.server, &mut reply, args)?
             }
             CommandAction::Table(command) => table_commands::execute(command, &mut reply, args)?,
             CommandAction::Help => table_commands::help(named, &mut reply),
@@ -110,7 +120,22 @@ impl Dispatcher {
                 return Err(unknown_subcommand(row.name, b""));
             }
         }
+        if let Some(LocalQuery::Info { sections }) = &query
+            && sections.iter().any(|section| section == "keyspace")
+        {
+            let work = Work::Freshen { sections: sections.clone() };
+            self.requests.open_job(config, row.name, work, false);
+            return Ok(None);
+        }
         Ok(query.map(|query| Ask::Local { tag: self.requests.open_local(query.clone()), query }))
+    }
+
+    /// A connection beyond the limit on connections asks for more than it is served: it ends.
+    fn end_spare(&mut self, config: &ConnectionConfig) {
+        if config.service == Service::Spare {
+            self.client.over = true;
+            config.server.counts.turned_away();
+        }
     }
 
     /// Turns the plan into an ask, parts of a command on many keys, or a job.

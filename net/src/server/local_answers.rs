@@ -13,10 +13,11 @@ pub(super) fn write(
     answer: &LocalAnswer,
 ) {
     match (query, answer) {
-        (LocalQuery::Info { sections }, LocalAnswer::Status(status)) => {
-            writer.verbatim(&info::render(server, status, sections));
+        (LocalQuery::Info { sections }, LocalAnswer::Info(fields)) => {
+            writer.verbatim(&info::render(fields, sections));
         }
-        (LocalQuery::Info { .. }, LocalAnswer::Text(text)) => writer.verbatim(text),
+        (LocalQuery::Clients { .. }, LocalAnswer::Text(text)) => writer.verbatim(text),
+        (LocalQuery::ResetStat, LocalAnswer::Done) => writer.simple("OK"),
         (LocalQuery::Replicas { with_local: false }, LocalAnswer::Int(count)) => writer.int(*count),
         (LocalQuery::Replicas { with_local: true }, LocalAnswer::Int(count)) => {
             writer.array(2);

@@ -36,12 +36,11 @@ mod client_commands;
 mod client_state;
 mod cluster;
 mod cluster_commands;
-#[cfg(test)]
-mod cluster_tests;
 mod config;
 mod config_commands;
 mod connection;
 mod connection_commands;
+mod counts;
 mod dispatch;
 mod info;
 mod jobs;
@@ -62,6 +61,10 @@ mod transaction;
 
 pub use crate::resp::spec::LOCAL_ARGUMENTS_MAX;
 pub use ask::{Ask, ClusterQuery, ClusterView, LocalAnswer, LocalQuery, Tag};
-pub use config::{ConnectionConfig, Limits, Notice, ServerConfig};
+pub use config::{CONNECTION_REFUSED, ConnectionConfig, Limits, Notice, OwnGroups, REDIS_VERSION};
+pub use config::{ServerConfig, Service, ShownSettings};
+pub use config_commands::{PARAMETERS, Parameter};
 pub use connection::Connection;
+pub use counts::{CallTotals, CommandCounts, CountTotals};
+pub use info::{InfoField, InfoValue, SECTIONS};
 pub use order::CommandOrder;

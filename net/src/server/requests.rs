@@ -3,13 +3,14 @@
 
 use super::ask::{Ask, LocalAnswer, LocalQuery, Tag};
 use super::config::{ConnectionConfig, Limits, ServerConfig};
-use super::jobs::{CommandJob, JobOutcome};
+use super::counts::CommandCounts;
+use super::jobs::{CommandJob, JobOutcome, JobStep, Reach};
 use super::responder::Responder;
 use super::shapes::error_text;
 use super::slots::Slots;
 use crate::resp::parser::Args;
 use crate::resp::plan::{Many, ReplyShape, Work};
-use crate::resp::reply::Writer;
+use crate::resp::reply::{Proto, Writer};
 use synod_types::checksum::crc32c;
 use synod_types::{Bucket, Command, Consistency, Reply, Shared};
 
@@ -42,6 +43,16 @@ impl Parts {
 }
 
 impl Requests {
+    /// Nothing is open yet; error lines are counted in `counts`.
+    pub(super) fn new(counts: CommandCounts) -> Self {
+        Self { slots: Slots::new(counts), ..Self::default() }
+    }
+
+    /// The command called `name` comes now; it is refused unless it `is_called`, that is, taken up.
+    pub(super) fn comes(&mut self, name: &'static str, is_called: bool) {
+        self.slots.comes(name, is_called);
+    }
+
     /// Writes the reply to the command at hand in its place.
     pub(super) fn responder<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Responder<'a> {
         Responder::new(&mut self.slots, out)
@@ -81,14 +92,22 @@ impl Requests {
         }
         self.jobs += 1;
         let draw = scatter(config.id.rotate_left(32) ^ self.jobs);
+        let reach = Reach {
+            group_count: config.server.info.group_count.max(1),
+            own: config.is_core_port.then(|| config.server.own_groups.clone()),
+        };
         let bytes_max = config.server.limits.out_bytes_hard;
-        self.job =
-            Some(Box::new(CommandJob::new(tag, work, config.server.info.group_count, bytes_max, draw)));
+        self.job = Some(Box::new(CommandJob::new(tag, work, reach, bytes_max, draw)));
     }
 
     /// Opens a question that only the shell can answer.
     pub(super) fn open_local(&mut self, query: LocalQuery) -> Tag {
         self.slots.open_local(query)
+    }
+
+    /// The protocol version of the replies to the commands that come now.
+    pub(super) fn proto(&self) -> Proto {
+        self.slots.proto()
     }
 
     /// Sets whether the replies to the commands that come now are left out.
@@ -151,16 +170,22 @@ impl Requests {
     /// The next ask of the job.
     fn next_of_job(&mut self, out: &mut Vec<u8>) -> Option<Option<Ask>> {
         let job = self.job.as_mut()?;
-        if job.asked {
+        if job.asked || (job.goes_alone() && self.slots.open() > 1) {
             return Some(None);
         }
         match job.next() {
-            Ok((group, command)) => {
+            JobStep::Ask(group, command) => {
                 job.asked = true;
                 let consistency = Consistency::default();
                 Some(Some(Ask::Command { tag: job.tag, group, consistency, command }))
             }
-            Err(answer) => {
+            JobStep::Local(query) => {
+                let tag = job.tag;
+                self.job = None;
+                self.slots.becomes_local(tag, query.clone());
+                Some(Some(Ask::Local { tag, query }))
+            }
+            JobStep::Over(answer) => {
                 self.finish_job(out, answer);
                 None
             }

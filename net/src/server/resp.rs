@@ -3,10 +3,12 @@
 
 use super::ask::{Ask, LocalAnswer, Tag};
 use super::config::{ConnectionConfig, Limits, ServerConfig};
+use super::counts::CommandCounts;
 use super::dispatch::Dispatcher;
 use super::slots::PARTS_MAX;
 use crate::resp::error_line::ErrorLine;
 use crate::resp::parser::{Caps, Parser, Step};
+use std::fmt::Write;
 use std::ops::Range;
 use synod_types::limits::VALUE_BYTES_MAX;
 use synod_types::{Bucket, Reply};
@@ -27,8 +29,9 @@ pub(super) struct RespConnection {
 }
 
 impl RespConnection {
-    pub(super) fn new(authenticated: bool) -> Self {
-        Self { parser: Parser::new(), dispatcher: Dispatcher::new(authenticated) }
+    /// Commands and errors are counted in `counts`.
+    pub(super) fn new(authenticated: bool, counts: CommandCounts) -> Self {
+        Self { parser: Parser::new(), dispatcher: Dispatcher::new(authenticated, counts) }
     }
 
     /// Where in the input the operand of the last command lies, if the connection is to fill it in.
@@ -39,6 +42,20 @@ impl RespConnection {
     /// The last command that was begun.
     pub(super) fn doing(&self) -> &'static str {
         self.dispatcher.doing
+    }
+
+    /// The name that the client gave itself.
+    pub(super) fn name(&self) -> &str {
+        &self.dispatcher.client.name
+    }
+
+    /// Writes what CLIENT LIST says of a RESP client alone.
+    pub(super) fn describe(&self, text: &mut String) {
+        let client = &self.dispatcher.client;
+        let version = self.dispatcher.requests.proto().number();
+        let (library, of_version) = (&client.library_name, &client.library_version);
+        // Writing to a String cannot fail.
+        let _ = write!(text, " resp={version} lib-name={library} lib-ver={of_version}");
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -105,6 +122,7 @@ impl RespConnection {
                 }
                 // Nothing more is parsed.
                 Step::Broken { error } => {
+                    dispatcher.requests.comes("", false);
                     dispatcher.client.over = true;
                     Err(error)
                 }

@@ -83,6 +83,9 @@ pub(super) fn execute(
         ServerCommand::AclUsers => reply.write(|writer| write_list(writer, &["default"])),
         ServerCommand::AclCat => write_categories(reply, args)?,
         ServerCommand::AclLog => write_acl_log(reply, args)?,
+        ServerCommand::AclGetUser if args.get(2) == b"default" => {
+            reply.write(|writer| write_user(writer, server));
+        }
         ServerCommand::AclGetUser => reply.write(|writer| writer.nil_array()),
         ServerCommand::AclSetUser
         | ServerCommand::AclDelUser
@@ -142,6 +145,22 @@ fn write_slow_log(reply: &mut Responder<'_>, args: &Args<'_>) -> Result<(), Erro
 fn acl_line(server: &ServerConfig) -> String {
     let word = if server.access.wants_password() { "sanitize-payload" } else { "nopass" };
     format!("user default on {word} ~* &* +@all")
+}
+
+/// The one user in the form of ACL GETUSER. The digests of its passwords are not shown.
+fn write_user(writer: &mut Writer<'_>, server: &ServerConfig) {
+    let flag = if server.access.wants_password() { "sanitize-payload" } else { "nopass" };
+    writer.map(6);
+    writer.bulk(b"flags");
+    write_list(writer, &["on", flag]);
+    writer.bulk(b"passwords");
+    writer.array(0);
+    for (name, rule) in [("commands", "+@all"), ("keys", "~*"), ("channels", "&*")] {
+        writer.bulk(name.as_bytes());
+        writer.bulk(rule.as_bytes());
+    }
+    writer.bulk(b"selectors");
+    writer.array(0);
 }
 
 fn write_list(writer: &mut Writer<'_>, items: &[&str]) {

@@ -11,6 +11,7 @@
 
 use super::ask::{LocalAnswer, LocalQuery, Tag};
 use super::config::{Limits, ServerConfig};
+use super::counts::CommandCounts;
 use super::local_answers;
 use super::shapes::{write_error, write_reply};
 use crate::resp::plan::{Many, ReplyShape};
@@ -137,9 +138,27 @@ pub(super) struct Slots {
     proto: Proto,
     /// Replies to the commands that come now are not written.
     muted: bool,
+    /// The command that comes now, and whether it was taken up; its name is empty if it has none.
+    coming: (&'static str, bool),
+    counts: CommandCounts,
 }
 
 impl Slots {
+    /// No slots yet; error lines are counted in `counts`.
+    pub(super) fn new(counts: CommandCounts) -> Self {
+        Self { counts, ..Self::default() }
+    }
+    /// The command called `name` comes now; it is refused unless it `is_called`, that is, taken up.
+    pub(super) fn comes(&mut self, name: &'static str, is_called: bool) {
+        self.coming = (name, is_called);
+    }
+    /// Counts a reply that was just written, if it is an error.
+    fn count(counts: &CommandCounts, written: &[u8], name: &str, is_called: bool) {
+        if written.first() == Some(&b'-') {
+            counts.error(written);
+            if is_called { counts.failed(name) } else { counts.rejected(name) }
+        }
+    }
     /// Requests whose reply is not written yet.
     pub(super) fn len(&self) -> usize {
         self.queue.len()
@@ -158,12 +177,15 @@ impl Slots {
         if self.muted {
             return;
         }
-        let proto = self.proto;
+        let (proto, (name, is_called)) = (self.proto, self.coming);
         if self.queue.is_empty() {
-            return write(&mut Writer::new(out, proto));
+            let before = out.len();
+            write(&mut Writer::new(out, proto));
+            return Self::count(&self.counts, &out[before..], name, is_called);
         }
         let mut bytes = self.spare.pop().unwrap_or_default();
         write(&mut Writer::new(&mut bytes, proto));
+        Self::count(&self.counts, &bytes, name, is_called);
         self.parked_bytes += bytes.len();
         self.queue.push_back(ReplySlot {
             proto,
@@ -208,6 +230,12 @@ impl Slots {
     /// Opens a slot for a question that only the shell can answer.
     pub(super) fn open_local(&mut self, query: LocalQuery) -> Tag {
         self.push("", SlotState::Local(query))
+    }
+    /// The job in slot `tag` has done its part: the shell answers the rest.
+    pub(super) fn becomes_local(&mut self, tag: Tag, query: LocalQuery) {
+        if let Some(index) = self.index_of(tag) {
+            self.queue[index].state = SlotState::Local(query);
+        }
     }
     /// Opens a slot for `count` commands; they are asked one by one with [`Slots::part`].
     pub(super) fn open_many(&mut self, name: &'static str, many: Many, count: usize) -> Tag {
@@ -422,18 +450,21 @@ impl Slots {
         write: impl FnOnce(&mut Writer<'_>),
         proto: Proto,
     ) {
-        let muted = self.queue[index].muted;
+        let ReplySlot { muted, name, .. } = self.queue[index];
         if index > 0 {
             let mut bytes = self.spare.pop().unwrap_or_default();
             if !muted {
                 write(&mut Writer::new(&mut bytes, proto));
+                Self::count(&self.counts, &bytes, name, true);
             }
             self.parked_bytes += bytes.len();
             self.queue[index].state = SlotState::Ready(bytes);
             return;
         }
         if !muted {
+            let before = out.len();
             write(&mut Writer::new(out, proto));
+            Self::count(&self.counts, &out[before..], name, true);
         }
         self.pop();
         self.write_on(out);

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use synod_net::binary::ServerInfo;
 use synod_net::peer;
 use synod_net::server::{
-    Ask, CommandOrder, Connection, ConnectionConfig, LocalAnswer, LocalQuery, ServerConfig, Tag,
+    Ask, CommandOrder, Connection, ConnectionConfig, LocalAnswer, LocalQuery, ServerConfig, Service, Tag,
 };
 use synod_replica::placement::groups_of;
 use synod_replica::{Failed, Outlet, Replica, ReplicaOptions};
@@ -153,7 +153,15 @@ impl Node {
         let served = self.mouth.clients.entry(client).or_insert_with(|| {
             let (peer_address, local_address) = ("10.0.0.1:5000".into(), "10.0.0.2:6379".into());
             let (server, is_loopback) = (Rc::clone(server), true);
-            let config = ConnectionConfig { server, id: client, peer_address, is_loopback, local_address };
+            let config = ConnectionConfig {
+                server,
+                id: client,
+                peer_address,
+                is_loopback,
+                local_address,
+                is_core_port: false,
+                service: Service::Full,
+            };
             Served {
                 connection: Connection::new(config),
                 order: CommandOrder::default(),

@@ -1,5 +1,6 @@
 //! `bench-harness`: Synod beside other servers on this machine. Exit status 0: done, and no fault found. 1: a
-//! run failed or contradicted an acknowledgement. 2: the command line is invalid.
+//! run failed or contradicted an acknowledgement. 2: the command line is invalid. 14: as in
+//! `synod bench`, the host is too noisy.
 
 mod compare;
 mod etcd;
@@ -46,11 +47,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench-harness: {error}");
-            ExitCode::from(match error {
-                RunError::Refused(_) => 2,
-                RunError::Failed(_) => 1,
-            })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// The exit status of a command that ended so. Whatever is refused comes from the command line.
+fn exit_code(error: &RunError) -> u8 {
+    match error {
+        RunError::Refused(_) => 2,
+        RunError::Failed(_) | RunError::Ended { .. } => error.exit().code(),
     }
 }
 
@@ -60,4 +66,17 @@ fn done_in<T>(dir: &Path, result: T) -> T {
     // Fails if there are other files in it, or if it does not exist: both are fine.
     let _ = std::fs::remove_dir(dir);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use synod::exit::Exit;
+
+    #[test]
+    fn noise_and_failure_have_different_exit_codes() {
+        let noisy = RunError::Ended { exit: Exit::NoisyHost, why: "host too noisy".to_owned() };
+        assert_eq!(exit_code(&noisy), 14);
+        assert_eq!(exit_code(&RunError::Failed("a run failed".to_owned())), 1);
+    }
 }

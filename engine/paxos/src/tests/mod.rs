@@ -10,6 +10,7 @@ mod solo;
 
 mod behind;
 mod elections;
+mod events;
 mod ignoring;
 mod leases;
 mod pipelines;

@@ -13,7 +13,7 @@ use synod_shard::{AheadLimits, Input, Leadership, ReadToken, Shard, ShardConfig,
 use synod_types::limits::LOG_NOTE_BYTES;
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
-    Boot, Command, Condition, Consistency, CoreId, Expiry, GroupConfig, GroupId, GroupMessage, Level,
+    Boot, Command, Condition, Consistency, CoreId, Event, Expiry, GroupConfig, GroupId, GroupMessage, Level,
     Location, LogRoom, Mono, Nanos, NodeId, Now, Op, PeerMessage, RecordHead, Reply, RequestId, SessionStamp,
     Shared, Space, WallMs,
 };
@@ -97,6 +97,8 @@ pub struct Lab {
     pub boots: BTreeMap<u16, Boot>,
     /// How far wall clocks are ahead, milliseconds.
     pub walls_ms: BTreeMap<u16, u64>,
+    /// The events that the cores have told, each with its node, in order.
+    pub told: Vec<(u16, Event)>,
     /// Whether everything that a core holds is checked after each step. Not where it holds very much.
     pub is_walked: bool,
 }
@@ -139,6 +141,7 @@ struct LabOutlet<'a> {
     asked: &'a mut VecDeque<(ReadToken, Location)>,
     /// Forwards and questions for which there was no link.
     unsent: VecDeque<Unsent>,
+    told: &'a mut Vec<(u16, Event)>,
 }
 
 impl Outlet<RequestId> for LabOutlet<'_> {
@@ -165,6 +168,9 @@ impl Outlet<RequestId> for LabOutlet<'_> {
     }
     fn unsent(&mut self) -> Option<Unsent> {
         self.unsent.pop_front()
+    }
+    fn tell(&mut self, event: Event) {
+        self.told.push((self.from, event));
     }
     fn watch(&mut self, event: LogEvent<'_>) {
         if let LogEvent::Read { token, location, is_at_hand: false, .. } = event {
@@ -206,6 +212,7 @@ impl Lab {
             boots: BTreeMap::new(),
             walls_ms: BTreeMap::new(),
             rotten: BTreeSet::new(),
+            told: Vec::new(),
             is_walked: true,
             config,
         };
@@ -291,12 +298,13 @@ impl Lab {
         work: impl FnOnce(&mut Machine, Now, &mut LabOutlet<'_>) -> Result<(), Failed>,
     ) {
         let now = self.now_at(id);
-        let Self { cores, wires, cut, replies, loses_timeout_now, is_walked, .. } = self;
+        let Self { cores, wires, cut, replies, loses_timeout_now, is_walked, told, .. } = self;
         let LabCore { replica, asked, open, .. } = cores.get_mut(&id).expect("a node of the cluster");
         let Some(replica) = replica else { return };
         let loses_timeout_now = *loses_timeout_now;
         let unsent = VecDeque::new();
-        let mut outlet = LabOutlet { from: id, wires, cut, loses_timeout_now, replies, open, asked, unsent };
+        let mut outlet =
+            LabOutlet { from: id, wires, cut, loses_timeout_now, replies, open, asked, unsent, told };
         work(replica, now, &mut outlet).expect("no write fails here");
         assert!(outlet.unsent.is_empty(), "what was not sent comes back at once");
         if *is_walked {
@@ -549,6 +557,13 @@ impl Lab {
     pub fn until_leader(&mut self) -> u16 {
         self.until("a leader", |lab| lab.leader().is_some());
         self.leader().unwrap()
+    }
+    /// The names of what a node has told since the last call, in order.
+    pub fn told_by(&mut self, id: u16) -> Vec<&'static str> {
+        let (own, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.told).into_iter().partition(|(of, _)| *of == id);
+        self.told = others;
+        own.iter().map(|(_, event)| event.name()).collect()
     }
     pub fn unanswered(&self) -> usize {
         self.cores.values().map(|core| core.open.len()).sum()

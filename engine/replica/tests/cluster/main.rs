@@ -19,5 +19,6 @@ mod requests;
 mod rooms;
 mod schedules;
 mod stamping;
+mod telling;
 mod timing;
 mod transferring;

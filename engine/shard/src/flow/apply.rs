@@ -9,7 +9,7 @@ use crate::request::push_reply;
 use crate::step::Cx;
 use alloc::vec::Vec;
 use synod_store::{Applied, CacheHint};
-use synod_types::{CommandRef, Entry, Location, Mono, Op, Payload, Slot, Version, checksum};
+use synod_types::{CommandRef, Entry, Event, Location, Mono, Op, Payload, Slot, Version, checksum};
 
 /// A slot that is being applied: from its start, or from where it was blocked, with the value that it needed.
 struct Entered<'a> {
@@ -111,6 +111,9 @@ fn apply_command<P: Payload>(
         // A leader proposes this only after every member has said that it reads the level (P-19).
         let is_known = level <= cx.common.config.level;
         assert!(is_known, "{} {slot} raises the level above what this node reads", group.id);
+        if level > cx.common.store.level(group.id) {
+            cx.out.tell(Event::LevelRaised { group: group.id, level, slot });
+        }
     }
     let keep = if group.led.is_some() { CacheHint::Keep } else { CacheHint::Skip };
     let version = Version { slot, position };

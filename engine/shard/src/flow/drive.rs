@@ -18,10 +18,18 @@ pub(crate) fn drive<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, input: paxos::I
 /// leadership, serves reads.
 pub(crate) fn follow_up<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     effects::flush(cx);
+    tell_events(cx);
     apply::apply_ready(cx);
     leadership::notice(cx);
     debug_assert!(cx.group.led == cx.group.paxos.leading(), "a change of leadership went unnoticed");
     serve_reads(cx);
+}
+
+/// Passes the group's events on. There are hardly ever any.
+fn tell_events<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
+    if cx.group.paxos.has_events() {
+        cx.group.paxos.take_events().for_each(|event| cx.out.tell(event));
+    }
 }
 
 /// A record of the group has its place in the log, so its slot may now be applied if it is chosen.

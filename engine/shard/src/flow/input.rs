@@ -12,8 +12,8 @@ use synod_paxos as paxos;
 use synod_paxos::Receipt;
 use synod_store::{CacheAdmission, FoundValue};
 use synod_types::{
-    Command, Consistency, ErrorKind, GroupId, GroupMessage, Location, Lsn, NodeId, Op, Payload, PeerMessage,
-    Reply, RequestId, SessionId,
+    Command, Consistency, ErrorKind, Event, GroupId, GroupMessage, Location, Lsn, Nanos, NodeId, Op, Payload,
+    PeerMessage, Reply, RequestId, SessionId,
 };
 
 /// Handles one input.
@@ -160,15 +160,22 @@ fn on_appended<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, lsn: Lsn, at: Lo
 
 fn on_durable<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, lsn: Lsn) {
     let (mut bytes, before) = (0, step.common.journal.durable());
+    let mut slowest = Nanos::ZERO;
     debug_assert!(lsn >= before, "what is durable is durable no longer");
     while let Some((written, took)) = step.common.journal.next_durable(lsn, step.now.mono) {
         bytes += written.bytes;
+        slowest = slowest.max(took);
         step.common.stats.log_us.record_span(took);
         drive(&mut step.at(written.index), paxos::Input::Durable { receipt: written.receipt });
     }
     debug_assert!(step.common.journal.durable() == lsn, "a durable record was passed over");
+    let records = lsn.get() - before.get();
     step.common.stats.flush_bytes.record(bytes as u64);
-    step.common.stats.flush_records.record(lsn.get() - before.get());
+    step.common.stats.flush_records.record(records);
+    // Half a lease: with a second one like it, a heartbeat's answer would be too late.
+    if slowest.0 >= step.common.config.timing.lease.0 / 2 {
+        step.out.tell(Event::SlowFlush { took: slowest, records });
+    }
 }
 
 fn on_link_lost<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, node: NodeId) {

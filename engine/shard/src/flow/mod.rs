@@ -10,11 +10,12 @@
 //!   drive    a step of Paxos, and all that follows from it
 //!   apply    chosen entries           leadership  its changes
 //!   effects  Paxos' effects           route     the replica that executes a request
-//!   read     answers from the store
+//!   read     answers from the store   busy      refusals
 //! ```
 //! Calls go down only. A flow owns no state; the parts do.
 
 pub(crate) mod apply;
+pub(crate) mod busy;
 pub(crate) mod cold;
 pub(crate) mod disk_full;
 pub(crate) mod drive;

@@ -2,6 +2,7 @@
 //! state that they must see is applied.
 
 use crate::api::Effect;
+use crate::flow::busy;
 use crate::outlet::Out;
 use crate::parts::cold_reads::ReadUse;
 use crate::parts::follower_reads::FollowerRead;
@@ -27,7 +28,7 @@ pub(crate) fn read_or_confirm<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
         return read(cx, request.origin, request.command);
     }
     if !group.reads.has_room_for_quorum() {
-        return request.refuse(ErrorKind::Busy, cx.out);
+        return busy::refuse(cx, &request);
     }
     let Some(ticket) = group.paxos.read_ticket() else {
         return request.refuse(ErrorKind::NoLeader, cx.out);

@@ -20,8 +20,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use synod_store::{CacheAdmission, FoundValue, Lookup};
 use synod_types::{
-    Ballot, Command, Entry, ErrorKind, GroupMessage, Learned, Location, NodeId, Op, Payload, PeerMessage,
-    Slot, Version, checksum,
+    Ballot, Command, Entry, ErrorKind, Event, GroupMessage, Learned, Location, NodeId, Op, Payload,
+    PeerMessage, Slot, Version, checksum,
 };
 
 /// The value that a client asked for could not be read, or is not what was written.
@@ -39,7 +39,7 @@ pub(crate) fn on_value_lost<P: Payload>(
         // The value was overwritten meanwhile, or another read has brought it into memory.
         _ => return read::read(cx, origin, command),
     };
-    cx.common.stats.damaged_at = Some(location);
+    note_damage(cx, location);
     let Some((slot, offset)) = written_by(cx, location) else {
         return push_error(origin, ErrorKind::ReadFailed, cx.out);
     };
@@ -56,7 +56,7 @@ pub(crate) fn on_old_value_lost<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     cx.common.stats.reads_failed += 1;
     let blocked = cx.group.blocked.expect("apply is blocked until its read comes back");
     let (location, crc) = (blocked.location, blocked.crc);
-    cx.common.stats.damaged_at = Some(location);
+    note_damage(cx, location);
     let place = written_by(cx, location).filter(|_| has_peers(cx));
     let (slot, offset) = place.expect("a value that apply needs is damaged, and there is no other copy");
     repair(cx, slot, RepairUse::Apply { offset, len: location.len, crc });
@@ -70,8 +70,17 @@ pub(crate) fn on_entry_lost<P: Payload>(
     to: NodeId,
 ) {
     cx.common.stats.reads_failed += 1;
-    cx.common.stats.damaged_at = cx.group.paxos.place_of(slot);
+    if let Some(location) = cx.group.paxos.place_of(slot) {
+        note_damage(cx, location);
+    }
     repair(cx, slot, RepairUse::Learn { to, ballot });
+}
+
+/// Bytes of the log are damaged, or cannot be read.
+fn note_damage<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, location: Location) {
+    cx.common.stats.damaged_at = Some(location);
+    let Location { segment, offset, .. } = location;
+    cx.out.tell(Event::ReadDamaged { group: cx.group.id, segment, offset });
 }
 
 /// The slot whose entry holds these bytes of the log, and where in the entry.
@@ -181,6 +190,7 @@ fn use_entry<P: Payload>(
         }
     }
     cx.common.stats.reads_repaired += 1;
+    cx.out.tell(Event::ReadRepaired { group: cx.group.id, slot });
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! enough; else the leader, if one is known. Without a known leader the request waits.
 
 use crate::api::Effect;
-use crate::flow::read;
+use crate::flow::{busy, read};
 use crate::outlet::Out;
 use crate::parts::follower_reads::FollowerRead;
 use crate::request::{Origin, Request};
@@ -18,7 +18,7 @@ pub(crate) fn route<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Reques
     {
         let read = FollowerRead { index: cx.group.index, group: cx.group.id, request };
         if let Err(read) = cx.common.follower_reads.gather(leader, read) {
-            read.request.refuse(ErrorKind::Busy, cx.out);
+            busy::refuse(cx, &read.request);
         }
         return;
     }
@@ -48,7 +48,7 @@ pub(crate) fn route_to_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
             return read::read_or_confirm(cx, request);
         }
         if let Err(request) = cx.group.backlog.push_pending(request) {
-            request.refuse(ErrorKind::Busy, cx.out);
+            busy::refuse(cx, &request);
         }
         return;
     }
@@ -58,10 +58,11 @@ pub(crate) fn route_to_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
     }
     match cx.group.paxos.leader_hint() {
         Some(to) if cx.common.forwards.has_room() => {
+            cx.common.stats.forwards += 1;
             let message = cx.common.forwards.send(to, cx.group.index, cx.group.id, request);
             cx.out.push(Effect::Send { to, message });
         }
-        Some(_) => request.refuse(ErrorKind::Busy, cx.out),
+        Some(_) => busy::refuse(cx, &request),
         None => wait_for_leader(cx, request),
     }
 }
@@ -69,7 +70,7 @@ pub(crate) fn route_to_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
 fn wait_for_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
     debug_assert!(!matches!(request.origin, Origin::Peer(..)), "a request is forwarded once");
     if let Err(request) = cx.group.backlog.push_waiting(request) {
-        request.refuse(ErrorKind::Busy, cx.out);
+        busy::refuse(cx, &request);
     }
 }
 

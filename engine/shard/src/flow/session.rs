@@ -2,6 +2,7 @@
 //! ranges of its sequences, notices its loss (P-21). Nothing may be stamped twice, and no command that came
 //! with a stamp.
 
+use crate::flow::busy;
 use crate::flow::route::route;
 use crate::outlet::{Answer, Out, OwnAsk};
 use crate::request::{Origin, Request};
@@ -24,7 +25,7 @@ pub(crate) fn take_write<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, id: Reques
         return request.refuse(ErrorKind::NoLeader, cx.out);
     }
     if let Err(request) = group.backlog.push_unstamped(id, request) {
-        request.refuse(ErrorKind::Busy, cx.out);
+        busy::refuse(cx, &request);
     }
 }
 

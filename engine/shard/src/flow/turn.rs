@@ -1,11 +1,11 @@
 //! Ticks, and the ends of turns.
 
 use crate::flow::drive::drive;
-use crate::flow::{disk_full, effects, propose, read_index, repair, route, session, transfer};
+use crate::flow::{busy, disk_full, effects, propose, read_index, repair, route, session, transfer};
 use crate::outlet::Out;
 use crate::step::Step;
 use synod_paxos as paxos;
-use synod_types::{ErrorKind, Payload};
+use synod_types::{ErrorKind, Event, Payload};
 
 /// Steps per tick that free what FLUSHALL cleared: a million keys take two seconds, at half a millisecond per
 /// tick if all of them had a copy in the cache.
@@ -17,6 +17,7 @@ const SWEEP_STEPS_PER_TICK: usize = 4096;
 /// Handles a tick.
 pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
     let stalled = step.common.journal.is_stalled(step.common.config.timing.lease, step.now.mono);
+    tell_stall(step, stalled);
     // The sweep comes first: the more of the expired keys it has sorted out, the more exactly it is known
     // whether applied time must advance.
     sweep(step);
@@ -30,6 +31,7 @@ pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
         route::retry_waiting(cx);
         session::mind_session(cx, true);
         read_index::expire_awaiting_apply(cx);
+        busy::tick(cx);
     }
     expire_forwards(step);
     read_index::expire(step);
@@ -37,6 +39,21 @@ pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
     transfer::follow_load(step);
     transfer::balance(step);
     step.common.store.bury(BURY_STEPS_PER_TICK);
+}
+
+/// Tells the operator when the log stalls and when it goes on.
+fn tell_stall<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, stalled: bool) {
+    match (step.common.stalled_since, stalled) {
+        (None, true) => {
+            step.common.stalled_since = Some(step.now.mono);
+            step.out.tell(Event::LogStalled { records: step.common.journal.undurable() as u64 });
+        }
+        (Some(since), false) => {
+            step.common.stalled_since = None;
+            step.out.tell(Event::LogResumed { took: step.now.mono.since(since) });
+        }
+        _ => {}
+    }
 }
 
 /// Handles the end of a turn: it has no more inputs.
@@ -64,7 +81,11 @@ fn sweep<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
     let (before, after) = step.groups.split_at_mut(common.sweep_from);
     for group in after.iter_mut().chain(before) {
         common.store.expire(group.id, &mut budget);
-        group.stats.keys_expired = common.store.expired(group.id);
+        let expired = common.store.expired(group.id);
+        if group.paxos.serving() {
+            group.stats.keys_expired_led += expired - group.stats.keys_expired;
+        }
+        group.stats.keys_expired = expired;
     }
     common.sweep_from = (common.sweep_from + 1) % step.groups.len().max(1);
 }

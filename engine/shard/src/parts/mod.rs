@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   of the core   journal · coalescer · cold_reads · forwards · follower_reads · repairs · balancing
-//!   of a group    backlog ─▶ proposals · waiting_reads · session · pulls · sources
+//!   of a group    backlog ─▶ proposals · waiting_reads · session · pulls · sources · overload
 //! ```
 
 pub(crate) mod backlog;
@@ -13,6 +13,7 @@ pub(crate) mod cold_reads;
 pub(crate) mod follower_reads;
 pub(crate) mod forwards;
 pub(crate) mod journal;
+pub(crate) mod overload;
 pub(crate) mod proposals;
 pub(crate) mod pulls;
 pub(crate) mod repairs;

@@ -27,28 +27,43 @@ use std::convert::Infallible;
 use std::time::Duration;
 use stream::HttpStream;
 use synod_net::http::{DRAIN_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HttpError, KeyPlan, Route, Upload};
+use synod_net::server::Service;
 
 /// A request's head must be complete this long after the connection was made or the last response sent.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// The same for a client beyond the limit on connections, whose place others wait for.
+const SPARE_HEAD_LIMIT: Duration = Duration::from_secs(1);
 /// A request's body must be complete this long after its head.
 const BODY_LIMIT: Duration = Duration::from_secs(60);
+
+/// What is known of a client before its first request.
+#[derive(Clone, Copy)]
+pub(crate) struct HttpClient {
+    /// It is on this machine.
+    pub is_loopback: bool,
+    /// How much it is served: beyond the limit on connections, only pages of the node.
+    pub service: Service,
+}
 
 /// Serves one connection to its end. `first` holds the bytes already read from it.
 pub(crate) async fn serve<S: Stream>(
     port: &CorePort,
-    is_loopback: bool,
+    client: HttpClient,
     first: Vec<u8>,
     reader: ReadEnd<S>,
     writer: WriteEnd<S>,
 ) {
     let alarm = Alarm::default();
     let stream = HttpStream::new(first, reader, writer, port.clone(), alarm.clone());
-    let service = service_fn(|request| handle(port.clone(), is_loopback, request));
+    let service = service_fn(|request| handle(port.clone(), client, request));
+    let is_spare = client.service == Service::Spare;
     let connection = http1::Builder::new()
         .timer(alarm.clone())
-        .header_read_timeout(HEAD_LIMIT)
+        .header_read_timeout(if is_spare { SPARE_HEAD_LIMIT } else { HEAD_LIMIT })
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
+        // A place beyond the limit is free again after one answer.
+        .keep_alive(!is_spare)
         .half_close(true) // requests sent before the client's end of input are still answered, as in RESP
         // No pipeline_flush: with bytes left in the buffer it would hold back the answer to a broken request
         // forever.
@@ -60,11 +75,17 @@ pub(crate) async fn serve<S: Stream>(
 
 async fn handle(
     port: CorePort,
-    is_loopback: bool,
+    client: HttpClient,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let route = synod_net::http::route(&head, &port.node.access, is_loopback);
+    let route = match synod_net::http::route(&head, &port.node.access, client.is_loopback) {
+        Route::Key(_) if client.service == Service::Spare => {
+            port.server().counts.turned_away();
+            Route::Done(HttpError::OVER_LIMIT.response())
+        }
+        route => route,
+    };
     let response = match route {
         Route::Done(response) => {
             skip(&head, body).await;

@@ -7,6 +7,7 @@ use crate::runtime::pace::{self, TaskPace};
 use crate::runtime::peer_inbox::PeerInbox;
 use crate::runtime::port::CorePort;
 use crate::runtime::stream::{self, Stream};
+use crate::voice::NodeEvent;
 use futures_lite::io::AsyncReadExt;
 use glommio::net::TcpListener;
 use std::time::Duration;
@@ -30,14 +31,14 @@ pub(super) async fn accept(context: PeerContext, listener: TcpListener) {
                     let _ = stream.set_nodelay(true);
                     let _ = stream::break_when_silent(&stream);
                     let pace = TaskPace::default();
-                    if let Err(why) = pace.watch(receive(&context, stream, unproved, &pace)).await {
-                        context.complain(format!("peer connection from {from} closed: {why}"));
+                    if let Err(why) = pace.watch(receive(&context, &from, stream, unproved, &pace)).await {
+                        context.say(NodeEvent::PeerClosed { from: &from, why: &why });
                     }
                 })
                 .detach();
             }
             Err(error) => {
-                context.complain(format!("accept of a peer failed: {error}"));
+                context.say(NodeEvent::AcceptFailed { of: "peer", why: &error });
                 // Out of descriptors: give other connections time to close theirs.
                 glommio::timer::sleep(RETRY_AFTER).await;
             }
@@ -47,6 +48,7 @@ pub(super) async fn accept(context: PeerContext, listener: TcpListener) {
 
 async fn receive<S: Stream>(
     context: &PeerContext,
+    from: &str,
     mut stream: S,
     unproved: Unproved,
     pace: &TaskPace,
@@ -67,7 +69,9 @@ async fn receive<S: Stream>(
         proved.refuse(&mine, refusal, &mut answer);
         // The refusal only informs the peer; the connection closes either way.
         let _ = within(HANDSHAKE_LIMIT, "the refusal", write_all(&mut stream, &answer)).await;
-        return Err(format!("{} was refused: {refusal}", theirs.node));
+        let why = refusal.to_string();
+        context.say(NodeEvent::MemberRefused { peer: theirs.node, from, why: &why });
+        return Ok(());
     }
     context.learn(theirs.node, theirs.incarnation).await?;
     let heard = context.heard.about(theirs.node, theirs.incarnation, context.port.me);

@@ -3,9 +3,8 @@
 use super::introductions::Introductions;
 use super::unproved::Waiting;
 use crate::identity::{HeardBook, SecretBook};
-use crate::runtime::complaints::Complaints;
 use crate::runtime::port::CorePort;
-use std::rc::Rc;
+use crate::voice::{self, NodeEvent};
 use std::sync::Arc;
 use std::time::Duration;
 use synod_net::peer::{Handshake, KnownPeer, PeerSecret};
@@ -20,7 +19,6 @@ pub(super) struct PeerContext {
     pub(super) port: CorePort,
     pub(super) secrets: Arc<SecretBook>,
     pub(super) heard: Arc<HeardBook>,
-    pub(super) complaints: Rc<Complaints>,
     pub(super) unproved: Waiting,
     pub(super) introductions: Introductions,
 }
@@ -70,8 +68,8 @@ impl PeerContext {
         }
     }
 
-    /// Logs a fault of a peer, unless the same line was logged a moment ago.
-    pub(super) fn complain(&self, line: String) {
-        self.complaints.say(format!("core {}: {line}", self.port.me.get()));
+    /// Tells the operator.
+    pub(super) fn say(&self, event: NodeEvent<'_>) {
+        voice::say(Some(self.port.me), event);
     }
 }

@@ -3,14 +3,17 @@
 use super::context::PeerContext;
 use super::handshake::{HANDSHAKE_LIMIT, LinkFailure, introduce, within};
 use crate::node::Member;
+use crate::runtime::clock;
 use crate::runtime::fatal;
+use crate::runtime::links::RefusedLink;
 use crate::runtime::port::CorePort;
 use crate::runtime::stream::{self, Stream};
 use crate::runtime::write_vec::WriteVec;
+use crate::voice::NodeEvent;
 use futures_lite::io::AsyncReadExt;
 use std::cell::Cell;
 use std::time::Duration;
-use synod_net::peer::{PeerSecret, Welcomed};
+use synod_net::peer::{LinkRefusal, PeerSecret, Welcomed};
 use synod_types::{LogPosition, NodeId};
 
 /// Memory that a link keeps for encoded messages.
@@ -24,23 +27,35 @@ pub(super) async fn dial(context: PeerContext, member: Member) {
     let port = context.port.clone();
     let mut pause = RETRY_FIRST;
     let last_said = Cell::new(None::<String>);
+    let mut down_since = None;
     loop {
         let link = establish(&context, &member).await;
         context.introductions.tried(member.id, &link);
+        port.link_tried(member.id, link.as_ref().err().and_then(LinkFailure::refused));
         match link {
             Ok((stream, secret)) => {
                 pause = RETRY_FIRST;
                 last_said.set(None);
-                let retired = context.until_retired(&secret);
-                futures_lite::future::or(serve_link(&port, member.id, stream), retired).await;
+                let up_since = clock::mono();
+                let down_ms = down_since.map(|since| up_since.since(since).as_ms());
+                context.say(NodeEvent::LinkUp { peer: member.id, down_ms });
+                let retired = async {
+                    context.until_retired(&secret).await;
+                    "the secret that proved it is no longer accepted".to_owned()
+                };
+                let why = futures_lite::future::or(serve_link(&port, member.id, stream), retired).await;
                 port.link_down(member.id, context.introductions.are_over());
+                let now = clock::mono();
+                down_since = Some(now);
+                let up_ms = now.since(up_since).as_ms();
+                context.say(NodeEvent::LinkLost { peer: member.id, up_ms, why: &why });
             }
             Err(LinkFailure::Gone(_) | LinkFailure::Absent) => {}
             Err(broken) => {
                 let why = broken.to_string();
                 let said = last_said.take();
                 if said.as_ref() != Some(&why) {
-                    eprintln!("synod: core {}: no link to {}: {why}", port.me.get(), member.id);
+                    context.say(NodeEvent::LinkFailed { peer: member.id, why: &why });
                 }
                 last_said.set(Some(why));
                 pause = RETRY_MAX;
@@ -75,13 +90,14 @@ async fn establish(
     let Welcomed { theirs, secret, heard } =
         within(HANDSHAKE_LIMIT, "the handshake", introduce).await.map_err(LinkFailure::Gone)??;
     if theirs.node != member.id {
-        return Err(LinkFailure::Wrong(format!(
-            "{} answers at its address; check the addresses",
-            theirs.node
-        )));
+        let why = format!("{} answers at its address; check the addresses", theirs.node);
+        return Err(LinkFailure::Refused { link: RefusedLink::Here(LinkRefusal::WrongTarget), why });
     }
     let judged = context.ours(member.id).judge(&theirs, context.known(theirs.node));
-    judged.map_err(|refusal| LinkFailure::Wrong(refusal.to_string()))?;
+    judged.map_err(|refusal| LinkFailure::Refused {
+        link: RefusedLink::Here(refusal),
+        why: refusal.to_string(),
+    })?;
     context.learn(theirs.node, theirs.incarnation).await.map_err(LinkFailure::Wrong)?;
     // This checks the log as it is durable now, after the position was reported.
     if !context.port.log_holds(heard) {
@@ -103,15 +119,20 @@ fn condemn(port: &CorePort, by: NodeId, heard: LogPosition) -> ! {
     fatal::condemn(&port.node.setup.data, port.me, why)
 }
 
-/// Sends gathered messages until the link breaks.
-async fn serve_link<S: Stream>(port: &CorePort, node: NodeId, stream: S) {
+/// Sends gathered messages until the link breaks. Returns the reason.
+async fn serve_link<S: Stream>(port: &CorePort, node: NodeId, stream: S) -> String {
     let wake = port.link_up(node);
     let socket = stream.plain_socket();
     let (mut reader, mut writer) = stream::split(stream);
     // The peer sends nothing on this connection; a read that ends shows that the connection is dead.
     let watch = async {
         let mut byte = [0];
-        let _ = reader.read(&mut byte).await; // data, end or error: in each case the link is useless
+        // Data, end or error: in each case the link is useless.
+        match reader.read(&mut byte).await {
+            Ok(0) => "the peer closed it".to_owned(),
+            Ok(_) => "the peer sent something on a link that it only reads".to_owned(),
+            Err(error) => error.to_string(),
+        }
     };
     let send = async {
         let mut outbox = WriteVec::default();
@@ -122,13 +143,13 @@ async fn serve_link<S: Stream>(port: &CorePort, node: NodeId, stream: S) {
                 if outbox.len() == 0 {
                     break;
                 }
-                if outbox.write(&mut writer, socket).await.is_err() {
-                    return;
+                if let Err(error) = outbox.write(&mut writer, socket).await {
+                    return error.to_string();
                 }
                 // One burst must not keep its memory forever.
                 outbox.clear(OUTBOX_BYTES_KEPT);
             }
         }
     };
-    futures_lite::future::or(watch, send).await;
+    futures_lite::future::or(watch, send).await
 }

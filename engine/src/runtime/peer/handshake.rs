@@ -3,12 +3,13 @@
 
 use crate::identity::SecretBook;
 use crate::random::random;
+use crate::runtime::links::RefusedLink;
 use crate::runtime::stream::Stream;
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use std::time::Duration;
 use synod_net::peer::{
-    self as wire, Acceptor, HANDSHAKE_HEAD_BYTES, Handshake, HandshakeError, Head, Initiator, Nonce, Proved,
-    Welcomed,
+    self as wire, Acceptor, HANDSHAKE_HEAD_BYTES, Handshake, HandshakeError, Head, Initiator, LinkRefusal,
+    Nonce, Proved, Welcomed,
 };
 
 /// The limit for a handshake, and for a step of it that is awaited by itself.
@@ -22,8 +23,26 @@ pub(super) enum LinkFailure {
     Gone(String),
     /// The other end speaks another version.
     Version(HandshakeError),
-    /// The other end answers and something is wrong: this needs a log line.
+    /// One of the ends refuses the link: this needs a log line.
+    Refused {
+        /// The end that refuses, and its reason.
+        link: RefusedLink,
+        /// The reason in words.
+        why: String,
+    },
+    /// The other end answers and something else is wrong: this needs a log line.
     Wrong(String),
+}
+
+impl LinkFailure {
+    /// The end that refuses the link, if one does.
+    pub(super) fn refused(&self) -> Option<RefusedLink> {
+        match self {
+            Self::Refused { link, .. } => Some(*link),
+            Self::Version(_) => Some(RefusedLink::Here(LinkRefusal::VersionMismatch)),
+            Self::Absent | Self::Gone(_) | Self::Wrong(_) => None,
+        }
+    }
 }
 
 impl std::fmt::Display for LinkFailure {
@@ -32,16 +51,21 @@ impl std::fmt::Display for LinkFailure {
             Self::Absent => f.write_str("nothing listens there"),
             Self::Gone(why) => write!(f, "handshake: {why}"),
             Self::Version(error) => write!(f, "handshake: {error}"),
-            Self::Wrong(why) => f.write_str(why),
+            Self::Refused { why, .. } | Self::Wrong(why) => f.write_str(why),
         }
     }
 }
 
 impl From<HandshakeError> for LinkFailure {
     fn from(error: HandshakeError) -> Self {
+        let why = format!("handshake: {error}");
         match error {
             HandshakeError::Version { .. } => Self::Version(error),
-            other => Self::Wrong(format!("handshake: {other}")),
+            HandshakeError::Refused(refusal) => Self::Refused { link: RefusedLink::There(refusal), why },
+            HandshakeError::OtherSecret | HandshakeError::Unproved => {
+                Self::Refused { link: RefusedLink::Here(LinkRefusal::OtherSecret), why }
+            }
+            HandshakeError::Protocol(_) | HandshakeError::OutOfTurn => Self::Wrong(why),
         }
     }
 }

@@ -63,9 +63,12 @@ impl Introductions {
     pub(super) fn tried<T>(&self, node: NodeId, link: &Result<T, LinkFailure>) {
         let is_over = match link {
             Ok(_) => true,
-            Err(LinkFailure::Absent | LinkFailure::Wrong(_) | LinkFailure::Version(_)) => {
-                clock::mono().since(self.began) >= ABSENT_FOR
-            }
+            Err(
+                LinkFailure::Absent
+                | LinkFailure::Wrong(_)
+                | LinkFailure::Refused { .. }
+                | LinkFailure::Version(_),
+            ) => clock::mono().since(self.began) >= ABSENT_FOR,
             Err(LinkFailure::Gone(_)) => false,
         };
         if is_over {

@@ -24,7 +24,6 @@ use crate::runtime::port::CorePort;
 use context::PeerContext;
 use glommio::net::TcpListener;
 use introductions::Introductions;
-use std::rc::Rc;
 use std::sync::Arc;
 use synod_types::CoreId;
 use unproved::Waiting;
@@ -42,7 +41,6 @@ pub(crate) fn listen(port: &CorePort) -> Result<Introductions, RunError> {
         port: port.clone(),
         secrets,
         heard: Arc::clone(&setup.heard),
-        complaints: Rc::default(),
         unproved: Waiting::default(),
         introductions: introductions.clone(),
     };

@@ -73,6 +73,7 @@ impl ApplyContext<'_> {
         let id = index.find(index.hash(namespace, key), namespace, key)?;
         if self.group.is_expired(id) {
             self.remove(id);
+            self.group.expired += 1;
             return None;
         }
         debug_assert!(

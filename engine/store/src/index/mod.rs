@@ -252,6 +252,11 @@ impl Index {
         self.count
     }
 
+    /// The keys that have an expiry: each has one timer.
+    pub(crate) fn expiring(&self) -> u64 {
+        u64::from(self.wheel.count())
+    }
+
     /// Every key, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RecordId, Namespace, &[u8])> {
         self.records

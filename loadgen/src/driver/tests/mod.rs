@@ -32,7 +32,7 @@ struct World {
 fn options() -> Options {
     Options {
         target: vec!["fake:1".into()],
-        rate: 2000,
+        rate: Some(2000),
         duration: Duration::from_secs(1),
         warmup: Duration::from_millis(200),
         connections: 6,
@@ -175,8 +175,13 @@ impl World {
     fn load(&self, mix: Mix, length_ms: u64) -> Order {
         let start_ns = self.now_ns + 5 * MS;
         let measured_ns = start_ns + 200 * MS;
-        let rate_per_s = self.driver.options.rate;
-        Order::Load { mix, rate_per_s, start_ns, measured_ns, end_ns: measured_ns + length_ms * MS }
+        let Options { closed, rate, .. } = self.driver.options;
+        let pace = if closed {
+            Pace::Closed
+        } else {
+            Pace::Open { rate_per_s: rate.expect("these tests name their rate") }
+        };
+        Order::Load { mix, pace, start_ns, measured_ns, end_ns: measured_ns + length_ms * MS }
     }
     fn audit(&mut self) {
         // The audit runs without faults, as on a cluster that has recovered.

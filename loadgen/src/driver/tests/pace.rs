@@ -6,7 +6,7 @@ use crate::phase::Phase;
 #[test]
 fn an_overloaded_open_loop_counts_from_the_planned_time() {
     // Few requests at a time, about 2 ms each: far fewer per second than the four thousand offered.
-    let told = Options { rate: 4000, connections: 3, inflight: 1, ..options() };
+    let told = Options { rate: Some(4000), connections: 3, inflight: 1, ..options() };
     for kind in [Kind::Write, Kind::Read] {
         let (tally, _) = World::run(told.clone(), Faults::default(), 15, Mix::Only(kind));
         assert_sums(&tally);
@@ -104,7 +104,7 @@ fn an_answer_that_comes_late_makes_room_and_nothing_else() {
 
 #[test]
 fn one_key_for_all_is_written_one_at_a_time_and_loses_nothing() {
-    let told = Options { keys: 1, rate: 200, ..options() };
+    let told = Options { keys: 1, rate: Some(200), ..options() };
     let (tally, ledger) = World::run(told, Faults::default(), 17, Mix::ReadShare(0.5));
     assert_sums(&tally);
     assert_eq!(tally.measured.iter().map(|kind| kind.achieved).sum::<u64>(), 200);

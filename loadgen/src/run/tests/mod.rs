@@ -1,6 +1,8 @@
 //! Whole runs over real sockets, against a fake cluster in threads.
 
 mod admission;
+mod noise;
+mod offer;
 mod trouble;
 
 use super::*;
@@ -15,7 +17,7 @@ use std::time::Instant;
 fn options(servers: &FakeServers) -> Options {
     Options {
         target: servers.targets(),
-        rate: 1000,
+        rate: Some(1000),
         duration: Duration::from_millis(600),
         warmup: Duration::from_millis(100),
         connections: 6,
@@ -70,7 +72,7 @@ fn resp_options(server: &FakeResp) -> Options {
     Options {
         target: vec![server.target()],
         protocol: Protocol::Resp,
-        rate: 1000,
+        rate: Some(1000),
         duration: Duration::from_millis(600),
         warmup: Duration::from_millis(100),
         connections: 4,
@@ -135,9 +137,11 @@ fn find_max_ends_below_what_the_cluster_can_do() {
     servers.set_faults(Faults { delay_ms: 2, ..Faults::default() });
     let told = Options {
         find_max: true,
-        slo: vec!["p99=40ms".parse().expect("good")],
+        // Wide, so that how quiet this machine is decides nothing: a rate fails because it is not achieved.
+        slo: vec!["p50=2s".parse().expect("good")],
         step: Duration::from_millis(700),
-        rate: 150,
+        rate: Some(150),
+        floor: 10,
         connections: 1,
         inflight: 1,
         keys: 20,
@@ -148,11 +152,17 @@ fn find_max_ends_below_what_the_cluster_can_do() {
     let report =
         run(&told, &mut |progress| notes.extend(progress.note.clone())).expect("the run can be done");
     let [search] = &report.find_max[..] else { panic!("one mix, one search: {:?}", report.find_max) };
-    let rate = search.rate_per_s.expect("some rate holds");
+    let searched = search.steps.iter().filter(|step| !step.repeated);
+    let rate = searched.filter(|step| step.held).map(|step| step.rate_per_s).max().expect("some rate holds");
     assert!(rate < 520, "{:?}", search.steps);
     assert_eq!(notes.len(), search.steps.len());
     assert!(search.steps.iter().any(|step| !step.held && !step.why.is_empty()));
-    assert!(report.table().contains("is the highest rate that holds p99=40ms"), "{}", report.table());
+    assert_eq!(search.steps.iter().filter(|step| step.repeated).count(), 2);
+    // The machine that runs this test may be a noisy one.
+    assert_eq!(search.rate_per_s, search.noise.is_none().then_some(rate), "{:?}", search.noise);
+    let said = if search.noise.is_none() { "is the highest rate that holds p50=2000ms" } else { "too noisy" };
+    assert!(report.table().contains(said), "{}", report.table());
+    assert_eq!((report.asked_rate, report.offered_rate, &report.probe), (Some(150), None, &None));
     let offered: f64 = report.operations.values().map(|operation| operation.offered_per_s).sum();
     assert!(
         (offered / rate as f64 - 1.0).abs() < 0.05,
@@ -282,7 +292,7 @@ fn threads_share_the_work_and_the_verdict() {
     assert!(report.passed(), "{:?}", report.findings);
     assert_eq!(report.operations.values().map(|op| op.offered).sum::<u64>(), 600);
     assert_eq!(report.audit.as_ref().map(|audit| audit.keys), Some(300));
-    let closed = Options { closed: true, rate: 0, sessions: Switch::Off, ..told };
+    let closed = Options { closed: true, rate: Some(0), sessions: Switch::Off, ..told };
     let report = quietly(&closed);
     assert!(report.passed(), "{:?}", report.findings);
     assert!(report.operations["write"].achieved > 100);

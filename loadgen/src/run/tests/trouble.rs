@@ -12,7 +12,7 @@ const FAR: Duration = Duration::from_secs(90);
 fn ends_in(trouble: Trouble, kind: &str) {
     let mut servers = FakeServers::start(2, 4, 20);
     let told = Options {
-        rate: 500,
+        rate: Some(500),
         duration: Duration::from_millis(2500),
         read_share: Some(0.5),
         connections: 4,

@@ -98,6 +98,11 @@ pub enum Work {
     },
     /// FLUSHALL, FLUSHDB.
     Flush,
+    /// INFO keyspace: one read of each group brings this node up to date; then INFO follows.
+    Freshen {
+        /// The sections asked for.
+        sections: Vec<String>,
+    },
 }
 
 /// How the replies to the parts of a command on many keys are combined.

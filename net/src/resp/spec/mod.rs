@@ -15,7 +15,7 @@ pub use keys::{Keys, NoKeys};
 pub use lookup::{FoundCommand, LOCAL_ARGUMENTS_MAX, find, find_full, lookup};
 pub use table::{
     CATEGORIES, ClientCommand, ClusterCommand, CommandAction, ConfigCommand, ConnectionCommand, Family,
-    KeyCommand, SPECS, SUBCOMMANDS, ServerCommand, Spec, TableCommand, TransactionCommand,
+    KeyCommand, ROW_COUNT, SPECS, SUBCOMMANDS, ServerCommand, Spec, TableCommand, TransactionCommand,
 };
 
 #[cfg(test)]
@@ -62,6 +62,11 @@ mod tests {
         for unknown in [&b"client|"[..], b"client|nope", b"nope|id", b"get|id", b"|", b"client|id|x"] {
             assert_eq!(find_full(unknown), None, "{unknown:?}");
         }
+    }
+
+    #[test]
+    fn every_row_has_a_number_of_its_own() {
+        assert_eq!(all().map(|row| row.number).collect::<Vec<_>>(), (0..ROW_COUNT).collect::<Vec<_>>());
     }
 
     #[test]

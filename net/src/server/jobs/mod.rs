@@ -1,6 +1,6 @@
 //! Commands that take several asks, one after the other: SCAN, KEYS, RANDOMKEY, DBSIZE and FLUSHALL walk the
-//! groups; CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT walk one group; APPEND, SETRANGE and INCRBYFLOAT are an
-//! `update`.
+//! groups, and so does INFO keyspace; CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT walk one group; APPEND,
+//! SETRANGE and INCRBYFLOAT are an `update`.
 //!
 //! ```text
 //!  next() ─▶ a command, of which group ─▶ (shard) ─▶ take(reply) ─▶ nothing: next() again, or the outcome
@@ -9,7 +9,8 @@
 
 mod update;
 
-use super::ask::Tag;
+use super::ask::{LocalQuery, Tag};
+use super::config::OwnGroups;
 use crate::resp::glob::Pattern;
 use crate::resp::plan::Work;
 use crate::resp::reply::{Proto, Writer};
@@ -29,14 +30,35 @@ const SCAN_GROUPS_MAX: u16 = 16;
 /// bits are 0.
 const POSITION_BITS: u32 = 48;
 
+/// The key that INFO asks for in each group. Whether there is such a key does not matter.
+const FRESHEN_KEY: &[u8] = b"keyspace";
+
+/// The groups that a job walks through.
+#[derive(Debug)]
+pub(super) struct Reach {
+    /// Data groups of the cluster; they are numbered from 1.
+    pub(super) group_count: u16,
+    /// At the port of one core: the groups that a cluster client finds there. SCAN, KEYS and DBSIZE keep to
+    /// them, so that a client that asks every master sees each key once.
+    pub(super) own: Option<OwnGroups>,
+}
+
+impl Reach {
+    /// The first group from `group` on that is within reach. A group that is not found is past the end.
+    fn from(&self, group: u16) -> u16 {
+        let is_within = |group: &u16| self.own.as_ref().is_none_or(|own| own.contain(*group));
+        let past_the_end = self.group_count.saturating_add(1).max(group);
+        (group..=self.group_count).find(is_within).unwrap_or(past_the_end)
+    }
+}
+
 /// A job of one connection.
 #[derive(Debug)]
 pub(super) struct CommandJob {
     pub(super) tag: Tag,
     /// An ask is under way.
     pub(super) asked: bool,
-    /// Data groups of the cluster; they are numbered from 1.
-    group_count: u16,
+    reach: Reach,
     /// Most bytes that may be gathered.
     bytes_max: usize,
     state: JobState,
@@ -74,6 +96,10 @@ enum JobState {
     Flush {
         group: u16,
     },
+    Freshen {
+        group: u16,
+        sections: Vec<String>,
+    },
     Slot {
         bucket: Bucket,
         position: u64,
@@ -106,10 +132,21 @@ pub(super) enum JobOutcome {
     Failed(ErrorKind),
 }
 
+/// What a job does next.
+#[derive(Debug)]
+pub(super) enum JobStep {
+    /// It asks a group; without one, that of the key.
+    Ask(Option<GroupId>, Command<Shared>),
+    /// It has done its part: the shell answers the rest.
+    Local(LocalQuery),
+    /// It is over.
+    Over(JobOutcome),
+}
+
 impl CommandJob {
     /// `draw` chooses the key of RANDOMKEY.
-    pub(super) fn new(tag: Tag, work: Work, group_count: u16, bytes_max: usize, draw: u64) -> Self {
-        let count = group_count.max(1);
+    pub(super) fn new(tag: Tag, work: Work, reach: Reach, bytes_max: usize, draw: u64) -> Self {
+        let count = reach.group_count;
         let state = match work {
             Work::Derive { key, how } => JobState::Update(Update::new(key, how)),
             Work::Scan { cursor, pattern, count: wanted, strings } => JobState::Scan {
@@ -133,6 +170,7 @@ impl CommandJob {
             }
             Work::Count => JobState::Count { group: 1, sum: 0 },
             Work::Flush => JobState::Flush { group: 1 },
+            Work::Freshen { sections } => JobState::Freshen { group: 1, sections },
             Work::Slot { bucket, keys_max } => JobState::Slot {
                 bucket,
                 position: 0,
@@ -141,7 +179,12 @@ impl CommandJob {
                 seen: HashSet::new(),
             },
         };
-        Self { tag, asked: false, group_count: count, bytes_max, state }
+        Self { tag, asked: false, reach, bytes_max, state }
+    }
+
+    /// Whether it begins only when all that was asked before is answered.
+    pub(super) fn goes_alone(&self) -> bool {
+        matches!(self.state, JobState::Freshen { .. })
     }
 
     /// Bytes it holds.
@@ -157,14 +200,32 @@ impl CommandJob {
         }
     }
 
-    /// The next ask and its group; the answer, if there is nothing to ask.
-    pub(super) fn next(&mut self) -> Result<(Option<GroupId>, Command<Shared>), JobOutcome> {
-        let of_group =
-            |group: u16, op| Ok((Some(GroupId::new(group)), Command::plain(Shared::default(), op)));
+    /// Passes over the groups that are out of reach. A group whose walk has begun is walked to its end, even if
+    /// its leader has changed meanwhile.
+    fn skip_groups(&mut self) {
         match &mut self.state {
-            JobState::Update(update) => Ok((None, update.next())),
-            JobState::Scan { group, .. } if *group > self.group_count => {
-                Err(JobOutcome::Page { cursor: 0, keys: Gathered::default() })
+            JobState::Scan { group, position: 0, .. }
+            | JobState::Keys { group, position: 0, .. }
+            | JobState::Count { group, .. } => *group = self.reach.from(*group),
+            _ => {}
+        }
+    }
+
+    /// What comes next.
+    pub(super) fn next(&mut self) -> JobStep {
+        let of_group =
+            |group: u16, op| JobStep::Ask(Some(GroupId::new(group)), Command::plain(Shared::default(), op));
+        self.skip_groups();
+        match &mut self.state {
+            JobState::Update(update) => JobStep::Ask(None, update.next()),
+            JobState::Scan { group, keys, .. } if *group > self.reach.group_count => {
+                JobStep::Over(JobOutcome::Page { cursor: 0, keys: std::mem::take(keys) })
+            }
+            JobState::Keys { group, keys, .. } if *group > self.reach.group_count => {
+                JobStep::Over(JobOutcome::Keys(std::mem::take(keys)))
+            }
+            JobState::Count { group, sum } if *group > self.reach.group_count => {
+                JobStep::Over(JobOutcome::Int(*sum))
             }
             JobState::Scan { group, position, count, .. } => {
                 of_group(*group, Op::Scan { position: *position, count: *count })
@@ -175,9 +236,17 @@ impl CommandJob {
             JobState::RandomKey { group, draw, .. } => of_group(*group, Op::RandomKey { draw: *draw }),
             JobState::Count { group, .. } => of_group(*group, Op::CountKeys),
             JobState::Flush { group } => of_group(*group, Op::Flush),
-            JobState::Slot { keys_max: Some(0), .. } => Err(JobOutcome::Keys(Gathered::default())),
+            JobState::Freshen { group, sections } if *group > self.reach.group_count => {
+                JobStep::Local(LocalQuery::Info { sections: std::mem::take(sections) })
+            }
+            // A replica answers this from its own state, once that is as new as the question.
+            JobState::Freshen { group, .. } => {
+                let key = Shared::new(FRESHEN_KEY.to_vec());
+                JobStep::Ask(Some(GroupId::new(*group)), Command::plain(key, Op::Exists))
+            }
+            JobState::Slot { keys_max: Some(0), .. } => JobStep::Over(JobOutcome::Keys(Gathered::default())),
             JobState::Slot { bucket, position, .. } => of_group(
-                group_of(*bucket, self.group_count).get(),
+                group_of(*bucket, self.reach.group_count).get(),
                 Op::Scan { position: *position, count: KEYS_PAGE },
             ),
         }
@@ -186,6 +255,11 @@ impl CommandJob {
     /// Takes the reply to the last ask. Returns the answer, if the job is over.
     pub(super) fn take(&mut self, reply: Reply<&[u8]>) -> Option<JobOutcome> {
         self.asked = false;
+        if let JobState::Freshen { group, .. } = &mut self.state {
+            // Without a leader INFO says what this node has, and does not wait for the other groups.
+            *group = if matches!(reply, Reply::Error(_)) { u16::MAX } else { *group + 1 };
+            return None;
+        }
         if let Reply::Error(kind) = reply {
             let in_part =
                 matches!(self.state, JobState::Flush { group } if group > 1) && kind != ErrorKind::Unknown;
@@ -219,17 +293,17 @@ impl CommandJob {
             (JobState::RandomKey { group, left, ends, .. }, Reply::Nil | Reply::Int(_)) => {
                 *left -= 1;
                 *ends = 0;
-                *group = *group % self.group_count + 1;
+                *group = *group % self.reach.group_count + 1;
                 (*left == 0).then_some(JobOutcome::Nil)
             }
             (JobState::Count { group, sum }, Reply::Int(count)) => {
                 *sum = sum.saturating_add(count);
-                *group += 1;
-                (*group > self.group_count).then_some(JobOutcome::Int(*sum))
+                *group = self.reach.from(*group + 1);
+                (*group > self.reach.group_count).then_some(JobOutcome::Int(*sum))
             }
             (JobState::Flush { group }, Reply::Done { .. }) => {
                 *group += 1;
-                (*group > self.group_count).then_some(JobOutcome::Ok)
+                (*group > self.reach.group_count).then_some(JobOutcome::Ok)
             }
             _ => Some(JobOutcome::Failed(ErrorKind::Unknown)), // not an answer to this question
         }
@@ -239,10 +313,11 @@ impl CommandJob {
         let Some((next, found)) = scan_page(page) else {
             return Some(JobOutcome::Failed(ErrorKind::ReadFailed));
         };
-        let group_count = self.group_count;
+        let reach = &self.reach;
+        let group_count = reach.group_count;
         let step = |group: &mut u16, position: &mut u64| {
             let ended = next == SCAN_END;
-            (*group, *position) = if ended { (*group + 1, 0) } else { (*group, next) };
+            (*group, *position) = if ended { (reach.from(*group + 1), 0) } else { (*group, next) };
             ended
         };
         match &mut self.state {

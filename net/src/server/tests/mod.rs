@@ -4,6 +4,8 @@
 mod binary_clients;
 mod bounds;
 mod brackets;
+mod cluster;
+mod faces;
 mod long;
 mod numbers;
 mod order;
@@ -27,17 +29,29 @@ pub(crate) fn server() -> ServerConfig {
     ServerConfig {
         info: ServerInfo { group_count: 4, version: "0.1.0".into(), ..ServerInfo::default() },
         port: 6379,
+        shown: ShownSettings {
+            clients_max: 8192,
+            bind: "127.0.0.1".into(),
+            dir: "/data".into(),
+            tcp_keepalive_s: 300,
+        },
         ..ServerConfig::default()
     }
 }
 
 pub(crate) fn connect(server: ServerConfig) -> Connection {
+    connect_as(Service::Full, server)
+}
+
+pub(crate) fn connect_as(service: Service, server: ServerConfig) -> Connection {
     Connection::new(ConnectionConfig {
         server: Rc::new(server),
         id: 7,
         peer_address: "10.0.0.1:5000".into(),
         is_loopback: true,
         local_address: "10.0.0.2:6379".into(),
+        is_core_port: false,
+        service,
     })
 }
 
@@ -108,7 +122,13 @@ impl Toy {
 
 fn answer_to(query: &LocalQuery) -> LocalAnswer {
     match query {
-        LocalQuery::Info { .. } | LocalQuery::Status => LocalAnswer::Status(status()),
+        LocalQuery::Clients { .. } => LocalAnswer::Text(String::new()),
+        LocalQuery::Info { .. } => LocalAnswer::Info(vec![
+            InfoField::new("server", "redis_version", InfoValue::Text(REDIS_VERSION.to_owned())),
+            InfoField::new("keyspace", "db0", InfoValue::Text("keys=50,expires=3".to_owned())),
+        ]),
+        LocalQuery::Status => LocalAnswer::Status(status()),
+        LocalQuery::ResetStat => LocalAnswer::Done,
         LocalQuery::Replicas { .. } => LocalAnswer::Int(1),
         LocalQuery::Topology => LocalAnswer::Topology(topology()),
         LocalQuery::Cluster(_) => {
@@ -138,6 +158,13 @@ fn converse(
                 match &ask {
                     Ask::Command { tag, command, .. } => {
                         connection.reply(*tag, toy.execute(command).borrow());
+                    }
+                    Ask::Local { tag, query: LocalQuery::Clients { ids } } => {
+                        let mut text = String::new();
+                        if ids.as_ref().is_none_or(|ids| ids.contains(&connection.id())) {
+                            connection.describe(&mut text, 5, 2);
+                        }
+                        connection.answer(*tag, LocalAnswer::Text(text));
                     }
                     Ask::Local { tag, query } => connection.answer(*tag, answer_to(query)),
                     Ask::Close => {}
@@ -305,6 +332,10 @@ fn connection_and_server_commands_are_answered_as_redis_answers() {
         ("CONFIG GET save", "*2|$4|save|$0||"),
         ("CONFIG GET append*", "*4|$11|appendfsync|$6|always|$10|appendonly|$3|yes|"),
         ("CONFIG GET nothing", "*0|"),
+        (
+            "CONFIG GET maxclients bind PORT nothing",
+            "*6|$4|bind|$9|127.0.0.1|$10|maxclients|$4|8192|$4|port|$4|6379|",
+        ),
         ("CONFIG GET", "-ERR wrong number of arguments for 'config|get' command|"),
         ("COMMAND COUNT", ":85|"),
         ("COMMAND INFO nope", "*1|*-1|"),
@@ -337,17 +368,52 @@ fn hello_3_changes_nils_maps_and_texts_from_the_next_reply_on() {
 #[test]
 fn info_tells_the_status_and_its_sections() {
     let all = say("INFO");
-    for part in [
-        "# Server|redis_version:7.2.0|",
-        "connected_clients:2|",
-        "db0:keys=50,expires=0,avg_ttl=0|",
-        "# Synod|node:3|",
-        "group1:role=leader,serving=1,leader=3,core=1,promised=8.3,chosen=100,applied=99,keys=50,leader_changes=1|",
-    ] {
+    for part in ["# Server|redis_version:7.2.0|", "# Keyspace|db0:keys=50,expires=3|"] {
         assert!(all.contains(part), "{part} in {all}");
     }
+    // Asked for by name, the keyspace is as new as the question: a read of each group comes first.
+    let bytes = b"SET k v\r\nINFO Keyspace\r\n";
+    let (asks, _) = converse(&mut connect(server()), &mut Toy::default(), bytes, core::iter::empty());
+    let groups = asks.iter().filter_map(|ask| match ask {
+        Ask::Command { group: Some(group), command, .. } if command.op == Op::Exists => Some(group.get()),
+        _ => None,
+    });
+    assert_eq!(groups.collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert!(matches!(asks.last(), Some(Ask::Local { query: LocalQuery::Info { .. }, .. })), "{asks:?}");
     let one = say("INFO Keyspace");
     assert!(one.contains("# Keyspace|db0:") && !one.contains("# Server"), "{one}");
+}
+
+/// The counts of a conversation: `name calls failed rejected` of each command, and the error codes.
+fn counted(lines: &str) -> (Vec<String>, BTreeMap<String, u64>) {
+    let server = server();
+    let counts = server.counts.clone();
+    let bytes = [lines.replace('\n', "\r\n").as_bytes(), b"\r\n"].concat();
+    converse(&mut connect(server), &mut Toy::default(), &bytes, core::iter::empty());
+    let totals = counts.totals();
+    let commands = totals.commands.iter().map(|(name, totals)| {
+        let CallTotals { calls, failed, rejected } = totals;
+        format!("{name} {calls} {failed} {rejected}")
+    });
+    (commands.collect(), totals.errors)
+}
+
+#[test]
+fn commands_and_errors_are_counted_by_what_became_of_them() {
+    let errors = |pairs: &[(&str, u64)]| pairs.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect();
+    let (commands, found) = counted("SET a x\nINCR a\nGET a\nGET\nSET a\nNOPE\nMGET a b\nSET a 1 FOO\nGET b");
+    assert_eq!(commands, ["get 2 0 1", "incr 1 1 0", "mget 1 0 0", "set 2 1 1"]);
+    assert_eq!(found, errors(&[("ERR", 5)]));
+    // Subcommands count for themselves; what is refused before one is found counts for its container.
+    let (commands, _) = counted("CONFIG GET save\nCONFIG GET\nCLIENT NOPE\nRENAME none other\nPING");
+    assert_eq!(commands, ["client 0 0 1", "config 0 0 1", "config|get 1 0 0", "ping 1 0 0", "rename 1 1 0"]);
+    // Transactions: what an error of MULTI holds back was never taken up.
+    let (commands, found) = counted("MULTI\nSET a 1\nEXEC");
+    assert_eq!(
+        commands.iter().map(|line| line.split(' ').nth(1).unwrap_or("")).filter(|&n| n != "0").count(),
+        0
+    );
+    assert!(found.values().sum::<u64>() >= 2, "{found:?}");
 }
 
 #[test]

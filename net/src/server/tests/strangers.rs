@@ -11,6 +11,8 @@ pub(crate) fn far(access: Access) -> Connection {
         peer_address: "10.0.0.1:5000".into(),
         is_loopback: false,
         local_address: "10.0.0.2:6379".into(),
+        is_core_port: false,
+        service: Service::Full,
     })
 }
 

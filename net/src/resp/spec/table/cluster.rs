@@ -6,34 +6,34 @@ macro_rules! cluster_rows {
         $make! {
             /// Questions that the topology answers.
             Cluster(ClusterCommand) in TOPOLOGY {
-                Info = "cluster|info" 2 CONNECTION NONE CLUSTER
+                Info = "cluster|info" 2 NOT_LOADING NONE CLUSTER
                     ""
                     "Tells whether every slot is served.";
                 KeySlot = "cluster|keyslot" 3 CONNECTION NONE CLUSTER
                     "key"
                     "Returns the hash slot of a key.";
-                Links = "cluster|links" 2 CONNECTION NONE CLUSTER
+                Links = "cluster|links" 2 NOT_LOADING NONE CLUSTER
                     ""
                     "Answers that there is no cluster bus.";
-                MyId = "cluster|myid" 2 CONNECTION NONE CLUSTER
+                MyId = "cluster|myid" 2 NOT_LOADING NONE CLUSTER
                     ""
                     "Returns the id of the core that serves the connection.";
-                MyShardId = "cluster|myshardid" 2 CONNECTION NONE CLUSTER
+                MyShardId = "cluster|myshardid" 2 NOT_LOADING NONE CLUSTER
                     ""
                     "Returns the id of that core's master.";
-                Nodes = "cluster|nodes" 2 CONNECTION NONE CLUSTER
+                Nodes = "cluster|nodes" 2 NOT_LOADING NONE CLUSTER
                     ""
                     "Describes every core of every node.";
-                Replicas = "cluster|replicas" 3 CONNECTION NONE CLUSTER
+                Replicas = "cluster|replicas" 3 NOT_LOADING NONE CLUSTER
                     "id"
                     "Describes the replicas of a master.";
-                Shards = "cluster|shards" 2 CONNECTION NONE CLUSTER
+                Shards = "cluster|shards" 2 NOT_LOADING NONE CLUSTER
                     ""
                     "Returns the slots, masters and replicas, by master.";
-                Slaves = "cluster|slaves" 3 CONNECTION NONE CLUSTER
+                Slaves = "cluster|slaves" 3 NOT_LOADING NONE CLUSTER
                     "id"
                     "Describes the replicas of a master.";
-                Slots = "cluster|slots" 2 CONNECTION NONE CLUSTER
+                Slots = "cluster|slots" 2 NOT_LOADING NONE CLUSTER
                     ""
                     "Returns the slots, masters and replicas, by slot.";
             }

@@ -18,7 +18,7 @@ macro_rules! connection_rows {
                 Hello = "hello" -1 OPEN NONE CLIENTS
                     "[version [AUTH username password] [SETNAME name]]"
                     "Shakes hands and chooses the protocol version.";
-                Ping = "ping" -1 CONNECTION NONE CLIENTS
+                Ping = "ping" -1 NOT_LOADING NONE CLIENTS
                     "[message]"
                     "Answers PONG or the given string.";
                 Quit = "quit" -1 OPEN NONE CLIENTS
@@ -60,8 +60,8 @@ macro_rules! connection_rows {
                     "address | [ID id] [TYPE NORMAL] [USER username] [ADDR address] [LADDR address] [SKIPME YES | NO]"
                     "Ends this connection; others are not found.";
                 List = "client|list" -2 CONNECTION NONE CLIENTS
-                    "[ID id [id ...]]"
-                    "Describes this connection: others are out of its sight.";
+                    "[ID id [id ...] | TYPE NORMAL | MASTER | REPLICA | PUBSUB]"
+                    "Describes the connections of the core that serves this one.";
                 NoEvict = "client|no-evict" 3 CONNECTION NONE CLIENTS
                     "ON | OFF"
                     "Answers OK: no connection is evicted.";

@@ -42,6 +42,8 @@ pub struct Spec {
     pub arguments: &'static str,
     /// One line for COMMAND DOCS and HELP.
     pub summary: &'static str,
+    /// Its number among all rows: commands in order, then subcommands. What is counted by row is kept by it.
+    pub number: usize,
 }
 
 /// A family of commands: its group in the documentation, and the categories that do not follow from flags.
@@ -83,6 +85,14 @@ impl Spec {
     /// Whether it is executed on keys, in one group or several.
     pub fn is_on_keys(&self) -> bool {
         matches!(self.action, CommandAction::Key(_))
+    }
+
+    /// Whether it is about the server, its clients or the connection, so that an operator needs it and an
+    /// application does not.
+    pub fn is_about_the_server(&self) -> bool {
+        use CommandAction::{Client, Cluster, Config, Help, Server, Table};
+        matches!(self.action, Client(_) | Cluster(_) | Config(_) | Help | Server(_) | Table(_))
+            || self.wants_no_password()
     }
 
     /// Whether it is executed before the client has authenticated.
@@ -132,6 +142,7 @@ const WRITE: &[&str] = &["write", "denyoom"];
 const REMOVE: &[&str] = &["write", "fast"];
 const SCRIPT: &[&str] = &["noscript", "write", "movablekeys"];
 const CONNECTION: &[&str] = &["noscript", "loading", "stale", "fast"];
+const NOT_LOADING: &[&str] = &["noscript", "stale", "fast"];
 const OPEN: &[&str] = &["noscript", "loading", "stale", "fast", "no_auth", "allow_busy"];
 const ADMIN: &[&str] = &["admin", "noscript", "loading", "stale"];
 const ADMIN_WRITE: &[&str] = &["write"];
@@ -214,6 +225,7 @@ macro_rules! rows {
             family: $family,
             arguments: $arguments,
             summary: $summary,
+            number: 0, // given out when the rows are sorted
         },)*];
     };
 }
@@ -232,6 +244,9 @@ pub const SPECS: &[Spec] = &sorted::<{ count(false) }>(false);
 
 /// All subcommands, ascending by name.
 pub const SUBCOMMANDS: &[Spec] = &sorted::<{ count(true) }>(true);
+
+/// Number of all rows.
+pub const ROW_COUNT: usize = SPECS.len() + SUBCOMMANDS.len();
 
 /// Number of rows that are, or are not, subcommands.
 const fn count(of_subcommands: bool) -> usize {
@@ -269,6 +284,11 @@ const fn sorted<const COUNT: usize>(of_subcommands: bool) -> [Spec; COUNT] {
             row += 1;
         }
         module += 1;
+    }
+    let (mut at, first) = (0, if of_subcommands { count(false) } else { 0 });
+    while at < COUNT {
+        all[at].number = first + at;
+        at += 1;
     }
     all
 }

@@ -11,7 +11,7 @@ macro_rules! server_rows {
                     "Returns configuration parameters.";
                 ResetStat = "config|resetstat" 2 ADMIN NONE SERVER
                     ""
-                    "Answers OK; the counters go on.";
+                    "Makes the counts of INFO start anew.";
                 Rewrite = "config|rewrite" 2 ADMIN NONE SERVER
                     ""
                     "Is an error: there is no file to write.";
@@ -54,7 +54,7 @@ macro_rules! server_rows {
                     "Is refused: the one password is in the node's configuration.";
                 AclGetUser = "acl|getuser" 3 ADMIN NONE SERVER
                     "username"
-                    "Answers that there is no such user.";
+                    "Describes the one user, default.";
                 AclList = "acl|list" 2 ADMIN NONE SERVER
                     ""
                     "Describes the one user.";
@@ -151,10 +151,10 @@ macro_rules! server_rows {
                 Time = "time" 1 CONNECTION NONE SERVER
                     ""
                     "Returns the server's wall clock.";
-                Wait = "wait" 3 CONNECTION NONE CLIENTS
+                Wait = "wait" 3 NOT_LOADING NONE CLIENTS
                     "numreplicas timeout"
                     "Tells how many other nodes have what was acknowledged.";
-                WaitAof = "waitaof" 4 CONNECTION NONE CLIENTS
+                WaitAof = "waitaof" 4 NOT_LOADING NONE CLIENTS
                     "numlocal numreplicas timeout"
                     "Tells how many nodes have what was acknowledged on disk.";
             }

@@ -1,6 +1,5 @@
 //! CLUSTER, redirections and the lock scripts, byte by byte.
 
-use super::tests::{Toy, connect, server};
 use super::*;
 use crate::binary::{Topology, TopologyGroup, TopologyNode};
 use synod_types::operand::{SCAN_END, put_scan_key, set_scan_next, start_scan_page};
