@@ -271,9 +271,17 @@ fn the_example_counts() {
     nodes.wait_led();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target_dir = binary().parent().and_then(Path::parent).expect("a target directory").to_owned();
-    let mut run = cargo(&target_dir);
-    run.current_dir(workspace).args(["run", "--quiet", "--offline", "-p", "synod-client"]);
-    run.args(["--example", "counter", "--", "50"]).arg(connection_string(&nodes.targets(), ""));
+    // The workspace's test command builds the examples, too; this test alone builds it itself.
+    let built = target_dir.join("debug/examples/counter");
+    let mut run = if built.exists() {
+        Command::new(built)
+    } else {
+        let mut run = cargo(&target_dir);
+        run.current_dir(workspace).args(["run", "--quiet", "--offline", "-p", "synod-client"]);
+        run.args(["--example", "counter", "--"]);
+        run
+    };
+    run.arg("50").arg(connection_string(&nodes.targets(), ""));
     let printed = output_of(&mut run);
     assert!(printed.contains("counted from 0 to 50, one by one"), "{printed}");
     assert!(printed.contains("counted to 100, all at once"), "{printed}");
