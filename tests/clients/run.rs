@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use synod_net::client::Client;
 
+/// Writes that each script must have acknowledged in each phase of a failover. Some scripts start a process for
+/// each of them.
+const PHASE_WRITES: usize = 50;
 /// How long a script may take until the next acknowledged writes, with a failover and its own back-off.
 const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to read everything back.
@@ -309,7 +312,8 @@ pub fn finish(script: &mut Script) -> Account {
 /// Kills the node that leads the most groups under the scripts, brings it back, and checks their reports.
 /// Every script must have made progress in each phase.
 pub fn survive_a_killed_leader(nodes: &mut Nodes, mut scripts: Vec<Script>) {
-    through_a_failover(nodes, busiest, |what| wait_more(&scripts, 150, what)).expect("some node leads most");
+    through_a_failover(nodes, busiest, |what| wait_more(&scripts, PHASE_WRITES, what))
+        .expect("some node leads most");
     let mut client = Client::connect(&nodes.targets()).expect("connects");
     for script in &mut scripts {
         let account = finish(script);

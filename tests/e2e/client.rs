@@ -6,7 +6,7 @@ use crate::faults::leader_and_follower;
 use futures_lite::future::block_on;
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -258,6 +258,11 @@ fn output_of(command: &mut Command) -> String {
     out.into_owned()
 }
 
+/// Where this workspace is built.
+fn target_dir() -> PathBuf {
+    binary().parent().and_then(Path::parent).expect("a target directory").to_owned()
+}
+
 /// Cargo for a package that is built beside this workspace's own.
 fn cargo(target_dir: &Path) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
@@ -270,7 +275,7 @@ fn the_example_counts() {
     let mut nodes = Nodes::start("client-example");
     nodes.wait_led();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target_dir = binary().parent().and_then(Path::parent).expect("a target directory").to_owned();
+    let target_dir = target_dir();
     // The workspace's test command builds the examples, too; this test alone builds it itself.
     let built = target_dir.join("debug/examples/counter");
     let mut run = if built.exists() {
@@ -305,9 +310,12 @@ fn an_application_outside_the_workspace_is_built_and_runs() {
     nodes.wait_led();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let package = tempfile::tempdir().expect("a directory");
+    // With this workspace's profile, so that what both depend on is not compiled again.
+    let ours = std::fs::read_to_string(workspace.join("Cargo.toml")).expect("a manifest");
+    let profile = &ours[ours.find("[profile.dev]").expect("the last part of the manifest")..];
     let manifest = format!(
         "[package]\nname = \"application\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n\
-         synod-client = {{ path = {:?} }}\n\n[workspace]\n",
+         synod-client = {{ path = {:?} }}\n\n[workspace]\n\n{profile}",
         workspace.join("client")
     );
     let put = |name: &str, text: &str| std::fs::write(package.path().join(name), text).expect("written");
@@ -316,7 +324,7 @@ fn an_application_outside_the_workspace_is_built_and_runs() {
     put("src/main.rs", APPLICATION);
     // The versions of this workspace: they are at hand, so no registry is asked.
     std::fs::copy(workspace.join("Cargo.lock"), package.path().join("Cargo.lock")).expect("copied");
-    let target_dir = binary().with_file_name("outside");
+    let target_dir = target_dir();
     let target = connection_string(&nodes.targets(), "");
     for runs in 1..=2 {
         let mut run = cargo(&target_dir);

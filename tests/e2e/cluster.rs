@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use synod::config::Flags;
-use synod::supervise::{Cluster, ClusterSpec, Maker, Ports};
-use synod_net::client::Client;
+use synod::supervise::{Cluster, ClusterSpec, Maker, Ports, settled};
+use synod_net::access::Secret;
+use synod_net::client::{Client, ClientConfig, TcpDial};
 use synod_types::NodeId;
 
 /// One test at a time: a cluster, its load and its faults take the whole machine.
@@ -15,6 +16,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 pub struct Nodes {
     pub cluster: Option<Cluster>,
     dir: PathBuf,
+    password: Option<String>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -108,7 +110,12 @@ impl Nodes {
         };
         let mut cluster = Cluster::start(&dir, Maker::Test, &spec).expect("the cluster starts");
         cluster.wait_ready(Duration::from_secs(60)).expect("the cluster serves");
-        Self { cluster: Some(cluster), dir, _alone: alone }
+        let password = settings.iter().find(|(key, _)| *key == "security.password");
+        let password = password.map(|(_, password)| (*password).to_owned());
+        let mut nodes = Self { cluster: Some(cluster), dir, password, _alone: alone };
+        // Writes proposed while leaders displace one another may end as unknown.
+        nodes.wait_led();
+        nodes
     }
 
     pub fn get(&mut self) -> &mut Cluster {
@@ -124,24 +131,21 @@ impl Nodes {
         self.get().members()[index].id
     }
 
-    /// Waits until every data group has a leader that serves. Right after the start, writes are held until
-    /// the first election, and writes proposed while leaders change end as unknown.
+    /// Waits until the nodes that answer agree on a leader, which serves, for every data group.
     pub fn wait_led(&mut self) {
         let targets = self.targets();
         let nodes: Vec<_> = (0..targets.len()).map(|index| self.node(index)).collect();
-        let started = Instant::now();
-        loop {
-            let mut client = Client::connect(&targets).expect("the nodes take clients");
-            let led = nodes.iter().filter_map(|&node| client.status_of(node).ok());
-            let served: usize =
-                led.map(|status| status.groups.iter().filter(|group| group.serving).count()).sum();
-            let groups = usize::from(client.topology().map_or(u16::MAX, |topology| topology.group_count));
-            if served >= groups {
-                return;
-            }
-            assert!(started.elapsed() < Duration::from_secs(30), "{served} of {groups} groups have a leader");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let password = self.password.as_ref().map(|password| Secret::new(password.clone().into_bytes()));
+        until("every group has a leader on which the nodes agree", || {
+            let password = password.clone();
+            let config = ClientConfig { password, ..ClientConfig::default() };
+            let Ok(mut client) = Client::connect_with(&targets, config, Box::new(TcpDial)) else {
+                return false;
+            };
+            let states: Vec<_> =
+                nodes.iter().filter_map(|&node| Some((node, client.status_of(node).ok()?.groups))).collect();
+            settled(&states).is_some()
+        });
     }
 
     pub fn dir(&self) -> &Path {

@@ -5,10 +5,12 @@
 //! machine) is refused before a file is written or a process started.
 
 mod child;
+mod led;
 mod ports;
 mod workdir;
 
 pub use child::spawn_bound_to_us;
+pub use led::settled;
 pub use ports::PortBlock;
 pub use workdir::{Maker, Workdir, check as check_workdir, made_by};
 
@@ -159,18 +161,14 @@ impl Cluster {
         Err(RunError::Failed(format!("{what}; its last lines:\n{}", self.tail(index))))
     }
 
-    /// How many groups each node leads and serves, in the order of nodes. `None` unless each group is served
-    /// by exactly one node.
+    /// How many groups each node leads and serves, in the order of nodes: [`settled`] over all members.
     pub fn leaders(&self) -> Option<Vec<usize>> {
-        let mut leaders = Vec::with_capacity(self.members.len());
-        let mut all = 0;
+        let mut states = Vec::with_capacity(self.members.len());
         for (member, address) in self.members.iter().zip(self.addresses()) {
             let mut client = Client::connect(&[address.to_string()]).ok()?;
-            let groups = client.status_of(member.id).ok()?.groups;
-            all = groups.len();
-            leaders.push(groups.iter().filter(|group| group.serving).count());
+            states.push((member.id, client.status_of(member.id).ok()?.groups));
         }
-        (leaders.iter().sum::<usize>() == all).then_some(leaders)
+        settled(&states)
     }
 
     /// Waits until each group is served and, where leaders are to be spread, until no node leads more than
