@@ -137,9 +137,14 @@ impl ProbeReport {
         } else {
             "the least that is offered".to_owned()
         };
+        let why = if self.achieved_per_s < asked as f64 {
+            "cannot be held"
+        } else {
+            "would leave no room to recover from a stall"
+        };
         let _ = write!(
             line,
-            "; {asked}/s cannot be held, so {offered}/s are offered ({share}); {}; --rate {asked} forces the rate",
+            "; {asked}/s {why}, so {offered}/s are offered ({share}); {}; --rate {asked} forces the rate",
             self.limit_in_words(),
         );
         line
@@ -266,6 +271,10 @@ mod tests {
         let line = probe(8_434.0, slow).line(20_000, 6_300);
         let words =
             "the limit is the disk: a write takes 8.100 ms, a flush takes 12.0 ms, busy for 97 % of the time";
+        assert!(line.contains(words), "{line}");
+        let line = probe(26_304.0, HostLoad::default()).line(20_000, 19_000);
+        let words =
+            "; 20000/s would leave no room to recover from a stall, so 19000/s are offered (75 % of that";
         assert!(line.contains(words), "{line}");
         let line = probe(90.0, HostLoad::default()).line(20_000, 100);
         assert!(line.contains("(the least that is offered)") && line.contains("was not found"), "{line}");

@@ -9,6 +9,10 @@ use synod_types::NodeId;
 /// would end as unknown.
 pub fn settled(nodes: &[(NodeId, Vec<GroupState>)]) -> Option<Vec<usize>> {
     let groups = &nodes.first()?.1;
+    // A node that has not begun to serve does not know all of its groups.
+    if nodes.iter().any(|(_, states)| states.len() != groups.len()) {
+        return None;
+    }
     let mut led = vec![0; nodes.len()];
     for group in groups {
         let states: Vec<&GroupState> = nodes
