@@ -7,6 +7,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+/// How long leaders may take until they are spread over the nodes.
+pub(super) const SPREAD_MAX: Duration = Duration::from_secs(30);
+
 /// The text of `INFO all`.
 pub(super) fn info_text(client: &mut RespClient) -> String {
     let text = client.bulk(&[b"INFO", b"all"]).expect("a bulk string");

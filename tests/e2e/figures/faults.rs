@@ -1,7 +1,6 @@
 //! What is shown while leaders are killed and paused, and without a majority.
 
-use super::SPREAD_MAX;
-use super::faces::{alike, family, over_nodes, samples};
+use super::faces::{SPREAD_MAX, alike, family, over_nodes, samples};
 use crate::cluster::{Nodes, until};
 use crate::resp::RespClient;
 

@@ -18,7 +18,7 @@ use clients::{
     counters_never_fall_and_a_reset_is_of_info_only, hits_and_misses_count_once_over_the_nodes,
     requests_and_replies_are_counted_by_kind,
 };
-use faces::{info, metrics_text};
+use faces::{SPREAD_MAX, info, metrics_text};
 use faults::{
     a_killed_leader_is_elected_anew_and_gets_its_share_back, a_paused_leader_loses_its_groups,
     without_a_majority_no_group_is_ready,
@@ -33,7 +33,6 @@ use process::{
     processor_time_and_memory_are_those_of_the_process,
 };
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 /// Figures that no client and no signal can move. A unit test of the node gives each of them a value of its own
 /// (`engine/src/runtime/figures/tests/wires.rs`).
@@ -49,9 +48,6 @@ const BY_UNIT_TEST: &[&str] = &[
 
 /// Figures of a log that has no room, which `full.rs` drives.
 const BY_FULL_DISKS: &[&str] = &["synod_log_failing", "log_failing", "synod_log_full", "log_full"];
-
-/// How long leaders may take until they are spread over the nodes.
-const SPREAD_MAX: Duration = Duration::from_secs(30);
 
 /// A small cache, so that it is soon too small; few connections; a log that is searched quickly; no long wait
 /// for a leader that there is none of.
@@ -101,8 +97,9 @@ fn what_nodes_do_among_themselves_is_counted() {
     without_a_majority_no_group_is_ready(&mut nodes);
 }
 
-/// Every family and field that a node shows is named by one of the files beside this one, which drives it, or by one of the
-/// lists of those that are driven elsewhere. So a new row of the table without a driver fails here.
+/// Every family and field that a node shows is named by one of the files beside this one, which drives it, or
+/// by one of the lists of those that are driven elsewhere. So a new row of the table without a driver fails
+/// here.
 fn every_figure_has_a_driver(target: &str) {
     let text = metrics_text(target);
     let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());

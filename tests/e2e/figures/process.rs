@@ -1,7 +1,6 @@
 //! The process, the node and its settings.
 
-use super::SPREAD_MAX;
-use super::faces::{family, field, info, samples};
+use super::faces::{SPREAD_MAX, family, field, info, samples};
 use crate::cluster::{Nodes, until};
 use crate::resp::RespClient;
 use std::collections::BTreeMap;
