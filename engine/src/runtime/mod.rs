@@ -192,6 +192,7 @@ async fn run_core(
     slot: TickerSlot,
 ) -> Result<(), RunError> {
     let stop = &node.setup.stop;
+    slot.enter().await;
     glommio::spawn_local(slot.park()).detach();
     let port = CorePort::open(core, Arc::clone(&node)).await?;
     // Peers come first: they may know that this data directory is an old copy, and then this node must not

@@ -86,22 +86,38 @@ impl Drop for Ticker {
 pub(crate) struct TickerSlot(Arc<TickerCell>);
 
 impl TickerSlot {
+    /// Makes the calling task the one that the ticker wakes, until a task is parked. An executor's first task
+    /// calls this before its first wait: the parked task has had no turn yet, so nothing else could wake an
+    /// executor that sleeps before that.
+    pub async fn enter(&self) {
+        poll_fn(|context| {
+            self.take_turn(context.waker());
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// Parks the calling task forever, as the task that the ticker wakes.
     pub async fn park(self) {
         poll_fn::<(), _>(|context| {
-            *self.0.waker() = Some(context.waker().clone());
-            self.0.had_turn.store(true, Ordering::Release);
+            self.take_turn(context.waker());
             Poll::Pending
         })
         .await;
+    }
+
+    fn take_turn(&self, waker: &Waker) {
+        *self.0.waker() = Some(waker.clone());
+        self.0.had_turn.store(true, Ordering::Release);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::Future;
     use std::sync::atomic::AtomicU32;
-    use std::task::Wake;
+    use std::task::{Context, Wake};
 
     #[derive(Default)]
     struct Count(AtomicU32);
@@ -122,6 +138,25 @@ mod tests {
             slot.had_turn.store(has_turns, Ordering::Release);
         }
         count.0.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn the_first_task_is_woken_until_another_is_parked() {
+        let tasks = [Arc::new(Count::default()), Arc::new(Count::default())];
+        let cell = Arc::<TickerCell>::default();
+        let slot = TickerSlot(Arc::clone(&cell));
+        let woken = || {
+            cell.tick(&mut UnheardWakes::default());
+            [0, 1].map(|task: usize| tasks[task].0.load(Ordering::Relaxed))
+        };
+        assert_eq!(woken(), [0, 0], "no task is known");
+        let wakers = [0, 1].map(|task: usize| Waker::from(Arc::clone(&tasks[task])));
+        let entered = std::pin::pin!(slot.enter()).poll(&mut Context::from_waker(&wakers[0]));
+        assert_eq!((entered, woken()), (Poll::Ready(()), [1, 0]));
+        let mut parked = Box::pin(slot.clone().park());
+        assert_eq!(woken(), [2, 0], "it has had no turn");
+        assert!(parked.as_mut().poll(&mut Context::from_waker(&wakers[1])).is_pending());
+        assert_eq!(woken(), [2, 1]);
     }
 
     #[test]
