@@ -94,6 +94,8 @@ pub struct NodeOptions {
     pub tcp_keepalive_s: u32,
     /// Payload bytes that may wait in one group; beyond that the group answers busy.
     pub pending_bytes_max: usize,
+    /// Bytes of clients' commands that one core has under way before it reads no more.
+    pub command_bytes_max: usize,
     /// Maximum number of one group's slots in flight.
     pub pipeline_slots: u64,
     /// The clients that the node admits.

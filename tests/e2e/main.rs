@@ -18,6 +18,7 @@ mod figures;
 mod following;
 mod full;
 mod http;
+mod latency;
 mod limits;
 mod load;
 mod names;

@@ -175,7 +175,7 @@ fn play(world: &mut World, case: ClockCase) -> Checked {
     judge.watch(world, 2 * SECOND)?;
     world.reconnect();
     prove_progress(world)?;
-    world.clients.stop();
+    world.stop_clients();
     settle_clients(world)?;
     converge(world)?;
     wgl::check_all(&world.clients.history.by_key())
@@ -250,7 +250,7 @@ fn play_alone(world: &mut World, judge: &mut Judge) -> Checked {
 
 fn play_down(world: &mut World, judge: &mut Judge) -> Checked {
     judge.watch(world, 3 * SECOND)?;
-    world.clients.stop();
+    world.stop_clients();
     settle_clients(world)?;
     judge.begin();
     let back = world.now() + DAY;

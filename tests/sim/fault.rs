@@ -31,6 +31,12 @@ pub enum FaultKind {
     Pause,
     /// A disk completes no operation for a while.
     DiskStall,
+    /// No disk completes an operation for a while.
+    AllDisksStall,
+    /// A disk takes long for each write.
+    SlowDisk,
+    /// The links of a node carry a megabyte per second.
+    SlowLinks,
     /// A wall clock is stepped.
     WallStep,
     /// Every message takes longer.
@@ -43,7 +49,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::PowerLoss,
         Self::Kill,
         Self::Blackout,
@@ -55,6 +61,9 @@ impl FaultKind {
         Self::Betrayal,
         Self::Pause,
         Self::DiskStall,
+        Self::AllDisksStall,
+        Self::SlowDisk,
+        Self::SlowLinks,
         Self::WallStep,
         Self::Congestion,
         Self::Rot,
@@ -75,6 +84,9 @@ impl FaultKind {
             Self::Betrayal => "betrayal",
             Self::Pause => "pause",
             Self::DiskStall => "disk stall",
+            Self::AllDisksStall => "stall of all disks",
+            Self::SlowDisk => "slow disk",
+            Self::SlowLinks => "slow links",
             Self::WallStep => "wall clock step",
             Self::Congestion => "congestion",
             Self::Rot => "rot",
@@ -88,12 +100,17 @@ impl FaultKind {
             // A supervisor restarts a process at once; its peers may not even have noticed.
             Self::Kill if rng.coin() => MS + rng.exponential(10 * MS),
             Self::PowerLoss | Self::Kill | Self::Blackout => 20 * MS + rng.exponential(500 * MS),
-            Self::Pause | Self::DiskStall => 30 * MS + rng.exponential(300 * MS),
+            Self::Pause | Self::DiskStall | Self::AllDisksStall => 30 * MS + rng.exponential(300 * MS),
             Self::WallStep => 0,
             // Until the room that is left is used up, and then for some time.
             Self::FullDisk => 1000 * MS + rng.exponential(6000 * MS),
             _ => 50 * MS + rng.exponential(800 * MS),
         }
+    }
+
+    /// Whether clients of the node that it strikes may get errors: it is down, stands still, or is cut off.
+    pub fn troubles_clients(self) -> bool {
+        matches!(self, Self::PowerLoss | Self::Kill | Self::Isolate | Self::OneWay | Self::Pause)
     }
 
     /// The directions that a partition of this kind cuts; none for other kinds.

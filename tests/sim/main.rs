@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use synod_shard::Canary;
 use synod_tests::check::coverage::Coverage;
-use synod_tests::sim::{Eyes, Failure, FaultKind, Options, Params, Summary, report, run, run_partition};
+use synod_tests::sim::{
+    Eyes, Failure, FaultKind, Options, Params, Summary, report, run, run_gray, run_partition,
+};
 
 /// Simulates clusters by seed.
 #[derive(Parser)]
@@ -44,6 +46,9 @@ struct Arguments {
     /// Instead of random faults: one lasting partition after another, of this kind.
     #[arg(long, value_parser = parse_partition)]
     partition: Option<FaultKind>,
+    /// Instead of random faults: gray failures, one at a time. A client of a node that is up gets no error.
+    #[arg(long)]
+    gray: bool,
     /// Judge by what clients see only (to test the faults themselves, with a canary).
     #[arg(long)]
     clients_only: bool,
@@ -152,6 +157,7 @@ fn run_all(arguments: &Arguments, seeds: Range<u64>) -> Totals {
                     }
                     let options = options(arguments, seed);
                     let result = match arguments.partition {
+                        _ if arguments.gray => run_gray(options),
                         Some(kind) => run_partition(options, kind),
                         None => run(options),
                     };

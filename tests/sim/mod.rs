@@ -14,6 +14,7 @@ pub mod client;
 pub mod clock;
 pub mod clocks;
 pub mod fault;
+pub mod gray;
 pub mod keys;
 pub mod net;
 pub mod node;
@@ -29,5 +30,8 @@ pub mod world;
 
 pub use clocks::{ClockCase, run_clocks};
 pub use fault::FaultKind;
+pub use gray::run_gray;
 pub use params::{Eyes, Options, Params};
-pub use run::{Failure, Summary, run, run_crashes, run_far_behind, run_loose, run_old_copy, run_partition};
+pub use run::{
+    Failure, Summary, run, run_crashes, run_far_behind, run_loose, run_old_copy, run_partition, run_pipelined,
+};

@@ -10,6 +10,9 @@ use super::params::NetParams;
 use super::queue::{Instant, MS};
 use super::rng::Rng;
 
+/// What a slow link carries in a millisecond: a megabyte in a second.
+const SLOW_BYTES_PER_MS: u64 = 1_000;
+
 /// The fate of one message: when it arrives (twice if duplicated, never if lost) and in which session of its
 /// link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub struct Network {
     cuts: Vec<u32>,
     /// Extra delay while congested.
     congestion: u64,
+    /// By node: whether its links carry only [`SLOW_BYTES_PER_MS`].
+    slow: Vec<bool>,
     links: Vec<Link>,
 }
 
@@ -64,6 +69,7 @@ impl Network {
             core_count,
             cuts: vec![0; node_count * node_count],
             congestion: 0,
+            slow: vec![false; node_count],
             links: vec![Link::default(); node_count * node_count * core_count],
         }
     }
@@ -79,10 +85,16 @@ impl Network {
         self.congestion = delay;
     }
 
+    /// The links of a node are slow, or no longer.
+    pub fn slow(&mut self, node: usize, on: bool) {
+        self.slow[node] = on;
+    }
+
     /// From now on nothing is lost, doubled or delayed beyond the ordinary.
     pub fn heal(&mut self) {
         self.cuts.fill(0);
         self.congestion = 0;
+        self.slow.fill(false);
         self.params.loss_ppm = 0;
         self.params.duplicate_ppm = 0;
         self.params.flap_ppm = 0;
@@ -111,8 +123,13 @@ impl Network {
         !self.params.ordered
     }
 
-    /// Sends a message. If the link turns out to be broken, its two ends have to be told.
-    pub fn send(&mut self, now: Instant, (from, to, core): (usize, usize, usize)) -> (Way, Option<Broken>) {
+    /// Sends a message of so many bytes. If the link turns out to be broken, its two ends have to be told.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        (from, to, core): (usize, usize, usize),
+        bytes: usize,
+    ) -> (Way, Option<Broken>) {
         let index = self.link_index(from, to, core);
         let mut broken = None;
         let lost = Way { arrivals: [None, None], session: 0 };
@@ -131,11 +148,15 @@ impl Network {
             return (lost, broken);
         }
         let mut first = now + self.delay();
+        let is_slow = self.slow[from] || self.slow[to];
+        let takes = if is_slow { bytes as u64 * MS / SLOW_BYTES_PER_MS } else { 0 };
         if self.params.ordered {
             let direction = usize::from(from > to);
             let last = &mut self.links[index].last_arrival[direction];
-            first = first.max(*last + 1);
+            first = first.max(*last + 1) + takes;
             *last = first;
+        } else {
+            first += takes;
         }
         let second = (self.params.duplicate_ppm > 0 && self.rng.chance(self.params.duplicate_ppm))
             .then(|| now + self.delay() + self.delay());
@@ -192,26 +213,37 @@ mod tests {
         let mut net = Network::new(CALM, 1, 3, 1);
         let mut last = 0;
         for now in 0..200 {
-            let (way, _) = net.send(now, (0, 1, 0));
+            let (way, _) = net.send(now, (0, 1, 0), 1);
             let arrival = way.arrivals[0].expect("nothing is lost");
             assert!(arrival > last && arrival >= now + 10);
             last = arrival;
         }
         net.cut(0, 1, true);
-        assert_eq!(net.send(300, (0, 1, 0)).0.arrivals, [None, None]);
-        assert!(net.send(300, (1, 0, 0)).0.arrivals[0].is_some(), "the other way is open");
+        assert_eq!(net.send(300, (0, 1, 0), 1).0.arrivals, [None, None]);
+        assert!(net.send(300, (1, 0, 0), 1).0.arrivals[0].is_some(), "the other way is open");
         net.cut(0, 1, false);
-        let (way, broken) = net.send(400, (0, 1, 0));
+        let (way, broken) = net.send(400, (0, 1, 0), 1);
         assert_eq!(way.session, net.session(0, 1, 0));
         assert!(broken.is_none(), "the message the other way noticed it first");
         assert_eq!(net.session(1, 0, 0), 1);
     }
 
     #[test]
+    fn a_slow_link_carries_a_megabyte_in_a_second() {
+        let mut net = Network::new(CALM, 1, 3, 1);
+        net.slow(1, true);
+        let last = (0..10).filter_map(|_| net.send(0, (0, 1, 0), 100_000).0.arrivals[0]).max();
+        assert!(last.is_some_and(|last| (1_000 * MS..1_001 * MS).contains(&last)), "{last:?}");
+        assert!(net.send(0, (0, 2, 0), 100_000).0.arrivals[0] < Some(MS), "another link");
+        net.slow(1, false);
+        assert!(net.send(2_000 * MS, (0, 1, 0), 100_000).0.arrivals[0] < Some(2_001 * MS));
+    }
+
+    #[test]
     fn loss_and_duplication_come_about_as_often_as_asked() {
         let params = NetParams { loss_ppm: 100_000, duplicate_ppm: 100_000, ordered: false, ..CALM };
         let mut net = Network::new(params, 1, 3, 1);
-        let ways: Vec<_> = (0..10_000).map(|now| net.send(now, (0, 1, 0)).0).collect();
+        let ways: Vec<_> = (0..10_000).map(|now| net.send(now, (0, 1, 0), 1).0).collect();
         let lost = ways.iter().filter(|way| way.arrivals[0].is_none()).count();
         let twice = ways.iter().filter(|way| way.arrivals[1].is_some()).count();
         assert!((900..1100).contains(&lost) && (800..1000).contains(&twice), "{lost} {twice}");

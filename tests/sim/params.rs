@@ -83,6 +83,10 @@ pub struct Params {
     pub wish_interval: u64,
     /// Whether every node is asked for the same key when leaders change.
     pub read_bursts: bool,
+    /// Whether there are connections that pipeline their writes.
+    pub has_pipelines: bool,
+    /// Whether an error is a fault where the client's node is up and in the majority.
+    pub is_gray: bool,
 }
 
 /// Limits of one core.
@@ -226,6 +230,12 @@ impl Params {
             load.value_bytes_max = 8000;
             limits.segment_bytes = 512 << 10;
         }
+        let gray = &mut Rng::named(options.seed, "gray");
+        for kind in [FaultKind::AllDisksStall, FaultKind::SlowDisk, FaultKind::SlowLinks] {
+            if !faults.is_empty() && gray.below(4) == 0 {
+                faults.push(kind);
+            }
+        }
         let read_bursts = Rng::named(options.seed, "read bursts").coin();
         let mut fault_interval = rng.between(150, 4000) * MS;
         let wishes = &mut Rng::named(options.seed, "wishes");
@@ -259,6 +269,8 @@ impl Params {
             isolation_times,
             wish_interval,
             read_bursts,
+            has_pipelines: Rng::named(options.seed, "pipelining").below(3) == 0,
+            is_gray: false,
         }
     }
 
@@ -314,14 +326,16 @@ fn derive_ahead(rng: &mut Rng) -> AheadLimits {
 
 fn derive_timing(rng: &mut Rng) -> Timing {
     let lease_ms = *rng.pick(&[150, 300, 300, 600]);
+    let (resend, patience) = (rng.between(20, 150), rng.between(500, 4000));
     Timing {
         heartbeat: Nanos::from_ms(lease_ms / 6),
         lease: Nanos::from_ms(lease_ms),
         drift: Nanos::from_ms(lease_ms / 30),
         election_jitter: Nanos::from_ms(lease_ms * 2 / 5),
         rank_delay: Nanos::from_ms(lease_ms / 5),
-        resend: Nanos::from_ms(rng.between(20, 150)),
-        patience: Nanos::from_ms(rng.between(500, 4000)),
+        resend: Nanos::from_ms(resend),
+        patience: Nanos::from_ms(patience),
+        request_max: Nanos::from_ms(2 * patience),
         skew_max_ms: 30_000,
     }
 }
@@ -431,7 +445,9 @@ fn derive_faults(rng: &mut Rng) -> Vec<FaultKind> {
         return Vec::new(); // now and then nothing at all goes wrong
     }
     let share = rng.between(2, 8);
-    let drawn = FaultKind::ALL.into_iter().filter(|kind| *kind != FaultKind::FullDisk);
+    let is_gray =
+        |kind| matches!(kind, FaultKind::AllDisksStall | FaultKind::SlowDisk | FaultKind::SlowLinks);
+    let drawn = FaultKind::ALL.into_iter().filter(|&kind| kind != FaultKind::FullDisk && !is_gray(kind));
     drawn.filter(|_| rng.below(10) < share).collect()
 }
 

@@ -13,7 +13,7 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 28] = [
+pub const CANARIES: [(&str, Canary); 32] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
@@ -34,6 +34,10 @@ pub const CANARIES: [(&str, Canary); 28] = [
     ("point-before-serving", Canary::PointBeforeServing),
     ("forward-twice", Canary::ForwardTwice),
     ("stamps-forgotten", Canary::StampsForgotten),
+    ("any-order", Canary::AnyOrder),
+    ("silent-when-stalled", Canary::SilentWhenStalled),
+    ("leads-though-stalled", Canary::LeadsThoughStalled),
+    ("gives-up-with-leader", Canary::GivesUpWithLeader),
     ("any-boot-opens", Canary::AnyBootOpens),
     ("releases-early", Canary::ReleasesEarly),
     ("places-told-late", Canary::PlacesToldLate),

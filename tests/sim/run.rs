@@ -82,6 +82,7 @@ pub(super) fn quiet_params(options: Options) -> Params {
     params.net.tail_ppm = 0;
     params.net.delay_mean = params.net.delay_mean.min(MS);
     params.disk.stall_ppm = 0;
+    params.has_pipelines = false;
     params.load.timeout = 300 * MS;
     params.timing.patience = Nanos::from_ms(500);
     params
@@ -95,6 +96,7 @@ pub(super) fn quiet_params(options: Options) -> Params {
 pub fn run_loose(options: Options) -> Result<Summary, Box<Failure>> {
     let mut params = Params::derive(options);
     params.clock.is_loose = true;
+    params.has_pipelines = false;
     params.clock.drift_ppm_max = DRIFT_PPM_LOOSE;
     params.faults = vec![FaultKind::Isolate];
     params.fault_interval = 2 * SECOND;
@@ -120,12 +122,40 @@ pub fn run_crashes(options: Options) -> Result<Summary, Box<Failure>> {
     params.group_count = 1;
     params.core_count = 1;
     params.faults = vec![FaultKind::PowerLoss];
+    params.has_pipelines = false;
     params.fault_interval = 500 * MS;
     params.disk.write_ns = (2 * MS, 20 * MS);
     params.load.client_count = 8;
     params.load.pause_mean = 2 * MS;
     params.load.flush_one_in = 0;
     params.net.delay_mean = params.net.delay_mean.min(MS);
+    run_with(&params, play)
+}
+
+/// Connections that pipeline their writes, on a network that mixes up messages, while processes die every half
+/// second: a leader often dies with a slot that nobody else has and a later one that others have (P-21i).
+///
+/// # Errors
+/// [`Failure`] when two writes change places, or an invariant does not hold.
+pub fn run_pipelined(options: Options) -> Result<Summary, Box<Failure>> {
+    let mut params = Params::derive(options);
+    params.node_count = 3;
+    params.group_count = 1;
+    params.core_count = 1;
+    params.has_pipelines = true;
+    params.faults = vec![FaultKind::PowerLoss, FaultKind::Isolate];
+    params.fault_interval = 600 * MS;
+    params.isolation_times = 1;
+    params.limits.pipeline_slots = 64;
+    params.limits.leadership = Leadership::Stay;
+    params.net.ordered = false;
+    params.net.loss_ppm = 50_000;
+    params.net.tail_ppm = 300_000;
+    params.net.tail_max = 20 * MS;
+    params.clock.wall_grain_ms = 30_000;
+    params.load.client_count = 2;
+    params.load.pause_mean = MS;
+    params.load.flush_one_in = 0;
     run_with(&params, play)
 }
 
@@ -226,7 +256,7 @@ fn play(world: &mut World) -> Checked {
     }
 
     phase(world, "quiet");
-    world.clients.stop();
+    world.stop_clients();
     settle_clients(world)?;
     converge(world)?;
 
@@ -262,7 +292,7 @@ fn play_partition(world: &mut World, kind: FaultKind) -> Checked {
         prove_progress(world)?;
         world.run_until(world.now() + SECOND)?;
     }
-    world.clients.stop();
+    world.stop_clients();
     settle_clients(world)?;
     converge(world)?;
     wgl::check_all(&world.clients.history.by_key())
@@ -324,7 +354,7 @@ fn play_far_behind(world: &mut World, leader_dies: bool) -> Checked {
     world.slow_reads(world.params().disk.read_ns);
     world.heal()?;
     prove_progress(world)?;
-    world.clients.stop();
+    world.stop_clients();
     settle_clients(world)?;
     converge(world)?;
     wgl::check_all(&world.clients.history.by_key())
@@ -344,7 +374,7 @@ fn play_old_copy(world: &mut World) -> Checked {
         world.meet_old_copy(victim, &old)?;
         prove_progress(world)?;
     }
-    world.clients.stop();
+    world.stop_clients();
     settle_clients(world)?;
     converge(world)?;
     wgl::check_all(&world.clients.history.by_key())
@@ -359,7 +389,7 @@ fn highest(world: &World, group: GroupId) -> (usize, Slot) {
     known.max_by_key(|&(_, chosen)| chosen).unwrap_or((0, Slot::ZERO))
 }
 
-fn serves(world: &World, node: usize, group: GroupId) -> bool {
+pub(super) fn serves(world: &World, node: usize, group: GroupId) -> bool {
     world.cores().any(|(place, core)| usize::from(place.node.get()) == node + 1 && core.shard().serves(group))
 }
 
@@ -402,22 +432,22 @@ pub(super) fn prove_progress(world: &mut World) -> Checked {
     Ok(())
 }
 
-fn leader_changes(world: &World) -> u64 {
+pub(super) fn leader_changes(world: &World) -> u64 {
     world.cores().flat_map(|(_, core)| core.shard().status().map(|status| status.leader_changes)).sum()
 }
 
 /// Every client gets an answer: within the nodes' patience, plus some time for the network.
 pub(super) fn settle_clients(world: &mut World) -> Checked {
-    let deadline = world.now() + world.params().timing.patience.0 + 30 * SECOND;
-    while world.clients.any_busy() {
+    let deadline = world.now() + world.params().timing.request_max.0 + 30 * SECOND;
+    while world.any_client_busy() {
         if world.now() > deadline {
             return Err(Violation::new("progress", "a client still waits in a healed cluster"));
         }
         world.run_until(world.now() + 20 * MS)?;
     }
     // Every request a node took is answered (the contract of `Input::Request`).
-    let patience = world.params().timing.patience.0 * 11 / 10 + SECOND;
-    world.run_until(world.now() + patience)?;
+    let longest = world.params().timing.request_max.0 * 11 / 10 + SECOND;
+    world.run_until(world.now() + longest)?;
     for (place, core) in world.cores() {
         if let Some(since) = core.oldest_request() {
             let age = (world.now() - since) / MS;

@@ -530,6 +530,22 @@ pub enum ErrorKind {
     ReplyDropped,
 }
 
+impl ErrorKind {
+    /// Whether it says of a write that this sending of it was certainly not executed. An earlier sending may
+    /// have been.
+    pub const fn is_not_executed(self) -> bool {
+        matches!(
+            self,
+            Self::NoLeader
+                | Self::Busy
+                | Self::NoSpace
+                | Self::SessionExpired
+                | Self::SequenceClosed
+                | Self::Malformed
+        )
+    }
+}
+
 /// The answer to a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Archive, Serialize, Deserialize)]
 pub enum Reply<V> {

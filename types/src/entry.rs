@@ -181,6 +181,32 @@ pub struct CommandRef<'a> {
     pub value_offset: u32,
 }
 
+impl<'a> CommandRef<'a> {
+    /// A command that is in no entry yet.
+    pub fn of<B: AsRef<[u8]>>(command: &'a Command<B>) -> Self {
+        Self {
+            position: 0,
+            namespace: command.namespace,
+            key: command.key.as_ref(),
+            op: command.op,
+            operand: command.operand.as_ref(),
+            stamp: command.stamp,
+            value_offset: 0,
+        }
+    }
+
+    /// The command with bytes of its own.
+    pub fn to_command<B: From<Vec<u8>>>(&self) -> Command<B> {
+        Command {
+            namespace: self.namespace,
+            key: B::from(self.key.to_vec()),
+            op: self.op,
+            operand: B::from(self.operand.to_vec()),
+            stamp: self.stamp,
+        }
+    }
+}
+
 impl<P: AsRef<[u8]>> Entry<P> {
     /// Checks untrusted bytes: header, archive, spans, limits.
     ///

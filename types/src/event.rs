@@ -127,6 +127,16 @@ events! {
         /// The node that is to lead.
         target: NodeId,
     }
+    /// This leader's log makes no progress while those of enough others do: it hands over at once, without
+    /// finishing what is open. Look at this node's disk.
+    StalledHandover = "stalled_handover" {
+        /// The group.
+        group: GroupId,
+        /// The ballot it led in.
+        ballot: Ballot,
+        /// The node that is to lead.
+        target: NodeId,
+    }
     /// This replica was told by its leader to take over, and stands at once. Nothing is to be done.
     TransferTaken = "transfer_taken" {
         /// The group.

@@ -122,9 +122,12 @@ impl Lsn {
 
 impl Level {
     /// The level that this build reads.
-    pub const OWN: Self = Self(2);
+    pub const OWN: Self = Self(3);
     /// The level that every build for this format reads. A new group starts with it.
     pub const FIRST: Self = Self(2);
+    /// From this level on the writes of a node's session are executed in the order of their sequences
+    /// (P-21i).
+    pub const IN_ORDER: Self = Self(3);
 }
 
 /// One start of a node's process: a counter of starts and a random number, which distinguishes two starts

@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 use synod_types::{
-    Ballot, GroupMessage, Heartbeat, HeartbeatReply, Location, Nanos, NodeId, RecordHead, Slot, Space, limits,
+    Ballot, GroupMessage, Heartbeat, HeartbeatReply, Location, Mono, Nanos, NodeId, RecordHead, Slot, Space,
+    limits,
 };
 
 /// The timing parameters of the protocol. They are the same on all nodes of a cluster.
@@ -21,8 +22,10 @@ pub struct Timing {
     pub rank_delay: Nanos,
     /// An open slot whose quorum has not answered is sent again after this long.
     pub resend: Nanos,
-    /// How long a request waits for a leader, and a forwarded one for its answer.
+    /// How long a request waits while its group makes no progress.
     pub patience: Nanos,
+    /// How long a request waits at most, whatever its group does.
+    pub request_max: Nanos,
     /// The node reports a group's clock that is further than this from the wall clocks that agree.
     pub skew_max_ms: u64,
 }
@@ -37,6 +40,7 @@ impl Default for Timing {
             rank_delay: Nanos::from_ms(60),
             resend: Nanos::from_ms(100),
             patience: Nanos::from_ms(4000),
+            request_max: Nanos::from_ms(30_000),
             skew_max_ms: 60_000,
         }
     }
@@ -127,9 +131,9 @@ pub enum Input<P> {
     },
     /// Time passed.
     Tick {
-        /// Whether the log has made no progress for a whole lease: a stalled leader must send no heartbeats
-        /// (P-09).
-        stalled: bool,
+        /// Since when the log makes no progress, if that is a whole lease ago: its leaders hand over where they
+        /// can, and none of its replicas stands (P-09b).
+        stalled: Option<Mono>,
     },
     /// The room in the log, or its backlog, has changed.
     Room {
@@ -296,6 +300,14 @@ pub enum Canary {
     ForwardTwice,
     /// Commands executed under a node's session are not remembered (breaks P-21).
     StampsForgotten,
+    /// Writes of a node's session are executed in any order (breaks P-21i).
+    AnyOrder,
+    /// A leader whose log makes no progress sends no heartbeats (breaks P-09b).
+    SilentWhenStalled,
+    /// A leader whose log makes no progress never hands over (breaks P-09b).
+    LeadsThoughStalled,
+    /// Writes that waited for a leader which is gone are answered as unknown (breaks P-12b).
+    GivesUpWithLeader,
     /// An earlier boot of a node opens a session in place of a later boot's (breaks P-21).
     AnyBootOpens,
     /// A message is sent before its record is durable (breaks P-01).

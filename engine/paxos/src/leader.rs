@@ -36,8 +36,6 @@ pub(crate) struct Leader {
     last_sent_at: Mono,
     next_heartbeat: Mono,
     heartbeat_wanted: bool,
-    /// The log has stalled: no heartbeat is sent, not even for a read (P-09).
-    stalled: bool,
     /// Set while leadership is being transferred (P-17).
     transfer: Option<Transfer>,
     /// Whether it held a lease at the last tick; none if it has not had one yet.
@@ -62,6 +60,8 @@ pub(crate) enum AfterTick {
     StepsDown(LeadershipEnd),
     /// It gave up its lease in this ballot, but the target did not take over: it stands for election again.
     StandsAnew(Ballot),
+    /// The same, but its log makes no progress: it steps down.
+    GivesWay(Ballot),
 }
 
 impl Leader {
@@ -77,7 +77,6 @@ impl Leader {
             last_sent_at: Mono::ZERO,
             next_heartbeat: now,
             heartbeat_wanted: false,
-            stalled: false,
             transfer: None,
             had_lease: None,
             next_resend: now.plus(setup.timing.resend),
@@ -285,7 +284,7 @@ impl Leader {
 
     /// Sends heartbeats if a read asked for them this turn.
     pub fn heartbeat_if_wanted<P: Payload>(&mut self, chosen: Slot, cx: &mut Context<'_, P>) {
-        if self.heartbeat_wanted && !self.stalled {
+        if self.heartbeat_wanted {
             self.send_heartbeats(chosen, cx);
         }
     }
@@ -347,7 +346,7 @@ impl Leader {
     /// Time passed. `floor` is the latest applied time stamp.
     pub fn on_tick<P: Payload>(
         &mut self,
-        stalled: bool,
+        stalled: Option<Mono>,
         floor: WallMs,
         learner: &Learner<P>,
         cx: &mut Context<'_, P>,
@@ -357,7 +356,6 @@ impl Leader {
         if self.time.comes_due(now) {
             self.steer_clock(floor, cx.setup, cx.now);
         }
-        self.stalled = stalled;
         let patience = cx.setup.timing.lease.0 * 2;
         let age = now.since(self.since).0;
         let unconfirmed = now.since(self.confirmed(cx.setup, now).max(self.since)).0;
@@ -370,14 +368,23 @@ impl Leader {
             return AfterTick::StepsDown(LeadershipEnd::NotCaughtUp);
         }
         self.watch_lease(cx);
-        if now >= self.next_heartbeat && !stalled {
+        #[cfg(feature = "canary")]
+        let is_silent = stalled.is_some() && cx.setup.has(Canary::SilentWhenStalled);
+        #[cfg(not(feature = "canary"))]
+        let is_silent = false;
+        if now >= self.next_heartbeat && !is_silent {
             self.send_heartbeats(learner.chosen(), cx);
         }
         self.resend_open(learner, cx);
         if let Some(ballot) = self.release_if_drained(learner, cx) {
             return AfterTick::Released(ballot);
         }
-        self.end_transfer_if_over(cx)
+        if let Some(since) = stalled
+            && let Some(heir) = self.heir(since, learner.chosen(), cx.setup, now)
+        {
+            return self.hand_over_open(heir, learner.chosen(), cx);
+        }
+        self.end_transfer_if_over(stalled.is_some(), cx)
     }
 
     /// Tells the operator when the lease ends, and when it holds again.
@@ -464,15 +471,56 @@ impl Leader {
         Some(self.ballot)
     }
 
+    /// The peer that is to lead instead of this replica, whose log makes no progress since `since` (P-09b): the
+    /// one whose log is the fastest, if an accept quorum of others has written since then what this leader
+    /// proposed. While no log moves, or none is known to, nothing would be better elsewhere.
+    fn heir(&self, since: Mono, chosen: Slot, setup: &Setup, now: Mono) -> Option<NodeId> {
+        if self.has_released() {
+            return None;
+        }
+        #[cfg(feature = "canary")]
+        if setup.has(Canary::LeadsThoughStalled) {
+            return None;
+        }
+        let lease = setup.timing.lease;
+        let moves = |peer: &&Peer| {
+            peer.log_moves(since, lease, now) && peer.is_fit(chosen, lease, now) && !peer.is_low()
+        };
+        let moving = self.peers.iter().filter(moves);
+        if moving.clone().count() < setup.accept_quorum() as usize {
+            return None;
+        }
+        moving.min_by_key(|peer| peer.log_pace(now).unwrap_or(lease)).map(Peer::node)
+    }
+
+    /// Gives the lease up at once and tells `heir` to stand. The slots that are open are decided by it, or by
+    /// votes that come yet; no read relies on them.
+    fn hand_over_open<P: Payload>(
+        &mut self,
+        heir: NodeId,
+        chosen: Slot,
+        cx: &mut Context<'_, P>,
+    ) -> AfterTick {
+        assert!(!self.has_released(), "a lease is given up once");
+        let (group, until) = (cx.setup.group(), cx.now.mono.plus(cx.setup.timing.lease));
+        self.transfer = Some(Transfer::at_once(heir, until));
+        cx.tell(Event::StalledHandover { group, ballot: self.ballot, target: heir });
+        cx.send(heir, GroupMessage::TimeoutNow { ballot: self.ballot, chosen });
+        AfterTick::Released(self.ballot)
+    }
+
     /// Ends a transfer whose target did not take over in time: the leader goes on, or stands in a new ballot
-    /// if its lease is given up (P-17c).
-    fn end_transfer_if_over<P>(&mut self, cx: &mut Context<'_, P>) -> AfterTick {
+    /// if its lease is given up (P-17c). With a log that makes no progress it only steps down.
+    fn end_transfer_if_over<P>(&mut self, is_stalled: bool, cx: &mut Context<'_, P>) -> AfterTick {
         let Some(transfer) = self.transfer.filter(|transfer| transfer.is_over(cx.now.mono)) else {
             return AfterTick::Leads;
         };
         if transfer.is_released() {
-            assert!(self.open.is_empty(), "proposed after handing over");
-            return AfterTick::StandsAnew(self.ballot);
+            return if is_stalled {
+                AfterTick::GivesWay(self.ballot)
+            } else {
+                AfterTick::StandsAnew(self.ballot)
+            };
         }
         self.give_transfer_up(cx);
         AfterTick::Leads
@@ -631,7 +679,9 @@ impl Leader {
         assert!(self.ballot.node() == setup.node(), "leads in a foreign ballot");
         assert!(self.ballot == promised, "leads below its own promise");
         assert!(self.next_slot > chosen, "next slot already chosen");
-        assert!(!self.has_released() || self.open.is_empty(), "proposed after handing over");
+        let is_drained =
+            self.transfer.is_some_and(|transfer| transfer.is_released() && !transfer.leaves_open());
+        assert!(!is_drained || self.open.is_empty(), "proposed after handing over");
         assert!(self.start_slot < self.next_slot && self.resend_mark < self.next_slot);
         let (first, last) = (self.open.first_key_value(), self.open.last_key_value());
         assert!(first.is_none_or(|(&slot, _)| slot > chosen), "a chosen slot is open");

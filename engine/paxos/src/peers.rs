@@ -37,6 +37,8 @@ pub(crate) struct Peer {
     /// How long it takes to answer a heartbeat, and to answer an accept, which it has to write first.
     heartbeat_pace: Pace,
     accept_pace: Pace,
+    /// When the latest accept that it has answered was sent: its log has moved since.
+    written_since: Mono,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +63,7 @@ impl Peer {
             wall: None,
             heartbeat_pace: Pace::default(),
             accept_pace: Pace::default(),
+            written_since: Mono::ZERO,
         }
     }
 
@@ -109,6 +112,11 @@ impl Peer {
         self.accept_pace.get(now).map(|accepts| Nanos(accepts.0.saturating_sub(heartbeats.0)))
     }
 
+    /// Whether it has written something that was sent to it since then, and keeps up.
+    pub fn log_moves(&self, since: Mono, lease: Nanos, now: Mono) -> bool {
+        self.written_since >= since && self.owes_since(now).0 < lease.0 / 2
+    }
+
     /// Whether it answered a heartbeat within a lease and lacks few slots of the prefix `chosen`: it could
     /// lead at once.
     pub fn is_fit(&self, chosen: Slot, lease: Nanos, now: Mono) -> bool {
@@ -148,6 +156,7 @@ impl Peer {
         if let Ok(index) = self.unanswered.binary_search_by_key(&slot, |unanswered| unanswered.slot) {
             let Unanswered { bytes, sent_at, .. } = self.unanswered[index];
             if bytes > 0 {
+                self.written_since = self.written_since.max(sent_at);
                 self.accept_pace.note(now.since(sent_at), now);
             }
             self.unanswered_bytes -= bytes;

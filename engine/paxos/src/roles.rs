@@ -26,7 +26,7 @@ use crate::setup::Setup;
 use crate::transfer::FAR_BEHIND_SLOTS;
 use alloc::vec::Vec;
 use synod_types::{
-    Ballot, ElectionEnd, Event, GroupMessage, Heartbeat, LeadershipEnd, Learned, NodeId, Payload, Slot,
+    Ballot, ElectionEnd, Event, GroupMessage, Heartbeat, LeadershipEnd, Learned, Mono, NodeId, Payload, Slot,
     limits,
 };
 
@@ -322,12 +322,19 @@ impl<P: Payload> Roles<P> {
 
     // ---- the proposer's inputs ----------------------------------------------------------------------------
 
-    fn on_tick(&mut self, stalled: bool, cx: &mut Context<'_, P>) {
+    fn on_tick(&mut self, stalled: Option<Mono>, cx: &mut Context<'_, P>) {
         let now = cx.now.mono;
         match &mut self.state {
             RoleState::Follower => {
                 if self.election.is_due(now) {
-                    self.stand_up(cx);
+                    match stalled {
+                        // Its promise would not become durable, and would keep it from voting for another.
+                        Some(_) => {
+                            self.election.note_leader_gone();
+                            self.election.arm(cx);
+                        }
+                        None => self.stand_up(cx),
+                    }
                 }
             }
             RoleState::PreCandidate(pre) => {
@@ -355,6 +362,11 @@ impl<P: Payload> Roles<P> {
                         self.election.note_transfer_failed(ballot);
                         self.step_down(LeadershipEnd::TransferFailed, cx);
                         self.start_pre_vote(ballot, cx);
+                    }
+                    AfterTick::GivesWay(ballot) => {
+                        self.election.note_transfer_failed(ballot);
+                        self.step_down(LeadershipEnd::TransferFailed, cx);
+                        self.election.arm(cx);
                     }
                 }
             }

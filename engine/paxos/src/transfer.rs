@@ -34,12 +34,24 @@ pub(crate) struct Transfer {
     until: Mono,
     /// Whether the lease is given up and the target told to stand.
     is_released: bool,
+    /// Whether that happened with slots open, because the log makes no progress (P-09b).
+    leaves_open: bool,
 }
 
 impl Transfer {
     /// Begins a transfer to `target`.
     pub fn new(target: NodeId, until: Mono) -> Self {
-        Self { target, until, is_released: false }
+        Self { target, until, is_released: false, leaves_open: false }
+    }
+
+    /// A transfer to `target` whose lease is given up at once, whatever is open.
+    pub fn at_once(target: NodeId, until: Mono) -> Self {
+        Self { target, until, is_released: true, leaves_open: true }
+    }
+
+    /// Whether slots may be open though the lease is given up.
+    pub fn leaves_open(&self) -> bool {
+        self.leaves_open
     }
 
     pub fn target(&self) -> NodeId {

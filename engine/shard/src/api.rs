@@ -192,7 +192,8 @@ pub struct ShardConfig {
     pub timing: Timing,
     /// Budget of the slab cache, bytes.
     pub cache_bytes: usize,
-    /// Payload bytes that may wait in one group before it answers `Busy`.
+    /// Bytes of peers' requests that may wait in one group before it answers them `Busy`; they are sent again
+    /// later. What clients send is bounded by the shell.
     pub pending_bytes_max: usize,
     /// Payload bytes of this core that may wait for the disk before nothing new is proposed.
     pub log_backlog_bytes_max: usize,

@@ -1,15 +1,17 @@
 //! One group on this core: its Paxos replica and what waits for it.
 
 use crate::api::ReadToken;
+use crate::parts::arrivals::Arrivals;
 use crate::parts::backlog::Backlog;
 use crate::parts::overload::Overload;
 use crate::parts::proposals::Proposals;
 use crate::parts::pulls::Pulls;
 use crate::parts::session::NodeSession;
 use crate::parts::sources::{RequestSources, TransferAttempt};
+use crate::parts::stream::WriteStream;
 use crate::parts::waiting_reads::WaitingReads;
 use crate::stats::GroupStats;
-use synod_paxos::Paxos;
+use synod_paxos::{Paxos, Timing};
 use synod_types::{Ballot, GroupId, Location, Mono, NodeId, Payload, Slot, Space};
 
 #[derive(Debug)]
@@ -24,6 +26,10 @@ pub(crate) struct Group<P> {
     pub led: Option<Ballot>,
     /// The leader that was known at the last check.
     pub followed: Option<NodeId>,
+    /// The ballot of the last leader that was known.
+    pub followed_in: Option<Ballot>,
+    /// When the group last made progress, as seen here.
+    pub progress_at: Mono,
     /// Where the requests to this replica as the leader come from.
     pub sources: RequestSources,
     /// The last transfer that has not succeeded; kept when this replica loses leadership.
@@ -33,6 +39,10 @@ pub(crate) struct Group<P> {
     pub reads: WaitingReads<P>,
     /// The session under which this core sends clients' writes.
     pub session: NodeSession,
+    /// The writes that were stamped and have no answer yet.
+    pub stream: WriteStream<P>,
+    /// The writes of other nodes' streams (leader only).
+    pub arrivals: Arrivals,
     /// Apply is blocked until a cold value has been read.
     pub blocked: Option<BlockedApply>,
     pub pulls: Pulls<P>,
@@ -64,12 +74,16 @@ impl<P: Payload> Group<P> {
             told: (Space::Free, false),
             led: None,
             followed: None,
+            followed_in: None,
+            progress_at: Mono::ZERO,
             sources: RequestSources::default(),
             attempt: None,
             backlog: Backlog::new(backlog_bytes_max),
             proposals: Proposals::new(),
             reads: WaitingReads::default(),
             session: NodeSession::default(),
+            stream: WriteStream::default(),
+            arrivals: Arrivals::default(),
             blocked: None,
             pulls: Pulls::default(),
             overload: Overload::default(),
@@ -80,6 +94,13 @@ impl<P: Payload> Group<P> {
     /// Whether a leader is known, this replica or another.
     pub fn has_leader(&self) -> bool {
         self.led.is_some() || self.paxos.leader_hint().is_some()
+    }
+
+    /// Whether a request that arrived then has waited long enough: the group has made no progress for the
+    /// request's patience, or its time is over whatever the group does.
+    pub fn is_over(&self, timing: &Timing, arrived: Mono, now: Mono) -> bool {
+        now.since(arrived.max(self.progress_at)) >= timing.patience
+            || now.since(arrived) >= timing.request_max
     }
 
     pub fn invariants(&self) {
@@ -93,6 +114,7 @@ impl<P: Payload> Group<P> {
         assert!(blocked_at.is_none_or(|slot| slot == applied.next()), "apply is blocked elsewhere");
         assert!(blocked_at <= Some(chosen), "a slot is applied before it is chosen");
         self.backlog.invariants(leads);
+        self.stream.invariants(leads);
         self.proposals.invariants(leads, self.paxos.applied_slot());
         self.reads.invariants(leads, chosen);
         self.pulls.invariants();

@@ -3,7 +3,7 @@
 
 use crate::api::{Effect, Sink};
 use alloc::vec::Vec;
-use synod_types::{Event, Reply};
+use synod_types::{ErrorKind, Event, Reply};
 
 /// A command that this core sends on its own behalf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +17,8 @@ pub(crate) enum OwnAsk {
 /// An answer that concerns this core's session in the group at this index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// A client has the answer to the write that was sent under this sequence.
-    Write { index: u16, sequence: u64 },
-    /// The session no longer exists.
-    Gone { index: u16 },
+    /// The write under this sequence was refused; it was not executed.
+    Refused { index: u16, sequence: u64, kind: ErrorKind },
     /// A command of the core itself is answered.
     Own { index: u16, ask: OwnAsk, reply: Reply<()> },
 }

@@ -1,8 +1,8 @@
 //! Requests: where each came from, what it weighs while it waits, and how it is answered, exactly once.
 //!
-//! A request that was *not* proposed is certainly not executed: it may wait, be forwarded, and be forwarded
-//! again. Once it was proposed, or handed to a leader that fell silent, `Unknown` is the only true answer
-//! (P-12).
+//! A request that was *not* proposed is certainly not executed. One that was proposed, or handed to a leader
+//! that fell silent, is sent again under its stamp. If its time ends before it is answered, `Unknown` is the
+//! only true answer (P-12).
 
 use crate::api::Effect;
 use crate::outlet::{Answer, Out, OwnAsk};
@@ -15,8 +15,8 @@ use synod_types::{
 pub(crate) enum Origin {
     /// A client of this core, with a read or with a session of its own.
     Client(RequestId),
-    /// A client of this core; its write goes under the core's session in the group at this index.
-    Stamped { id: RequestId, index: u16, sequence: u64 },
+    /// A client of this core; its write is in the stream of the group at this index.
+    Stamped { index: u16, sequence: u64 },
     /// This core, for its session in the group at this index.
     Own { index: u16, ask: OwnAsk },
     /// A peer that forwarded the request, and the peer's number for it.
@@ -30,17 +30,36 @@ pub(crate) struct Request<P> {
     pub consistency: Consistency,
     pub command: Command<P>,
     pub arrived: Mono,
+    /// Whether it is a write that was sent before and may have been executed then.
+    pub may_have_run: bool,
 }
 
 impl<P: Payload> Request<P> {
+    /// A request that has just arrived.
+    pub fn new(origin: Origin, consistency: Consistency, command: Command<P>, arrived: Mono) -> Self {
+        Self { origin, consistency, command, arrived, may_have_run: false }
+    }
+
+    /// Whether a peer has forwarded it.
+    pub fn is_of_peer(&self) -> bool {
+        matches!(self.origin, Origin::Peer(..))
+    }
+
     /// Answers it.
     pub fn reply(&self, reply: Reply<&[u8]>, out: &mut impl Out<P>) {
+        let reply = match reply {
+            // Its session may have been evicted, or its sequence closed, after it was executed.
+            Reply::Error(kind) if self.may_have_run && kind.is_not_executed() => {
+                Reply::Error(ErrorKind::Unknown)
+            }
+            reply => reply,
+        };
         push_reply(self.origin, reply, out);
     }
 
     /// Answers it with an error.
     pub fn refuse(&self, kind: ErrorKind, out: &mut impl Out<P>) {
-        push_error(self.origin, kind, out);
+        self.reply(Reply::Error(kind), out);
     }
 
     /// Bytes that it counts for while it waits.
@@ -54,19 +73,9 @@ impl<P: Payload> Request<P> {
 pub(crate) fn push_reply<P: Payload>(origin: Origin, reply: Reply<&[u8]>, out: &mut impl Out<P>) {
     match origin {
         Origin::Client(to) => out.push(Effect::Reply { to, reply }),
-        Origin::Stamped { id, index, sequence } => {
-            // A write that is refused because of its stamp may have been executed when it came before
-            // (P-21g).
-            let is_unclear = matches!(
-                reply,
-                Reply::Error(ErrorKind::SessionExpired | ErrorKind::SequenceClosed | ErrorKind::ReplyDropped)
-            );
-            if matches!(reply, Reply::Error(ErrorKind::SessionExpired)) {
-                out.note(Answer::Gone { index });
-            }
-            let reply = if is_unclear { Reply::Error(ErrorKind::Unknown) } else { reply };
-            out.push(Effect::Reply { to: id, reply });
-            out.note(Answer::Write { index, sequence });
+        Origin::Stamped { index, sequence } => {
+            let Reply::Error(kind) = reply else { panic!("its stream answers a write that was executed") };
+            out.note(Answer::Refused { index, sequence, kind });
         }
         Origin::Own { index, ask } => out.note(Answer::Own { index, ask, reply: reply.map(|_| ()) }),
         Origin::Peer(to, id) => {

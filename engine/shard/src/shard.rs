@@ -14,7 +14,7 @@ use synod_paxos::Paxos;
 use synod_store::CacheStats;
 use synod_types::record::{encode_mark, group_marks};
 use synod_types::{
-    Ballot, Entry, GroupId, Level, Location, Mono, Now, Op, Payload, RecordHead, RecordKind, Slot, WallMs,
+    Entry, GroupId, Level, Location, Mono, Now, Op, Payload, RecordHead, RecordKind, Slot, WallMs,
 };
 
 /// One core.
@@ -57,6 +57,7 @@ impl<P: Payload> Shard<P> {
         let store = &mut self.common.store;
         match canary {
             Canary::ForwardTwice | Canary::StampsForgotten => store.set_flaw(synod_store::Flaw::Forgets),
+            Canary::AnyOrder => store.set_flaw(synod_store::Flaw::AnyOrder),
             Canary::AnyBootOpens => store.set_flaw(synod_store::Flaw::AnyBootOpens),
             _ => {}
         }
@@ -191,12 +192,6 @@ impl<P: Payload> Shard<P> {
     /// Whether this replica leads the group and may serve it at this moment.
     pub fn serves(&self, group: GroupId) -> bool {
         self.index_of(group).is_some_and(|index| self.groups[index].paxos.serving())
-    }
-
-    /// The ballot of the leader that a write of the group would go to now; none if no leader is known, or
-    /// another core holds the group.
-    pub fn leader_of(&self, group: GroupId) -> Option<Ballot> {
-        self.groups[self.index_of(group)?].paxos.leader_ballot()
     }
 
     /// The level that all members of a group read, as its log says; none if another core holds the group.

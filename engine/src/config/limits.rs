@@ -28,6 +28,10 @@ pub const TCP_KEEPALIVE_S_MAX: u64 = 32_767;
 pub const PENDING_MIB_MIN: u64 = 2;
 /// See [`PENDING_MIB_MIN`].
 pub const PENDING_MIB_MAX: u64 = 1024;
+/// Least number of MiB of clients' commands under way on one core: room for a few of any size.
+pub const REQUESTS_MIB_MIN: u64 = 8;
+/// See [`REQUESTS_MIB_MIN`].
+pub const REQUESTS_MIB_MAX: u64 = 1024;
 /// Maximum number of one group's slots in flight.
 pub const PIPELINE_SLOTS_MAX: u64 = WINDOW_SLOTS_MAX;
 

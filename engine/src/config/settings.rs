@@ -11,7 +11,8 @@ use super::choice::{Durability, Redirect};
 use super::facts::KeyHash;
 use super::limits::{
     CACHE_MIB_MAX, CONNECTIONS_MAX, CORE_COUNT_MAX, HEARTBEAT_MS_MIN, PENDING_MIB_MAX, PENDING_MIB_MIN,
-    PIPELINE_SLOTS_MAX, RESERVE_MIB_MAX, SEGMENT_MIB_MAX, SEGMENT_MIB_MIN, SPAN_MS_MAX, TCP_KEEPALIVE_S_MAX,
+    PIPELINE_SLOTS_MAX, REQUESTS_MIB_MAX, REQUESTS_MIB_MIN, RESERVE_MIB_MAX, SEGMENT_MIB_MAX,
+    SEGMENT_MIB_MIN, SPAN_MS_MAX, TCP_KEEPALIVE_S_MAX,
 };
 use super::row::DefaultValue::{Described, Required, Word};
 use super::row::{Row, Scope, Setting};
@@ -158,7 +159,10 @@ rows! {
         "An unanswered proposal is sent again after this long";
     PATIENCE_MS: Number<u64> = "timing.patience_ms", "patience-ms", Node,
         Number::ms(1..=SPAN_MS_MAX), Word("4000"),
-        "How long a request waits for a leader, and a forwarded one for its answer";
+        "How long a request waits while its group makes no progress";
+    REQUEST_MAX_MS: Number<u64> = "timing.request_max_ms", "request-max-ms", Node,
+        Number::ms(1..=SPAN_MS_MAX), Word("30000"),
+        "How long a request waits at most, even if its group makes progress";
     SKEW_MAX_MS: Number<u64> = "timing.skew_max_ms", "skew-max-ms", Node,
         // An hour: a clock that is further off is set wrong.
         Number::ms(1..=3_600_000), Word("60000"),
@@ -172,7 +176,10 @@ rows! {
         "Seconds of silence after which a client's machine is probed; 0 never probes";
     PENDING_MIB: Number<u64> = "limits.pending_mib", "pending-mib", Node,
         Number::mib(PENDING_MIB_MIN..=PENDING_MIB_MAX), Word("16"),
-        "Payload that may wait in one group before it answers busy";
+        "Other nodes' requests that may wait in one group; beyond that they are sent again later";
+    REQUESTS_MIB: Number<u64> = "limits.requests_mib", "requests-mib", Node,
+        Number::mib(REQUESTS_MIB_MIN..=REQUESTS_MIB_MAX), Word("32"),
+        "Clients' commands under way on one core; beyond that it reads no more until some are answered";
     PIPELINE_SLOTS: Number<u64> = "limits.pipeline_slots", "pipeline-slots", Node,
         Number::within(1..=PIPELINE_SLOTS_MAX), Word("8"),
         "Log slots of one group in flight";

@@ -14,16 +14,18 @@
 use crate::runtime::clock;
 use crate::runtime::notify::Notify;
 use crate::runtime::pace::TaskPace;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use synod_net::ReadBuffer;
 use synod_net::server::{Ask, CommandOrder, Connection, LocalAnswer, Service, Tag};
 use synod_shard::Histogram;
-use synod_types::{Ballot, Bucket, Command, GroupId, Mono, Reply, Shared};
+use synod_types::{Bucket, Mono, Reply};
 
 /// Connections of one core beyond `limits.connections`. They are for clients that have not said yet what they
 /// want, for probes and metrics, and for an operator.
 const SPARE_PLACES: u64 = 64;
+/// Room for a command of any size.
+const COMMAND_BYTES_LARGE: usize = 2 << 20;
 /// How many of these are for clients of this machine alone.
 const LOOPBACK_PLACES: u64 = 16;
 
@@ -36,6 +38,8 @@ pub(crate) struct Clients {
     next: u64,
     /// Connections whose output or state changed in this turn.
     dirty: Vec<u64>,
+    /// What of their commands is under way.
+    room: CommandRoom,
     /// All connections so far.
     pub total: u64,
     /// Bytes received.
@@ -49,6 +53,35 @@ pub(crate) struct Clients {
     sample: Option<(u64, Mono)>,
 }
 
+/// Bytes of clients' commands that are under way on one core. While there are too many, no connection is asked
+/// for another command and none that waits is read from: a big pipeline is slow, not refused (P-14b).
+#[derive(Debug)]
+struct CommandRoom {
+    bytes_max: usize,
+    bytes: usize,
+    /// Connections that wait for room, in order.
+    parked: VecDeque<u64>,
+}
+
+impl Default for CommandRoom {
+    fn default() -> Self {
+        Self { bytes_max: usize::MAX, bytes: 0, parked: VecDeque::new() }
+    }
+}
+
+impl CommandRoom {
+    fn is_full(&self) -> bool {
+        self.bytes >= self.bytes_max
+    }
+
+    /// The connections that may go on: about as many as there is room for, so that none of them finds it taken.
+    fn next_parked(&mut self) -> impl Iterator<Item = u64> {
+        let room = self.bytes_max.saturating_sub(self.bytes);
+        let count = (room / COMMAND_BYTES_LARGE).min(self.parked.len());
+        self.parked.drain(..count)
+    }
+}
+
 struct ClientConnection {
     protocol: Connection,
     opened: Mono,
@@ -59,6 +92,8 @@ struct ClientConnection {
     is_paused: bool,
     /// It has used up its stretch and has more to do.
     rests: bool,
+    /// It waits for room for its next command.
+    is_parked: bool,
     pace: Rc<TaskPace>,
     dirty: bool,
     /// Wakes the writer: there is output, or the connection is to be closed.
@@ -132,6 +167,7 @@ impl Clients {
             order: CommandOrder::default(),
             is_paused: false,
             rests: false,
+            is_parked: false,
             pace: Rc::clone(&pace),
             dirty: false,
             write: Rc::clone(&write),
@@ -165,7 +201,7 @@ impl Clients {
     /// The buffer to read into, if the connection wants more bytes.
     pub fn lend(&mut self, connection: u64) -> Option<ReadBuffer> {
         let client = self.connections.get_mut(&connection)?;
-        client.is_paused = !client.protocol.wants_read();
+        client.is_paused = !client.wants_read();
         (!client.is_paused).then(|| client.protocol.lend())
     }
 
@@ -185,26 +221,45 @@ impl Clients {
     }
 
     /// The next ask of a connection that may be executed now; `None` once the connection has used up its
-    /// stretch at `now`. `leader` tells to which leader a write would go.
-    pub fn next_ask(
-        &mut self,
-        connection: u64,
-        now: Mono,
-        leader: impl FnOnce(&Command<Shared>, Option<GroupId>) -> Option<Ballot>,
-    ) -> Option<Ask> {
+    /// stretch at `now`.
+    pub fn next_ask(&mut self, connection: u64, now: Mono) -> Option<Ask> {
         let client = self.connections.get_mut(&connection)?;
         client.served = now;
         client.rests = client.pace.is_over(now);
         if client.rests {
             return None;
         }
+        if self.room.is_full() {
+            if !std::mem::replace(&mut client.is_parked, true) {
+                self.room.parked.push_back(connection);
+            }
+            return None;
+        }
         // A command that must wait is asked for again later: the answer it waits for produces output, and the
         // writer goes on after sending that.
-        client.order.next_ask(|| client.protocol.next(), leader)
+        client.order.next_ask(|| client.protocol.next())
     }
 
-    /// Hands a reply to its connection, if the connection still exists.
-    pub fn reply(&mut self, connection: u64, tag: Tag, reply: Reply<&[u8]>) {
+    /// Sets how many bytes of commands may be under way.
+    pub fn set_command_bytes_max(&mut self, bytes_max: usize) {
+        self.room.bytes_max = bytes_max;
+    }
+
+    /// A command is under way; it is counted until [`Clients::reply`].
+    pub fn begin(&mut self, bytes: usize) {
+        self.room.bytes += bytes;
+    }
+
+    /// Bytes of commands that are under way.
+    #[cfg(test)]
+    fn command_bytes(&self) -> usize {
+        self.room.bytes
+    }
+
+    /// Hands the reply to a command of so many bytes to its connection, if the connection still exists.
+    pub fn reply(&mut self, connection: u64, tag: Tag, bytes: usize, reply: Reply<&[u8]>) {
+        assert!(bytes <= self.room.bytes, "commands under way are miscounted");
+        self.room.bytes -= bytes;
         if let Some(client) = self.connections.get_mut(&connection) {
             client.protocol.reply(tag, reply);
             client.order.answered(tag);
@@ -304,7 +359,7 @@ impl Clients {
         if client.protocol.closing() || !client.protocol.out().is_empty() || client.rests {
             client.write.set();
         }
-        if client.is_paused && client.protocol.wants_read() {
+        if client.is_paused && client.wants_read() {
             client.read.notify();
         }
         if self.dirty.last() == Some(&connection) {
@@ -327,6 +382,18 @@ impl Clients {
                 client.read.notify();
             }
         }
+        for connection in self.room.next_parked() {
+            if let Some(client) = self.connections.get_mut(&connection) {
+                client.is_parked = false;
+                client.write.notify(); // its writer asks it for more
+            }
+        }
+    }
+}
+
+impl ClientConnection {
+    fn wants_read(&self) -> bool {
+        !self.is_parked && self.protocol.wants_read()
     }
 }
 
@@ -360,10 +427,39 @@ mod tests {
 
     /// The tag and the operation of the next command, if one may be executed.
     fn next(clients: &mut Clients, connection: u64) -> Option<(Tag, Op)> {
-        match clients.next_ask(connection, Mono::ZERO, |_, _| None)? {
+        match clients.next_ask(connection, Mono::ZERO)? {
             Ask::Command { tag, command, .. } => Some((tag, command.op)),
             other => panic!("no command: {other:?}"),
         }
+    }
+
+    #[test]
+    fn no_command_begins_while_too_many_bytes_are_under_way_and_all_go_on_in_turn() {
+        let mut clients = Clients::default();
+        clients.set_command_bytes_max(3 * COMMAND_BYTES_LARGE);
+        let [first, second, third] = [(); 3].map(|()| open(&mut clients));
+        for connection in [first, second, third] {
+            send(&mut clients, connection, b"SET k v\r\nSET l v\r\n");
+        }
+        let (tag, _) = next(&mut clients, first).expect("there is room");
+        clients.begin(3 * COMMAND_BYTES_LARGE);
+        for connection in [second, first, third, second] {
+            assert!(next(&mut clients, connection).is_none());
+            assert!(clients.lend(connection).is_none(), "nothing more is read");
+        }
+        clients.reply(first, tag, COMMAND_BYTES_LARGE - 1, Reply::Done { version: Version::default() });
+        clients.flush();
+        assert!(clients.lend(second).is_none(), "there is not room enough for any command");
+        clients.reply(first, tag, COMMAND_BYTES_LARGE + 1, Reply::Done { version: Version::default() });
+        clients.flush();
+        assert!(clients.lend(second).is_some() && clients.lend(first).is_some());
+        assert!(clients.lend(third).is_none(), "it waits for its turn");
+        assert!(next(&mut clients, second).is_some());
+        assert_eq!(clients.command_bytes(), COMMAND_BYTES_LARGE);
+        clients.close(third);
+        clients.reply(first, tag, COMMAND_BYTES_LARGE, Reply::Done { version: Version::default() });
+        clients.flush();
+        assert_eq!(clients.command_bytes(), 0);
     }
 
     #[test]
@@ -374,7 +470,7 @@ mod tests {
         let (tag, op) = next(&mut clients, connection).expect("the write");
         assert!(op.is_write() && next(&mut clients, connection).is_none());
         assert!(!clients.is_dirty());
-        clients.reply(connection, tag, Reply::Done { version: Version::default() });
+        clients.reply(connection, tag, 0, Reply::Done { version: Version::default() });
         assert!(clients.is_dirty());
         assert_eq!(next(&mut clients, connection).map(|(_, op)| op), Some(Op::Get));
         clients.close(connection);
@@ -429,7 +525,7 @@ mod tests {
         let mut buffer = Vec::new();
         let mut asked = |clients: &mut Clients, connection, line: &[u8]| {
             send(clients, connection, line);
-            let ask = clients.next_ask(connection, Mono::ZERO, |_, _| None);
+            let ask = clients.next_ask(connection, Mono::ZERO);
             let asks = matches!(ask, Some(Ask::Command { .. }));
             clients.take_output(connection, &mut buffer);
             (asks, String::from_utf8(std::mem::take(&mut buffer)).expect("text"))

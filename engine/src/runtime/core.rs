@@ -41,6 +41,8 @@ use synod_types::{
     Bucket, CoreId, GroupId, LogPosition, Mono, Nanos, NodeId, Now, PeerMessage, Shared, Space, bucket_of,
 };
 
+/// Memory that a command takes beside its bytes, rounded up.
+const COMMAND_OVERHEAD_BYTES: usize = 256;
 /// Interval between two ticks of the machines.
 const TICK: Duration = Duration::from_millis(5);
 /// Interval between two refreshes of the core's page on the status board.
@@ -352,7 +354,10 @@ impl RunningCore {
                 if self.redirect(connection, tag, bucket, group) {
                     return;
                 }
-                let requester = Requester::Connection { connection, tag };
+                // Below two values of the greatest length; the entry of a queue counts too.
+                let bytes = (command.byte_len() + COMMAND_OVERHEAD_BYTES) as u32;
+                self.machine.out.clients.begin(bytes as usize);
+                let requester = Requester::Connection { connection, tag, bytes };
                 self.machine.request(requester, group, consistency, command, now);
             }
             Ask::Local { tag, query } => {

@@ -25,7 +25,7 @@ use synod_replica::{Durable, Outlet, Replica};
 use synod_shard::{AheadLimits, Input, Shard, ShardConfig};
 use synod_types::{
     Bucket, Command, Consistency, CoreId, ErrorKind, GroupId, Level, Mono, NodeId, Now, PeerMessage, Reply,
-    RequestId, Shared, bucket_of, group_of,
+    RequestId, Shared, group_of,
 };
 use synod_wal::Wal;
 use synod_wal::uring::UringDisk;
@@ -55,12 +55,14 @@ impl Machine {
     ) -> Result<Self, RunError> {
         let shard = Shard::new(shard_config(me, setup)?);
         let Opened { replica, begun } = replay::open(me, setup, shard, turn, replayed).await?;
+        let mut out = CoreOutlet::new(me, setup.peers().map(|member| member.id), setup.cores());
+        out.clients.set_command_bytes_max(setup.options.command_bytes_max);
         Ok(Self {
             me,
             core_count: setup.cores(),
             group_count: setup.facts().group_count,
             replica,
-            out: CoreOutlet::new(me, setup.peers().map(|member| member.id), setup.cores()),
+            out,
             begun: BegunNote::new(begun),
         })
     }
@@ -134,11 +136,7 @@ impl Machine {
     /// The next ask of a connection that may be executed now; `None` once the connection has used up its
     /// stretch.
     pub fn next_ask(&mut self, connection: u64, now: Mono) -> Option<Ask> {
-        let Self { replica, out, group_count, .. } = self;
-        out.clients.next_ask(connection, now, |command, group| {
-            let group = group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), *group_count));
-            replica.shard().leader_of(group)
-        })
+        self.out.clients.next_ask(connection, now)
     }
 
     /// The group that holds the keys of a bucket.

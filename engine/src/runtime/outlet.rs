@@ -65,7 +65,9 @@ impl Outlet<Requester> for CoreOutlet {
             }
         }
         match to {
-            Requester::Connection { connection, tag } => self.clients.reply(connection, tag, reply),
+            Requester::Connection { connection, tag, bytes } => {
+                self.clients.reply(connection, tag, bytes as usize, reply);
+            }
             Requester::Http { waiter } => self.waiters.reply(waiter, reply),
             Requester::Core { core, id } => {
                 let reply = reply.map(<[u8]>::to_vec);

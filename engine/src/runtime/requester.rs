@@ -12,6 +12,8 @@ pub(crate) enum Requester {
         connection: u64,
         /// Its tag for the request.
         tag: Tag,
+        /// The bytes that the request counts for while it is under way.
+        bytes: u32,
     },
     /// An HTTP request of this core.
     Http {

@@ -63,6 +63,10 @@ fn tell_of_leader(core: u16, told: &Event) {
             target: "election", event, core, group = group.get(), %ballot, peer = target.get(),
             "hands over to {target}"
         ),
+        Event::StalledHandover { group, ballot, target } => warn!(
+            target: "election", event, core, group = group.get(), %ballot, peer = target.get(),
+            "hands over to {target} at once: this node's log makes no progress"
+        ),
         Event::TransferTaken { group, ballot } => debug!(
             target: "election", event, core, group = group.get(), %ballot, peer = ballot.node().get(),
             "takes over from {}", ballot.node()
@@ -96,7 +100,7 @@ fn tell_of_log(core: u16, told: &Event) {
     match *told {
         Event::LogStalled { records } => error!(
             target: "log", event, core, records,
-            "the log has made no progress for a lease, {records} records wait: its leaders stop their heartbeats"
+            "the log has made no progress for a lease, {records} records wait: its leaders hand over where they can"
         ),
         Event::LogResumed { took } => warn!(
             target: "log", event, core, took_ms = took.as_ms(),

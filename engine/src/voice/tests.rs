@@ -68,6 +68,7 @@ fn machine_events() -> Vec<Event> {
         ended(LeadershipEnd::TransferFailed),
         Event::LeaderFollowed { group, ballot: Ballot::new(11, PEER) },
         Event::TransferBegun { group, ballot, target },
+        Event::StalledHandover { group, ballot, target },
         Event::TransferTaken { group, ballot: Ballot::new(11, PEER) },
         Event::TransferGivenUp { group, ballot, target },
         Event::LeaseLost { group, ballot },

@@ -10,7 +10,8 @@
 //! ```
 //! A refusal is for this one send and changes nothing else. `Busy` lasts until the client closes replies;
 //! then the same sequence may be sent again. A sequence belongs to one command; another command under it is
-//! refused.
+//! refused. Writes of a node's session are executed in the order of their sequences (P-21i): one that comes
+//! before its predecessors is refused for this send.
 //!
 //! | | of a client | of a node |
 //! |---|---|---|
@@ -32,7 +33,7 @@ use synod_types::limits::{
     NODE_REPLY_BYTES_MAX, SESSION_REPLIES_MAX, SESSIONS_PER_GROUP_MAX, VALUE_BYTES_MAX,
 };
 use synod_types::operand::ranges;
-use synod_types::{Boot, CommandRef, CoreId, ErrorKind, NodeId, Reply, SessionId, SessionStamp};
+use synod_types::{Boot, CommandRef, CoreId, ErrorKind, NodeId, Op, Reply, SessionId, SessionStamp};
 
 /// How much one group remembers. Part of the replicated semantics: the same on every replica.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +89,15 @@ pub(crate) enum Judgement {
     Refuse(ErrorKind),
 }
 
+/// What the applied state says of a write of a node's session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing<'a> {
+    /// It was executed, and this was its reply.
+    Executed(Reply<&'a [u8]>),
+    /// It was not executed, as far as is applied here, or its reply is no longer remembered.
+    Open,
+}
+
 #[derive(Debug)]
 struct Remembered {
     sequence: u64,
@@ -122,6 +132,8 @@ struct SessionRecord {
     /// Closed ranges above `lowest_open`, as first sequence and the one after the last, in ascending order
     /// and not touching (nodes' sessions only).
     closed: Vec<(u64, u64)>,
+    /// The lowest sequence that is neither remembered nor closed (nodes' sessions only). It only rises.
+    frontier: u64,
 }
 
 impl SessionRecord {
@@ -162,6 +174,16 @@ impl SessionRecord {
     fn is_closed(&self, sequence: u64) -> bool {
         sequence < self.lowest_open
             || self.closed.iter().any(|&(first, end)| (first..end).contains(&sequence))
+    }
+    /// The lowest sequence, from the frontier and from `lowest_open` on, that is neither remembered nor
+    /// closed.
+    fn first_missing(&self, lowest_open: u64) -> u64 {
+        let mut sequence = self.frontier.max(lowest_open);
+        while self.is_closed(sequence) || self.find(sequence).is_ok() {
+            sequence += 1;
+        }
+        debug_assert!(sequence >= self.frontier, "a frontier only rises");
+        sequence
     }
     /// Drops replies and ranges below `lowest_open`; returns the bytes that became free.
     fn forget_closed(&mut self) -> u64 {
@@ -289,6 +311,7 @@ impl Sessions {
             replies: VecDeque::new(),
             bytes: 0,
             closed: Vec::new(),
+            frontier: 1,
         };
         let at = match self.free.pop() {
             Some(at) => {
@@ -318,7 +341,9 @@ impl Sessions {
     }
 
     /// Decides about a command; changes nothing. `value_len` is the length of the value its reply will hold.
-    pub(crate) fn judge(&self, command: &CommandRef<'_>, value_len: usize) -> Judgement {
+    /// If `in_order`, a write of a node's session is refused while a sequence below its own, open as far as
+    /// its stamp says, was not executed (P-21i).
+    pub(crate) fn judge(&self, command: &CommandRef<'_>, value_len: usize, in_order: bool) -> Judgement {
         let stamp = &command.stamp;
         if stamp.session == SessionId::NONE {
             return Judgement::Execute;
@@ -336,10 +361,34 @@ impl Sessions {
             let is_it = session.replies[place].fingerprint == fingerprint(command);
             return if is_it { Judgement::Repeat } else { Judgement::Refuse(ErrorKind::Malformed) };
         }
+        #[cfg(feature = "canary")]
+        let in_order = in_order && self.flaw != Some(crate::flaw::Flaw::AnyOrder);
+        let is_ordered = in_order && stamp.session.is_of_node() && command.op != Op::CloseSequences;
+        if is_ordered && session.first_missing(stamp.lowest_open) < stamp.sequence {
+            return Judgement::Refuse(ErrorKind::NoLeader);
+        }
         if !session.has_room(&self.limits, stamp.lowest_open, reply_bytes(value_len)) {
             return Judgement::Refuse(ErrorKind::Busy);
         }
         Judgement::Execute
+    }
+
+    /// What the applied state says of a write that a node sends again, or for the first time.
+    pub(crate) fn standing(&self, command: &CommandRef<'_>) -> Standing<'_> {
+        let Some(session) = self.get(command.stamp.session) else { return Standing::Open };
+        let sequence = command.stamp.sequence;
+        if let Ok(place) = session.find(sequence) {
+            let remembered = &session.replies[place];
+            let is_it = remembered.fingerprint == fingerprint(command);
+            return if is_it { Standing::Executed(remembered.reply.borrow()) } else { Standing::Open };
+        }
+        Standing::Open
+    }
+
+    /// The lowest sequence of a node's session that is neither executed nor closed; none if there is no such
+    /// session.
+    pub(crate) fn frontier(&self, id: SessionId) -> Option<u64> {
+        self.get(id).filter(|session| session.id.is_of_node()).map(|session| session.frontier)
     }
 
     /// A command of this session was applied, whatever its outcome: the session is now the most recently
@@ -365,6 +414,7 @@ impl Sessions {
             let freed = session.forget_closed();
             debug_assert!(!is_of_client || freed <= self.bytes, "replies of more bytes than were counted");
             self.bytes -= if is_of_client { freed } else { 0 };
+            self.move_frontier(at, 0);
         }
         debug_assert!(self.nodes[at as usize].lowest_open >= stamp.lowest_open, "a session goes on");
     }
@@ -383,8 +433,9 @@ impl Sessions {
         executed: &mut Vec<u8>,
     ) -> Result<(), ErrorKind> {
         let stamp = &command.stamp;
-        let at = self.by_id.get(&stamp.session).filter(|_| stamp.session.is_of_node());
-        let session = &mut self.nodes[*at.ok_or(ErrorKind::Malformed)? as usize];
+        let held = self.by_id.get(&stamp.session).copied().filter(|_| stamp.session.is_of_node());
+        let place = held.ok_or(ErrorKind::Malformed)?;
+        let session = &mut self.nodes[place as usize];
         debug_assert!(executed.is_empty(), "bits of another answer");
         let spans = || ranges(command.operand).map(|(first, count)| (first, first + u64::from(count)));
         if spans().any(|(_, end)| end > stamp.sequence) {
@@ -423,7 +474,17 @@ impl Sessions {
             !is_closed
         });
         debug_assert!(!session.replies.is_empty() || session.bytes == 0, "no reply has bytes");
+        self.move_frontier(place, 0);
         Ok(())
+    }
+
+    /// Moves the frontier of a node's session on, over sequences that were executed or closed; all below
+    /// `known` were.
+    fn move_frontier(&mut self, at: u32, known: u64) {
+        let session = &mut self.nodes[at as usize];
+        if session.id.is_of_node() {
+            session.frontier = session.first_missing(session.lowest_open.max(known));
+        }
     }
 
     /// Keeps the reply of a command that was executed and touched.
@@ -450,6 +511,7 @@ impl Sessions {
         let bytes = remembered.bytes();
         #[cfg(feature = "canary")]
         if self.flaw == Some(crate::flaw::Flaw::Forgets) && !is_of_client {
+            self.move_frontier(at, stamp.sequence + 1);
             return;
         }
         let Err(place) = session.find(stamp.sequence) else {
@@ -460,6 +522,7 @@ impl Sessions {
         assert!(session.replies.len() <= self.limits.replies_max, "more replies than a session keeps");
         assert!(session.bytes <= self.limits.session_bytes_max, "more bytes than a session keeps");
         if !is_of_client {
+            self.move_frontier(at, 0);
             return;
         }
         self.bytes += bytes;
@@ -555,6 +618,8 @@ impl Sessions {
             assert!(session.closed.iter().all(|&(first, end)| first < end && end > session.lowest_open));
             let is_kept = |reply: &Remembered| !session.is_closed(reply.sequence);
             assert!(session.replies.iter().all(is_kept));
+            let is_missing = session.first_missing(session.lowest_open) == session.frontier;
+            assert!(!id.is_of_node() || is_missing, "a frontier stands still");
             bytes += if id.is_of_node() { 0 } else { session.bytes };
         }
         assert!(bytes == self.bytes);

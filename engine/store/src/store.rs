@@ -7,7 +7,7 @@ use crate::flaw::Flaw;
 use crate::group::{Buried, Group};
 use crate::index::{self, Value};
 use crate::scan::{self, RandomKey};
-use crate::sessions::{SESSION_LIMITS, SessionLimits};
+use crate::sessions::{SESSION_LIMITS, SessionLimits, Standing};
 use crate::slab::{Owner, Slab};
 use alloc::vec::Vec;
 use synod_types::limits::{GROUP_COUNT_MAX, INLINE_VALUE_BYTES_MAX};
@@ -169,6 +169,18 @@ impl Store {
             }
             Outcome::Read { location, crc } => Applied::Read { location, crc },
         }
+    }
+
+    /// What the applied state says of a write of a node's session: its reply, if it was executed and the reply
+    /// is remembered.
+    pub fn standing(&self, group: GroupId, command: &CommandRef<'_>) -> Standing<'_> {
+        self.group(group).sessions.standing(command)
+    }
+
+    /// The lowest sequence of a node's session that is neither executed nor closed at applied time; none if
+    /// there is no such session.
+    pub fn frontier(&self, group: GroupId, session: SessionId) -> Option<u64> {
+        self.group(group).sessions.frontier(session)
     }
 
     /// Finds a key's value at applied time. A value from the cache counts as used.

@@ -287,16 +287,9 @@ impl Node {
 
     /// A client's next ask that may be carried out now, in the order that ships.
     fn next_ask(&mut self, client: u64) -> Option<Ask> {
-        let Self { replica, mouth, .. } = self;
-        let served = mouth.clients.get_mut(&client)?;
+        let served = self.mouth.clients.get_mut(&client)?;
         served.is_answered = false;
-        served.order.next_ask(
-            || served.connection.next(),
-            |command, group| {
-                let group = group.unwrap_or_else(|| group_of(bucket_of(command.key.as_ref()), GROUPS));
-                replica.shard().leader_of(group)
-            },
-        )
+        served.order.next_ask(|| served.connection.next())
     }
 
     fn ask_all(&mut self, client: u64, now: Now) -> Result<(), Failed> {

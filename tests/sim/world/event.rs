@@ -30,6 +30,8 @@ pub(super) enum SimEvent {
     GiveUp { attempt: AttemptId },
     /// A client's pause ends.
     Wake { client: usize },
+    /// A pipeline's pause ends.
+    Burst { pipeline: usize },
     /// Time for the next fault.
     NextFault,
     /// Time for an administrator to ask that another node lead a group.

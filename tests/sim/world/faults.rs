@@ -43,6 +43,29 @@ impl FaultPlan {
         cluster.time.queue.at(until, SimEvent::Restart { node, outage });
     }
 
+    /// A fault strikes a node, for so long.
+    pub(super) fn strike_for(
+        &mut self,
+        kind: FaultKind,
+        victim: usize,
+        duration: u64,
+        cluster: &mut SimCluster,
+    ) {
+        let SimCluster { time, machines, ways, .. } = &mut *cluster;
+        let until = time.now() + duration;
+        let cuts = kind.cuts(victim, machines.nodes.len(), &mut self.rng);
+        time.observer.note(Note::Fault { what: kind.name(), on: true, victim: victim as u64 });
+        time.observer.coverage.meet(kind.name());
+        for &(from, to) in &cuts {
+            ways.net.cut(from, to, true);
+        }
+        if kind.troubles_clients() {
+            machines.nodes[victim].trouble_until = until;
+        }
+        self.strike(kind, victim, until, cluster);
+        cluster.time.queue.at(until, SimEvent::FaultEnds(Box::new(Fault { kind, victim, until, cuts })));
+    }
+
     /// A fault begins, and the next one is scheduled.
     pub(super) fn on_next_fault(&mut self, cluster: &mut SimCluster) {
         let SimCluster { time, machines, ways, .. } = &mut *cluster;
@@ -97,6 +120,11 @@ impl FaultPlan {
                 cluster.time.queue.after(after, SimEvent::Betray { leader: victim, bounced, until });
             }
             FaultKind::DiskStall => machine.stalled_until = until,
+            FaultKind::AllDisksStall => {
+                cluster.machines.nodes.iter_mut().for_each(|machine| machine.stalled_until = until);
+            }
+            FaultKind::SlowDisk => cluster.machines.slow_writes(victim, Some((20 * MS, 120 * MS))),
+            FaultKind::SlowLinks => cluster.ways.net.slow(victim, true),
             FaultKind::Rot => cluster.machines.rot(victim, 400_000, 100_000),
             FaultKind::FullDisk => {
                 let nodes = if self.rng.coin() { 0..node_count } else { victim..victim + 1 };
@@ -196,6 +224,14 @@ pub(super) fn on_fault_ends(fault: &Fault, cluster: &mut SimCluster) {
         FaultKind::Congestion => ways.net.congest(0),
         FaultKind::Rot => machines.rot(fault.victim, 0, 0),
         FaultKind::FullDisk => machines.fill_disks(0..machines.nodes.len(), false),
+        FaultKind::SlowDisk => machines.slow_writes(fault.victim, None),
+        FaultKind::SlowLinks => ways.net.slow(fault.victim, false),
+        FaultKind::AllDisksStall => {
+            for core in 0..machines.slots.len() {
+                machines.schedule_disk(core, time);
+                machines.schedule_turn(core, time);
+            }
+        }
         FaultKind::DiskStall | FaultKind::Pause => {
             for core in machines.cores_of(fault.victim) {
                 machines.schedule_disk(core, time);

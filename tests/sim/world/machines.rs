@@ -12,7 +12,7 @@ use crate::sim::rng::Rng;
 use crate::sim::trace::{CorePlace, Note};
 use synod_replica::placement::core_of;
 use synod_shard::Role;
-use synod_types::{GroupId, NodeId};
+use synod_types::{GroupId, Level, NodeId};
 use synod_wal::mem::{MemCopy, MemImage, MemOptions};
 
 /// A core is ticked this often.
@@ -42,6 +42,8 @@ pub(super) struct SimMachine {
     /// The next turn's output is held until then: the process is paused between deciding and sending.
     pub(super) held_until: Instant,
     pub(super) stalled_until: Instant,
+    /// Until then clients of the node may get errors: it is down, paused, or cut off from a majority.
+    pub(super) trouble_until: Instant,
     /// The node goes down as soon as it has writes under way: crashes hurt most there.
     pub(super) doomed: Option<Doom>,
 }
@@ -75,6 +77,7 @@ impl SimMachine {
             paused_until: 0,
             held_until: 0,
             stalled_until: 0,
+            trouble_until: 0,
             doomed: None,
         }
     }
@@ -104,6 +107,8 @@ pub(super) struct Machines {
     pub(super) slots: Vec<CoreSlot>,
     /// Cores per node.
     pub(super) core_count: usize,
+    /// The time that a write of a sound disk takes.
+    write_ns: (u64, u64),
 }
 
 impl Machines {
@@ -125,7 +130,7 @@ impl Machines {
                 heard: vec![0; node_count],
             })
             .collect();
-        Self { nodes, slots, core_count }
+        Self { nodes, slots, core_count, write_ns: params.disk.write_ns }
     }
 
     pub(super) fn node_index(&self, core: usize) -> usize {
@@ -153,6 +158,12 @@ impl Machines {
     /// Every core that runs.
     pub(super) fn cores(&self) -> impl Iterator<Item = (CorePlace, &SimCore)> {
         self.slots.iter().filter_map(|slot| Some((slot.place, slot.running.as_deref()?)))
+    }
+
+    /// The level of a group, as a node's log says; none if the node is down.
+    pub(super) fn level(&self, node: usize, group: GroupId) -> Option<Level> {
+        let running = self.cores_of(node).filter_map(|core| self.slots[core].running.as_ref());
+        running.filter_map(|running| running.shard().level(group)).next()
     }
 
     /// A core that runs gets `incoming` in its next turn.
@@ -281,6 +292,7 @@ impl Machines {
     pub(super) fn heal_disks(&self) {
         for slot in &self.slots {
             slot.image.configure(|options| {
+                options.write_ns = self.write_ns;
                 (options.stall_ppm, options.read_rot_ppm, options.read_error_ppm) = (0, 0, 0);
             });
         }
@@ -290,6 +302,14 @@ impl Machines {
     pub(super) fn slow_reads(&self, read_ns: (u64, u64)) {
         for slot in &self.slots {
             slot.image.configure(|options| options.read_ns = read_ns);
+        }
+    }
+
+    /// From now on each write of a node's disks takes a time within this range; with none, as at first.
+    pub(super) fn slow_writes(&self, node: usize, write_ns: Option<(u64, u64)>) {
+        for core in self.cores_of(node) {
+            let write_ns = write_ns.unwrap_or(self.write_ns);
+            self.slots[core].image.configure(|options| options.write_ns = write_ns);
         }
     }
 

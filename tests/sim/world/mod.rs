@@ -3,7 +3,7 @@
 //! From the top down; each part knows only parts below it:
 //! ```text
 //!   world
-//!   faults      wishes     readers
+//!   faults      wishes     readers     pipelines
 //!   cluster
 //!   positions   ways
 //!   machines    votes      resends
@@ -18,6 +18,7 @@ mod cluster;
 mod event;
 mod faults;
 mod machines;
+mod pipelines;
 mod positions;
 mod readers;
 mod resends;
@@ -38,6 +39,7 @@ use crate::check::{Checked, Violation};
 use cluster::SimCluster;
 use event::SimEvent;
 use faults::{FaultPlan, on_fault_ends};
+use pipelines::Pipelines;
 use readers::Readers;
 use synod_types::{GroupId, Reply, WallMs};
 use synod_wal::mem::MemCopy;
@@ -51,6 +53,7 @@ pub struct World {
     faults: FaultPlan,
     wishes: Wishes,
     readers: Readers,
+    pipelines: Pipelines,
 }
 
 impl World {
@@ -65,6 +68,7 @@ impl World {
             faults: FaultPlan::new(params),
             wishes: Wishes::new(params),
             readers: Readers::new(params),
+            pipelines: Pipelines::new(params),
         };
         for node in 0..usize::from(params.node_count) {
             world.cluster.start_node(node)?;
@@ -75,7 +79,27 @@ impl World {
             let after = time.rng.below(SECOND);
             time.queue.after(after, SimEvent::Wake { client });
         }
+        for pipeline in 0..world.pipelines.count() {
+            time.queue.after(SECOND, SimEvent::Burst { pipeline });
+        }
         Ok(world)
+    }
+
+    /// No client and no pipeline begins anything new.
+    pub fn stop_clients(&mut self) {
+        self.clients.stop();
+        self.pipelines.stop();
+    }
+
+    /// Whether anything was sent that has no answer yet.
+    pub fn any_client_busy(&self) -> bool {
+        self.clients.any_busy() || self.pipelines.any_busy()
+    }
+
+    /// Pipelined writes that were acknowledged, and the longest that one at a node which nothing happened to
+    /// has waited for that.
+    pub fn pipelined(&self) -> (u64, u64) {
+        (self.pipelines.acknowledged(), self.pipelines.longest())
     }
 
     /// The current instant.
@@ -107,6 +131,11 @@ impl World {
         time.faults_on = true;
         time.queue.after(0, SimEvent::NextFault);
         time.queue.after(0, SimEvent::NextWish);
+    }
+
+    /// From now on a fault that ends undoes what it did, though none begins by itself.
+    pub fn begin_gray(&mut self) {
+        self.cluster.time.faults_on = true;
     }
 
     /// Lets things happen until `instant`.
@@ -143,6 +172,11 @@ impl World {
             let now = self.cluster.machines.nodes[node].clock.read(self.now());
             Some((node, core.shard().clock(group, now.mono)?))
         })
+    }
+
+    /// A fault strikes a node, for so long.
+    pub fn strike(&mut self, kind: FaultKind, victim: usize, duration: u64) {
+        self.faults.strike_for(kind, victim, duration, &mut self.cluster);
     }
 
     /// Ends all cuts of the network.
@@ -218,7 +252,8 @@ impl World {
             SimEvent::Resend { core, message } => ways.on_resend(core, *message, machines, time),
             SimEvent::LinkTold { core, peer, session } => machines.on_link_told(core, peer, session, time),
             SimEvent::Request { node, request } => {
-                let client = self.clients.owner(request.attempt) as u32;
+                let is_pipelined = Pipelines::has(request.attempt);
+                let client = if is_pipelined { u32::MAX } else { self.clients.owner(request.attempt) as u32 };
                 machines.on_request(node, client, *request, time);
             }
             SimEvent::Answer { attempt, reply } => return self.on_answer(attempt, &reply),
@@ -229,6 +264,7 @@ impl World {
                 self.clients.wake(client, time.now(), &mut wants);
                 time.carry_out(client, wants);
             }
+            SimEvent::Burst { pipeline } => self.pipelines.on_burst(pipeline, machines, time),
             SimEvent::NextFault => self.faults.on_next_fault(&mut self.cluster),
             SimEvent::NextWish => {
                 if let Some(group) = self.wishes.on_next_wish(machines, time) {
@@ -267,7 +303,10 @@ impl World {
     }
 
     fn on_answer(&mut self, attempt: AttemptId, reply: &Reply<Vec<u8>>) -> Checked {
-        let time = &mut self.cluster.time;
+        let SimCluster { time, machines, .. } = &mut self.cluster;
+        if Pipelines::has(attempt) {
+            return self.pipelines.on_reply(attempt, reply, machines, time);
+        }
         let client = self.clients.owner(attempt);
         let mut wants = std::mem::take(&mut time.wants);
         let result = self.clients.on_reply(attempt, reply, time.now(), &mut wants);
@@ -278,6 +317,9 @@ impl World {
 
     fn tell(&mut self, attempt: AttemptId, what: fn(&mut Clients, AttemptId, Instant, &mut Vec<Want>)) {
         let time = &mut self.cluster.time;
+        if Pipelines::has(attempt) {
+            return self.pipelines.on_broken(attempt, time);
+        }
         let client = self.clients.owner(attempt);
         let mut wants = std::mem::take(&mut time.wants);
         what(&mut self.clients, attempt, time.now(), &mut wants);

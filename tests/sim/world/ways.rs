@@ -11,7 +11,7 @@ use crate::sim::params::Params;
 use crate::sim::queue::Instant;
 use crate::sim::trace::{Gist, Note, reply_word};
 use synod_shard::Unsent;
-use synod_types::{GroupId, GroupMessage, Op, PeerMessage, Shared};
+use synod_types::{GroupId, GroupMessage, Op, PeerMessage, Reply, Shared};
 
 /// The network, and the messages that it delivers once more.
 pub(super) struct Ways {
@@ -43,7 +43,8 @@ impl Ways {
         let place = machines.slots[core].place;
         for (to, message) in out.messages {
             let to_index = usize::from(to.get()) - 1;
-            let (way, broken) = self.net.send(leaves_at, (from, to_index, usize::from(place.core)));
+            let way = (from, to_index, usize::from(place.core));
+            let (way, broken) = self.net.send(leaves_at, way, bytes_of(&message));
             if let Some(broken) = broken {
                 tell_broken(from, to_index, usize::from(place.core), broken, time);
             }
@@ -163,6 +164,20 @@ fn tell_broken(a: usize, b: usize, core: usize, broken: Broken, time: &mut Timel
     for (end, peer, told) in [(a, b, broken.told[0]), (b, a, broken.told[1])] {
         let event = SimEvent::LinkTold { core: end * core_count + core, peer, session: broken.session };
         time.queue.at(told, event);
+    }
+}
+
+/// About how many bytes a message is on the wire.
+fn bytes_of(message: &PeerMessage<Shared>) -> usize {
+    const HEAD: usize = 64;
+    HEAD + match message {
+        PeerMessage::Group { message: GroupMessage::Accept { payload, .. }, .. } => payload.len(),
+        PeerMessage::Group { message: GroupMessage::Learn { entries, .. }, .. } => {
+            entries.iter().map(|entry| HEAD + entry.payload.len()).sum()
+        }
+        PeerMessage::Forward { command, .. } => command.byte_len(),
+        PeerMessage::ForwardReply { reply: Reply::Value { value, .. }, .. } => value.len(),
+        _ => 0,
     }
 }
 

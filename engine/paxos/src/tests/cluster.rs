@@ -54,8 +54,8 @@ pub(super) struct Node {
     durable: usize,
     /// The applied values in order; rebuilt by replay.
     pub applied: Vec<Bytes>,
-    /// The log stalls, and ticks say so.
-    pub stalled: bool,
+    /// Since when the log stalls, which ticks say.
+    pub stalled: Option<Mono>,
     incarnation: u64,
     /// This node's boot-time clock: its start, and how much faster it runs.
     clock_start: u64,
@@ -151,7 +151,7 @@ impl Cluster {
                 records: Vec::new(),
                 durable: 0,
                 applied: Vec::new(),
-                stalled: false,
+                stalled: None,
                 incarnation: 0,
                 clock_start: u64::from(id) * 1_000_000_000_000,
                 clock_ppm: fast * ppm,
@@ -202,7 +202,7 @@ impl Cluster {
     pub fn settle(&mut self) {
         for _ in 0..10_000 {
             for id in self.ids() {
-                if !self.nodes[&id].stalled {
+                if self.nodes[&id].stalled.is_none() {
                     self.disk(id);
                 }
                 while !self.nodes[&id].reads.is_empty() {
@@ -682,8 +682,8 @@ fn trace_input(input: &Input<Bytes>) -> Option<String> {
         Input::Located { .. } | Input::Durable { .. } => return None,
         Input::Recalled { slot, payload: Some(_), .. } => format!("recalled {slot}"),
         Input::Recalled { slot, payload: None, .. } => format!("could not recall {slot}"),
-        Input::Tick { stalled: true } => "tick (stalled)".into(),
-        Input::Tick { stalled: false } => "tick".into(),
+        Input::Tick { stalled: Some(_) } => "tick (stalled)".into(),
+        Input::Tick { stalled: None } => "tick".into(),
         Input::LinkLost { node } => format!("lost {node}"),
         Input::TransferLeadership { target } => format!("is to hand over to {target}"),
         Input::Room { space, .. } => format!("has room: {space:?}"),

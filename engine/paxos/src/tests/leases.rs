@@ -190,10 +190,10 @@ fn an_unconfirmed_leader_steps_down_after_two_leases() {
     let mut n1 = Solo::new(1, &ALL);
     n1.until_leader(2);
     n1.pass(Nanos(2 * Timing::default().lease.0));
-    n1.say(Input::Tick { stalled: false });
+    n1.say(Input::Tick { stalled: None });
     assert!(n1.paxos.leading().is_some());
     n1.pass_ms(1);
-    n1.say(Input::Tick { stalled: false });
+    n1.say(Input::Tick { stalled: None });
     assert_eq!(n1.paxos.leading(), None);
 }
 

@@ -4,23 +4,66 @@ use super::solo::*;
 use crate::Input;
 use std::vec::Vec;
 
-/// P-09b: a leader whose log stalls sends no heartbeats, not even for reads: a heartbeat for a ReadIndex
-/// would keep the followers from electing a leader whose disk works.
+/// P-09b: leases need no disk.
 #[test]
-fn a_stalled_leader_sends_no_heartbeat_for_reads_either() {
+fn a_leader_whose_log_stalls_keeps_its_lease() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
     n1.until_leader(2);
     n1.pass_ms(100);
-    assert!(n1.say(Input::Tick { stalled: true }).iter().all(|line| !line.starts_with("~>")));
+    let stalled = Some(n1.now.mono);
+    n1.pass_ms(100);
+    let said = n1.say(Input::Tick { stalled });
+    assert_eq!(said.iter().filter(|line| line.starts_with("~>")).count(), 2, "{said:?}");
     assert!(n1.paxos.read_ticket().is_some());
     let mut out = Vec::new();
     n1.paxos.heartbeat_if_wanted(n1.now, &mut out);
-    assert_eq!(out, []);
-    // The log makes progress again.
-    n1.tick();
-    let _ = n1.paxos.read_ticket();
-    n1.paxos.heartbeat_if_wanted(n1.now, &mut out);
-    assert_eq!(out.len(), 2);
+    assert_eq!(out.len(), 2, "for a read");
+    assert!(!n1.paxos.is_transferring(), "nothing says that it would be better elsewhere");
+}
+
+/// P-09b: with open slots and without a pause, as soon as a quorum of other logs is known to move.
+#[test]
+fn a_leader_whose_log_stalls_hands_over_to_the_fastest_of_a_moving_quorum() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_leader(2);
+    n1.pass_ms(10);
+    let stalled = Some(n1.now.mono);
+    for peer in [2, 3] {
+        n1.hear(peer, accepted(mine, n1.paxos.next_slot().expect("it leads").previous().get()));
+    }
+    n1.propose("a");
+    n1.propose("b");
+    let next = n1.paxos.next_slot().expect("it leads").previous();
+    let tick = |n1: &mut Solo| {
+        // Both followers answer the heartbeats that they were sent.
+        n1.say(Input::Tick { stalled: None });
+        let sent_at = n1.now.mono;
+        let _ = n1.paxos.read_ticket();
+        n1.paxos.heartbeat_if_wanted(n1.now, &mut Vec::new());
+        [2, 3].into_iter().for_each(|peer| {
+            n1.hear_heartbeat_reply(peer, mine, sent_at);
+        });
+        n1.say(Input::Tick { stalled }).iter().any(|line| line.contains("hand-over"))
+    };
+    n1.pass_ms(10);
+    n1.hear(3, accepted(mine, next.get()));
+    n1.hear(3, accepted(mine, next.get() - 1));
+    assert!(!tick(&mut n1), "one of two others moves");
+    n1.pass_ms(10);
+    n1.hear(2, accepted(mine, next.get()));
+    n1.pass_ms(200);
+    assert!(!tick(&mut n1), "n2 owes an older answer");
+    n1.hear(2, accepted(mine, next.get() - 1));
+    assert!(tick(&mut n1));
+    assert!(!n1.paxos.lease_valid(n1.now.mono), "it reads no more under its lease");
+    assert!(!n1.paxos.can_propose());
+    // The heir does not come, and the log still stands: it steps down and does not stand.
+    n1.pass_ms(400);
+    n1.say(Input::Tick { stalled });
+    assert!(n1.paxos.leading().is_none());
+    n1.pass_ms(5_000);
+    let said = n1.say(Input::Tick { stalled });
+    assert!(said.iter().all(|line| !line.to_lowercase().contains("vote")), "{said:?}");
 }
 
 /// P-03a, P-03b: slots are chosen out of order and applied in order; a vote counts for its ballot and slot

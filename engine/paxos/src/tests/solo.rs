@@ -171,7 +171,7 @@ impl Solo {
         self.say(Input::HeartbeatReply { from: NodeId::new(from), reply })
     }
     pub fn tick(&mut self) -> Vec<String> {
-        self.say(Input::Tick { stalled: false })
+        self.say(Input::Tick { stalled: None })
     }
     pub fn propose(&mut self, value: &str) -> Vec<String> {
         self.say(Input::Propose { payload: value.into() })
@@ -222,7 +222,7 @@ impl Solo {
     pub fn until_pre_vote(&mut self) -> Ballot {
         for _ in 0..200 {
             self.pass_ms(5);
-            for effect in self.step(Input::Tick { stalled: false }) {
+            for effect in self.step(Input::Tick { stalled: None }) {
                 if let Effect::Send { message: GroupMessage::PreVote { ballot, .. }, .. } = effect {
                     return ballot;
                 }

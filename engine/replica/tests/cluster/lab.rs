@@ -231,10 +231,16 @@ impl Lab {
         lab
     }
 
-    /// Three cores whose n1 serves group 1 (and 2) under a lease.
+    /// Three cores whose n1 serves group 1 (and 2) under a lease. The groups have the level of this build.
     pub fn led_by_n1(config: Setup) -> Self {
         let mut lab = Self::new(config);
         lab.elect(1);
+        lab.until("the level of this build", |lab| {
+            let groups = (1..=lab.config.groups).map(GroupId::new);
+            groups
+                .flat_map(|group| lab.ids().into_iter().map(move |id| (id, group)))
+                .all(|(id, group)| lab.shard(id).level(group) == Some(Level::OWN))
+        });
         lab
     }
 

@@ -33,16 +33,16 @@ fn levels(lab: &Lab) -> [Level; 3] {
 #[test]
 fn a_level_is_raised_when_the_last_member_reads_it_and_stays() {
     let mut lab = Lab::led_by_n1(Setup::default());
-    assert_eq!(levels(&lab), [Level::FIRST; 3]);
+    assert_eq!(levels(&lab), [Level::OWN; 3]);
     for id in [3, 2] {
         restart_at(&mut lab, id, LATER);
-        assert_eq!(levels(&lab), [Level::FIRST; 3], "n1 does not read it");
+        assert_eq!(levels(&lab), [Level::OWN; 3], "n1 does not read it");
     }
     // A node that is not heard does not count as one that reads the level, however long that lasts.
     lab.isolate(1);
     lab.until("another leader", |lab| lab.leads(2, G1) || lab.leads(3, G1));
     lab.run_ms(3_000);
-    assert_eq!(lab.shard(2).level(G1), Some(Level::FIRST));
+    assert_eq!(lab.shard(2).level(G1), Some(Level::OWN));
     lab.heal();
     restart_at(&mut lab, 1, LATER);
     lab.until("all follow", |lab| levels(lab) == [LATER; 3]);
@@ -111,5 +111,5 @@ fn only_a_leader_raises_a_level() {
         PeerMessage::Forward { id: 9, group: G1, consistency: Consistency::default(), command: raise() };
     lab.step(1, Input::Peer { from: NodeId::new(2), message: forward });
     lab.run_ms(500);
-    assert_eq!(levels(&lab), [Level::FIRST; 3]);
+    assert_eq!(levels(&lab), [Level::OWN; 3]);
 }

@@ -16,6 +16,7 @@ mod leveling;
 mod repairing;
 mod replaying;
 mod requests;
+mod resending;
 mod rooms;
 mod schedules;
 mod stamping;

@@ -1,15 +1,17 @@
 //! Applying chosen entries to the store, in slot order, and answering the clients that wait for them.
 
 use crate::api::Effect;
-use crate::flow::effects;
+use crate::flow::{effects, session};
 use crate::group::BlockedApply;
 use crate::outlet::Out;
 use crate::parts::cold_reads::ReadUse;
-use crate::request::push_reply;
+use crate::request::{Origin, push_reply};
 use crate::step::Cx;
 use alloc::vec::Vec;
 use synod_store::{Applied, CacheHint};
-use synod_types::{CommandRef, Entry, Event, Location, Mono, Op, Payload, Slot, Version, checksum};
+use synod_types::{
+    CommandRef, Entry, ErrorKind, Event, Location, Mono, Op, Payload, Reply, Slot, Version, checksum,
+};
 
 /// A slot that is being applied: from its start, or from where it was blocked, with the value that it needed.
 struct Entered<'a> {
@@ -83,6 +85,10 @@ fn apply_slot<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, payload: P, entered: 
     let group = &mut *cx.group;
     debug_assert!(group.blocked.is_none() && old.is_none(), "a slot is applied in part");
     group.paxos.applied(slot);
+    // The empty slots of one leader after another help no client.
+    if entry.command_count() > 0 {
+        group.progress_at = cx.now.mono;
+    }
     if group.proposals.applied(slot) {
         group.stats.apply_us.record_span(cx.now.mono.since(since));
     }
@@ -131,7 +137,16 @@ fn apply_command<P: Payload>(
     match applied {
         Applied::Reply(reply) => {
             if let Some(origin) = group.proposals.take_origin(slot, position) {
+                if matches!((origin, &reply), (Origin::Peer(..), Reply::Error(ErrorKind::NoLeader))) {
+                    group.arrivals.refuse(&command.stamp);
+                }
                 push_reply(origin, reply, cx.out);
+            } else if group.stream.waits_for(&command.stamp) {
+                if matches!(reply, Reply::Error(ErrorKind::NoLeader)) {
+                    group.stream.came_early(command.to_command());
+                }
+                let is_gone = session::on_applied(group, &command.stamp, reply, cx.out);
+                cx.common.sessions_lost += u64::from(is_gone);
             }
             true
         }

@@ -7,13 +7,15 @@
 //! ```
 
 use crate::flow::drive::{drive, tell_room};
+#[cfg(feature = "canary")]
+use crate::flow::session;
 use crate::outlet::Out;
 use crate::parts::sources::{PAUSE_MAX, may_try};
-use crate::request::push_error;
+use crate::request::{Origin, push_error};
 use crate::step::Cx;
 use synod_paxos as paxos;
 use synod_paxos::Writable;
-use synod_types::{ErrorKind, Nanos, Payload};
+use synod_types::{ErrorKind, Mono, Payload};
 
 /// Handles writes of this leader that no accept quorum has room for: leadership goes to a node that has room,
 /// or the writes are refused.
@@ -33,29 +35,35 @@ pub(crate) fn hand_over_or_refuse<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
                 drive(cx, paxos::Input::TransferLeadership { target });
             }
         }
-        Writable::No => refuse_pending(cx, Nanos(0)),
+        Writable::No => refuse_pending(cx, |_| true),
     }
     #[cfg(feature = "canary")]
     if cx.common.has_planted(crate::Canary::RefusedUnderWay) {
-        for origin in cx.group.proposals.take_late(Nanos(0), now) {
+        for origin in cx.group.proposals.take_late(|_| true) {
             push_error(origin, ErrorKind::NoSpace, cx.out);
         }
+        session::refuse_under_way(cx);
     }
-    let patience = cx.common.config.timing.patience;
     // A proposed write may be chosen when there is room again, so `Unknown` is the only true answer.
-    for origin in cx.group.proposals.take_late(patience, now) {
+    let (timing, group) = (cx.common.config.timing, &mut *cx.group);
+    let (patience, progress_at) = (timing.patience, group.progress_at);
+    let is_over =
+        |at: Mono| now.since(at.max(progress_at)) >= patience || now.since(at) >= timing.request_max;
+    for origin in group.proposals.take_late(is_over) {
         push_error(origin, ErrorKind::Unknown, cx.out);
     }
     // Nodes with room are to take over and write. If none has done so within the patience, the writes are
     // refused.
-    refuse_pending(cx, patience);
+    refuse_pending(cx, is_over);
 }
 
-/// Refuses the writes that were not proposed and have waited for `patience`.
-fn refuse_pending<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, patience: Nanos) {
+/// Refuses the writes that were not proposed and have waited too long.
+fn refuse_pending<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, is_over: impl Fn(Mono) -> bool) {
     assert!(cx.group.led.is_some(), "a follower has writes to propose");
-    let now = cx.now.mono;
-    while let Some(request) = cx.group.backlog.next_pending_if(|first| now.since(first.arrived) >= patience) {
+    while let Some(request) = cx.group.backlog.next_pending_if(|first| is_over(first.arrived)) {
+        if let Origin::Peer(..) = request.origin {
+            cx.group.arrivals.refuse(&request.command.stamp);
+        }
         request.refuse(ErrorKind::NoSpace, cx.out);
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::api::{ForwardId, Input, ReadIndexId, Unsent};
 use crate::flow::drive::{drive, located};
-use crate::flow::{cold, read_index, repair, route, session, turn};
+use crate::flow::{arrivals, cold, read_index, repair, route, session, turn};
 use crate::outlet::Out;
-use crate::parts::forwards::Returned;
+use crate::parts::forwards::Carried;
 use crate::request::{Origin, Request, push_error};
 use crate::stats::RequestKind;
 use crate::step::Step;
@@ -61,7 +61,7 @@ fn on_request<P: Payload>(
     if command.stamp.session.is_of_node() {
         return push_error(origin, ErrorKind::SessionExpired, cx.out);
     }
-    let request = Request { origin, consistency, command, arrived: cx.now.mono };
+    let request = Request::new(origin, consistency, command, cx.now.mono);
     if request.command.op.is_write() && request.command.stamp.session == SessionId::NONE {
         return session::take_write(&mut cx, id, request);
     }
@@ -127,8 +127,10 @@ fn on_forward<P: Payload>(
     if !command.op.is_of_nodes() {
         cx.group.sources.note_peer(from);
     }
-    let arrived = cx.now.mono;
-    route::route(&mut cx, Request { origin, consistency, command, arrived });
+    let request = Request::new(origin, consistency, command, cx.now.mono);
+    if let Some(request) = arrivals::take(&mut cx, request) {
+        route::route(&mut cx, request);
+    }
 }
 
 fn on_forward_reply<P: Payload>(
@@ -137,10 +139,17 @@ fn on_forward_reply<P: Payload>(
     id: ForwardId,
     reply: Reply<P>,
 ) {
-    let Some((index, request)) = step.common.forwards.answered(from, id) else { return };
-    debug_assert!(!matches!(request.origin, Origin::Peer(..)), "a request is forwarded once");
+    let Some((index, carried)) = step.common.forwards.answered(from, id) else { return };
     let mut cx = step.at(index);
-    if matches!(reply, Reply::Error(ErrorKind::NoLeader)) {
+    let request = match carried {
+        Carried::Request(request) => request,
+        Carried::Write(sequence) => {
+            session::on_forward_reply(&mut cx, (sequence, id), reply.borrow());
+            return session::pump(&mut cx);
+        }
+    };
+    debug_assert!(!matches!(request.origin, Origin::Peer(..)), "a request is forwarded once");
+    if matches!(reply, Reply::Error(ErrorKind::NoLeader | ErrorKind::Busy)) {
         return route::wait_anew(&mut cx, request);
     }
     if let (Op::Get, Reply::Value { value, version }) = (&request.command.op, &reply) {
@@ -183,28 +192,23 @@ fn on_link_lost<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, node: NodeId) {
     for index in 0..step.groups.len() {
         drive(&mut step.at(index), paxos::Input::LinkLost { node });
     }
-    for returned in step.common.forwards.lost(node) {
-        give_up(step, returned);
+    session::on_link_lost(step, node);
+    for (index, request) in step.common.forwards.lost(node) {
+        route::ask_anew(&mut step.at(index), request);
     }
     let reads = step.common.follower_reads.lost(node);
     read_index::wait_anew(step, reads);
-}
-
-/// The leader's answer will not come: a write's outcome is unknown, a read is asked again elsewhere.
-fn give_up<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, (index, request): Returned<P>) {
-    if request.command.op.is_write() {
-        request.refuse(ErrorKind::Unknown, step.out);
-    } else {
-        route::wait_anew(&mut step.at(index), request);
-    }
 }
 
 /// A request that never left is certainly not executed: it waits for a leader that can be reached.
 fn on_unsent<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, message: Unsent) {
     match message {
         Unsent::Forward(id) => {
-            if let Some((index, request)) = step.common.forwards.unsent(id) {
-                route::wait_anew(&mut step.at(index), request);
+            let Some((index, carried)) = step.common.forwards.unsent(id) else { return };
+            let mut cx = step.at(index);
+            match carried {
+                Carried::Request(request) => route::wait_anew(&mut cx, request),
+                Carried::Write(sequence) => session::on_unsent(&mut cx, sequence, id),
             }
         }
         Unsent::ReadIndex(id) => {

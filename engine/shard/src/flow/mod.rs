@@ -6,7 +6,7 @@
 //!   cold     reads that come back
 //!   repair   entries fetched from peers
 //!   propose  batches, time, level     disk_full  a log without room      transfer  leaders that move
-//!   read_index  followers' reads      session   stamps
+//!   read_index  followers' reads      session   stamps, streams    arrivals  peers' streams
 //!   drive    a step of Paxos, and all that follows from it
 //!   apply    chosen entries           leadership  its changes
 //!   effects  Paxos' effects           route     the replica that executes a request
@@ -15,6 +15,7 @@
 //! Calls go down only. A flow owns no state; the parts do.
 
 pub(crate) mod apply;
+pub(crate) mod arrivals;
 pub(crate) mod busy;
 pub(crate) mod cold;
 pub(crate) mod disk_full;

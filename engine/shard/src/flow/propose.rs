@@ -4,6 +4,7 @@
 use crate::flow::drive::{drive, tell_room};
 use crate::group::Group;
 use crate::outlet::Out;
+use crate::request::Origin;
 use crate::step::Cx;
 use alloc::vec::Vec;
 use synod_paxos as paxos;
@@ -31,18 +32,34 @@ pub(crate) fn propose_pending<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         // Nothing is proposed before the group's clock is set (P-16e).
         let Some(ts) = group.paxos.leader_clock(now) else { return };
         let mut origins = Vec::new();
-        while let Some(next) =
-            group.backlog.next_pending_if(|next| group.proposals.builder.fits(&next.command))
-        {
+        let session = &mut group.session;
+        while let Some(mut next) = group.backlog.next_pending_if(|next| {
+            let is_reachable = match next.origin {
+                Origin::Stamped { sequence, .. } => session.is_reachable(sequence),
+                _ => true,
+            };
+            is_reachable && group.proposals.builder.fits(&next.command)
+        }) {
+            let origin = match next.origin {
+                Origin::Stamped { sequence, .. } if !group.stream.waits(sequence) => continue, // given up
+                Origin::Stamped { sequence, .. } => {
+                    next.command.stamp = session.renew(next.command.stamp);
+                    group.stream.proposed(sequence);
+                    None
+                }
+                origin => Some(origin),
+            };
             group.stats.queue_us.record_span(now.since(next.arrived));
             group.proposals.builder.push(next.command);
-            origins.push(Some(next.origin));
+            origins.push(origin);
         }
-        assert!(!origins.is_empty(), "a command that fits no batch");
+        if origins.is_empty() {
+            return; // all were given up, or the next waits until the group can know that one before it was
+        }
         let origin = group.paxos.next_origin();
         let payload = P::from(group.proposals.builder.finish(origin, ts)).sealed();
         group.stats.batch_commands.record(origins.len() as u64);
-        group.proposals.push(slot, origin, origins, now);
+        group.proposals.push((slot, origin), payload.clone(), origins, now);
         drive(cx, paxos::Input::Propose { payload });
         debug_assert!(cx.group.paxos.next_slot() == Some(slot.next()), "proposed for another slot");
     }

@@ -28,7 +28,10 @@ pub(crate) fn read_or_confirm<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
         return read(cx, request.origin, request.command);
     }
     if !group.reads.has_room_for_quorum() {
-        return busy::refuse(cx, &request);
+        if request.is_of_peer() {
+            return busy::refuse(cx, &request);
+        }
+        return cx.group.backlog.push_waiting(request); // the next tick tries again
     }
     let Some(ticket) = group.paxos.read_ticket() else {
         return request.refuse(ErrorKind::NoLeader, cx.out);

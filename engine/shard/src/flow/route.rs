@@ -5,9 +5,10 @@ use crate::api::Effect;
 use crate::flow::{busy, read};
 use crate::outlet::Out;
 use crate::parts::follower_reads::FollowerRead;
+use crate::parts::forwards::Carried;
 use crate::request::{Origin, Request};
 use crate::step::Cx;
-use synod_types::{Consistency, ErrorKind, Op, Payload};
+use synod_types::{Consistency, ErrorKind, Op, Payload, PeerMessage};
 
 /// Routes a request.
 pub(crate) fn route<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
@@ -18,7 +19,7 @@ pub(crate) fn route<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Reques
     {
         let read = FollowerRead { index: cx.group.index, group: cx.group.id, request };
         if let Err(read) = cx.common.follower_reads.gather(leader, read) {
-            busy::refuse(cx, &read.request);
+            wait_for_leader(cx, read.request);
         }
         return;
     }
@@ -59,28 +60,33 @@ pub(crate) fn route_to_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
     match cx.group.paxos.leader_hint() {
         Some(to) if cx.common.forwards.has_room() => {
             cx.common.stats.forwards += 1;
-            let message = cx.common.forwards.send(to, cx.group.index, cx.group.id, request);
-            cx.out.push(Effect::Send { to, message });
+            let (group, consistency, command) = (cx.group.id, request.consistency, request.command.clone());
+            let id = cx.common.forwards.send(to, cx.group.index, Carried::Request(request)).0;
+            cx.out
+                .push(Effect::Send { to, message: PeerMessage::Forward { id, group, consistency, command } });
         }
-        Some(_) => busy::refuse(cx, &request),
-        None => wait_for_leader(cx, request),
+        _ => wait_for_leader(cx, request),
     }
 }
 
+/// A client's request waits for the next tick, or for another leader.
 fn wait_for_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
-    debug_assert!(!matches!(request.origin, Origin::Peer(..)), "a request is forwarded once");
-    if let Err(request) = cx.group.backlog.push_waiting(request) {
-        busy::refuse(cx, &request);
+    cx.group.backlog.push_waiting(request);
+}
+
+/// A request waits for the next leader (at most until its time ends).
+pub(crate) fn wait_anew<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
+    if cx.group.is_over(&cx.common.config.timing, request.arrived, cx.now.mono) {
+        request.refuse(ErrorKind::NoLeader, cx.out);
+    } else {
+        wait_for_leader(cx, request);
     }
 }
 
-/// A request that was certainly not executed waits for the next leader (at most until its patience ends).
-pub(crate) fn wait_anew<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
-    if cx.now.mono.since(request.arrived) < cx.common.config.timing.patience {
-        wait_for_leader(cx, request);
-    } else {
-        request.refuse(ErrorKind::NoLeader, cx.out);
-    }
+/// A request whose answer will not come waits for the next leader. A write may have been executed.
+pub(crate) fn ask_anew<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, mut request: Request<P>) {
+    request.may_have_run |= request.command.op.is_write();
+    wait_anew(cx, request);
 }
 
 /// Retries requests that wait for a leader: routes them if there is one, refuses those whose patience has
@@ -90,15 +96,15 @@ pub(crate) fn retry_waiting<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     if count == 0 {
         return;
     }
-    let (found, patience) = (cx.group.has_leader(), cx.common.config.timing.patience);
+    let (found, timing) = (cx.group.has_leader(), cx.common.config.timing);
     for _ in 0..count {
         let Some(next) = cx.group.backlog.next_waiting() else { return };
-        if cx.now.mono.since(next.arrived) >= patience {
+        if cx.group.is_over(&timing, next.arrived, cx.now.mono) {
             next.refuse(ErrorKind::NoLeader, cx.out);
         } else if found {
             route(cx, next);
         } else {
-            cx.group.backlog.push_waiting_again(next);
+            cx.group.backlog.push_waiting(next);
         }
     }
     debug_assert!(cx.group.backlog.waiting_count() <= count, "more requests wait than did before");

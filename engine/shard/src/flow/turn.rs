@@ -16,8 +16,8 @@ const SWEEP_STEPS_PER_TICK: usize = 4096;
 
 /// Handles a tick.
 pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
-    let stalled = step.common.journal.is_stalled(step.common.config.timing.lease, step.now.mono);
-    tell_stall(step, stalled);
+    let stalled = step.common.journal.stalled_since(step.common.config.timing.lease, step.now.mono);
+    tell_stall(step, stalled.is_some());
     // The sweep comes first: the more of the expired keys it has sorted out, the more exactly it is known
     // whether applied time must advance.
     sweep(step);
@@ -92,9 +92,11 @@ fn sweep<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
 
 /// Gives up on forwarded requests that have not been answered in time: a write's outcome is unknown.
 fn expire_forwards<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
-    let patience = step.common.config.timing.patience;
-    for (_, request) in step.common.forwards.late(patience, step.now.mono) {
+    let (timing, now, groups) = (step.common.config.timing, step.now.mono, &*step.groups);
+    let is_over = |index: usize, arrived| groups[index].is_over(&timing, arrived, now);
+    for (_, request) in step.common.forwards.late(is_over) {
         let is_write = request.command.op.is_write();
         request.refuse(if is_write { ErrorKind::Unknown } else { ErrorKind::NoLeader }, step.out);
     }
+    step.common.forwards.forget(|index, sequence| groups[index].stream.waits(sequence));
 }

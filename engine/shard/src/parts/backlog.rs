@@ -1,5 +1,6 @@
-//! The waiting requests of one group, all within one budget of bytes: an overloaded group answers `Busy` and
-//! does not grow (P-14).
+//! The waiting requests of one group. What peers have forwarded is bounded in here: beyond that it is refused,
+//! and its forwarder sends it again later. What this node's clients have sent is bounded where it is read:
+//! while too much is under way nothing more is read (P-14b).
 //!
 //! ```text
 //!   unstamped ─ a session ─▶ routed ─ no leader ─▶ waiting ─ a leader ─▶ routed ─ this one leads ─▶ pending
@@ -7,14 +8,16 @@
 
 use crate::request::Request;
 use alloc::collections::VecDeque;
-use synod_types::{Mono, Nanos, Payload, RequestId};
+use synod_types::{Mono, Payload, RequestId};
 
 /// The waiting requests.
 #[derive(Debug)]
 pub(crate) struct Backlog<P> {
-    bytes_max: usize,
-    /// The weight of all waiting requests.
+    /// The weight of peers' requests that may wait.
+    peer_bytes_max: usize,
+    /// The weight of all waiting requests, and of those of peers among them.
     bytes: usize,
+    peer_bytes: usize,
     /// Writes that wait for a place in the pipeline (leader only).
     pending: VecDeque<Request<P>>,
     /// Clients' requests that wait for a leader.
@@ -24,23 +27,28 @@ pub(crate) struct Backlog<P> {
 }
 
 impl<P: Payload> Backlog<P> {
-    /// An empty backlog that may hold `bytes_max`.
-    pub fn new(bytes_max: usize) -> Self {
+    /// An empty backlog that may hold `peer_bytes_max` of peers' requests.
+    pub fn new(peer_bytes_max: usize) -> Self {
         let (pending, waiting, unstamped) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
-        Self { bytes_max, bytes: 0, pending, waiting, unstamped }
+        Self { peer_bytes_max, bytes: 0, peer_bytes: 0, pending, waiting, unstamped }
     }
 
-    fn add(&mut self, request: &Request<P>) -> bool {
+    /// Whether a peer's request of this weight fits.
+    pub fn has_room(&self, weight: usize) -> bool {
+        self.peer_bytes + weight <= self.peer_bytes_max
+    }
+
+    fn add(&mut self, request: &Request<P>) {
         let weight = request.weight();
-        let fits = self.bytes + weight <= self.bytes_max;
-        self.bytes += if fits { weight } else { 0 };
-        fits
+        self.bytes += weight;
+        self.peer_bytes += if request.is_of_peer() { weight } else { 0 };
     }
 
     fn remove(&mut self, request: &Request<P>) {
         let weight = request.weight();
         assert!(weight <= self.bytes, "bytes that wait are miscounted");
         self.bytes -= weight;
+        self.peer_bytes -= if request.is_of_peer() { weight } else { 0 };
     }
 
     /// Whether bytes wait just if requests do. Every request weighs something.
@@ -49,13 +57,14 @@ impl<P: Payload> Backlog<P> {
         is_empty == (self.bytes == 0)
     }
 
-    /// Adds a write that this replica is to propose; gives it back if it does not fit the budget.
+    /// Adds a write that this replica is to propose; gives it back if it is a peer's and does not fit.
     pub fn push_pending(&mut self, request: Request<P>) -> Result<(), Request<P>> {
-        if !self.add(&request) {
+        if request.is_of_peer() && !self.has_room(request.weight()) {
             return Err(request);
         }
+        self.add(&request);
         self.pending.push_back(request);
-        debug_assert!(self.is_balanced() && self.bytes <= self.bytes_max, "a request beyond the budget");
+        debug_assert!(self.is_balanced(), "bytes that wait are miscounted");
         Ok(())
     }
 
@@ -80,19 +89,10 @@ impl<P: Payload> Backlog<P> {
         pending
     }
 
-    /// Adds a request whose leader is not known; gives it back if it does not fit the budget.
-    pub fn push_waiting(&mut self, request: Request<P>) -> Result<(), Request<P>> {
-        if !self.add(&request) {
-            return Err(request);
-        }
-        self.waiting.push_back(request);
-        debug_assert!(self.is_balanced() && self.bytes <= self.bytes_max, "a request beyond the budget");
-        Ok(())
-    }
-
-    /// Puts back a request that was taken out, even beyond the budget.
-    pub fn push_waiting_again(&mut self, request: Request<P>) {
-        self.bytes += request.weight();
+    /// Adds a client's request whose leader is not known or cannot take it now.
+    pub fn push_waiting(&mut self, request: Request<P>) {
+        debug_assert!(!request.is_of_peer(), "a request is forwarded once");
+        self.add(&request);
         self.waiting.push_back(request);
         debug_assert!(self.is_balanced(), "bytes that wait are miscounted");
     }
@@ -110,14 +110,11 @@ impl<P: Payload> Backlog<P> {
         Some(request)
     }
 
-    /// Adds a client's write that cannot be stamped yet; gives it back if it does not fit the budget.
-    pub fn push_unstamped(&mut self, id: RequestId, request: Request<P>) -> Result<(), Request<P>> {
-        if !self.add(&request) {
-            return Err(request);
-        }
+    /// Adds a client's write that cannot be stamped yet.
+    pub fn push_unstamped(&mut self, id: RequestId, request: Request<P>) {
+        self.add(&request);
         self.unstamped.push_back((id, request));
-        debug_assert!(self.is_balanced() && self.bytes <= self.bytes_max, "a request beyond the budget");
-        Ok(())
+        debug_assert!(self.is_balanced(), "bytes that wait are miscounted");
     }
 
     /// Whether writes wait to be stamped.
@@ -133,13 +130,20 @@ impl<P: Payload> Backlog<P> {
         Some((id, request))
     }
 
-    /// The next write that has waited for a stamp for `patience`.
-    pub fn late_unstamped(&mut self, patience: Nanos, now: Mono) -> Option<Request<P>> {
-        let is_late = |(_, first): &mut (RequestId, Request<P>)| now.since(first.arrived) >= patience;
-        let (_, request) = self.unstamped.pop_front_if(is_late)?;
-        self.remove(&request);
-        debug_assert!(self.is_balanced(), "bytes that wait are miscounted");
-        Some(request)
+    /// The weight of the next write to stamp.
+    pub fn first_unstamped(&self) -> Option<usize> {
+        self.unstamped.front().map(|(_, request)| request.weight())
+    }
+
+    /// Puts back the write that was to be stamped next.
+    pub fn push_unstamped_again(&mut self, id: RequestId, request: Request<P>) {
+        self.add(&request);
+        self.unstamped.push_front((id, request));
+    }
+
+    /// When the write that is stamped next came.
+    pub fn oldest_unstamped(&self) -> Option<Mono> {
+        self.unstamped.front().map(|(_, request)| request.arrived)
     }
 
     pub fn invariants(&self, leads: bool) {
@@ -147,6 +151,12 @@ impl<P: Payload> Backlog<P> {
         let unstamped = self.unstamped.iter().map(|(_, request)| request);
         let all = self.pending.iter().chain(&self.waiting).chain(unstamped);
         assert!(all.map(Request::weight).sum::<usize>() == self.bytes, "bytes that wait are miscounted");
+        let of_peers = self.pending.iter().filter(|request| request.is_of_peer());
+        assert!(
+            of_peers.map(Request::weight).sum::<usize>() == self.peer_bytes,
+            "peers' bytes are miscounted"
+        );
+        assert!(self.peer_bytes <= self.peer_bytes_max, "more of peers' requests than may wait");
     }
 }
 
@@ -155,36 +165,49 @@ mod tests {
     use super::*;
     use crate::request::Origin;
     use alloc::vec::Vec;
-    use synod_types::{Command, Consistency, Op};
+    use synod_types::{Command, Consistency, Nanos, NodeId, Op};
 
     fn request(id: u64, bytes: usize) -> Request<Vec<u8>> {
         let command = Command::plain(alloc::vec![b'k'; bytes], Op::Delete);
-        let (origin, consistency) = (Origin::Client(RequestId::new(id)), Consistency::default());
-        Request { origin, consistency, command, arrived: Mono(Nanos::from_ms(id).0) }
+        let origin = Origin::Client(RequestId::new(id));
+        Request::new(origin, Consistency::default(), command, Mono(Nanos::from_ms(id).0))
     }
 
     #[test]
-    fn all_that_waits_shares_one_budget() {
+    fn what_peers_sent_is_bounded_and_what_clients_sent_is_not() {
+        let of_peer = |id| Request { origin: Origin::Peer(NodeId::new(2), id), ..request(id, 10) };
         let weight = request(1, 10).weight();
-        let mut backlog = Backlog::new(3 * weight);
-        assert!(backlog.push_pending(request(1, 10)).is_ok());
-        assert!(backlog.push_waiting(request(2, 10)).is_ok());
-        assert!(backlog.push_unstamped(RequestId::new(3), request(3, 10)).is_ok());
-        assert!(backlog.push_pending(request(4, 0)).is_err());
-        assert!(backlog.push_waiting(request(4, 0)).is_err());
-        assert!(backlog.push_unstamped(RequestId::new(4), request(4, 0)).is_err());
+        let mut backlog = Backlog::new(2 * weight);
+        for id in 1..5 {
+            assert!(backlog.push_pending(request(id, 10)).is_ok());
+        }
+        assert!(backlog.push_pending(of_peer(5)).is_ok() && backlog.push_pending(of_peer(6)).is_ok());
+        assert!(!backlog.has_room(1) && backlog.push_pending(of_peer(7)).is_err());
+        assert!(backlog.push_pending(request(8, 10)).is_ok());
         backlog.invariants(true);
-        assert!(backlog.late_unstamped(Nanos::from_ms(9), Mono(Nanos::from_ms(11).0)).is_none());
-        assert!(backlog.late_unstamped(Nanos::from_ms(9), Mono(Nanos::from_ms(12).0)).is_some());
-        assert!(backlog.push_waiting(request(5, 10)).is_ok(), "there is room again");
+        assert_eq!(backlog.take_pending().len(), 7);
+        assert!(backlog.has_room(2 * weight));
+        backlog.invariants(false);
+    }
+
+    #[test]
+    fn requests_wait_in_the_order_in_which_they_came() {
+        let mut backlog = Backlog::new(0);
+        backlog.push_waiting(request(2, 10));
+        backlog.push_unstamped(RequestId::new(3), request(3, 10));
+        backlog.push_unstamped(RequestId::new(4), request(4, 10));
+        assert_eq!(backlog.oldest_unstamped(), Some(Mono(Nanos::from_ms(3).0)));
+        assert_eq!(backlog.first_unstamped(), Some(request(3, 10).weight()));
+        let (id, third) = backlog.next_unstamped().expect("it waits");
+        backlog.push_unstamped_again(id, third);
+        backlog.invariants(true);
+        assert_eq!(backlog.next_unstamped().map(|(id, _)| id), Some(RequestId::new(3)));
         let first = backlog.next_waiting().expect("the oldest");
         assert_eq!(first.origin, Origin::Client(RequestId::new(2)));
-        backlog.push_waiting_again(first);
-        assert_eq!(backlog.waiting_count(), 2);
+        backlog.push_waiting(first);
+        assert_eq!(backlog.waiting_count(), 1);
+        assert!(backlog.push_pending(request(5, 10)).is_ok());
         assert!(backlog.next_pending_if(|_| false).is_none() && backlog.has_pending());
-        assert_eq!(backlog.take_pending().len(), 1);
-        assert!(backlog.next_waiting().is_some() && backlog.next_waiting().is_some());
-        backlog.invariants(false);
-        assert_eq!(backlog.bytes, 0);
+        backlog.invariants(true);
     }
 }

@@ -1,11 +1,11 @@
-//! Clients' requests that were forwarded to leaders on other nodes, and the numbers of those that peers have
-//! forwarded to this core.
+//! What was forwarded to leaders on other nodes, and the numbers of those forwards that peers have sent to this
+//! core.
 
 use crate::api::ForwardId;
 use crate::request::Request;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use synod_types::{GroupId, Mono, Nanos, NodeId, Payload, PeerMessage};
+use synod_types::{Mono, NodeId};
 
 /// Requests of one core that may be under way to other leaders.
 const FORWARDS_MAX: usize = 65_536;
@@ -14,12 +14,21 @@ const DEDUP_COUNT: usize = 256;
 /// Forwards whose patience is checked per tick.
 const EXPIRE_LOOKAHEAD: usize = 4096;
 
-/// A request under way to a leader on another node.
+/// What a forward carries.
+#[derive(Debug)]
+pub(crate) enum Carried<P> {
+    /// A request that waits for this forward's answer.
+    Request(Request<P>),
+    /// The write with this sequence, which waits in the group's stream. It may have been sent again since.
+    Write(u64),
+}
+
+/// A forward that has no answer yet.
 #[derive(Debug)]
 struct Forwarded<P> {
     index: usize,
     to: NodeId,
-    request: Request<P>,
+    carried: Carried<P>,
 }
 
 /// A request that came back, and the index of its group.
@@ -65,62 +74,90 @@ impl<P> Forwards<P> {
         self.taken.entry(from).or_insert(ForwardDedup([0; DEDUP_COUNT])).note(number)
     }
 
-    /// The leader has answered; none if the request was answered already, or given up.
-    pub fn answered(&mut self, from: NodeId, id: ForwardId) -> Option<Returned<P>> {
+    /// Notes a forward of the group at `index` and numbers it.
+    pub fn send(&mut self, to: NodeId, index: usize, carried: Carried<P>) -> ForwardId {
+        assert!(self.has_room(), "a forward beyond their limit");
+        self.last = ForwardId(self.last.0 + 1);
+        let held = self.open.insert(self.last, Forwarded { index, to, carried });
+        debug_assert!(held.is_none(), "two forwards have one number");
+        self.last
+    }
+
+    /// The node that was asked has answered; none if it was not asked, or its answer counts no more.
+    pub fn answered(&mut self, from: NodeId, id: ForwardId) -> Option<(usize, Carried<P>)> {
         if self.open.get(&id)?.to != from {
             return None;
         }
-        self.remove(id)
+        self.unsent(id)
     }
 
-    /// A request was not sent.
-    pub fn unsent(&mut self, id: ForwardId) -> Option<Returned<P>> {
-        self.remove(id)
+    /// A forward was not sent.
+    pub fn unsent(&mut self, id: ForwardId) -> Option<(usize, Carried<P>)> {
+        self.open.remove(&id).map(|Forwarded { index, carried, .. }| (index, carried))
     }
 
-    fn remove(&mut self, id: ForwardId) -> Option<Returned<P>> {
-        self.open.remove(&id).map(|Forwarded { index, request, .. }| (index, request))
-    }
-
-    /// The requests that were under way to a leader whose link is lost, in order.
+    /// The requests that were under way to a node whose link is lost, in order. Answers about writes of
+    /// streams count whenever they come.
     pub fn lost(&mut self, node: NodeId) -> Vec<Returned<P>> {
-        let is_lost = |forwarded: &Forwarded<P>| forwarded.to == node;
-        let lost: Vec<ForwardId> =
-            self.open.iter().filter(|(_, forwarded)| is_lost(forwarded)).map(|(&id, _)| id).collect();
-        lost.into_iter().filter_map(|id| self.remove(id)).collect()
+        self.take_requests(|forwarded| forwarded.to == node)
     }
 
-    /// The requests whose patience has ended.
-    pub fn late(&mut self, patience: Nanos, now: Mono) -> Vec<Returned<P>> {
+    /// The requests of a group that are under way, in order.
+    pub fn of_group(&mut self, index: usize) -> Vec<Returned<P>> {
+        self.take_requests(|forwarded| forwarded.index == index)
+    }
+
+    fn take_requests(&mut self, is_wanted: impl Fn(&Forwarded<P>) -> bool) -> Vec<Returned<P>> {
+        let is_request = |forwarded: &Forwarded<P>| {
+            is_wanted(forwarded) && matches!(forwarded.carried, Carried::Request(_))
+        };
+        let wanted: Vec<ForwardId> =
+            self.open.iter().filter(|(_, forwarded)| is_request(forwarded)).map(|(&id, _)| id).collect();
+        wanted.into_iter().filter_map(|id| self.take_request(id)).collect()
+    }
+
+    fn take_request(&mut self, id: ForwardId) -> Option<Returned<P>> {
+        match self.unsent(id)? {
+            (index, Carried::Request(request)) => Some((index, request)),
+            (_, Carried::Write(_)) => None,
+        }
+    }
+
+    /// The requests that have waited too long: `is_over` judges by the index of the group and the arrival.
+    pub fn late(&mut self, is_over: impl Fn(usize, Mono) -> bool) -> Vec<Returned<P>> {
         // Numbers rise with time, so the oldest come first; rerouted ones keep their arrival, hence the
         // bounded look-ahead.
-        let late: Vec<ForwardId> = self
-            .open
-            .iter()
-            .take(EXPIRE_LOOKAHEAD)
-            .filter(|(_, forwarded)| now.since(forwarded.request.arrived) >= patience)
-            .map(|(&id, _)| id)
-            .collect();
-        late.into_iter().filter_map(|id| self.remove(id)).collect()
+        let is_late = |forwarded: &Forwarded<P>| match &forwarded.carried {
+            Carried::Request(request) => is_over(forwarded.index, request.arrived),
+            Carried::Write(_) => false,
+        };
+        let first = self.open.iter().take(EXPIRE_LOOKAHEAD);
+        let late: Vec<ForwardId> =
+            first.filter(|(_, forwarded)| is_late(forwarded)).map(|(&id, _)| id).collect();
+        late.into_iter().filter_map(|id| self.take_request(id)).collect()
+    }
+
+    /// Forgets the oldest forwards whose writes wait no more, as `waits` says.
+    pub fn forget(&mut self, waits: impl Fn(usize, u64) -> bool) {
+        if self.open.len() > FORWARDS_MAX / 2 {
+            // A request that waits long holds up what is behind it below.
+            self.open.retain(|_, forwarded| match forwarded.carried {
+                Carried::Write(sequence) => waits(forwarded.index, sequence),
+                Carried::Request(_) => true,
+            });
+        }
+        while let Some(first) = self.open.first_entry()
+            && let Forwarded { index, carried: Carried::Write(sequence), .. } = *first.get()
+            && !waits(index, sequence)
+        {
+            first.remove();
+        }
     }
 
     pub fn invariants(&self) {
         assert!(self.open.len() <= FORWARDS_MAX, "more forwards are under way than may be");
         let last = self.open.last_key_value().map(|(&id, _)| id);
         assert!(last <= Some(self.last), "a forward whose number was not given out");
-    }
-}
-
-impl<P: Payload> Forwards<P> {
-    /// Keeps a request of the group at `index`, and says what to send to the leader.
-    pub fn send(&mut self, to: NodeId, index: usize, group: GroupId, request: Request<P>) -> PeerMessage<P> {
-        assert!(self.has_room(), "a forward beyond their limit");
-        self.last = ForwardId(self.last.0 + 1);
-        let Request { consistency, ref command, .. } = request;
-        let message = PeerMessage::Forward { id: self.last.0, group, consistency, command: command.clone() };
-        let held = self.open.insert(self.last, Forwarded { index, to, request });
-        debug_assert!(held.is_none(), "two forwards have one number");
-        message
     }
 }
 
@@ -138,5 +175,19 @@ mod tests {
         assert!(!forwards.take(near, 8), "so many are remembered");
         assert!(forwards.take(near, 8 + DEDUP_COUNT as u64));
         assert!(forwards.take(near, 8), "no more are");
+    }
+
+    #[test]
+    fn forwards_of_writes_are_kept_until_the_writes_are_answered() {
+        let mut forwards: Forwards<Vec<u8>> = Forwards::new(0);
+        let node = NodeId::new(2);
+        let ids: Vec<ForwardId> =
+            (1..4).map(|sequence| forwards.send(node, 0, Carried::Write(sequence))).collect();
+        assert!(forwards.lost(node).is_empty() && forwards.of_group(0).is_empty());
+        forwards.forget(|_, sequence| sequence > 1);
+        assert!(forwards.answered(node, ids[0]).is_none());
+        assert!(forwards.answered(NodeId::new(3), ids[1]).is_none(), "it was not asked");
+        assert!(matches!(forwards.answered(node, ids[1]), Some((0, Carried::Write(2)))));
+        forwards.invariants();
     }
 }

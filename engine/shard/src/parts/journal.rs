@@ -142,12 +142,17 @@ impl Journal {
         self.space() < Space::Free
     }
 
-    /// Whether the log has made no progress for a whole lease: its leaders must not seem alive (P-09b). A log
-    /// that only waits for a segment which cannot be made has not stalled: what it lacks is known, and its
-    /// leaders lead or hand over as P-18 says.
+    /// Since when the log has made no progress, if that is more than a lease ago (P-09b). A log that only
+    /// waits for a segment which cannot be made has not stalled: what it lacks is known, and its leaders lead
+    /// or hand over as P-18 says.
+    pub fn stalled_since(&self, lease: Nanos, now: Mono) -> Option<Mono> {
+        let since = self.written.front().map(|oldest| oldest.at.max(self.starved_until))?;
+        (!self.room.is_starved && now.since(since) > lease).then_some(since)
+    }
+
+    /// Whether it has.
     pub fn is_stalled(&self, lease: Nanos, now: Mono) -> bool {
-        let is_late = |oldest: &Written| now.since(oldest.at.max(self.starved_until)) > lease;
-        !self.room.is_starved && self.written.front().is_some_and(is_late)
+        self.stalled_since(lease, now).is_some()
     }
 
     pub fn invariants(&self) {

@@ -3,9 +3,10 @@
 //!
 //! ```text
 //!   of the core   journal · coalescer · cold_reads · forwards · follower_reads · repairs · balancing
-//!   of a group    backlog ─▶ proposals · waiting_reads · session · pulls · sources · overload
+//!   of a group    backlog ─▶ stream ─▶ proposals · waiting_reads · session · arrivals · pulls · sources · overload
 //! ```
 
+pub(crate) mod arrivals;
 pub(crate) mod backlog;
 pub(crate) mod balancing;
 pub(crate) mod coalescer;
@@ -19,4 +20,5 @@ pub(crate) mod pulls;
 pub(crate) mod repairs;
 pub(crate) mod session;
 pub(crate) mod sources;
+pub(crate) mod stream;
 pub(crate) mod waiting_reads;

@@ -7,19 +7,32 @@ use synod_types::{Ballot, EntryBuilder, Level, Mono, Nanos, Payload, Slot};
 
 /// A slot this replica proposed, and the requests that wait for it.
 #[derive(Debug)]
-pub(crate) struct Proposed {
+pub(crate) struct Proposed<P> {
     slot: Slot,
     /// The ballot it was proposed in: together with the slot it identifies the value (P-05d).
     ballot: Ballot,
-    /// By position in the batch; none where the answer was given.
+    /// By position in the batch; none where the answer was given, and for the writes of this core's stream.
     origins: Vec<Option<Origin>>,
+    /// The entry: the commands that are to be sent again if another leads before they are chosen.
+    payload: P,
     at: Mono,
+}
+
+/// An entry that was proposed and whose slot is not applied when the leadership ends.
+#[derive(Debug)]
+pub(crate) struct Abandoned<P> {
+    /// By position in the batch, as far as they have no answer.
+    pub origins: Vec<Option<Origin>>,
+    /// The entry.
+    pub payload: P,
+    /// When it was proposed.
+    pub at: Mono,
 }
 
 /// The proposed slots that requests wait for, in slot order (leader only).
 #[derive(Debug)]
 pub(crate) struct Proposals<P> {
-    awaited: VecDeque<Proposed>,
+    awaited: VecDeque<Proposed<P>>,
     /// Empty between steps.
     pub builder: EntryBuilder<P>,
     /// The level that this replica last proposed, and the ballot it did so in.
@@ -33,13 +46,24 @@ impl<P: Payload> Proposals<P> {
     }
 
     /// Takes note of a proposed slot and the requests that wait for it.
-    pub fn push(&mut self, slot: Slot, ballot: Ballot, origins: Vec<Option<Origin>>, at: Mono) {
+    pub fn push(
+        &mut self,
+        (slot, ballot): (Slot, Ballot),
+        payload: P,
+        origins: Vec<Option<Origin>>,
+        at: Mono,
+    ) {
         assert!(self.awaited.back().is_none_or(|last| last.slot < slot), "slots are proposed in order");
         debug_assert!(!origins.is_empty(), "no request waits for the slot");
-        self.awaited.push_back(Proposed { slot, ballot, origins, at });
+        self.awaited.push_back(Proposed { slot, ballot, origins, payload, at });
     }
 
-    fn at(&self, slot: Slot) -> Option<&Proposed> {
+    /// Whether no slot is awaited.
+    pub fn is_empty(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
+    fn at(&self, slot: Slot) -> Option<&Proposed<P>> {
         self.awaited.front().filter(|first| first.slot == slot)
     }
 
@@ -67,15 +91,18 @@ impl<P: Payload> Proposals<P> {
         was_awaited
     }
 
-    /// Takes all origins that wait, after the leadership has ended.
-    pub fn take_all(&mut self) -> impl Iterator<Item = Origin> + use<P> {
-        core::mem::take(&mut self.awaited).into_iter().flat_map(|proposed| proposed.origins).flatten()
+    /// Takes all entries that are awaited, after the leadership has ended.
+    pub fn take_all(&mut self) -> impl Iterator<Item = Abandoned<P>> + use<P> {
+        let all = core::mem::take(&mut self.awaited).into_iter();
+        all.map(|Proposed { origins, payload, at, .. }| Abandoned { origins, payload, at })
     }
 
-    /// Takes the origins that have waited for `patience`; their slots stay under way.
-    pub fn take_late(&mut self, patience: Nanos, now: Mono) -> impl Iterator<Item = Origin> {
-        let late = self.awaited.iter_mut().take_while(move |first| now.since(first.at) >= patience);
-        late.flat_map(|proposed| &mut proposed.origins).filter_map(Option::take)
+    /// Takes the origins on this node that have waited too long, as `is_over` says; their slots stay under
+    /// way. Peers judge for themselves how long they wait.
+    pub fn take_late(&mut self, is_over: impl Fn(Mono) -> bool) -> impl Iterator<Item = Origin> {
+        let late = self.awaited.iter_mut().take_while(move |first| is_over(first.at));
+        let is_own = |origin: &mut Origin| !matches!(origin, Origin::Peer(..));
+        late.flat_map(|proposed| &mut proposed.origins).filter_map(move |origin| origin.take_if(is_own))
     }
 
     pub fn invariants(&self, leads: bool, applied: Slot) {

@@ -42,6 +42,9 @@ enum SequenceState {
     /// Its client waits.
     Open,
     Answered,
+    /// Answered, and perhaps never executed: until the group knows that it is closed, it executes nothing
+    /// above (P-21i).
+    GivenUp,
     /// Answered, and named in the close that is under way.
     Closing,
     /// Answered, and closed in the group.
@@ -62,6 +65,8 @@ pub(crate) struct NodeSession {
     sequences: VecDeque<SequenceState>,
     /// How many of them are closed.
     closed: usize,
+    /// How many of them are given up.
+    given_up: usize,
     /// Whether writes were answered and no stamp has said so yet.
     owes: bool,
     /// When the last stamp was given out.
@@ -98,6 +103,7 @@ impl Default for NodeSession {
             lowest: 1,
             sequences: VecDeque::new(),
             closed: 0,
+            given_up: 0,
             owes: false,
             used_at: Mono::ZERO,
             closing: None,
@@ -109,8 +115,13 @@ impl NodeSession {
     /// Whether a write could be stamped now.
     pub fn can_stamp(&self) -> bool {
         matches!(self.state, SessionState::Open(_))
-            && self.sequences.len() - self.closed < WINDOW
-            && self.sequences.len() < SPAN_MAX
+            && self.given_up == 0
+            && self.closing.is_none()
+            && self.has_window()
+    }
+
+    fn has_window(&self) -> bool {
+        self.sequences.len() - self.closed < WINDOW && self.sequences.len() < SPAN_MAX
     }
 
     /// A stamp for a write, unless there is no session or its window is full.
@@ -138,21 +149,60 @@ impl NodeSession {
     }
 
     fn move_on(&mut self) {
-        let is_done =
-            |state: &mut SequenceState| matches!(state, SequenceState::Answered | SequenceState::Closed);
+        let is_done = |state: &mut SequenceState| {
+            matches!(state, SequenceState::Answered | SequenceState::GivenUp | SequenceState::Closed)
+        };
         while let Some(state) = self.sequences.pop_front_if(is_done) {
             self.lowest += 1;
             self.closed -= usize::from(state == SequenceState::Closed);
+            self.given_up -= usize::from(state == SequenceState::GivenUp);
         }
         debug_assert!(self.closed <= self.sequences.len(), "closed sequences are miscounted");
         debug_assert!(self.lowest <= self.next, "a sequence is closed that was not given out");
     }
 
-    /// The client of this sequence has its answer.
+    /// The client of this sequence has its answer: the write was executed.
     pub fn answered(&mut self, sequence: u64) {
         self.set(sequence, SequenceState::Answered);
         self.owes = true;
         self.move_on();
+    }
+
+    /// The client of this sequence has its answer, though the write may never be executed.
+    pub fn given_up(&mut self, sequence: u64) {
+        self.set(sequence, SequenceState::GivenUp);
+        (self.owes, self.given_up) = (true, self.given_up + 1);
+        self.move_on();
+    }
+
+    /// The stamp of a write that is sent once more.
+    pub fn renew(&mut self, stamp: SessionStamp) -> SessionStamp {
+        debug_assert!(
+            stamp.sequence >= self.lowest && stamp.sequence < self.next,
+            "an answered write is sent"
+        );
+        SessionStamp { lowest_open: self.lowest.max(stamp.lowest_open), ..stamp }
+    }
+
+    /// Whether the group would execute this sequence, if it has executed all below that are open: none of
+    /// those was given up, and none is a close that has no answer.
+    pub fn is_reachable(&self, sequence: u64) -> bool {
+        if self.closing.as_ref().is_some_and(|close| close.stamp.sequence < sequence) {
+            return false;
+        }
+        if self.given_up == 0 {
+            return true;
+        }
+        let before = sequence.saturating_sub(self.lowest) as usize;
+        !self.sequences.iter().take(before).any(|&state| state == SequenceState::GivenUp)
+    }
+
+    /// The session, if there is one.
+    pub fn id(&self) -> Option<SessionId> {
+        match self.state {
+            SessionState::Open(id) => Some(id),
+            _ => None,
+        }
     }
 
     /// A close that is due: its stamp, and the ranges it names.
@@ -171,7 +221,7 @@ impl NodeSession {
             return None;
         }
         let is_idle = self.owes && self.sequences.is_empty() && now.since(self.used_at) >= IDLE;
-        let is_full = !self.can_stamp() && self.sequences.len() < SPAN_MAX;
+        let is_full = !self.has_window() && self.sequences.len() < SPAN_MAX;
         let is_worth_it = is_idle || is_full && self.answered_count() >= WINDOW / 2;
         if !is_worth_it {
             return None;
@@ -225,11 +275,6 @@ impl NodeSession {
         }
         self.state = SessionState::Unopened;
         true
-    }
-
-    /// Whether there is a session.
-    pub fn is_open(&self) -> bool {
-        matches!(self.state, SessionState::Open(_))
     }
 
     /// Whether a later start of this node has a session: this process is an old copy.
@@ -291,10 +336,15 @@ impl NodeSession {
         assert!(self.next - self.lowest == self.sequences.len() as u64, "a sequence was lost");
         let closed = self.sequences.iter().filter(|&&state| state == SequenceState::Closed).count();
         assert!(closed == self.closed, "closed sequences are miscounted");
+        let given_up = self.sequences.iter().filter(|&&state| state == SequenceState::GivenUp).count();
+        assert!(given_up == self.given_up, "given up sequences are miscounted");
         assert!(self.lowest >= 1 && self.sequences.len() <= SPAN_MAX, "the window is too wide");
         assert!(self.closing.is_some() || !self.sequences.contains(&SequenceState::Closing));
         assert!(
-            !matches!(self.sequences.front(), Some(SequenceState::Answered | SequenceState::Closed)),
+            !matches!(
+                self.sequences.front(),
+                Some(SequenceState::Answered | SequenceState::GivenUp | SequenceState::Closed)
+            ),
             "the window stands still"
         );
         assert!(self.sequences.len() - self.closed <= SESSION_REPLIES_MAX);
@@ -331,6 +381,22 @@ mod tests {
         assert_eq!(told(session.stamp(at(0))), Some((4, 3)));
         session.invariants();
         assert_eq!(told(NodeSession::default().stamp(at(0))), None);
+    }
+
+    #[test]
+    fn nothing_is_sent_past_a_sequence_that_was_given_up_until_the_group_can_know() {
+        let mut session = open();
+        (0..4).for_each(|_| assert!(session.stamp(at(0)).is_some()));
+        session.given_up(2);
+        session.invariants();
+        assert!(session.is_reachable(1) && session.is_reachable(2) && !session.is_reachable(3));
+        assert!(session.stamp(at(0)).is_none());
+        session.answered(1);
+        session.invariants();
+        assert!(session.is_reachable(4));
+        let stamp = SessionStamp { session: ID, sequence: 3, lowest_open: 1 };
+        assert_eq!(session.renew(stamp).lowest_open, 3);
+        assert_eq!(session.stamp(at(0)).map(|stamp| stamp.lowest_open), Some(3));
     }
 
     #[test]
@@ -380,6 +446,7 @@ mod tests {
         session.invariants();
         assert!(session.close(at(99)).is_none() && session.stamp(at(99)).is_none());
         assert_eq!(session.close(at(100)), Some(first));
+        assert!(session.is_reachable(1024) && !session.is_reachable(1025), "a write would wait for it");
         session.close_answered(1024, Closed::Yes, at(100));
         session.invariants();
         assert!(session.stamp(at(100)).is_some());

@@ -22,7 +22,7 @@ pub(crate) use context::{ApplyContext, Outcome, remove};
 use crate::index::RecordId;
 use crate::sessions::Judgement;
 use crate::version::PackedVersion;
-use synod_types::{CommandRef, ErrorKind, Op, Reply, SessionId};
+use synod_types::{CommandRef, ErrorKind, Level, Op, Reply, SessionId};
 
 /// Applies a command. If it needs a value from the log, it asks for the read and has changed nothing.
 ///
@@ -65,7 +65,9 @@ fn apply_once(context: &mut ApplyContext<'_>, command: &CommandRef<'_>, version:
         _ => {}
     }
     let found = context.find(command.namespace, command.key);
-    let judgement = context.group.sessions.judge(command, reply_value_len(context, command.op, found));
+    let in_order = context.group.level >= Level::IN_ORDER;
+    let value_len = reply_value_len(context, command.op, found);
+    let judgement = context.group.sessions.judge(command, value_len, in_order);
     let outcome = match judgement {
         Judgement::Execute => execute(context, command, found),
         Judgement::Repeat => Outcome::Recall,

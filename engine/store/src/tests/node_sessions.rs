@@ -6,7 +6,7 @@ use crate::sessions::{REPLY_BYTES, SESSION_LIMITS, SMALL_VALUE_BYTES, SessionLim
 use alloc::{vec, vec::Vec};
 use synod_types::limits::{NODE_REPLY_BYTES_MAX, SESSION_REPLIES_MAX, SESSIONS_PER_GROUP_MAX};
 use synod_types::operand::put_range;
-use synod_types::{Boot, Command, Condition, CoreId, ErrorKind, Expiry, NodeId, Op, Reply, SessionId};
+use synod_types::{Boot, Command, Condition, CoreId, ErrorKind, Expiry, Level, NodeId, Op, Reply, SessionId};
 
 const EXPIRED: Reply<Vec<u8>> = Reply::Error(ErrorKind::SessionExpired);
 const CLOSED: Reply<Vec<u8>> = Reply::Error(ErrorKind::SequenceClosed);
@@ -67,6 +67,34 @@ fn what_is_sent_again_is_answered_as_the_first_time_and_not_executed() {
     assert_eq!(rig.run(incr(session, 4, 4)), Reply::Int(3));
     assert_eq!(rig.run(incr(session, 1, 1)), CLOSED);
     assert_eq!(rig.get("n"), Some(b"3".to_vec()));
+}
+
+/// P-21i.
+#[test]
+fn writes_of_a_session_are_executed_in_the_order_of_their_sequences() {
+    const EARLY: Reply<Vec<u8>> = Reply::Error(ErrorKind::NoLeader);
+    let mut rig = Rig::new();
+    let rig = rig.at(1);
+    let session = opened(rig, 1, 0, boot(1));
+    assert_eq!(rig.run(incr(session, 2, 1)), Reply::Int(1), "before the level, in any order");
+    rig.run(command("", Op::RaiseLevel(Level::IN_ORDER)));
+    assert_eq!(rig.run(incr(session, 3, 1)), EARLY, "1 was not executed");
+    assert_eq!(rig.run(incr(session, 1, 1)), Reply::Int(2));
+    assert_eq!(rig.run(incr(session, 2, 1)), Reply::Int(1), "it is remembered");
+    assert_eq!(rig.run(incr(session, 4, 1)), EARLY);
+    assert_eq!(rig.run(incr(session, 3, 1)), Reply::Int(3));
+    // A sequence that its node has given up holds nothing up once a stamp, or a close, says so.
+    assert_eq!(rig.run(incr(session, 6, 1)), EARLY);
+    assert_eq!(rig.run(incr(session, 6, 5)), EARLY);
+    assert_eq!(rig.run(incr(session, 6, 6)), Reply::Int(4));
+    assert_eq!(rig.run(incr(session, 4, 4)), CLOSED, "what was passed over is never executed");
+    assert_eq!(bits(rig.run(close(session, 9, 7, &[(7, 1)]))), [0], "a close keeps no order");
+    assert_eq!(rig.run(incr(session, 8, 7)), Reply::Int(5));
+    assert_eq!(rig.run(incr(session, 10, 7)), Reply::Int(6));
+    rig.store.invariants();
+    // Clients keep their own order.
+    let client = rig.open();
+    assert_eq!(rig.run(incr(client, 5, 1)), Reply::Int(7));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use alloc::{
 };
 use synod_types::operand::{pairs, ranges, split_compared, version_bytes};
 use synod_types::{
-    Boot, Command, Compare, Condition, CoreId, ErrorKind, Expiry, ExpiryTest, IfEqualAction, Namespace,
-    NodeId, Op, Reply, SessionId, Version,
+    Boot, Command, Compare, Condition, CoreId, ErrorKind, Expiry, ExpiryTest, IfEqualAction, Level,
+    Namespace, NodeId, Op, Reply, SessionId, Version,
 };
 
 /// Small enough that runs reach every bound.
@@ -62,6 +62,8 @@ pub(super) struct Twin {
     pub(super) sessions: BTreeMap<SessionId, TwinSession>,
     /// By node: its last boot, and its cores' sessions.
     pub(super) holders: BTreeMap<NodeId, (Boot, BTreeMap<CoreId, SessionId>)>,
+    /// Whether the writes of a node's session are executed in order only.
+    pub(super) in_order: bool,
 }
 
 impl Twin {
@@ -164,6 +166,11 @@ impl Twin {
         }
         if let Some((as_before, reply)) = held {
             return if as_before == asked(command) { reply } else { Reply::Error(ErrorKind::Malformed) };
+        }
+        let is_early = (lowest_open.max(1)..stamp.sequence)
+            .any(|before| !session.replies.contains_key(&before) && !session.closed.contains(&before));
+        if self.in_order && stamp.session.is_of_node() && !closes && is_early {
+            return Reply::Error(ErrorKind::NoLeader);
         }
         let returns_old = matches!(
             command.op,
@@ -412,7 +419,10 @@ impl Twin {
                 self.keys.clear();
                 Reply::Done { version }
             }
-            Op::RaiseLevel(_) => Reply::Done { version },
+            Op::RaiseLevel(level) => {
+                self.in_order |= *level >= Level::IN_ORDER;
+                Reply::Done { version }
+            }
             Op::Get
             | Op::Exists
             | Op::Ttl

@@ -10,13 +10,14 @@
 //! pipelines sees the writes it sent before and none that it sent later, as with a server that executes one
 //! command at a time.
 //!
-//! Writes of one key keep their order without waiting while all of them go to the same leader. After a change
-//! of leader, a write on its way to the old leader may come back, so a later write waits for it.
+//! Writes of one key keep their order without waiting: they go under the session of this node, which executes
+//! them in the order in which they came, whichever leader they reach (P-21i). A write in a session of the
+//! client's own is executed in no such order; so it waits, and later ones wait for it.
 //!
 //! May not: know a socket, a clock, or how commands are executed.
 
 use super::ask::{Ask, Tag};
-use synod_types::{Ballot, Command, GroupId, Shared};
+use synod_types::{Command, SessionId};
 
 /// The order of one connection's commands.
 #[derive(Debug, Default)]
@@ -28,15 +29,10 @@ pub struct CommandOrder {
 
 impl CommandOrder {
     /// The next ask that may be executed now: the held one, else the one that `source` gives. `None` if there
-    /// is none, or if it must wait for an open command; it is then held until the next call. `leader` gives
-    /// the leader that a write would go to, as far as it is known.
-    pub fn next_ask(
-        &mut self,
-        source: impl FnOnce() -> Option<Ask>,
-        leader: impl FnOnce(&Command<Shared>, Option<GroupId>) -> Option<Ballot>,
-    ) -> Option<Ask> {
+    /// is none, or if it must wait for an open command; it is then held until the next call.
+    pub fn next_ask(&mut self, source: impl FnOnce() -> Option<Ask>) -> Option<Ask> {
         let ask = self.held.take().or_else(source)?;
-        if self.open.must_wait(&ask, leader) {
+        if self.open.must_wait(&ask) {
             self.held = Some(ask);
             return None;
         }
@@ -67,8 +63,8 @@ struct OpenCommands {
 struct OpenWrite {
     tag: Tag,
     keys: Keys,
-    /// The leader it goes to, as far as this core knows.
-    to: Option<Ballot>,
+    /// Whether it is executed in its order among the writes of this node.
+    is_ordered: bool,
 }
 
 /// The keys of a command, by their hashes. Two keys with one hash wait for each other needlessly, once in
@@ -103,27 +99,15 @@ impl Keys {
 
 impl OpenCommands {
     /// Whether `ask` must wait for an earlier one; otherwise it is noted as open.
-    fn must_wait(
-        &mut self,
-        ask: &Ask,
-        leader: impl FnOnce(&Command<Shared>, Option<GroupId>) -> Option<Ballot>,
-    ) -> bool {
+    fn must_wait(&mut self, ask: &Ask) -> bool {
         match ask {
-            Ask::Command { tag, command, group, .. } => {
-                !self.admit(*tag, command, || leader(command, *group))
-            }
+            Ask::Command { tag, command, .. } => !self.admit(*tag, command),
             Ask::Local { .. } | Ask::Pause | Ask::Close => false,
         }
     }
 
-    /// Notes a command as open and returns true, unless it must wait for an open one. `leader` gives the
-    /// leader that it would go to.
-    fn admit<B: AsRef<[u8]>>(
-        &mut self,
-        tag: Tag,
-        command: &Command<B>,
-        leader: impl FnOnce() -> Option<Ballot>,
-    ) -> bool {
+    /// Notes a command as open and returns true, unless it must wait for an open one.
+    fn admit<B: AsRef<[u8]>>(&mut self, tag: Tag, command: &Command<B>) -> bool {
         let keys = Keys::of(command);
         if !command.op.is_write() {
             let waits = self.writes.iter().any(|open| open.keys.name(keys.first));
@@ -132,13 +116,13 @@ impl OpenCommands {
             }
             return !waits;
         }
-        let to = leader();
+        let is_ordered = command.stamp.session == SessionId::NONE;
         if self.reads.iter().any(|(_, read)| keys.name(*read))
-            || self.writes.iter().any(|open| open.to != to && open.keys.meet(&keys))
+            || self.writes.iter().any(|open| !(open.is_ordered && is_ordered) && open.keys.meet(&keys))
         {
             return false;
         }
-        self.writes.push(OpenWrite { tag, keys, to });
+        self.writes.push(OpenWrite { tag, keys, is_ordered });
         true
     }
 

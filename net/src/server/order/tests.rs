@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use synod_types::operand::put_pair;
-use synod_types::{Condition, Consistency, Expiry, NodeId, Op};
+use synod_types::{Condition, Consistency, Expiry, Op, SessionStamp, Shared};
 
 fn bytes(text: &str) -> Shared {
     Shared::new(text.as_bytes().to_vec())
@@ -31,13 +31,22 @@ fn ask_with(tag: u64, key: &str, op: Op, operand: Shared) -> Ask {
     Ask::Command { tag: Tag::new(tag), group: None, consistency: Consistency::Linearizable, command }
 }
 
-fn ballot(round: u64) -> Option<Ballot> {
-    Some(Ballot::new(round, NodeId::new(1)))
+/// The ask with a stamp of the client's own session, if it is a write and `in_session`.
+fn in_session(ask: Ask, in_session: bool) -> Ask {
+    match ask {
+        Ask::Command { tag, group, consistency, mut command } => {
+            if in_session && command.op.is_write() {
+                command.stamp = SessionStamp { session: SessionId::new(5), sequence: 1, lowest_open: 1 };
+            }
+            Ask::Command { tag, group, consistency, command }
+        }
+        other => other,
+    }
 }
 
 impl OpenCommands {
     fn waits(&mut self, ask: &Ask) -> bool {
-        self.must_wait(ask, |_, _| None)
+        self.must_wait(ask)
     }
 }
 
@@ -105,50 +114,47 @@ fn a_read_waits_for_earlier_writes_of_its_key_and_a_write_for_earlier_reads() {
     let flush = || command("", Op::Flush);
     let tag = Tag::new;
     let mut open = OpenCommands::default();
-    assert!(open.admit(tag(1), &delete("k"), || None) && open.admit(tag(2), &get("other"), || None));
-    assert!(!open.admit(tag(3), &get("k"), || None), "it would miss the write before it");
-    assert!(open.admit(tag(3), &delete("k"), || None), "writes are executed in order");
+    assert!(open.admit(tag(1), &delete("k")) && open.admit(tag(2), &get("other")));
+    assert!(!open.admit(tag(3), &get("k")), "it would miss the write before it");
+    assert!(open.admit(tag(3), &delete("k")), "writes are executed in order");
     open.answered(tag(1));
-    assert!(!open.admit(tag(4), &get("k"), || None), "of two writes one is open");
+    assert!(!open.admit(tag(4), &get("k")), "of two writes one is open");
     open.answered(tag(3));
-    assert!(open.admit(tag(4), &get("k"), || None));
-    assert!(!open.admit(tag(5), &delete("k"), || None), "the read before it would see it");
-    assert!(!open.admit(tag(5), &rename("x", "k"), || None), "and by its other key too");
-    assert!(!open.admit(tag(5), &flush(), || None), "and with all keys");
+    assert!(open.admit(tag(4), &get("k")));
+    assert!(!open.admit(tag(5), &delete("k")), "the read before it would see it");
+    assert!(!open.admit(tag(5), &rename("x", "k")), "and by its other key too");
+    assert!(!open.admit(tag(5), &flush()), "and with all keys");
     open.answered(tag(4));
     open.answered(tag(2));
-    assert!(open.admit(tag(5), &rename("x", "k"), || None));
+    assert!(open.admit(tag(5), &rename("x", "k")));
     assert!(
-        !open.admit(tag(6), &get("k"), || None)
-            && !open.admit(tag(6), &get("x"), || None)
-            && open.admit(tag(6), &get("y"), || None)
+        !open.admit(tag(6), &get("k")) && !open.admit(tag(6), &get("x")) && open.admit(tag(6), &get("y"))
     );
     open.answered(tag(5));
     open.answered(tag(6));
-    assert!(open.admit(tag(7), &flush(), || None));
-    assert!(!open.admit(tag(8), &get("k"), || None));
+    assert!(open.admit(tag(7), &flush()));
+    assert!(!open.admit(tag(8), &get("k")));
     open.answered(tag(7));
     assert!(open.reads.is_empty() && open.writes.is_empty(), "{open:?}");
 }
 
-/// Two writes of a key that go to one leader keep their order; a write that would go to another leader waits
-/// until the first is answered.
+/// Writes of a key go on together under the node's session; one of the client's own session waits, and is
+/// waited for.
 #[test]
-fn a_write_does_not_overtake_one_that_is_under_way_to_the_leader_of_before() {
-    let set = |key: &str| Command::plain(key.as_bytes().to_vec(), Op::Delete);
-    let flush = Command::plain(Vec::new(), Op::Flush);
-    let tag = Tag::new;
-    for (before, after) in [(ballot(1), ballot(2)), (ballot(1), None), (None, ballot(2))] {
-        let mut open = OpenCommands::default();
-        assert!(open.admit(tag(1), &set("k"), || before) && open.admit(tag(2), &set("k"), || before));
-        assert!(!open.admit(tag(3), &set("k"), || after));
-        assert!(!open.admit(tag(3), &flush, || after));
-        assert!(open.admit(tag(3), &set("other"), || after));
-        open.answered(tag(1));
-        assert!(!open.admit(tag(4), &set("k"), || after), "the second is still under way");
-        open.answered(tag(2));
-        assert!(open.admit(tag(4), &set("k"), || after));
-    }
+fn a_write_in_a_clients_session_waits_for_those_before_it_and_is_waited_for() {
+    let delete = |tag, key| ask(tag, key, Op::Delete);
+    let own = |tag, key| in_session(delete(tag, key), true);
+    let mut open = OpenCommands::default();
+    assert!(!open.waits(&delete(1, "k")) && !open.waits(&delete(2, "k")));
+    assert!(open.waits(&own(3, "k")) && !open.waits(&own(4, "other")));
+    assert!(open.waits(&in_session(ask(3, "", Op::Flush), true)) && open.waits(&ask(3, "", Op::Flush)));
+    open.answered(Tag::new(1));
+    assert!(open.waits(&own(3, "k")), "the second is still open");
+    open.answered(Tag::new(2));
+    assert!(!open.waits(&own(3, "k")));
+    assert!(open.waits(&delete(5, "k")) && open.waits(&own(5, "k")));
+    open.answered(Tag::new(3));
+    assert!(!open.waits(&delete(5, "k")));
 }
 
 /// A held command is given first, and no other command passes it.
@@ -156,7 +162,7 @@ fn a_write_does_not_overtake_one_that_is_under_way_to_the_leader_of_before() {
 fn what_was_sent_after_a_command_that_waits_waits_too() {
     let mut sent = [ask(1, "k", Op::Delete), ask(2, "k", Op::Get), ask(3, "other", Op::Get)].into_iter();
     let mut order = CommandOrder::default();
-    let mut next = |order: &mut CommandOrder| order.next_ask(|| sent.next(), |_, _| None);
+    let mut next = |order: &mut CommandOrder| order.next_ask(|| sent.next());
     let tag_of = |ask: Option<Ask>| match ask {
         Some(Ask::Command { tag, .. }) => Some(tag.get()),
         _ => None,
@@ -172,10 +178,10 @@ fn what_was_sent_after_a_command_that_waits_waits_too() {
 #[test]
 fn what_is_no_command_waits_for_nothing() {
     let mut order = CommandOrder::default();
-    assert!(order.next_ask(|| Some(ask(1, "", Op::Flush)), |_, _| None).is_some());
+    assert!(order.next_ask(|| Some(ask(1, "", Op::Flush))).is_some());
     let local = Ask::Local { tag: Tag::new(2), query: crate::server::LocalQuery::Time };
     for other in [local, Ask::Pause, Ask::Close] {
-        let given = order.next_ask(|| Some(other.clone()), |_, _| panic!("no node leads {other:?}"));
+        let given = order.next_ask(|| Some(other.clone()));
         assert_eq!(given.as_ref(), Some(&other));
     }
 }
@@ -260,61 +266,60 @@ enum Step {
     Execute(usize),
     /// The answer to one of the executed commands comes back.
     Answer(usize),
-    /// Another node becomes leader.
-    Lead(u64),
 }
 
 struct Open {
     number: usize,
-    to: Option<Ballot>,
     is_executed: bool,
 }
 
+/// A command, and whether it is sent in a session of the client's own if it is a write.
+type Sent = (Act, bool);
+
 /// One connection with everything that its commands meet.
 struct Pipeline<'a> {
-    acts: &'a [Act],
+    acts: &'a [Sent],
     sent: usize,
     /// None if commands are let through as they come: the rule exists to prevent that.
     order: Option<CommandOrder>,
-    leader: Option<Ballot>,
     open: Vec<Open>,
     values: [Option<u64>; 3],
     told: Vec<Option<u64>>,
 }
 
 impl<'a> Pipeline<'a> {
-    fn new(acts: &'a [Act], order: Option<CommandOrder>) -> Self {
+    fn new(acts: &'a [Sent], order: Option<CommandOrder>) -> Self {
         let told = vec![None; acts.len()];
-        Self { acts, sent: 0, order, leader: ballot(1), open: Vec::new(), values: [None; 3], told }
+        Self { acts, sent: 0, order, open: Vec::new(), values: [None; 3], told }
     }
 
     /// Asks for the next command. Returns whether one came through.
     fn ask(&mut self) -> bool {
-        let Self { acts, sent, order, leader, .. } = self;
+        let Self { acts, sent, order, .. } = self;
         let mut source = || {
-            let act = acts.get(*sent)?;
+            let &(act, own) = acts.get(*sent)?;
             *sent += 1;
-            Some(act.ask(*sent as u64 - 1))
+            Some(in_session(act.ask(*sent as u64 - 1), own))
         };
         let ask = match order {
-            Some(order) => order.next_ask(source, |_, _| *leader),
+            Some(order) => order.next_ask(source),
             None => source(),
         };
         let Some(Ask::Command { tag, .. }) = ask else { return false };
-        self.open.push(Open { number: tag.get() as usize, to: self.leader, is_executed: false });
+        self.open.push(Open { number: tag.get() as usize, is_executed: false });
         true
     }
 
-    /// The open commands that the cluster may execute next: reads at any time, writes of a key that went to
-    /// one leader in the order in which they were sent.
+    /// The open commands that the cluster may execute next: reads and writes in the client's session at any
+    /// time, other writes in the order in which they were sent.
     fn executable(&self) -> Vec<usize> {
         let overtakes = |at: usize| {
-            let late = &self.open[at];
-            let act = self.acts[late.number];
+            let (act, own) = self.acts[self.open[at].number];
             act.is_write()
+                && !own
                 && self.open[..at].iter().any(|open| {
-                    let before = self.acts[open.number];
-                    !open.is_executed && open.to == late.to && before.is_write() && before.meets(act)
+                    let (before, own) = self.acts[open.number];
+                    !open.is_executed && !own && before.is_write()
                 })
         };
         (0..self.open.len()).filter(|&at| !self.open[at].is_executed && !overtakes(at)).collect()
@@ -324,7 +329,7 @@ impl<'a> Pipeline<'a> {
         let open = &mut self.open[at];
         open.is_executed = true;
         let number = open.number;
-        self.told[number] = self.acts[number].execute(&mut self.values, number as u64);
+        self.told[number] = self.acts[number].0.execute(&mut self.values, number as u64);
     }
 
     fn answer(&mut self, at: usize) {
@@ -352,7 +357,6 @@ impl<'a> Pipeline<'a> {
                     self.answer(executed[draw % executed.len()]);
                 }
             }
-            Step::Lead(round) => self.leader = (round > 0).then(|| ballot(round)).flatten(),
         }
     }
 
@@ -376,30 +380,31 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-fn run(acts: &[Act], steps: &[Step], order: Option<CommandOrder>) -> (Vec<Option<u64>>, [Option<u64>; 3]) {
+fn run(acts: &[Sent], steps: &[Step], order: Option<CommandOrder>) -> (Vec<Option<u64>>, [Option<u64>; 3]) {
     let mut pipeline = Pipeline::new(acts, order);
     steps.iter().for_each(|&step| pipeline.step(step));
     pipeline.finish()
 }
 
 /// The answers and values of a server that executes one command at a time.
-fn one_by_one(acts: &[Act]) -> (Vec<Option<u64>>, [Option<u64>; 3]) {
+fn one_by_one(acts: &[Sent]) -> (Vec<Option<u64>>, [Option<u64>; 3]) {
     let mut values = [None; 3];
-    let told = acts.iter().zip(0..).map(|(act, number)| act.execute(&mut values, number)).collect();
+    let told = acts.iter().zip(0..).map(|((act, _), number)| act.execute(&mut values, number)).collect();
     (told, values)
 }
 
 /// Without the rule each of the three faults that it prevents happens, so the model would notice them.
 #[test]
 fn without_the_rule_a_pipeline_is_told_something_else() {
-    use Step::{Ask, Execute, Lead};
-    let cases: [(&[Act], &[Step]); 3] = [
+    use Step::{Ask, Execute};
+    let cases: [(&[Sent], &[Step]); 4] = [
         // The read is executed before the write that was sent before it.
-        (&[Act::Set(0), Act::Get(0)], &[Ask, Ask, Execute(1)]),
+        (&[(Act::Set(0), false), (Act::Get(0), false)], &[Ask, Ask, Execute(1)]),
         // The write is executed before the read that was sent before it.
-        (&[Act::Get(0), Act::SetMany(1, 0)], &[Ask, Ask, Execute(1)]),
-        // The write to the new leader is executed before the one to the old leader.
-        (&[Act::Set(0), Act::Delete(0), Act::Get(0)], &[Ask, Lead(2), Ask, Execute(1)]),
+        (&[(Act::Get(0), false), (Act::SetMany(1, 0), false)], &[Ask, Ask, Execute(1)]),
+        // A write is executed before one in the client's session, and the other way round.
+        (&[(Act::Set(0), true), (Act::Delete(0), false)], &[Ask, Ask, Execute(1)]),
+        (&[(Act::Set(0), false), (Act::Delete(0), true)], &[Ask, Ask, Execute(1)]),
     ];
     for (acts, steps) in cases {
         assert_eq!(run(acts, steps, Some(CommandOrder::default())), one_by_one(acts), "{acts:?}");
@@ -425,14 +430,13 @@ fn steps() -> impl Strategy<Value = Step> {
         4 => Just(Step::Ask),
         3 => any::<usize>().prop_map(Step::Execute),
         3 => any::<usize>().prop_map(Step::Answer),
-        1 => (0_u64..4).prop_map(Step::Lead),
     ]
 }
 
 proptest! {
     #[test]
     fn a_pipeline_is_told_what_it_would_be_one_by_one(
-        acts in vec(acts(), 0..12),
+        acts in vec((acts(), any::<bool>()), 0..12),
         steps in vec(steps(), 0..60),
     ) {
         prop_assert_eq!(run(&acts, &steps, Some(CommandOrder::default())), one_by_one(&acts));
@@ -441,20 +445,19 @@ proptest! {
     /// No command waits needlessly.
     #[test]
     fn hashes_of_keys_decide_as_the_keys_themselves_would(
-        steps in vec((acts(), 0_u64..3, any::<Option<usize>>()), 0..40),
+        steps in vec((acts(), any::<bool>(), any::<Option<usize>>()), 0..40),
     ) {
         let mut open = OpenCommands::default();
-        let mut twin: Vec<(u64, Act, Option<Ballot>)> = Vec::new();
-        for (tag, (act, round, answered)) in (0_u64..).zip(steps) {
-            let to = ballot(round);
-            let waits = twin.iter().any(|(_, before, leader)| {
-                let writes_pass = before.is_write() && act.is_write() && *leader == to;
+        let mut twin: Vec<(u64, Act, bool)> = Vec::new();
+        for (tag, (act, own, answered)) in (0_u64..).zip(steps) {
+            let waits = twin.iter().any(|(_, before, owned)| {
+                let writes_pass = before.is_write() && act.is_write() && !own && !owned;
                 (before.is_write() || act.is_write()) && !writes_pass && before.meets(act)
             });
-            let is_told_to_wait = open.must_wait(&act.ask(tag), |_, _| to);
+            let is_told_to_wait = open.must_wait(&in_session(act.ask(tag), own));
             prop_assert_eq!(is_told_to_wait, waits, "{:?} with {:?} open", act, twin);
             if !waits {
-                twin.push((tag, act, to));
+                twin.push((tag, act, own));
             }
             if let Some(draw) = answered && !twin.is_empty() {
                 let (tag, ..) = twin.swap_remove(draw % twin.len());

@@ -1,0 +1,151 @@
+//! Gray failures: things that go wrong, and mostly not all the way.
+
+use super::fault::FaultKind;
+use super::params::{Options, Params};
+use super::queue::{MS, SECOND, US};
+use super::rng::Rng;
+use super::run::{
+    Failure, Summary, converge, leader_changes, phase, prove_progress, quiet_params, run_with, serves,
+    settle_clients,
+};
+use super::world::World;
+use crate::check::{Checked, Violation, wgl};
+use synod_shard::{Leadership, Timing};
+use synod_types::GroupId;
+
+/// No write at a node that nothing happens to waits longer: all disks stall for two seconds at most, and a
+/// leader that is gone is followed by another within one.
+const WAITED_MAX: u64 = 3_500 * MS;
+/// After healing, leaders are where they belong within this time: a link that broke several times within a
+/// minute counts as unsteady for half of one.
+const BALANCED_WITHIN: u64 = 60 * SECOND;
+
+/// A cluster in which one thing at a time goes wrong, and mostly not all the way: a node dies, stands still or is
+/// cut off, a disk or all disks stall, a disk or the links of a node are slow, everything is. A client of a node
+/// that is up and in the majority gets no error, and its writes keep their order.
+///
+/// # Errors
+/// [`Failure`] when one does, when leaders do not come back to where they belong, or when an invariant does not
+/// hold.
+pub fn run_gray(options: Options) -> Result<Summary, Box<Failure>> {
+    let params = gray_params(options);
+    run_with(&params, play_gray)
+}
+
+fn gray_params(options: Options) -> Params {
+    let mut params = quiet_params(options);
+    params.is_gray = true;
+    params.has_pipelines = true;
+    params.timing = Timing::default();
+    params.net.ordered = true;
+    params.net.duplicate_ppm = 0;
+    params.net.resend_ppm = 0;
+    params.limits.leadership = Leadership::Balance;
+    params.limits.pending_bytes_max = 4 << 20;
+    // A leader whose disk stalls goes on with the votes of the others, but not for ever.
+    params.limits.log_backlog_bytes_max = *Rng::named(options.seed, "gray").pick(&[32 << 10, 16 << 20]);
+    params.load.timeout = 40 * SECOND;
+    params.load.client_count = params.load.client_count.min(4);
+    params.load.pause_mean = 10 * MS;
+    params.load.flush_one_in = 0;
+    params.disk.write_ns = (50 * US, 2 * MS);
+    params
+}
+
+/// The faults of [`run_gray`], with the longest time that each lasts. All disks together stall for less than a
+/// request's patience: nobody could do anything about it.
+const GRAY: [(FaultKind, u64); 10] = [
+    (FaultKind::Kill, 3 * SECOND),
+    (FaultKind::PowerLoss, 3 * SECOND),
+    (FaultKind::Isolate, 6 * SECOND),
+    (FaultKind::Pause, 10 * SECOND),
+    (FaultKind::DiskStall, 30 * SECOND),
+    (FaultKind::AllDisksStall, 2 * SECOND),
+    (FaultKind::SlowDisk, 6 * SECOND),
+    (FaultKind::SlowLinks, 6 * SECOND),
+    (FaultKind::Congestion, 3 * SECOND),
+    (FaultKind::WallStep, 0),
+];
+
+fn play_gray(world: &mut World) -> Checked {
+    let mut rng = Rng::named(world.params().options.seed, "gray faults");
+    world.run_until(3 * SECOND)?;
+    world.begin_gray();
+    prove_stillness(world)?;
+    prove_handover(world)?;
+    for _ in 0..8 {
+        let (kind, longest) = *rng.pick(&GRAY);
+        let victim = rng.index(usize::from(world.params().node_count));
+        // Half of them are short.
+        let duration = if rng.coin() { longest } else { longest.min(SECOND) };
+        let duration = rng.between(10 * MS, duration.max(11 * MS));
+        phase(world, kind.name());
+        world.strike(kind, victim, duration);
+        world.run_until(world.now() + duration)?;
+        // Most of the time the next fault finds a cluster that has not quite recovered.
+        let pause = rng.between(500 * MS, 6 * SECOND);
+        world.run_until(world.now() + pause)?;
+    }
+    phase(world, "healed");
+    world.heal()?;
+    prove_progress(world)?;
+    prove_balance(world)?;
+    let (_, longest) = world.pipelined();
+    if longest > WAITED_MAX {
+        let detail = format!("a write at a node that nothing happened to waited {} ms", longest / MS);
+        return Err(Violation::new("latency", detail));
+    }
+    world.stop_clients();
+    settle_clients(world)?;
+    converge(world)?;
+    wgl::check_all(&world.clients.history.by_key())
+}
+
+/// Where everything is slow, nothing would be better elsewhere: no leader moves.
+fn prove_stillness(world: &mut World) -> Checked {
+    phase(world, "all stand still");
+    prove_balance(world)?;
+    world.run_until(world.now() + 5 * SECOND)?;
+    let changes = leader_changes(world);
+    for (kind, duration) in [(FaultKind::AllDisksStall, 1_500 * MS), (FaultKind::Congestion, SECOND)] {
+        world.strike(kind, 0, duration);
+        world.run_until(world.now() + 3 * SECOND)?;
+        if leader_changes(world) != changes {
+            let detail = format!("leaders changed, though everything was slow alike ({})", kind.name());
+            return Err(Violation::new("stillness", detail));
+        }
+    }
+    Ok(())
+}
+
+/// Where one disk stands and the others move, its groups go elsewhere.
+fn prove_handover(world: &mut World) -> Checked {
+    phase(world, "one disk stands");
+    let group = GroupId::new(1);
+    let home = usize::from(world.params().preferred(group).get()) - 1;
+    world.strike(FaultKind::DiskStall, home, 6 * SECOND);
+    world.run_until(world.now() + 3 * SECOND)?;
+    if serves(world, home, group) {
+        let detail = format!("n{} leads {group} though its disk stands", home + 1);
+        return Err(Violation::new("handover", detail));
+    }
+    world.run_until(world.now() + 4 * SECOND)
+}
+
+/// Leaders come back to the nodes that they belong to.
+fn prove_balance(world: &mut World) -> Checked {
+    let deadline = world.now() + BALANCED_WITHIN;
+    let groups = 1..=world.params().group_count;
+    loop {
+        let is_home = |group: &u16| {
+            let group = GroupId::new(*group);
+            serves(world, usize::from(world.params().preferred(group).get()) - 1, group)
+        };
+        let Some(away) = groups.clone().find(|group| !is_home(group)) else { return Ok(()) };
+        if world.now() > deadline {
+            let detail = format!("group {away} is not led by the node it belongs to");
+            return Err(Violation::new("balance", detail));
+        }
+        world.run_until(world.now() + 100 * MS)?;
+    }
+}
