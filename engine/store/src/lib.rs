@@ -40,7 +40,6 @@ pub use api::{Applied, CacheAdmission, CacheHint, CacheStats, FoundValue, Lookup
 #[cfg(feature = "canary")]
 pub use flaw::Flaw;
 pub use scan::RandomKey;
-pub use sessions::Standing;
 pub use store::Store;
 
 #[cfg(test)]

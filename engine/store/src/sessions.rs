@@ -89,15 +89,6 @@ pub(crate) enum Judgement {
     Refuse(ErrorKind),
 }
 
-/// What the applied state says of a write of a node's session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing<'a> {
-    /// It was executed, and this was its reply.
-    Executed(Reply<&'a [u8]>),
-    /// It was not executed, as far as is applied here, or its reply is no longer remembered.
-    Open,
-}
-
 #[derive(Debug)]
 struct Remembered {
     sequence: u64,
@@ -373,16 +364,12 @@ impl Sessions {
         Judgement::Execute
     }
 
-    /// What the applied state says of a write that a node sends again, or for the first time.
-    pub(crate) fn standing(&self, command: &CommandRef<'_>) -> Standing<'_> {
-        let Some(session) = self.get(command.stamp.session) else { return Standing::Open };
-        let sequence = command.stamp.sequence;
-        if let Ok(place) = session.find(sequence) {
-            let remembered = &session.replies[place];
-            let is_it = remembered.fingerprint == fingerprint(command);
-            return if is_it { Standing::Executed(remembered.reply.borrow()) } else { Standing::Open };
-        }
-        Standing::Open
+    /// The reply of this very command, if it was executed as far as is applied here and the reply is
+    /// remembered.
+    pub(crate) fn executed(&self, command: &CommandRef<'_>) -> Option<Reply<&[u8]>> {
+        let session = self.get(command.stamp.session)?;
+        let remembered = &session.replies[session.find(command.stamp.sequence).ok()?];
+        (remembered.fingerprint == fingerprint(command)).then(|| remembered.reply.borrow())
     }
 
     /// The lowest sequence of a node's session that is neither executed nor closed; none if there is no such

@@ -7,11 +7,11 @@ use crate::flaw::Flaw;
 use crate::group::{Buried, Group};
 use crate::index::{self, Value};
 use crate::scan::{self, RandomKey};
-use crate::sessions::{SESSION_LIMITS, SessionLimits, Standing};
+use crate::sessions::{SESSION_LIMITS, SessionLimits};
 use crate::slab::{Owner, Slab};
 use alloc::vec::Vec;
 use synod_types::limits::{GROUP_COUNT_MAX, INLINE_VALUE_BYTES_MAX};
-use synod_types::{CommandRef, GroupId, Level, Location, Namespace, SessionId, Version, WallMs};
+use synod_types::{CommandRef, GroupId, Level, Location, Namespace, Reply, SessionId, Version, WallMs};
 
 /// Stands for "not on this core".
 const ABSENT: u16 = u16::MAX;
@@ -171,10 +171,9 @@ impl Store {
         }
     }
 
-    /// What the applied state says of a write of a node's session: its reply, if it was executed and the reply
-    /// is remembered.
-    pub fn standing(&self, group: GroupId, command: &CommandRef<'_>) -> Standing<'_> {
-        self.group(group).sessions.standing(command)
+    /// The reply of a write of a session, if it was executed as far as is applied and the reply is remembered.
+    pub fn executed(&self, group: GroupId, command: &CommandRef<'_>) -> Option<Reply<&[u8]>> {
+        self.group(group).sessions.executed(command)
     }
 
     /// The lowest sequence of a node's session that is neither executed nor closed at applied time; none if

@@ -6,7 +6,6 @@ use crate::outlet::Out;
 use crate::parts::arrivals::Arrival;
 use crate::request::Request;
 use crate::step::Cx;
-use synod_store::Standing;
 use synod_types::{CommandRef, ErrorKind, Level, Op, Payload};
 
 /// Takes a peer's forward; gives it back if it is to be executed.
@@ -17,7 +16,7 @@ pub(crate) fn take<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request
         return Some(request);
     }
     // What is applied is chosen. So this is the true answer, whichever leader had it executed.
-    if let Standing::Executed(reply) = cx.common.store.standing(group, &CommandRef::of(&request.command)) {
+    if let Some(reply) = cx.common.store.executed(group, &CommandRef::of(&request.command)) {
         request.reply(reply, cx.out);
         return None;
     }

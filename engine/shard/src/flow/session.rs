@@ -91,11 +91,10 @@ pub(crate) fn pump<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         send(cx, sequence);
     }
     while let Some(weight) = cx.group.backlog.first_unstamped() {
-        // What waits counts in the backlog already.
-        let Some((id, request)) = cx.group.backlog.next_unstamped() else { return };
         if !can_stamp(cx, weight) {
-            return cx.group.backlog.push_unstamped_again(id, request);
+            return;
         }
+        let Some((id, request)) = cx.group.backlog.next_unstamped() else { return };
         stamp(cx, id, request);
     }
 }

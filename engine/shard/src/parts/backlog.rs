@@ -135,12 +135,6 @@ impl<P: Payload> Backlog<P> {
         self.unstamped.front().map(|(_, request)| request.weight())
     }
 
-    /// Puts back the write that was to be stamped next.
-    pub fn push_unstamped_again(&mut self, id: RequestId, request: Request<P>) {
-        self.add(&request);
-        self.unstamped.push_front((id, request));
-    }
-
     /// When the write that is stamped next came.
     pub fn oldest_unstamped(&self) -> Option<Mono> {
         self.unstamped.front().map(|(_, request)| request.arrived)
@@ -198,9 +192,6 @@ mod tests {
         backlog.push_unstamped(RequestId::new(4), request(4, 10));
         assert_eq!(backlog.oldest_unstamped(), Some(Mono(Nanos::from_ms(3).0)));
         assert_eq!(backlog.first_unstamped(), Some(request(3, 10).weight()));
-        let (id, third) = backlog.next_unstamped().expect("it waits");
-        backlog.push_unstamped_again(id, third);
-        backlog.invariants(true);
         assert_eq!(backlog.next_unstamped().map(|(id, _)| id), Some(RequestId::new(3)));
         let first = backlog.next_waiting().expect("the oldest");
         assert_eq!(first.origin, Origin::Client(RequestId::new(2)));
