@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use synod_net::access::Access;
 use synod_shard::{Leadership, Timing};
-use synod_types::{Boot, CoreId, NodeId};
+use synod_types::{Boot, CoreId, Nanos, NodeId};
 
 /// A node of the cluster, as configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -96,6 +96,10 @@ pub struct NodeOptions {
     pub pending_bytes_max: usize,
     /// Bytes of clients' commands that one core has under way before it reads no more.
     pub command_bytes_max: usize,
+    /// Bytes that the clients of one core share for what they have sent and what waits to be sent to them.
+    pub client_bytes_max: usize,
+    /// How long a command may be incomplete.
+    pub command_limit: Nanos,
     /// Maximum number of one group's slots in flight.
     pub pipeline_slots: u64,
     /// The clients that the node admits.

@@ -359,8 +359,10 @@ fn the_limits_in_the_document_are_those_of_the_code() {
             spaced(limits::VALUE_BYTES_MAX)
         ),
         format!("| open requests of a connection | {} |", server.open_asks_max),
-        format!("| unsent responses of a connection | {} MiB |", server.out_bytes_soft >> 20),
-        format!("past {} MiB values are answered `Unknown` |", server.out_bytes_hard >> 20),
+        format!(
+            "| unsent responses of a connection | {} MiB | nothing more is read",
+            server.out_bytes_soft >> 20
+        ),
         format!("| data groups | 1 to {}, a power of two |", limits::GROUP_COUNT_MAX),
         format!("| sessions of a group | {} |", limits::SESSIONS_PER_GROUP_MAX),
         format!("| replies of a session | {} |", limits::SESSION_REPLIES_MAX),

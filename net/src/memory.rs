@@ -18,6 +18,11 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+/// The bytes of a block that has this reference only.
+fn sole_bytes(block: Option<&Arc<Block>>) -> Option<usize> {
+    block.filter(|block| Arc::strong_count(block) == 1).map(|block| block.len)
+}
+
 /// An allocation of initialised bytes. The tokens decide which of them may be read or written.
 #[derive(Debug)]
 struct Block {
@@ -89,6 +94,16 @@ impl ReadBuffer {
         let filled = Filled { block: self.block.clone(), range: self.range.start..end };
         self.range.start = end;
         filled
+    }
+
+    /// Whether it is room of some block, even if none of it is left.
+    pub(crate) fn has_block(&self) -> bool {
+        self.block.is_some()
+    }
+
+    /// The bytes of its whole block, if nothing else refers to the block.
+    pub(crate) fn sole_bytes(&self) -> Option<usize> {
+        sole_bytes(self.block.as_ref())
     }
 
     /// Gives the room up. Its block, if it has one, may become room again.
@@ -191,6 +206,16 @@ impl From<Filled> for Bytes {
 pub(crate) struct Former(Option<Arc<Block>>);
 
 impl Former {
+    /// Bytes of the block.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |block| block.len)
+    }
+
+    /// Bytes of the block, if parts of it are no longer read.
+    pub(crate) fn sole_bytes(&self) -> Option<usize> {
+        sole_bytes(self.0.as_ref())
+    }
+
     /// All of the block as room again, if this is the only reference to it and it has at least `len` bytes.
     pub(crate) fn reclaim(&mut self, len: usize) -> Option<ReadBuffer> {
         let block = self.0.as_mut()?;
@@ -245,7 +270,9 @@ mod tests {
         assert!(former.reclaim(8).is_none(), "two readers");
         drop(filled);
         assert!(former.reclaim(8).is_none(), "one reader");
+        assert_eq!((former.bytes(), former.sole_bytes()), (8, None));
         drop(bytes);
+        assert_eq!(former.sole_bytes(), Some(8));
         assert!(former.reclaim(9).is_none(), "too short");
         assert_eq!(former.reclaim(1).map(|room| room.len()), Some(8));
         assert!(former.reclaim(1).is_none(), "there is one room only");

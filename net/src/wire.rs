@@ -55,6 +55,22 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// From this length on, bytes do not double the buffer that they are appended to.
+const LONG_BYTES_MIN: usize = 64 << 10;
+/// Room behind long bytes, for what is written after them.
+const BEHIND_BYTES: usize = 4 << 10;
+
+/// Makes room in `out` for `count` bytes more. Where many bytes wait to be sent, a buffer that doubles would
+/// take twice their memory; a long value makes it grow by little more than its own length. An eighth of what
+/// is there comes on top, so that a row of long values is not copied again for each of them.
+pub(crate) fn make_room(out: &mut Vec<u8>, count: usize) {
+    if count < LONG_BYTES_MIN {
+        out.reserve(count);
+    } else if out.capacity() - out.len() < count {
+        out.reserve_exact(count + out.len() / 8 + BEHIND_BYTES);
+    }
+}
+
 /// Appends little-endian fields.
 pub(crate) trait Put {
     /// Appends bytes as they are.

@@ -1,6 +1,7 @@
 //! What clients of the nodes that stay up see when another one goes: latency, and no error (P-12b, P-21i).
 
 use crate::cluster::Nodes;
+use crate::http::metric;
 use crate::resp::{RespClient, command};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,5 +81,6 @@ fn clients_of_other_nodes_see_no_error_while_a_leader_stands_still() {
             nodes.get().cont(victim).expect("it is stopped");
             std::thread::sleep(Duration::from_secs(1));
         }
+        assert!(metric(nodes, "synod_sleeps_total") > 0.0, "it has noticed that it slept");
     });
 }

@@ -21,6 +21,7 @@ mod http;
 mod latency;
 mod limits;
 mod load;
+mod memory;
 mod names;
 mod old_copies;
 mod redis;

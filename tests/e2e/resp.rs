@@ -48,7 +48,16 @@ impl RespClient {
     /// # Errors
     /// The first line of any other answer.
     pub fn bulk(&mut self, parts: &[&[u8]]) -> Result<Vec<u8>, String> {
-        let head = self.ask(parts);
+        self.0.write_all(&command(parts)).expect("sent");
+        self.read_bulk()
+    }
+
+    /// The next bulk string of an answer.
+    ///
+    /// # Errors
+    /// The first line of any other answer.
+    pub fn read_bulk(&mut self) -> Result<Vec<u8>, String> {
+        let head = self.line();
         let len: usize = head.strip_prefix('$').and_then(|len| len.parse().ok()).ok_or(head)?;
         let mut bytes = vec![0; len + 2];
         self.0.read_exact(&mut bytes).expect("the bytes");

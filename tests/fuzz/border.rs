@@ -14,7 +14,7 @@ fn limits() -> Limits {
     Limits {
         open_asks_max: 16,
         out_bytes_soft: 64 << 10,
-        out_bytes_hard: 256 << 10,
+        gathered_bytes_max: 256 << 10,
         command_bytes_max: 64 << 10,
         arguments_max: 64,
     }
@@ -73,7 +73,8 @@ impl Shell {
             self.connection.received(piece);
             self.drain();
             let held = self.connection.held_bytes();
-            let bound = 4 * (64 << 10) + 2 * limits().out_bytes_hard + 4 * limits().command_bytes_max;
+            let bound =
+                4 * (64 << 10) + 2 * limits().gathered_bytes_max + (1 << 20) + 4 * limits().command_bytes_max;
             assert!(held <= bound, "{held} bytes are held for one connection");
         }
     }

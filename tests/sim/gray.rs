@@ -17,8 +17,8 @@ use synod_types::GroupId;
 /// leader that is gone is followed by another within one.
 const WAITED_MAX: u64 = 3_500 * MS;
 /// After healing, leaders are where they belong within this time: a link that broke several times within a
-/// minute counts as unsteady for half of one.
-const BALANCED_WITHIN: u64 = 60 * SECOND;
+/// minute counts as unsteady for half of one, and a leader that somebody did not reach is avoided for a minute.
+const BALANCED_WITHIN: u64 = 120 * SECOND;
 
 /// A cluster in which one thing at a time goes wrong, and mostly not all the way: a node dies, stands still or is
 /// cut off, a disk or all disks stall, a disk or the links of a node are slow, everything is. A client of a node
@@ -54,10 +54,11 @@ fn gray_params(options: Options) -> Params {
 
 /// The faults of [`run_gray`], with the longest time that each lasts. All disks together stall for less than a
 /// request's patience: nobody could do anything about it.
-const GRAY: [(FaultKind, u64); 10] = [
+const GRAY: [(FaultKind, u64); 11] = [
     (FaultKind::Kill, 3 * SECOND),
     (FaultKind::PowerLoss, 3 * SECOND),
     (FaultKind::Isolate, 6 * SECOND),
+    (FaultKind::Chain, 6 * SECOND),
     (FaultKind::Pause, 10 * SECOND),
     (FaultKind::DiskStall, 30 * SECOND),
     (FaultKind::AllDisksStall, 2 * SECOND),
@@ -73,6 +74,8 @@ fn play_gray(world: &mut World) -> Checked {
     world.begin_gray();
     prove_stillness(world)?;
     prove_handover(world)?;
+    prove_reach(world)?;
+    oversleep(world)?;
     for _ in 0..8 {
         let (kind, longest) = *rng.pick(&GRAY);
         let victim = rng.index(usize::from(world.params().node_count));
@@ -130,6 +133,36 @@ fn prove_handover(world: &mut World) -> Checked {
         return Err(Violation::new("handover", detail));
     }
     world.run_until(world.now() + 4 * SECOND)
+}
+
+/// A leader that sleeps for more than its lease, and is cut off meanwhile, serves no reads under it: the history
+/// of its clients is judged at the end.
+fn oversleep(world: &mut World) -> Checked {
+    phase(world, "a leader sleeps longer than its lease");
+    prove_balance(world)?;
+    let home = usize::from(world.params().preferred(GroupId::new(1)).get()) - 1;
+    for _ in 0..4 {
+        world.strike(FaultKind::Isolate, home, 1_500 * MS);
+        world.strike(FaultKind::Pause, home, 850 * MS);
+        world.run_until(world.now() + 5 * SECOND)?;
+    }
+    Ok(())
+}
+
+/// Where a follower does not reach the leader, and a third node reaches both, that one leads.
+fn prove_reach(world: &mut World) -> Checked {
+    phase(world, "a leader is cut off from a follower");
+    prove_balance(world)?;
+    let group = GroupId::new(1);
+    let home = usize::from(world.params().preferred(group).get()) - 1;
+    // The victim is the first of the row, the other end does not reach it.
+    world.strike(FaultKind::Chain, home, 4 * SECOND);
+    world.run_until(world.now() + 3 * SECOND)?;
+    if world.params().node_count == 3 && serves(world, home, group) {
+        let detail = format!("n{} leads {group} though a follower does not reach it", home + 1);
+        return Err(Violation::new("reach", detail));
+    }
+    world.run_until(world.now() + 2 * SECOND)
 }
 
 /// Leaders come back to the nodes that they belong to.

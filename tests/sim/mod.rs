@@ -21,6 +21,7 @@ pub mod node;
 pub mod observe;
 pub mod params;
 pub mod queue;
+pub mod reply_room;
 pub mod report;
 pub mod rng;
 pub mod run;

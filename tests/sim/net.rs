@@ -37,8 +37,9 @@ struct Link {
     session: u32,
     /// A message was lost on an ordered link: the session ends with the next message.
     dirty: bool,
-    /// Last arrival per direction (ordered links only).
-    last_arrival: [Instant; 2],
+    /// Last arrival per direction (ordered links only), of heartbeats and of all else: they have a way of their
+    /// own.
+    last_arrival: [[Instant; 2]; 2],
 }
 
 /// The network.
@@ -123,12 +124,13 @@ impl Network {
         !self.params.ordered
     }
 
-    /// Sends a message of so many bytes. If the link turns out to be broken, its two ends have to be told.
+    /// Sends a message of so many bytes, a heartbeat if it `is_urgent`. If the link turns out to be broken, its
+    /// two ends have to be told.
     pub fn send(
         &mut self,
         now: Instant,
         (from, to, core): (usize, usize, usize),
-        bytes: usize,
+        (bytes, is_urgent): (usize, bool),
     ) -> (Way, Option<Broken>) {
         let index = self.link_index(from, to, core);
         let mut broken = None;
@@ -152,7 +154,7 @@ impl Network {
         let takes = if is_slow { bytes as u64 * MS / SLOW_BYTES_PER_MS } else { 0 };
         if self.params.ordered {
             let direction = usize::from(from > to);
-            let last = &mut self.links[index].last_arrival[direction];
+            let last = &mut self.links[index].last_arrival[usize::from(is_urgent)][direction];
             first = first.max(*last + 1) + takes;
             *last = first;
         } else {
@@ -213,16 +215,16 @@ mod tests {
         let mut net = Network::new(CALM, 1, 3, 1);
         let mut last = 0;
         for now in 0..200 {
-            let (way, _) = net.send(now, (0, 1, 0), 1);
+            let (way, _) = net.send(now, (0, 1, 0), (1, false));
             let arrival = way.arrivals[0].expect("nothing is lost");
             assert!(arrival > last && arrival >= now + 10);
             last = arrival;
         }
         net.cut(0, 1, true);
-        assert_eq!(net.send(300, (0, 1, 0), 1).0.arrivals, [None, None]);
-        assert!(net.send(300, (1, 0, 0), 1).0.arrivals[0].is_some(), "the other way is open");
+        assert_eq!(net.send(300, (0, 1, 0), (1, false)).0.arrivals, [None, None]);
+        assert!(net.send(300, (1, 0, 0), (1, false)).0.arrivals[0].is_some(), "the other way is open");
         net.cut(0, 1, false);
-        let (way, broken) = net.send(400, (0, 1, 0), 1);
+        let (way, broken) = net.send(400, (0, 1, 0), (1, false));
         assert_eq!(way.session, net.session(0, 1, 0));
         assert!(broken.is_none(), "the message the other way noticed it first");
         assert_eq!(net.session(1, 0, 0), 1);
@@ -232,18 +234,18 @@ mod tests {
     fn a_slow_link_carries_a_megabyte_in_a_second() {
         let mut net = Network::new(CALM, 1, 3, 1);
         net.slow(1, true);
-        let last = (0..10).filter_map(|_| net.send(0, (0, 1, 0), 100_000).0.arrivals[0]).max();
+        let last = (0..10).filter_map(|_| net.send(0, (0, 1, 0), (100_000, false)).0.arrivals[0]).max();
         assert!(last.is_some_and(|last| (1_000 * MS..1_001 * MS).contains(&last)), "{last:?}");
-        assert!(net.send(0, (0, 2, 0), 100_000).0.arrivals[0] < Some(MS), "another link");
+        assert!(net.send(0, (0, 2, 0), (100_000, false)).0.arrivals[0] < Some(MS), "another link");
         net.slow(1, false);
-        assert!(net.send(2_000 * MS, (0, 1, 0), 100_000).0.arrivals[0] < Some(2_001 * MS));
+        assert!(net.send(2_000 * MS, (0, 1, 0), (100_000, false)).0.arrivals[0] < Some(2_001 * MS));
     }
 
     #[test]
     fn loss_and_duplication_come_about_as_often_as_asked() {
         let params = NetParams { loss_ppm: 100_000, duplicate_ppm: 100_000, ordered: false, ..CALM };
         let mut net = Network::new(params, 1, 3, 1);
-        let ways: Vec<_> = (0..10_000).map(|now| net.send(now, (0, 1, 0), 1).0).collect();
+        let ways: Vec<_> = (0..10_000).map(|now| net.send(now, (0, 1, 0), (1, false)).0).collect();
         let lost = ways.iter().filter(|way| way.arrivals[0].is_none()).count();
         let twice = ways.iter().filter(|way| way.arrivals[1].is_some()).count();
         assert!((900..1100).contains(&lost) && (800..1000).contains(&twice), "{lost} {twice}");

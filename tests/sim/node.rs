@@ -7,6 +7,7 @@ use super::client::AttemptId;
 use super::observe::Observer;
 use super::params::Params;
 use super::queue::Instant;
+use super::reply_room::ReplyRoom;
 use super::rng::Rng;
 use super::trace::{CorePlace, Note, append_note};
 use crate::check::agreement::ValueDigest;
@@ -57,6 +58,7 @@ pub struct SimCore {
     place: CorePlace,
     replica: Replica<MemDisk, (AttemptId, Instant)>,
     inbox: Vec<Incoming>,
+    room: ReplyRoom,
     ticks: u64,
     groups: Vec<GroupId>,
     /// The log's [`Space`] at the last look.
@@ -68,6 +70,7 @@ struct Ears<'a> {
     place: CorePlace,
     observer: &'a mut Observer,
     out: &'a mut Outbox,
+    room: &'a mut ReplyRoom,
     /// The first violation, if any.
     heard: Checked,
 }
@@ -105,7 +108,26 @@ impl Outlet<(AttemptId, Instant)> for Ears<'_> {
         self.out.messages.push((to, message));
     }
     fn reply(&mut self, (attempt, _): (AttemptId, Instant), reply: Reply<&[u8]>) {
+        if self.heard.is_ok() {
+            self.heard = self.room.answered(self.place, attempt, &reply).inspect_err(super::report::broken);
+        }
         self.out.replies.push((attempt, reply.map(<[u8]>::to_vec)));
+    }
+    fn reserve(&mut self, (attempt, _): &(AttemptId, Instant), bytes: usize) -> bool {
+        let has_room = self.room.reserve(*attempt, bytes);
+        if !has_room {
+            self.observer.coverage.meet("a read waits for its client to read");
+        }
+        has_room
+    }
+    fn ask_again(
+        &mut self,
+        (attempt, _): (AttemptId, Instant),
+        consistency: Consistency,
+        command: Command<Shared>,
+        _: usize,
+    ) {
+        self.room.ask_again(attempt, consistency, command);
     }
     fn watch(&mut self, event: LogEvent<'_>) {
         if self.heard.is_ok() {
@@ -186,7 +208,8 @@ impl SimCore {
             observer.coverage.meet("replay reads an old value");
         }
         observer.on_replay(place, life, &written)?;
-        let mut core = Self { place, replica, inbox: Vec::new(), ticks: 0, groups, space: Space::Free };
+        let (inbox, room) = (Vec::new(), ReplyRoom::new(params.group_count));
+        let mut core = Self { place, replica, inbox, room, ticks: 0, groups, space: Space::Free };
         core.replica.start(now);
         core.observe(life, observer)?;
         Ok(core)
@@ -199,7 +222,7 @@ impl SimCore {
 
     /// The clients' attempts that are open here.
     pub fn open_attempts(&self) -> impl Iterator<Item = AttemptId> {
-        self.replica.requests.iter().map(|&(attempt, _)| attempt)
+        self.replica.requests.iter().map(|&(attempt, _)| attempt).chain(self.room.waiting())
     }
 
     /// When the oldest open request came.
@@ -243,9 +266,11 @@ impl SimCore {
         if inputs.iter().any(|input| !matches!(input, Incoming::Tick)) {
             observer.note(Note::Turn { at: self.place, inputs: inputs.len() as u64, mono: now.mono.0 });
         }
-        let mut ears = Ears { place: self.place, observer, out: &mut out, heard: Ok(()) };
+        let mut room = std::mem::take(&mut self.room);
+        let mut ears = Ears { place: self.place, observer, out: &mut out, room: &mut room, heard: Ok(()) };
         self.turn_of(inputs, at, now, &mut ears).map_err(|failed| broken(self.place, &failed))?;
         ears.heard?;
+        self.room = room;
         for (to, message) in &out.messages {
             observer.on_send(self.place, life, *to, message)?;
         }
@@ -261,7 +286,10 @@ impl SimCore {
         ears: &mut Ears<'_>,
     ) -> Result<(), Failed> {
         self.replica.begin_turn(|| now, ears)?;
-        for incoming in inputs {
+        let request =
+            |(attempt, group, consistency, command)| Incoming::Request(attempt, group, consistency, command);
+        let again: Vec<Incoming> = ears.room.take_waiting().map(request).collect();
+        for incoming in again.into_iter().chain(inputs) {
             if ears.heard.is_err() {
                 return Ok(());
             }
@@ -281,6 +309,7 @@ impl SimCore {
         let input = match incoming {
             Incoming::Peer(from, message) => return replica.peer_message(from, message, now, ears),
             Incoming::Request(attempt, group, consistency, command) => {
+                ears.room.asked(attempt, command.op);
                 return replica.request((attempt, at), group, consistency, command, now, ears);
             }
             Incoming::LinkLost(node) => {

@@ -13,7 +13,7 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 32] = [
+pub const CANARIES: [(&str, Canary); 35] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
@@ -38,6 +38,9 @@ pub const CANARIES: [(&str, Canary); 32] = [
     ("silent-when-stalled", Canary::SilentWhenStalled),
     ("leads-though-stalled", Canary::LeadsThoughStalled),
     ("gives-up-with-leader", Canary::GivesUpWithLeader),
+    ("credit-not-reserved", Canary::CreditNotReserved),
+    ("lease-though-slept", Canary::LeaseThoughSlept),
+    ("keeps-cut-off", Canary::KeepsCutOff),
     ("any-boot-opens", Canary::AnyBootOpens),
     ("releases-early", Canary::ReleasesEarly),
     ("places-told-late", Canary::PlacesToldLate),

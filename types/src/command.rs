@@ -258,6 +258,14 @@ impl Op {
                 | Op::RandomKey { .. }
         )
     }
+    /// Whether it is a write that replies with a value.
+    pub fn returns_old_value(self) -> bool {
+        match self {
+            Op::Set { return_old, .. } | Op::SetIf { return_old, .. } => return_old,
+            Op::GetDelete | Op::GetExpire(_) => true,
+            _ => false,
+        }
+    }
     /// Whether a client may send it.
     pub fn is_of_clients(self) -> bool {
         !self.is_of_leaders() && !self.is_of_nodes()

@@ -137,6 +137,16 @@ events! {
         /// The node that is to lead.
         target: NodeId,
     }
+    /// A member cannot reach this leader, which another member has noticed: that one hears both, and is to lead.
+    /// Look at the network between this node and that member.
+    CutOff = "cut_off" {
+        /// The group.
+        group: GroupId,
+        /// The member that cannot reach this leader.
+        peer: NodeId,
+        /// The node that is to lead.
+        target: NodeId,
+    }
     /// This replica was told by its leader to take over, and stands at once. Nothing is to be done.
     TransferTaken = "transfer_taken" {
         /// The group.
@@ -215,6 +225,12 @@ events! {
     /// The log makes progress again. Nothing is to be done now; look at the disk if it repeats.
     LogResumed = "log_resumed" {
         /// How long it had stalled, beyond the first lease.
+        took: Nanos,
+    }
+    /// This core did nothing for a lease or longer: its thread was not scheduled, or the process was stopped.
+    /// Leaders may have changed meanwhile. If it happens again, look at what else uses the processor.
+    Slept = "slept" {
+        /// The time between two ticks.
         took: Nanos,
     }
     /// A write to the log took long: half a lease or more until it was durable. Leases are in danger; look

@@ -42,7 +42,9 @@ mod walk;
 pub use disk::{Completion, Disk, IoId, SegmentHead, SegmentPlan};
 pub use error::{AppendError, LogFailed, OpenError, ReadError};
 pub use layout::{FORMAT_VERSION, SEGMENT_HEADER_BYTES};
-pub use options::{READS_MAX, SEGMENT_BYTES_MAX, WRITES_IN_FLIGHT_MAX, WalOptions, WhenEmpty};
+pub use options::{
+    READ_BYTES_MAX, READS_MAX, SEGMENT_BYTES_MAX, WRITES_IN_FLIGHT_MAX, WalOptions, WhenEmpty,
+};
 pub use report::{RecordView, RecoveryReport, SegmentReport, TailReport};
 pub use table::{Facts, Label, Row, TABLE, Verdict};
 pub use wal::{Appended, Backlog, Durable, Wal};

@@ -13,6 +13,8 @@ pub const WRITES_IN_FLIGHT_MAX: usize = 16;
 pub const SEGMENT_BYTES_MAX: u32 = 1 << 30;
 /// Reads in flight at once; any further read waits until another one ends.
 pub const READS_MAX: usize = 4096;
+/// Bytes of reads in flight, each in memory of its own; any further read waits. One read is always allowed.
+pub const READ_BYTES_MAX: usize = 32 << 20;
 
 /// What to do about a directory without a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

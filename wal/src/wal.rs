@@ -293,7 +293,8 @@ impl<D: Disk> Wal<D> {
 
     /// Starts to read the bytes at `location`, from RAM or disk. The result comes from [`Wal::take_read`],
     /// once, with the same token. A failed read is a result too and affects nothing else. More than
-    /// [`crate::READS_MAX`] reads queue up and run in order; the caller bounds the length of that queue.
+    /// [`crate::READS_MAX`] reads, or [`crate::READ_BYTES_MAX`], queue up and run in order; the caller bounds
+    /// the length of that queue.
     pub fn read(&mut self, token: u64, location: Location) {
         if let Some(bytes) = self.read_ram(location) {
             let bytes = bytes.to_vec();

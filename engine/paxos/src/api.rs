@@ -6,6 +6,37 @@ use synod_types::{
     limits,
 };
 
+/// How this core's log does (P-09b).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogState {
+    /// It has made no progress for a lease: none of its replicas stands.
+    pub is_stalled: bool,
+    /// The time of its oldest record that is not durable, if that is a lease ago: its leaders hand over where
+    /// logs are faster.
+    pub lags_since: Option<Mono>,
+}
+
+impl LogState {
+    /// A log that keeps up.
+    pub const FINE: Self = Self { is_stalled: false, lags_since: None };
+
+    /// A log without progress since then.
+    pub const fn stalled_since(at: Mono) -> Self {
+        Self { is_stalled: true, lags_since: Some(at) }
+    }
+}
+
+/// What a leader believes of a peer, by which it decides whether to hand over (P-09b).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PeerView {
+    /// The peer.
+    pub node: NodeId,
+    /// How long it recently took to answer a heartbeat; zero if it has answered none.
+    pub round_trip: Nanos,
+    /// How long the oldest accept that it has not answered has been outstanding.
+    pub log_age: Nanos,
+}
+
 /// The timing parameters of the protocol. They are the same on all nodes of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
@@ -131,9 +162,8 @@ pub enum Input<P> {
     },
     /// Time passed.
     Tick {
-        /// Since when the log makes no progress, if that is a whole lease ago: its leaders hand over where they
-        /// can, and none of its replicas stands (P-09b).
-        stalled: Option<Mono>,
+        /// How the log does.
+        log: LogState,
     },
     /// The room in the log, or its backlog, has changed.
     Room {
@@ -308,6 +338,12 @@ pub enum Canary {
     LeadsThoughStalled,
     /// Writes that waited for a leader which is gone are answered as unknown (breaks P-12b).
     GivesUpWithLeader,
+    /// A value is fetched for a client that has no room for it (breaks P-14b).
+    CreditNotReserved,
+    /// A leader judges its lease by a clock that stands while its core is not scheduled (breaks P-07b).
+    LeaseThoughSlept,
+    /// A leader that a follower cannot reach never gives way to one that hears both (breaks P-09f).
+    KeepsCutOff,
     /// An earlier boot of a node opens a session in place of a later boot's (breaks P-21).
     AnyBootOpens,
     /// A message is sent before its record is durable (breaks P-01).

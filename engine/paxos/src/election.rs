@@ -15,6 +15,9 @@ const DEFERENCES_MAX: u32 = 2;
 /// that never serves.
 const DEFERENCE_FORGOTTEN_AFTER: Nanos = Nanos::from_ms(30_000);
 
+/// A leader that a member did not reach is not made the leader again for so long, for the sake of balance.
+const AVOIDED_FOR: Nanos = Nanos::from_ms(60_000);
+
 /// How often a replica that is far behind has recently let others lead. It is limited, so that the replica
 /// leads when no other one can.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +59,18 @@ pub(crate) struct Election {
     yielded: Deference,
     /// The last ballot whose lease was given up for a transfer.
     released: Option<Ballot>,
+    /// A member that does not reach the leader that this replica hears.
+    cut_off: CutOff,
+    /// The leader that it did not reach, and when that was last seen.
+    avoided: Option<(NodeId, Mono)>,
+}
+
+/// A member that asks for votes although this replica hears a leader.
+#[derive(Clone, Copy, Debug, Default)]
+struct CutOff {
+    node: Option<NodeId>,
+    since: Mono,
+    last: Mono,
 }
 
 impl Election {
@@ -147,6 +162,30 @@ impl Election {
         self.released == Some(ballot)
     }
 
+    // ---- members that do not reach the leader (P-09f) -----------------------------------------------------
+
+    /// A member asks for votes although this replica hears the leader of `ballot`. True from the second time
+    /// on: one that was only late, or has just started, hears the leader meanwhile.
+    pub fn note_cut_off<P>(&mut self, node: NodeId, ballot: Ballot, cx: &Context<'_, P>) -> bool {
+        let (now, timing) = (cx.now.mono, &cx.setup.timing);
+        let known = &mut self.cut_off;
+        if known.node != Some(node) || now.since(known.last) > timing.lease {
+            *known = CutOff { node: Some(node), since: now, last: now };
+            return false;
+        }
+        known.last = now;
+        let is_cut_off = now.since(known.since).0 >= timing.heartbeat.0 / 2;
+        if is_cut_off {
+            self.avoided = Some((ballot.node(), now));
+        }
+        is_cut_off
+    }
+
+    /// Whether a member did not reach `node` as a leader a short while ago.
+    pub fn avoids(&self, node: NodeId, now: Mono) -> bool {
+        self.avoided.is_some_and(|(avoided, at)| avoided == node && now.since(at) < AVOIDED_FOR)
+    }
+
     // ---- the timer ----------------------------------------------------------------------------------------
 
     /// Whether the election timeout has passed.
@@ -186,6 +225,11 @@ impl Election {
         let pause = Nanos(cx.setup.timing.heartbeat.0 / 2);
         self.stand_at = cx.now.mono.plus(pause).plus(cx.setup.rank_delay()).plus(jitter);
         assert!(self.stand_at >= cx.now.mono, "a timeout before its time");
+    }
+
+    /// This core was not scheduled: what it was sent meanwhile is heard first.
+    pub fn wait_until(&mut self, at: Mono) {
+        self.stand_at = self.stand_at.max(at);
     }
 
     /// Gives others two more leases to stand first (P-06h).

@@ -39,6 +39,8 @@ pub enum Ignored {
     UnknownHeartbeat,
     /// The transfer target cannot be reached, is too far behind, or is low on room (P-17).
     UnfitTarget,
+    /// It asks a leader to give way to one that reaches all, but this leader hears all others (P-09f).
+    NobodyCutOff,
     /// A transfer is under way already.
     TransferUnderWay,
     /// It is impossible: it names slot 0, or a part beyond the last.
@@ -50,7 +52,7 @@ pub(crate) type Handled = Result<(), Ignored>;
 
 impl Ignored {
     /// All reasons, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Stranger,
         Self::ForeignBallot,
         Self::OldBallot,
@@ -68,6 +70,7 @@ impl Ignored {
         Self::NotServing,
         Self::UnknownHeartbeat,
         Self::UnfitTarget,
+        Self::NobodyCutOff,
         Self::TransferUnderWay,
         Self::Malformed,
     ];
@@ -92,6 +95,7 @@ impl Ignored {
             Self::NotServing => "not_serving",
             Self::UnknownHeartbeat => "unknown_heartbeat",
             Self::UnfitTarget => "unfit_target",
+            Self::NobodyCutOff => "nobody_cut_off",
             Self::TransferUnderWay => "transfer_under_way",
             Self::Malformed => "malformed",
         }

@@ -7,7 +7,7 @@
 
 #[cfg(feature = "canary")]
 use crate::api::Canary;
-use crate::api::{Effect, Receipt};
+use crate::api::{Effect, LogState, PeerView, Receipt};
 use crate::clock::{KnownTime, Reading, Readings, Report, inherited};
 use crate::context::Context;
 use crate::ignored::{Handled, Ignored};
@@ -229,8 +229,8 @@ impl Leader {
             return;
         }
         let (ballot, chosen) = (self.ballot, learner.chosen());
-        let setup = cx.setup;
-        self.next_resend = cx.now.mono.plus(setup.timing.resend);
+        let (setup, now) = (cx.setup, cx.now.mono);
+        self.next_resend = now.plus(setup.timing.resend);
         let mark = self.resend_mark;
         self.resend_mark = self.next_slot.previous();
         let spares_low = self.spares_low(cx.space, setup);
@@ -239,7 +239,7 @@ impl Leader {
             let open = learner.held(slot).expect("an open slot is held");
             assert!(open.ballot == ballot && !open.chosen, "an open slot is another leader's");
             let payload = open.payload.as_ref().expect("a leader sheds nothing");
-            for peer in self.peers.iter() {
+            for peer in self.peers.iter().filter(|peer| peer.is_overdue(&setup.timing, now)) {
                 let is_spared = spares_low && slot > self.start_slot && peer.is_low();
                 if !is_spared && setup.bit_of(peer.node()).is_some_and(|bit| open.acks & bit == 0) {
                     let message = GroupMessage::Accept { ballot, slot, chosen, payload: payload.clone() };
@@ -258,6 +258,11 @@ impl Leader {
     /// The latest time at or after which an accept quorum confirmed this leader.
     fn confirmed(&self, setup: &Setup, now: Mono) -> Mono {
         self.peers.confirmed(setup.accept_quorum() as usize, now)
+    }
+
+    /// What it believes of its peers.
+    pub fn peer_views(&self, now: Mono) -> impl Iterator<Item = PeerView> {
+        self.peers.iter().map(move |peer| peer.view(now))
     }
 
     /// Whether it leads under an unexpired lease at `now` (P-07b) that it has not given up (P-17a).
@@ -346,7 +351,7 @@ impl Leader {
     /// Time passed. `floor` is the latest applied time stamp.
     pub fn on_tick<P: Payload>(
         &mut self,
-        stalled: Option<Mono>,
+        log: LogState,
         floor: WallMs,
         learner: &Learner<P>,
         cx: &mut Context<'_, P>,
@@ -369,7 +374,7 @@ impl Leader {
         }
         self.watch_lease(cx);
         #[cfg(feature = "canary")]
-        let is_silent = stalled.is_some() && cx.setup.has(Canary::SilentWhenStalled);
+        let is_silent = log.is_stalled && cx.setup.has(Canary::SilentWhenStalled);
         #[cfg(not(feature = "canary"))]
         let is_silent = false;
         if now >= self.next_heartbeat && !is_silent {
@@ -379,12 +384,12 @@ impl Leader {
         if let Some(ballot) = self.release_if_drained(learner, cx) {
             return AfterTick::Released(ballot);
         }
-        if let Some(since) = stalled
+        if let Some(since) = log.lags_since
             && let Some(heir) = self.heir(since, learner.chosen(), cx.setup, now)
         {
             return self.hand_over_open(heir, learner.chosen(), cx);
         }
-        self.end_transfer_if_over(stalled.is_some(), cx)
+        self.end_transfer_if_over(log.is_stalled, cx)
     }
 
     /// Tells the operator when the lease ends, and when it holds again.
@@ -422,6 +427,36 @@ impl Leader {
             && !peer.is_low()
             && !is_slow
             && peer.owes_since(now) < setup.timing.heartbeat
+    }
+
+    /// Whether a pre-vote that names `after` as given up asks this leader, which has not given up its lease, to
+    /// give way (P-09f).
+    pub fn is_asked_to_give_way(&self, after: Ballot) -> bool {
+        after == self.ballot && !self.has_released()
+    }
+
+    /// `target` hears this leader, and a member that this leader does not hear. If so, it is to lead: all reach
+    /// it. A new leader does not give way, so that leadership does not wander.
+    pub fn give_way<P: Payload>(
+        &mut self,
+        target: NodeId,
+        learner: &Learner<P>,
+        cx: &mut Context<'_, P>,
+    ) -> Handled {
+        let (lease, now) = (cx.setup.timing.lease, cx.now.mono);
+        let is_silent = |peer: &&Peer| peer.node() != target && peer.heard_at().plus(lease) < now;
+        let silent = self.peers.iter().find(is_silent).ok_or(Ignored::NobodyCutOff)?;
+        if now.since(self.since) < lease {
+            return Err(Ignored::NotServing);
+        }
+        #[cfg(feature = "canary")]
+        if cx.setup.has(Canary::KeepsCutOff) {
+            return Err(Ignored::NobodyCutOff);
+        }
+        let peer = silent.node();
+        self.start_transfer(target, learner, cx)?;
+        cx.tell(Event::CutOff { group: cx.setup.group(), peer, target });
+        Ok(())
     }
 
     /// Begins a transfer to `target`: nothing new is proposed from now on. Once all open slots are chosen and

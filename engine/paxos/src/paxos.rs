@@ -2,7 +2,7 @@
 
 #[cfg(feature = "canary")]
 use crate::api::Canary;
-use crate::api::{AheadLimits, Effect, Input, Role, Timing};
+use crate::api::{AheadLimits, Effect, Input, PeerView, Role, Timing};
 use crate::context::Base;
 use crate::ignored::IgnoredCounts;
 use crate::leader::Leader;
@@ -310,6 +310,11 @@ impl<P: Payload> Paxos<P> {
 
     // ---- reading ------------------------------------------------------------------------------------------
 
+    /// What this replica believes of its peers, if it leads.
+    pub fn peer_views(&self, now: Mono) -> impl Iterator<Item = PeerView> {
+        self.leader().into_iter().flat_map(move |leader| leader.peer_views(now))
+    }
+
     /// Whether this replica leads under an unexpired lease at `now` that it has not given up (P-17).
     pub fn lease_valid(&self, now: Mono) -> bool {
         self.roles.state.lease_valid(&self.base.setup, now)
@@ -339,6 +344,19 @@ impl<P: Payload> Paxos<P> {
             leader.serves(self.applied_slot())
                 && leader.could_transfer_to(target, own_log, self.chosen(), &self.base.setup, now)
         })
+    }
+
+    /// This core was not scheduled for a while and is at work again at `now`: the heartbeats that have come
+    /// meanwhile count before their absence does.
+    pub fn has_slept(&mut self, now: Mono) {
+        let heard_by = now.plus(self.base.setup.timing.heartbeat);
+        self.roles.election.wait_until(heard_by);
+    }
+
+    /// Whether a member did not reach `node` as a leader a short while ago (P-09f): it is not made the leader
+    /// for the sake of balance.
+    pub fn avoids(&self, node: NodeId, now: Mono) -> bool {
+        self.roles.election.avoids(node, now)
     }
 
     /// Whether this replica leads and is transferring leadership.

@@ -1,6 +1,7 @@
 //! The other members as a leader knows them: what they answered, which answers are outstanding, how fast they
 //! are.
 
+use crate::api::{PeerView, Timing};
 use crate::clock::Reading;
 use crate::pace::Pace;
 use crate::setup::Setup;
@@ -112,9 +113,25 @@ impl Peer {
         self.accept_pace.get(now).map(|accepts| Nanos(accepts.0.saturating_sub(heartbeats.0)))
     }
 
-    /// Whether it has written something that was sent to it since then, and keeps up.
+    /// What this leader believes of it.
+    pub fn view(&self, now: Mono) -> PeerView {
+        let round_trip = self.heartbeat_pace.get(now).unwrap_or(Nanos::ZERO);
+        PeerView { node: self.node, round_trip, log_age: self.owes_since(now) }
+    }
+
+    /// Whether it has written something that was sent to it since then, and keeps up much better than a log
+    /// whose oldest record is from then.
     pub fn log_moves(&self, since: Mono, lease: Nanos, now: Mono) -> bool {
-        self.written_since >= since && self.owes_since(now).0 < lease.0 / 2
+        let allowed = (lease.0 / 2).min(now.since(since).0 / 4);
+        let is_fast = self.log_pace(now).is_some_and(|pace| pace.0 < lease.0 / 4);
+        self.written_since >= since && self.owes_since(now).0 < allowed && is_fast
+    }
+
+    /// Whether it has owed an answer for so long that what was sent may be lost: twice what its log takes.
+    pub fn is_overdue(&self, timing: &Timing, now: Mono) -> bool {
+        let pace = self.accept_pace.get(now).unwrap_or(Nanos::ZERO);
+        let patience = (2 * pace.0).clamp(timing.resend.0, timing.resend.0.max(2 * timing.lease.0));
+        self.unanswered.is_empty() || self.owes_since(now).0 >= patience
     }
 
     /// Whether it answered a heartbeat within a lease and lacks few slots of the prefix `chosen`: it could

@@ -12,7 +12,7 @@
 use crate::acceptor::{Acceptor, Prepare, Promising};
 #[cfg(feature = "canary")]
 use crate::api::Canary;
-use crate::api::{Input, Receipt, Role};
+use crate::api::{Input, LogState, Receipt, Role};
 use crate::candidate::{Candidate, PreCandidate, PromisePart, Won};
 use crate::clock::KnownTime;
 use crate::context::Context;
@@ -26,7 +26,7 @@ use crate::setup::Setup;
 use crate::transfer::FAR_BEHIND_SLOTS;
 use alloc::vec::Vec;
 use synod_types::{
-    Ballot, ElectionEnd, Event, GroupMessage, Heartbeat, LeadershipEnd, Learned, Mono, NodeId, Payload, Slot,
+    Ballot, ElectionEnd, Event, GroupMessage, Heartbeat, LeadershipEnd, Learned, NodeId, Payload, Slot,
     limits,
 };
 
@@ -89,7 +89,7 @@ impl<P: Payload> Roles<P> {
             Input::Recalled { slot, ballot, payload } => {
                 self.learner.on_recalled(slot, ballot, payload, cx.out);
             }
-            Input::Tick { stalled } => self.on_tick(stalled, cx),
+            Input::Tick { log } => self.on_tick(log, cx),
             Input::Room { space, is_behind } => {
                 cx.space.change(space, is_behind, self.acceptor.promised(), cx.now.mono);
             }
@@ -108,8 +108,14 @@ impl<P: Payload> Roles<P> {
         }
         match message {
             GroupMessage::PreVote { ballot, after } => {
+                if let Ok(leader) = self.state.leader_mut()
+                    && leader.is_asked_to_give_way(after)
+                {
+                    return leader.give_way(from, &self.learner, cx);
+                }
                 let is_bound = self.is_bound_against(from, after, cx);
                 self.acceptor.on_pre_vote(from, ballot, is_bound, self.learner.chosen(), cx);
+                self.ask_leader_to_give_way(from, after, cx);
                 Ok(())
             }
             GroupMessage::PreVoteReply { ballot, granted, promised, chosen } => {
@@ -140,6 +146,21 @@ impl<P: Payload> Roles<P> {
             }
             GroupMessage::Learn { chosen, entries } => self.on_learn(from, chosen, entries, cx),
             GroupMessage::TimeoutNow { ballot, chosen } => self.on_timeout_now(from, ballot, chosen, cx),
+        }
+    }
+
+    /// A member that does not reach the leader asks for votes again and again. If this replica hears the leader,
+    /// and so both, it asks to lead instead (P-09f): its own pre-vote names the ballot of that leader.
+    fn ask_leader_to_give_way(&mut self, from: NodeId, after: Ballot, cx: &mut Context<'_, P>) {
+        let Some(leader) = self.election.live_leader() else { return };
+        let is_others = leader.node() != from && leader.node() != cx.setup.node();
+        if after == Ballot::ZERO
+            && self.state.is_follower()
+            && is_others
+            && self.election.note_cut_off(from, leader, cx)
+        {
+            let ballot = self.acceptor.next_ballot(self.election.round_seen(), cx.setup);
+            cx.send(leader.node(), GroupMessage::PreVote { ballot, after: leader });
         }
     }
 
@@ -322,18 +343,17 @@ impl<P: Payload> Roles<P> {
 
     // ---- the proposer's inputs ----------------------------------------------------------------------------
 
-    fn on_tick(&mut self, stalled: Option<Mono>, cx: &mut Context<'_, P>) {
+    fn on_tick(&mut self, log: LogState, cx: &mut Context<'_, P>) {
         let now = cx.now.mono;
         match &mut self.state {
             RoleState::Follower => {
                 if self.election.is_due(now) {
-                    match stalled {
+                    if log.is_stalled {
                         // Its promise would not become durable, and would keep it from voting for another.
-                        Some(_) => {
-                            self.election.note_leader_gone();
-                            self.election.arm(cx);
-                        }
-                        None => self.stand_up(cx),
+                        self.election.note_leader_gone();
+                        self.election.arm(cx);
+                    } else {
+                        self.stand_up(cx);
                     }
                 }
             }
@@ -353,23 +373,21 @@ impl<P: Payload> Roles<P> {
                     candidate.resend_if_due(cx);
                 }
             }
-            RoleState::Leader(leader) => {
-                match leader.on_tick(stalled, self.time.applied(), &self.learner, cx) {
-                    AfterTick::Leads => {}
-                    AfterTick::Released(ballot) => self.election.note_released(ballot),
-                    AfterTick::StepsDown(why) => self.step_down(why, cx),
-                    AfterTick::StandsAnew(ballot) => {
-                        self.election.note_transfer_failed(ballot);
-                        self.step_down(LeadershipEnd::TransferFailed, cx);
-                        self.start_pre_vote(ballot, cx);
-                    }
-                    AfterTick::GivesWay(ballot) => {
-                        self.election.note_transfer_failed(ballot);
-                        self.step_down(LeadershipEnd::TransferFailed, cx);
-                        self.election.arm(cx);
-                    }
+            RoleState::Leader(leader) => match leader.on_tick(log, self.time.applied(), &self.learner, cx) {
+                AfterTick::Leads => {}
+                AfterTick::Released(ballot) => self.election.note_released(ballot),
+                AfterTick::StepsDown(why) => self.step_down(why, cx),
+                AfterTick::StandsAnew(ballot) => {
+                    self.election.note_transfer_failed(ballot);
+                    self.step_down(LeadershipEnd::TransferFailed, cx);
+                    self.start_pre_vote(ballot, cx);
                 }
-            }
+                AfterTick::GivesWay(ballot) => {
+                    self.election.note_transfer_failed(ballot);
+                    self.step_down(LeadershipEnd::TransferFailed, cx);
+                    self.election.arm(cx);
+                }
+            },
         }
         self.learner.on_tick(self.state.role(), cx);
         self.watch_itself(cx);

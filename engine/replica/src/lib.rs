@@ -35,7 +35,7 @@ use synod_shard::{Effect, Input, ReadFailed, ReadToken, Shard, Sink};
 use synod_types::record::RECORD_HEAD_BYTES;
 use synod_types::{
     Command, Consistency, Event, GroupId, GroupMessage, Location, LogRoom, Lsn, NodeId, Now, PeerMessage,
-    RecordHead, Shared,
+    RecordHead, RequestId, Shared,
 };
 use synod_wal::{AppendError, Disk, LogFailed, RecoveryReport, Wal, WalOptions};
 
@@ -359,6 +359,9 @@ impl<D: Disk, R, O: Outlet<R>> Sink<Shared> for Executor<'_, D, R, O> {
     fn tell(&mut self, event: Event) {
         self.out.tell(event);
     }
+    fn reserve(&mut self, to: RequestId, bytes: usize) -> bool {
+        self.out.reserve(self.requests.of(to), bytes)
+    }
     fn push(&mut self, effect: Effect<'_, Shared>) {
         if self.failed.is_some() {
             return;
@@ -371,6 +374,10 @@ impl<D: Disk, R, O: Outlet<R>> Sink<Shared> for Executor<'_, D, R, O> {
             Effect::Reply { to, reply } => {
                 let requester = self.requests.close(to);
                 self.out.reply(requester, reply);
+            }
+            Effect::AskAgain { to, consistency, command, bytes } => {
+                let requester = self.requests.close(to);
+                self.out.ask_again(requester, consistency, command, bytes);
             }
             Effect::Read { token, location } => self.read(token, location, false),
             Effect::ReadEntry { token, location } => self.read(token, location, true),

@@ -1,7 +1,9 @@
 //! The outputs of a replica.
 
 use synod_shard::{ReadToken, Unsent};
-use synod_types::{Event, Location, Lsn, NodeId, PeerMessage, RecordHead, Reply, Shared};
+use synod_types::{
+    Command, Consistency, Event, Location, Lsn, NodeId, PeerMessage, RecordHead, Reply, Shared,
+};
 use synod_wal::ReadError;
 
 /// Takes the outputs of a replica. Calls are made in order while an input is handled.
@@ -10,6 +12,20 @@ pub trait Outlet<R> {
     fn send(&mut self, to: NodeId, message: PeerMessage<Shared>);
     /// Answers a requester. Borrowed bytes are valid during the call only.
     fn reply(&mut self, to: R, reply: Reply<&[u8]>);
+    /// Reserves room for the value of so many bytes that answers a request, until the reply
+    /// ([`synod_shard::Sink::reserve`]). Most outlets have room.
+    fn reserve(&mut self, to: &R, bytes: usize) -> bool {
+        let _ = (to, bytes);
+        true
+    }
+    /// A read that was not done, because [`Outlet::reserve`] had no room: it is to be made anew.
+    ///
+    /// # Panics
+    /// In an outlet that always has room.
+    fn ask_again(&mut self, to: R, consistency: Consistency, command: Command<Shared>, bytes: usize) {
+        let _ = (to, consistency, command);
+        panic!("there was room for {bytes} bytes");
+    }
     /// Returns a message that was given to [`Outlet::send`] and did not leave, because there was no link or
     /// no room on it, if [`Unsent::of`] identifies it. Called after each input until it returns none.
     fn unsent(&mut self) -> Option<Unsent> {

@@ -43,6 +43,15 @@ impl<R> Requests<R> {
         requester
     }
 
+    /// The requester of an open request.
+    ///
+    /// # Panics
+    /// When the request is not open.
+    pub fn of(&self, id: RequestId) -> &R {
+        let requester = self.places.get(id.get() as usize).and_then(Option::as_ref);
+        requester.expect("an answered request asks for nothing")
+    }
+
     /// All requesters that wait for an answer.
     pub fn iter(&self) -> impl Iterator<Item = &R> {
         self.places.iter().flatten()

@@ -145,6 +145,18 @@ pub enum Effect<'a, P> {
         /// The answer; borrowed bytes are valid during the push only.
         reply: Reply<&'a [u8]>,
     },
+    /// Nothing was done about a read: its requester has no room for the value ([`Sink::reserve`]). The request
+    /// is over. It is to be made anew when there is room.
+    AskAgain {
+        /// Which.
+        to: RequestId,
+        /// As it was asked.
+        consistency: Consistency,
+        /// As it was asked.
+        command: Command<P>,
+        /// The length of the value.
+        bytes: usize,
+    },
     /// Read bytes of the log back; answered by one `Input::ReadDone`. The core checks them against a
     /// checksum.
     Read {
@@ -163,10 +175,20 @@ pub enum Effect<'a, P> {
     },
 }
 
+/// Values up to this length are sent without asking for room: a request counts as much while it is under way.
+pub const FREE_REPLY_BYTES: usize = 4 << 10;
+
 /// Where effects go.
 pub trait Sink<P> {
     /// Takes one effect.
     fn push(&mut self, effect: Effect<'_, P>);
+    /// Reserves room for the value of so many bytes that answers a request, until the reply. Room that was
+    /// reserved for the same request before counts. False if there is no room now. Asked before the value is
+    /// read, for values longer than [`FREE_REPLY_BYTES`]. Most sinks have room.
+    fn reserve(&mut self, to: RequestId, bytes: usize) -> bool {
+        let _ = (to, bytes);
+        true
+    }
     /// Takes an event for the operator. Most sinks have no operator.
     fn tell(&mut self, event: Event) {
         let _ = event;

@@ -14,6 +14,8 @@ use synod_paxos as paxos;
 #[cfg(feature = "canary")]
 use synod_paxos::Canary;
 use synod_store::{Store, StoreConfig};
+#[cfg(feature = "canary")]
+use synod_types::Nanos;
 use synod_types::{Consistency, Mono, Payload};
 
 #[derive(Debug)]
@@ -25,6 +27,11 @@ pub(crate) struct Common<P> {
     pub journal: Journal,
     /// Since when the operator knows that the log has stalled.
     pub stalled_since: Option<Mono>,
+    /// The last tick.
+    pub ticked_at: Mono,
+    /// How long this core was not scheduled, all times together.
+    #[cfg(feature = "canary")]
+    pub slept: Nanos,
     pub coalescer: Coalescer,
     pub cold_reads: ColdReads<P>,
     pub repairs: Repairs<P>,
@@ -57,6 +64,9 @@ impl<P: Payload> Common<P> {
             effects: Vec::new(),
             journal: Journal::new(config.log_backlog_bytes_max),
             stalled_since: None,
+            ticked_at: Mono::ZERO,
+            #[cfg(feature = "canary")]
+            slept: Nanos::ZERO,
             coalescer: Coalescer::default(),
             cold_reads: ColdReads::default(),
             repairs: Repairs::default(),
@@ -81,6 +91,20 @@ impl<P: Payload> Common<P> {
             return true;
         }
         consistency == Consistency::Linearizable
+    }
+
+    /// Whether so much waits for the disk that nothing new is proposed.
+    pub fn log_is_behind(&self, now: Mono) -> bool {
+        self.journal.is_behind(self.config.timing.lease, now)
+    }
+
+    /// Whether room is reserved for long values.
+    pub fn reserves_room(&self) -> bool {
+        #[cfg(feature = "canary")]
+        if self.has_planted(Canary::CreditNotReserved) {
+            return false;
+        }
+        true
     }
 
     /// Whether this known bug was planted.

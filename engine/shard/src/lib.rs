@@ -28,13 +28,13 @@ mod stats;
 mod step;
 
 pub use api::{
-    AheadLimits, Effect, FollowLoad, ForwardId, GroupStatus, Input, Leadership, ReadFailed, ReadIndexId,
-    ReadToken, ReplayError, Role, ShardConfig, Sink, Timing, Unsent,
+    AheadLimits, Effect, FREE_REPLY_BYTES, FollowLoad, ForwardId, GroupStatus, Input, Leadership, ReadFailed,
+    ReadIndexId, ReadToken, ReplayError, Role, ShardConfig, Sink, Timing, Unsent,
 };
 pub use shard::Shard;
 pub use stats::{CoreStats, GroupStats, HISTOGRAM_BUCKETS, Histogram, RequestKind};
 #[cfg(feature = "canary")]
 pub use synod_paxos::Canary;
-pub use synod_paxos::FAR_BEHIND_SLOTS;
+pub use synod_paxos::{FAR_BEHIND_SLOTS, PeerView};
 pub use synod_store::CacheStats;
 pub use synod_types::{GroupConfig, Members};

@@ -3,7 +3,7 @@
 
 use crate::api::{Effect, Sink};
 use alloc::vec::Vec;
-use synod_types::{ErrorKind, Event, Reply};
+use synod_types::{ErrorKind, Event, Reply, RequestId};
 
 /// A command that this core sends on its own behalf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,9 @@ impl<'a, S> Outlet<'a, S> {
 impl<P, S: Sink<P>> Sink<P> for Outlet<'_, S> {
     fn push(&mut self, effect: Effect<'_, P>) {
         self.shell.push(effect);
+    }
+    fn reserve(&mut self, to: RequestId, bytes: usize) -> bool {
+        self.shell.reserve(to, bytes)
     }
     fn tell(&mut self, event: Event) {
         self.shell.tell(event);

@@ -10,11 +10,11 @@ use crate::step::{Step, index_of};
 use alloc::vec::Vec;
 #[cfg(feature = "canary")]
 use synod_paxos::Canary;
-use synod_paxos::Paxos;
+use synod_paxos::{Paxos, PeerView};
 use synod_store::CacheStats;
 use synod_types::record::{encode_mark, group_marks};
 use synod_types::{
-    Entry, GroupId, Level, Location, Mono, Now, Op, Payload, RecordHead, RecordKind, Slot, WallMs,
+    Entry, GroupId, Level, Location, Mono, Nanos, Now, Op, Payload, RecordHead, RecordKind, Slot, WallMs,
 };
 
 /// One core.
@@ -231,6 +231,26 @@ impl<P: Payload> Shard<P> {
     /// Whether the log has made no progress for a whole lease (P-09b).
     pub fn log_stalled(&self, now: Mono) -> bool {
         self.common.journal.is_stalled(self.common.config.timing.lease, now)
+    }
+
+    /// How long the oldest record has waited to become durable.
+    pub fn log_age(&self, now: Mono) -> Nanos {
+        self.common.journal.age(now)
+    }
+
+    /// What the leaders of this core believe of each peer: the worst of all groups.
+    pub fn peer_views(&self, now: Mono) -> Vec<PeerView> {
+        let mut views: Vec<PeerView> = Vec::new();
+        for view in self.groups.iter().flat_map(|group| group.paxos.peer_views(now)) {
+            match views.iter_mut().find(|known| known.node == view.node) {
+                None => views.push(view),
+                Some(known) => {
+                    known.round_trip = known.round_trip.max(view.round_trip);
+                    known.log_age = known.log_age.max(view.log_age);
+                }
+            }
+        }
+        views
     }
 
     /// Whether this core's log has so little room left that it takes nothing new (P-18).

@@ -121,6 +121,10 @@ pub struct CoreStats {
     /// Requests that this core has passed to a leader on another node. One that comes back, because the
     /// leader has changed, counts again.
     pub forwards: u64,
+    /// How often this core was not scheduled for a lease.
+    pub sleeps: u64,
+    /// Reads that went back to their requester, which had no room for the value.
+    pub sent_back: u64,
     /// Linearizable reads that this core answered as a follower.
     pub follower_reads: u64,
     /// Reads of the log that failed or returned other bytes than were written.

@@ -32,6 +32,12 @@ pub const PENDING_MIB_MAX: u64 = 1024;
 pub const REQUESTS_MIB_MIN: u64 = 8;
 /// See [`REQUESTS_MIB_MIN`].
 pub const REQUESTS_MIB_MAX: u64 = 1024;
+/// Least number of MiB that the clients of one core share: room for a few commands and answers of any size.
+pub const CLIENTS_MIB_MIN: u64 = 16;
+/// See [`CLIENTS_MIB_MIN`].
+pub const CLIENTS_MIB_MAX: u64 = 65_536;
+/// Longest time for a command to be complete, seconds.
+pub const COMMAND_S_MAX: u64 = 3_600;
 /// Maximum number of one group's slots in flight.
 pub const PIPELINE_SLOTS_MAX: u64 = WINDOW_SLOTS_MAX;
 

@@ -271,6 +271,8 @@ fn node_options(values: &Values) -> Result<NodeOptions, Refusal> {
         connections_max: values.value(&settings::CONNECTIONS) as usize,
         tcp_keepalive_s: values.value(&settings::TCP_KEEPALIVE_S),
         command_bytes_max: (values.value(&settings::REQUESTS_MIB) << 20) as usize,
+        client_bytes_max: (values.value(&settings::CLIENTS_MIB) << 20) as usize,
+        command_limit: Nanos::from_ms(1_000 * values.value(&settings::COMMAND_S)),
         pending_bytes_max: (values.value(&settings::PENDING_MIB) << 20) as usize,
         pipeline_slots: values.value(&settings::PIPELINE_SLOTS),
         access: access(values)?,

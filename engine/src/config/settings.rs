@@ -10,9 +10,9 @@
 use super::choice::{Durability, Redirect};
 use super::facts::KeyHash;
 use super::limits::{
-    CACHE_MIB_MAX, CONNECTIONS_MAX, CORE_COUNT_MAX, HEARTBEAT_MS_MIN, PENDING_MIB_MAX, PENDING_MIB_MIN,
-    PIPELINE_SLOTS_MAX, REQUESTS_MIB_MAX, REQUESTS_MIB_MIN, RESERVE_MIB_MAX, SEGMENT_MIB_MAX,
-    SEGMENT_MIB_MIN, SPAN_MS_MAX, TCP_KEEPALIVE_S_MAX,
+    CACHE_MIB_MAX, CLIENTS_MIB_MAX, CLIENTS_MIB_MIN, COMMAND_S_MAX, CONNECTIONS_MAX, CORE_COUNT_MAX,
+    HEARTBEAT_MS_MIN, PENDING_MIB_MAX, PENDING_MIB_MIN, PIPELINE_SLOTS_MAX, REQUESTS_MIB_MAX,
+    REQUESTS_MIB_MIN, RESERVE_MIB_MAX, SEGMENT_MIB_MAX, SEGMENT_MIB_MIN, SPAN_MS_MAX, TCP_KEEPALIVE_S_MAX,
 };
 use super::row::DefaultValue::{Described, Required, Word};
 use super::row::{Row, Scope, Setting};
@@ -180,6 +180,12 @@ rows! {
     REQUESTS_MIB: Number<u64> = "limits.requests_mib", "requests-mib", Node,
         Number::mib(REQUESTS_MIB_MIN..=REQUESTS_MIB_MAX), Word("32"),
         "Clients' commands under way on one core; beyond that it reads no more until some are answered";
+    CLIENTS_MIB: Number<u64> = "limits.clients_mib", "clients-mib", Node,
+        Number::mib(CLIENTS_MIB_MIN..=CLIENTS_MIB_MAX), Word("128"),
+        "Memory that the clients of one core share: what they have sent and what waits to be sent to them";
+    COMMAND_S: Number<u64> = "limits.command_s", "command-s", Node,
+        Number::within(1..=COMMAND_S_MAX), Word("60"),
+        "Seconds in which a command must be complete; its connection is closed otherwise";
     PIPELINE_SLOTS: Number<u64> = "limits.pipeline_slots", "pipeline-slots", Node,
         Number::within(1..=PIPELINE_SLOTS_MAX), Word("8"),
         "Log slots of one group in flight";

@@ -14,17 +14,23 @@ use crate::runtime::port::CorePort;
 use crate::runtime::stream::{self, Stream};
 use crate::sys;
 use crate::voice::{self, NodeEvent};
-use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::io::{AsyncRead, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use nix::sys::socket::MsgFlags;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 use std::time::Duration;
+use synod_net::ReadBuffer;
 use synod_net::server::{CONNECTION_REFUSED, Connection, ConnectionConfig, Service};
 
 /// A larger write buffer is freed after use.
-const KEEP_BYTES: usize = 1 << 20;
+const KEEP_BYTES: usize = 8 << 10;
+/// The socket is given so much at a time: after each piece the client is known to take part.
+const PIECE_BYTES: usize = 256 << 10;
 /// How long a client beyond the limit may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -108,17 +114,19 @@ fn limit_patience(port: &CorePort, connection: u64) {
 
 /// Serves one connection to its end.
 async fn serve<S: Stream>(port: CorePort, stream: S, is_loopback: bool, opened: OpenedClient) {
-    let OpenedClient { connection, write, read, pace } = opened;
+    let OpenedClient { connection, write, read, kill, pace } = opened;
     let (mut reader, mut writer) = stream::split(stream);
-    let reading = read_loop(&port, connection, &mut reader, read);
+    let reading = read_loop(&port, connection, &mut reader, &read);
     let writing = write_loop(&port, connection, &mut writer, write);
     // The first of the two to end ends the connection. After the client's end of input the reader never ends,
     // so the writer ends the connection after the last reply (see there).
-    pace.watch(futures_lite::future::or(reading, writing)).await;
+    let serving = futures_lite::future::or(reading, writing);
+    pace.watch(futures_lite::future::or(serving, kill.notified())).await;
     if let Some((first, service)) = port.clients(|clients| clients.take_http(connection)) {
         // Boxed: otherwise every other connection would carry its size.
-        let client = HttpClient { is_loopback, service };
-        Box::pin(http::serve(&port, client, first, reader, writer)).await;
+        let client = HttpClient { connection, is_loopback, service, memory: read };
+        let serving = http::serve(&port, client, first, reader, writer);
+        Box::pin(futures_lite::future::or(serving, kill.notified())).await;
     }
     port.clients(|clients| clients.close(connection));
 }
@@ -127,16 +135,11 @@ async fn read_loop<S: Stream>(
     port: &CorePort,
     connection: u64,
     reader: &mut stream::ReadEnd<S>,
-    wake: Rc<Notify>,
+    wake: &Notify,
 ) {
     loop {
-        let mut room = loop {
-            match port.clients(|clients| clients.lend(connection)) {
-                Some(room) => break room,
-                None => wake.notified().await,
-            }
-        };
-        match reader.read(&mut room).await {
+        let (room, result) = read(port, connection, reader, wake).await;
+        match result {
             // An end of input or a broken socket: outstanding replies are sent if possible, then the writer
             // ends the connection.
             Ok(0) | Err(_) => {
@@ -156,6 +159,30 @@ async fn read_loop<S: Stream>(
     }
 }
 
+/// Reads once there is memory to read into. A connection that has nothing to read lends none.
+async fn read<S: Stream>(
+    port: &CorePort,
+    connection: u64,
+    reader: &mut stream::ReadEnd<S>,
+    wake: &Notify,
+) -> (ReadBuffer, std::io::Result<usize>) {
+    poll_fn(|context| {
+        loop {
+            if let Some(mut room) = port.clients(|clients| clients.lend(connection)) {
+                return match Pin::new(&mut *reader).poll_read(context, &mut room) {
+                    Poll::Ready(result) => Poll::Ready((room, result)),
+                    Poll::Pending => {
+                        port.clients(|clients| clients.put(connection, room, 0));
+                        Poll::Pending
+                    }
+                };
+            }
+            ready!(wake.poll_notified(context));
+        }
+    })
+    .await
+}
+
 async fn write_loop<S: Stream>(
     port: &CorePort,
     connection: u64,
@@ -168,8 +195,11 @@ async fn write_loop<S: Stream>(
     loop {
         let ended = port.clients(|clients| clients.take_output(connection, &mut buffer));
         if !buffer.is_empty() {
-            if writer.write_all(&buffer).await.is_err() {
-                return;
+            for piece in buffer.chunks(PIECE_BYTES) {
+                if writer.write_all(piece).await.is_err() {
+                    return;
+                }
+                port.clients(|clients| clients.sends_on(connection));
             }
             buffer.clear();
             if buffer.capacity() > KEEP_BYTES {

@@ -36,9 +36,10 @@ use std::time::Duration;
 use synod_net::RefusedMessage;
 use synod_net::binary::ServerInfo;
 use synod_net::server::{Ask, LocalAnswer, LocalQuery, ServerConfig, ShownSettings, Tag};
-use synod_shard::{Input, Role};
+use synod_shard::{FREE_REPLY_BYTES, Input, Role};
 use synod_types::{
-    Bucket, CoreId, GroupId, LogPosition, Mono, Nanos, NodeId, Now, PeerMessage, Shared, Space, bucket_of,
+    Bucket, Command, CoreId, GroupId, LogPosition, Mono, Nanos, NodeId, Now, PeerMessage, Shared, Space,
+    bucket_of,
 };
 
 /// Memory that a command takes beside its bytes, rounded up.
@@ -49,6 +50,8 @@ const TICK: Duration = Duration::from_millis(5);
 const PAGE_REFRESH: Nanos = Nanos::from_ms(20);
 /// Interval between two checks whether the log is idle and its end is not marked yet.
 const MARK_INTERVAL: Nanos = Nanos::from_ms(100);
+/// Interval between two looks at all clients, while there is memory for all.
+const SWEEP_INTERVAL: Nanos = Nanos::from_ms(500);
 /// Number of turns, one tick apart, that a stop waits for the disk: one second.
 const FINISH_TURNS: u32 = 200;
 
@@ -69,6 +72,7 @@ pub(crate) struct RunningCore {
     rates: Rates,
     page_at: Mono,
     mark_at: Mono,
+    swept_at: Mono,
 }
 
 /// Starts the machines, the turn task and the timer task. `turn` is notified when a turn is due.
@@ -150,6 +154,7 @@ impl RunningCore {
             rates: Rates::default(),
             page_at: Mono::ZERO,
             mark_at: Mono::ZERO,
+            swept_at: Mono::ZERO,
         })
     }
 
@@ -202,6 +207,7 @@ impl RunningCore {
             self.mark_at = now.mono;
             self.machine.mark();
             self.watch_skew(now.mono);
+            self.sweep_clients(now.mono);
             voice::sweep();
         }
         self.tell_position(now.mono);
@@ -227,6 +233,17 @@ impl RunningCore {
         }
         if look.retry {
             self.machine.retry_prepare();
+        }
+    }
+
+    /// Frees memory of idle clients, and closes slow ones.
+    fn sweep_clients(&mut self, now: Mono) {
+        let is_due = now.since(self.swept_at) >= SWEEP_INTERVAL;
+        if is_due || self.machine.out.clients.memory().is_short() {
+            self.swept_at = now;
+            for (client, why) in self.machine.out.clients.sweep(now) {
+                voice::say(Some(self.me), NodeEvent::ClientClosed { client, why: why.text() });
+            }
         }
     }
 
@@ -284,6 +301,8 @@ impl RunningCore {
             group_stats: shard.group_stats().copied().collect(),
             core_stats: *shard.core_stats(),
             log_stalled: shard.log_stalled(now.mono),
+            log_age: shard.log_age(now.mono),
+            peers: shard.peer_views(now.mono),
             log_backlog_bytes: wal.backlog().bytes as u64,
             log_space: wal.log_room().space,
             log_error: wal.prepare_error().map(str::to_owned),
@@ -292,6 +311,10 @@ impl RunningCore {
             refused: out.links.refused().collect(),
             connections: out.clients.count(),
             connections_total: out.clients.total,
+            client_bytes: out.clients.memory().bytes() as u64,
+            client_bytes_max: out.clients.memory().bytes_max() as u64,
+            command_bytes: out.clients.command_bytes() as u64,
+            closed_slow: out.clients.closed_slow,
             connections_rejected: counts.turned_away,
             counts: Arc::new(counts),
             rates: self.rates,
@@ -354,9 +377,7 @@ impl RunningCore {
                 if self.redirect(connection, tag, bucket, group) {
                     return;
                 }
-                // Below two values of the greatest length; the entry of a queue counts too.
-                let bytes = (command.byte_len() + COMMAND_OVERHEAD_BYTES) as u32;
-                self.machine.out.clients.begin(bytes as usize);
+                let bytes = self.begin(&command);
                 let requester = Requester::Connection { connection, tag, bytes };
                 self.machine.request(requester, group, consistency, command, now);
             }
@@ -367,6 +388,15 @@ impl RunningCore {
             // Once everything is sent, the writer sees the close in the result of `closing`.
             Ask::Close | Ask::Pause => {}
         }
+    }
+
+    /// A command is under way: the bytes that it counts for.
+    pub fn begin(&mut self, command: &Command<Shared>) -> u32 {
+        // Below two values of the greatest length; the entry of a queue, and a short answer, count too.
+        let bytes = command.byte_len() + COMMAND_OVERHEAD_BYTES;
+        let bytes = if command.op.is_write() { bytes } else { bytes + FREE_REPLY_BYTES };
+        self.machine.out.clients.begin(bytes);
+        bytes as u32
     }
 
     fn local(&mut self, query: &LocalQuery) -> LocalAnswer {
@@ -391,8 +421,8 @@ impl RunningCore {
     /// Mail from another core of this node.
     pub fn mail(&mut self, mail: Mail) {
         match mail {
-            Mail::Request { from, id, group, consistency, command } => {
-                let requester = Requester::Core { core: from, id };
+            Mail::Request { from, id, group, consistency, command, room } => {
+                let requester = Requester::Core { core: from, id, room };
                 let command = command.map(Shared::new);
                 let (work, now) = (WorkKind::of(command.op), clock::now());
                 self.machine.own_request(requester, group, consistency, command, now);
@@ -401,6 +431,9 @@ impl RunningCore {
                     watch.look(clock::mono(), work);
                     self.note_turn(&watch, None);
                 }
+            }
+            Mail::AskAgain { id, consistency, command, bytes } => {
+                self.machine.ask_again(id, consistency, command.map(Shared::new), bytes);
             }
             Mail::Reply { id, reply } => self.machine.answered_elsewhere(id, reply.borrow()),
         }

@@ -22,10 +22,11 @@ use std::sync::atomic::AtomicU64;
 use synod_net::server::Ask;
 use synod_replica::placement::{core_of, groups_of};
 use synod_replica::{Durable, Outlet, Replica};
-use synod_shard::{AheadLimits, Input, Shard, ShardConfig};
+use synod_shard::{AheadLimits, FREE_REPLY_BYTES, Input, Shard, ShardConfig};
+use synod_types::limits::VALUE_BYTES_MAX;
 use synod_types::{
-    Bucket, Command, Consistency, CoreId, ErrorKind, GroupId, Level, Mono, NodeId, Now, PeerMessage, Reply,
-    RequestId, Shared, group_of,
+    Bucket, Command, Consistency, CoreId, ErrorKind, GroupId, Level, Mono, NodeId, Now, Op, PeerMessage,
+    Reply, RequestId, Shared, group_of,
 };
 use synod_wal::Wal;
 use synod_wal::uring::UringDisk;
@@ -56,7 +57,8 @@ impl Machine {
         let shard = Shard::new(shard_config(me, setup)?);
         let Opened { replica, begun } = replay::open(me, setup, shard, turn, replayed).await?;
         let mut out = CoreOutlet::new(me, setup.peers().map(|member| member.id), setup.cores());
-        out.clients.set_command_bytes_max(setup.options.command_bytes_max);
+        let options = &setup.options;
+        out.clients.set_limits(options.command_bytes_max, options.client_bytes_max, options.command_limit);
         Ok(Self {
             me,
             core_count: setup.cores(),
@@ -161,10 +163,25 @@ impl Machine {
         if core == self.me {
             self.own_request(requester, group, consistency, command, now);
         } else {
+            let room = self.reserved_for(requester, &command) as u32; // a value's length
             let id = self.replica.requests.open(requester);
             let command = command.map(|bytes| bytes.as_ref().to_vec());
-            self.out.outboxes.post(core, Mail::Request { from: self.me, id, group, consistency, command });
+            let request = Mail::Request { from: self.me, id, group, consistency, command, room };
+            self.out.outboxes.post(core, request);
         }
+    }
+
+    /// The longest value that may answer a command which goes to another core.
+    fn reserved_for(&mut self, requester: Requester, command: &Command<Shared>) -> usize {
+        let reserved = match requester {
+            Requester::Connection { connection, tag, .. } if command.op == Op::Get => {
+                self.out.clients.reserve_foreseen(connection, tag)
+            }
+            Requester::Http { .. } => VALUE_BYTES_MAX,
+            // A write's old value has found its room before.
+            Requester::Connection { .. } | Requester::Core { .. } => 0,
+        };
+        reserved.max(FREE_REPLY_BYTES)
     }
 
     /// Executes a command for a group of this core.
@@ -183,6 +200,18 @@ impl Machine {
     pub fn answered_elsewhere(&mut self, id: RequestId, reply: Reply<&[u8]>) {
         let requester = self.replica.requests.close(id);
         self.out.reply(requester, reply);
+    }
+
+    /// Another core did not execute a request, because there was no room for its value.
+    pub fn ask_again(
+        &mut self,
+        id: RequestId,
+        consistency: Consistency,
+        command: Command<Shared>,
+        bytes: usize,
+    ) {
+        let requester = self.replica.requests.close(id);
+        self.out.ask_again(requester, consistency, command, bytes);
     }
 }
 

@@ -25,6 +25,19 @@ pub(crate) enum Mail {
         consistency: Consistency,
         /// The command.
         command: Command<Vec<u8>>,
+        /// The longest value for which the sender has reserved room.
+        room: u32,
+    },
+    /// The request was not executed: there was no room for its value.
+    AskAgain {
+        /// The sender's number, echoed.
+        id: RequestId,
+        /// As in the request.
+        consistency: Consistency,
+        /// As in the request.
+        command: Command<Vec<u8>>,
+        /// The length of the value.
+        bytes: usize,
     },
     /// The reply to a request.
     Reply {

@@ -27,9 +27,12 @@
 //! is marked `docs/known-failures.md` at its place.
 
 mod begun;
+mod client_connection;
+mod client_memory;
 mod client_sockets;
 mod clients;
 mod clock;
+mod command_room;
 mod core;
 mod early_clients;
 mod fatal;

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// A local, single-waiter event.
 #[derive(Debug, Default)]
@@ -29,13 +29,15 @@ impl Notify {
 
     /// Waits for a wake-up and consumes it.
     pub async fn notified(&self) {
-        poll_fn(|context| {
-            if self.set.replace(false) {
-                return Poll::Ready(());
-            }
-            *self.waiter.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        poll_fn(|context| self.poll_notified(context)).await;
+    }
+
+    /// The same, for a task that waits for something else besides.
+    pub fn poll_notified(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.set.replace(false) {
+            return Poll::Ready(());
+        }
+        *self.waiter.borrow_mut() = Some(context.waker().clone());
+        Poll::Pending
     }
 }

@@ -12,7 +12,7 @@ use crate::runtime::waiters::Waiters;
 use crate::voice::{self, NodeEvent};
 use synod_replica::{LogEvent, Outlet};
 use synod_shard::Unsent;
-use synod_types::{CoreId, Event, NodeId, PeerMessage, Reply, Shared};
+use synod_types::{Command, Consistency, CoreId, Event, NodeId, PeerMessage, Reply, Shared};
 
 /// The outlet of one core.
 pub(crate) struct CoreOutlet {
@@ -68,10 +68,39 @@ impl Outlet<Requester> for CoreOutlet {
             Requester::Connection { connection, tag, bytes } => {
                 self.clients.reply(connection, tag, bytes as usize, reply);
             }
-            Requester::Http { waiter } => self.waiters.reply(waiter, reply),
-            Requester::Core { core, id } => {
+            Requester::Http { waiter, bytes } => {
+                self.clients.end(bytes as usize);
+                self.waiters.reply(waiter, reply);
+            }
+            Requester::Core { core, id, .. } => {
                 let reply = reply.map(<[u8]>::to_vec);
                 self.outboxes.post(core, Mail::Reply { id, reply });
+            }
+        }
+    }
+    fn reserve(&mut self, to: &Requester, bytes: usize) -> bool {
+        match *to {
+            Requester::Connection { connection, tag, .. } => self.clients.reserve(connection, tag, bytes),
+            // It has reserved room for a value of any length before it asked.
+            Requester::Http { .. } => true,
+            Requester::Core { room, .. } => bytes <= room as usize,
+        }
+    }
+    fn ask_again(
+        &mut self,
+        to: Requester,
+        consistency: Consistency,
+        command: Command<Shared>,
+        answer_bytes: usize,
+    ) {
+        match to {
+            Requester::Connection { connection, tag, bytes } => {
+                self.clients.defer(connection, tag, bytes as usize, (consistency, command), answer_bytes);
+            }
+            Requester::Http { .. } => unreachable!("an HTTP request has room for its answer"),
+            Requester::Core { core, id, .. } => {
+                let command = command.map(|bytes| bytes.as_ref().to_vec());
+                self.outboxes.post(core, Mail::AskAgain { id, consistency, command, bytes: answer_bytes });
             }
         }
     }

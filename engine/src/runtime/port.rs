@@ -13,7 +13,7 @@ use crate::node::RunError;
 use crate::runtime::clients::{AfterReading, Clients};
 use crate::runtime::clock;
 use crate::runtime::core::{self, RunningCore};
-use crate::runtime::links::RefusedLink;
+use crate::runtime::links::{RefusedLink, Way};
 use crate::runtime::mail::Mail;
 use crate::runtime::node_context::NodeContext;
 use crate::runtime::notify::Notify;
@@ -123,7 +123,9 @@ impl CorePort {
             core.server.counts.asked();
             let group = core.machine.group_of(bucket_of(command.key.as_ref()));
             let (waiter, answer) = core.machine.out.waiters.open();
-            core.machine.request(Requester::Http { waiter }, group, consistency, command, clock::now());
+            let bytes = core.begin(&command);
+            let requester = Requester::Http { waiter, bytes };
+            core.machine.request(requester, group, consistency, command, clock::now());
             answer
         })
     }
@@ -161,16 +163,16 @@ impl CorePort {
         self.with(|core| core.peer_messages(inbox, pace))
     }
 
-    /// The link to a peer is up. Returns the notify that wakes its sender.
-    pub fn link_up(&self, node: NodeId) -> Rc<Notify> {
-        self.with(|core| core.machine.out.links.reset(node, true))
+    /// A way of the link to a peer is up. Returns the notify that wakes its sender.
+    pub fn link_up(&self, node: NodeId, way: Way) -> Rc<Notify> {
+        self.with(|core| core.machine.out.links.reset(node, way, true))
     }
 
-    /// The link to a peer is down. The machines are told if they `have_begun`.
-    pub fn link_down(&self, node: NodeId, have_begun: bool) {
+    /// A way of the link to a peer is down. The machines are told of a link that is lost, if they `have_begun`.
+    pub fn link_down(&self, node: NodeId, way: Way, have_begun: bool) {
         self.with(|core| {
-            core.machine.out.links.reset(node, false);
-            if have_begun {
+            core.machine.out.links.reset(node, way, false);
+            if have_begun && way == Way::Bulk {
                 core.link_lost(node);
             }
         });
@@ -182,8 +184,8 @@ impl CorePort {
     }
 
     /// Takes the messages gathered for a peer, in exchange for an empty buffer.
-    pub fn take_outbox(&self, node: NodeId, empty: &mut WriteVec) {
-        self.with_quiet(|core| core.machine.out.links.take(node, empty));
+    pub fn take_outbox(&self, node: NodeId, way: Way, empty: &mut WriteVec) {
+        self.with_quiet(|core| core.machine.out.links.take(node, way, empty));
     }
 
     /// Whether this core's log holds the position that a peer knows as durable.

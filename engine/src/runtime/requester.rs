@@ -19,6 +19,8 @@ pub(crate) enum Requester {
     Http {
         /// Its number among the waiting requests.
         waiter: u64,
+        /// The bytes that the request counts for while it is under way.
+        bytes: u32,
     },
     /// Another core of this node.
     Core {
@@ -26,5 +28,7 @@ pub(crate) enum Requester {
         core: CoreId,
         /// Its number for the request.
         id: RequestId,
+        /// The longest value for which it has reserved room.
+        room: u32,
     },
 }

@@ -4,13 +4,14 @@
 //! A core writes its own page at most every few milliseconds; any core reads all pages. No request waits for
 //! the board.
 
+use crate::runtime::client_connection::SlowClient;
 use crate::runtime::links::RefusedLink;
 use crate::runtime::rates::Rates;
 use crate::runtime::slow::SlowTurns;
 use std::sync::{Arc, Mutex, PoisonError};
 use synod_net::server::CountTotals;
-use synod_shard::{CacheStats, CoreStats, GroupStats, GroupStatus, Histogram};
-use synod_types::{ErrorKind, Mono, NodeId, Space};
+use synod_shard::{CacheStats, CoreStats, GroupStats, GroupStatus, Histogram, PeerView};
+use synod_types::{ErrorKind, Mono, Nanos, NodeId, Space};
 
 /// One core's page.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +44,18 @@ pub(crate) struct CorePage {
     pub connections: u64,
     /// All client connections so far.
     pub connections_total: u64,
+    /// How long the oldest record has waited to become durable.
+    pub log_age: Nanos,
+    /// What the leaders of this core believe of each peer.
+    pub peers: Vec<PeerView>,
+    /// Bytes that clients hold of what they share.
+    pub client_bytes: u64,
+    /// Bytes that they may hold.
+    pub client_bytes_max: u64,
+    /// Bytes of commands under way.
+    pub command_bytes: u64,
+    /// Slow clients that were closed, by reason.
+    pub closed_slow: [u64; SlowClient::ALL.len()],
     /// Client connections that were closed at once because there were too many.
     pub connections_rejected: u64,
     /// Commands and requests taken up, and error lines sent. Shared, since pages are copied often.

@@ -10,6 +10,7 @@ pub fn tell(core: CoreId, event: &Event) {
         Event::LogStalled { .. }
         | Event::LogResumed { .. }
         | Event::SlowFlush { .. }
+        | Event::Slept { .. }
         | Event::ReadDamaged { .. }
         | Event::ReadRepaired { .. }
         | Event::LogOpened { .. }
@@ -67,6 +68,10 @@ fn tell_of_leader(core: u16, told: &Event) {
             target: "election", event, core, group = group.get(), %ballot, peer = target.get(),
             "hands over to {target} at once: this node's log makes no progress"
         ),
+        Event::CutOff { group, peer, target } => warn!(
+            target: "election", event, core, group = group.get(), peer = peer.get(), to = target.get(),
+            "{peer} does not reach this node, {target} reaches both: hands over to {target}"
+        ),
         Event::TransferTaken { group, ballot } => debug!(
             target: "election", event, core, group = group.get(), %ballot, peer = ballot.node().get(),
             "takes over from {}", ballot.node()
@@ -105,6 +110,10 @@ fn tell_of_log(core: u16, told: &Event) {
         Event::LogResumed { took } => warn!(
             target: "log", event, core, took_ms = took.as_ms(),
             "the log makes progress again, after {} ms", took.as_ms()
+        ),
+        Event::Slept { took } => warn!(
+            target: "node", event, core, took_ms = took.as_ms(),
+            "this core did nothing for {} ms: it was not scheduled, or the process was stopped", took.as_ms()
         ),
         Event::SlowFlush { took, records } => warn!(
             target: "log", event, core, took_ms = took.as_ms(), records,

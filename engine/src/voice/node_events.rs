@@ -125,6 +125,13 @@ events! {
         /// The reason.
         why: &'a str,
     }
+    /// A slow client's connection was closed.
+    ClientClosed = "client_closed" {
+        /// The number of its connection.
+        client: u64,
+        /// The reason.
+        why: &'a str,
+    }
     /// A connection could not be accepted.
     AcceptFailed = "accept_failed" {
         /// Whose: a client's or a peer's.
@@ -326,6 +333,9 @@ fn say_of_peers(core: Option<u16>, said: NodeEvent<'_>) {
 fn say_of_the_rest(core: Option<u16>, said: NodeEvent<'_>) {
     let event = said.name();
     match said {
+        NodeEvent::ClientClosed { client, why } => {
+            warn!(target: "client", event, core, client, why, "client {client} is disconnected: {why}");
+        }
         NodeEvent::AcceptFailed { of, why } => {
             warn!(target: "client", event, core, of, why = %why, "accept of a {of} failed: {why}");
         }

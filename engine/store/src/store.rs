@@ -282,6 +282,17 @@ impl Store {
         }
     }
 
+    /// The length of a key's value, 0 without the key.
+    pub fn value_bytes(&self, group: GroupId, namespace: Namespace, key: &[u8]) -> usize {
+        let group = self.group(group);
+        let Some(id) = group.find_live(namespace, key) else { return 0 };
+        match &group.index.record(id).value {
+            Value::Inline { len, .. } => usize::from(*len),
+            Value::Log { location, .. } => location.len as usize,
+            Value::Free { .. } => unreachable!("a free record was found"),
+        }
+    }
+
     /// A time after applied time that is not later than the earliest expiry after it; `None` if no key
     /// expires after it. When that time has come, applied time must advance, even if earlier expired keys are
     /// not removed yet. While [`Store::expire`] has not sorted out what has expired, it is the next

@@ -87,6 +87,13 @@ pub(crate) fn split(bytes: &[u8]) -> Result<Option<&[u8]>, ProtocolError> {
     Ok(bytes.get(..len))
 }
 
+/// The length of the first frame of `bytes`, if its header is there and the length within bounds.
+pub(crate) fn frame_bytes(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.first_chunk::<HEADER_BYTES>()?;
+    let len = u32_at(header, 0) as usize;
+    (HEADER_BYTES..=FRAME_BYTES_MAX).contains(&len).then_some(len)
+}
+
 /// Checks the checksum of a whole frame, which does not cover the last `unchecked` bytes.
 pub(crate) fn check(frame: &[u8], unchecked: usize) -> Result<(), ProtocolError> {
     let end = frame.len().checked_sub(unchecked).ok_or(ProtocolError::Body)?;

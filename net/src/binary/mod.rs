@@ -18,8 +18,8 @@ mod response;
 pub(crate) mod tests;
 
 pub use codes::{FailureCode, error_code, error_of_code};
-pub(crate) use frame::split;
 pub use frame::{FRAME_BYTES_MAX, HEADER_BYTES};
+pub(crate) use frame::{frame_bytes, split};
 pub use info::{
     Durability, GROUPS_NOT_READY, GroupRole, GroupState, NodeStatus, PEER_REFUSED, REFUSED_BY_PEER,
     ServerInfo, Topology, TopologyGroup, TopologyNode,

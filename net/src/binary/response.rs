@@ -12,7 +12,7 @@ use super::codes::{FailureCode, error_code, error_of_code, kind};
 use super::frame::{self, HEADER_BYTES, Header};
 use super::info::{self, NodeStatus, ServerInfo, Topology};
 use crate::error::ProtocolError;
-use crate::wire::{Put, Reader};
+use crate::wire::{Put, Reader, make_room};
 use synod_types::{ErrorKind, Reply, SessionId, Slot, Version};
 
 /// A server's response that owns its bytes.
@@ -80,6 +80,7 @@ pub fn encode_reply(out: &mut Vec<u8>, id: u64, reply: &Reply<impl AsRef<[u8]>>,
         Reply::Skipped | Reply::Nil => {}
         Reply::Value { value, version } => {
             put_version(out, *version);
+            make_room(out, value.as_ref().len());
             out.put(value.as_ref());
         }
         Reply::Int(number) => out.put(&number.to_le_bytes()),

@@ -122,7 +122,7 @@ impl Decoder {
     /// Lends room to read into, never empty. Give it back with [`Decoder::put`]. The room is large enough for
     /// the whole frame that has begun.
     pub fn lend(&mut self) -> ReadBuffer {
-        self.inbox.lend(self.frame_length().unwrap_or(0))
+        self.inbox.lend(self.frame_length().unwrap_or(0), true)
     }
 
     /// Takes back room whose first `count` bytes were filled by a read. Call [`Decoder::next`] until it gives

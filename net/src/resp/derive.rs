@@ -37,6 +37,14 @@ const TOO_LONG: ErrorLine = Cow::Borrowed("ERR string exceeds maximum allowed si
 const NOT_A_FLOAT: ErrorLine = Cow::Borrowed("ERR value is not a valid float");
 
 impl Derive {
+    /// Bytes of memory that it holds.
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Append(bytes) | Self::Overwrite { bytes, .. } => bytes.capacity(),
+            Self::Add(_) => 0,
+        }
+    }
+
     /// Makes the new value.
     ///
     /// # Errors

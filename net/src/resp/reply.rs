@@ -1,6 +1,7 @@
 //! Writes replies, RESP2 and RESP3.
 
 use super::number::put_i64;
+use crate::wire::make_room;
 
 /// The version of RESP on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -56,7 +57,7 @@ impl<'a> Writer<'a> {
     }
     /// A bulk string.
     pub fn bulk(&mut self, bytes: &[u8]) {
-        self.out.reserve(bytes.len() + 16);
+        make_room(self.out, bytes.len() + 16);
         self.head(b'$', bytes.len() as i64); // a buffer's length fits i64
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");

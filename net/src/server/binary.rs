@@ -32,6 +32,12 @@ impl BinaryConnection {
         self.open
     }
 
+    /// The length of the request that `input` begins with, once its header is there; 0 before that. A client
+    /// that was not let in yet claims nothing.
+    pub(super) fn wanted(&self, input: &[u8]) -> usize {
+        if self.authenticated { binary::frame_bytes(input).unwrap_or(0) } else { 0 }
+    }
+
     pub(super) fn is_full(&self, limits: &Limits, out_len: usize) -> bool {
         self.open >= limits.open_asks_max || out_len >= limits.out_bytes_soft
     }
@@ -160,12 +166,6 @@ impl BinaryConnection {
         let Some(open) = self.open.checked_sub(1) else { return };
         self.open = open;
         match reply {
-            // Memory is bounded first of all: a client that asks for more than it reads gets no value. After
-            // a write that also returns the old value, "unknown" is the only true answer.
-            Reply::Value { value, .. } if out.len() + value.len() > server.limits.out_bytes_hard => {
-                let error = Reply::<&[u8]>::Error(ErrorKind::Unknown);
-                binary::encode_reply(out, tag.get(), &error, "replies are not read fast enough");
-            }
             Reply::Error(ErrorKind::NoSpace) => {
                 let notice = server.notice.text();
                 let text = if notice.is_empty() { "no space left for the log" } else { &notice };

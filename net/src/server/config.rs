@@ -155,11 +155,11 @@ pub struct ConnectionConfig {
 pub struct Limits {
     /// Asks that may be open at once; more wait in the input buffer.
     pub open_asks_max: usize,
-    /// Bytes that may wait to be sent before nothing more is read or parsed.
+    /// Bytes that may wait to be sent, parked replies included, before nothing more is read or parsed and no
+    /// further value of an MGET is asked.
     pub out_bytes_soft: usize,
-    /// Bytes that may wait to be sent, parked replies included, before values are answered with `Busy`
-    /// instead of being kept.
-    pub out_bytes_hard: usize,
+    /// Bytes of keys that KEYS and the questions about one slot may gather.
+    pub gathered_bytes_max: usize,
     /// Bytes of one RESP command, all arguments together.
     pub command_bytes_max: usize,
     /// Arguments of one RESP command; [`LOCAL_ARGUMENTS_MAX`](super::LOCAL_ARGUMENTS_MAX) holds for commands
@@ -172,7 +172,7 @@ impl Default for Limits {
         Self {
             open_asks_max: 1024,
             out_bytes_soft: 4 << 20,
-            out_bytes_hard: 64 << 20,
+            gathered_bytes_max: 64 << 20,
             command_bytes_max: 8 << 20,
             arguments_max: 1 << 16,
         }

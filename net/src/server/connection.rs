@@ -47,6 +47,8 @@ pub struct Connection {
     /// Nothing more is parsed: the client left, said goodbye or broke the protocol.
     draining: bool,
     close_told: bool,
+    /// Bytes of input taken so far.
+    taken_bytes: u64,
     /// Bytes of the first line already searched for its end: a line that comes byte by byte is searched once.
     searched: usize,
 }
@@ -62,14 +64,30 @@ impl Connection {
             ended: false,
             draining: false,
             close_told: false,
+            taken_bytes: 0,
             searched: 0,
         }
     }
 
     /// Lends room to read into from the socket, never empty. Give it back with [`Connection::put`]. Large
-    /// values are not copied out of it.
-    pub fn lend(&mut self) -> ReadBuffer {
-        self.input.lend(0)
+    /// values are not copied out of it. A command whose length is known gets room for all of it. Otherwise
+    /// the room is larger the more the client sends, but as small as can be unless it `may_grow`.
+    pub fn lend(&mut self, may_grow: bool) -> ReadBuffer {
+        self.input.lend(self.known_length(), may_grow)
+    }
+
+    /// Bytes of memory that the next [`Connection::lend`] will allocate, if it may grow.
+    pub fn wanted_bytes(&self) -> usize {
+        self.input.wanted(self.known_length())
+    }
+
+    /// The length of what is being received, from the first byte held on; 0 if it is not known.
+    fn known_length(&self) -> usize {
+        match &self.protocol {
+            ClientProtocol::Undecided | ClientProtocol::Http => 0,
+            ClientProtocol::Binary(binary) => binary.wanted(self.input.held()),
+            ClientProtocol::Resp(resp) => resp.wanted(),
+        }
     }
 
     /// Takes back room whose first `count` bytes were filled by a read.
@@ -123,6 +141,17 @@ impl Connection {
         }
     }
 
+    /// Whether the reply to this `Ask::Command` would be written next, before any other that is still to come.
+    /// It does not wait for others then, so a shell that is short of memory brings this one and no other. In
+    /// an MGET it is the first value that has not come. The binary protocol has no order: there each reply is
+    /// next.
+    pub fn is_next(&self, tag: Tag) -> bool {
+        match &self.protocol {
+            ClientProtocol::Undecided | ClientProtocol::Http | ClientProtocol::Binary(_) => true,
+            ClientProtocol::Resp(resp) => resp.is_next(tag),
+        }
+    }
+
     /// Answers an `Ask::Command` with the place where its key is served (`-MOVED`), if the client may be
     /// redirected. Returns false if it may not; the command must then be executed as usual. The binary
     /// protocol has no such answer, parts of a command on many keys and commands without a key are not
@@ -156,6 +185,40 @@ impl Connection {
     /// Whether the socket should be read: false while too much is open or waits to be sent.
     pub fn wants_read(&self) -> bool {
         !self.draining && !self.ended && !self.is_full() && !self.speaks_http()
+    }
+
+    /// Whether a part of a command was received, and the client is to send the rest. Holds only after `next`
+    /// gave `None`.
+    pub fn is_incomplete(&self) -> bool {
+        !self.input.held().is_empty() && self.wants_read()
+    }
+
+    /// Ends the connection for a reason of the shell's. The client is told it behind the replies that are
+    /// open, and nothing more is parsed. In the binary protocol, where replies have no order, it is told at
+    /// once.
+    pub fn end_with(&mut self, text: &str) {
+        if self.draining || self.speaks_http() {
+            return;
+        }
+        let line = format!("ERR {text}");
+        match &mut self.protocol {
+            ClientProtocol::Resp(resp) => resp.end_with(&mut self.out, &line),
+            ClientProtocol::Binary(_) => self.fail(FailureCode::Unavailable, text),
+            ClientProtocol::Undecided | ClientProtocol::Http => self.refuse(&line),
+        }
+        self.draining = true;
+    }
+
+    /// Frees the memory that is kept for what may come: for a connection that has been idle. Room that is lent
+    /// cannot be freed.
+    pub fn shrink(&mut self) {
+        self.input.shrink();
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+        if let ClientProtocol::Resp(resp) = &mut self.protocol {
+            resp.shrink();
+        }
     }
 
     /// Whether the first line is an HTTP request line. The shell then stops using this connection, takes the
@@ -235,7 +298,7 @@ impl Connection {
             ClientProtocol::Http => ("", "http"),
             ClientProtocol::Undecided => ("", "unknown"),
         };
-        let held = self.held_bytes();
+        let held = self.memory();
         // Writing to a String cannot fail.
         let _ = write!(
             text,
@@ -249,13 +312,33 @@ impl Connection {
         text.push('\n');
     }
 
-    /// Bytes of memory held for this connection: input received and output to send.
-    pub fn held_bytes(&self) -> usize {
+    /// Bytes of answers that are not sent, those that wait for their turn included.
+    pub fn waiting_bytes(&self) -> usize {
         let parked = match &self.protocol {
+            ClientProtocol::Resp(resp) => resp.parked_bytes(),
+            _ => 0,
+        };
+        self.out.len() + parked
+    }
+
+    /// Bytes of input that were taken so far. While a command is incomplete it stands still.
+    pub fn taken_bytes(&self) -> u64 {
+        self.taken_bytes
+    }
+
+    /// Bytes of memory that are there because of this connection: what it has received, with the former input
+    /// that its commands refer to, what it has to send, and what waits for its turn.
+    pub fn held_bytes(&mut self) -> usize {
+        self.input.purge();
+        self.memory()
+    }
+
+    fn memory(&self) -> usize {
+        let waiting = match &self.protocol {
             ClientProtocol::Undecided | ClientProtocol::Http | ClientProtocol::Binary(_) => 0,
             ClientProtocol::Resp(resp) => resp.held_bytes(),
         };
-        self.input.capacity() + self.out.capacity() + parked
+        self.input.capacity() + self.out.capacity() + waiting
     }
 
     fn is_full(&self) -> bool {
@@ -280,6 +363,7 @@ impl Connection {
             ClientProtocol::Resp(resp) => resp.parse(&self.config, input, &mut self.out, &mut self.draining),
         };
         assert!(used <= input.len(), "more was parsed than there is");
+        self.taken_bytes += used as u64;
         let lent = match &mut self.protocol {
             ClientProtocol::Undecided | ClientProtocol::Http => None,
             ClientProtocol::Binary(binary) => binary.lent.take(),
@@ -309,11 +393,7 @@ impl Connection {
         let is_stranger = admission == Admission::TurnedAway;
         let is_unwanted = self.config.service == Service::Spare && !self.config.is_loopback;
         match &self.protocol {
-            ClientProtocol::Resp(_) if is_stranger => {
-                Writer::new(&mut self.out, Proto::Resp2).error(PROTECTED);
-                self.config.server.counts.error(PROTECTED.as_bytes());
-                self.draining = true;
-            }
+            ClientProtocol::Resp(_) if is_stranger => self.refuse(PROTECTED),
             ClientProtocol::Binary(_) if is_stranger => self.fail(FailureCode::Protected, PROTECTED),
             ClientProtocol::Resp(_) if is_unwanted => {
                 self.out.extend_from_slice(CONNECTION_REFUSED);
@@ -353,6 +433,13 @@ impl Connection {
         } else {
             self.protocol = ClientProtocol::Binary(BinaryConnection::new(is_let_in));
         }
+    }
+
+    /// Ends the connection with an error line that no reply can be open before.
+    fn refuse(&mut self, line: &str) {
+        Writer::new(&mut self.out, Proto::Resp2).error(line);
+        self.config.server.counts.error(line.as_bytes());
+        self.draining = true;
     }
 
     fn fail(&mut self, failure: FailureCode, text: &str) {

@@ -162,7 +162,7 @@ impl Dispatcher {
                 Ok(Some(Ask::Command { tag, group: None, consistency: Consistency::default(), command }))
             }
             Plan::Many(many, args) => {
-                self.requests.open_parts(row.name, many, &args);
+                self.requests.open_parts(&config.server.limits, row.name, many, &args);
                 Ok(None)
             }
             Plan::Job(work) => {

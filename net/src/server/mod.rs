@@ -20,14 +20,19 @@
 //! - once `closing`, send the bytes in `out` and close.
 //!
 //! Commands that need no shard (PING, HELLO, CLIENT, COMMAND, CONFIG) and all errors are answered in here.
-//! Authentication is checked before any dispatch. [`Limits`] bound the memory, whatever the client sends or
-//! refuses to read.
+//! Authentication is checked before any dispatch.
+//!
+//! Memory is bounded by waiting, not by errors. Past [`Limits`] nothing more is read, parsed or asked. What is
+//! brought is kept, so the shell that is short of memory brings a long value later, but at any time the one
+//! that is next (`is_next`): it is written at once, or behind no more than 256 KiB of the same reply. Before
+//! it reads, it can ask what that would allocate (`wanted_bytes`).
 //!
 //! ```text
 //!  connection ─▶ resp ─▶ dispatch ─┬▶ plan (crate::resp) ─▶ requests ─▶ Ask        commands on keys
 //!       │                          └▶ *_commands ─▶ responder                      answered in here
 //!       └──────▶ binary            client_state: what the client has said of itself
 //!                                  requests: the open requests: slots (order of replies), parts, a job
+//!                                  values: the reply to MGET, which is written as its values come
 //! ```
 
 mod ask;
@@ -46,7 +51,9 @@ mod info;
 mod jobs;
 mod lend;
 mod local_answers;
+mod many;
 mod order;
+mod parked;
 mod redis_nodes;
 mod requests;
 mod resp;
@@ -58,6 +65,7 @@ mod table_commands;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transaction;
+mod values;
 
 pub use crate::resp::spec::LOCAL_ARGUMENTS_MAX;
 pub use ask::{Ask, ClusterQuery, ClusterView, LocalAnswer, LocalQuery, Tag};

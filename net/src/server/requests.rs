@@ -40,6 +40,10 @@ impl Parts {
         let (start, len) = self.ranges[index];
         self.arguments.slice(start as usize, len as usize)
     }
+
+    fn held_bytes(&self) -> usize {
+        self.arguments.len() + self.ranges.capacity() * size_of::<(u32, u32)>()
+    }
 }
 
 impl Requests {
@@ -69,10 +73,10 @@ impl Requests {
     }
 
     /// Opens a command on many keys: `next` asks its parts one by one.
-    pub(super) fn open_parts(&mut self, name: &'static str, many: Many, args: &Args<'_>) {
+    pub(super) fn open_parts(&mut self, limits: &Limits, name: &'static str, many: Many, args: &Args<'_>) {
         assert!(self.parts.is_none(), "one command is taken apart at a time");
         let count = (args.len() - 1) / many.stride();
-        let tag = self.slots.open_many(name, many, count);
+        let tag = self.slots.open_many(name, many, count, limits.out_bytes_soft);
         let arguments = Shared::new(args.bytes().to_vec());
         self.parts = Some(Parts { tag, many, arguments, ranges: args.ranges().to_vec(), next: 1 });
     }
@@ -96,7 +100,7 @@ impl Requests {
             group_count: config.server.info.group_count.max(1),
             own: config.is_core_port.then(|| config.server.own_groups.clone()),
         };
-        let bytes_max = config.server.limits.out_bytes_hard;
+        let bytes_max = config.server.limits.gathered_bytes_max;
         self.job = Some(Box::new(CommandJob::new(tag, work, reach, bytes_max, draw)));
     }
 
@@ -119,10 +123,26 @@ impl Requests {
         self.slots.len() == 0 && self.parts.is_none() && self.job.is_none()
     }
 
+    /// Whether the reply to `tag` would be the next one to be written.
+    pub(super) fn is_next(&self, tag: Tag) -> bool {
+        self.slots.is_next(tag)
+    }
+
+    /// Bytes of memory that it holds.
+    /// Bytes of answers that wait for their turn.
+    pub(super) fn parked_bytes(&self) -> usize {
+        self.slots.parked_bytes()
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
-        let parts = self.parts.as_ref().map_or(0, |parts| parts.arguments.len() + 8 * parts.ranges.len());
+        let parts = self.parts.as_ref().map_or(0, Parts::held_bytes);
         let job = self.job.as_ref().map_or(0, |job| job.held_bytes());
-        self.slots.parked_bytes() + parts + job
+        self.slots.held_bytes() + parts + job
+    }
+
+    /// Frees the memory that is kept for later requests, if nothing is open.
+    pub(super) fn shrink(&mut self) {
+        self.slots.shrink();
     }
 
     pub(super) fn is_full(&self, limits: &Limits, out_len: usize) -> bool {
@@ -134,24 +154,27 @@ impl Requests {
             || out_len + self.slots.parked_bytes() >= limits.out_bytes_soft
     }
 
-    /// Continues a long reply whose turn it is. Returns whether some of it is still unwritten.
+    /// Continues a long reply whose turn it is. Returns whether nothing else can be done before more of it has
+    /// left. Parts that are not asked yet can be asked meanwhile.
     pub(super) fn write_on(&mut self, out: &mut Vec<u8>) -> bool {
         if self.slots.is_in_pieces() {
             self.slots.write_on(out);
         }
-        self.slots.is_in_pieces()
+        self.parts.is_none() && self.slots.is_in_pieces()
     }
 
     /// The next ask of the open requests: `None` when there is none, `Some(None)` when it has to wait.
     pub(super) fn next(&mut self, limits: &Limits, out: &mut Vec<u8>) -> Option<Option<Ask>> {
-        self.next_part(limits).or_else(|| self.next_of_job(out))
+        self.next_part(limits, out.len()).or_else(|| self.next_of_job(out))
     }
 
-    /// The next part of a command on many keys.
-    fn next_part(&mut self, limits: &Limits) -> Option<Option<Ask>> {
+    /// The next part of a command on many keys. Bytes that wait hold back the values of MGET. The other
+    /// commands bring none, and only their last part frees what they hold.
+    fn next_part(&mut self, limits: &Limits, out_len: usize) -> Option<Option<Ask>> {
+        let waiting = out_len + self.slots.parked_bytes();
         let parts = self.parts.as_mut()?;
-        // Only the number of open asks holds parts back. Bytes must not: only the last part frees them.
-        if self.slots.open() >= limits.open_asks_max {
+        let brings_values = parts.many == Many::Get;
+        if self.slots.open() >= limits.open_asks_max || (brings_values && waiting >= limits.out_bytes_soft) {
             return Some(None);
         }
         let stride = parts.many.stride();
@@ -229,7 +252,10 @@ impl Requests {
                     self.finish_job(out, answer);
                 }
             }
-            _ => self.slots.reply(server, out, tag, reply),
+            _ => {
+                self.slots.reply(server, out, tag, reply);
+                self.parts.take_if(|parts| !self.slots.wants_part(parts.tag));
+            }
         }
     }
 

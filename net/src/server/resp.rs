@@ -62,6 +62,35 @@ impl RespConnection {
         self.dispatcher.requests.is_idle()
     }
 
+    /// Whether the reply to `tag` would be the next one to be written.
+    pub(super) fn is_next(&self, tag: Tag) -> bool {
+        self.dispatcher.requests.is_next(tag)
+    }
+
+    /// The known length of what is being received, from the start of the unused input on; 0 if unknown.
+    pub(super) fn wanted(&self) -> usize {
+        self.parser.wanted()
+    }
+
+    /// Frees the memory that is kept for later commands.
+    pub(super) fn shrink(&mut self) {
+        self.parser.shrink();
+        self.dispatcher.requests.shrink();
+    }
+
+    /// Writes an error in its turn, as the last reply: nothing more will be parsed.
+    pub(super) fn end_with(&mut self, out: &mut Vec<u8>, error: &str) {
+        self.dispatcher.begin();
+        self.dispatcher.client.over = true;
+        self.dispatcher.requests.responder(out).error(error);
+    }
+
+    /// Bytes of memory that it holds.
+    /// Bytes of answers that wait for their turn.
+    pub(super) fn parked_bytes(&self) -> usize {
+        self.dispatcher.requests.parked_bytes()
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.parser.held_bytes() + self.dispatcher.requests.held_bytes()
     }

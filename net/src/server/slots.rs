@@ -2,20 +2,25 @@
 //! order.
 //!
 //! ```text
-//!   oldest ─▶ [open] [ready: bytes] [many: 2 of 3] [open] [long: 5 MiB in pieces] ◀─ newest
+//!   oldest ─▶ [open] [ready: bytes] [many: 2 of 3] [values: 5 of 9] [long: 5 MiB in pieces] ◀─ newest
 //! ```
 //! The reply to the oldest slot is written straight into the output, and so is every ready one directly
 //! behind it; any other waits as bytes. Nothing is allocated while replies come in order. A long reply is
 //! written in pieces, the next piece when the last one has left: writing millions of keys at once would stop
-//! all other connections.
+//! all other connections. What is brought is kept, however much it is: the shell asks before it brings a long
+//! value.
 
 use super::ask::{LocalAnswer, LocalQuery, Tag};
-use super::config::{Limits, ServerConfig};
+use super::config::ServerConfig;
 use super::counts::CommandCounts;
 use super::local_answers;
-use super::shapes::{write_error, write_reply};
+use super::many::ManyState;
+use super::parked::{PIECES_BYTES, ParkedBytes};
+use super::shapes::write_reply;
+use super::values::Values;
 use crate::resp::plan::{Many, ReplyShape};
 use crate::resp::reply::{Proto, Writer};
+use crate::wire::make_room;
 use std::collections::VecDeque;
 use synod_types::{Bucket, ErrorKind, Reply};
 
@@ -29,12 +34,8 @@ const ORDINAL_MASK: u64 = (1 << (64 - PART_BITS)) - 1;
 /// Buffers of parked replies kept for the next ones.
 const SPARE_COUNT_MAX: usize = 32;
 const SPARE_BYTES_MAX: usize = 8 << 10;
-/// No further piece of a long reply is written while the output holds this many bytes or more.
-const PIECES_BYTES: usize = 256 << 10;
 /// Most pieces written in one call: muted ones add nothing to the output, which would never fill.
 const PIECES_AT_ONCE: usize = 4;
-/// Values of one piece of MGET's reply.
-const PIECE_VALUES: usize = 1024;
 
 /// One request whose reply is not written yet.
 #[derive(Debug)]
@@ -54,73 +55,12 @@ struct ReplySlot {
 enum SlotState {
     One(ReplyShape),
     Many(Box<ManyState>),
+    Values(Box<Values>),
     Local(LocalQuery),
     Job,
     Ready(Vec<u8>),
-    Long(Pieces),
-}
-
-/// The rest of a long reply.
-#[derive(Debug)]
-enum Pieces {
-    /// Encoded and ready to be sent.
-    Bytes(VecDeque<Vec<u8>>),
-    /// MGET's values, and their number until it is written.
-    Values { count: Option<usize>, left: std::vec::IntoIter<Option<Box<[u8]>>> },
-}
-
-impl Pieces {
-    /// Writes a piece. Returns the bytes that it held until now; `None` at the end.
-    fn write(&mut self, out: &mut Vec<u8>, proto: Proto, muted: bool) -> Option<usize> {
-        match self {
-            Self::Bytes(pieces) => {
-                let piece = pieces.pop_front()?;
-                if !muted {
-                    out.extend_from_slice(&piece);
-                }
-                Some(piece.len())
-            }
-            Self::Values { count, left } => {
-                if let (Some(count), false) = (count.take(), muted) {
-                    Writer::new(out, proto).array(count);
-                }
-                if left.len() == 0 {
-                    return None;
-                }
-                let mut held = 0;
-                for value in left.take(PIECE_VALUES) {
-                    held += value.as_ref().map_or(0, |value| value.len());
-                    if !muted {
-                        write_value(&mut Writer::new(out, proto), value.as_deref());
-                    }
-                    if held >= PIECES_BYTES {
-                        break;
-                    }
-                }
-                Some(held)
-            }
-        }
-    }
-}
-
-fn write_value(writer: &mut Writer<'_>, value: Option<&[u8]>) {
-    match value {
-        Some(value) => writer.bulk(value),
-        None => writer.nil(),
-    }
-}
-
-#[derive(Debug)]
-struct ManyState {
-    many: Many,
-    /// Replies still to come.
-    missing: usize,
-    sum: i64,
-    /// MGET's values by part.
-    values: Vec<Option<Box<[u8]>>>,
-    /// Whether a part was, or may have been, executed.
-    executed: bool,
-    error: Option<ErrorKind>,
+    /// The rest of a long reply: encoded, in pieces.
+    Long(VecDeque<Vec<u8>>),
 }
 
 /// The slots of one connection.
@@ -131,8 +71,8 @@ pub(super) struct Slots {
     queue: VecDeque<ReplySlot>,
     /// Asks not answered yet; a command on many keys has several.
     open: usize,
-    /// Bytes that wait in slots.
-    parked_bytes: usize,
+    /// What waits in slots.
+    parked: ParkedBytes,
     spare: Vec<Vec<u8>>,
     /// The protocol version of replies to the commands that come now.
     proto: Proto,
@@ -169,7 +109,28 @@ impl Slots {
     }
     /// Bytes that wait in slots.
     pub(super) fn parked_bytes(&self) -> usize {
-        self.parked_bytes
+        self.parked.bytes
+    }
+    /// Bytes of memory that it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        let spare: usize = self.spare.iter().map(Vec::capacity).sum();
+        self.parked.memory + spare + self.queue.capacity() * size_of::<ReplySlot>()
+    }
+    /// Frees the memory that is kept for later replies, if nothing is open.
+    pub(super) fn shrink(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+            self.spare = Vec::new();
+        }
+    }
+    /// Whether the reply to `tag` would be the next one to be written.
+    pub(super) fn is_next(&self, tag: Tag) -> bool {
+        let Some(index) = self.index_of(tag) else { return true }; // it would not be kept
+        index == 0
+            && match &self.queue[0].state {
+                SlotState::Values(values) => values.is_next(part_of(tag)),
+                _ => true,
+            }
     }
 
     /// Writes a reply that is known at once; directly, if it is its turn.
@@ -186,7 +147,7 @@ impl Slots {
         let mut bytes = self.spare.pop().unwrap_or_default();
         write(&mut Writer::new(&mut bytes, proto));
         Self::count(&self.counts, &bytes, name, is_called);
-        self.parked_bytes += bytes.len();
+        self.parked += ParkedBytes::of(&bytes);
         self.queue.push_back(ReplySlot {
             proto,
             name: "",
@@ -237,18 +198,44 @@ impl Slots {
             self.queue[index].state = SlotState::Local(query);
         }
     }
-    /// Opens a slot for `count` commands; they are asked one by one with [`Slots::part`].
-    pub(super) fn open_many(&mut self, name: &'static str, many: Many, count: usize) -> Tag {
+    /// Opens a slot for `count` commands; they are asked one by one with [`Slots::part`]. `soft_bytes` that
+    /// wait hold values back.
+    pub(super) fn open_many(
+        &mut self,
+        name: &'static str,
+        many: Many,
+        count: usize,
+        soft_bytes: usize,
+    ) -> Tag {
         assert!(count > 0 && count <= PARTS_MAX, "parts of a command");
-        let values = if many == Many::Get { (0..count).map(|_| None).collect() } else { Vec::new() };
-        let state = ManyState { many, missing: count, sum: 0, values, executed: false, error: None };
-        let tag = self.push(name, SlotState::Many(Box::new(state)));
+        let state = if many == Many::Get {
+            let values = Values::new(count, soft_bytes, self.muted);
+            self.parked += values.parked();
+            SlotState::Values(Box::new(values))
+        } else {
+            SlotState::Many(Box::new(ManyState::new(many, count)))
+        };
+        let tag = self.push(name, state);
         self.open -= 1; // its parts are counted when they are asked
         tag
+    }
+    /// Whether further parts of the slot `tag` are to be asked: not after an early error of an MGET.
+    pub(super) fn wants_part(&self, tag: Tag) -> bool {
+        self.index_of(tag).is_some_and(|index| match &self.queue[index].state {
+            SlotState::Values(values) => values.wants_part(),
+            _ => true,
+        })
     }
     /// Counts part `index` of the slot `tag` as asked and returns its tag.
     pub(super) fn part(&mut self, tag: Tag, index: usize) -> Tag {
         self.open += 1;
+        if let Some(at) = self.index_of(tag)
+            && let SlotState::Values(values) = &mut self.queue[at].state
+        {
+            self.parked -= values.parked();
+            values.ask();
+            self.parked += values.parked();
+        }
         Tag::new(tag.get() | index as u64) // bounded in `open_many`
     }
 
@@ -282,42 +269,62 @@ impl Slots {
         write(&mut Writer::new(&mut head, self.queue[index].proto));
         rest.push_front(head);
         self.open -= 1;
-        self.parked_bytes += rest.iter().map(Vec::len).sum::<usize>();
-        self.queue[index].state = SlotState::Long(Pieces::Bytes(rest));
+        rest.iter().for_each(|piece| self.parked += ParkedBytes::of(piece));
+        self.queue[index].state = SlotState::Long(rest);
         self.write_on(out);
     }
-    /// Whether the front of the queue is a long reply that is not written to its end.
+    /// Whether the front of the queue is a long reply of which more can be written.
     pub(super) fn is_in_pieces(&self) -> bool {
-        matches!(self.queue.front(), Some(ReplySlot { state: SlotState::Long(_), .. }))
+        match self.queue.front().map(|slot| &slot.state) {
+            Some(SlotState::Long(_)) => true,
+            Some(SlotState::Values(values)) => values.is_writable(),
+            _ => false,
+        }
     }
     /// Writes the known replies at the front of the queue, but no more of a long reply than a socket takes at
     /// once.
     pub(super) fn write_on(&mut self, out: &mut Vec<u8>) {
         let mut pieces = 0;
-        loop {
-            match self.queue.front_mut() {
-                Some(ReplySlot { state: SlotState::Ready(bytes), .. }) => {
-                    let mut bytes = core::mem::take(bytes);
-                    self.parked_bytes -= bytes.len();
-                    out.extend_from_slice(&bytes);
-                    bytes.clear();
-                    if bytes.capacity() <= SPARE_BYTES_MAX && self.spare.len() < SPARE_COUNT_MAX {
-                        self.spare.push(bytes);
+        while let Some(ReplySlot { state, proto, muted, name, .. }) = self.queue.front_mut() {
+            match state {
+                SlotState::Ready(bytes) => {
+                    let bytes = core::mem::take(bytes);
+                    self.parked -= ParkedBytes::of(&bytes);
+                    append(out, &bytes);
+                    self.keep_spare(bytes);
+                    self.pop();
+                }
+                SlotState::Values(values) => {
+                    self.parked -= values.parked();
+                    if !values.write(out, *proto, &self.counts, name) {
+                        self.parked += values.parked();
+                        return;
                     }
                     self.pop();
                 }
-                Some(ReplySlot { state: SlotState::Long(left), proto, muted, .. }) => {
+                SlotState::Long(left) => {
                     if out.len() >= PIECES_BYTES || pieces >= PIECES_AT_ONCE {
                         return;
                     }
                     pieces += 1;
-                    match left.write(out, *proto, *muted) {
-                        Some(bytes) => self.parked_bytes -= bytes,
+                    match left.pop_front() {
+                        Some(piece) => {
+                            self.parked -= ParkedBytes::of(&piece);
+                            if !*muted {
+                                append(out, &piece);
+                            }
+                        }
                         None => self.pop(),
                     }
                 }
-                _ => return,
+                SlotState::One(_) | SlotState::Many(_) | SlotState::Local(_) | SlotState::Job => return,
             }
+        }
+    }
+    fn keep_spare(&mut self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        if bytes.capacity() <= SPARE_BYTES_MAX && self.spare.len() < SPARE_COUNT_MAX {
+            self.spare.push(bytes);
         }
     }
     /// Sets whether replies are left out from now on.
@@ -350,13 +357,16 @@ impl Slots {
     /// Takes the reply to a command or to a part of one.
     pub(super) fn reply(&mut self, server: &ServerConfig, out: &mut Vec<u8>, tag: Tag, reply: Reply<&[u8]>) {
         let Some(index) = self.index_of(tag) else { return };
-        let is_one = matches!(self.queue[index].state, SlotState::One(_));
-        let is_many = matches!(&self.queue[index].state, SlotState::Many(many) if many.missing > 0);
-        let (true, Some(open)) = (is_one || is_many, self.open.checked_sub(1)) else {
+        let is_open = match &self.queue[index].state {
+            SlotState::One(_) => true,
+            SlotState::Many(many) => many.missing > 0,
+            SlotState::Values(values) => values.is_open(part_of(tag)),
+            SlotState::Local(_) | SlotState::Job | SlotState::Ready(_) | SlotState::Long(_) => false,
+        };
+        let (true, Some(open)) = (is_open, self.open.checked_sub(1)) else {
             return; // answered before: the shell's slip must not reach the client as a shifted reply
         };
         self.open = open;
-        let reply = self.bounded(&server.limits, out, index, reply);
         let slot = &mut self.queue[index];
         match &mut slot.state {
             SlotState::One(_)
@@ -371,34 +381,36 @@ impl Slots {
                 self.resolve(out, index, |writer| write_reply(writer, shape, name, &reply), proto);
             }
             SlotState::Many(state) => {
-                let part = (tag.get() & ((1 << PART_BITS) - 1)) as usize; // 24 bits
-                self.parked_bytes += state.take(part, reply);
+                state.take(reply);
                 if state.missing > 0 {
                     return;
                 }
                 let proto = slot.proto;
-                let SlotState::Many(state) =
-                    core::mem::replace(&mut slot.state, SlotState::Ready(Vec::new()))
-                else {
-                    return;
-                };
-                if state.error.is_none()
-                    && (state.values.len() > PIECE_VALUES || state.bytes() > PIECES_BYTES)
-                {
-                    return self.begin_values(out, index, state.values);
+                let state = core::mem::replace(&mut slot.state, SlotState::Ready(Vec::new()));
+                if let SlotState::Many(state) = state {
+                    self.resolve(out, index, |writer| state.write(writer), proto);
                 }
-                self.parked_bytes -= state.bytes();
-                self.resolve(out, index, |writer| state.write(writer), proto);
             }
+            SlotState::Values(_) => self.take_value(out, index, part_of(tag), reply),
             SlotState::Local(_) | SlotState::Job | SlotState::Ready(_) | SlotState::Long(_) => {}
         }
     }
 
-    /// All values of a long MGET are known: they are written in pieces when it is their turn.
-    fn begin_values(&mut self, out: &mut Vec<u8>, index: usize, values: Vec<Option<Box<[u8]>>>) {
-        self.queue[index].state =
-            SlotState::Long(Pieces::Values { count: Some(values.len()), left: values.into_iter() });
-        self.write_on(out);
+    /// Takes the reply to a part of an MGET, and writes what can be written now.
+    fn take_value(&mut self, out: &mut Vec<u8>, index: usize, part: usize, reply: Reply<&[u8]>) {
+        let slot = &mut self.queue[index];
+        let SlotState::Values(values) = &mut slot.state else { return };
+        self.parked -= values.parked();
+        match reply {
+            Reply::Value { value, .. } if index == 0 && values.is_due(part) => {
+                values.write_due(out, slot.proto, value);
+            }
+            reply => values.take(part, reply),
+        }
+        self.parked += values.parked();
+        if index == 0 {
+            self.write_on(out);
+        }
     }
 
     /// Takes the answer to a question that only the shell can answer.
@@ -423,25 +435,6 @@ impl Slots {
         self.resolve(out, index, |writer| local_answers::write(writer, server, &query, answer), proto);
     }
 
-    /// Memory is bounded first of all: a value that would pass the hard limit is not kept.
-    fn bounded<'a>(
-        &self,
-        limits: &Limits,
-        out: &[u8],
-        index: usize,
-        reply: Reply<&'a [u8]>,
-    ) -> Reply<&'a [u8]> {
-        let Reply::Value { value, .. } = reply else { return reply };
-        if out.len() + self.parked_bytes + value.len() <= limits.out_bytes_hard {
-            return reply;
-        }
-        match self.queue[index].state {
-            // The write took place, but the old value cannot be returned, so the outcome counts as unknown.
-            SlotState::One(ReplyShape::OldValue) => Reply::Error(ErrorKind::Unknown),
-            _ => Reply::Error(ErrorKind::Busy),
-        }
-    }
-
     /// The reply of slot `index` is known: it is written now, or parked until its turn.
     fn resolve(
         &mut self,
@@ -457,7 +450,7 @@ impl Slots {
                 write(&mut Writer::new(&mut bytes, proto));
                 Self::count(&self.counts, &bytes, name, true);
             }
-            self.parked_bytes += bytes.len();
+            self.parked += ParkedBytes::of(&bytes);
             self.queue[index].state = SlotState::Ready(bytes);
             return;
         }
@@ -477,54 +470,12 @@ impl Slots {
     }
 }
 
-impl ManyState {
-    /// Takes the reply to one part; returns the number of bytes kept.
-    fn take(&mut self, part: usize, reply: Reply<&[u8]>) -> usize {
-        self.missing -= 1;
-        match (self.many, reply) {
-            (_, Reply::Error(kind)) => {
-                // An unknown outcome outweighs every other error; otherwise the first error counts.
-                if kind == ErrorKind::Unknown || self.error.is_none() {
-                    self.error = Some(kind);
-                }
-            }
-            (Many::Delete | Many::Exists, Reply::Int(count)) => {
-                self.sum += count;
-                self.executed = true;
-            }
-            (Many::Set, Reply::Done { .. }) => self.executed = true,
-            (Many::Get, Reply::Nil) => {}
-            (Many::Get, Reply::Value { value, .. }) => {
-                if let Some(kept) = self.values.get_mut(part) {
-                    *kept = Some(value.into());
-                    return value.len();
-                }
-            }
-            _ => self.error = Some(ErrorKind::Unknown), // not an answer to this question
-        }
-        0
-    }
+/// The part of a command on many keys that a tag names.
+fn part_of(tag: Tag) -> usize {
+    (tag.get() & ((1 << PART_BITS) - 1)) as usize // 24 bits
+}
 
-    fn bytes(&self) -> usize {
-        self.values.iter().flatten().map(|value| value.len()).sum()
-    }
-
-    fn write(&self, writer: &mut Writer<'_>) {
-        match self.error {
-            None => {}
-            Some(ErrorKind::Unknown) => return write_error(writer, ErrorKind::Unknown, ""),
-            Some(_) if self.many.is_write() && self.executed => {
-                return writer.error("UNKNOWN some keys were written and some were not");
-            }
-            Some(kind) => return write_error(writer, kind, ""),
-        }
-        match self.many {
-            Many::Delete | Many::Exists => writer.int(self.sum),
-            Many::Set => writer.simple("OK"),
-            Many::Get => {
-                writer.array(self.values.len());
-                self.values.iter().for_each(|value| write_value(writer, value.as_deref()));
-            }
-        }
-    }
+fn append(out: &mut Vec<u8>, bytes: &[u8]) {
+    make_room(out, bytes.len());
+    out.extend_from_slice(bytes);
 }

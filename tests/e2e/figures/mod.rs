@@ -44,7 +44,26 @@ const BY_UNIT_TEST: &[&str] = &[
     "synod_clock_skew_milliseconds",
     "synod_slow_turns_total",
     "slow_turns",
+    "synod_log_age_seconds",
+    "synod_peer_log_age_seconds",
+    "synod_peer_round_trip_seconds",
 ];
+
+/// Figures of the memory of clients, which `memory.rs` drives.
+const BY_GREEDY_CLIENTS: &[&str] = &[
+    "synod_client_bytes",
+    "client_bytes",
+    "synod_client_bytes_max",
+    "client_bytes_max",
+    "synod_command_bytes",
+    "command_bytes",
+    "synod_reads_deferred_total",
+    "reads_deferred",
+    "synod_clients_closed_total",
+];
+
+/// Figures that `latency.rs` drives.
+const BY_STOPPED_NODES: &[&str] = &["synod_sleeps_total", "sleeps"];
 
 /// Figures of a log that has no room, which `full.rs` drives.
 const BY_FULL_DISKS: &[&str] = &["synod_log_failing", "log_failing", "synod_log_full", "log_full"];
@@ -111,7 +130,7 @@ fn every_figure_has_a_driver(target: &str) {
     };
     let fields = info(&mut RespClient::connect(target)).into_iter().filter(is_one);
     shown.extend(fields.map(|(name, _)| name).filter(|name| !name.starts_with("slow_turns_")));
-    let elsewhere = [BY_UNIT_TEST, BY_FULL_DISKS].concat();
+    let elsewhere = [BY_UNIT_TEST, BY_FULL_DISKS, BY_GREEDY_CLIENTS, BY_STOPPED_NODES].concat();
     for name in &elsewhere {
         assert!(shown.contains(*name), "{name} is no longer shown; strike it out");
     }

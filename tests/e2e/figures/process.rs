@@ -29,7 +29,8 @@ pub(super) fn processor_time_and_memory_are_those_of_the_process(nodes: &mut Nod
     let now = info(&mut client);
     let of_metrics =
         family(&target, "redis_cpu_user_seconds_total") + family(&target, "redis_cpu_sys_seconds_total");
-    assert!(of_metrics >= cpu(&now), "{of_metrics} {}", cpu(&now));
+    // The kernel divides the same time anew between the two each time: the sum is exact to a tick at most.
+    assert!(of_metrics >= cpu(&now) - 0.001, "{of_metrics} {}", cpu(&now));
     // The kernel's own account, in ticks of 10 ms, a little later.
     let stat = kernel("stat");
     let ticks: f64 = stat

@@ -275,7 +275,7 @@ impl Node {
                 }
                 // Like the shell, read into memory lent by the connection.
                 let front = served.unread.as_slices().0;
-                let mut room = served.connection.lend();
+                let mut room = served.connection.lend(true);
                 let count = front.len().min(room.len()).min(READ_BYTES);
                 room[..count].copy_from_slice(&front[..count]);
                 served.connection.put(room, count);

@@ -44,7 +44,8 @@ impl Ways {
         for (to, message) in out.messages {
             let to_index = usize::from(to.get()) - 1;
             let way = (from, to_index, usize::from(place.core));
-            let (way, broken) = self.net.send(leaves_at, way, bytes_of(&message));
+            let is_urgent = matches!(message, PeerMessage::Heartbeats(_) | PeerMessage::HeartbeatReplies(_));
+            let (way, broken) = self.net.send(leaves_at, way, (bytes_of(&message), is_urgent));
             if let Some(broken) = broken {
                 tell_broken(from, to_index, usize::from(place.core), broken, time);
             }

@@ -13,7 +13,7 @@
 
 use super::describe::{self, Bytes, node};
 use super::solo::{GROUP, config};
-use crate::{AheadLimits, Effect, Input, Paxos, ReadBack, Receipt, Timing};
+use crate::{AheadLimits, Effect, Input, LogState, Paxos, ReadBack, Receipt, Timing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::format;
 use std::string::String;
@@ -188,8 +188,8 @@ impl Cluster {
     }
 
     pub fn tick(&mut self, id: u16) {
-        let stalled = self.nodes[&id].stalled;
-        self.step(id, Input::Tick { stalled });
+        let log = self.nodes[&id].stalled.map_or(LogState::FINE, LogState::stalled_since);
+        self.step(id, Input::Tick { log });
     }
 
     pub fn tick_all(&mut self) {
@@ -682,8 +682,8 @@ fn trace_input(input: &Input<Bytes>) -> Option<String> {
         Input::Located { .. } | Input::Durable { .. } => return None,
         Input::Recalled { slot, payload: Some(_), .. } => format!("recalled {slot}"),
         Input::Recalled { slot, payload: None, .. } => format!("could not recall {slot}"),
-        Input::Tick { stalled: Some(_) } => "tick (stalled)".into(),
-        Input::Tick { stalled: None } => "tick".into(),
+        Input::Tick { log: LogState { is_stalled: true, .. } } => "tick (stalled)".into(),
+        Input::Tick { .. } => "tick".into(),
         Input::LinkLost { node } => format!("lost {node}"),
         Input::TransferLeadership { target } => format!("is to hand over to {target}"),
         Input::Room { space, .. } => format!("has room: {space:?}"),

@@ -195,14 +195,30 @@ fn the_only_node_that_reaches_a_quorum_comes_to_lead() {
     cluster.write("after");
 }
 
-/// P-06a, P-07a: in the chain 1 - 2 - 3 the leader n1 keeps its quorum. n3, which does not hear n1, does not
-/// disturb it.
+/// P-06a, P-07a, P-09f: in the chain 1 - 2 - 3 the leader n1 keeps its quorum, and n3, which does not hear it,
+/// gets no votes. n2, which hears both, asks n1 to give way; so leadership is transferred, and n3 has a leader.
 #[test]
-fn a_node_that_misses_the_leader_does_not_unseat_it() {
+fn a_node_that_misses_the_leader_does_not_unseat_it_but_another_that_hears_both_leads() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.run_ms(1_000);
+    cluster.only_links(&[(1, 2), (2, 3)]);
+    let cut_at = cluster.paxos(1).leading();
+    cluster.until(|cluster| cluster.paxos(1).leading() != cut_at);
+    cluster.until(|cluster| cluster.leader() == Some(2));
+    let ballot = cluster.paxos(2).leading();
+    cluster.run_ms(3_000);
+    assert_eq!(cluster.paxos(2).leading(), ballot, "all hear it");
+    assert!(cluster.paxos(2).avoids(NodeId::new(1), cluster.now(2).mono));
+}
+
+/// P-09f: a member that is gone, and does not ask for votes, moves nothing.
+#[test]
+fn a_leader_does_not_give_way_because_a_member_is_gone() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     let ballot = cluster.paxos(1).leading();
-    cluster.only_links(&[(1, 2), (2, 3)]);
+    cluster.only_links(&[(1, 2)]);
     cluster.run_ms(3_000);
     assert_eq!(cluster.paxos(1).leading(), ballot);
 }

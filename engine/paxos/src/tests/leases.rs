@@ -1,7 +1,7 @@
 //! P-07: which replicas a grant binds, how long a lease lasts, when a read may be served.
 
 use super::solo::*;
-use crate::{Effect, Input, Timing};
+use crate::{Effect, Input, LogState, Timing};
 use std::string::String;
 use std::vec::Vec;
 use synod_types::{Ballot, Mono, Nanos};
@@ -190,10 +190,10 @@ fn an_unconfirmed_leader_steps_down_after_two_leases() {
     let mut n1 = Solo::new(1, &ALL);
     n1.until_leader(2);
     n1.pass(Nanos(2 * Timing::default().lease.0));
-    n1.say(Input::Tick { stalled: None });
+    n1.say(Input::Tick { log: LogState::FINE });
     assert!(n1.paxos.leading().is_some());
     n1.pass_ms(1);
-    n1.say(Input::Tick { stalled: None });
+    n1.say(Input::Tick { log: LogState::FINE });
     assert_eq!(n1.paxos.leading(), None);
 }
 

@@ -1,7 +1,7 @@
 //! P-03, P-09, P-14: slots in flight, heartbeats, windows.
 
 use super::solo::*;
-use crate::Input;
+use crate::{Input, LogState};
 use std::vec::Vec;
 
 /// P-09b: leases need no disk.
@@ -10,9 +10,9 @@ fn a_leader_whose_log_stalls_keeps_its_lease() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
     n1.until_leader(2);
     n1.pass_ms(100);
-    let stalled = Some(n1.now.mono);
+    let log = LogState::stalled_since(n1.now.mono);
     n1.pass_ms(100);
-    let said = n1.say(Input::Tick { stalled });
+    let said = n1.say(Input::Tick { log });
     assert_eq!(said.iter().filter(|line| line.starts_with("~>")).count(), 2, "{said:?}");
     assert!(n1.paxos.read_ticket().is_some());
     let mut out = Vec::new();
@@ -27,7 +27,7 @@ fn a_leader_whose_log_stalls_hands_over_to_the_fastest_of_a_moving_quorum() {
     let mut n1 = Solo::new(1, &[1, 2, 3]);
     let mine = n1.until_leader(2);
     n1.pass_ms(10);
-    let stalled = Some(n1.now.mono);
+    let log = LogState::stalled_since(n1.now.mono);
     for peer in [2, 3] {
         n1.hear(peer, accepted(mine, n1.paxos.next_slot().expect("it leads").previous().get()));
     }
@@ -36,14 +36,14 @@ fn a_leader_whose_log_stalls_hands_over_to_the_fastest_of_a_moving_quorum() {
     let next = n1.paxos.next_slot().expect("it leads").previous();
     let tick = |n1: &mut Solo| {
         // Both followers answer the heartbeats that they were sent.
-        n1.say(Input::Tick { stalled: None });
+        n1.say(Input::Tick { log: LogState::FINE });
         let sent_at = n1.now.mono;
         let _ = n1.paxos.read_ticket();
         n1.paxos.heartbeat_if_wanted(n1.now, &mut Vec::new());
         [2, 3].into_iter().for_each(|peer| {
             n1.hear_heartbeat_reply(peer, mine, sent_at);
         });
-        n1.say(Input::Tick { stalled }).iter().any(|line| line.contains("hand-over"))
+        n1.say(Input::Tick { log }).iter().any(|line| line.contains("hand-over"))
     };
     n1.pass_ms(10);
     n1.hear(3, accepted(mine, next.get()));
@@ -59,10 +59,10 @@ fn a_leader_whose_log_stalls_hands_over_to_the_fastest_of_a_moving_quorum() {
     assert!(!n1.paxos.can_propose());
     // The heir does not come, and the log still stands: it steps down and does not stand.
     n1.pass_ms(400);
-    n1.say(Input::Tick { stalled });
+    n1.say(Input::Tick { log });
     assert!(n1.paxos.leading().is_none());
     n1.pass_ms(5_000);
-    let said = n1.say(Input::Tick { stalled });
+    let said = n1.say(Input::Tick { log });
     assert!(said.iter().all(|line| !line.to_lowercase().contains("vote")), "{said:?}");
 }
 

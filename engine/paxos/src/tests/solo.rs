@@ -1,7 +1,7 @@
 //! One machine and its clock: a test makes a step and looks at the effects.
 
 use super::describe::{self, Bytes};
-use crate::{AheadLimits, Effect, Input, Paxos, Receipt, Timing};
+use crate::{AheadLimits, Effect, Input, LogState, Paxos, Receipt, Timing};
 use std::string::String;
 use std::vec::Vec;
 use synod_types::Level;
@@ -171,7 +171,7 @@ impl Solo {
         self.say(Input::HeartbeatReply { from: NodeId::new(from), reply })
     }
     pub fn tick(&mut self) -> Vec<String> {
-        self.say(Input::Tick { stalled: None })
+        self.say(Input::Tick { log: LogState::FINE })
     }
     pub fn propose(&mut self, value: &str) -> Vec<String> {
         self.say(Input::Propose { payload: value.into() })
@@ -222,7 +222,7 @@ impl Solo {
     pub fn until_pre_vote(&mut self) -> Ballot {
         for _ in 0..200 {
             self.pass_ms(5);
-            for effect in self.step(Input::Tick { stalled: None }) {
+            for effect in self.step(Input::Tick { log: LogState::FINE }) {
                 if let Effect::Send { message: GroupMessage::PreVote { ballot, .. }, .. } = effect {
                     return ballot;
                 }

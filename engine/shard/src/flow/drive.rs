@@ -48,7 +48,7 @@ fn serve_reads<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
 /// Tells a group about the log's room, and whether the log is behind, if either has changed since the last
 /// time.
 pub(crate) fn tell_room<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
-    let told = (cx.common.journal.space(), cx.common.journal.is_behind());
+    let told = (cx.common.journal.space(), cx.common.log_is_behind(cx.now.mono));
     if cx.group.told != told {
         cx.group.told = told;
         let (space, is_behind) = told;

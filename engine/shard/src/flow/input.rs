@@ -2,7 +2,8 @@
 
 use crate::api::{ForwardId, Input, ReadIndexId, Unsent};
 use crate::flow::drive::{drive, located};
-use crate::flow::{arrivals, cold, read_index, repair, route, session, turn};
+use crate::flow::reply_room::ReplyRoom;
+use crate::flow::{arrivals, cold, read_index, repair, reply_room, route, session, turn};
 use crate::outlet::Out;
 use crate::parts::forwards::Carried;
 use crate::request::{Origin, Request, push_error};
@@ -149,13 +150,25 @@ fn on_forward_reply<P: Payload>(
         }
     };
     debug_assert!(!matches!(request.origin, Origin::Peer(..)), "a request is forwarded once");
-    if matches!(reply, Reply::Error(ErrorKind::NoLeader | ErrorKind::Busy)) {
-        return route::wait_anew(&mut cx, request);
+    let is_read = !request.command.op.is_write();
+    match reply {
+        Reply::Error(ErrorKind::NoLeader | ErrorKind::Busy) => return route::wait_anew(&mut cx, request),
+        // The link had no room for the value.
+        Reply::Error(ErrorKind::ReplyDropped) if is_read => return route::wait_anew(&mut cx, request),
+        _ => {}
     }
     if let (Op::Get, Reply::Value { value, version }) = (&request.command.op, &reply) {
         let Command { namespace, key, .. } = &request.command;
         let value = FoundValue::new(*version, value.as_ref());
         cx.common.store.admit(cx.group.id, *namespace, key.as_ref(), value, CacheAdmission::SpareOnly);
+    }
+    if let (Op::Get, Reply::Value { value, .. }) = (&request.command.op, &reply) {
+        // The value may have grown since it was asked for.
+        let bytes = value.as_ref().len();
+        if let Some(to) = ReplyRoom::of(&*cx.common, request.origin).lacks(cx.out, bytes) {
+            let Request { consistency, command, .. } = request;
+            return reply_room::send_back(&mut cx, (to, bytes), consistency, command);
+        }
     }
     request.reply(reply.borrow(), cx.out);
 }

@@ -27,6 +27,7 @@ pub(crate) mod propose;
 pub(crate) mod read;
 pub(crate) mod read_index;
 pub(crate) mod repair;
+pub(crate) mod reply_room;
 pub(crate) mod route;
 pub(crate) mod session;
 pub(crate) mod transfer;

@@ -25,7 +25,7 @@ pub(crate) fn propose_pending<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         let now = cx.now.mono;
         let group = &mut *cx.group;
         let is_full = group.paxos.in_flight() >= cx.common.config.pipeline_slots;
-        if cx.common.journal.is_behind() || is_full || !can_write(group, now) {
+        if cx.common.log_is_behind(cx.now.mono) || is_full || !can_write(group, now) {
             return;
         }
         let Some(slot) = group.paxos.next_slot() else { return };
@@ -96,7 +96,7 @@ pub(crate) fn raise_level<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     if let Some(level) = group.paxos.level_of_all()
         && level > held
         && group.proposals.raised != group.led.map(|ballot| (ballot, level))
-        && !cx.common.journal.is_behind()
+        && !cx.common.log_is_behind(cx.now.mono)
         && group.paxos.serving()
         && can_write(group, now)
         && group.paxos.in_flight() < cx.common.config.pipeline_slots

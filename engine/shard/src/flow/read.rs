@@ -2,7 +2,8 @@
 //! state that they must see is applied.
 
 use crate::api::Effect;
-use crate::flow::busy;
+use crate::flow::reply_room::ReplyRoom;
+use crate::flow::{busy, reply_room};
 use crate::outlet::Out;
 use crate::parts::cold_reads::ReadUse;
 use crate::parts::follower_reads::FollowerRead;
@@ -11,7 +12,7 @@ use crate::request::{Origin, Request, push_error, push_reply};
 use crate::step::Cx;
 use alloc::vec::Vec;
 use synod_store::{Lookup, RandomKey};
-use synod_types::{Command, ErrorKind, Op, Payload, Reply, Version, WallMs};
+use synod_types::{Command, Consistency, ErrorKind, Op, Payload, Reply, Version, WallMs};
 
 /// Pages of keys that one turn reads for waiting requests; each takes up to a millisecond.
 const WALKS_PER_TURN: usize = 2;
@@ -21,11 +22,18 @@ pub(crate) fn read_or_confirm<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
     let trusts_lease = cx.common.trusts_lease(request.consistency);
     let group = &mut *cx.group;
     debug_assert!(group.led.is_some(), "a follower confirms no reads");
-    let by_lease = trusts_lease && group.paxos.lease_valid(cx.now.mono);
+    let now = cx.now.mono;
+    #[cfg(feature = "canary")]
+    let now = if cx.common.has_planted(crate::Canary::LeaseThoughSlept) {
+        synod_types::Mono(now.0.saturating_sub(cx.common.slept.0))
+    } else {
+        now
+    };
+    let by_lease = trusts_lease && group.paxos.lease_valid(now);
     let point = group.paxos.chosen();
     let has_applied = group.paxos.applied_slot() >= point;
     if by_lease && has_applied && group.paxos.serving() && group.reads.none_awaits_quorum() {
-        return read(cx, request.origin, request.command);
+        return read(cx, request.origin, request.consistency, request.command);
     }
     if !group.reads.has_room_for_quorum() {
         if request.is_of_peer() {
@@ -58,7 +66,7 @@ pub(crate) fn serve_confirmed<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         }
         let Some(AwaitingQuorum { request, .. }) = cx.group.reads.next_awaiting_quorum() else { return };
         cx.common.walks += usize::from(is_walk);
-        read(cx, request.origin, request.command);
+        read(cx, request.origin, request.consistency, request.command);
     }
 }
 
@@ -66,7 +74,8 @@ pub(crate) fn serve_confirmed<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
 pub(crate) fn read_here<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, own: FollowerRead<P>) {
     assert!(own.index == cx.group.index, "a read of another group");
     cx.common.stats.follower_reads += 1;
-    read(cx, own.request.origin, own.request.command);
+    let Request { origin, consistency, command, .. } = own.request;
+    read(cx, origin, consistency, command);
 }
 
 /// Answers the reads whose point is applied now.
@@ -78,7 +87,12 @@ pub(crate) fn serve_applied<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
 }
 
 /// Reads applied state. The caller has made sure that it is fresh enough.
-pub(crate) fn read<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, origin: Origin, command: Command<P>) {
+pub(crate) fn read<P: Payload>(
+    cx: &mut Cx<'_, P, impl Out<P>>,
+    origin: Origin,
+    consistency: Consistency,
+    command: Command<P>,
+) {
     debug_assert!(!command.op.is_write(), "a write is proposed");
     let (group, namespace, key) = (cx.group.id, command.namespace, command.key.as_ref());
     let store = &mut cx.common.store;
@@ -111,22 +125,45 @@ pub(crate) fn read<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, origin: Origin, 
             };
             push_reply(origin, reply, cx.out);
         }
-        Op::Get => match store.lookup(group, namespace, key) {
-            Lookup::Missing => {
-                cx.group.stats.key_misses += 1;
-                push_reply(origin, Reply::Nil, cx.out);
-            }
-            Lookup::Hit { value, version, .. } => {
-                cx.group.stats.key_hits += 1;
-                push_reply(origin, Reply::Value { value, version }, cx.out);
-            }
-            Lookup::Cold { location, value_crc, version, .. } => {
-                cx.group.stats.key_hits += 1;
-                let what = ReadUse::Get { index: cx.group.index, origin, command, version, crc: value_crc };
-                let token = cx.common.cold_reads.start(what);
-                cx.out.push(Effect::Read { token, location });
-            }
-        },
+        Op::Get => get(cx, origin, consistency, command),
         _ => push_error(origin, ErrorKind::Malformed, cx.out),
     }
+}
+
+/// Reads a value, if its requester has room for it.
+fn get<P: Payload>(
+    cx: &mut Cx<'_, P, impl Out<P>>,
+    origin: Origin,
+    consistency: Consistency,
+    command: Command<P>,
+) {
+    let (group, namespace, key) = (cx.group.id, command.namespace, command.key.as_ref());
+    let room = ReplyRoom::of(&*cx.common, origin);
+    let lacking = match cx.common.store.lookup(group, namespace, key) {
+        Lookup::Missing => {
+            cx.group.stats.key_misses += 1;
+            return push_reply(origin, Reply::Nil, cx.out);
+        }
+        Lookup::Hit { value, version, .. } => match room.lacks(cx.out, value.len()) {
+            Some(to) => (to, value.len()),
+            None => {
+                cx.group.stats.key_hits += 1;
+                return push_reply(origin, Reply::Value { value, version }, cx.out);
+            }
+        },
+        Lookup::Cold { location, value_crc, version, .. } => {
+            let bytes = location.len as usize;
+            match room.lacks(cx.out, bytes) {
+                Some(to) => (to, bytes),
+                None => {
+                    cx.group.stats.key_hits += 1;
+                    let index = cx.group.index;
+                    let what = ReadUse::Get { index, origin, command, version, crc: value_crc };
+                    let token = cx.common.cold_reads.start(what);
+                    return cx.out.push(Effect::Read { token, location });
+                }
+            }
+        }
+    };
+    reply_room::send_back(cx, lacking, consistency, command);
 }

@@ -20,8 +20,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use synod_store::{CacheAdmission, FoundValue, Lookup};
 use synod_types::{
-    Ballot, Command, Entry, ErrorKind, Event, GroupMessage, Learned, Location, NodeId, Op, Payload,
-    PeerMessage, Slot, Version, checksum,
+    Ballot, Command, Consistency, Entry, ErrorKind, Event, GroupMessage, Learned, Location, NodeId, Op,
+    Payload, PeerMessage, Slot, Version, checksum,
 };
 
 /// The value that a client asked for could not be read, or is not what was written.
@@ -37,7 +37,8 @@ pub(crate) fn on_value_lost<P: Payload>(
     let location = match found {
         Lookup::Cold { location, version: now_at, .. } if now_at == version => location,
         // The value was overwritten meanwhile, or another read has brought it into memory.
-        _ => return read::read(cx, origin, command),
+        // How fresh it must be is not known here any more: `Quorum` is fresh enough for all.
+        _ => return read::read(cx, origin, Consistency::Quorum, command),
     };
     note_damage(cx, location);
     let Some((slot, offset)) = written_by(cx, location) else {

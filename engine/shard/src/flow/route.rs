@@ -2,13 +2,14 @@
 //! enough; else the leader, if one is known. Without a known leader the request waits.
 
 use crate::api::Effect;
-use crate::flow::{busy, read};
+use crate::flow::reply_room::ReplyRoom;
+use crate::flow::{busy, read, reply_room};
 use crate::outlet::Out;
 use crate::parts::follower_reads::FollowerRead;
 use crate::parts::forwards::Carried;
 use crate::request::{Origin, Request};
 use crate::step::Cx;
-use synod_types::{Consistency, ErrorKind, Op, Payload, PeerMessage};
+use synod_types::{Command, Consistency, ErrorKind, Op, Payload, PeerMessage};
 
 /// Routes a request.
 pub(crate) fn route<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
@@ -59,6 +60,11 @@ pub(crate) fn route_to_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
     }
     match cx.group.paxos.leader_hint() {
         Some(to) if cx.common.forwards.has_room() => {
+            let bytes = value_bytes_here(cx, &request.command);
+            if let Some(requester) = ReplyRoom::of(&*cx.common, request.origin).lacks(cx.out, bytes) {
+                let Request { consistency, command, .. } = request;
+                return reply_room::send_back(cx, (requester, bytes), consistency, command);
+            }
             cx.common.stats.forwards += 1;
             let (group, consistency, command) = (cx.group.id, request.consistency, request.command.clone());
             let id = cx.common.forwards.send(to, cx.group.index, Carried::Request(request)).0;
@@ -66,6 +72,14 @@ pub(crate) fn route_to_leader<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
                 .push(Effect::Send { to, message: PeerMessage::Forward { id, group, consistency, command } });
         }
         _ => wait_for_leader(cx, request),
+    }
+}
+
+/// The length of the value that a read will bring, as this replica knows it; 0 for any other command.
+fn value_bytes_here<P: Payload>(cx: &Cx<'_, P, impl Out<P>>, command: &Command<P>) -> usize {
+    match command.op {
+        Op::Get => cx.common.store.value_bytes(cx.group.id, command.namespace, command.key.as_ref()),
+        _ => 0,
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn follow_load<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
         let group = &mut *cx.group;
         if let Some(target) = group.sources.close(requests_min)
             && group.led.is_some()
+            && !group.paxos.avoids(target, now)
             && may_try(&mut group.attempt, target, PAUSE_MAX, now)
         {
             drive(&mut cx, paxos::Input::TransferLeadership { target });
@@ -61,6 +62,7 @@ pub(crate) fn balance<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
         assert!(config.groups[index].group == group.id, "a group in the place of another");
         if group.led.is_some()
             && target != config.node
+            && !group.paxos.avoids(target, now)
             && group.paxos.could_transfer_to(target, own_log, now)
             && balancing.is_steady(target, now)
             && may_try(&mut group.attempt, target, BALANCE_PAUSE_MAX, now)

@@ -5,7 +5,7 @@ use crate::flow::{busy, disk_full, effects, propose, read_index, repair, route, 
 use crate::outlet::Out;
 use crate::step::Step;
 use synod_paxos as paxos;
-use synod_types::{ErrorKind, Event, Payload};
+use synod_types::{ErrorKind, Event, Mono, Payload};
 
 /// Steps per tick that free what FLUSHALL cleared: a million keys take two seconds, at half a millisecond per
 /// tick if all of them had a copy in the cache.
@@ -16,15 +16,18 @@ const SWEEP_STEPS_PER_TICK: usize = 4096;
 
 /// Handles a tick.
 pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
-    let stalled = step.common.journal.stalled_since(step.common.config.timing.lease, step.now.mono);
-    tell_stall(step, stalled.is_some());
+    let has_slept = note_sleep(step);
+    // What the disk has done meanwhile is not known yet.
+    let log = step.common.journal.state(step.common.config.timing.lease, step.now.mono);
+    let log = if has_slept { paxos::LogState::FINE } else { log };
+    tell_stall(step, log.is_stalled);
     // The sweep comes first: the more of the expired keys it has sorted out, the more exactly it is known
     // whether applied time must advance.
     sweep(step);
     step.common.walks = 0;
     for index in 0..step.groups.len() {
         let cx = &mut step.at(index);
-        drive(cx, paxos::Input::Tick { stalled });
+        drive(cx, paxos::Input::Tick { log });
         disk_full::hand_over_or_refuse(cx);
         propose::keep_time(cx);
         propose::raise_level(cx);
@@ -39,6 +42,27 @@ pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
     transfer::follow_load(step);
     transfer::balance(step);
     step.common.store.bury(BURY_STEPS_PER_TICK);
+}
+
+/// Notices that this core was not scheduled for so long that others may have lost their patience with it. True
+/// if so.
+fn note_sleep<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) -> bool {
+    let now = step.now.mono;
+    let last = core::mem::replace(&mut step.common.ticked_at, now);
+    let took = now.since(last);
+    if last == Mono::ZERO || took < step.common.config.timing.lease {
+        return false;
+    }
+    #[cfg(feature = "canary")]
+    {
+        step.common.slept.0 += took.0;
+    }
+    step.common.stats.sleeps += 1;
+    step.out.tell(Event::Slept { took });
+    for group in &mut *step.groups {
+        group.paxos.has_slept(now);
+    }
+    true
 }
 
 /// Tells the operator when the log stalls and when it goes on.

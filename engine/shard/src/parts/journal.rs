@@ -7,11 +7,15 @@
 //! ```
 
 use alloc::collections::VecDeque;
-use synod_paxos::{Pace, Receipt};
+use synod_paxos::{LogState, Pace, Receipt};
 use synod_types::{LogRoom, Lsn, Mono, Nanos, Space};
 
 /// Bytes of the log that a record takes beside its payload, rounded up.
 const RECORD_OVERHEAD_BYTES: u64 = 128;
+
+/// A disk that is busy gets no more than this once records wait for a quarter of a lease: a longer queue would
+/// only make everything late, promises among it.
+const BUSY_BYTES: usize = 4 << 20;
 
 /// A record that is on its way to the disk.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +46,8 @@ pub(crate) struct Journal {
     room: LogRoom,
     /// When the log last stopped waiting for a segment. Time before that does not count as a stall.
     starved_until: Mono,
+    /// When a record last became durable.
+    moved_at: Mono,
     /// How long records took recently to become durable.
     pace: Pace,
 }
@@ -57,6 +63,7 @@ impl Journal {
             backlog_bytes_max,
             room: LogRoom::FREE,
             starved_until: Mono::ZERO,
+            moved_at: Mono::ZERO,
             pace: Pace::default(),
         }
     }
@@ -99,6 +106,7 @@ impl Journal {
         self.undurable_bytes -= written.bytes;
         debug_assert!(!self.written.is_empty() || self.undurable_bytes == 0, "bytes of no record");
         let took = now.since(written.at);
+        self.moved_at = now;
         self.pace.note(took, now);
         Some((written, took))
     }
@@ -114,8 +122,12 @@ impl Journal {
     }
 
     /// Whether so much waits for the disk that nothing new is proposed.
-    pub fn is_behind(&self) -> bool {
-        self.undurable_bytes >= self.backlog_bytes_max
+    pub fn is_behind(&self, lease: Nanos, now: Mono) -> bool {
+        let quarter = Nanos(lease.0 / 4);
+        let is_busy = self.undurable_bytes >= BUSY_BYTES
+            && self.age(now) > quarter
+            && now.since(self.moved_at) <= quarter;
+        is_busy || self.undurable_bytes >= self.backlog_bytes_max
     }
 
     /// How long records took recently to become durable; none if none was written recently.
@@ -142,17 +154,29 @@ impl Journal {
         self.space() < Space::Free
     }
 
-    /// Since when the log has made no progress, if that is more than a lease ago (P-09b). A log that only
-    /// waits for a segment which cannot be made has not stalled: what it lacks is known, and its leaders lead
-    /// or hand over as P-18 says.
-    pub fn stalled_since(&self, lease: Nanos, now: Mono) -> Option<Mono> {
-        let since = self.written.front().map(|oldest| oldest.at.max(self.starved_until))?;
-        (!self.room.is_starved && now.since(since) > lease).then_some(since)
+    /// Whether the log has made no progress for more than a lease, and whether it lags by as much (P-09b): many
+    /// records may be on their way to a disk that is merely busy. A log that only waits for a segment which
+    /// cannot be made does neither: what it lacks is known, and its leaders lead or hand over as P-18 says.
+    pub fn state(&self, lease: Nanos, now: Mono) -> LogState {
+        let Some(oldest) = self.written.front().filter(|_| !self.room.is_starved) else {
+            return LogState::FINE;
+        };
+        let since = oldest.at.max(self.starved_until);
+        let is_long_ago = |at: Mono| now.since(at) > lease;
+        LogState {
+            is_stalled: is_long_ago(since.max(self.moved_at)),
+            lags_since: is_long_ago(since).then_some(since),
+        }
     }
 
-    /// Whether it has.
+    /// How long the oldest record has waited to become durable.
+    pub fn age(&self, now: Mono) -> Nanos {
+        self.written.front().map_or(Nanos::ZERO, |oldest| now.since(oldest.at))
+    }
+
+    /// Whether the log has made no progress for more than a lease.
     pub fn is_stalled(&self, lease: Nanos, now: Mono) -> bool {
-        self.stalled_since(lease, now).is_some()
+        self.state(lease, now).is_stalled
     }
 
     pub fn invariants(&self) {
@@ -182,16 +206,16 @@ mod tests {
     fn records_become_durable_in_order_and_each_once() {
         let mut journal = Journal::new(100);
         assert_eq!(journal.append(3, receipt(1), 60, at(1)), Lsn::new(1));
-        assert!(!journal.is_behind());
+        assert!(!journal.is_behind(LEASE, at(1)));
         assert_eq!(journal.append(5, receipt(2), 40, at(2)), Lsn::new(2));
-        assert!(journal.is_behind());
+        assert!(journal.is_behind(LEASE, at(1)));
         assert_eq!(journal.written(Lsn::new(2)).index, 5);
         journal.invariants();
         let (first, took) = journal.next_durable(Lsn::new(1), at(11)).expect("the first");
         assert_eq!((first.index, took), (3, Nanos::from_ms(10)));
         assert!(journal.next_durable(Lsn::new(1), at(11)).is_none());
         assert_eq!((journal.undurable(), journal.durable()), (1, Lsn::new(1)));
-        assert!(!journal.is_behind());
+        assert!(!journal.is_behind(LEASE, at(1)));
         journal.invariants();
     }
 

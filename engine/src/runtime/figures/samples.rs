@@ -2,12 +2,13 @@
 //! INFO whose names depend on what there is.
 
 use super::collected::Figures;
+use crate::runtime::client_connection::SlowClient;
 use crate::runtime::slow::WorkKind;
 use std::fmt::Display;
 use synod_net::http::Exposition;
 use synod_net::server::{CallTotals, InfoValue};
-use synod_shard::{Histogram, RequestKind, Role};
-use synod_types::ErrorKind;
+use synod_shard::{Histogram, PeerView, RequestKind, Role};
+use synod_types::{ErrorKind, Nanos};
 
 /// Buckets of time spans: from 16 us to 8 s.
 const SPAN_BITS: (usize, usize) = (4, 23);
@@ -146,6 +147,40 @@ pub(super) fn clock_skew(figures: &Figures, out: &mut Exposition) {
     for (core, status, _) in figures.groups() {
         if let Some(skew) = status.clock_skew_ms {
             out.sample(&[("core", &core), ("group", &status.group.get())], skew);
+        }
+    }
+}
+
+pub(super) fn log_age(figures: &Figures, out: &mut Exposition) {
+    for (core, page) in figures.pages.iter().enumerate() {
+        out.sample(&[("core", &core)], seconds(page.log_age));
+    }
+}
+
+fn of_peers(figures: &Figures, out: &mut Exposition, of: impl Fn(&PeerView) -> Nanos) {
+    for (core, page) in figures.pages.iter().enumerate() {
+        for view in &page.peers {
+            out.sample(&[("core", &core), ("peer", &view.node.get())], seconds(of(view)));
+        }
+    }
+}
+
+pub(super) fn round_trips(figures: &Figures, out: &mut Exposition) {
+    of_peers(figures, out, |view| view.round_trip);
+}
+
+pub(super) fn peer_log_ages(figures: &Figures, out: &mut Exposition) {
+    of_peers(figures, out, |view| view.log_age);
+}
+
+fn seconds(span: Nanos) -> f64 {
+    span.0 as f64 / 1e9
+}
+
+pub(super) fn closed_clients(figures: &Figures, out: &mut Exposition) {
+    for (core, page) in figures.pages.iter().enumerate() {
+        for (why, count) in SlowClient::ALL.iter().zip(page.closed_slow) {
+            out.sample(&[("core", &core), ("reason", &why.name())], count);
         }
     }
 }

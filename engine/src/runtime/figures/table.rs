@@ -167,6 +167,28 @@ pub(super) const ROWS: &[Row] = &[
     ),
     Row::field("memory", "mem_allocator", Text(|_| "mimalloc".to_owned()), "The allocator.", "the build"),
     Row::gauge(
+        "synod_client_bytes",
+        Core(|page| page.client_bytes),
+        "Bytes that connections hold of what they share: what they have sent, answers that wait to be sent, \
+             and room reserved for answers.",
+        "the table of connections",
+    )
+    .info("synod", "client_bytes"),
+    Row::gauge(
+        "synod_client_bytes_max",
+        Core(|page| page.client_bytes_max),
+        "Bytes that they may hold; beyond that they wait.",
+        "the setting `limits.clients_mib`",
+    )
+    .info("synod", "client_bytes_max"),
+    Row::gauge(
+        "synod_command_bytes",
+        Core(|page| page.command_bytes),
+        "Bytes of clients' commands under way; at `limits.requests_mib` clients wait.",
+        "each command, until its answer",
+    )
+    .info("synod", "command_bytes"),
+    Row::gauge(
         "synod_cache_bytes",
         Core(|page| page.cache.bytes),
         "Bytes of the cache in use.",
@@ -293,6 +315,35 @@ pub(super) const ROWS: &[Row] = &[
         "the room left in the log",
     )
     .info("synod", "log_full"),
+    Row::gauge(
+        "synod_log_age_seconds",
+        Samples(samples::log_age),
+        "How long the oldest record has waited to become durable; over a lease is a stall.",
+        "the records on their way to the disk",
+    )
+    .labels("core"),
+    Row::gauge(
+        "synod_peer_log_age_seconds",
+        Samples(samples::peer_log_ages),
+        "How long a peer has owed the oldest of its answers to what must be written: the worst of the groups \
+             that are led here.",
+        "the accepts sent to the peer",
+    )
+    .labels("core, peer"),
+    Row::gauge(
+        "synod_peer_round_trip_seconds",
+        Samples(samples::round_trips),
+        "How long a peer recently took to answer heartbeats: the worst of the groups that are led here.",
+        "the replies to heartbeats",
+    )
+    .labels("core, peer"),
+    Row::counter(
+        "synod_sleeps_total",
+        Core(|page| page.core_stats.sleeps),
+        "Times that a core did nothing for a lease: it was not scheduled, or the process was stopped.",
+        "the time between two ticks",
+    )
+    .info("synod", "sleeps"),
     Row::counter(
         "synod_log_written_bytes_total",
         Core(|page| page.core_stats.flush_bytes.sum()),
@@ -323,6 +374,13 @@ pub(super) const ROWS: &[Row] = &[
     )
     .redis("redis_connections_received_total")
     .info("stats", "total_connections_received"),
+    Row::counter(
+        "synod_clients_closed_total",
+        Samples(samples::closed_clients),
+        "Connections of slow clients that were closed, by the reason.",
+        "each of them; the event `client_closed` names it",
+    )
+    .labels("core, reason"),
     Row::counter(
         "synod_connections_rejected_total",
         Core(|page| page.connections_rejected),
@@ -614,6 +672,13 @@ pub(super) const ROWS: &[Row] = &[
         "each sending, at the node that was asked",
     )
     .info("synod", "forwards"),
+    Row::counter(
+        "synod_reads_deferred_total",
+        Core(|page| page.core_stats.sent_back),
+        "Reads of long values that had to wait, because their client has too much unread.",
+        "each time that one is put off",
+    )
+    .info("synod", "reads_deferred"),
     Row::gauge(
         "synod_leader",
         Group(|status, _| u64::from(status.serving)),

@@ -12,6 +12,7 @@
 mod alarm;
 mod stream;
 
+use crate::runtime::notify::Notify;
 use crate::runtime::pages;
 use crate::runtime::port::CorePort;
 use crate::runtime::stream::{ReadEnd, Stream, WriteEnd};
@@ -24,10 +25,12 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::time::Duration;
 use stream::HttpStream;
 use synod_net::http::{DRAIN_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HttpError, KeyPlan, Route, Upload};
 use synod_net::server::Service;
+use synod_types::limits::VALUE_BYTES_MAX;
 
 /// A request's head must be complete this long after the connection was made or the last response sent.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
@@ -37,12 +40,16 @@ const SPARE_HEAD_LIMIT: Duration = Duration::from_secs(1);
 const BODY_LIMIT: Duration = Duration::from_secs(60);
 
 /// What is known of a client before its first request.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct HttpClient {
+    /// Its number in the core's table of clients.
+    pub connection: u64,
     /// It is on this machine.
     pub is_loopback: bool,
     /// How much it is served: beyond the limit on connections, only pages of the node.
     pub service: Service,
+    /// Wakes it when there is memory for it.
+    pub memory: Rc<Notify>,
 }
 
 /// Serves one connection to its end. `first` holds the bytes already read from it.
@@ -54,8 +61,8 @@ pub(crate) async fn serve<S: Stream>(
     writer: WriteEnd<S>,
 ) {
     let alarm = Alarm::default();
-    let stream = HttpStream::new(first, reader, writer, port.clone(), alarm.clone());
-    let service = service_fn(|request| handle(port.clone(), client, request));
+    let stream = HttpStream::new((first, reader, writer), port.clone(), client.connection, alarm.clone());
+    let service = service_fn(|request| handle(port.clone(), client.clone(), request));
     let is_spare = client.service == Service::Spare;
     let connection = http1::Builder::new()
         .timer(alarm.clone())
@@ -95,13 +102,17 @@ async fn handle(
             skip(&head, body).await;
             pages::of(&port.node, page, || port.pages())
         }
-        Route::Key(plan) if plan.wants_body() => match upload(&plan, body).await {
-            Ok(upload) => execute(&port, &plan, upload).await,
-            Err(failure) => failure.response(),
-        },
+        Route::Key(plan) if plan.wants_body() => {
+            take_memory(&port, &client).await;
+            match upload(&plan, body).await {
+                Ok(upload) => execute(&port, &client, &plan, upload).await,
+                Err(failure) => failure.response(),
+            }
+        }
         Route::Key(plan) => {
             skip(&head, body).await;
-            execute(&port, &plan, Upload::new(&plan, None)).await
+            take_memory(&port, &client).await;
+            execute(&port, &client, &plan, Upload::new(&plan, None)).await
         }
     };
     Ok(response.map(|body| Full::new(Bytes::from(body))))
@@ -150,8 +161,19 @@ async fn drain(mut body: Incoming) {
     futures_lite::future::or(draining, glommio::timer::sleep(HEAD_LIMIT)).await;
 }
 
-async fn execute(port: &CorePort, plan: &KeyPlan, upload: Upload) -> Response<Vec<u8>> {
+/// Waits for memory for a request of any length, or for its answer.
+async fn take_memory(port: &CorePort, client: &HttpClient) {
+    let bytes = VALUE_BYTES_MAX + HEAD_BYTES_MAX;
+    while !port.clients(|clients| clients.take_for_http(client.connection, bytes)) {
+        client.memory.notified().await;
+    }
+}
+
+async fn execute(port: &CorePort, client: &HttpClient, plan: &KeyPlan, upload: Upload) -> Response<Vec<u8>> {
     let (consistency, command) = upload.finish(plan);
-    let answer = port.request(consistency, command);
-    plan.respond(answer.reply().await)
+    port.clients(|clients| clients.http_waits(client.connection, true, VALUE_BYTES_MAX + HEAD_BYTES_MAX));
+    let answer = port.request(consistency, command).reply().await;
+    let response = plan.respond(answer);
+    port.clients(|clients| clients.http_waits(client.connection, false, response.body().len()));
+    response
 }

@@ -24,18 +24,18 @@ pub(super) struct HttpStream<S> {
     /// code.
     buffer: Box<[u8]>,
     port: CorePort,
+    connection: u64,
     alarm: Alarm,
 }
 
 impl<S> HttpStream<S> {
     pub(super) fn new(
-        first: Vec<u8>,
-        reader: ReadEnd<S>,
-        writer: WriteEnd<S>,
+        (first, reader, writer): (Vec<u8>, ReadEnd<S>, WriteEnd<S>),
         port: CorePort,
+        connection: u64,
         alarm: Alarm,
     ) -> Self {
-        Self { first, at: 0, reader, writer, buffer: vec![0; READ_BYTES].into(), port, alarm }
+        Self { first, at: 0, reader, writer, buffer: vec![0; READ_BYTES].into(), port, connection, alarm }
     }
 }
 
@@ -58,7 +58,7 @@ impl<S: Stream> Read for HttpStream<S> {
         let len = into.remaining().min(this.buffer.len());
         let count = ready!(Pin::new(&mut this.reader).poll_read(context, &mut this.buffer[..len]))?;
         into.put_slice(&this.buffer[..count]);
-        this.port.clients(|clients| clients.input_bytes += count as u64);
+        this.port.clients(|clients| clients.http_moves(this.connection, count, 0));
         Poll::Ready(Ok(()))
     }
 }
@@ -73,7 +73,7 @@ impl<S: Stream> Write for HttpStream<S> {
         let written = Pin::new(&mut this.writer).poll_write(context, bytes);
         this.alarm.note_write(written.is_pending());
         if let Poll::Ready(Ok(count)) = written {
-            this.port.clients(|clients| clients.output_bytes += count as u64);
+            this.port.clients(|clients| clients.http_moves(this.connection, 0, count));
         }
         written
     }

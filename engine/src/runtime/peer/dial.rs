@@ -5,7 +5,7 @@ use super::handshake::{HANDSHAKE_LIMIT, LinkFailure, introduce, within};
 use crate::node::Member;
 use crate::runtime::clock;
 use crate::runtime::fatal;
-use crate::runtime::links::RefusedLink;
+use crate::runtime::links::{RefusedLink, Way};
 use crate::runtime::port::CorePort;
 use crate::runtime::stream::{self, Stream};
 use crate::runtime::write_vec::WriteVec;
@@ -43,8 +43,9 @@ pub(super) async fn dial(context: PeerContext, member: Member) {
                     context.until_retired(&secret).await;
                     "the secret that proved it is no longer accepted".to_owned()
                 };
-                let why = futures_lite::future::or(serve_link(&port, member.id, stream), retired).await;
-                port.link_down(member.id, context.introductions.are_over());
+                let serving = serve_link(&port, (member.id, Way::Bulk), stream);
+                let why = futures_lite::future::or(serving, retired).await;
+                port.link_down(member.id, Way::Bulk, context.introductions.are_over());
                 let now = clock::mono();
                 down_since = Some(now);
                 let up_ms = now.since(up_since).as_ms();
@@ -63,6 +64,19 @@ pub(super) async fn dial(context: PeerContext, member: Member) {
         }
         glommio::timer::sleep(pause).await;
         pause = (pause * 2).min(RETRY_MAX);
+    }
+}
+
+/// Keeps the urgent way of a link to `member` up forever. What is wrong with a peer is said by the other way.
+pub(super) async fn dial_urgent(context: PeerContext, member: Member) {
+    let port = context.port.clone();
+    loop {
+        if let Ok((stream, secret)) = establish(&context, &member).await {
+            let serving = async { drop(serve_link(&port, (member.id, Way::Urgent), stream).await) };
+            futures_lite::future::or(serving, context.until_retired(&secret)).await;
+            port.link_down(member.id, Way::Urgent, false);
+        }
+        glommio::timer::sleep(RETRY_MAX).await;
     }
 }
 
@@ -120,8 +134,8 @@ fn condemn(port: &CorePort, by: NodeId, heard: LogPosition) -> ! {
 }
 
 /// Sends gathered messages until the link breaks. Returns the reason.
-async fn serve_link<S: Stream>(port: &CorePort, node: NodeId, stream: S) -> String {
-    let wake = port.link_up(node);
+async fn serve_link<S: Stream>(port: &CorePort, (node, way): (NodeId, Way), stream: S) -> String {
+    let wake = port.link_up(node, way);
     let socket = stream.plain_socket();
     let (mut reader, mut writer) = stream::split(stream);
     // The peer sends nothing on this connection; a read that ends shows that the connection is dead.
@@ -139,7 +153,7 @@ async fn serve_link<S: Stream>(port: &CorePort, node: NodeId, stream: S) -> Stri
         loop {
             wake.notified().await;
             loop {
-                port.take_outbox(node, &mut outbox);
+                port.take_outbox(node, way, &mut outbox);
                 if outbox.len() == 0 {
                     break;
                 }

@@ -1,4 +1,5 @@
-//! Links between peer cores: core i of this node and core i of each other node, one connection per direction.
+//! Links between peer cores: core i of this node and core i of each other node, two connections per direction: one
+//! for heartbeats, one for the rest.
 //!
 //! ```text
 //!   PeerLinks::send ─▶ buffer ─flush─▶ dial ───── TCP ────▶ accept ─▶ PeerInbox ─▶ CorePort::peer_messages
@@ -51,6 +52,7 @@ pub(crate) fn listen(port: &CorePort) -> Result<Introductions, RunError> {
     glommio::spawn_local(accept::accept(context.clone(), listener)).detach();
     for member in setup.peers() {
         glommio::spawn_local(dial::dial(context.clone(), member.clone())).detach();
+        glommio::spawn_local(dial::dial_urgent(context.clone(), member.clone())).detach();
     }
     Ok(introductions)
 }

@@ -164,6 +164,25 @@ impl Parser {
         self.unquoted.capacity() + self.ranges.capacity() * size_of::<(u32, u32)>()
     }
 
+    /// Bytes from the start of the current command to the end of the argument that has begun, as far as they
+    /// are not reported as used; 0 if that is not known, or if the command is not kept anyway.
+    pub fn wanted(&self) -> usize {
+        match self.state {
+            _ if self.refused.is_some() => 0,
+            ParserState::BulkBody { len, .. } => self.progress + len + 2,
+            ParserState::BulkEnd => self.progress + 2,
+            ParserState::Start | ParserState::Inline | ParserState::BulkHead => 0,
+        }
+    }
+
+    /// Frees the memory that is kept for the next command, unless one has begun.
+    pub fn shrink(&mut self) {
+        if self.state == ParserState::Start {
+            self.ranges = Vec::new();
+            self.unquoted = Vec::new();
+        }
+    }
+
     /// Parses `input`, which begins with the byte after those reported as used so far.
     pub fn parse<'a>(&'a mut self, input: &'a [u8], caps: &Caps) -> Step<'a> {
         debug_assert!(self.progress <= input.len(), "input shrank");

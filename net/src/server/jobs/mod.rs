@@ -30,6 +30,9 @@ const SCAN_GROUPS_MAX: u16 = 16;
 /// bits are 0.
 const POSITION_BITS: u32 = 48;
 
+/// Memory of a digest in a set that is as full as it gets.
+const DIGEST_MEMORY: usize = 11;
+
 /// The key that INFO asks for in each group. Whether there is such a key does not matter.
 const FRESHEN_KEY: &[u8] = b"keyspace";
 
@@ -117,6 +120,8 @@ pub(super) struct Gathered {
     pub(super) count: usize,
     pub(super) blocks: VecDeque<Vec<u8>>,
     bytes: usize,
+    /// The memory that the blocks take.
+    memory: usize,
 }
 
 /// The result of a job.
@@ -187,14 +192,14 @@ impl CommandJob {
         matches!(self.state, JobState::Freshen { .. })
     }
 
-    /// Bytes it holds.
+    /// Bytes of memory that it holds.
     pub(super) fn held_bytes(&self) -> usize {
         match &self.state {
             JobState::Scan { keys, pattern, .. } => {
-                keys.bytes + pattern.as_ref().map_or(0, Pattern::held_bytes)
+                keys.memory + pattern.as_ref().map_or(0, Pattern::held_bytes)
             }
-            JobState::Keys { keys, pattern, .. } => keys.bytes + pattern.held_bytes(),
-            JobState::Slot { keys, seen, .. } => slot_bytes(keys, seen),
+            JobState::Keys { keys, pattern, .. } => keys.memory + pattern.held_bytes(),
+            JobState::Slot { keys, seen, .. } => keys.memory + DIGEST_MEMORY * seen.capacity(),
             JobState::Update(update) => update.held_bytes(),
             _ => 0,
         }
@@ -324,9 +329,9 @@ impl CommandJob {
             JobState::Keys { group, position, pattern, keys } => {
                 keys.gather(found.filter(|key| pattern.fits(key)));
                 if keys.bytes > self.bytes_max {
+                    let limit = size_text(self.bytes_max);
                     return Some(JobOutcome::Error(format!(
-                        "ERR the answer is over {} bytes; use SCAN",
-                        self.bytes_max
+                        "ERR the reply would be larger than {limit}; use SCAN"
                     )));
                 }
                 step(group, position);
@@ -354,9 +359,9 @@ impl CommandJob {
                     }
                 }
                 if slot_bytes(keys, seen) > self.bytes_max {
+                    let limit = size_text(self.bytes_max);
                     return Some(JobOutcome::Error(format!(
-                        "ERR the slot holds more keys than fit into {} bytes",
-                        self.bytes_max
+                        "ERR the slot holds more keys than fit into {limit}; use SCAN"
                     )));
                 }
                 *position = next;
@@ -371,7 +376,12 @@ impl CommandJob {
     }
 }
 
-/// Bytes held while the keys of a slot are collected.
+/// A limit in words.
+fn size_text(bytes: usize) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") }
+}
+
+/// Bytes gathered while the keys of a slot are collected.
 fn slot_bytes(keys: &Gathered, seen: &HashSet<u64>) -> usize {
     keys.bytes + 2 * size_of::<u64>() * seen.len()
 }
@@ -383,10 +393,11 @@ impl Gathered {
                 self.blocks.push_back(Vec::new());
             }
             let Some(block) = self.blocks.back_mut() else { return };
-            let before = block.len();
+            let (before, memory) = (block.len(), block.capacity());
             // A bulk string is the same in both protocol versions.
             Writer::new(block, Proto::Resp2).bulk(key);
             self.bytes += block.len() - before;
+            self.memory += block.capacity() - memory;
             self.count += 1;
         }
     }

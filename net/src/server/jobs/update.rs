@@ -56,9 +56,9 @@ impl Update {
         Self { key: Shared::new(key), how, tries: 0, write: None }
     }
 
-    /// Bytes it holds: the new value, and the operand that contains it.
+    /// Bytes it holds: the argument, the new value, and the operand that contains it.
     pub(super) fn held_bytes(&self) -> usize {
-        self.write.as_ref().map_or(0, |write| 2 * write.operand.len())
+        self.how.held_bytes() + self.write.as_ref().map_or(0, |write| 2 * write.operand.len())
     }
 
     /// The next command to execute.

@@ -7,11 +7,13 @@ mod brackets;
 mod cluster;
 mod faces;
 mod long;
+mod memory;
 mod numbers;
 mod order;
 mod redis;
 pub(crate) mod strangers;
 mod table;
+mod values;
 
 use super::*;
 use crate::binary;

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 use synod_net::server::{CallTotals, CountTotals, REDIS_VERSION};
-use synod_shard::{CacheStats, CoreStats, GroupStats, GroupStatus, Histogram, Role};
+use synod_shard::{CacheStats, CoreStats, GroupStats, GroupStatus, Histogram, PeerView, Role};
 use synod_types::{Ballot, ErrorKind, GroupId, Mono, Nanos, NodeId, Slot, Space, WallMs};
 
 /// The second core has this much more than the first one in each field, so that no field is the other's.
@@ -58,6 +58,11 @@ const OF_CORES: &[(&str, &str, &str, u64)] = &[
     ("synod_log_reads_repaired_total", "", "log_reads_repaired", 124),
     ("synod_follower_reads_total", "", "follower_reads", 125),
     ("synod_forwards_total", "", "forwards", 126),
+    ("synod_reads_deferred_total", "", "reads_deferred", 152),
+    ("synod_sleeps_total", "", "sleeps", 153),
+    ("synod_client_bytes", "", "client_bytes", 154),
+    ("synod_client_bytes_max", "", "client_bytes_max", 155),
+    ("synod_command_bytes", "", "command_bytes", 156),
     ("synod_cache_bytes", "", "cache_bytes", 131),
     ("synod_cache_bytes_max", "", "cache_bytes_max", 132),
     ("synod_cache_cells", "", "cache_cells", 133),
@@ -167,6 +172,8 @@ fn page(core: u64) -> CorePage {
             flush_bytes: histogram(121 + more),
             flush_records: histogram(122 + more),
             forwards: 126 + more,
+            sent_back: 152 + more,
+            sleeps: 153 + more,
             follower_reads: 125 + more,
             reads_failed: 123 + more,
             reads_repaired: 124 + more,
@@ -176,6 +183,16 @@ fn page(core: u64) -> CorePage {
         log_space: Space::Free,
         log_error: None,
         log_backlog_bytes: 108 + more,
+        log_age: Nanos::from_ms(1_500),
+        peers: vec![PeerView {
+            node: NodeId::new(9),
+            round_trip: Nanos::from_ms(2),
+            log_age: Nanos::from_ms(30),
+        }],
+        client_bytes: 154 + more,
+        client_bytes_max: 155 + more,
+        command_bytes: 156 + more,
+        closed_slow: [157 + more, 158, 159],
         cache: CacheStats {
             hits: 134 + more,
             misses: 135 + more,
@@ -307,6 +324,12 @@ fn flags_and_states(faces: &mut Faces) {
         faces.sample(family, "{core=\"0\"}", 0);
         faces.number("", field, 0);
     }
+    faces.sample("synod_log_age_seconds", "{core=\"0\"}", 1.5);
+    faces.sample("synod_peer_log_age_seconds", "{core=\"0\",peer=\"9\"}", 0.03);
+    faces.sample("synod_peer_round_trip_seconds", "{core=\"1\",peer=\"9\"}", 0.002);
+    faces.sample("synod_clients_closed_total", "{core=\"1\",reason=\"command_late\"}", 157 + MORE);
+    faces.sample("synod_clients_closed_total", "{core=\"0\",reason=\"slow_sending\"}", 158);
+    faces.sample("synod_clients_closed_total", "{core=\"0\",reason=\"slow_reading\"}", 159);
     faces.field("aof_last_write_status", "ok");
     faces.sample("synod_leader", "{core=\"0\",group=\"3\"}", 1);
     faces.sample("synod_leader", "{core=\"1\",group=\"4\"}", 0);

@@ -7,25 +7,28 @@
 //!  writer ◀─ take_output ─└─────────┘ ◀─ flush, once a turn
 //! ```
 //! The protocol is `synod_net::server::Connection`, which sees bytes only. The order of a pipeline's commands
-//! is `synod_net::server::CommandOrder`.
+//! is `synod_net::server::CommandOrder`. No client is refused because too much is under way or waits to be
+//! sent: it is not read from, and its next command waits (P-14b).
 //!
 //! May not: know a socket, or execute anything.
 
+use crate::runtime::client_connection::{ClientConnection, SlowClient};
+use crate::runtime::client_memory::ClientMemory;
 use crate::runtime::clock;
+use crate::runtime::command_room::CommandRoom;
 use crate::runtime::notify::Notify;
 use crate::runtime::pace::TaskPace;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use synod_net::ReadBuffer;
-use synod_net::server::{Ask, CommandOrder, Connection, LocalAnswer, Service, Tag};
+use synod_net::server::{Ask, Connection, LocalAnswer, Service, Tag};
 use synod_shard::Histogram;
-use synod_types::{Bucket, Mono, Reply};
+use synod_types::limits::VALUE_BYTES_MAX;
+use synod_types::{Bucket, Command, Consistency, Mono, Nanos, Reply, Shared};
 
 /// Connections of one core beyond `limits.connections`. They are for clients that have not said yet what they
 /// want, for probes and metrics, and for an operator.
 const SPARE_PLACES: u64 = 64;
-/// Room for a command of any size.
-const COMMAND_BYTES_LARGE: usize = 2 << 20;
 /// How many of these are for clients of this machine alone.
 const LOOPBACK_PLACES: u64 = 16;
 
@@ -40,6 +43,12 @@ pub(crate) struct Clients {
     dirty: Vec<u64>,
     /// What of their commands is under way.
     room: CommandRoom,
+    /// What they hold.
+    memory: ClientMemory,
+    /// How long a command may be incomplete.
+    command_limit: Nanos,
+    /// Slow clients that were closed, by reason.
+    pub closed_slow: [u64; SlowClient::ALL.len()],
     /// All connections so far.
     pub total: u64,
     /// Bytes received.
@@ -53,55 +62,6 @@ pub(crate) struct Clients {
     sample: Option<(u64, Mono)>,
 }
 
-/// Bytes of clients' commands that are under way on one core. While there are too many, no connection is asked
-/// for another command and none that waits is read from: a big pipeline is slow, not refused (P-14b).
-#[derive(Debug)]
-struct CommandRoom {
-    bytes_max: usize,
-    bytes: usize,
-    /// Connections that wait for room, in order.
-    parked: VecDeque<u64>,
-}
-
-impl Default for CommandRoom {
-    fn default() -> Self {
-        Self { bytes_max: usize::MAX, bytes: 0, parked: VecDeque::new() }
-    }
-}
-
-impl CommandRoom {
-    fn is_full(&self) -> bool {
-        self.bytes >= self.bytes_max
-    }
-
-    /// The connections that may go on: about as many as there is room for, so that none of them finds it taken.
-    fn next_parked(&mut self) -> impl Iterator<Item = u64> {
-        let room = self.bytes_max.saturating_sub(self.bytes);
-        let count = (room / COMMAND_BYTES_LARGE).min(self.parked.len());
-        self.parked.drain(..count)
-    }
-}
-
-struct ClientConnection {
-    protocol: Connection,
-    opened: Mono,
-    /// When it was asked last for commands: it had sent some, or had been answered.
-    served: Mono,
-    order: CommandOrder,
-    /// Its reader waits until `read` is notified.
-    is_paused: bool,
-    /// It has used up its stretch and has more to do.
-    rests: bool,
-    /// It waits for room for its next command.
-    is_parked: bool,
-    pace: Rc<TaskPace>,
-    dirty: bool,
-    /// Wakes the writer: there is output, or the connection is to be closed.
-    write: Rc<Notify>,
-    /// Wakes the reader: there is room again.
-    read: Rc<Notify>,
-}
-
 /// The parts of a connection that its tasks hold.
 pub(crate) struct OpenedClient {
     /// Its number in the table.
@@ -110,6 +70,8 @@ pub(crate) struct OpenedClient {
     pub write: Rc<Notify>,
     /// Wakes the reader.
     pub read: Rc<Notify>,
+    /// Ends the connection.
+    pub kill: Rc<Notify>,
     /// The pace that both tasks share.
     pub pace: Rc<TaskPace>,
 }
@@ -155,32 +117,27 @@ impl Clients {
         if service == Service::Spare {
             self.spare.insert(self.next);
         }
-        let protocol = protocol(self.next);
+        let client = ClientConnection::new(protocol(self.next), clock::mono());
         self.total += 1;
-        let (write, read) = (Rc::new(Notify::default()), Rc::new(Notify::default()));
-        let pace = Rc::new(TaskPace::default());
-        let now = clock::mono();
-        let client = ClientConnection {
-            protocol,
-            opened: now,
-            served: now,
-            order: CommandOrder::default(),
-            is_paused: false,
-            rests: false,
-            is_parked: false,
-            pace: Rc::clone(&pace),
-            dirty: false,
-            write: Rc::clone(&write),
-            read: Rc::clone(&read),
+        let opened = OpenedClient {
+            connection: self.next,
+            write: Rc::clone(&client.write),
+            read: Rc::clone(&client.read),
+            kill: Rc::clone(&client.kill),
+            pace: Rc::clone(&client.pace),
         };
         self.connections.insert(self.next, client);
-        OpenedClient { connection: self.next, write, read, pace }
+        opened
     }
 
     /// A connection has ended.
     pub fn close(&mut self, connection: u64) {
-        let is_closed = self.connections.remove(&connection).is_some();
-        if is_closed && !self.spare.remove(&connection) {
+        let closed = self.connections.remove(&connection);
+        if let Some(client) = &closed {
+            self.memory.forget(connection);
+            self.memory.charge(client.charged(), 0);
+        }
+        if closed.is_some() && !self.spare.remove(&connection) {
             self.fill_place();
         }
         self.sample.take_if(|(sampled, _)| *sampled == connection);
@@ -198,17 +155,26 @@ impl Clients {
         }
     }
 
-    /// The buffer to read into, if the connection wants more bytes.
+    /// The buffer to read into, if the connection wants more bytes and there is memory for them.
     pub fn lend(&mut self, connection: u64) -> Option<ReadBuffer> {
         let client = self.connections.get_mut(&connection)?;
         client.is_paused = !client.wants_read();
-        (!client.is_paused).then(|| client.protocol.lend())
+        if client.is_paused {
+            return None;
+        }
+        let may_grow = client.may_read(connection, &mut self.memory);
+        client.is_paused = may_grow.is_none();
+        let room = client.protocol.lend(may_grow?);
+        client.lent();
+        client.settle(&mut self.memory);
+        Some(room)
     }
 
     /// Returns that buffer, with `count` bytes read into it.
     pub fn put(&mut self, connection: u64, room: ReadBuffer, count: usize) {
         self.input_bytes += count as u64;
         if let Some(client) = self.connections.get_mut(&connection) {
+            client.given_back(count, clock::mono);
             client.protocol.put(room, count);
         }
     }
@@ -229,40 +195,108 @@ impl Clients {
         if client.rests {
             return None;
         }
+        if client.has_deferred() {
+            return client.next_deferred(connection, &mut self.memory);
+        }
+        if self.memory.is_short() && client.is_sending() && client.charged() > 0 {
+            return None; // its writer asks again
+        }
         if self.room.is_full() {
             if !std::mem::replace(&mut client.is_parked, true) {
-                self.room.parked.push_back(connection);
+                self.room.park(connection);
             }
             return None;
         }
         // A command that must wait is asked for again later: the answer it waits for produces output, and the
         // writer goes on after sending that.
-        client.order.next_ask(|| client.protocol.next())
+        let ask = client.order.next_ask(|| client.protocol.next())?;
+        match ask {
+            // A write is executed once: there must be room for its answer before.
+            Ask::Command { tag, consistency, command, .. } if command.op.returns_old_value() => {
+                client.wait_for_room(tag, consistency, command, VALUE_BYTES_MAX);
+                client.next_deferred(connection, &mut self.memory)
+            }
+            ask => Some(ask),
+        }
     }
 
-    /// Sets how many bytes of commands may be under way.
-    pub fn set_command_bytes_max(&mut self, bytes_max: usize) {
-        self.room.bytes_max = bytes_max;
+    /// Sets how many bytes of commands may be under way, how many bytes connections may hold, and how long a
+    /// command may be incomplete.
+    pub fn set_limits(&mut self, command_bytes_max: usize, bytes_max: usize, command_limit: Nanos) {
+        self.room = CommandRoom::new(command_bytes_max);
+        self.memory = ClientMemory::new(bytes_max);
+        self.command_limit = command_limit;
     }
 
-    /// A command is under way; it is counted until [`Clients::reply`].
+    /// A command is under way; it is counted until [`Clients::reply`] or [`Clients::defer`].
     pub fn begin(&mut self, bytes: usize) {
-        self.room.bytes += bytes;
+        self.room.begin(bytes);
+    }
+
+    /// A command of so many bytes is under way no more.
+    pub fn end(&mut self, bytes: usize) {
+        self.room.end(bytes);
     }
 
     /// Bytes of commands that are under way.
-    #[cfg(test)]
-    fn command_bytes(&self) -> usize {
-        self.room.bytes
+    pub fn command_bytes(&self) -> usize {
+        self.room.bytes()
+    }
+
+    /// The memory that connections hold.
+    pub fn memory(&self) -> &ClientMemory {
+        &self.memory
+    }
+
+    /// Reserves room for the answer to a command, until [`Clients::reply`]. True for a connection that is gone.
+    pub fn reserve(&mut self, connection: u64, tag: Tag, bytes: usize) -> bool {
+        let Some(client) = self.connections.get_mut(&connection) else { return true };
+        let has_room = client.reserve(connection, tag, bytes, &mut self.memory);
+        client.settle(&mut self.memory);
+        has_room
+    }
+
+    /// Reserves room for the value that another core will send, as far as it can be foreseen. Returns the
+    /// length that may be sent.
+    pub fn reserve_foreseen(&mut self, connection: u64, tag: Tag) -> usize {
+        let Some(client) = self.connections.get(&connection) else { return 0 };
+        let foreseen = client.foreseen_bytes();
+        if foreseen > client.reserved(tag) {
+            self.reserve(connection, tag, foreseen);
+        }
+        self.connections.get(&connection).map_or(0, |client| client.reserved(tag))
+    }
+
+    /// A command of so many bytes was not executed, because there was no room for its answer: it is asked
+    /// again.
+    pub fn defer(
+        &mut self,
+        connection: u64,
+        tag: Tag,
+        bytes: usize,
+        (consistency, command): (Consistency, Command<Shared>),
+        answer_bytes: usize,
+    ) {
+        self.room.end(bytes);
+        let Some(client) = self.connections.get_mut(&connection) else { return };
+        client.defer(tag, consistency, command, answer_bytes);
+        client.settle(&mut self.memory);
+        if !std::mem::replace(&mut client.dirty, true) {
+            self.dirty.push(connection);
+        }
     }
 
     /// Hands the reply to a command of so many bytes to its connection, if the connection still exists.
     pub fn reply(&mut self, connection: u64, tag: Tag, bytes: usize, reply: Reply<&[u8]>) {
-        assert!(bytes <= self.room.bytes, "commands under way are miscounted");
-        self.room.bytes -= bytes;
+        self.room.end(bytes);
         if let Some(client) = self.connections.get_mut(&connection) {
+            if let Reply::Value { value, .. } = reply {
+                client.value_came(value.len());
+            }
+            client.release(tag);
             client.protocol.reply(tag, reply);
             client.order.answered(tag);
+            client.settle(&mut self.memory);
             if !std::mem::replace(&mut client.dirty, true) {
                 self.dirty.push(connection);
             }
@@ -299,11 +333,24 @@ impl Clients {
         let Some(client) = self.connections.get_mut(&connection) else { return true };
         std::mem::swap(client.protocol.out(), buffer);
         self.output_bytes += buffer.len() as u64;
+        client.begins_to_send(if buffer.is_empty() { 0 } else { buffer.capacity() }, clock::mono);
+        client.settle(&mut self.memory);
         client.protocol.closing()
+    }
+
+    /// The socket has taken a part of the output of a connection.
+    pub fn sends_on(&mut self, connection: u64) {
+        if let Some(client) = self.connections.get_mut(&connection) {
+            client.sends_on(clock::mono());
+        }
     }
 
     /// The socket has taken all the output of a connection.
     pub fn sent(&mut self, connection: u64) {
+        if let Some(client) = self.connections.get_mut(&connection) {
+            client.begins_to_send(0, clock::mono);
+            client.settle(&mut self.memory);
+        }
         if let Some((_, since)) = self.sample.take_if(|(sampled, _)| *sampled == connection) {
             self.reply_us.record_span(clock::now().mono.since(since));
         }
@@ -359,6 +406,7 @@ impl Clients {
         if client.protocol.closing() || !client.protocol.out().is_empty() || client.rests {
             client.write.set();
         }
+        client.settle(&mut self.memory);
         if client.is_paused && client.wants_read() {
             client.read.notify();
         }
@@ -388,160 +436,80 @@ impl Clients {
                 client.write.notify(); // its writer asks it for more
             }
         }
+        if let Some(connection) = self.memory.next_in_line()
+            && let Some(client) = self.connections.get(&connection)
+        {
+            client.write.notify();
+            client.read.notify();
+        }
     }
-}
 
-impl ClientConnection {
-    fn wants_read(&self) -> bool {
-        !self.is_parked && self.protocol.wants_read()
+    // --- HTTP ----------------------------------------------------------------------------------------
+
+    /// An HTTP request needs so many bytes; false if it must wait until its connection's reader is woken.
+    pub fn take_for_http(&mut self, connection: u64, bytes: usize) -> bool {
+        let Some(client) = self.connections.get_mut(&connection) else { return true };
+        let may = client.take_for_http(connection, bytes, &mut self.memory);
+        client.settle(&mut self.memory);
+        may
+    }
+
+    /// An HTTP request begins or ends to wait for its answer, and holds so many bytes.
+    pub fn http_waits(&mut self, connection: u64, waits: bool, bytes: usize) {
+        if let Some(client) = self.connections.get_mut(&connection) {
+            client.http_waits(waits, bytes, clock::mono());
+            client.settle(&mut self.memory);
+        }
+    }
+
+    /// The socket of an HTTP connection has brought or taken bytes.
+    pub fn http_moves(&mut self, connection: u64, received: usize, sent: usize) {
+        self.input_bytes += received as u64;
+        self.output_bytes += sent as u64;
+        if let Some(client) = self.connections.get_mut(&connection) {
+            client.http_moves(sent, clock::mono());
+            client.settle(&mut self.memory);
+        }
+    }
+
+    // --- slow clients --------------------------------------------------------------------------------
+
+    /// Frees the memory of idle connections, and closes slow ones: those whose command is not complete in time
+    /// and, while others wait for memory, those that have held it longest without taking part. Returns the
+    /// numbers of those that it has closed.
+    pub fn sweep(&mut self, now: Mono) -> Vec<(u64, SlowClient)> {
+        let mut slow = Vec::new();
+        let mut closed = Vec::new();
+        for (&connection, client) in &mut self.connections {
+            client.shrink(now);
+            client.settle(&mut self.memory);
+            if client.is_late(self.command_limit, now) {
+                closed.push((connection, SlowClient::CommandLate));
+            } else if self.memory.is_short()
+                && let Some((since, why)) = client.slow_since(now)
+            {
+                slow.push((since, connection, why));
+            }
+        }
+        slow.sort_unstable_by_key(|(since, connection, _)| (*since, *connection));
+        let mut wanted = self.memory.wanted_bytes();
+        for (_, connection, why) in slow {
+            if wanted == 0 {
+                break;
+            }
+            wanted =
+                wanted.saturating_sub(self.connections.get(&connection).map_or(0, |client| client.charged()));
+            closed.push((connection, why));
+        }
+        let id = |(connection, why): (u64, SlowClient)| {
+            let client = self.connections.get_mut(&connection)?;
+            client.end(why);
+            self.closed_slow[SlowClient::ALL.iter().position(|known| *known == why)?] += 1;
+            Some((client.protocol.id(), why))
+        };
+        closed.into_iter().filter_map(id).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use synod_net::server::{ConnectionConfig, ServerConfig};
-    use synod_types::{Op, Version};
-
-    fn open(clients: &mut Clients) -> u64 {
-        let opened = clients.open(Service::Full, |id| {
-            let (peer_address, local_address) = (String::new(), String::new());
-            Connection::new(ConnectionConfig {
-                server: Rc::new(ServerConfig::default()),
-                id,
-                peer_address,
-                is_loopback: true,
-                local_address,
-                is_core_port: false,
-                service: Service::Full,
-            })
-        });
-        opened.connection
-    }
-
-    fn send(clients: &mut Clients, connection: u64, bytes: &[u8]) {
-        let mut room = clients.lend(connection).expect("an idle connection reads");
-        room[..bytes.len()].copy_from_slice(bytes);
-        clients.put(connection, room, bytes.len());
-    }
-
-    /// The tag and the operation of the next command, if one may be executed.
-    fn next(clients: &mut Clients, connection: u64) -> Option<(Tag, Op)> {
-        match clients.next_ask(connection, Mono::ZERO)? {
-            Ask::Command { tag, command, .. } => Some((tag, command.op)),
-            other => panic!("no command: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn no_command_begins_while_too_many_bytes_are_under_way_and_all_go_on_in_turn() {
-        let mut clients = Clients::default();
-        clients.set_command_bytes_max(3 * COMMAND_BYTES_LARGE);
-        let [first, second, third] = [(); 3].map(|()| open(&mut clients));
-        for connection in [first, second, third] {
-            send(&mut clients, connection, b"SET k v\r\nSET l v\r\n");
-        }
-        let (tag, _) = next(&mut clients, first).expect("there is room");
-        clients.begin(3 * COMMAND_BYTES_LARGE);
-        for connection in [second, first, third, second] {
-            assert!(next(&mut clients, connection).is_none());
-            assert!(clients.lend(connection).is_none(), "nothing more is read");
-        }
-        clients.reply(first, tag, COMMAND_BYTES_LARGE - 1, Reply::Done { version: Version::default() });
-        clients.flush();
-        assert!(clients.lend(second).is_none(), "there is not room enough for any command");
-        clients.reply(first, tag, COMMAND_BYTES_LARGE + 1, Reply::Done { version: Version::default() });
-        clients.flush();
-        assert!(clients.lend(second).is_some() && clients.lend(first).is_some());
-        assert!(clients.lend(third).is_none(), "it waits for its turn");
-        assert!(next(&mut clients, second).is_some());
-        assert_eq!(clients.command_bytes(), COMMAND_BYTES_LARGE);
-        clients.close(third);
-        clients.reply(first, tag, COMMAND_BYTES_LARGE, Reply::Done { version: Version::default() });
-        clients.flush();
-        assert_eq!(clients.command_bytes(), 0);
-    }
-
-    #[test]
-    fn a_read_goes_when_the_write_before_it_is_answered() {
-        let mut clients = Clients::default();
-        let connection = open(&mut clients);
-        send(&mut clients, connection, b"SET k v\r\nGET k\r\n");
-        let (tag, op) = next(&mut clients, connection).expect("the write");
-        assert!(op.is_write() && next(&mut clients, connection).is_none());
-        assert!(!clients.is_dirty());
-        clients.reply(connection, tag, 0, Reply::Done { version: Version::default() });
-        assert!(clients.is_dirty());
-        assert_eq!(next(&mut clients, connection).map(|(_, op)| op), Some(Op::Get));
-        clients.close(connection);
-        assert!(next(&mut clients, connection).is_none());
-    }
-
-    /// Admits a connection while one may be open: how much it is served, and its number.
-    fn admit(clients: &mut Clients, is_loopback: bool) -> Option<(Service, u64)> {
-        let admitted = clients.admit(1, is_loopback, |id, service| {
-            Connection::new(ConnectionConfig {
-                server: Rc::new(ServerConfig::default()),
-                id,
-                peer_address: String::new(),
-                is_loopback,
-                local_address: String::new(),
-                is_core_port: false,
-                service,
-            })
-        });
-        admitted.map(|(service, opened)| (service, opened.connection))
-    }
-
-    #[test]
-    fn beyond_the_limit_there_are_a_few_places_and_the_last_are_for_this_machine() {
-        let mut clients = Clients::default();
-        assert_eq!(admit(&mut clients, false), Some((Service::Full, 1)));
-        for number in 0..SPARE_PLACES - LOOPBACK_PLACES {
-            assert_eq!(admit(&mut clients, false), Some((Service::Spare, 2 + number)));
-        }
-        assert_eq!(admit(&mut clients, false), None);
-        for number in SPARE_PLACES - LOOPBACK_PLACES..SPARE_PLACES {
-            assert_eq!(admit(&mut clients, true), Some((Service::Spare, 2 + number)));
-        }
-        assert_eq!(admit(&mut clients, true), None);
-        // The place within the limit goes to the oldest beyond it, whose own place is free then.
-        clients.close(1);
-        assert_eq!(admit(&mut clients, true), Some((Service::Spare, 2 + SPARE_PLACES)));
-        assert_eq!(admit(&mut clients, true), None);
-        // With nobody beyond the limit, the next one gets the place.
-        for number in 2..3 + SPARE_PLACES {
-            clients.close(number);
-        }
-        assert_eq!(clients.count(), 0);
-        assert_eq!(admit(&mut clients, false), Some((Service::Full, 3 + SPARE_PLACES)));
-    }
-
-    #[test]
-    fn who_waits_beyond_the_limit_is_served_once_there_is_a_place() {
-        let mut clients = Clients::default();
-        let [_, (_, http), (_, refused), (_, pool)] =
-            [(); 4].map(|()| admit(&mut clients, true).expect("a place"));
-        let mut buffer = Vec::new();
-        let mut asked = |clients: &mut Clients, connection, line: &[u8]| {
-            send(clients, connection, line);
-            let ask = clients.next_ask(connection, Mono::ZERO);
-            let asks = matches!(ask, Some(Ask::Command { .. }));
-            clients.take_output(connection, &mut buffer);
-            (asks, String::from_utf8(std::mem::take(&mut buffer)).expect("text"))
-        };
-        // HTTP is served elsewhere, and a client that was refused is on its way out.
-        assert_eq!(asked(&mut clients, http, b"GET / HTTP/1.1\r\n"), (false, String::new()));
-        let (asks, said) = asked(&mut clients, refused, b"GET k\r\n");
-        assert!(!asks && said.starts_with("-ERR max number of clients"), "{said}");
-        assert_eq!(asked(&mut clients, pool, b"CLIENT ID\r\n"), (false, format!(":{pool}\r\n")));
-        clients.close(1);
-        assert_eq!(asked(&mut clients, pool, b"GET k\r\n"), (true, String::new()));
-        // Its patience ran out only for those that wait.
-        let (_, silent) = admit(&mut clients, true).expect("a place");
-        clients.close(pool);
-        clients.give_up_waiting(silent);
-        assert_eq!(asked(&mut clients, silent, b"GET k\r\n"), (true, String::new()));
-        assert_eq!(admit(&mut clients, true).map(|(service, _)| service), Some(Service::Spare));
-    }
-}
+mod tests;
