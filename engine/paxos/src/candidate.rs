@@ -111,17 +111,18 @@ impl PreCandidate {
         is_news
     }
 
-    /// Asks the peers that have not granted their vote again: when all nodes have just been started, links are
-    /// still being made; and one that hears the leader learns that this replica does not (P-09f).
+    /// Asks the peers that have not answered again: when all nodes have just been started, links are still
+    /// being made. A peer that is not asked again knows that its answer was heard (P-09f).
     pub fn resend_if_due<P: Payload>(&mut self, cx: &mut Context<'_, P>) {
         if cx.now.mono < self.resend_at {
             return;
         }
         let setup = cx.setup;
         self.resend_at = cx.now.mono.plus(setup.timing.resend);
+        let answered = self.votes | self.refusals;
         assert!(!self.has_quorum(setup), "it has its votes and asks for more");
         let Self { ballot, after, .. } = *self;
-        for to in setup.peers().filter(|&to| is_missing(to, self.votes, setup)) {
+        for to in setup.peers().filter(|&to| is_missing(to, answered, setup)) {
             cx.send(to, GroupMessage::PreVote { ballot, after });
         }
     }

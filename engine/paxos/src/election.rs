@@ -60,17 +60,21 @@ pub(crate) struct Election {
     /// The last ballot whose lease was given up for a transfer.
     released: Option<Ballot>,
     /// A member that does not reach the leader that this replica hears.
-    cut_off: CutOff,
+    cut_off: Option<CutOff>,
     /// The leader that it did not reach, and when that was last seen.
     avoided: Option<(NodeId, Mono)>,
 }
 
-/// A member that asks for votes although this replica hears a leader.
-#[derive(Clone, Copy, Debug, Default)]
+/// A member that asked for a vote although this replica hears a leader.
+#[derive(Clone, Copy, Debug)]
 struct CutOff {
-    node: Option<NodeId>,
-    since: Mono,
-    last: Mono,
+    node: NodeId,
+    /// The ballot in which it asked.
+    ballot: Ballot,
+    /// When it would have asked again, had it not heard the answer.
+    heard_by: Mono,
+    /// It has asked again: it does not hear this replica either. Or all that can be done is done.
+    is_settled: bool,
 }
 
 impl Election {
@@ -164,21 +168,29 @@ impl Election {
 
     // ---- members that do not reach the leader (P-09f) -----------------------------------------------------
 
-    /// A member asks for votes although this replica hears the leader of `ballot`. True from the second time
-    /// on: one that was only late, or has just started, hears the leader meanwhile.
-    pub fn note_cut_off<P>(&mut self, node: NodeId, ballot: Ballot, cx: &Context<'_, P>) -> bool {
-        let (now, timing) = (cx.now.mono, &cx.setup.timing);
-        let known = &mut self.cut_off;
-        if known.node != Some(node) || now.since(known.last) > timing.lease {
-            *known = CutOff { node: Some(node), since: now, last: now };
-            return false;
+    /// A member asks for a vote in `ballot`, although this replica hears a leader, and says so in its answer.
+    pub fn note_cut_off(&mut self, node: NodeId, ballot: Ballot, resend: Nanos, now: Mono) {
+        match &mut self.cut_off {
+            // It asks again only if it has not heard the answer.
+            Some(known) if (known.node, known.ballot) == (node, ballot) => known.is_settled = true,
+            known => {
+                let heard_by = now.plus(resend).plus(Nanos(resend.0 / 2));
+                *known = Some(CutOff { node, ballot, heard_by, is_settled: false });
+            }
         }
-        known.last = now;
-        let is_cut_off = now.since(known.since).0 >= timing.heartbeat.0 / 2;
-        if is_cut_off {
-            self.avoided = Some((ballot.node(), now));
+    }
+
+    /// Whether a member that hears this replica does not hear the leader of `ballot`. True once for each time
+    /// that it has asked.
+    pub fn knows_cut_off(&mut self, leader: Ballot, now: Mono) -> bool {
+        let due = self.cut_off.as_mut().filter(|known| !known.is_settled && known.heard_by <= now);
+        let Some(known) = due else { return false };
+        known.is_settled = true;
+        let is_another = known.node != leader.node();
+        if is_another {
+            self.avoided = Some((leader.node(), now));
         }
-        is_cut_off
+        is_another
     }
 
     /// Whether a member did not reach `node` as a leader a short while ago.

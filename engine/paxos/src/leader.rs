@@ -435,8 +435,9 @@ impl Leader {
         after == self.ballot && !self.has_released()
     }
 
-    /// `target` hears this leader, and a member that this leader does not hear. If so, it is to lead: all reach
-    /// it. A new leader does not give way, so that leadership does not wander.
+    /// `target` hears this leader, and a member that does not. If this leader hears `target` alone, that one is
+    /// to lead: it reaches more. Where this leader hears others too, it is not known which of the two reaches
+    /// more, and leadership might wander for ever. Nor does a new leader give way.
     pub fn give_way<P: Payload>(
         &mut self,
         target: NodeId,
@@ -444,8 +445,9 @@ impl Leader {
         cx: &mut Context<'_, P>,
     ) -> Handled {
         let (lease, now) = (cx.setup.timing.lease, cx.now.mono);
-        let is_silent = |peer: &&Peer| peer.node() != target && peer.heard_at().plus(lease) < now;
-        let silent = self.peers.iter().find(is_silent).ok_or(Ignored::NobodyCutOff)?;
+        let mut others = self.peers.iter().filter(|peer| peer.node() != target);
+        let hears_another = others.clone().any(|peer| peer.heard_at().plus(lease) >= now);
+        let silent = others.next().filter(|_| !hears_another).ok_or(Ignored::NobodyCutOff)?.node();
         if now.since(self.since) < lease {
             return Err(Ignored::NotServing);
         }
@@ -453,9 +455,8 @@ impl Leader {
         if cx.setup.has(Canary::KeepsCutOff) {
             return Err(Ignored::NobodyCutOff);
         }
-        let peer = silent.node();
         self.start_transfer(target, learner, cx)?;
-        cx.tell(Event::CutOff { group: cx.setup.group(), peer, target });
+        cx.tell(Event::CutOff { group: cx.setup.group(), peer: silent, target });
         Ok(())
     }
 

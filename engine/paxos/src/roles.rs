@@ -115,7 +115,10 @@ impl<P: Payload> Roles<P> {
                 }
                 let is_bound = self.is_bound_against(from, after, cx);
                 self.acceptor.on_pre_vote(from, ballot, is_bound, self.learner.chosen(), cx);
-                self.ask_leader_to_give_way(from, after, cx);
+                let hears_leader = self.state.is_follower() && self.election.live_leader().is_some();
+                if hears_leader && after == Ballot::ZERO {
+                    self.election.note_cut_off(from, ballot, cx.setup.timing.resend, cx.now.mono);
+                }
                 Ok(())
             }
             GroupMessage::PreVoteReply { ballot, granted, promised, chosen } => {
@@ -149,16 +152,14 @@ impl<P: Payload> Roles<P> {
         }
     }
 
-    /// A member that does not reach the leader asks for votes again and again. If this replica hears the leader,
-    /// and so both, it asks to lead instead (P-09f): its own pre-vote names the ballot of that leader.
-    fn ask_leader_to_give_way(&mut self, from: NodeId, after: Ballot, cx: &mut Context<'_, P>) {
-        let Some(leader) = self.election.live_leader() else { return };
-        let is_others = leader.node() != from && leader.node() != cx.setup.node();
-        if after == Ballot::ZERO
-            && self.state.is_follower()
-            && is_others
-            && self.election.note_cut_off(from, leader, cx)
-        {
+    /// Asks the leader to give way (P-09f), if a member that hears this replica does not hear the leader: this
+    /// replica hears both. Its pre-vote names the ballot of that leader.
+    fn ask_leader_to_give_way(&mut self, cx: &mut Context<'_, P>) {
+        let Some(leader) = self.election.other_leader(cx.setup.node()).and(self.election.live_leader())
+        else {
+            return;
+        };
+        if self.election.knows_cut_off(leader, cx.now.mono) {
             let ballot = self.acceptor.next_ballot(self.election.round_seen(), cx.setup);
             cx.send(leader.node(), GroupMessage::PreVote { ballot, after: leader });
         }
@@ -355,6 +356,8 @@ impl<P: Payload> Roles<P> {
                     } else {
                         self.stand_up(cx);
                     }
+                } else {
+                    self.ask_leader_to_give_way(cx);
                 }
             }
             RoleState::PreCandidate(pre) => {
