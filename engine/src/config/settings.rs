@@ -149,7 +149,7 @@ rows! {
         Number::ms(HEARTBEAT_MS_MIN..=SPAN_MS_MAX), Word("50"),
         "Time between two heartbeats of a leader; at most half a lease";
     ELECTION_JITTER_MS: Number<u64> = "timing.election_jitter_ms", "election-jitter-ms", Node,
-        Number::ms(1..=SPAN_MS_MAX), Word("120"),
+        Number::ms(1..=SPAN_MS_MAX), Word("30"),
         "Spread of election timeouts";
     RANK_DELAY_MS: Number<u64> = "timing.rank_delay_ms", "rank-delay-ms", Node,
         Number::ms(0..=SPAN_MS_MAX), Word("60"),

@@ -170,8 +170,10 @@ impl SessionRecord {
     /// closed.
     fn first_missing(&self, lowest_open: u64) -> u64 {
         let mut sequence = self.frontier.max(lowest_open);
-        while self.is_closed(sequence) || self.find(sequence).is_ok() {
-            sequence += 1;
+        while (self.is_closed(sequence) || self.find(sequence).is_ok())
+            && let Some(next) = sequence.checked_add(1)
+        {
+            sequence = next;
         }
         debug_assert!(sequence >= self.frontier, "a frontier only rises");
         sequence
@@ -498,7 +500,7 @@ impl Sessions {
         let bytes = remembered.bytes();
         #[cfg(feature = "canary")]
         if self.flaw == Some(crate::flaw::Flaw::Forgets) && !is_of_client {
-            self.move_frontier(at, stamp.sequence + 1);
+            self.move_frontier(at, stamp.sequence.saturating_add(1));
             return;
         }
         let Err(place) = session.find(stamp.sequence) else {

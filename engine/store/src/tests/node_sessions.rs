@@ -69,6 +69,18 @@ fn what_is_sent_again_is_answered_as_the_first_time_and_not_executed() {
     assert_eq!(rig.get("n"), Some(b"3".to_vec()));
 }
 
+/// No node counts so far, but a stamp may say so.
+#[test]
+fn the_last_sequence_that_there_is_is_one_like_any_other() {
+    let mut rig = Rig::new();
+    let rig = rig.at(1);
+    let session = opened(rig, 1, 0, boot(1));
+    rig.run(command("", Op::RaiseLevel(Level::IN_ORDER)));
+    assert_eq!(rig.run(incr(session, u64::MAX, u64::MAX)), Reply::Int(1));
+    assert_eq!(rig.run(incr(session, u64::MAX, u64::MAX)), Reply::Int(1), "it is remembered");
+    rig.store.invariants();
+}
+
 /// P-21i.
 #[test]
 fn writes_of_a_session_are_executed_in_the_order_of_their_sequences() {
