@@ -21,7 +21,8 @@ impl LogState {
     pub const FINE: Self = Self { is_stalled: false, lags_since: None };
 
     /// A log without progress since then.
-    pub const fn stalled_since(at: Mono) -> Self {
+    #[cfg(test)]
+    pub(crate) const fn stalled_since(at: Mono) -> Self {
         Self { is_stalled: true, lags_since: Some(at) }
     }
 }

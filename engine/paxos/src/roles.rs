@@ -155,10 +155,8 @@ impl<P: Payload> Roles<P> {
     /// Asks the leader to give way (P-09f), if a member that hears this replica does not hear the leader: this
     /// replica hears both. Its pre-vote names the ballot of that leader.
     fn ask_leader_to_give_way(&mut self, cx: &mut Context<'_, P>) {
-        let Some(leader) = self.election.other_leader(cx.setup.node()).and(self.election.live_leader())
-        else {
-            return;
-        };
+        let me = cx.setup.node();
+        let Some(leader) = self.election.live_leader().filter(|leader| leader.node() != me) else { return };
         if self.election.knows_cut_off(leader, cx.now.mono) {
             let ballot = self.acceptor.next_ballot(self.election.round_seen(), cx.setup);
             cx.send(leader.node(), GroupMessage::PreVote { ballot, after: leader });

@@ -21,8 +21,6 @@ const OWN_BYTES: usize = 16 << 10;
 /// Answers of one connection that are not sent, and room reserved for more. What goes beyond it waits, but for
 /// the answer whose turn it is.
 const WINDOW_BYTES: usize = 4 << 20;
-/// Memory that may be allocated for reading although there is none to share: room for small commands.
-const SMALL_READ_BYTES: usize = 64 << 10;
 /// A client that takes no part in what it has begun for this long is slow.
 const SLOW_AFTER: Nanos = Nanos::from_ms(2_000);
 
@@ -188,12 +186,12 @@ impl ClientConnection {
 
     /// Whether the buffer to read into may be allocated; `None` if it must wait.
     pub fn may_read(&mut self, connection: u64, memory: &mut ClientMemory) -> Option<bool> {
-        let bytes = self.protocol.wanted_bytes();
+        let bytes = self.protocol.wanted_bytes(true);
         if bytes == 0 || self.has_own(bytes) || memory.may_take_more(bytes) {
             return Some(true);
         }
-        if bytes <= SMALL_READ_BYTES && self.charged() == 0 {
-            return Some(false);
+        if self.protocol.wanted_bytes(false) <= OWN_BYTES {
+            return Some(false); // small commands go on
         }
         memory.may_take(connection, bytes).then_some(true)
     }

@@ -76,9 +76,9 @@ impl Connection {
         self.input.lend(self.known_length(), may_grow)
     }
 
-    /// Bytes of memory that the next [`Connection::lend`] will allocate, if it may grow.
-    pub fn wanted_bytes(&self) -> usize {
-        self.input.wanted(self.known_length())
+    /// Bytes of memory that the next [`Connection::lend`] will allocate.
+    pub fn wanted_bytes(&self, may_grow: bool) -> usize {
+        self.input.wanted(self.known_length(), may_grow)
     }
 
     /// The length of what is being received, from the first byte held on; 0 if it is not known.

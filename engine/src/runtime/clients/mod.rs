@@ -315,7 +315,9 @@ impl Clients {
         let Some(client) = self.connections.get_mut(&connection) else { return false };
         let taken = client.protocol.redirect(tag, bucket, host, port);
         if taken {
+            client.release(tag);
             client.order.answered(tag);
+            client.settle(&mut self.memory);
         }
         taken
     }

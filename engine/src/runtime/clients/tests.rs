@@ -3,7 +3,7 @@
 use super::*;
 use crate::runtime::command_room::COMMAND_BYTES_LARGE;
 use synod_net::server::{ConnectionConfig, ServerConfig};
-use synod_types::{Op, Version};
+use synod_types::{Op, Version, bucket_of};
 
 fn open(clients: &mut Clients) -> u64 {
     let opened = clients.open(Service::Full, |id| {
@@ -315,6 +315,19 @@ fn a_write_that_returns_a_value_has_its_room_before_it_is_asked() {
     clients.reply(client, tags[0], 0, Reply::Nil);
     send_all(&mut clients, client);
     assert!(next(&mut clients, client).is_some());
+}
+
+#[test]
+fn whoever_is_sent_elsewhere_needs_no_room() {
+    let mut clients = Clients::default();
+    let connection = open(&mut clients);
+    for _ in 0..8 {
+        send(&mut clients, connection, b"GETSET k v\r\n");
+        let (tag, _) = next(&mut clients, connection).expect("there is room");
+        assert!(clients.redirect(connection, tag, bucket_of(b"k"), "host", 1));
+        send_all(&mut clients, connection);
+        assert_eq!(clients.memory().bytes(), 0, "what was reserved is free again");
+    }
 }
 
 #[test]

@@ -39,6 +39,9 @@ const SPARE_HEAD_LIMIT: Duration = Duration::from_secs(1);
 /// A request's body must be complete this long after its head.
 const BODY_LIMIT: Duration = Duration::from_secs(60);
 
+/// Memory for a request of any length, or for its answer.
+const REQUEST_BYTES: usize = VALUE_BYTES_MAX + HEAD_BYTES_MAX;
+
 /// What is known of a client before its first request.
 #[derive(Clone)]
 pub(crate) struct HttpClient {
@@ -102,17 +105,11 @@ async fn handle(
             skip(&head, body).await;
             pages::of(&port.node, page, || port.pages())
         }
-        Route::Key(plan) if plan.wants_body() => {
-            take_memory(&port, &client).await;
-            match upload(&plan, body).await {
-                Ok(upload) => execute(&port, &client, &plan, upload).await,
-                Err(failure) => failure.response(),
-            }
-        }
         Route::Key(plan) => {
-            skip(&head, body).await;
-            take_memory(&port, &client).await;
-            execute(&port, &client, &plan, Upload::new(&plan, None)).await
+            let response = serve_key(&port, &client, &plan, &head, body).await;
+            let bytes = response.body().len();
+            port.clients(|clients| clients.http_waits(client.connection, false, bytes));
+            response
         }
     };
     Ok(response.map(|body| Full::new(Bytes::from(body))))
@@ -161,19 +158,35 @@ async fn drain(mut body: Incoming) {
     futures_lite::future::or(draining, glommio::timer::sleep(HEAD_LIMIT)).await;
 }
 
+/// Serves a request for a key, once there is memory for it.
+async fn serve_key(
+    port: &CorePort,
+    client: &HttpClient,
+    plan: &KeyPlan,
+    head: &Parts,
+    body: Incoming,
+) -> Response<Vec<u8>> {
+    if !plan.wants_body() {
+        skip(head, body).await;
+        take_memory(port, client).await;
+        return execute(port, client, plan, Upload::new(plan, None)).await;
+    }
+    take_memory(port, client).await;
+    match upload(plan, body).await {
+        Ok(upload) => execute(port, client, plan, upload).await,
+        Err(failure) => failure.response(),
+    }
+}
+
 /// Waits for memory for a request of any length, or for its answer.
 async fn take_memory(port: &CorePort, client: &HttpClient) {
-    let bytes = VALUE_BYTES_MAX + HEAD_BYTES_MAX;
-    while !port.clients(|clients| clients.take_for_http(client.connection, bytes)) {
+    while !port.clients(|clients| clients.take_for_http(client.connection, REQUEST_BYTES)) {
         client.memory.notified().await;
     }
 }
 
 async fn execute(port: &CorePort, client: &HttpClient, plan: &KeyPlan, upload: Upload) -> Response<Vec<u8>> {
     let (consistency, command) = upload.finish(plan);
-    port.clients(|clients| clients.http_waits(client.connection, true, VALUE_BYTES_MAX + HEAD_BYTES_MAX));
-    let answer = port.request(consistency, command).reply().await;
-    let response = plan.respond(answer);
-    port.clients(|clients| clients.http_waits(client.connection, false, response.body().len()));
-    response
+    port.clients(|clients| clients.http_waits(client.connection, true, REQUEST_BYTES));
+    plan.respond(port.request(consistency, command).reply().await)
 }
