@@ -10,6 +10,7 @@ use crate::node::{self, RunError};
 use crate::output;
 use crate::preflight;
 use crate::refusal::{Refusal, list};
+use crate::runtime::memory_bytes_max;
 use crate::serve;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -166,6 +167,8 @@ fn derived(
     let cores = u64::from(identity.cores);
     all.push(("connections", format!("{} in all", cores * options.connections_max as u64)));
     all.push(("cache", format!("{} MiB in all", cores * (options.cache_bytes as u64 >> 20))));
+    let bound = memory_bytes_max(&options, identity.cores, identity.facts.founders.len());
+    all.push(("memory", format!("at most {} MiB in all, beside the index of keys", bound >> 20)));
     let reserved = u64::from(options.reserve_segments);
     all.push((
         "reserved_log",

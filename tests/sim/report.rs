@@ -13,7 +13,7 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 35] = [
+pub const CANARIES: [(&str, Canary); 36] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
@@ -37,6 +37,7 @@ pub const CANARIES: [(&str, Canary); 35] = [
     ("any-order", Canary::AnyOrder),
     ("silent-when-stalled", Canary::SilentWhenStalled),
     ("leads-though-stalled", Canary::LeadsThoughStalled),
+    ("waits-for-reads", Canary::WaitsForReads),
     ("gives-up-with-leader", Canary::GivesUpWithLeader),
     ("credit-not-reserved", Canary::CreditNotReserved),
     ("lease-though-slept", Canary::LeaseThoughSlept),
@@ -74,9 +75,10 @@ pub fn replay_command(options: &Options) -> String {
 /// The report of a violation in this thread's run.
 pub fn failure(params: &Params, violation: &Violation) -> String {
     format!(
-        "{params}\n--- the last events\n{}--- violated: {violation}\n--- replay: {}\n",
+        "{params}\n--- the last events\n{}--- violated: {violation}\n--- replay: {}{}\n",
         trace::tail(TAIL_LINES),
-        replay_command(&params.options)
+        replay_command(&params.options),
+        if params.is_gray { " --gray" } else { "" }
     )
 }
 

@@ -163,6 +163,7 @@ fn clients_of_nodes_that_are_up_see_latency_and_no_errors() {
         (Canary::SilentWhenStalled, "stillness"),
         (Canary::LeadsThoughStalled, "handover"),
         (Canary::KeepsCutOff, "reach"),
+        (Canary::WaitsForReads, "latency"),
         (Canary::LeaseThoughSlept, "linearizability"),
     ] {
         let with = |seed| run_gray(Options { canary: Some(canary), ..Options::new(seed) });

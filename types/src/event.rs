@@ -127,8 +127,8 @@ events! {
         /// The node that is to lead.
         target: NodeId,
     }
-    /// This leader's log makes no progress while those of enough others do: it hands over at once, without
-    /// finishing what is open. Look at this node's disk.
+    /// This leader's log makes no progress, or no read of it comes back, while the logs of enough others move: it
+    /// hands over at once, without finishing what is open. Look at this node's disk.
     StalledHandover = "stalled_handover" {
         /// The group.
         group: GroupId,

@@ -11,8 +11,8 @@ use synod_types::{
 pub struct LogState {
     /// It has made no progress for a lease: none of its replicas stands.
     pub is_stalled: bool,
-    /// The time of its oldest record that is not durable, if that is a lease ago: its leaders hand over where
-    /// logs are faster.
+    /// The time of its oldest record that is not durable, or the time since when no read has come back, if that
+    /// is a lease ago: its leaders hand over where logs are faster.
     pub lags_since: Option<Mono>,
 }
 
@@ -337,6 +337,8 @@ pub enum Canary {
     SilentWhenStalled,
     /// A leader whose log makes no progress never hands over (breaks P-09b).
     LeadsThoughStalled,
+    /// A read of the log is waited for, however long the disk takes (breaks P-09b, P-09d).
+    WaitsForReads,
     /// Writes that waited for a leader which is gone are answered as unknown (breaks P-12b).
     GivesUpWithLeader,
     /// A value is fetched for a client that has no room for it (breaks P-14b).

@@ -26,14 +26,17 @@ use crate::setup::Setup;
 use crate::transfer::FAR_BEHIND_SLOTS;
 use alloc::vec::Vec;
 use synod_types::{
-    Ballot, ElectionEnd, Event, GroupMessage, Heartbeat, LeadershipEnd, Learned, NodeId, Payload, Slot,
-    limits,
+    Ballot, ElectionEnd, Event, GroupMessage, Heartbeat, LeadershipEnd, Learned, Mono, Nanos, NodeId,
+    Payload, Slot, limits,
 };
 
 /// A follower that lacks this many chosen slots is reported as behind, and as caught up once it lacks less
 /// than an eighth of them. It is twice the distance from which a replica is too far behind to lead, so that
 /// a burst of writes is no news.
 const BEHIND_SLOTS: u64 = 2 * FAR_BEHIND_SLOTS;
+
+/// Leases for which a leader whose log lags goes on after a peer has not taken over.
+const HEIR_PAUSE_LEASES: u64 = 16;
 
 /// The parts of a replica that have a role in the protocol.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(crate) struct Roles<P> {
     pub election: Election,
     pub time: KnownTime,
     pub state: RoleState<P>,
+    /// When a peer last did not take over what was handed to it.
+    heir_failed_at: Option<Mono>,
     /// What the operator was told last about this replica.
     told: Told,
 }
@@ -62,6 +67,7 @@ impl<P: Payload> Roles<P> {
             election: Election::default(),
             time: KnownTime::default(),
             state: RoleState::Follower,
+            heir_failed_at: None,
             told: Told::default(),
         }
     }
@@ -344,6 +350,10 @@ impl<P: Payload> Roles<P> {
 
     fn on_tick(&mut self, log: LogState, cx: &mut Context<'_, P>) {
         let now = cx.now.mono;
+        // Each attempt to hand over costs the group a lease if the heir does not take it.
+        let pause = Nanos(HEIR_PAUSE_LEASES * cx.setup.timing.lease.0);
+        let has_failed = self.heir_failed_at.is_some_and(|at| now.since(at) < pause);
+        let log = if has_failed { LogState { lags_since: None, ..log } } else { log };
         match &mut self.state {
             RoleState::Follower => {
                 if self.election.is_due(now) {
@@ -379,6 +389,7 @@ impl<P: Payload> Roles<P> {
                 AfterTick::Released(ballot) => self.election.note_released(ballot),
                 AfterTick::StepsDown(why) => self.step_down(why, cx),
                 AfterTick::StandsAnew(ballot) => {
+                    self.heir_failed_at = Some(now);
                     self.election.note_transfer_failed(ballot);
                     self.step_down(LeadershipEnd::TransferFailed, cx);
                     self.start_pre_vote(ballot, cx);

@@ -8,6 +8,7 @@ use crate::parts::follower_reads::FollowerReads;
 use crate::parts::forwards::Forwards;
 use crate::parts::journal::Journal;
 use crate::parts::repairs::Repairs;
+use crate::request::Request;
 use crate::stats::CoreStats;
 use alloc::vec::Vec;
 use synod_paxos as paxos;
@@ -105,6 +106,15 @@ impl<P: Payload> Common<P> {
             return false;
         }
         true
+    }
+
+    /// Takes out the GETs of a group that wait for the disk.
+    pub fn take_cold_gets(&mut self, index: usize) -> Vec<Request<P>> {
+        #[cfg(feature = "canary")]
+        if self.has_planted(Canary::WaitsForReads) {
+            return Vec::new();
+        }
+        self.cold_reads.take_gets(index)
     }
 
     /// Whether this known bug was planted.

@@ -32,6 +32,8 @@ pub(crate) struct Group<P> {
     pub progress_at: Mono,
     /// Where the requests to this replica as the leader come from.
     pub sources: RequestSources,
+    /// Since when the log lagged when others' logs were last tried.
+    pub tried_logs: Option<Mono>,
     /// The last transfer that has not succeeded; kept when this replica loses leadership.
     pub attempt: Option<TransferAttempt>,
     pub backlog: Backlog<P>,
@@ -77,6 +79,7 @@ impl<P: Payload> Group<P> {
             followed_in: None,
             progress_at: Mono::ZERO,
             sources: RequestSources::default(),
+            tried_logs: None,
             attempt: None,
             backlog: Backlog::new(backlog_bytes_max),
             proposals: Proposals::new(),

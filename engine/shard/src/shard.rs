@@ -238,6 +238,11 @@ impl<P: Payload> Shard<P> {
         self.common.journal.age(now)
     }
 
+    /// How long the oldest read of the log has been under way.
+    pub fn read_age(&self, now: Mono) -> Nanos {
+        self.common.cold_reads.age(now)
+    }
+
     /// What the leaders of this core believe of each peer: the worst of all groups.
     pub fn peer_views(&self, now: Mono) -> Vec<PeerView> {
         let mut views: Vec<PeerView> = Vec::new();

@@ -129,7 +129,9 @@ pub struct CoreStats {
     pub follower_reads: u64,
     /// Reads of the log that failed or returned other bytes than were written.
     pub reads_failed: u64,
-    /// Reads of those that were repaired with an entry from a peer.
+    /// Reads that did not come back within a request's patience and were given up or asked of a peer.
+    pub reads_late: u64,
+    /// Failed and late reads that were made up for with an entry from a peer.
     pub reads_repaired: u64,
     /// The place in the log of the last damage that was found.
     pub damaged_at: Option<Location>,

@@ -17,10 +17,10 @@ use synod_net::server::{Ask, CommandOrder, Connection, Tag};
 use synod_types::{Command, Consistency, Mono, Nanos, Shared};
 
 /// Memory that every connection may hold beside what all share.
-const OWN_BYTES: usize = 16 << 10;
+pub(super) const OWN_BYTES: usize = 16 << 10;
 /// Answers of one connection that are not sent, and room reserved for more. What goes beyond it waits, but for
 /// the answer whose turn it is.
-const WINDOW_BYTES: usize = 4 << 20;
+pub(super) const WINDOW_BYTES: usize = 4 << 20;
 /// A client that takes no part in what it has begun for this long is slow.
 const SLOW_AFTER: Nanos = Nanos::from_ms(2_000);
 

@@ -302,6 +302,7 @@ impl RunningCore {
             core_stats: *shard.core_stats(),
             log_stalled: shard.log_stalled(now.mono),
             log_age: shard.log_age(now.mono),
+            read_age: shard.read_age(now.mono),
             peers: shard.peer_views(now.mono),
             log_backlog_bytes: wal.backlog().bytes as u64,
             log_space: wal.log_room().space,

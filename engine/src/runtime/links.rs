@@ -21,7 +21,7 @@ const LINK_BULK_BYTES_MAX: usize = 32 << 20;
 /// wait behind them.
 const LINK_ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Beyond it, even small messages are dropped.
-const LINK_BYTES_MAX: usize = 40 << 20;
+pub(super) const LINK_BYTES_MAX: usize = 40 << 20;
 /// Heartbeats beyond this are dropped: there will be others.
 const LINK_URGENT_BYTES_MAX: usize = 64 << 10;
 

@@ -42,6 +42,7 @@ mod links;
 mod machine;
 mod mail;
 mod mailbox;
+mod memory_bound;
 mod node_context;
 mod node_view;
 mod notify;
@@ -70,6 +71,7 @@ use crate::node::{NodeSetup, RunError};
 use crate::voice::{self, NodeEvent};
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use mailbox::MeshEnds;
+pub(crate) use memory_bound::memory_bytes_max;
 use node_context::NodeContext;
 use port::CorePort;
 use std::sync::Arc;
@@ -180,6 +182,7 @@ fn say_what_starts(setup: &NodeSetup) {
             cores: setup.cores(),
             groups: setup.facts().group_count,
             cache_bytes: setup.options.cache_bytes as u64 * u64::from(setup.cores()),
+            memory_bytes_max: memory_bytes_max(&setup.options, setup.cores(), setup.members.len()),
         },
     );
     let ports: Vec<String> =

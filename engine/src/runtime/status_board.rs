@@ -46,6 +46,8 @@ pub(crate) struct CorePage {
     pub connections_total: u64,
     /// How long the oldest record has waited to become durable.
     pub log_age: Nanos,
+    /// How long the oldest read of the log has been under way.
+    pub read_age: Nanos,
     /// What the leaders of this core believe of each peer.
     pub peers: Vec<PeerView>,
     /// Bytes that clients hold of what they share.

@@ -66,7 +66,7 @@ fn tell_of_leader(core: u16, told: &Event) {
         ),
         Event::StalledHandover { group, ballot, target } => warn!(
             target: "election", event, core, group = group.get(), %ballot, peer = target.get(),
-            "hands over to {target} at once: this node's log makes no progress"
+            "hands over to {target} at once: this node's disk does not answer"
         ),
         Event::CutOff { group, peer, target } => warn!(
             target: "election", event, core, group = group.get(), peer = peer.get(), to = target.get(),

@@ -51,6 +51,8 @@ events! {
         groups: u16,
         /// The memory that the value caches may take.
         cache_bytes: u64,
+        /// The memory that the node takes at most beside its index, caches included.
+        memory_bytes_max: u64,
     }
     /// The node is about to listen.
     NodeListening = "node_listening" {
@@ -244,13 +246,24 @@ pub fn say(core: Option<CoreId>, event: NodeEvent<'_>) {
 fn say_of_node(core: Option<u16>, said: NodeEvent<'_>) {
     let event = said.name();
     match said {
-        NodeEvent::NodeStarting { version, data_dir, cluster, boot, members, cores, groups, cache_bytes } => {
+        NodeEvent::NodeStarting {
+            version,
+            data_dir,
+            cluster,
+            boot,
+            members,
+            cores,
+            groups,
+            cache_bytes,
+            memory_bytes_max,
+        } => {
             info!(
                 target: "node", event, version, data_dir = %data_dir.display(), cluster, boot, members, cores, groups,
-                cache_bytes,
+                cache_bytes, memory_bytes_max,
                 "synod {version} starts on {} (start {boot} of this node): cluster {cluster}, members {members}, \
-                 {cores} cores, {groups} groups, at most {} MiB of values in memory",
-                data_dir.display(), cache_bytes >> 20
+                 {cores} cores, {groups} groups, at most {} MiB of values in memory, at most {} MiB in all beside \
+                 the index of keys",
+                data_dir.display(), cache_bytes >> 20, memory_bytes_max >> 20
             )
         }
         NodeEvent::NodeListening { ports } => {

@@ -109,6 +109,7 @@ fn node_events() -> Vec<NodeEvent<'static>> {
             cores: 2,
             groups: 16,
             cache_bytes: 512 << 20,
+            memory_bytes_max: 2_072 << 20,
         },
         NodeEvent::NodeListening { ports: "clients on 10.0.0.1:6379" },
         NodeEvent::NodeServing { took_ms: 250 },

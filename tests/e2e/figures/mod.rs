@@ -45,6 +45,9 @@ const BY_UNIT_TEST: &[&str] = &[
     "synod_slow_turns_total",
     "slow_turns",
     "synod_log_age_seconds",
+    "synod_log_read_age_seconds",
+    "synod_log_reads_late_total",
+    "log_reads_late",
     "synod_peer_log_age_seconds",
     "synod_peer_round_trip_seconds",
 ];

@@ -30,6 +30,8 @@ struct Pipeline {
     /// By position in the burst: the version that a write got, once it is answered.
     versions: Vec<Option<Version>>,
     open: usize,
+    /// What is under way is a read of what was written before.
+    is_read: bool,
     /// The version of the last write of an earlier burst that was answered.
     before: Version,
 }
@@ -45,7 +47,7 @@ pub(super) struct Pipelines {
     is_strict: bool,
     is_stopped: bool,
     acknowledged: u64,
-    /// The longest that a write of a connection to a node which nothing happened to has waited.
+    /// The longest that a write or a read of a connection to a node which nothing happened to has waited.
     longest: u64,
 }
 
@@ -61,6 +63,7 @@ impl Pipelines {
                 began: 0,
                 versions: Vec::new(),
                 open: 0,
+                is_read: false,
                 before: Version::default(),
             })
         });
@@ -114,7 +117,8 @@ impl Pipelines {
         if level.is_none_or(|level| level < Level::IN_ORDER) {
             return time.queue.after(100 * MS, SimEvent::Burst { pipeline: at });
         }
-        let count = self.rng.between(1, BURST_MAX) as usize;
+        pipeline.is_read = self.is_strict && pipeline.before > Version::default() && self.rng.coin();
+        let count = if pipeline.is_read { 1 } else { self.rng.between(1, BURST_MAX) as usize };
         (pipeline.began, pipeline.open) = (time.now(), count);
         pipeline.versions = vec![None; count];
         // The bytes of a connection arrive in order.
@@ -122,10 +126,13 @@ impl Pipelines {
         for position in 0..count {
             self.last += 1;
             self.open.insert(self.last, (at, position));
-            let value = self.last.to_string().into_bytes();
+            // Too long for the index: without a copy in the cache it is read from the log.
+            let value = if self.is_strict { format!("{:>64}", self.last) } else { self.last.to_string() };
+            let value = if pipeline.is_read { Vec::new() } else { value.into_bytes() };
             let value_crc = checksum::crc32c(&value);
-            let op =
+            let set =
                 Op::Set { value_crc, condition: Condition::Always, expiry: Expiry::None, return_old: false };
+            let op = if pipeline.is_read { Op::Get } else { set };
             let key = Shared::new(pipeline.key.clone().into_bytes());
             let request = ClientRequest {
                 attempt: self.last,
@@ -157,6 +164,16 @@ impl Pipelines {
         let is_excused = machines.nodes[pipeline.node].trouble_until >= pipeline.began;
         let waited = time.now() - pipeline.began;
         match reply {
+            Reply::Value { version, .. } if pipeline.is_read => {
+                if *version < pipeline.before {
+                    let (key, before) = (&pipeline.key, pipeline.before);
+                    let detail = format!("{key} was read at {version:?}, and written at {before:?} before");
+                    return Err(Violation::new("pipeline-order", detail));
+                }
+                if !is_excused {
+                    self.longest = self.longest.max(waited);
+                }
+            }
             Reply::Done { version } => {
                 self.acknowledged += 1;
                 pipeline.versions[position] = Some(*version);
@@ -178,8 +195,9 @@ impl Pipelines {
                 time.observer.coverage.meet("a pipelined write was not answered");
                 if self.is_strict && !is_excused {
                     let detail = format!(
-                        "{kind:?} after {} ms for a write at n{}, which was up and in the majority",
+                        "{kind:?} after {} ms for a {} at n{}, which was up and in the majority",
                         waited / MS,
+                        if pipeline.is_read { "read" } else { "write" },
                         pipeline.node + 1
                     );
                     return Err(Violation::new("error-while-up", detail));
@@ -187,7 +205,8 @@ impl Pipelines {
             }
             Reply::Error(ErrorKind::NoSpace) => {}
             other => {
-                return Err(Violation::new("wrong-answer", format!("SET was answered {other:?}")));
+                let asked = if pipeline.is_read { "GET" } else { "SET" };
+                return Err(Violation::new("wrong-answer", format!("{asked} was answered {other:?}")));
             }
         }
         self.done(at, time);
@@ -205,7 +224,8 @@ impl Pipelines {
         let pipeline = &mut self.pipelines[at];
         pipeline.open -= 1;
         if pipeline.open == 0 {
-            pipeline.before = pipeline.versions.iter().flatten().copied().max().unwrap_or(pipeline.before);
+            let last = pipeline.versions.iter().flatten().copied().max();
+            pipeline.before = last.unwrap_or(pipeline.before);
             let pause = self.rng.exponential(self.pause_mean);
             time.queue.after(pause, SimEvent::Burst { pipeline: at });
         }

@@ -12,6 +12,7 @@ mod asking;
 mod balancing;
 mod expiring;
 mod falling_behind;
+mod late_reads;
 mod leveling;
 mod repairing;
 mod replaying;

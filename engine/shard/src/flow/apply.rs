@@ -152,7 +152,7 @@ fn apply_command<P: Payload>(
         }
         Applied::Read { location, crc } => {
             assert!(group.blocked.is_none(), "apply is blocked twice");
-            let token = cx.common.cold_reads.start(ReadUse::Apply { index: group.index });
+            let token = cx.common.cold_reads.start(ReadUse::Apply { index: group.index }, cx.now.mono);
             group.blocked = Some(BlockedApply { slot, position, token, location, crc, since });
             cx.out.push(Effect::Read { token, location });
             false

@@ -30,7 +30,7 @@ pub(crate) fn flush<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
             paxos::Effect::ReadBack { to, wanted } => read_back(cx, to, &wanted),
             paxos::Effect::Recall { slot, ballot, at } => {
                 let what = ReadUse::Recall { index: cx.group.index, slot, ballot };
-                let token = cx.common.cold_reads.start(what);
+                let token = cx.common.cold_reads.start(what, cx.now.mono);
                 cx.out.push(Effect::ReadEntry { token, location: at });
             }
         }
@@ -59,7 +59,7 @@ fn read_back<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, to: NodeId, wanted: &[
     let Some(batch) = cx.group.pulls.start(to, wanted) else { return };
     for &ReadBack { slot, at, .. } in wanted {
         let what = ReadUse::Learn { index: cx.group.index, batch, slot };
-        let token = cx.common.cold_reads.start(what);
+        let token = cx.common.cold_reads.start(what, cx.now.mono);
         cx.out.push(Effect::ReadEntry { token, location: at });
     }
 }

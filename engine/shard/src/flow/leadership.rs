@@ -60,6 +60,8 @@ fn end<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, ballot: Ballot) {
     group.stats.leaderships_lost += u64::from(!transferred);
     let pending = group.backlog.take_pending();
     let awaiting_quorum = group.reads.take_awaiting_quorum();
+    // A disk that does not return them may be why it has handed over.
+    let cold = cx.common.take_cold_gets(group.index);
     for Abandoned { origins, payload, at } in group.proposals.take_all() {
         take_back(cx, &origins, payload, at);
     }
@@ -71,6 +73,9 @@ fn end<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, ballot: Ballot) {
     }
     for read in awaiting_quorum {
         route::route(cx, read.request);
+    }
+    for request in cold {
+        route::route(cx, request);
     }
 }
 

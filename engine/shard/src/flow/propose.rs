@@ -88,6 +88,25 @@ pub(crate) fn keep_time<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     }
 }
 
+/// A leader whose log lags hands over when it knows that others' logs move (P-09b). Where it has proposed nothing
+/// since, an entry without commands tells.
+pub(crate) fn try_logs<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, log: paxos::LogState) {
+    let (group, now) = (&mut *cx.group, cx.now.mono);
+    let Some(since) = log.lags_since.filter(|since| Some(*since) > group.tried_logs) else { return };
+    if group.paxos.serving()
+        && can_write(group, now)
+        && let Some(clock) = group.paxos.leader_clock(now)
+        && !group.backlog.has_pending()
+        && group.paxos.in_flight() == 0
+    {
+        assert!(group.proposals.builder.is_empty(), "a batch was left behind");
+        group.tried_logs = Some(since);
+        let origin = group.paxos.next_origin();
+        let payload = P::from(group.proposals.builder.finish(origin, clock));
+        drive(cx, paxos::Input::Propose { payload });
+    }
+}
+
 /// Once every member has said that it reads a later level, the leader raises the level in the log: entries
 /// from the next slot on may use it (P-19).
 pub(crate) fn raise_level<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {

@@ -5,14 +5,14 @@ use crate::api::Effect;
 use crate::flow::reply_room::ReplyRoom;
 use crate::flow::{busy, reply_room};
 use crate::outlet::Out;
-use crate::parts::cold_reads::ReadUse;
+use crate::parts::cold_reads::{ColdGet, ReadUse};
 use crate::parts::follower_reads::FollowerRead;
 use crate::parts::waiting_reads::AwaitingQuorum;
-use crate::request::{Origin, Request, push_error, push_reply};
+use crate::request::{Request, push_error, push_reply};
 use crate::step::Cx;
 use alloc::vec::Vec;
 use synod_store::{Lookup, RandomKey};
-use synod_types::{Command, Consistency, ErrorKind, Op, Payload, Reply, Version, WallMs};
+use synod_types::{ErrorKind, Op, Payload, Reply, Version, WallMs};
 
 /// Pages of keys that one turn reads for waiting requests; each takes up to a millisecond.
 const WALKS_PER_TURN: usize = 2;
@@ -33,7 +33,7 @@ pub(crate) fn read_or_confirm<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reque
     let point = group.paxos.chosen();
     let has_applied = group.paxos.applied_slot() >= point;
     if by_lease && has_applied && group.paxos.serving() && group.reads.none_awaits_quorum() {
-        return read(cx, request.origin, request.consistency, request.command);
+        return read(cx, request);
     }
     if !group.reads.has_room_for_quorum() {
         if request.is_of_peer() {
@@ -66,7 +66,7 @@ pub(crate) fn serve_confirmed<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         }
         let Some(AwaitingQuorum { request, .. }) = cx.group.reads.next_awaiting_quorum() else { return };
         cx.common.walks += usize::from(is_walk);
-        read(cx, request.origin, request.consistency, request.command);
+        read(cx, request);
     }
 }
 
@@ -74,8 +74,7 @@ pub(crate) fn serve_confirmed<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
 pub(crate) fn read_here<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, own: FollowerRead<P>) {
     assert!(own.index == cx.group.index, "a read of another group");
     cx.common.stats.follower_reads += 1;
-    let Request { origin, consistency, command, .. } = own.request;
-    read(cx, origin, consistency, command);
+    read(cx, own.request);
 }
 
 /// Answers the reads whose point is applied now.
@@ -87,12 +86,8 @@ pub(crate) fn serve_applied<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
 }
 
 /// Reads applied state. The caller has made sure that it is fresh enough.
-pub(crate) fn read<P: Payload>(
-    cx: &mut Cx<'_, P, impl Out<P>>,
-    origin: Origin,
-    consistency: Consistency,
-    command: Command<P>,
-) {
+pub(crate) fn read<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
+    let (origin, command) = (request.origin, &request.command);
     debug_assert!(!command.op.is_write(), "a write is proposed");
     let (group, namespace, key) = (cx.group.id, command.namespace, command.key.as_ref());
     let store = &mut cx.common.store;
@@ -125,18 +120,14 @@ pub(crate) fn read<P: Payload>(
             };
             push_reply(origin, reply, cx.out);
         }
-        Op::Get => get(cx, origin, consistency, command),
+        Op::Get => get(cx, request),
         _ => push_error(origin, ErrorKind::Malformed, cx.out),
     }
 }
 
 /// Reads a value, if its requester has room for it.
-fn get<P: Payload>(
-    cx: &mut Cx<'_, P, impl Out<P>>,
-    origin: Origin,
-    consistency: Consistency,
-    command: Command<P>,
-) {
+fn get<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, request: Request<P>) {
+    let (origin, command) = (request.origin, &request.command);
     let (group, namespace, key) = (cx.group.id, command.namespace, command.key.as_ref());
     let room = ReplyRoom::of(&*cx.common, origin);
     let lacking = match cx.common.store.lookup(group, namespace, key) {
@@ -158,12 +149,12 @@ fn get<P: Payload>(
                 None => {
                     cx.group.stats.key_hits += 1;
                     let index = cx.group.index;
-                    let what = ReadUse::Get { index, origin, command, version, crc: value_crc };
-                    let token = cx.common.cold_reads.start(what);
+                    let what = ReadUse::Get(ColdGet { index, request, version, crc: value_crc });
+                    let token = cx.common.cold_reads.start(what, cx.now.mono);
                     return cx.out.push(Effect::Read { token, location });
                 }
             }
         }
     };
-    reply_room::send_back(cx, lacking, consistency, command);
+    reply_room::send_back(cx, lacking, request.consistency, request.command);
 }

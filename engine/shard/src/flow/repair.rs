@@ -1,5 +1,5 @@
-//! Repair of reads: entries whose bytes in this core's log are damaged or cannot be read are fetched from a
-//! peer.
+//! Repair of reads: entries whose bytes in this core's log are damaged, cannot be read, or do not come in time
+//! are fetched from a peer.
 //!
 //! ```text
 //!   a read fails ─▶ which slot wrote it? ─▶ Fetch { slot } ─▶ a peer, then the next
@@ -13,37 +13,46 @@ use crate::api::Effect;
 use crate::flow::drive::follow_up;
 use crate::flow::{apply, read};
 use crate::outlet::Out;
+use crate::parts::cold_reads::ColdGet;
 use crate::parts::repairs::{RepairUse, Waiter};
-use crate::request::{Origin, push_error, push_value};
+use crate::request::{Request, push_error, push_value};
 use crate::step::{Cx, Step};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use synod_store::{CacheAdmission, FoundValue, Lookup};
 use synod_types::{
-    Ballot, Command, Consistency, Entry, ErrorKind, Event, GroupMessage, Learned, Location, NodeId, Op,
-    Payload, PeerMessage, Slot, Version, checksum,
+    Ballot, Entry, ErrorKind, Event, GroupMessage, Learned, Location, NodeId, Op, Payload, PeerMessage, Slot,
+    checksum,
 };
 
+/// Why the bytes of a read are not there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lack {
+    /// They are not what was written, or cannot be read.
+    Damaged,
+    /// The disk has not returned them in time. They may be as they should be.
+    Late,
+}
+
 /// The value that a client asked for could not be read, or is not what was written.
-pub(crate) fn on_value_lost<P: Payload>(
-    cx: &mut Cx<'_, P, impl Out<P>>,
-    origin: Origin,
-    command: Command<P>,
-    (version, crc): (Version, u32),
-) {
+pub(crate) fn on_value_lost<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, get: ColdGet<P>, lack: Lack) {
+    let ColdGet { request, version, crc, .. } = get;
+    let command = &request.command;
     debug_assert!(command.op == Op::Get, "only a GET reads a value from the log");
-    cx.common.stats.reads_failed += 1;
     let found = cx.common.store.lookup(cx.group.id, command.namespace, command.key.as_ref());
     let location = match found {
         Lookup::Cold { location, version: now_at, .. } if now_at == version => location,
         // The value was overwritten meanwhile, or another read has brought it into memory.
-        // How fresh it must be is not known here any more: `Quorum` is fresh enough for all.
-        _ => return read::read(cx, origin, Consistency::Quorum, command),
+        _ => {
+            cx.common.stats.reads_failed += u64::from(lack == Lack::Damaged);
+            return read::read(cx, request);
+        }
     };
-    note_damage(cx, location);
+    note_lack(cx, location, lack);
     let Some((slot, offset)) = written_by(cx, location) else {
-        return push_error(origin, ErrorKind::ReadFailed, cx.out);
+        return request.refuse(ErrorKind::ReadFailed, cx.out);
     };
+    let Request { origin, command, .. } = request;
     let what = RepairUse::Get { origin, command, version, offset, len: location.len, crc };
     repair(cx, slot, what);
 }
@@ -53,11 +62,10 @@ pub(crate) fn on_value_lost<P: Payload>(
 ///
 /// # Panics
 /// When there is no other copy.
-pub(crate) fn on_old_value_lost<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
-    cx.common.stats.reads_failed += 1;
+pub(crate) fn on_old_value_lost<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, lack: Lack) {
     let blocked = cx.group.blocked.expect("apply is blocked until its read comes back");
     let (location, crc) = (blocked.location, blocked.crc);
-    note_damage(cx, location);
+    note_lack(cx, location, lack);
     let place = written_by(cx, location).filter(|_| has_peers(cx));
     let (slot, offset) = place.expect("a value that apply needs is damaged, and there is no other copy");
     repair(cx, slot, RepairUse::Apply { offset, len: location.len, crc });
@@ -66,19 +74,23 @@ pub(crate) fn on_old_value_lost<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
 /// Likewise for an entry that a peer has asked for.
 pub(crate) fn on_entry_lost<P: Payload>(
     cx: &mut Cx<'_, P, impl Out<P>>,
-    slot: Slot,
-    ballot: Ballot,
+    (slot, ballot): (Slot, Ballot),
     to: NodeId,
+    lack: Lack,
 ) {
-    cx.common.stats.reads_failed += 1;
-    if let Some(location) = cx.group.paxos.place_of(slot) {
-        note_damage(cx, location);
+    match cx.group.paxos.place_of(slot) {
+        Some(location) => note_lack(cx, location, lack),
+        None => cx.common.stats.reads_failed += u64::from(lack == Lack::Damaged),
     }
     repair(cx, slot, RepairUse::Learn { to, ballot });
 }
 
 /// Bytes of the log are damaged, or cannot be read.
-fn note_damage<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, location: Location) {
+fn note_lack<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, location: Location, lack: Lack) {
+    if lack == Lack::Late {
+        return; // the age of the oldest read tells it
+    }
+    cx.common.stats.reads_failed += 1;
     cx.common.stats.damaged_at = Some(location);
     let Location { segment, offset, .. } = location;
     cx.out.tell(Event::ReadDamaged { group: cx.group.id, segment, offset });
@@ -222,9 +234,4 @@ pub(crate) fn tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
         }
         cx.common.repairs.put_back(index, slot, repair);
     }
-}
-
-/// The bytes of a read, if they are what was written.
-pub(crate) fn is_whole<P: AsRef<[u8]>>(bytes: Option<P>, crc: u32) -> Option<P> {
-    bytes.filter(|bytes| checksum::crc32c(bytes.as_ref()) == crc)
 }

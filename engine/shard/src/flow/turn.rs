@@ -1,7 +1,7 @@
 //! Ticks, and the ends of turns.
 
 use crate::flow::drive::drive;
-use crate::flow::{busy, disk_full, effects, propose, read_index, repair, route, session, transfer};
+use crate::flow::{busy, cold, disk_full, effects, propose, read_index, repair, route, session, transfer};
 use crate::outlet::Out;
 use crate::step::Step;
 use synod_paxos as paxos;
@@ -18,8 +18,7 @@ const SWEEP_STEPS_PER_TICK: usize = 4096;
 pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
     let has_slept = note_sleep(step);
     // What the disk has done meanwhile is not known yet.
-    let log = step.common.journal.state(step.common.config.timing.lease, step.now.mono);
-    let log = if has_slept { paxos::LogState::FINE } else { log };
+    let log = if has_slept { paxos::LogState::FINE } else { log_state(step) };
     tell_stall(step, log.is_stalled);
     // The sweep comes first: the more of the expired keys it has sorted out, the more exactly it is known
     // whether applied time must advance.
@@ -31,6 +30,7 @@ pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
         disk_full::hand_over_or_refuse(cx);
         propose::keep_time(cx);
         propose::raise_level(cx);
+        propose::try_logs(cx, log);
         route::retry_waiting(cx);
         session::mind_session(cx, true);
         read_index::expire_awaiting_apply(cx);
@@ -38,10 +38,23 @@ pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
     }
     expire_forwards(step);
     read_index::expire(step);
+    cold::tick(step);
     repair::tick(step);
     transfer::follow_load(step);
     transfer::balance(step);
     step.common.store.bury(BURY_STEPS_PER_TICK);
+}
+
+/// How the log does: its leaders hand over also where its reads do not come back (P-09b).
+fn log_state<P: Payload>(step: &Step<'_, P, impl Out<P>>) -> paxos::LogState {
+    let (timing, now) = (step.common.config.timing, step.now.mono);
+    let log = step.common.journal.state(timing.lease, now);
+    #[cfg(feature = "canary")]
+    if step.common.has_planted(crate::Canary::WaitsForReads) {
+        return log;
+    }
+    let reads = step.common.cold_reads.stalled_since(timing.lease, timing.request_max, now);
+    paxos::LogState { lags_since: [log.lags_since, reads].into_iter().flatten().min(), ..log }
 }
 
 /// Notices that this core was not scheduled for so long that others may have lost their patience with it. True

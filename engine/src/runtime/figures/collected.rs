@@ -1,6 +1,7 @@
 //! `Figures`: everything that the rows of the table take their values from, collected at one moment.
 
 use crate::runtime::clock;
+use crate::runtime::memory_bytes_max;
 use crate::runtime::node_context::NodeContext;
 use crate::runtime::status_board::CorePage;
 use crate::sys::{self, CpuTimes, Memory};
@@ -35,6 +36,8 @@ pub(crate) struct NodeFacts {
     pub port: u16,
     /// Client connections that it takes at once.
     pub clients_max: u64,
+    /// The memory that the node takes at most beside its index.
+    pub memory_bytes_max: u64,
     /// Time since the start.
     pub uptime: Nanos,
     /// Wall clock, microseconds since the Unix epoch.
@@ -63,6 +66,7 @@ impl Figures {
             incarnation,
             port: setup.own().client_port,
             clients_max: setup.options.connections_max as u64 * u64::from(setup.cores()),
+            memory_bytes_max: memory_bytes_max(&setup.options, setup.cores(), setup.members.len()),
             uptime: clock::now().mono.since(node.started),
             wall_us: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64),
             memory: sys::memory(),

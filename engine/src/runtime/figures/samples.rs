@@ -157,6 +157,12 @@ pub(super) fn log_age(figures: &Figures, out: &mut Exposition) {
     }
 }
 
+pub(super) fn read_age(figures: &Figures, out: &mut Exposition) {
+    for (core, page) in figures.pages.iter().enumerate() {
+        out.sample(&[("core", &core)], seconds(page.read_age));
+    }
+}
+
 fn of_peers(figures: &Figures, out: &mut Exposition, of: impl Fn(&PeerView) -> Nanos) {
     for (core, page) in figures.pages.iter().enumerate() {
         for view in &page.peers {

@@ -155,6 +155,13 @@ pub(super) const ROWS: &[Row] = &[
         "The same in MiB.",
         "as `used_memory_rss`",
     ),
+    Row::gauge(
+        "synod_memory_bound_bytes",
+        Node(|f| f.node.memory_bytes_max),
+        "Memory that clients, links, logs and caches take at most, in bytes; the index of keys comes beside it.",
+        "the settings of the limits and the cache",
+    )
+    .info("synod", "memory_bound_bytes"),
     Row::gauge("redis_memory_max_bytes", Node(|_| 0), "0: keys are not bounded by memory.", "a constant")
         .info("memory", "maxmemory"),
     Row::field("memory", "maxmemory_human", Text(|_| "0B".to_owned()), "The same.", "a constant"),
@@ -323,6 +330,13 @@ pub(super) const ROWS: &[Row] = &[
     )
     .labels("core"),
     Row::gauge(
+        "synod_log_read_age_seconds",
+        Samples(samples::read_age),
+        "How long the oldest read of the log has been under way; none that ends for a lease is a stall.",
+        "the reads that the disk has not answered",
+    )
+    .labels("core"),
+    Row::gauge(
         "synod_peer_log_age_seconds",
         Samples(samples::peer_log_ages),
         "How long a peer has owed the oldest of its answers to what must be written: the worst of the groups \
@@ -359,9 +373,16 @@ pub(super) const ROWS: &[Row] = &[
     )
     .info("synod", "log_reads_failed"),
     Row::counter(
+        "synod_log_reads_late_total",
+        Core(|page| page.core_stats.reads_late),
+        "Reads of the log that did not end within a request's patience; another replica is asked.",
+        "each such read",
+    )
+    .info("synod", "log_reads_late"),
+    Row::counter(
         "synod_log_reads_repaired_total",
         Core(|page| page.core_stats.reads_repaired),
-        "Of those, how many another replica made up for.",
+        "Reads of the log that failed or were late, and that another replica made up for.",
         "each repair",
     )
     .info("synod", "log_reads_repaired"),

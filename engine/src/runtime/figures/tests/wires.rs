@@ -55,6 +55,7 @@ const OF_CORES: &[(&str, &str, &str, u64)] = &[
     ("synod_log_backlog_bytes", "", "log_backlog_bytes", 108),
     ("synod_log_written_bytes_total", "", "log_written_bytes", 121),
     ("synod_log_reads_failed_total", "", "log_reads_failed", 123),
+    ("synod_log_reads_late_total", "", "log_reads_late", 157),
     ("synod_log_reads_repaired_total", "", "log_reads_repaired", 124),
     ("synod_follower_reads_total", "", "follower_reads", 125),
     ("synod_forwards_total", "", "forwards", 126),
@@ -176,6 +177,7 @@ fn page(core: u64) -> CorePage {
             sleeps: 153 + more,
             follower_reads: 125 + more,
             reads_failed: 123 + more,
+            reads_late: 157 + more,
             reads_repaired: 124 + more,
             damaged_at: None,
         },
@@ -184,6 +186,7 @@ fn page(core: u64) -> CorePage {
         log_error: None,
         log_backlog_bytes: 108 + more,
         log_age: Nanos::from_ms(1_500),
+        read_age: Nanos::from_ms(2_500),
         peers: vec![PeerView {
             node: NodeId::new(9),
             round_trip: Nanos::from_ms(2),
@@ -233,6 +236,7 @@ fn facts() -> NodeFacts {
         run_id: "the run".to_owned(),
         port: 301,
         clients_max: 302,
+        memory_bytes_max: 310,
         uptime: Nanos::from_ms(3 * 86_400_000 + 303_999),
         wall_us: 304_000_305,
         memory: Memory { resident_bytes: 307 << 20, own_bytes: 306 << 20 },
@@ -325,6 +329,7 @@ fn flags_and_states(faces: &mut Faces) {
         faces.number("", field, 0);
     }
     faces.sample("synod_log_age_seconds", "{core=\"0\"}", 1.5);
+    faces.sample("synod_log_read_age_seconds", "{core=\"0\"}", 2.5);
     faces.sample("synod_peer_log_age_seconds", "{core=\"0\",peer=\"9\"}", 0.03);
     faces.sample("synod_peer_round_trip_seconds", "{core=\"1\",peer=\"9\"}", 0.002);
     faces.sample("synod_clients_closed_total", "{core=\"1\",reason=\"command_late\"}", 157 + MORE);
@@ -410,6 +415,7 @@ fn facts_of_the_node(faces: &mut Faces) {
     for (family, redis, field, value) in [
         ("synod_uptime_seconds", "redis_uptime_in_seconds", "uptime_in_seconds", 3 * 86_400 + 303),
         ("synod_connections_max", "redis_config_maxclients", "maxclients", 302),
+        ("synod_memory_bound_bytes", "", "memory_bound_bytes", 310),
         ("synod_memory_bytes", "redis_memory_used_bytes", "used_memory", 306 << 20),
         ("synod_resident_bytes", "redis_memory_used_rss_bytes", "used_memory_rss", 307 << 20),
     ] {
