@@ -19,6 +19,8 @@ const CHUNK_BYTES_MIN: usize = 8 << 10;
 const SHARE_BYTES_MIN: usize = 2 << 10;
 /// A chunk is replaced when its room is smaller than the chunk's size divided by this.
 const ROOM_SHARE: usize = 4;
+/// A former chunk is not used again for a request if it is longer than the chunk needed by this factor.
+const TOO_LONG: usize = 4;
 /// Room behind a request of known length, for the start of the next one.
 const BEHIND_BYTES: usize = 4 << 10;
 
@@ -185,6 +187,9 @@ impl Inbox {
 
     fn renew(&mut self, size: usize) {
         self.retired.extend(core::mem::take(&mut self.room).retire());
+        // One that is far too long was for a longer request: whoever sends short ones now gives it back.
+        let is_of_use = |bytes: usize| bytes <= TOO_LONG * size;
+        self.retired.retain(|former| former.sole_bytes().is_none_or(is_of_use));
         // The latest first: it is still in the processor's caches.
         let again = (0..self.retired.len())
             .rev()
@@ -222,6 +227,21 @@ mod tests {
     use proptest::prelude::*;
 
     const MAX: InboxLimits = InboxLimits { chunk_bytes: 64 << 10, retired: 2 };
+
+    #[test]
+    fn whoever_sends_short_requests_again_gives_the_memory_of_long_ones_back() {
+        let mut inbox = Inbox::new(MAX);
+        for _ in 0..3 {
+            let room = inbox.lend(1 << 20, true);
+            let count = room.len();
+            inbox.put(room, count);
+            drop(inbox.take(count));
+        }
+        assert!(inbox.capacity() >= 1 << 20);
+        inbox.copy(&[b'x'; 100]);
+        inbox.skip(100);
+        assert!(inbox.capacity() < 1 << 20, "{}", inbox.capacity());
+    }
 
     #[test]
     fn a_chunk_is_used_again_once_no_slice_of_it_is_held() {

@@ -25,6 +25,8 @@ pub const COMPARED_BYTES_MAX: usize = 4 + 12;
 pub const OPERAND_BYTES_MAX: usize = VALUE_BYTES_MAX + COMPARED_BYTES_MAX;
 /// The longest value in a reply, bytes: the value of a key, or a page of a scan.
 pub const REPLY_BYTES_MAX: usize = VALUE_BYTES_MAX;
+/// Bytes of one page of a scan.
+pub const SCAN_PAGE_BYTES_MAX: usize = 160 << 10;
 /// The most pairs in one command of a client: all are applied at once, at about 0.3 µs each. This is checked
 /// only when a command is received: a longer one in the log is applied.
 pub const PAIRS_MAX: usize = 8192;

@@ -14,7 +14,7 @@ use crate::runtime::pace::TaskPace;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use synod_net::server::{Ask, CommandOrder, Connection, Tag};
-use synod_types::{Command, Consistency, Mono, Nanos, Shared};
+use synod_types::{Command, Consistency, GroupId, Mono, Nanos, Shared};
 
 /// Memory that every connection may hold beside what all share.
 pub(super) const OWN_BYTES: usize = 16 << 10;
@@ -35,8 +35,10 @@ pub(super) struct ClientConnection {
     pub is_paused: bool,
     /// It has used up its stretch and has more to do.
     pub rests: bool,
-    /// It waits for room for its next command.
+    /// It waits for room for its next command, `held`.
     pub is_parked: bool,
+    /// Its next command, which has waited for room.
+    pub held: Option<Ask>,
     pub pace: Rc<TaskPace>,
     pub dirty: bool,
     /// Wakes the writer: there is output, or the connection is to be closed.
@@ -59,11 +61,13 @@ pub(super) struct ClientConnection {
 }
 
 /// A command that is asked once there is room for its answer.
-struct DeferredAsk {
-    tag: Tag,
-    consistency: Consistency,
-    command: Command<Shared>,
-    bytes: usize,
+pub(super) struct DeferredAsk {
+    pub tag: Tag,
+    pub group: Option<GroupId>,
+    pub consistency: Consistency,
+    pub command: Command<Shared>,
+    /// Of the answer.
+    pub bytes: usize,
 }
 
 /// Memory of one connection beside that of its protocol.
@@ -131,6 +135,7 @@ impl ClientConnection {
             is_paused: false,
             rests: false,
             is_parked: false,
+            held: None,
             pace: Rc::default(),
             dirty: false,
             write: Rc::default(),
@@ -298,19 +303,13 @@ impl ClientConnection {
     pub fn defer(&mut self, tag: Tag, consistency: Consistency, command: Command<Shared>, bytes: usize) {
         self.release(tag);
         self.memory.last_lacking = bytes;
-        self.wait_for_room(tag, consistency, command, bytes);
+        self.wait_for_room(DeferredAsk { tag, group: None, consistency, command, bytes });
     }
 
     /// A command is asked once there is room for its answer.
-    pub fn wait_for_room(
-        &mut self,
-        tag: Tag,
-        consistency: Consistency,
-        command: Command<Shared>,
-        bytes: usize,
-    ) {
-        let place = self.deferred.partition_point(|ask| ask.tag.get() < tag.get());
-        self.deferred.insert(place, DeferredAsk { tag, consistency, command, bytes });
+    pub fn wait_for_room(&mut self, deferred: DeferredAsk) {
+        let place = self.deferred.partition_point(|ask| ask.tag.get() < deferred.tag.get());
+        self.deferred.insert(place, deferred);
     }
 
     /// Whether commands wait for room.
@@ -318,15 +317,16 @@ impl ClientConnection {
         !self.deferred.is_empty()
     }
 
-    /// The next of them, if there is room for its answer now.
-    pub fn next_deferred(&mut self, connection: u64, memory: &mut ClientMemory) -> Option<Ask> {
+    /// The next of them, if there is room for its answer now: the room is reserved, and charged.
+    pub fn ask_deferred(&mut self, connection: u64, memory: &mut ClientMemory) -> Option<Ask> {
         let first = self.deferred.front()?;
         let (tag, bytes) = (first.tag, first.bytes);
         if !self.reserve(connection, tag, bytes, memory) {
             return None;
         }
-        let DeferredAsk { tag, consistency, command, .. } = self.deferred.pop_front()?;
-        Some(Ask::Command { tag, group: None, consistency, command })
+        self.settle(memory);
+        let DeferredAsk { tag, group, consistency, command, .. } = self.deferred.pop_front()?;
+        Some(Ask::Command { tag, group, consistency, command })
     }
 
     // --- slow clients --------------------------------------------------------------------------------

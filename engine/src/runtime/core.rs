@@ -36,14 +36,11 @@ use std::time::Duration;
 use synod_net::RefusedMessage;
 use synod_net::binary::ServerInfo;
 use synod_net::server::{Ask, LocalAnswer, LocalQuery, ServerConfig, ShownSettings, Tag};
-use synod_shard::{FREE_REPLY_BYTES, Input, Role};
+use synod_shard::{Input, Role};
 use synod_types::{
-    Bucket, Command, CoreId, GroupId, LogPosition, Mono, Nanos, NodeId, Now, PeerMessage, Shared, Space,
-    bucket_of,
+    Bucket, CoreId, GroupId, LogPosition, Mono, Nanos, NodeId, Now, PeerMessage, Shared, Space, bucket_of,
 };
 
-/// Memory that a command takes beside its bytes, rounded up.
-const COMMAND_OVERHEAD_BYTES: usize = 256;
 /// Interval between two ticks of the machines.
 const TICK: Duration = Duration::from_millis(5);
 /// Interval between two refreshes of the core's page on the status board.
@@ -378,7 +375,7 @@ impl RunningCore {
                 if self.redirect(connection, tag, bucket, group) {
                     return;
                 }
-                let bytes = self.begin(&command);
+                let bytes = self.machine.out.clients.begin(&command);
                 let requester = Requester::Connection { connection, tag, bytes };
                 self.machine.request(requester, group, consistency, command, now);
             }
@@ -389,15 +386,6 @@ impl RunningCore {
             // Once everything is sent, the writer sees the close in the result of `closing`.
             Ask::Close | Ask::Pause => {}
         }
-    }
-
-    /// A command is under way: the bytes that it counts for.
-    pub fn begin(&mut self, command: &Command<Shared>) -> u32 {
-        // Below two values of the greatest length; the entry of a queue, and a short answer, count too.
-        let bytes = command.byte_len() + COMMAND_OVERHEAD_BYTES;
-        let bytes = if command.op.is_write() { bytes } else { bytes + FREE_REPLY_BYTES };
-        self.machine.out.clients.begin(bytes);
-        bytes as u32
     }
 
     fn local(&mut self, query: &LocalQuery) -> LocalAnswer {

@@ -16,9 +16,9 @@ pub(crate) fn memory_bytes_max(options: &NodeOptions, cores: u16, members: usize
     let others = members.saturating_sub(1);
     let requests = options.command_bytes_max * members;
     let bytes = [
-        // What connections share, one command and answer beyond it, and what each has for itself: as it is, and
-        // once more while a chunk is replaced.
-        options.client_bytes_max + Limits::default().command_bytes_max + WINDOW_BYTES,
+        // What connections share, one longest answer beyond it, and what each has for itself: as it is, and once
+        // more while a chunk is replaced.
+        options.client_bytes_max + Limits::default().gathered_bytes_max + WINDOW_BYTES,
         2 * OWN_BYTES * options.connections_max,
         // The commands under way of this core's clients and of other nodes', and the entries made of them.
         2 * requests,

@@ -123,7 +123,7 @@ impl CorePort {
             core.server.counts.asked();
             let group = core.machine.group_of(bucket_of(command.key.as_ref()));
             let (waiter, answer) = core.machine.out.waiters.open();
-            let bytes = core.begin(&command);
+            let bytes = core.machine.out.clients.begin(&command);
             let requester = Requester::Http { waiter, bytes };
             core.machine.request(requester, group, consistency, command, clock::now());
             answer

@@ -12,15 +12,15 @@ use crate::group::Group;
 use crate::index::RecordId;
 use alloc::vec::Vec;
 use synod_types::Namespace;
-use synod_types::limits::{KEY_BYTES_MAX, REPLY_BYTES_MAX};
+use synod_types::limits::{KEY_BYTES_MAX, SCAN_PAGE_BYTES_MAX};
 use synod_types::operand::{put_scan_key, set_scan_next, start_scan_page};
 
 /// The limit of keys in one page, however many are asked for.
 const PAGE_KEYS_MAX: u32 = 4096;
 /// A page ends once it is longer than this.
 const PAGE_BYTES: usize = 128 << 10;
-// A page is a reply; only its last key may pass the bound.
-const _: () = assert!(8 + PAGE_BYTES + 4 + KEY_BYTES_MAX <= REPLY_BYTES_MAX);
+// Only its last key may pass the bound.
+const _: () = assert!(8 + PAGE_BYTES + 4 + KEY_BYTES_MAX <= SCAN_PAGE_BYTES_MAX);
 /// Records visited per wanted key, so that a scan of an index with many removed keys is bounded too.
 const STEPS_PER_KEY: u32 = 10;
 
@@ -65,7 +65,7 @@ pub(crate) fn page(
             put_scan_key(page, key);
             keys -= 1;
         }
-        debug_assert!(page.len() <= REPLY_BYTES_MAX, "a page is a reply");
+        debug_assert!(page.len() <= SCAN_PAGE_BYTES_MAX, "a page is a reply");
     }
 }
 

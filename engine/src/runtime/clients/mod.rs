@@ -12,10 +12,10 @@
 //!
 //! May not: know a socket, or execute anything.
 
-use crate::runtime::client_connection::{ClientConnection, SlowClient};
+use crate::runtime::client_connection::{ClientConnection, DeferredAsk, SlowClient};
 use crate::runtime::client_memory::ClientMemory;
 use crate::runtime::clock;
-use crate::runtime::command_room::CommandRoom;
+use crate::runtime::command_room::{CommandRoom, weight};
 use crate::runtime::notify::Notify;
 use crate::runtime::pace::TaskPace;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +23,8 @@ use std::rc::Rc;
 use synod_net::ReadBuffer;
 use synod_net::server::{Ask, Connection, LocalAnswer, Service, Tag};
 use synod_shard::Histogram;
-use synod_types::limits::VALUE_BYTES_MAX;
-use synod_types::{Bucket, Command, Consistency, Mono, Nanos, Reply, Shared};
+use synod_types::limits::{SCAN_PAGE_BYTES_MAX, VALUE_BYTES_MAX};
+use synod_types::{Bucket, Command, Consistency, Mono, Nanos, Op, Reply, Shared};
 
 /// Connections of one core beyond `limits.connections`. They are for clients that have not said yet what they
 /// want, for probes and metrics, and for an operator.
@@ -192,32 +192,21 @@ impl Clients {
         let client = self.connections.get_mut(&connection)?;
         client.served = now;
         client.rests = client.pace.is_over(now);
-        if client.rests {
+        if client.rests || client.is_parked {
             return None;
         }
-        if client.has_deferred() {
-            return client.next_deferred(connection, &mut self.memory);
-        }
-        if self.memory.is_short() && client.is_sending() && client.charged() > 0 {
-            return None; // its writer asks again
-        }
-        if self.room.is_full() {
-            if !std::mem::replace(&mut client.is_parked, true) {
-                self.room.park(connection);
-            }
+        let held = client.held.take();
+        let is_woken = held.is_some();
+        let ask = held.or_else(|| fetch(client, connection, &mut self.memory))?;
+        if let Ask::Command { command, .. } = &ask
+            && !self.room.may_begin(weight(command), is_woken)
+        {
+            client.is_parked = true;
+            self.room.park(connection, weight(command), is_woken);
+            client.held = Some(ask);
             return None;
         }
-        // A command that must wait is asked for again later: the answer it waits for produces output, and the
-        // writer goes on after sending that.
-        let ask = client.order.next_ask(|| client.protocol.next())?;
-        match ask {
-            // A write is executed once: there must be room for its answer before.
-            Ask::Command { tag, consistency, command, .. } if command.op.returns_old_value() => {
-                client.wait_for_room(tag, consistency, command, VALUE_BYTES_MAX);
-                client.next_deferred(connection, &mut self.memory)
-            }
-            ask => Some(ask),
-        }
+        Some(ask)
     }
 
     /// Sets how many bytes of commands may be under way, how many bytes connections may hold, and how long a
@@ -228,9 +217,11 @@ impl Clients {
         self.command_limit = command_limit;
     }
 
-    /// A command is under way; it is counted until [`Clients::reply`] or [`Clients::defer`].
-    pub fn begin(&mut self, bytes: usize) {
+    /// A command is under way: the bytes for which it counts until [`Clients::reply`] or [`Clients::defer`].
+    pub fn begin(&mut self, command: &Command<Shared>) -> u32 {
+        let bytes = weight(command);
         self.room.begin(bytes);
+        bytes as u32 // below two values of the greatest length
     }
 
     /// A command of so many bytes is under way no more.
@@ -432,7 +423,8 @@ impl Clients {
                 client.read.notify();
             }
         }
-        for connection in self.room.next_parked() {
+        let mut granted = [0; 2];
+        while let Some(connection) = self.room.next_parked(&mut granted) {
             if let Some(client) = self.connections.get_mut(&connection) {
                 client.is_parked = false;
                 client.write.notify(); // its writer asks it for more
@@ -510,6 +502,37 @@ impl Clients {
             Some((client.protocol.id(), why))
         };
         closed.into_iter().filter_map(id).collect()
+    }
+}
+
+/// The next ask of a connection that may be executed now, if there is room for its answer.
+fn fetch(client: &mut ClientConnection, connection: u64, memory: &mut ClientMemory) -> Option<Ask> {
+    if client.has_deferred() {
+        return client.ask_deferred(connection, memory);
+    }
+    if memory.is_short() && client.is_sending() && client.charged() > 0 {
+        return None; // its writer asks again
+    }
+    // A command that must wait is asked for again later: the answer it waits for produces output, and the
+    // writer goes on after sending that.
+    let ask = client.order.next_ask(|| client.protocol.next())?;
+    let Ask::Command { tag, group, consistency, command } = ask else { return Some(ask) };
+    match room_before(command.op) {
+        None => Some(Ask::Command { tag, group, consistency, command }),
+        Some(bytes) => {
+            client.wait_for_room(DeferredAsk { tag, group, consistency, command, bytes });
+            client.ask_deferred(connection, memory)
+        }
+    }
+}
+
+/// The room that a command needs for its answer before it is asked. What a read brings is known to those who
+/// answer it.
+fn room_before(op: Op) -> Option<usize> {
+    match op {
+        Op::Scan { .. } => Some(SCAN_PAGE_BYTES_MAX),
+        // It is executed once: there must be room for its answer before.
+        op => op.returns_old_value().then_some(VALUE_BYTES_MAX),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the table of clients promises.
 
 use super::*;
-use crate::runtime::command_room::COMMAND_BYTES_LARGE;
 use synod_net::server::{ConnectionConfig, ServerConfig};
-use synod_types::{Op, Version, bucket_of};
+use synod_types::limits::KEY_BYTES_MAX;
+use synod_types::operand::{put_scan_key, set_scan_next, start_scan_page};
+use synod_types::{Version, bucket_of};
 
 fn open(clients: &mut Clients) -> u64 {
     let opened = clients.open(Service::Full, |id| {
@@ -27,6 +28,17 @@ fn send(clients: &mut Clients, connection: u64, bytes: &[u8]) {
     clients.put(connection, room, bytes.len());
 }
 
+/// Sends bytes of any number.
+fn send_whole(clients: &mut Clients, connection: u64, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let mut room = clients.lend(connection).expect("a connection with nothing under way reads");
+        let count = room.len().min(bytes.len());
+        room[..count].copy_from_slice(&bytes[..count]);
+        clients.put(connection, room, count);
+        bytes = &bytes[count..];
+    }
+}
+
 /// The tag and the operation of the next command, if one may be executed.
 fn next(clients: &mut Clients, connection: u64) -> Option<(Tag, Op)> {
     match clients.next_ask(connection, Mono::ZERO)? {
@@ -38,30 +50,40 @@ fn next(clients: &mut Clients, connection: u64) -> Option<(Tag, Op)> {
 #[test]
 fn no_command_begins_while_too_many_bytes_are_under_way_and_all_go_on_in_turn() {
     let mut clients = Clients::default();
-    clients.set_limits(3 * COMMAND_BYTES_LARGE, usize::MAX, Nanos::from_ms(60_000));
-    let [first, second, third] = [(); 3].map(|()| open(&mut clients));
+    // Room for three quarters of a megabyte of long commands, and for an eighth of short ones.
+    clients.set_limits(MIB, usize::MAX, Nanos::from_ms(60_000));
+    let [first, second, third, short] = [(); 4].map(|()| open(&mut clients));
+    let long = set_of(MIB / 2);
+    let under_way = |clients: &mut Clients, connection| {
+        let Some(Ask::Command { tag, command, .. }) = clients.next_ask(connection, Mono::ZERO) else {
+            return None;
+        };
+        Some((tag, clients.begin(&command) as usize))
+    };
+    let mut tags = Vec::new();
     for connection in [first, second, third] {
-        send(&mut clients, connection, b"SET k v\r\nSET l v\r\n");
+        send_whole(&mut clients, connection, &long);
+        send_whole(&mut clients, connection, &long);
+        tags.extend(under_way(&mut clients, connection));
     }
-    let (tag, _) = next(&mut clients, first).expect("there is room");
-    clients.begin(3 * COMMAND_BYTES_LARGE);
+    let [(tag, bytes), _] = tags[..] else { panic!("two begin, and then there is no room: {tags:?}") };
+    assert_eq!(clients.command_bytes(), 2 * bytes);
     for connection in [second, first, third, second] {
-        assert!(next(&mut clients, connection).is_none());
+        assert!(clients.next_ask(connection, Mono::ZERO).is_none());
         assert!(clients.lend(connection).is_none(), "nothing more is read");
     }
-    clients.reply(first, tag, COMMAND_BYTES_LARGE - 1, Reply::Done { version: Version::default() });
+    // Short commands do not stand in line behind long ones.
+    send(&mut clients, short, b"SET k v\r\n");
+    assert!(next(&mut clients, short).is_some());
+    clients.reply(first, tag, bytes, Reply::Done { version: Version::default() });
     clients.flush();
-    assert!(clients.lend(second).is_none(), "there is not room enough for any command");
-    clients.reply(first, tag, COMMAND_BYTES_LARGE + 1, Reply::Done { version: Version::default() });
+    assert!(clients.lend(second).is_none() && clients.lend(first).is_none(), "it is the turn of another");
+    assert!(under_way(&mut clients, third).is_some());
+    clients.close(second);
+    clients.end(bytes);
+    clients.end(bytes);
     clients.flush();
-    assert!(clients.lend(second).is_some() && clients.lend(first).is_some());
-    assert!(clients.lend(third).is_none(), "it waits for its turn");
-    assert!(next(&mut clients, second).is_some());
-    assert_eq!(clients.command_bytes(), COMMAND_BYTES_LARGE);
-    clients.close(third);
-    clients.reply(first, tag, COMMAND_BYTES_LARGE, Reply::Done { version: Version::default() });
-    clients.flush();
-    assert_eq!(clients.command_bytes(), 0);
+    assert!(under_way(&mut clients, first).is_some(), "who is gone holds nobody up");
 }
 
 #[test]
@@ -315,6 +337,29 @@ fn a_write_that_returns_a_value_has_its_room_before_it_is_asked() {
     clients.reply(client, tags[0], 0, Reply::Nil);
     send_all(&mut clients, client);
     assert!(next(&mut clients, client).is_some());
+}
+
+/// Keys are gathered page by page; what a job has gathered counts, and its next page waits for room.
+#[test]
+fn a_list_of_keys_waits_for_the_room_of_each_page() {
+    let (mut clients, [first, second, waits]) = sharing(3 * SCAN_PAGE_BYTES_MAX);
+    let mut page = Vec::new();
+    start_scan_page(&mut page);
+    (0..8).for_each(|number| put_scan_key(&mut page, &vec![b'a' + number; KEY_BYTES_MAX]));
+    set_scan_next(&mut page, 1 << 32);
+    for connection in [first, second] {
+        send(&mut clients, connection, b"KEYS *\r\n");
+        let (tag, op) = next(&mut clients, connection).expect("a page");
+        assert!(matches!(op, Op::Scan { .. }));
+        assert_eq!(clients.reserve_foreseen(connection, tag), SCAN_PAGE_BYTES_MAX);
+        clients.reply(connection, tag, 0, Reply::Value { value: &page, version: Version::default() });
+        assert!(clients.memory().bytes() >= 7 * KEY_BYTES_MAX, "what is gathered counts");
+    }
+    // Another page fits, and one may go beyond the bound.
+    assert!(next(&mut clients, first).is_some() && next(&mut clients, second).is_some());
+    send(&mut clients, waits, b"KEYS *\r\n");
+    let waiting = next(&mut clients, waits);
+    assert!(waiting.is_none() && clients.memory().is_short(), "{waiting:?} {:?}", clients.memory());
 }
 
 #[test]
