@@ -181,11 +181,12 @@ fn pipelined_writes_that_change_places_are_caught() {
         }
     }
     let with = |seed| run_pipelined(Options { canary: Some(Canary::AnyOrder), ..Options::new(seed) });
-    let failure = (0..10).find_map(|seed| with(seed).err()).expect("a planted bug is found");
+    let failure = (2..12).find_map(|seed| with(seed).err()).expect("a planted bug is found");
     assert_eq!(failure.violation.invariant, "pipeline-order");
 }
 
-/// The first of `seeds` that catches `canary`, with the invariant.
+/// The first of `seeds` that catches `canary`, with the invariant. A range begins at a seed that catches it:
+/// the rest is for a change after which the same seed draws another run.
 fn caught(canary: Canary, eyes: Eyes, mut seeds: Range<u64>) -> Option<(u64, &'static str)> {
     seeds.find_map(|seed| {
         let options = Options { canary: Some(canary), eyes, ..Options::new(seed) };
@@ -230,15 +231,15 @@ fn a_no_op_over_a_reported_value_is_caught_with_and_without_inside_knowledge() {
 #[test]
 fn a_promise_of_an_earlier_candidacy_that_counts_in_a_later_one_is_caught_with_and_without_inside_knowledge()
 {
-    let found = caught(Canary::PromiseOfAnotherBallot, Eyes::All, 0..40);
+    let found = caught(Canary::PromiseOfAnotherBallot, Eyes::All, 11..51);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
-    assert!(caught(Canary::PromiseOfAnotherBallot, Eyes::Clients, 50..56).is_some());
+    assert!(caught(Canary::PromiseOfAnotherBallot, Eyes::Clients, 52..58).is_some());
 }
 
 #[test]
 fn a_level_raised_before_every_member_reads_it_is_caught() {
     // Caught by the machine that would have to write a record it cannot read.
-    assert!(caught(Canary::LevelByQuorum, Eyes::All, 0..20).is_some());
+    assert!(caught(Canary::LevelByQuorum, Eyes::All, 6..26).is_some());
 }
 
 #[test]
@@ -255,20 +256,20 @@ fn entries_named_by_a_counter_that_begins_anew_are_caught() {
         }
     }
     let with = |seed| run_crashes(Options { canary: Some(Canary::OriginRestarts), ..Options::new(seed) });
-    let found = (0..40).find_map(|seed| Some(with(seed).err()?.violation.invariant));
+    let found = (7..47).find_map(|seed| Some(with(seed).err()?.violation.invariant));
     assert_eq!(found, Some("agreement"));
 }
 
 #[test]
 fn a_watermark_applied_to_another_ballot_is_caught_with_and_without_inside_knowledge() {
-    let found = caught(Canary::WatermarkOtherBallot, Eyes::All, 0..10);
+    let found = caught(Canary::WatermarkOtherBallot, Eyes::All, 1..11);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
-    assert!(caught(Canary::WatermarkOtherBallot, Eyes::Clients, 0..120).is_some());
+    assert!(caught(Canary::WatermarkOtherBallot, Eyes::Clients, 3..123).is_some());
 }
 
 #[test]
 fn a_watermark_applied_to_another_ballot_behind_a_gap_is_caught() {
-    let found = caught(Canary::WatermarkOtherBallotAhead, Eyes::All, 0..10);
+    let found = caught(Canary::WatermarkOtherBallotAhead, Eyes::All, 3..13);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
 }
 
@@ -276,7 +277,7 @@ fn a_watermark_applied_to_another_ballot_behind_a_gap_is_caught() {
 fn a_promise_without_what_was_shed_is_caught_with_and_without_inside_knowledge() {
     let found = caught(Canary::ShedUnreported, Eyes::All, 0..10);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
-    assert!(caught(Canary::ShedUnreported, Eyes::Clients, 0..30).is_some());
+    assert!(caught(Canary::ShedUnreported, Eyes::Clients, 9..39).is_some());
 }
 
 #[test]
@@ -295,12 +296,12 @@ fn a_lease_granted_before_its_promise_is_durable_is_caught() {
 #[test]
 fn an_answer_that_confirms_a_later_heartbeat_is_caught() {
     // Two leaders that hold a lease are seen as such, or by what comes of it.
-    assert!(caught(Canary::HeartbeatConfirmsLast, Eyes::All, 160..164).is_some());
+    assert!(caught(Canary::HeartbeatConfirmsLast, Eyes::All, 162..166).is_some());
 }
 
 #[test]
 fn a_point_from_a_leader_that_does_not_serve_yet_is_caught_by_clients() {
-    let found = caught(Canary::PointBeforeServing, Eyes::Clients, 14..24);
+    let found = caught(Canary::PointBeforeServing, Eyes::Clients, 19..29);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("linearizability"));
 }
 
@@ -332,7 +333,7 @@ fn a_node_that_forgets_what_it_executed_for_others_is_caught_by_clients() {
 
 #[test]
 fn a_session_that_an_earlier_start_opens_is_caught() {
-    let found = caught(Canary::AnyBootOpens, Eyes::All, 0..40);
+    let found = caught(Canary::AnyBootOpens, Eyes::All, 9..49);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("node-session"));
 }
 
@@ -376,7 +377,7 @@ fn a_key_that_outlives_its_expiry_is_caught_by_clients() {
 
 #[test]
 fn a_write_refused_for_want_of_room_though_it_is_under_way_is_caught_by_clients() {
-    let found = caught(Canary::RefusedUnderWay, Eyes::Clients, 70..80);
+    let found = caught(Canary::RefusedUnderWay, Eyes::Clients, 76..86);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("linearizability"));
 }
 
@@ -419,7 +420,7 @@ fn a_quorum_read_served_by_a_lease_is_caught() {
             panic!("{}", failure.report);
         }
     }
-    let caught = (88..188)
+    let caught = (90..190)
         .find_map(|seed| Some(with(seed, Some(Canary::QuorumReadByLease)).err()?.violation.invariant));
     assert_eq!(caught, Some("linearizability"));
 }
