@@ -41,6 +41,8 @@ pub(crate) struct Common<P> {
     pub balancing: Balancing,
     /// When the current window of counting requests began.
     pub counted_since: Mono,
+    /// The index of the group that is the first to propose.
+    pub propose_from: usize,
     /// The index of the group that the next sweep begins with.
     pub sweep_from: usize,
     /// Pages of keys read in this turn for requests that waited.
@@ -75,6 +77,7 @@ impl<P: Payload> Common<P> {
             follower_reads: FollowerReads::new(number_base),
             balancing: Balancing::default(),
             counted_since: Mono::ZERO,
+            propose_from: 0,
             sweep_from: 0,
             walks: 0,
             sessions_lost: 0,

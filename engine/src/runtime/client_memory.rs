@@ -8,9 +8,10 @@
 //! Nobody is refused: a connection that does not get memory is not read from, or its next command waits. Each
 //! connection has a little memory of its own beside this, so that small commands always go on.
 //!
-//! Whoever is first in line may go beyond the bound if nobody else is beyond it. Without this, connections that
-//! hold a part of what they need could wait for each other. They give back what they hold when they have got the
-//! rest; one whose client does not take part any more is closed (`Clients::sweep`).
+//! Whoever is first in line may go beyond the bound if nobody else is beyond it, and then waits for nobody until
+//! the memory is within the bound again. Without this, connections that hold a part of what they need could wait
+//! for each other. They give back what they hold when they have got the rest; one whose client does not take part
+//! any more is closed (`Clients::sweep`).
 //!
 //! May not: know a connection.
 
@@ -64,7 +65,8 @@ impl ClientMemory {
     /// Whether a connection may take so many bytes now. If not, it is in line.
     pub fn may_take(&mut self, connection: u64, bytes: usize) -> bool {
         let place = self.line.iter().position(|(who, _)| *who == connection);
-        let is_next = if self.line.is_empty() { true } else { place == Some(0) };
+        let is_beyond = self.beyond == Some(connection);
+        let is_next = self.line.is_empty() || place == Some(0) || is_beyond;
         let is_taken = is_next && (self.has_room(bytes) || self.goes_beyond(connection));
         match (is_taken, place) {
             (true, Some(place)) => self.leave_line(place),
@@ -157,6 +159,20 @@ mod tests {
         memory.charge(31, 11);
         assert_eq!(memory.next_in_line(), Some(2));
         assert!(memory.may_take(2, 1));
+    }
+
+    /// A job asks several times; those that wait for it must not wait before it.
+    #[test]
+    fn who_is_beyond_the_bound_goes_on_although_others_wait() {
+        let mut memory = ClientMemory::new(10);
+        assert!(memory.may_take(1, 20));
+        memory.charge(0, 20);
+        assert!(!memory.may_take(2, 1) && !memory.may_take(3, 1));
+        assert!(memory.may_take(1, 20) && memory.may_take(1, 20), "the others wait for what it holds");
+        memory.charge(20, 60);
+        assert_eq!(memory.next_in_line(), None);
+        memory.charge(60, 0);
+        assert_eq!(memory.next_in_line(), Some(2));
     }
 
     #[test]

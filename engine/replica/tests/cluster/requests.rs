@@ -2,7 +2,9 @@
 
 use super::lab::*;
 use synod_shard::Input;
-use synod_types::{Command, Consistency, ErrorKind, NodeId, Op, PeerMessage, Reply, RequestId, Slot};
+use synod_types::{
+    Command, Consistency, ErrorKind, GroupId, NodeId, Op, PeerMessage, Reply, RequestId, Slot,
+};
 
 /// P-12f: a forwarder that restarts must not take the answer to a request of its former run for the answer to
 /// a new one: it would acknowledge a write that was never executed.
@@ -304,4 +306,33 @@ fn pages_that_waited_together_are_read_over_several_turns() {
     assert_eq!(answered(&lab), 4);
     lab.run_ms(100);
     assert_eq!(answered(&lab), 10);
+}
+
+/// A busy disk is shared: the groups of a core propose in turn, however many writes wait in the first.
+#[test]
+fn where_the_log_is_behind_no_group_is_always_first() {
+    let setup = Setup { groups: 3, log_backlog_bytes_max: 1_000, pipeline_slots: 1_000, ..Setup::default() };
+    let mut lab = Lab::led_by_n1(setup);
+    lab.run_ms(100);
+    lab.held_disks.insert(1);
+    let value = "v".repeat(150_000); // two of them are more than an entry holds
+    for number in 0..10 {
+        for group in 1..=3 {
+            let write = set(&format!("key {number}"), &value);
+            lab.request_as(1, GroupId::new(group), Consistency::Linearizable, write);
+        }
+    }
+    let proposed = |lab: &Lab, group| {
+        let status = lab.shard(1).status().find(|status| status.group == GroupId::new(group));
+        status.expect("n1 holds it").chosen.get()
+    };
+    let before: Vec<u64> = (1..=3).map(|group| proposed(&lab, group)).collect();
+    for _ in 0..15 {
+        lab.settle();
+        lab.disk_some(1, 1);
+    }
+    let after: Vec<u64> = (1..=3).map(|group| proposed(&lab, group)).collect();
+    let gained: Vec<u64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+    let (least, most) = (gained.iter().min(), gained.iter().max());
+    assert!(least > Some(&0) && most.zip(least).is_some_and(|(most, least)| most - least <= 2), "{gained:?}");
 }

@@ -18,19 +18,20 @@ fn can_write<P: Payload>(group: &Group<P>, now: Mono) -> bool {
 
 /// Proposes the waiting writes in batches. While the pipeline is full or the log too far behind, arriving
 /// writes gather into the next batch; there is no timer (P-04). What gathers is bounded, and so is what waits
-/// for the disk (P-14b).
-pub(crate) fn propose_pending<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
+/// for the disk (P-14b). True if something was proposed.
+pub(crate) fn propose_pending<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) -> bool {
+    let mut has_proposed = false;
     while cx.group.backlog.has_pending() {
         tell_room(cx);
         let now = cx.now.mono;
         let group = &mut *cx.group;
         let is_full = group.paxos.in_flight() >= cx.common.config.pipeline_slots;
         if cx.common.log_is_behind(cx.now.mono) || is_full || !can_write(group, now) {
-            return;
+            return has_proposed;
         }
-        let Some(slot) = group.paxos.next_slot() else { return };
+        let Some(slot) = group.paxos.next_slot() else { return has_proposed };
         // Nothing is proposed before the group's clock is set (P-16e).
-        let Some(ts) = group.paxos.leader_clock(now) else { return };
+        let Some(ts) = group.paxos.leader_clock(now) else { return has_proposed };
         let mut origins = Vec::new();
         let session = &mut group.session;
         while let Some(mut next) = group.backlog.next_pending_if(|next| {
@@ -54,7 +55,7 @@ pub(crate) fn propose_pending<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
             origins.push(origin);
         }
         if origins.is_empty() {
-            return; // all were given up, or the next waits until the group can know that one before it was
+            return has_proposed; // all were given up, or the next waits until the group can know that one before it was
         }
         let origin = group.paxos.next_origin();
         let payload = P::from(group.proposals.builder.finish(origin, ts)).sealed();
@@ -62,7 +63,9 @@ pub(crate) fn propose_pending<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         group.proposals.push((slot, origin), payload.clone(), origins, now);
         drive(cx, paxos::Input::Propose { payload });
         debug_assert!(cx.group.paxos.next_slot() == Some(slot.next()), "proposed for another slot");
+        has_proposed = true;
     }
+    has_proposed
 }
 
 /// While an expiry is due, the leader advances applied time with an empty slot, so that no expired key can

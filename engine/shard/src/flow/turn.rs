@@ -96,14 +96,22 @@ fn tell_stall<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, stalled: bool) {
 /// Handles the end of a turn: it has no more inputs.
 pub(crate) fn on_turn_end<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
     step.common.walks = 0;
-    for index in 0..step.groups.len() {
+    let count = step.groups.len();
+    let from = step.common.propose_from;
+    let mut next = from;
+    for index in (from..count).chain(0..from) {
         let cx = &mut step.at(index);
         session::mind_session(cx, false);
-        propose::propose_pending(cx);
+        if propose::propose_pending(cx) {
+            next = (index + 1) % count;
+        }
         cx.group.paxos.transfer_if_drained(cx.now, &mut cx.common.effects);
         cx.group.paxos.heartbeat_if_wanted(cx.now, &mut cx.common.effects);
         effects::flush(cx);
     }
+    // While the log is behind, those whose writes still wait come first next time.
+    let is_behind = step.common.log_is_behind(step.now.mono);
+    step.common.propose_from = if is_behind { next } else { 0 };
     debug_assert!(step.common.effects.is_empty(), "effects were left behind");
     step.common.follower_reads.flush(step.now.mono, step.out);
     step.common.coalescer.flush(step.out);
