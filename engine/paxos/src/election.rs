@@ -17,6 +17,17 @@ const DEFERENCE_FORGOTTEN_AFTER: Nanos = Nanos::from_ms(30_000);
 
 /// A leader that a member did not reach is not made the leader again for so long, for the sake of balance.
 const AVOIDED_FOR: Nanos = Nanos::from_ms(60_000);
+/// Likewise one that has handed over to this replica: it has had a reason. If it does so again soon, for twice as
+/// long.
+const HANDED_OVER_FOR: Nanos = Nanos::from_ms(5_000);
+
+/// A node that is not made the leader again for a while, for the sake of balance.
+#[derive(Clone, Copy, Debug)]
+struct Avoided {
+    node: NodeId,
+    since: Mono,
+    span: Nanos,
+}
 
 /// How often a replica that is far behind has recently let others lead. It is limited, so that the replica
 /// leads when no other one can.
@@ -61,8 +72,8 @@ pub(crate) struct Election {
     released: Option<Ballot>,
     /// A member that does not reach the leader that this replica hears.
     cut_off: Option<CutOff>,
-    /// The leader that it did not reach, and when that was last seen.
-    avoided: Option<(NodeId, Mono)>,
+    /// The last leader that it did not reach, or that has handed over.
+    avoided: Option<Avoided>,
 }
 
 /// A member that asked for a vote although this replica hears a leader.
@@ -188,14 +199,28 @@ impl Election {
         known.is_settled = true;
         let is_another = known.node != leader.node();
         if is_another {
-            self.avoided = Some((leader.node(), now));
+            self.avoid(leader.node(), AVOIDED_FOR, now);
         }
         is_another
     }
 
-    /// Whether a member did not reach `node` as a leader a short while ago.
+    /// A leader has handed over to this replica.
+    pub fn note_handed_over(&mut self, node: NodeId, now: Mono) {
+        self.avoid(node, HANDED_OVER_FOR, now);
+    }
+
+    fn avoid(&mut self, node: NodeId, at_least: Nanos, now: Mono) {
+        let before = self.avoided.filter(|avoided| {
+            let is_recent = now.since(avoided.since).0 < 4 * avoided.span.0;
+            avoided.node == node && is_recent
+        });
+        let span = before.map_or(at_least, |before| Nanos((2 * before.span.0).min(AVOIDED_FOR.0)));
+        self.avoided = Some(Avoided { node, since: now, span: span.max(at_least) });
+    }
+
+    /// Whether a member did not reach `node` as a leader a short while ago, or `node` has handed over.
     pub fn avoids(&self, node: NodeId, now: Mono) -> bool {
-        self.avoided.is_some_and(|(avoided, at)| avoided == node && now.since(at) < AVOIDED_FOR)
+        self.avoided.is_some_and(|avoided| avoided.node == node && now.since(avoided.since) < avoided.span)
     }
 
     // ---- the timer ----------------------------------------------------------------------------------------

@@ -353,8 +353,8 @@ impl<P: Payload> Paxos<P> {
         self.roles.election.wait_until(heard_by);
     }
 
-    /// Whether a member did not reach `node` as a leader a short while ago (P-09f): it is not made the leader
-    /// for the sake of balance.
+    /// Whether a member did not reach `node` as a leader a short while ago (P-09f), or `node` has handed over to
+    /// this replica: it is not made the leader for the sake of balance.
     pub fn avoids(&self, node: NodeId, now: Mono) -> bool {
         self.roles.election.avoids(node, now)
     }

@@ -506,6 +506,7 @@ impl<P: Payload> Roles<P> {
         }
         assert!(ballot.node() != cx.setup.node(), "it hands over to itself");
         cx.tell(Event::TransferTaken { group: cx.setup.group(), ballot });
+        self.election.note_handed_over(from, cx.now.mono);
         self.learner.on_watermark(ballot, chosen);
         self.start_pre_vote(ballot, cx);
         Ok(())

@@ -12,7 +12,7 @@ use crate::parts::stream::WriteStream;
 use crate::parts::waiting_reads::WaitingReads;
 use crate::stats::GroupStats;
 use synod_paxos::{Paxos, Timing};
-use synod_types::{Ballot, GroupId, Location, Mono, NodeId, Payload, Slot, Space};
+use synod_types::{Ballot, GroupId, Location, Mono, Nanos, NodeId, Payload, Slot, Space};
 
 #[derive(Debug)]
 pub(crate) struct Group<P> {
@@ -66,6 +66,24 @@ pub(crate) struct BlockedApply {
     pub since: Mono,
 }
 
+/// How long requests to a group may wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// When the group last made progress.
+    progress_at: Mono,
+    patience: Nanos,
+    request_max: Nanos,
+    now: Mono,
+}
+
+impl Patience {
+    /// Whether a request that arrived then has waited long enough.
+    pub fn is_over(&self, arrived: Mono) -> bool {
+        self.now.since(arrived.max(self.progress_at)) >= self.patience
+            || self.now.since(arrived) >= self.request_max
+    }
+}
+
 impl<P: Payload> Group<P> {
     /// A replica at `index`; requests of up to `backlog_bytes_max` bytes may wait in it.
     pub fn new(index: usize, id: GroupId, paxos: Paxos<P>, backlog_bytes_max: usize) -> Self {
@@ -102,8 +120,13 @@ impl<P: Payload> Group<P> {
     /// Whether a request that arrived then has waited long enough: the group has made no progress for the
     /// request's patience, or its time is over whatever the group does.
     pub fn is_over(&self, timing: &Timing, arrived: Mono, now: Mono) -> bool {
-        now.since(arrived.max(self.progress_at)) >= timing.patience
-            || now.since(arrived) >= timing.request_max
+        self.patience(timing, now).is_over(arrived)
+    }
+
+    /// How long requests to this group may wait, as it is now.
+    pub fn patience(&self, timing: &Timing, now: Mono) -> Patience {
+        let Timing { patience, request_max, .. } = *timing;
+        Patience { progress_at: self.progress_at, patience, request_max, now }
     }
 
     pub fn invariants(&self) {

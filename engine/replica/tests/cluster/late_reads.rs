@@ -1,6 +1,7 @@
 //! P-09b: a disk that does not return what was written costs its leader the groups, and clients only time.
 
 use super::lab::*;
+use synod_shard::Leadership;
 use synod_types::{ErrorKind, Expiry, Reply};
 
 /// A value that every GET reads from the log: there is no cache.
@@ -39,6 +40,26 @@ fn a_leader_whose_reads_stand_hands_over_and_the_next_leader_answers() {
     lab.held_reads.clear();
     lab.run_ms(100);
     assert_eq!(lab.shard(1).core_stats().reads_late, 0);
+}
+
+/// The node that the group belongs to has handed it over: it does not get it back at once, to hand it over again.
+#[test]
+fn who_hands_over_is_not_made_the_leader_again_at_once() {
+    let setup = Setup { leadership: Leadership::Balance, ..Setup::default() };
+    let (mut lab, request) = reads_stand_at_n1(setup);
+    lab.run_ms(1_000);
+    assert_eq!(text(lab.reply(request)), long(1));
+    lab.told_by(1);
+    for _ in 0..30 {
+        lab.run_ms(100);
+        assert!(!lab.leads(1, G1));
+    }
+    // Whenever it gets it back while the read is under way, it hands it over again, and is left alone for longer.
+    lab.run_ms(20_000);
+    let handed_over = lab.told_by(1).iter().filter(|name| **name == "stalled_handover").count();
+    assert!((1..=3).contains(&handed_over), "handed over {handed_over} times");
+    lab.held_reads.clear();
+    lab.until("it leads again", |lab| lab.leads(1, G1));
 }
 
 /// Nothing would be better elsewhere: the others' logs stand as well, so the leader stays, and its reads end

@@ -45,16 +45,13 @@ pub(crate) fn hand_over_or_refuse<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
         session::refuse_under_way(cx);
     }
     // A proposed write may be chosen when there is room again, so `Unknown` is the only true answer.
-    let (timing, group) = (cx.common.config.timing, &mut *cx.group);
-    let (patience, progress_at) = (timing.patience, group.progress_at);
-    let is_over =
-        |at: Mono| now.since(at.max(progress_at)) >= patience || now.since(at) >= timing.request_max;
-    for origin in group.proposals.take_late(is_over) {
+    let patience = cx.group.patience(&cx.common.config.timing, now);
+    for origin in cx.group.proposals.take_late(|at| patience.is_over(at)) {
         push_error(origin, ErrorKind::Unknown, cx.out);
     }
     // Nodes with room are to take over and write. If none has done so within the patience, the writes are
     // refused.
-    refuse_pending(cx, is_over);
+    refuse_pending(cx, |arrived| patience.is_over(arrived));
 }
 
 /// Refuses the writes that were not proposed and have waited too long.
