@@ -386,6 +386,9 @@ fn log_after_a_kill(format: &str) -> Vec<String> {
     let before = std::fs::read_to_string(&file).unwrap().lines().count();
     cluster.restart(0).unwrap();
     cluster.wait_node_ready(0, LIMIT).unwrap();
+    // It is elected only after it serves.
+    let (code, _, why) = synod(&["get", "k", "--target", &target, "--timeout", "60s"]);
+    assert_eq!(code, Some(0), "{why}");
     assert!(cluster.terminate(0).unwrap().success(), "{}", cluster.tail(0));
     let (_workdir, result) = cluster.shutdown();
     result.unwrap();
