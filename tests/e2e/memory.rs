@@ -6,6 +6,7 @@ use crate::http::metric;
 use crate::resp::{RespClient, command};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 /// What the clients of a core share in these tests.
@@ -70,7 +71,18 @@ fn commands_that_do_not_come_whole_hold_up_nobody_and_are_told_why_they_end() {
     assert!(said.starts_with("-ERR the rest of the command does not come"), "{said}");
     assert!(metric(&mut nodes, "synod_clients_closed_total") > 0.0);
     drop(halves);
-    until("the memory is given back", || figure(&mut other, "client_bytes") < MIB as u64);
+    let since = Instant::now();
+    until("the memory is given back", || {
+        let held = figure(&mut other, "client_bytes");
+        if since.elapsed() > Duration::from_secs(25) {
+            let list = other.bulk(&[b"CLIENT", b"LIST"]);
+            panic!(
+                "{held} bytes are held: {:?}",
+                list.map(|list| String::from_utf8_lossy(&list).into_owned())
+            );
+        }
+        held < MIB as u64
+    });
     assert!(nodes.get().death().is_none());
 }
 

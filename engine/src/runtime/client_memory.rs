@@ -112,6 +112,16 @@ impl ClientMemory {
         self.beyond.take_if(|who| *who == connection);
     }
 
+    /// The connection that was allowed beyond the bound, while the memory is beyond it.
+    pub fn beyond(&self) -> Option<u64> {
+        self.beyond
+    }
+
+    /// That connection holds nothing any more: what is beyond the bound is others', and the next may go on.
+    pub fn has_come_back(&mut self, connection: u64) {
+        self.beyond.take_if(|who| *who == connection);
+    }
+
     /// The connection whose turn it is, if it can go on now. It is woken, and asks again; if it does not, it
     /// has lost its place when this is called once more.
     pub fn next_in_line(&mut self) -> Option<u64> {
@@ -173,6 +183,21 @@ mod tests {
         assert_eq!(memory.next_in_line(), None);
         memory.charge(60, 0);
         assert_eq!(memory.next_in_line(), Some(2));
+    }
+
+    /// Connections may come to hold more than they have asked for, such as a chunk that is longer than its command.
+    #[test]
+    fn who_was_beyond_the_bound_and_holds_nothing_stands_in_nobodys_way() {
+        let mut memory = ClientMemory::new(10);
+        assert!(memory.may_take(1, 20));
+        memory.charge(0, 20);
+        assert!(!memory.may_take(2, 1));
+        memory.charge(0, 30);
+        memory.charge(20, 0);
+        assert_eq!((memory.beyond(), memory.next_in_line()), (Some(1), None));
+        memory.has_come_back(1);
+        assert_eq!(memory.next_in_line(), Some(2));
+        assert!(memory.may_take(2, 1));
     }
 
     #[test]

@@ -46,6 +46,8 @@ const BY_UNIT_TEST: &[&str] = &[
     "slow_turns",
     "synod_log_age_seconds",
     "synod_log_read_age_seconds",
+    "synod_memory_bound_bytes",
+    "memory_bound_bytes",
     "synod_log_reads_late_total",
     "log_reads_late",
     "synod_peer_log_age_seconds",

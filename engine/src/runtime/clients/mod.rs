@@ -430,6 +430,11 @@ impl Clients {
                 client.write.notify(); // its writer asks it for more
             }
         }
+        if let Some(connection) = self.memory.beyond()
+            && self.connections.get(&connection).is_none_or(|client| client.charged() == 0)
+        {
+            self.memory.has_come_back(connection);
+        }
         if let Some(connection) = self.memory.next_in_line()
             && let Some(client) = self.connections.get(&connection)
         {
