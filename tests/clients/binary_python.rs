@@ -41,7 +41,7 @@ fn it_understands_the_document() {
 #[test]
 fn every_request_limit_and_error_is_as_the_document_says() {
     let Some(mut command) = python("requests") else { return };
-    let mut nodes = Nodes::alone("binary-python-requests", 2, &[]);
+    let mut nodes = Nodes::with_cores("binary-python-requests", 2);
     nodes.wait_led();
     run(command.args(nodes.targets()));
 }

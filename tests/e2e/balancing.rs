@@ -61,7 +61,7 @@ fn kill_and_return(nodes: &mut Nodes) {
 
 #[test]
 fn leaders_are_spread_after_a_start_a_rolling_restart_and_a_return() {
-    let mut nodes = Nodes::alone("balancing", 1, &[]);
+    let mut nodes = Nodes::start("balancing");
     let started = Instant::now();
     nodes.wait_led();
     unnoticed(&mut nodes, started, "a fresh start");

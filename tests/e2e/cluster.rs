@@ -1,8 +1,7 @@
 //! Three nodes as processes: started, addressed and cleaned up.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use synod::config::Flags;
 use synod::supervise::{Cluster, ClusterSpec, Maker, Ports, settled};
@@ -10,31 +9,15 @@ use synod_net::access::Secret;
 use synod_net::client::{Client, ClientConfig, TcpDial};
 use synod_types::NodeId;
 
-/// Most tests wait more than they compute: as many clusters as there are test threads run beside each other.
-/// A test whose verdict depends on time, or that loads the machine, has it to itself.
-static MACHINE: RwLock<()> = RwLock::new(());
-
-/// A cluster's part of the machine, held for as long as the cluster lives.
-enum Part {
-    Shared { _lock: RwLockReadGuard<'static, ()> },
-    Whole { _lock: RwLockWriteGuard<'static, ()> },
-}
-
-impl Part {
-    fn shared() -> Self {
-        Self::Shared { _lock: MACHINE.read().unwrap_or_else(PoisonError::into_inner) }
-    }
-    fn whole() -> Self {
-        Self::Whole { _lock: MACHINE.write().unwrap_or_else(PoisonError::into_inner) }
-    }
-}
+/// One test at a time: a cluster, its load and its faults take the whole machine.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// A running cluster; it is shut down when dropped.
 pub struct Nodes {
     pub cluster: Option<Cluster>,
     dir: PathBuf,
     password: Option<String>,
-    _part: Part,
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// Polls until `done`; the awaited event has no signal of its own.
@@ -111,19 +94,8 @@ impl Nodes {
 
     /// The same with further settings, by key name.
     pub fn with(name: &str, cores: u16, settings: &[(&'static str, &str)]) -> Self {
-        Self::launch(Part::shared(), name, cores, settings)
-    }
-
-    /// The same, and no other test has a cluster meanwhile.
-    pub fn alone(name: &str, cores: u16, settings: &[(&'static str, &str)]) -> Self {
-        Self::launch(Part::whole(), name, cores, settings)
-    }
-
-    fn launch(part: Part, name: &str, cores: u16, settings: &[(&'static str, &str)]) -> Self {
-        // Two clusters of one name may live at the same time.
-        static LAUNCHED: AtomicU32 = AtomicU32::new(0);
-        let number = LAUNCHED.fetch_add(1, Ordering::Relaxed);
-        let dir = build_dir().join(format!("e2e-{name}-{}-{number}", std::process::id()));
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = build_dir().join(format!("e2e-{name}-{}", std::process::id()));
         let spec = ClusterSpec {
             binary: binary(),
             name: format!("e2e-{name}"),
@@ -140,7 +112,7 @@ impl Nodes {
         cluster.wait_ready(Duration::from_secs(60)).expect("the cluster serves");
         let password = settings.iter().find(|(key, _)| *key == "security.password");
         let password = password.map(|(_, password)| (*password).to_owned());
-        let mut nodes = Self { cluster: Some(cluster), dir, password, _part: part };
+        let mut nodes = Self { cluster: Some(cluster), dir, password, _alone: alone };
         // Writes proposed while leaders displace one another may end as unknown.
         nodes.wait_led();
         nodes

@@ -102,7 +102,7 @@ fn wait_until(wall: u64) {
 #[test]
 fn no_key_is_read_late_while_a_crowd_expires() {
     const CROWD: usize = 100_000;
-    let mut nodes = Nodes::alone("expiring", 1, &[]);
+    let mut nodes = Nodes::start("expiring");
     nodes.wait_led();
     let mut client = Resp::connect(&nodes.targets()[0]);
     client.write_crowd("dry", CROWD, "PX 1000"); // a dry run; the next is timed
@@ -135,7 +135,7 @@ fn no_key_is_read_late_while_a_crowd_expires() {
 #[test]
 fn no_key_is_read_late_after_a_restart_with_a_crowd_that_has_expired() {
     const CROWD: usize = 250_000;
-    let mut nodes = Nodes::alone("expired", 1, &[]);
+    let mut nodes = Nodes::start("expired");
     nodes.wait_led();
     let mut client = Resp::connect(&nodes.targets()[0]);
     client.write_crowd("early", CROWD / 2, "PX 100");

@@ -32,7 +32,7 @@ pub fn leader_and_follower(nodes: &mut Nodes) -> (usize, usize) {
 
 #[test]
 fn a_killed_follower_is_not_missed_and_catches_up() {
-    let mut nodes = Nodes::alone("follower", 1, &[]);
+    let mut nodes = Nodes::start("follower");
     let options = load::options(&mut nodes, Duration::from_secs(8));
     let load = load::start(options);
     load.wait_under_way();
@@ -46,7 +46,7 @@ fn a_killed_follower_is_not_missed_and_catches_up() {
 
 #[test]
 fn a_killed_leader_is_replaced_and_nothing_is_lost() {
-    let mut nodes = Nodes::alone("leader", 1, &[]);
+    let mut nodes = Nodes::start("leader");
     let options = load::options(&mut nodes, Duration::from_secs(8));
     let load = load::start(options);
     load.wait_under_way();
@@ -64,7 +64,7 @@ fn a_killed_leader_is_replaced_and_nothing_is_lost() {
 
 #[test]
 fn all_three_killed_at_once_come_back_with_everything() {
-    let mut nodes = Nodes::alone("all", 1, &[]);
+    let mut nodes = Nodes::start("all");
     let options = load::options(&mut nodes, Duration::from_secs(8));
     let load = load::start(options);
     load.wait_under_way();
@@ -84,7 +84,7 @@ fn all_three_killed_at_once_come_back_with_everything() {
 
 #[test]
 fn a_leader_stopped_for_longer_than_its_lease_loses_it_and_serves_nothing_stale() {
-    let mut nodes = Nodes::alone("stop", 1, &[]);
+    let mut nodes = Nodes::start("stop");
     let options = load::options(&mut nodes, Duration::from_secs(8));
     let load = load::start(options);
     load.wait_under_way();
@@ -115,7 +115,7 @@ fn a_leader_stopped_for_longer_than_its_lease_loses_it_and_serves_nothing_stale(
 /// Requests, replies and links cross the cores of a node; core k of one node talks to core k of the others.
 #[test]
 fn nodes_of_two_cores_lose_nothing_when_killed() {
-    let mut nodes = Nodes::alone("two-cores", 2, &[]);
+    let mut nodes = Nodes::with_cores("two-cores", 2);
     let options = load::options(&mut nodes, Duration::from_secs(8));
     let load = load::start(options);
     load.wait_under_way();

@@ -21,7 +21,7 @@ fn led_by_the_first(nodes: &mut Nodes) -> (usize, usize) {
 /// every key stays linearizable.
 #[test]
 fn a_node_that_everything_comes_through_leads_everything() {
-    let mut nodes = Nodes::alone("following", 1, &[("node.leadership", "follow")]);
+    let mut nodes = Nodes::with("following", 1, &[("node.leadership", "follow")]);
     nodes.wait_led();
     let (before, all) = led_by_the_first(&mut nodes);
     assert!(before < all, "there is nothing to hand over");

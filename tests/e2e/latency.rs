@@ -49,7 +49,7 @@ fn begin(targets: &[String], victim: usize, stop: &'static AtomicBool) -> Vec<Jo
 
 /// A fault strikes one node in the middle of the load and is over again, or not.
 fn strike(name: &str, fault: impl FnOnce(&mut Nodes, usize)) {
-    let mut nodes = Nodes::alone(name, 2, &[]);
+    let mut nodes = Nodes::with(name, 2, &[]);
     let targets = nodes.targets();
     let victim = 0;
     let stop: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));

@@ -2,8 +2,8 @@
 //! the linearizability checker.
 //!
 //! Every test starts a cluster of its own on free ports, in a directory of its own below the build directory
-//! (so that O_DIRECT works), and takes both down again. As many run at a time as there are test threads,
-//! but those that measure time or load the machine run alone (`Nodes::alone`).
+//! (so that O_DIRECT works), and takes both down again. The tests run one after the other, because they
+//! share this machine's cores.
 
 mod balancing;
 mod bytes;

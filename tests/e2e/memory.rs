@@ -15,7 +15,7 @@ const CLIENTS_MIB: usize = 16;
 const HELD_MAX: u64 = 20 << 20;
 
 fn start(name: &str) -> Nodes {
-    Nodes::alone(name, 1, &[("limits.clients_mib", &CLIENTS_MIB.to_string()), ("node.cache_mib", "8")])
+    Nodes::with(name, 1, &[("limits.clients_mib", &CLIENTS_MIB.to_string()), ("node.cache_mib", "8")])
 }
 
 /// A number that a node shows in INFO.

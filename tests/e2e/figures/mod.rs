@@ -108,7 +108,7 @@ fn what_clients_do_is_counted_exactly() {
 
 #[test]
 fn what_nodes_do_among_themselves_is_counted() {
-    let mut nodes = Nodes::alone("figures-nodes", 1, SMALL);
+    let mut nodes = Nodes::with("figures-nodes", 1, SMALL);
     nodes.wait_led();
     nodes.get().wait_led(SPREAD_MAX, || false).expect("leaders are spread");
     let targets = nodes.targets();
