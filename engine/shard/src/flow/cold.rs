@@ -43,16 +43,20 @@ pub(crate) fn tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
         return;
     }
     let (timing, now) = (step.common.config.timing, step.now.mono);
-    let groups = &step.common.config.groups;
+    let (groups, held) = (&step.common.config.groups, &*step.groups);
     let has_peers = |index: usize| groups[index].members.voters().len() > 1;
     let is_late = |what: &ReadUse<P>, since: Mono| match what {
         ReadUse::Get(get) => {
             let patience = if has_peers(get.index) { timing.patience } else { timing.request_max };
             now.since(get.request.arrived) >= patience
         }
-        ReadUse::Apply { index } | ReadUse::Learn { index, .. } => {
-            has_peers(*index) && now.since(since) >= timing.patience
+        // Apply cannot go on without the value: it waits unless a peer can be asked for it.
+        ReadUse::Apply { index } => {
+            let blocked = held[*index].blocked;
+            let is_known = blocked.is_some_and(|at| held[*index].paxos.slot_at(at.location).is_some());
+            is_known && has_peers(*index) && now.since(since) >= timing.patience
         }
+        ReadUse::Learn { index, .. } => has_peers(*index) && now.since(since) >= timing.patience,
         ReadUse::Recall { .. } => false, // its value is chosen by others' votes, or comes with what is pulled
     };
     // A GET may have waited for other things before, and its read may have begun just now.
