@@ -41,7 +41,11 @@ impl Explanation {
         let mut settings = config.explained();
         let (identity, state) = match found {
             Ok(DirState::Formatted(found)) => {
-                overlay(&mut settings, &found, &format!("the data directory {}", config.data_dir.display()));
+                let source = format!("the data directory {}", config.data_dir.display());
+                overlay(&mut settings, &found, &source);
+                // It follows from the lease.
+                let rank_delay = config.rank_delay(&found.facts).as_ms().to_string();
+                replace(&mut settings, settings::RANK_DELAY_MS.row.name, rank_delay, &source);
                 let fits = config.declared.verify(&config.data_dir, &found);
                 let state = match fits {
                     Ok(()) => format!("formatted: {}", found.describe()),

@@ -133,6 +133,15 @@ pub(crate) fn is_writable(output: &impl AsFd) -> bool {
     nix::poll::poll(&mut polled, 0).is_ok_and(|ready| ready > 0)
 }
 
+/// Whether the other end of a connection has broken it, or has closed it with answers unread: whatever is sent is
+/// lost.
+pub(crate) fn is_hung_up(socket: &impl AsRawFd) -> bool {
+    let socket = descriptor(socket);
+    // These two are told whether they are asked for or not.
+    let mut polled = [PollFd::new(&socket, PollFlags::empty())];
+    nix::poll::poll(&mut polled, 0).is_ok_and(|ready| ready > 0)
+}
+
 /// The flag and the event that the signal handler sets.
 struct Raised {
     flag: &'static AtomicBool,

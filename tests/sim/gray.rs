@@ -15,7 +15,8 @@ use synod_types::GroupId;
 
 /// No request at a node that nothing happens to waits longer: all disks stall for two seconds at most, a leader
 /// that is gone is followed by another within one, and what has gathered on the slow links of a leader takes
-/// some more to arrive.
+/// some more to arrive. (At a node whose own links are slow a request gets no error, but may wait until what
+/// they have gathered has arrived.)
 const WAITED_MAX: u64 = 5_000 * MS;
 /// After healing, leaders are where they belong within this time: a link that broke several times within a
 /// minute counts as unsteady for half of one, and a leader that somebody did not reach is avoided for a minute.

@@ -91,6 +91,15 @@ impl Network {
         self.slow[node] = on;
     }
 
+    /// When the last of what is under way from or to a node arrives.
+    pub fn drained_at(&self, node: usize) -> Instant {
+        let peers = (0..self.node_count).filter(|&peer| peer != node);
+        let links = peers.flat_map(|peer| {
+            (0..self.core_count).map(move |core| self.links[self.link_index(node, peer, core)])
+        });
+        links.flat_map(|link| link.last_arrival.into_iter().flatten()).max().unwrap_or(0)
+    }
+
     /// From now on nothing is lost, doubled or delayed beyond the ordinary.
     pub fn heal(&mut self) {
         self.cuts.fill(0);
@@ -237,6 +246,7 @@ mod tests {
         let last = (0..10).filter_map(|_| net.send(0, (0, 1, 0), (100_000, false)).0.arrivals[0]).max();
         assert!(last.is_some_and(|last| (1_000 * MS..1_001 * MS).contains(&last)), "{last:?}");
         assert!(net.send(0, (0, 2, 0), (100_000, false)).0.arrivals[0] < Some(MS), "another link");
+        assert_eq!((Some(net.drained_at(1)), net.drained_at(2) < MS), (last, true));
         net.slow(1, false);
         assert!(net.send(2_000 * MS, (0, 1, 0), (100_000, false)).0.arrivals[0] < Some(2_001 * MS));
     }

@@ -13,7 +13,7 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 36] = [
+pub const CANARIES: [(&str, Canary); 38] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
@@ -35,6 +35,8 @@ pub const CANARIES: [(&str, Canary); 36] = [
     ("forward-twice", Canary::ForwardTwice),
     ("stamps-forgotten", Canary::StampsForgotten),
     ("any-order", Canary::AnyOrder),
+    ("resolved-by-another", Canary::ResolvedByAnother),
+    ("resent-anew", Canary::ResentAnew),
     ("silent-when-stalled", Canary::SilentWhenStalled),
     ("leads-though-stalled", Canary::LeadsThoughStalled),
     ("waits-for-reads", Canary::WaitsForReads),

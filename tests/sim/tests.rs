@@ -311,6 +311,16 @@ fn a_forward_executed_twice_is_caught_by_clients() {
 }
 
 #[test]
+fn a_write_answered_by_the_entry_of_another_is_caught_by_clients() {
+    assert!(caught(Canary::ResolvedByAnother, Eyes::Clients, 0..3).is_some());
+}
+
+#[test]
+fn a_write_sent_again_under_another_sequence_is_caught_by_clients() {
+    assert!(caught(Canary::ResentAnew, Eyes::Clients, 0..10).is_some());
+}
+
+#[test]
 fn a_message_that_leaves_before_its_record_is_durable_is_caught() {
     let found = caught(Canary::ReleasesEarly, Eyes::All, 0..3);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("revealed-before-durable"));

@@ -333,6 +333,10 @@ pub enum Canary {
     StampsForgotten,
     /// Writes of a node's session are executed in any order (breaks P-21i).
     AnyOrder,
+    /// A write that may have been executed is answered by the next entry of another node (breaks P-12b).
+    ResolvedByAnother,
+    /// A write is sent again under another sequence (breaks P-21).
+    ResentAnew,
     /// A leader whose log makes no progress sends no heartbeats (breaks P-09b).
     SilentWhenStalled,
     /// A leader whose log makes no progress never hands over (breaks P-09b).

@@ -25,6 +25,9 @@ use synod_net::access::Access;
 use synod_shard::{Leadership, Timing};
 use synod_types::{Nanos, NodeId};
 
+/// No rank waits longer for the one before it, unless it is told to.
+const RANK_DELAY_MAX: Nanos = Nanos::from_ms(60);
+
 /// A configuration that is consistent in itself. [`DeclaredFacts::verify`] checks whether it fits the data
 /// directory, `preflight` whether it fits the machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -147,7 +150,15 @@ impl Config {
             .map_err(|why| Refusal::ConfigValue { place: source(), why })?;
         options.timing.lease = Nanos::from_ms(u64::from(facts.lease_ms));
         options.timing.drift = Nanos::from_ms(u64::from(facts.drift_ms));
+        options.timing.rank_delay = self.rank_delay(facts);
         Ok(options)
+    }
+
+    /// The delay of a rank, once the facts are known.
+    pub fn rank_delay(&self, facts: &ClusterFacts) -> Nanos {
+        let is_given = self.shown.contains_key(settings::RANK_DELAY_MS.row.name);
+        let of_lease = rank_delay(Nanos::from_ms(u64::from(facts.lease_ms)));
+        if is_given { self.options.timing.rank_delay } else { of_lease }
     }
 
     /// What the node tells its operator, and how.
@@ -212,6 +223,8 @@ impl Config {
         add(&settings::PEER_PORT.row, ports.peer_port.to_string(), of_port);
         let secret = self.peer_secret_file.display().to_string();
         add(&settings::PEER_SECRET_FILE.row, secret, "from node.data_dir");
+        let rank_delay = self.options.timing.rank_delay.as_ms().to_string();
+        add(&settings::RANK_DELAY_MS.row, rank_delay, "from cluster.lease_ms");
         all
     }
 
@@ -243,18 +256,27 @@ fn place_of(file: Option<&Path>) -> String {
     file.map_or_else(|| "the command line".to_owned(), |file| file.display().to_string())
 }
 
-/// The settings that depend on no other setting.
+/// The delay of a rank where none is given. It lets the next in rank be elected before the one after it stands:
+/// long beside a few messages and writes, short beside the lease.
+fn rank_delay(lease: Nanos) -> Nanos {
+    Nanos::from_ms(lease.as_ms() / 5).min(RANK_DELAY_MAX)
+}
+
+/// The settings that depend on no other setting, or on the lease.
 fn node_options(values: &Values) -> Result<NodeOptions, Refusal> {
     let ms = Nanos::from_ms;
+    let lease = ms(values.value(&settings::LEASE_MS).into());
     let (segment_mib, reserve_mib) =
         (values.value(&settings::SEGMENT_MIB), values.value(&settings::RESERVE_MIB));
     Ok(NodeOptions {
         timing: Timing {
             heartbeat: ms(values.value(&settings::HEARTBEAT_MS)),
-            lease: ms(values.value(&settings::LEASE_MS).into()),
+            lease,
             drift: ms(values.value(&settings::DRIFT_MS).into()),
             election_jitter: ms(values.value(&settings::ELECTION_JITTER_MS)),
-            rank_delay: ms(values.value(&settings::RANK_DELAY_MS)),
+            rank_delay: values
+                .given(&settings::RANK_DELAY_MS)
+                .map_or(rank_delay(lease), |given| ms(given.value)),
             resend: ms(values.value(&settings::RESEND_MS)),
             patience: ms(values.value(&settings::PATIENCE_MS)),
             request_max: ms(values.value(&settings::REQUEST_MAX_MS)),

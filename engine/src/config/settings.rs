@@ -152,7 +152,7 @@ rows! {
         Number::ms(1..=SPAN_MS_MAX), Word("30"),
         "Spread of election timeouts";
     RANK_DELAY_MS: Number<u64> = "timing.rank_delay_ms", "rank-delay-ms", Node,
-        Number::ms(0..=SPAN_MS_MAX), Word("60"),
+        Number::ms(0..=SPAN_MS_MAX), Described("a fifth of the lease, 60 at most"),
         "Added to the election timeout per rank of preference";
     RESEND_MS: Number<u64> = "timing.resend_ms", "resend-ms", Node,
         Number::ms(1..=SPAN_MS_MAX), Word("100"),

@@ -132,6 +132,7 @@ fn a_value_that_follows_from_another_is_explained_by_it() {
         ("node.listen", "127.0.0.1", "default"),
         ("node.peer_port", "16379", "from node.client_port"),
         ("security.peer_secret_file", "conf/d/peers.secret", "from node.data_dir"),
+        ("timing.rank_delay_ms", "60", "from cluster.lease_ms"),
     ] {
         let line = lone.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line.contains(&format!("= {value} ")) && line.ends_with(&format!("# {source}")), "{line}");
@@ -315,6 +316,19 @@ fn a_heartbeat_must_fit_the_lease_that_the_directory_holds() {
     assert!(sentence.starts_with("--heartbeat-ms: heartbeats every 200 ms"), "{sentence}");
     facts.lease_ms = 400;
     assert!(config.options(&facts).is_ok());
+}
+
+#[test]
+fn ranks_stand_closer_together_where_leases_are_short() {
+    let delay = |settings: &[(&'static str, &'static str)], lease_ms| {
+        let config = bare(settings).unwrap();
+        let mut facts = config.declared.identity(generated()).unwrap().facts;
+        facts.lease_ms = lease_ms;
+        config.options(&facts).unwrap().timing.rank_delay.as_ms()
+    };
+    assert_eq!([150, 300, 2000].map(|lease_ms| delay(&[], lease_ms)), [30, 60, 60]);
+    let given = [("timing.rank_delay_ms", "45")];
+    assert_eq!([150, 300].map(|lease_ms| delay(&given, lease_ms)), [45, 45]);
 }
 
 fn found() -> Identity {

@@ -317,6 +317,11 @@ impl ClientConnection {
         !self.deferred.is_empty()
     }
 
+    /// Whether the next of them is a read: to execute it serves nobody but this client.
+    pub fn is_read_deferred(&self) -> bool {
+        self.deferred.front().is_some_and(|ask| !ask.command.op.is_write())
+    }
+
     /// The next of them, if there is room for its answer now: the room is reserved, and charged.
     pub fn ask_deferred(&mut self, connection: u64, memory: &mut ClientMemory) -> Option<Ask> {
         let first = self.deferred.front()?;

@@ -19,7 +19,7 @@ use glommio::net::{TcpListener, TcpStream};
 use nix::sys::socket::MsgFlags;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -115,9 +115,10 @@ fn limit_patience(port: &CorePort, connection: u64) {
 /// Serves one connection to its end.
 async fn serve<S: Stream>(port: CorePort, stream: S, is_loopback: bool, opened: OpenedClient) {
     let OpenedClient { connection, write, read, kill, pace } = opened;
+    let socket = stream.plain_socket();
     let (mut reader, mut writer) = stream::split(stream);
     let reading = read_loop(&port, connection, &mut reader, &read);
-    let writing = write_loop(&port, connection, &mut writer, write);
+    let writing = write_loop(&port, connection, (&mut writer, socket), write);
     // The first of the two to end ends the connection. After the client's end of input the reader never ends,
     // so the writer ends the connection after the last reply (see there).
     let serving = futures_lite::future::or(reading, writing);
@@ -128,7 +129,7 @@ async fn serve<S: Stream>(port: CorePort, stream: S, is_loopback: bool, opened: 
         let serving = http::serve(&port, client, first, reader, writer);
         Box::pin(futures_lite::future::or(serving, kill.notified())).await;
     }
-    port.clients(|clients| clients.close(connection));
+    port.close(connection);
 }
 
 async fn read_loop<S: Stream>(
@@ -186,7 +187,7 @@ async fn read<S: Stream>(
 async fn write_loop<S: Stream>(
     port: &CorePort,
     connection: u64,
-    writer: &mut stream::WriteEnd<S>,
+    (writer, socket): (&mut stream::WriteEnd<S>, Option<RawFd>),
     wake: Rc<Notify>,
 ) {
     let mut buffer = Vec::new();
@@ -224,6 +225,13 @@ async fn write_loop<S: Stream>(
         }
         // A reply without output may be what the next step of a command, or a delayed read, waited for.
         if !std::mem::replace(&mut gone_on, true) {
+            // The socket of a client that waits is not read, so it does not tell that the client is gone. A read for
+            // it would take the room of others. (What it has sent is executed up to there; a write that it has
+            // begun, to its end.)
+            let waits = port.clients(|clients| clients.waits_with_read(connection));
+            if waits && socket.is_some_and(|socket| sys::is_hung_up(&socket)) {
+                return;
+            }
             if port.clients(|clients| clients.rests(connection)) {
                 pace::rest().await;
             }

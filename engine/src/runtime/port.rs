@@ -117,6 +117,17 @@ impl CorePort {
         }
     }
 
+    /// A connection has ended. If others wait for memory, the next of them does not wait until something happens.
+    pub fn close(&self, connection: u64) {
+        let is_awaited = self.clients(|clients| {
+            clients.close(connection);
+            clients.memory().is_short()
+        });
+        if is_awaited {
+            self.turn.notify();
+        }
+    }
+
     /// A command on a key, received by HTTP. Returns where its reply will appear.
     pub fn request(&self, consistency: Consistency, command: Command<Shared>) -> AwaitedReply {
         self.with(|core| {

@@ -84,7 +84,8 @@ pub(crate) async fn connect(addr: SocketAddr, limit: Duration) -> std::io::Resul
 mod tests {
     use super::*;
     use nix::sys::socket::getsockopt;
-    use std::net::{TcpListener, TcpStream};
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
 
     #[test]
     fn a_silent_link_breaks_within_seconds() {
@@ -97,6 +98,21 @@ mod tests {
         let asking = getsockopt(&stream, sockopt::TcpKeepInterval).unwrap();
         let times = getsockopt(&stream, sockopt::TcpKeepCount).unwrap();
         assert_eq!((idle, asking, times), (SILENT_SECONDS, 1, QUESTIONS));
+    }
+
+    #[test]
+    fn a_client_that_leaves_its_answers_unread_has_hung_up_and_one_that_sends_no_more_has_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut served, _) = listener.accept().unwrap();
+        assert!(!sys::is_hung_up(&served));
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(served.read(&mut [0]).unwrap(), 0, "its end of input");
+        assert!(!sys::is_hung_up(&served), "it still reads");
+        served.write_all(b"an answer").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        drop(client);
+        assert!(sys::is_hung_up(&served));
     }
 
     #[test]

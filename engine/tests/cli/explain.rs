@@ -34,10 +34,12 @@ fn each_value_has_its_source_and_the_data_directory_is_one() {
     assert!(line(&text, "listeners").ends_with("= 127.0.0.1:6379 (clients)"));
     assert!(line(&text, "clients").contains("protected mode"));
 
-    sandbox.succeeds(&["format", "--config", "node.toml", "--groups", "4"]);
+    sandbox.succeeds(&["format", "--config", "node.toml", "--groups", "4", "--lease-ms", "150"]);
     let text = sandbox.succeeds(&["config", "explain", "--config", "node.toml"]);
     let groups = line(&text, "cluster.groups");
     assert!(groups.contains("= 4 ") && groups.ends_with("# the data directory data"), "{groups}");
+    let follows = line(&text, "timing.rank_delay_ms");
+    assert!(follows.contains("= 30 ") && follows.ends_with("# the data directory data"), "{follows}");
     assert!(line(&text, "data_directory").contains("formatted: node n1 of cluster \"demo\""));
 
     // A contradiction is named, and the rest is shown all the same.

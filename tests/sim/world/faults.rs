@@ -62,6 +62,9 @@ impl FaultPlan {
         if kind.troubles_clients() {
             machines.nodes[victim].trouble_until = until;
         }
+        if kind == FaultKind::SlowLinks {
+            machines.nodes[victim].late_until = Instant::MAX;
+        }
         self.strike(kind, victim, until, cluster);
         cluster.time.queue.at(until, SimEvent::FaultEnds(Box::new(Fault { kind, victim, until, cuts })));
     }
@@ -225,7 +228,10 @@ pub(super) fn on_fault_ends(fault: &Fault, cluster: &mut SimCluster) {
         FaultKind::Rot => machines.rot(fault.victim, 0, 0),
         FaultKind::FullDisk => machines.fill_disks(0..machines.nodes.len(), false),
         FaultKind::SlowDisk => machines.slow_writes(fault.victim, None),
-        FaultKind::SlowLinks => ways.net.slow(fault.victim, false),
+        FaultKind::SlowLinks => {
+            ways.net.slow(fault.victim, false);
+            machines.nodes[fault.victim].late_until = ways.net.drained_at(fault.victim);
+        }
         FaultKind::AllDisksStall => {
             for core in 0..machines.slots.len() {
                 machines.schedule_disk(core, time);

@@ -44,6 +44,9 @@ pub(super) struct SimMachine {
     pub(super) stalled_until: Instant,
     /// Until then clients of the node may get errors: it is down, paused, or cut off from a majority.
     pub(super) trouble_until: Instant,
+    /// Until then its clients may have to wait for longer than others: what its slow links have gathered arrives
+    /// at their pace.
+    pub(super) late_until: Instant,
     /// The node goes down as soon as it has writes under way: crashes hurt most there.
     pub(super) doomed: Option<Doom>,
 }
@@ -78,6 +81,7 @@ impl SimMachine {
             held_until: 0,
             stalled_until: 0,
             trouble_until: 0,
+            late_until: 0,
             doomed: None,
         }
     }

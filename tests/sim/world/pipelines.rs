@@ -163,6 +163,8 @@ impl Pipelines {
         let pipeline = &mut self.pipelines[at];
         let is_excused = machines.nodes[pipeline.node].trouble_until >= pipeline.began;
         let waited = time.now() - pipeline.began;
+        // Not counting the time in which its links brought what they had gathered.
+        let awaited = time.now().saturating_sub(machines.nodes[pipeline.node].late_until.max(pipeline.began));
         match reply {
             Reply::Value { version, .. } if pipeline.is_read => {
                 if *version < pipeline.before {
@@ -171,7 +173,7 @@ impl Pipelines {
                     return Err(Violation::new("pipeline-order", detail));
                 }
                 if !is_excused {
-                    self.longest = self.longest.max(waited);
+                    self.longest = self.longest.max(awaited);
                 }
             }
             Reply::Done { version } => {
@@ -188,7 +190,7 @@ impl Pipelines {
                     return Err(Violation::new("pipeline-order", detail));
                 }
                 if !is_excused {
-                    self.longest = self.longest.max(waited);
+                    self.longest = self.longest.max(awaited);
                 }
             }
             Reply::Error(kind @ (ErrorKind::Unknown | ErrorKind::NoLeader | ErrorKind::Busy)) => {

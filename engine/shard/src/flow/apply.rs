@@ -147,6 +147,13 @@ fn apply_command<P: Payload>(
                 }
                 let is_gone = session::on_applied(group, &command.stamp, reply, cx.out);
                 cx.common.sessions_lost += u64::from(is_gone);
+            } else {
+                #[cfg(feature = "canary")]
+                if matches!(reply, Reply::Done { .. })
+                    && cx.common.has_planted(crate::Canary::ResolvedByAnother)
+                {
+                    session::resolve_by_another(cx, Reply::Done { version });
+                }
             }
             true
         }

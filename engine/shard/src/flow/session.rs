@@ -78,6 +78,13 @@ fn send<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, sequence: u64) {
     command.stamp = group.session.renew(command.stamp);
     cx.common.stats.forwards += 1;
     let (group, consistency, command) = (group.id, Consistency::default(), command.clone());
+    #[cfg(feature = "canary")]
+    let command =
+        if cx.common.has_planted(crate::Canary::ResentAnew) && cx.group.stream.was_sent_before(sequence) {
+            Command { stamp: SessionStamp::default(), ..command } // the leader executes it under its own session
+        } else {
+            command
+        };
     cx.out.push(Effect::Send { to, message: PeerMessage::Forward { id: id.0, group, consistency, command } });
 }
 
@@ -205,6 +212,15 @@ pub(crate) fn refuse_under_way<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>) {
     {
         cx.out.push(Effect::Reply { to: settled.id, reply: Reply::Error(ErrorKind::NoSpace) });
         cx.group.session.given_up(sequence);
+    }
+}
+
+/// The bug of [`crate::Canary::ResolvedByAnother`]: a write of another node was applied.
+#[cfg(feature = "canary")]
+pub(crate) fn resolve_by_another<P: Payload>(cx: &mut Cx<'_, P, impl Out<P>>, reply: Reply<&[u8]>) {
+    let oldest = cx.group.stream.oldest().map(|(sequence, _)| sequence);
+    if let Some(sequence) = oldest.filter(|&sequence| cx.group.stream.was_sent_before(sequence)) {
+        answer(cx.group, sequence, reply, cx.out);
     }
 }
 

@@ -261,6 +261,12 @@ impl<P: Payload> WriteStream<P> {
         self.get(sequence).is_some_and(|write| write.may_have_run || write.is_exposed)
     }
 
+    /// Whether a write may have been executed where it was sent before.
+    #[cfg(feature = "canary")]
+    pub fn was_sent_before(&self, sequence: u64) -> bool {
+        self.get(sequence).is_some_and(|write| write.may_have_run)
+    }
+
     /// Takes out a write, to be answered.
     pub fn settle(&mut self, sequence: u64) -> Option<Settled> {
         let at = self.place(sequence)?;

@@ -373,6 +373,11 @@ impl Clients {
         self.connections.get(&connection)?.protocol.doing()
     }
 
+    /// Whether a connection is not read from because a read of it waits for room.
+    pub fn waits_with_read(&self, connection: u64) -> bool {
+        self.connections.get(&connection).is_some_and(|client| client.is_paused && client.is_read_deferred())
+    }
+
     /// Whether a connection must let others run before it goes on.
     pub fn rests(&self, connection: u64) -> bool {
         self.connections.get(&connection).is_some_and(|client| client.rests)
