@@ -225,6 +225,20 @@ pub(crate) fn descriptor(owner: &impl AsRawFd) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
 }
 
+// Named, so that the allocator is linked wherever this file is.
+use mimalloc as _;
+
+unsafe extern "C" {
+    fn mi_collect(force: bool);
+}
+
+/// Makes the allocator give memory that this thread has freed back to the system at once.
+pub(crate) fn give_memory_back() {
+    // SAFETY: the function of mimalloc's interface with this name and type. It frees nothing that is in use, and may
+    // be called at any time.
+    unsafe { mi_collect(true) };
+}
+
 /// Memory of this process, as the kernel counts it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Memory {

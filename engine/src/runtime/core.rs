@@ -13,6 +13,7 @@
 use crate::node::RunError;
 use crate::runtime::clock;
 use crate::runtime::fatal::condemn;
+use crate::runtime::give_back::GiveBack;
 use crate::runtime::machine::Machine;
 use crate::runtime::mail::Mail;
 use crate::runtime::node_context::NodeContext;
@@ -28,6 +29,7 @@ use crate::runtime::skew_watch::SkewWatch;
 use crate::runtime::slow::{SlowTurns, TurnWatch, WorkKind};
 use crate::runtime::space_watch::SpaceWatch;
 use crate::runtime::status_board::CorePage;
+use crate::sys;
 use crate::voice::{self, NodeEvent};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -70,6 +72,7 @@ pub(crate) struct RunningCore {
     page_at: Mono,
     mark_at: Mono,
     swept_at: Mono,
+    give_back: GiveBack,
 }
 
 /// Starts the machines, the turn task and the timer task. `turn` is notified when a turn is due.
@@ -152,6 +155,7 @@ impl RunningCore {
             page_at: Mono::ZERO,
             mark_at: Mono::ZERO,
             swept_at: Mono::ZERO,
+            give_back: GiveBack::default(),
         })
     }
 
@@ -241,6 +245,9 @@ impl RunningCore {
             for (client, why) in self.machine.out.clients.sweep(now) {
                 voice::say(Some(self.me), NodeEvent::ClientClosed { client, why: why.text() });
             }
+        }
+        if self.give_back.is_due(self.machine.out.clients.memory().bytes()) {
+            sys::give_memory_back();
         }
     }
 

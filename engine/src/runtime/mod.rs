@@ -37,6 +37,7 @@ mod core;
 mod early_clients;
 mod fatal;
 mod figures;
+mod give_back;
 mod http;
 mod links;
 mod machine;

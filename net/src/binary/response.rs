@@ -74,13 +74,14 @@ pub fn encode_reply(out: &mut Vec<u8>, id: u64, reply: &Reply<impl AsRef<[u8]>>,
         Reply::Session(_) => (kind::SESSION, 0),
         Reply::Error(error) => (kind::ERROR, error_code(*error)),
     };
+    let value_bytes = if let Reply::Value { value, .. } = reply { value.as_ref().len() } else { 0 };
+    make_room(out, HEADER_BYTES + size_of::<Version>() + value_bytes);
     let at = frame::start(out, Header { kind, argument, id, ..Header::default() });
     match reply {
         Reply::Done { version } => put_version(out, *version),
         Reply::Skipped | Reply::Nil => {}
         Reply::Value { value, version } => {
             put_version(out, *version);
-            make_room(out, value.as_ref().len());
             out.put(value.as_ref());
         }
         Reply::Int(number) => out.put(&number.to_le_bytes()),
