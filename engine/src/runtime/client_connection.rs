@@ -56,6 +56,10 @@ pub(super) struct ClientConnection {
     taken_bytes: u64,
     /// When bytes came last.
     received: Mono,
+    /// Bytes that came since the last look at it.
+    came_lately: usize,
+    /// When it had last received more between two looks than its own memory holds.
+    sent_much: Mono,
     /// When the socket took bytes last, or was given the first of them.
     sent: Mono,
 }
@@ -146,6 +150,8 @@ impl ClientConnection {
             incomplete_since: None,
             taken_bytes: 0,
             received: now,
+            came_lately: 0,
+            sent_much: now,
             sent: now,
         }
     }
@@ -211,6 +217,7 @@ impl ClientConnection {
         self.memory.is_lent = false;
         if count > 0 {
             self.received = now();
+            self.came_lately += count;
         }
     }
 
@@ -336,9 +343,14 @@ impl ClientConnection {
 
     // --- slow clients --------------------------------------------------------------------------------
 
-    /// Frees what an idle connection does not need.
+    /// Frees what an idle connection does not need, or one that has sent long commands and sends short ones now.
     pub fn shrink(&mut self, now: Mono) {
-        if now.since(self.served) >= SLOW_AFTER && !self.memory.is_lent {
+        if std::mem::take(&mut self.came_lately) > OWN_BYTES {
+            self.sent_much = now;
+        }
+        let is_idle = now.since(self.served) >= SLOW_AFTER;
+        let sends_little = self.charged() > 0 && now.since(self.sent_much) >= SLOW_AFTER;
+        if (is_idle || sends_little) && !self.memory.is_lent {
             self.protocol.shrink();
         }
     }

@@ -431,3 +431,21 @@ fn a_connection_that_has_been_idle_for_a_while_holds_nothing() {
     send(&mut clients, client, b"GET k\r\n");
     assert!(clients.lend(client).is_some());
 }
+
+#[test]
+fn a_connection_that_sends_short_commands_for_a_while_gives_the_memory_of_long_ones_back() {
+    let (mut clients, [client]) = sharing(64 * MIB);
+    for _ in 0..20 {
+        feed(&mut clients, client, &set_of(100 << 10));
+    }
+    let (now, later) = (clock::mono(), clock::mono().plus(Nanos::from_ms(10_000)));
+    while next(&mut clients, client).is_some() {}
+    assert!(clients.next_ask(client, now).is_none(), "it has said all");
+    clients.sweep(now);
+    assert!(clients.memory().bytes() > 0);
+    send(&mut clients, client, b"GET q\r\n");
+    assert!(next(&mut clients, client).is_some());
+    assert!(clients.next_ask(client, later).is_none(), "it has said all");
+    clients.sweep(later);
+    assert_eq!(clients.memory().bytes(), 0, "although it is not idle");
+}
