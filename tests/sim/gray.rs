@@ -18,6 +18,9 @@ use synod_types::GroupId;
 /// some more to arrive. (At a node whose own links are slow a request gets no error, but may wait until what
 /// they have gathered has arrived.)
 const WAITED_MAX: u64 = 5_000 * MS;
+/// What a node behind slow links (1 MB/s) was sent arrives within this time: a leader stops when much is
+/// unanswered, and nothing is fetched twice.
+const BACKLOG_MAX: u64 = 4_000 * MS;
 /// After healing, leaders are where they belong within this time: a link that broke several times within a
 /// minute counts as unsteady for half of one, and a leader that somebody did not reach is avoided for a minute.
 const BALANCED_WITHIN: u64 = 120 * SECOND;
@@ -39,6 +42,9 @@ fn gray_params(options: Options) -> Params {
     params.is_gray = true;
     params.has_pipelines = true;
     params.timing = Timing::default();
+    // What takes how long is judged: no clock runs at another rate than leases allow for.
+    params.clock.is_loose = false;
+    params.clock.drift_ppm_max = params.clock.drift_ppm_max.min(16_000);
     params.net.ordered = true;
     params.net.duplicate_ppm = 0;
     params.net.resend_ppm = 0;
@@ -79,6 +85,7 @@ fn play_gray(world: &mut World) -> Checked {
     prove_stillness(world)?;
     prove_handover(world)?;
     prove_reach(world)?;
+    prove_backlog(world)?;
     oversleep(world)?;
     for _ in 0..8 {
         let (kind, longest) = *rng.pick(&GRAY);
@@ -93,6 +100,9 @@ fn play_gray(world: &mut World) -> Checked {
         phase(world, kind.name());
         world.strike(kind, victim, duration);
         world.run_until(world.now() + duration)?;
+        if kind == FaultKind::SlowLinks {
+            check_backlog(world, victim)?;
+        }
         // Most of the time the next fault finds a cluster that has not quite recovered.
         let pause = rng.between(500 * MS, 6 * SECOND);
         world.run_until(world.now() + pause)?;
@@ -151,7 +161,7 @@ fn oversleep(world: &mut World) -> Checked {
     let home = usize::from(world.params().preferred(GroupId::new(1)).get()) - 1;
     for _ in 0..4 {
         world.strike(FaultKind::Isolate, home, 1_500 * MS);
-        world.strike(FaultKind::Pause, home, 850 * MS);
+        world.strike(FaultKind::Pause, home, 540 * MS);
         world.run_until(world.now() + 5 * SECOND)?;
     }
     Ok(())
@@ -174,6 +184,29 @@ fn prove_reach(world: &mut World) -> Checked {
         return Err(Violation::new("reach", detail));
     }
     world.run_until(world.now() + 2 * SECOND)
+}
+
+/// Where a follower is behind, and its links are slow, it is not sent more than it takes in a while.
+fn prove_backlog(world: &mut World) -> Checked {
+    phase(world, "a follower behind slow links");
+    prove_balance(world)?;
+    let home = usize::from(world.params().preferred(GroupId::new(1)).get());
+    let follower = home % usize::from(world.params().node_count);
+    for kind in [FaultKind::Isolate, FaultKind::SlowLinks] {
+        world.strike(kind, follower, 4 * SECOND);
+        world.run_until(world.now() + 4 * SECOND)?;
+    }
+    check_backlog(world, follower)?;
+    world.run_until(world.now() + 2 * SECOND)
+}
+
+fn check_backlog(world: &World, node: usize) -> Checked {
+    let backlog = world.backlog_of(node);
+    if backlog > BACKLOG_MAX {
+        let detail = format!("what n{} was sent over slow links arrives {} ms late", node + 1, backlog / MS);
+        return Err(Violation::new("backlog", detail));
+    }
+    Ok(())
 }
 
 /// Leaders come back to the nodes that they belong to.

@@ -351,6 +351,8 @@ pub enum Canary {
     LeaseThoughSlept,
     /// A leader that a follower cannot reach never gives way to one that hears both (breaks P-09f).
     KeepsCutOff,
+    /// A peer that has not answered a fetch is asked again in a fixed time (breaks P-09c).
+    FetchesOnTheClock,
     /// An earlier boot of a node opens a session in place of a later boot's (breaks P-21).
     AnyBootOpens,
     /// A message is sent before its record is durable (breaks P-01).

@@ -20,7 +20,7 @@ use crate::space::LogSpace;
 use alloc::collections::BTreeSet;
 use alloc::collections::btree_map::{BTreeMap, Entry};
 use alloc::vec::Vec;
-use synod_types::{Ballot, GroupMessage, Mono, NodeId, Payload, Reported, Slot, TimeReport};
+use synod_types::{Ballot, GroupMessage, Mono, Nanos, NodeId, Payload, Reported, Slot, TimeReport};
 
 /// A replica that asks whether its prepare would be promised.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl PreCandidate {
             votes: setup.own_bit(),
             refusals: 0,
             until: cx.now.mono.plus(setup.timing.lease),
-            resend_at: cx.now.mono.plus(setup.timing.resend),
+            resend_at: cx.now.mono.plus(ask_again_after(setup)),
             chosen: (chosen, setup.node()),
         }
     }
@@ -118,7 +118,7 @@ impl PreCandidate {
             return;
         }
         let setup = cx.setup;
-        self.resend_at = cx.now.mono.plus(setup.timing.resend);
+        self.resend_at = cx.now.mono.plus(ask_again_after(setup));
         let answered = self.votes | self.refusals;
         assert!(!self.has_quorum(setup), "it has its votes and asks for more");
         let Self { ballot, after, .. } = *self;
@@ -133,6 +133,12 @@ impl PreCandidate {
         assert!(!self.has_quorum(setup), "it has its votes and does not stand");
         assert!(!self.is_hopeless(setup), "it waits for votes that cannot come");
     }
+}
+
+/// After this time a pre-vote is sent again: several times in a lease, whatever it takes to write, since others
+/// conclude from it who is heard (P-09f).
+fn ask_again_after(setup: &Setup) -> Nanos {
+    Nanos(setup.timing.resend.0.min(setup.timing.lease.0 / 4))
 }
 
 /// A replica that collects promises in a ballot of its own.

@@ -82,10 +82,13 @@ struct CutOff {
     node: NodeId,
     /// The ballot in which it asked.
     ballot: Ballot,
-    /// When it would have asked again, had it not heard the answer.
-    heard_by: Mono,
-    /// It has asked again: it does not hear this replica either. Or all that can be done is done.
-    is_settled: bool,
+    /// The leader that this replica heard then.
+    leader: Ballot,
+    /// When it asked last.
+    asked: Mono,
+    /// When it would have asked again, had it not heard the answer. `None`: it has asked again and does not hear
+    /// this replica either, or all that can be done is done. Until it stands the next time.
+    heard_by: Option<Mono>,
 }
 
 impl Election {
@@ -179,27 +182,27 @@ impl Election {
 
     // ---- members that do not reach the leader (P-09f) -----------------------------------------------------
 
-    /// A member asks for a vote in `ballot`, although this replica hears a leader, and says so in its answer.
-    pub fn note_cut_off(&mut self, node: NodeId, ballot: Ballot, resend: Nanos, now: Mono) {
-        match &mut self.cut_off {
-            // It asks again only if it has not heard the answer.
-            Some(known) if (known.node, known.ballot) == (node, ballot) => known.is_settled = true,
-            known => {
-                let heard_by = now.plus(resend).plus(Nanos(resend.0 / 2));
-                *known = Some(CutOff { node, ballot, heard_by, is_settled: false });
-            }
-        }
+    /// A member is refused its vote in `ballot`, because this replica hears a leader. Whoever stands asks several
+    /// times in a lease until it hears an answer. Whoever has heard the refusal does not ask again within a
+    /// lease, but when it stands the next time. One late answer tells nothing of the next.
+    pub fn note_cut_off(&mut self, node: NodeId, ballot: Ballot, lease: Nanos, now: Mono) {
+        let Some(leader) = self.live_leader() else { return };
+        let is_again = self.cut_off.is_some_and(|known| {
+            (known.node, known.ballot) == (node, ballot) && now.since(known.asked) < lease
+        });
+        let heard_by = (!is_again).then(|| now.plus(lease));
+        self.cut_off = Some(CutOff { node, ballot, leader, asked: now, heard_by });
     }
 
     /// Whether a member that hears this replica does not hear the leader of `ballot`. True once for each time
-    /// that it has asked.
-    pub fn knows_cut_off(&mut self, leader: Ballot, now: Mono) -> bool {
-        let due = self.cut_off.as_mut().filter(|known| !known.is_settled && known.heard_by <= now);
-        let Some(known) = due else { return false };
-        known.is_settled = true;
-        let is_another = known.node != leader.node();
+    /// that it stands.
+    pub fn knows_cut_off(&mut self, ballot: Ballot, now: Mono) -> bool {
+        let is_due = |known: &&mut CutOff| known.heard_by.is_some_and(|by| by <= now);
+        let Some(known) = self.cut_off.as_mut().filter(is_due) else { return false };
+        known.heard_by = None;
+        let is_another = known.leader == ballot && known.node != ballot.node();
         if is_another {
-            self.avoid(leader.node(), AVOIDED_FOR, now);
+            self.avoid(ballot.node(), AVOIDED_FOR, now);
         }
         is_another
     }

@@ -367,6 +367,7 @@ impl Leader {
         // A leader that no quorum answers must stop sending heartbeats, or followers that still hear it would
         // refuse a better candidate (P-06g). The same holds for a leader that cannot catch up.
         if unconfirmed > patience {
+            self.take_leave(learner.chosen(), cx);
             return AfterTick::StepsDown(LeadershipEnd::NoQuorum);
         }
         if !self.has_caught_up(learner.applied()) && age > 4 * patience {
@@ -390,6 +391,19 @@ impl Leader {
             return self.hand_over_open(heir, learner.chosen(), cx);
         }
         self.end_transfer_if_over(log.is_stalled, cx)
+    }
+
+    /// A leader that hears no quorum may still be heard. Its lease has ended, and the peer that it heard last
+    /// need not wait for the one that it granted (P-06g).
+    fn take_leave<P: Payload>(&self, chosen: Slot, cx: &mut Context<'_, P>) {
+        assert!(!self.lease_valid(cx.setup, cx.now.mono), "it takes leave and may still be read from");
+        if self.has_released() {
+            return; // its heir was told
+        }
+        let near = self.peers.iter().filter(|peer| peer.is_near(chosen) && !peer.is_low());
+        if let Some(heir) = near.max_by_key(|peer| peer.heard_at()) {
+            cx.send(heir.node(), GroupMessage::TimeoutNow { ballot: self.ballot, chosen });
+        }
     }
 
     /// Tells the operator when the lease ends, and when it holds again.

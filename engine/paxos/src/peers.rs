@@ -138,7 +138,12 @@ impl Peer {
     /// lead at once.
     pub fn is_fit(&self, chosen: Slot, lease: Nanos, now: Mono) -> bool {
         let is_live = self.echo.plus(lease) > now;
-        is_live && chosen.since(self.chosen) <= FAR_BEHIND_SLOTS
+        is_live && self.is_near(chosen)
+    }
+
+    /// Whether it lacked few slots of the prefix `chosen` when it last answered.
+    pub fn is_near(&self, chosen: Slot) -> bool {
+        chosen.since(self.chosen) <= FAR_BEHIND_SLOTS
     }
 
     // ---- what it is sent ----------------------------------------------------------------------------------

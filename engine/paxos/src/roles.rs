@@ -48,6 +48,8 @@ pub(crate) struct Roles<P> {
     pub state: RoleState<P>,
     /// When a peer last did not take over what was handed to it.
     heir_failed_at: Option<Mono>,
+    /// Whether the log made no progress at the last tick.
+    is_stalled: bool,
     /// What the operator was told last about this replica.
     told: Told,
 }
@@ -68,6 +70,7 @@ impl<P: Payload> Roles<P> {
             time: KnownTime::default(),
             state: RoleState::Follower,
             heir_failed_at: None,
+            is_stalled: false,
             told: Told::default(),
         }
     }
@@ -114,16 +117,17 @@ impl<P: Payload> Roles<P> {
         }
         match message {
             GroupMessage::PreVote { ballot, after } => {
+                let has_failed = self.has_heir_failed(cx);
                 if let Ok(leader) = self.state.leader_mut()
                     && leader.is_asked_to_give_way(after)
                 {
-                    return leader.give_way(from, &self.learner, cx);
+                    let heir = if has_failed { Err(Ignored::UnfitTarget) } else { Ok(from) };
+                    return leader.give_way(heir?, &self.learner, cx);
                 }
                 let is_bound = self.is_bound_against(from, after, cx);
                 self.acceptor.on_pre_vote(from, ballot, is_bound, self.learner.chosen(), cx);
-                let hears_leader = self.state.is_follower() && self.election.live_leader().is_some();
-                if hears_leader && after == Ballot::ZERO {
-                    self.election.note_cut_off(from, ballot, cx.setup.timing.resend, cx.now.mono);
+                if is_bound && self.state.is_follower() && after == Ballot::ZERO {
+                    self.election.note_cut_off(from, ballot, cx.setup.timing.lease, cx.now.mono);
                 }
                 Ok(())
             }
@@ -163,10 +167,29 @@ impl<P: Payload> Roles<P> {
     fn ask_leader_to_give_way(&mut self, cx: &mut Context<'_, P>) {
         let me = cx.setup.node();
         let Some(leader) = self.election.live_leader().filter(|leader| leader.node() != me) else { return };
-        if self.election.knows_cut_off(leader, cx.now.mono) {
+        if self.check_may_take_over(cx).is_ok() && self.election.knows_cut_off(leader, cx.now.mono) {
             let ballot = self.acceptor.next_ballot(self.election.round_seen(), cx.setup);
             cx.send(leader.node(), GroupMessage::PreVote { ballot, after: leader });
         }
+    }
+
+    /// Whether a peer has not taken over what was handed to it a short while ago: each attempt costs the group a
+    /// lease.
+    fn has_heir_failed(&self, cx: &Context<'_, P>) -> bool {
+        let pause = Nanos(HEIR_PAUSE_LEASES * cx.setup.timing.lease.0);
+        self.heir_failed_at.is_some_and(|at| cx.now.mono.since(at) < pause)
+    }
+
+    /// Whether this replica would take a leadership that is handed to it.
+    fn check_may_take_over(&self, cx: &Context<'_, P>) -> Handled {
+        if cx.space.is_low() {
+            return Err(Ignored::NoRoom);
+        }
+        if self.acceptor.is_silent(cx.now.mono) {
+            return Err(Ignored::Bound);
+        }
+        // Its promise would not become durable, and would depose whoever is elected instead when it does.
+        if self.is_stalled { Err(Ignored::AwaitingDisk) } else { Ok(()) }
     }
 
     // ---- the acceptor's inputs ----------------------------------------------------------------------------
@@ -213,6 +236,9 @@ impl<P: Payload> Roles<P> {
             return Err(Ignored::Malformed);
         }
         self.acceptor.check_not_old(from, ballot, cx)?;
+        if self.state.stands_after(ballot) {
+            return Err(Ignored::Transferred);
+        }
         self.follow_leader(ballot, cx);
         let handled = self.acceptor.accept(from, ballot, slot, payload, &mut self.learner, cx);
         debug_assert!(handled.is_err() || self.acceptor.promised() == ballot, "accepted without a promise");
@@ -350,10 +376,8 @@ impl<P: Payload> Roles<P> {
 
     fn on_tick(&mut self, log: LogState, cx: &mut Context<'_, P>) {
         let now = cx.now.mono;
-        // Each attempt to hand over costs the group a lease if the heir does not take it.
-        let pause = Nanos(HEIR_PAUSE_LEASES * cx.setup.timing.lease.0);
-        let has_failed = self.heir_failed_at.is_some_and(|at| now.since(at) < pause);
-        let log = if has_failed { LogState { lags_since: None, ..log } } else { log };
+        self.is_stalled = log.is_stalled;
+        let log = if self.has_heir_failed(cx) { LogState { lags_since: None, ..log } } else { log };
         match &mut self.state {
             RoleState::Follower => {
                 if self.election.is_due(now) {
@@ -387,7 +411,11 @@ impl<P: Payload> Roles<P> {
             RoleState::Leader(leader) => match leader.on_tick(log, self.time.applied(), &self.learner, cx) {
                 AfterTick::Leads => {}
                 AfterTick::Released(ballot) => self.election.note_released(ballot),
-                AfterTick::StepsDown(why) => self.step_down(why, cx),
+                AfterTick::StepsDown(why) => {
+                    // Its heir may stand in the next round, and be late.
+                    self.election.note_round(leader.ballot().round() + 1);
+                    self.step_down(why, cx);
+                }
                 AfterTick::StandsAnew(ballot) => {
                     self.heir_failed_at = Some(now);
                     self.election.note_transfer_failed(ballot);
@@ -495,15 +523,11 @@ impl<P: Payload> Roles<P> {
         if ballot.node() != from {
             return Err(Ignored::ForeignBallot);
         }
-        if ballot != self.acceptor.promised() {
+        // It may have heard a later leader before its promise.
+        if ballot != self.acceptor.promised() || self.election.live_leader() > Some(ballot) {
             return Err(Ignored::OtherBallot);
         }
-        if cx.space.is_low() {
-            return Err(Ignored::NoRoom);
-        }
-        if self.acceptor.is_silent(cx.now.mono) {
-            return Err(Ignored::Bound);
-        }
+        self.check_may_take_over(cx)?;
         assert!(ballot.node() != cx.setup.node(), "it hands over to itself");
         cx.tell(Event::TransferTaken { group: cx.setup.group(), ballot });
         self.election.note_handed_over(from, cx.now.mono);

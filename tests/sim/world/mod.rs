@@ -179,6 +179,11 @@ impl World {
         self.faults.strike_for(kind, victim, duration, &mut self.cluster);
     }
 
+    /// How long what is under way from or to a node takes to arrive.
+    pub fn backlog_of(&self, node: usize) -> u64 {
+        self.cluster.ways.net.drained_at(node).saturating_sub(self.now())
+    }
+
     /// Ends all cuts of the network.
     pub fn reconnect(&mut self) {
         self.cluster.ways.net.heal();

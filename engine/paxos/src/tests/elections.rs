@@ -3,7 +3,7 @@
 use super::cluster::Cluster;
 use super::describe::Bytes;
 use super::solo::*;
-use crate::{Effect, Input};
+use crate::{Effect, Input, Timing};
 use std::string::String;
 use std::vec;
 use std::vec::Vec;
@@ -210,6 +210,34 @@ fn a_node_that_misses_the_leader_does_not_unseat_it_but_another_that_hears_both_
     cluster.run_ms(3_000);
     assert_eq!(cluster.paxos(2).leading(), ballot, "all hear it");
     assert!(cluster.paxos(2).avoids(NodeId::new(1), cluster.now(2).mono));
+}
+
+/// P-09f: whether a member hears the refusal is judged anew each time that it stands.
+#[test]
+fn one_late_answer_does_not_hide_for_ever_that_a_member_misses_the_leader() {
+    let (leader, theirs) = (ballot(1, 1), ballot(2, 3));
+    let mut n2 = Solo::new(2, &[1, 2, 3]);
+    let lease = Timing::default().lease.as_ms();
+    n2.hear_heartbeat(leader, 0);
+    n2.disk();
+    // Asks at these times; whether the leader is asked to give way afterwards.
+    let mut stands = |asks: &[u64]| {
+        let mut has_asked = false;
+        for at in (0..3 * lease).step_by(5) {
+            n2.hear_heartbeat(leader, 0);
+            if asks.contains(&at) {
+                n2.hear(3, pre_vote(theirs));
+            }
+            let lines = n2.tick();
+            has_asked |= lines.iter().any(|line| line.starts_with("-> n1: prevote "));
+            n2.pass_ms(5);
+        }
+        has_asked
+    };
+    assert!(!stands(&[0, lease / 4]), "it has not heard the first answer");
+    assert!(stands(&[0]), "it has heard the answer, but no leader");
+    assert!(!stands(&[0, lease / 4, lease / 2, lease]));
+    assert!(stands(&[0]));
 }
 
 /// P-09f: a member that is gone, and does not ask for votes, moves nothing.

@@ -1,5 +1,6 @@
 //! P-07: which replicas a grant binds, how long a lease lasts, when a read may be served.
 
+use super::cluster::Cluster;
 use super::solo::*;
 use crate::{Effect, Input, LogState, Timing};
 use std::string::String;
@@ -195,6 +196,37 @@ fn an_unconfirmed_leader_steps_down_after_two_leases() {
     n1.pass_ms(1);
     n1.say(Input::Tick { log: LogState::FINE });
     assert_eq!(n1.paxos.leading(), None);
+}
+
+/// P-06g: the peers of a leader that is heard and hears nobody do not wait for the lease that they granted.
+#[test]
+fn a_leader_that_hears_nobody_tells_the_peer_heard_last_to_lead() {
+    let mut n1 = Solo::new(1, &ALL);
+    let mine = n1.until_leader(2);
+    for peer in [2, 3, 2] {
+        n1.pass(Timing::default().heartbeat);
+        n1.tick();
+        n1.hear_heartbeat_reply(peer, mine, n1.now.mono);
+    }
+    let mut lines = Vec::new();
+    while n1.paxos.leading().is_some() {
+        n1.pass_ms(5);
+        lines = n1.tick();
+    }
+    let told: Vec<_> = lines.iter().filter(|line| line.contains("hand-over")).collect();
+    assert_eq!(told, ["-> n2: hand-over 1.n1 (chosen s1)"]);
+}
+
+/// P-06g, P-17a: and no read relies on the lease by then (the cluster checks that after every step).
+#[test]
+fn a_leader_that_is_heard_and_hears_nobody_is_followed_by_another_before_a_third_lease() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.run_ms(1_000);
+    cluster.cut.extend([(2, 1), (3, 1)]);
+    let lease = Timing::default().lease.as_ms();
+    cluster.run_ms(2 * lease + 100);
+    assert!(matches!(cluster.leader(), Some(2 | 3)), "{:?}", cluster.leader());
 }
 
 /// P-06g: it is confirmed all the time, but cannot fetch the slots that its quorum knows as chosen; another

@@ -1,7 +1,8 @@
 //! P-03, P-09, P-14: slots in flight, heartbeats, windows.
 
 use super::solo::*;
-use crate::{Input, LogState};
+use crate::{Input, LogState, Timing};
+use std::string::ToString;
 use std::vec::Vec;
 
 /// P-09b: leases need no disk.
@@ -147,4 +148,38 @@ fn a_fetch_is_served_from_memory_and_from_the_log() {
     let fetch = |from| synod_types::GroupMessage::Fetch { from: slot(from) };
     assert_eq!(n1.hear(3, fetch(1)), ["read s1 s2 for n3"]);
     assert_eq!(n1.hear(3, fetch(3)), ["-> n3: learn (chosen s3) [s3=y]"]);
+}
+
+/// P-09c: a slow link is not filled with answers to one question.
+#[test]
+fn a_peer_that_answers_late_is_asked_again_later() {
+    let (theirs, resend) = (ballot(1, 2), Timing::default().resend.as_ms());
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    // The times at which it fetches, in units of `resend` from now on.
+    let fetches = |n1: &mut Solo, units: u64| {
+        let mut asked = Vec::new();
+        for ms in (0..units * resend).step_by(5) {
+            let lines = [n1.hear_heartbeat(theirs, 400), n1.tick()].concat();
+            if lines.iter().any(|line| line.contains("fetch from")) {
+                asked.push(ms / resend);
+            }
+            n1.pass_ms(5);
+        }
+        asked
+    };
+    n1.hear_heartbeat(theirs, 400);
+    n1.disk();
+    assert_eq!(fetches(&mut n1, 40), [1, 3, 7, 15, 31], "twice the time after each");
+    // An answer that took so long tells how long the next may take; one that came at once, likewise.
+    let values = |first: u64| [(first, theirs, "a"), (first + 1, theirs, "b")];
+    let lines = n1.hear(2, learn(400, &values(1)));
+    assert!(lines.contains(&"-> n2: fetch from s3".to_string()), "{lines:#?}");
+    assert_eq!(fetches(&mut n1, 31), [0; 0]);
+    n1.hear(2, learn(400, &values(3)));
+    n1.pass_ms(resend / 10);
+    n1.hear(2, learn(400, &values(5)));
+    assert_eq!(fetches(&mut n1, 6), [1, 3]);
+    // A new leader is not the old one.
+    let next = ballot(2, 3);
+    assert!(n1.hear_heartbeat(next, 400).contains(&"-> n3: fetch from s7".to_string()));
 }

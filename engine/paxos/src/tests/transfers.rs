@@ -3,7 +3,7 @@
 
 use super::cluster::Cluster;
 use super::solo::*;
-use crate::{Input, Timing};
+use crate::{Input, LogState, Timing};
 use std::string::String;
 use std::vec::Vec;
 use synod_types::Level;
@@ -205,8 +205,9 @@ fn a_target_stands_at_once_and_does_not_take_its_predecessor_for_alive() {
     let lines = n1.hear(2, told);
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines.iter().all(|line| line.ends_with("prevote 5.n1 after 4.n2")), "{lines:#?}");
-    // An earlier heartbeat arrives after `TimeoutNow`.
+    // An earlier heartbeat, and an earlier accept, arrive after `TimeoutNow`.
     assert!(n1.hear_heartbeat(theirs, 0).is_empty());
+    assert!(n1.hear(2, accept(theirs, 1, "x", 0)).is_empty());
     let granted = GroupMessage::PreVoteReply {
         ballot: ballot(5, 1),
         granted: true,
@@ -215,6 +216,18 @@ fn a_target_stands_at_once_and_does_not_take_its_predecessor_for_alive() {
     };
     let [record] = &n1.hear(3, granted)[..] else { panic!("one record") };
     assert!(record.starts_with("record promise 5.n1") && record.ends_with("prepare 5.n1 from s1 after 4.n2"));
+}
+
+/// P-17b, P-09b: its promise would become durable late, and depose whoever was elected instead.
+#[test]
+fn a_target_whose_log_stalls_does_not_stand() {
+    let theirs = ballot(4, 2);
+    let mut n1 = granted(theirs);
+    n1.say(Input::Tick { log: LogState::stalled_since(n1.now.mono) });
+    let told = GroupMessage::TimeoutNow { ballot: theirs, chosen: Slot::ZERO };
+    assert!(n1.hear(2, told.clone()).is_empty());
+    n1.tick();
+    assert_eq!(n1.hear(2, told).len(), 2);
 }
 
 /// The whole on a cluster: the target leads at once, and everything written before is there.
