@@ -16,7 +16,7 @@ use crate::peers::{Peer, Peers};
 use crate::setup::Setup;
 use crate::space::{LogSpace, Writable};
 use crate::timekeeper::Timekeeper;
-use crate::transfer::{Transfer, is_slower};
+use crate::transfer::{HEIR_PAUSE_LEASES, Transfer, is_slower};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use synod_types::{
@@ -38,6 +38,8 @@ pub(crate) struct Leader {
     heartbeat_wanted: bool,
     /// Set while leadership is being transferred (P-17).
     transfer: Option<Transfer>,
+    /// The last target that did not get ready, and when that was seen.
+    unready: Option<(NodeId, Mono)>,
     /// Whether it held a lease at the last tick; none if it has not had one yet.
     had_lease: Option<bool>,
     next_resend: Mono,
@@ -78,6 +80,7 @@ impl Leader {
             next_heartbeat: now,
             heartbeat_wanted: false,
             transfer: None,
+            unready: None,
             had_lease: None,
             next_resend: now.plus(setup.timing.resend),
             resend_mark: Slot::ZERO,
@@ -465,6 +468,11 @@ impl Leader {
         if now.since(self.since) < lease {
             return Err(Ignored::NotServing);
         }
+        // Nothing is proposed while the target gets ready.
+        let pause = Nanos(HEIR_PAUSE_LEASES * lease.0);
+        if self.unready.is_some_and(|(node, at)| node == target && now.since(at) < pause) {
+            return Err(Ignored::UnfitTarget);
+        }
         #[cfg(feature = "canary")]
         if cx.setup.has(Canary::KeepsCutOff) {
             return Err(Ignored::NobodyCutOff);
@@ -579,6 +587,7 @@ impl Leader {
     /// The leader goes on, its lease kept.
     fn give_transfer_up<P>(&mut self, cx: &mut Context<'_, P>) {
         let Some(transfer) = self.transfer.take() else { return };
+        self.unready = Some((transfer.target(), cx.now.mono));
         let (group, target) = (cx.setup.group(), transfer.target());
         cx.tell(Event::TransferGivenUp { group, ballot: self.ballot, target });
     }

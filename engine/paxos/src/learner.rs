@@ -373,6 +373,11 @@ impl<P: Payload> Learner<P> {
         self.puller.stop();
     }
 
+    /// The link to a peer broke.
+    pub fn on_link_lost(&mut self, node: NodeId, role: Role, cx: &mut Context<'_, P>) {
+        self.puller.on_link_lost(node, self.chosen, role, cx);
+    }
+
     /// Continues pulling after the values of an answer were learned. `from` knows everything up to `chosen`
     /// as chosen.
     pub fn pull_on(

@@ -10,8 +10,11 @@ use synod_types::{GroupMessage, Mono, Nanos, NodeId, Payload, Slot};
 /// After this many waits without progress another peer is asked.
 const FRUITLESS_MAX: u32 = 3;
 
-/// The longest patience with a peer that does not answer, in units of `resend`.
-const PATIENCE_MAX_RESENDS: u64 = 32;
+/// The longest patience with a peer that has answered: 1 MiB takes so long at 100 KB/s.
+pub(crate) const PATIENCE_MAX: Nanos = Nanos::from_ms(10_000);
+
+/// The longest with one that has not, in leases: the fetch may have been lost.
+const UNANSWERED_LEASES: u64 = 4;
 
 /// A pull under way.
 #[derive(Debug)]
@@ -27,22 +30,17 @@ struct Pull {
     has_heard: bool,
 }
 
-/// How long a peer may take to answer before it is asked again. A link may be slow, and every answer may be
-/// large: asking again in a fixed time would fill the link with answers to the same question, so that each took
-/// longer than the one before. So the time doubles while no answer comes, and follows the answers when they do
-/// (as in RFC 6298).
-#[derive(Clone, Copy, Debug)]
-struct Patience {
-    with: NodeId,
-    span: Nanos,
-}
-
 /// Fetches the chosen values that a replica lacks; one pull at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Puller {
     pull: Option<Pull>,
-    /// None while every answer has come within `resend`.
-    patience: Option<Patience>,
+    /// How long a peer may take to answer before it is asked again; `None` while answers come within `resend`. A
+    /// link may be slow, and every answer may be large: asking again in a fixed time would fill the link with
+    /// answers to the same question, so that each took longer than the one before. So the time doubles while no
+    /// answer comes, and follows the answers when they do (as in RFC 6298).
+    patience: Option<Nanos>,
+    /// Whom this patience is with.
+    with: Option<NodeId>,
 }
 
 impl Puller {
@@ -52,6 +50,25 @@ impl Puller {
 
     pub fn stop(&mut self) {
         self.pull = None;
+        self.patience = None;
+    }
+
+    /// What `node` was asked, and its answer, are lost. A leader asks another peer at once; a follower when it
+    /// hears a leader.
+    pub fn on_link_lost<P: Payload>(
+        &mut self,
+        node: NodeId,
+        chosen: Slot,
+        role: Role,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Some(pull) = self.pull.as_mut().filter(|pull| pull.from == node) else { return };
+        self.patience = None;
+        if role != Role::Leader || chosen >= pull.target {
+            self.pull = None;
+        } else {
+            pull.turn_to_next(chosen, cx);
+        }
     }
 
     /// Starts pulling the slots above `chosen` and up to `target` from `from`, or raises the target of the
@@ -68,13 +85,19 @@ impl Puller {
             return;
         }
         // A follower may be waiting for a leader that is gone.
-        let is_in_vain = |pull: &Pull| pull.fruitless > 0 && pull.from != from && role != Role::Leader;
+        let (now, resend) = (cx.now.mono, cx.setup.timing.resend);
+        let is_in_vain =
+            |pull: &Pull| pull.from != from && role != Role::Leader && now.since(pull.waits_since) >= resend;
         if let Some(pull) = self.pull.as_mut().filter(|pull| !is_in_vain(pull)) {
             assert!(pull.asked_from <= chosen.next(), "the prefix went back");
             pull.target = pull.target.max(target);
             return;
         }
-        let (now, asked_from) = (cx.now.mono, chosen.next());
+        if self.with != Some(from) {
+            self.with = Some(from);
+            self.patience = None;
+        }
+        let asked_from = chosen.next();
         let pull = Pull {
             from,
             target,
@@ -103,7 +126,8 @@ impl Puller {
         if is_answer && is_batch {
             // It may answer the first of several fetches.
             let took = cx.now.mono.since(pull.waits_since);
-            self.patience = Patience::of_answer(from, took, cx.setup.timing.resend);
+            let patience = Nanos((2 * took.0).min(PATIENCE_MAX.0));
+            self.patience = (patience > cx.setup.timing.resend).then_some(patience);
         }
         if chosen >= pull.target {
             self.pull = None;
@@ -124,8 +148,10 @@ impl Puller {
             self.pull = None;
             return;
         }
-        let resend = cx.setup.timing.resend;
-        let span = self.patience.filter(|patience| patience.with == pull.from).map_or(resend, |it| it.span);
+        let (resend, lease) = (cx.setup.timing.resend, cx.setup.timing.lease);
+        // A leader must get missing values from any peer that has them, and soon; a follower pulls from its leader.
+        let longest = if role == Role::Leader { lease } else { PATIENCE_MAX };
+        let span = self.patience.map_or(resend, |patience| patience.min(longest).max(resend));
         // The peer had no more, and there is more by now; without a word from it, it may be gone.
         let wait = if pull.has_heard { Nanos(resend.0 / 5) } else { span };
         #[cfg(feature = "canary")]
@@ -147,16 +173,13 @@ impl Puller {
             pull.waits_since = cx.now.mono;
         } else {
             pull.fruitless = (pull.fruitless + 1).min(FRUITLESS_MAX);
-            // A leader must get missing values from any peer that has them, and soon; a follower pulls from its
-            // leader.
             let is_over = pull.fruitless == FRUITLESS_MAX && role == Role::Leader;
             if is_over || role != Role::Leader {
-                self.patience = Some(Patience::doubled(pull.from, span, resend));
+                let longest = Nanos(UNANSWERED_LEASES * lease.0);
+                self.patience = Some(Nanos(2 * span.0).min(longest.max(span)));
             }
             if is_over {
-                pull.fruitless = 0;
-                pull.waits_since = cx.now.mono;
-                pull.from = cx.setup.peer_after(Some(pull.from)).unwrap_or(pull.from);
+                return pull.turn_to_next(chosen, cx);
             }
         }
         pull.ask(chosen, cx);
@@ -171,20 +194,15 @@ impl Puller {
     }
 }
 
-impl Patience {
-    /// After an answer that took so long: the next one may take twice as long.
-    fn of_answer(with: NodeId, took: Nanos, resend: Nanos) -> Option<Self> {
-        let span = Nanos((2 * took.0).min(PATIENCE_MAX_RESENDS * resend.0));
-        (span > resend).then_some(Self { with, span })
-    }
-
-    /// After no answer came within `span`.
-    fn doubled(with: NodeId, span: Nanos, resend: Nanos) -> Self {
-        Self { with, span: Nanos((2 * span.0).min(PATIENCE_MAX_RESENDS * resend.0)) }
-    }
-}
-
 impl Pull {
+    /// Asks another peer.
+    fn turn_to_next<P: Payload>(&mut self, chosen: Slot, cx: &mut Context<'_, P>) {
+        self.from = cx.setup.peer_after(Some(self.from)).unwrap_or(self.from);
+        self.fruitless = 0;
+        self.waits_since = cx.now.mono;
+        self.ask(chosen, cx);
+    }
+
     fn ask<P: Payload>(&mut self, chosen: Slot, cx: &mut Context<'_, P>) {
         assert!(chosen < self.target, "nothing is left to pull");
         self.asked_at = cx.now.mono;

@@ -23,7 +23,7 @@ use crate::learner::Learner;
 use crate::recall::Needed;
 use crate::role_state::RoleState;
 use crate::setup::Setup;
-use crate::transfer::FAR_BEHIND_SLOTS;
+use crate::transfer::{FAR_BEHIND_SLOTS, HEIR_PAUSE_LEASES};
 use alloc::vec::Vec;
 use synod_types::{
     Ballot, ElectionEnd, Event, GroupMessage, Heartbeat, LeadershipEnd, Learned, Mono, Nanos, NodeId,
@@ -34,9 +34,6 @@ use synod_types::{
 /// than an eighth of them. It is twice the distance from which a replica is too far behind to lead, so that
 /// a burst of writes is no news.
 const BEHIND_SLOTS: u64 = 2 * FAR_BEHIND_SLOTS;
-
-/// Leases for which a leader whose log lags goes on after a peer has not taken over.
-const HEIR_PAUSE_LEASES: u64 = 16;
 
 /// The parts of a replica that have a role in the protocol.
 #[derive(Debug)]
@@ -106,6 +103,7 @@ impl<P: Payload> Roles<P> {
                 if let RoleState::Leader(leader) = &mut self.state {
                     leader.on_link_lost(node, cx);
                 }
+                self.learner.on_link_lost(node, self.state.role(), cx);
             }
         }
         Ok(())

@@ -16,6 +16,9 @@ use synod_types::{Mono, Nanos, NodeId, limits};
 /// and would lead long before it serves.
 pub const FAR_BEHIND_SLOTS: u64 = 2 * limits::WINDOW_SLOTS_MAX;
 
+/// Leases for which nothing is handed over anew after a peer has not taken over.
+pub const HEIR_PAUSE_LEASES: u64 = 16;
+
 /// A target's log may take this much longer than twice this node's: turns and links add to the figure of an
 /// idle disk.
 const SLOWER_SLACK: Nanos = Nanos::from_ms(10);

@@ -240,6 +240,31 @@ fn one_late_answer_does_not_hide_for_ever_that_a_member_misses_the_leader() {
     assert!(stands(&[0]));
 }
 
+/// P-09f: a leader does not stop proposing time and again for a member that does not get ready.
+#[test]
+fn a_leader_does_not_try_again_soon_to_give_way_to_a_member_that_was_not_ready() {
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    let mine = n1.until_leader(2);
+    n1.hear(2, accepted(mine, 1));
+    let ask = || GroupMessage::PreVote { ballot: ballot(2, 2), after: mine };
+    let lease = Timing::default().lease;
+    let mut begun = 0;
+    for _ in 0..8 * 300 / 50 {
+        n1.pass_ms(50);
+        n1.tick();
+        n1.hear_heartbeat_reply(2, mine, n1.now.mono);
+        // It answers heartbeats, and never an accept.
+        if n1.paxos.can_propose() {
+            n1.propose("x");
+            n1.disk();
+        }
+        let could = n1.paxos.can_propose();
+        n1.hear(2, ask());
+        begun += usize::from(could && !n1.paxos.can_propose());
+    }
+    assert!(lease.as_ms() == 300 && begun == 1, "{begun}");
+}
+
 /// P-09f: a member that is gone, and does not ask for votes, moves nothing.
 #[test]
 fn a_leader_does_not_give_way_because_a_member_is_gone() {
