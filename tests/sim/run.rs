@@ -445,8 +445,10 @@ pub(super) fn settle_clients(world: &mut World) -> Checked {
         }
         world.run_until(world.now() + 20 * MS)?;
     }
-    // Every request a node took is answered (the contract of `Input::Request`).
-    let longest = world.params().timing.request_max.0 * 11 / 10 + SECOND;
+    // Every request a node took is answered (the contract of `Input::Request`), in time by the node's own clock.
+    let params = world.params();
+    let slowest_ppm = if params.clock.is_loose { 1_000_000 - DRIFT_PPM_LOOSE } else { 1_000_000 };
+    let longest = params.timing.request_max.0 * 11 / 10 * 1_000_000 / slowest_ppm + SECOND;
     world.run_until(world.now() + longest)?;
     for (place, core) in world.cores() {
         if let Some(since) = core.oldest_request() {
