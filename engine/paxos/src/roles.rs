@@ -119,8 +119,10 @@ impl<P: Payload> Roles<P> {
                 if let Ok(leader) = self.state.leader_mut()
                     && leader.is_asked_to_give_way(after)
                 {
-                    let heir = if has_failed { Err(Ignored::UnfitTarget) } else { Ok(from) };
-                    return leader.give_way(heir?, &self.learner, cx);
+                    if has_failed {
+                        return Err(Ignored::UnfitTarget);
+                    }
+                    return leader.give_way(from, &self.learner, cx);
                 }
                 let is_bound = self.is_bound_against(from, after, cx);
                 self.acceptor.on_pre_vote(from, ballot, is_bound, self.learner.chosen(), cx);
