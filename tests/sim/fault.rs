@@ -18,6 +18,10 @@ pub enum FaultKind {
     Halves,
     /// Some links carry messages in only one direction.
     OneWay,
+    /// One node hears nobody, and all others hear it.
+    Deaf,
+    /// One node hears all others, and nobody hears it.
+    Mute,
     /// All nodes reach one of them, and only that one (the quorum-loss and constrained-election cases of
     /// OmniPaxos).
     Star,
@@ -49,13 +53,15 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::PowerLoss,
         Self::Kill,
         Self::Blackout,
         Self::Isolate,
         Self::Halves,
         Self::OneWay,
+        Self::Deaf,
+        Self::Mute,
         Self::Star,
         Self::Chain,
         Self::Betrayal,
@@ -79,6 +85,8 @@ impl FaultKind {
             Self::Isolate => "isolation",
             Self::Halves => "halves",
             Self::OneWay => "one-way links",
+            Self::Deaf => "deafness",
+            Self::Mute => "muteness",
             Self::Star => "star",
             Self::Chain => "chain",
             Self::Betrayal => "betrayal",
@@ -110,7 +118,16 @@ impl FaultKind {
 
     /// Whether clients of the node that it strikes may get errors: it is down, stands still, or is cut off.
     pub fn troubles_clients(self) -> bool {
-        matches!(self, Self::PowerLoss | Self::Kill | Self::Isolate | Self::OneWay | Self::Pause)
+        matches!(
+            self,
+            Self::PowerLoss
+                | Self::Kill
+                | Self::Isolate
+                | Self::OneWay
+                | Self::Deaf
+                | Self::Mute
+                | Self::Pause
+        )
     }
 
     /// The directions that a partition of this kind cuts; none for other kinds.
@@ -123,6 +140,8 @@ impl FaultKind {
         };
         match self {
             Self::Isolate => all(&|a, b| a == victim || b == victim),
+            Self::Deaf => all(&|_, b| b == victim),
+            Self::Mute => all(&|a, _| a == victim),
             Self::Halves => {
                 let side = rng.draw() | 1;
                 all(&|a, b| (side >> a) & 1 != (side >> b) & 1)
@@ -171,6 +190,8 @@ mod tests {
     fn partitions_cut_what_their_names_say() {
         let mut rng = Rng::new(1);
         assert_eq!(FaultKind::Isolate.cuts(0, 3, &mut rng), [(0, 1), (0, 2), (1, 0), (2, 0)]);
+        assert_eq!(FaultKind::Deaf.cuts(0, 3, &mut rng), [(1, 0), (2, 0)]);
+        assert_eq!(FaultKind::Mute.cuts(0, 3, &mut rng), [(0, 1), (0, 2)]);
         assert_eq!(FaultKind::Star.cuts(0, 3, &mut rng), [(1, 2), (2, 1)]);
         assert_eq!(FaultKind::Chain.cuts(1, 3, &mut rng), [(0, 1), (1, 0)]);
         assert_eq!(FaultKind::Betrayal.cuts(2, 3, &mut rng), [(0, 2), (2, 0)]);

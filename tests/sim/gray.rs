@@ -10,7 +10,7 @@ use super::run::{
 };
 use super::world::World;
 use crate::check::{Checked, Violation, wgl};
-use synod_shard::{Leadership, Timing};
+use synod_shard::{AheadLimits, Leadership, Timing};
 use synod_types::GroupId;
 
 /// No request at a node that nothing happens to waits longer: all disks stall for two seconds at most, a leader
@@ -21,6 +21,9 @@ const WAITED_MAX: u64 = 5_000 * MS;
 /// What a node behind slow links (1 MB/s) was sent arrives within this time: a leader stops when much is
 /// unanswered, and nothing is fetched twice.
 const BACKLOG_MAX: u64 = 4_000 * MS;
+/// A leader that hears nobody, and is heard by all, is followed by another within this time: after two leases it
+/// names an heir, which need not wait for a third.
+const DEAF_FOR: u64 = 750 * MS;
 /// After healing, leaders are where they belong within this time: a link that broke several times within a
 /// minute counts as unsteady for half of one, and a leader that somebody did not reach is avoided for a minute.
 const BALANCED_WITHIN: u64 = 120 * SECOND;
@@ -50,6 +53,8 @@ fn gray_params(options: Options) -> Params {
     params.net.resend_ppm = 0;
     params.limits.leadership = Leadership::Balance;
     params.limits.pending_bytes_max = 4 << 20;
+    // A follower has all that a leader's window holds in memory, and can stand at once when it is told to.
+    params.limits.ahead.bytes = AheadLimits::default().bytes;
     // Values are often not in memory, where a disk stands still.
     params.limits.cache_bytes = *Rng::named(options.seed, "gray cache").pick(&[0, 1 << 16, 1 << 20]);
     // A leader whose disk stalls goes on with the votes of the others, but not for ever.
@@ -64,10 +69,12 @@ fn gray_params(options: Options) -> Params {
 
 /// The faults of [`run_gray`], with the longest time that each lasts. All disks together stall for less than a
 /// request's patience: nobody could do anything about it.
-const GRAY: [(FaultKind, u64); 11] = [
+const GRAY: [(FaultKind, u64); 13] = [
     (FaultKind::Kill, 3 * SECOND),
     (FaultKind::PowerLoss, 3 * SECOND),
     (FaultKind::Isolate, 6 * SECOND),
+    (FaultKind::Deaf, 6 * SECOND),
+    (FaultKind::Mute, 6 * SECOND),
     (FaultKind::Chain, 6 * SECOND),
     (FaultKind::Pause, 10 * SECOND),
     (FaultKind::DiskStall, 30 * SECOND),
@@ -86,6 +93,8 @@ fn play_gray(world: &mut World) -> Checked {
     prove_handover(world)?;
     prove_reach(world)?;
     prove_backlog(world)?;
+    prove_leave(world)?;
+    prove_patience(world)?;
     oversleep(world)?;
     for _ in 0..8 {
         let (kind, longest) = *rng.pick(&GRAY);
@@ -184,6 +193,60 @@ fn prove_reach(world: &mut World) -> Checked {
         return Err(Violation::new("reach", detail));
     }
     world.run_until(world.now() + 2 * SECOND)
+}
+
+/// Where a leader hears nobody, and all hear it, another leads its groups before its last grants have ended.
+fn prove_leave(world: &mut World) -> Checked {
+    phase(world, "a leader hears nobody");
+    prove_balance(world)?;
+    let home = usize::from(world.params().preferred(GroupId::new(1)).get()) - 1;
+    let groups = 1..=world.params().group_count;
+    let belong = groups
+        .map(GroupId::new)
+        .filter(|&group| usize::from(world.params().preferred(group).get()) == home + 1);
+    let belong: Vec<GroupId> = belong.collect();
+    world.strike(FaultKind::Deaf, home, 4 * SECOND);
+    world.run_until(world.now() + DEAF_FOR)?;
+    let others = || (0..usize::from(world.params().node_count)).filter(|&node| node != home);
+    if let Some(group) = belong.iter().find(|&&group| !others().any(|node| serves(world, node, group))) {
+        let detail = format!("nobody leads {group} {} ms after its leader heard the last", DEAF_FOR / MS);
+        return Err(Violation::new("farewell", detail));
+    }
+    world.run_until(world.now() + 4 * SECOND)
+}
+
+/// Where a leader is cut off from a follower, and a third node hears both but cannot take over, its leader does
+/// not stop for it: not at all while the disk of that node stands, and not again and again while it is slow.
+fn prove_patience(world: &mut World) -> Checked {
+    if world.params().node_count != 3 {
+        return Ok(());
+    }
+    let home = usize::from(world.params().preferred(GroupId::new(1)).get()) - 1;
+    let third = (home + 1) % 3;
+    for is_stalled in [true, false] {
+        phase(world, "a leader is cut off from a follower, and nobody can take over");
+        prove_balance(world)?;
+        if is_stalled {
+            world.strike(FaultKind::DiskStall, third, 4 * SECOND);
+            world.run_until(world.now() + SECOND)?;
+        } else {
+            world.slow_writes(third, Some((200 * MS, 280 * MS)));
+        }
+        let before = world.observer().failed_handovers().clone();
+        world.strike(FaultKind::Chain, home, 3 * SECOND);
+        world.run_until(world.now() + 3 * SECOND)?;
+        world.slow_writes(third, None);
+        for (of, count) in world.observer().failed_handovers() {
+            let count = count - before.get(of).unwrap_or(&0);
+            if count > u64::from(!is_stalled) {
+                let (group, leader) = of;
+                let detail = format!("{leader} handed {group} over {count} times to who could not lead it");
+                return Err(Violation::new("patience", detail));
+            }
+        }
+        world.run_until(world.now() + 4 * SECOND)?;
+    }
+    Ok(())
 }
 
 /// Where a follower is behind, and its links are slow, it is not sent more than it takes in a while.

@@ -16,8 +16,8 @@ use synod_replica::placement::groups_of;
 use synod_replica::{Failed, LogEvent, Outlet, Replica, ReplicaOptions};
 use synod_shard::{Input, Shard, ShardConfig, Unsent};
 use synod_types::{
-    Boot, Command, Consistency, CoreId, GroupId, Level, Location, LogPosition, NodeId, Now, PeerMessage,
-    RecordHead, RecordKind, Reply, Shared, Space,
+    Boot, Command, Consistency, CoreId, Event, GroupId, Level, Location, LogPosition, NodeId, Now,
+    PeerMessage, RecordHead, RecordKind, Reply, Shared, Space,
 };
 use synod_wal::mem::{MemDisk, MemImage};
 use synod_wal::{Wal, WalOptions};
@@ -128,6 +128,9 @@ impl Outlet<(AttemptId, Instant)> for Ears<'_> {
         _: usize,
     ) {
         self.room.ask_again(attempt, consistency, command);
+    }
+    fn tell(&mut self, event: Event) {
+        self.observer.on_event(&event);
     }
     fn watch(&mut self, event: LogEvent<'_>) {
         if self.heard.is_ok() {

@@ -12,7 +12,7 @@ use crate::check::monotone::{Cursors, Monotone};
 use crate::check::{Checked, Violation};
 use std::collections::BTreeMap;
 use synod_shard::{Role, Shard};
-use synod_types::{GroupId, GroupMessage, Lsn, NodeId, PeerMessage, Shared, Slot};
+use synod_types::{Event, GroupId, GroupMessage, LeadershipEnd, Lsn, NodeId, PeerMessage, Shared, Slot};
 
 /// The machine's own invariants walk its log and store, so they are checked only once in this many turns.
 const INVARIANT_TURNS: u64 = 64;
@@ -34,6 +34,7 @@ pub struct Observer {
     eyes: Eyes,
     /// Whether leases must exclude each other: true when clocks keep within the drift that leases allow for.
     judges_leases: bool,
+    failed_handovers: BTreeMap<(GroupId, NodeId), u64>,
     /// The coverage marks met.
     pub coverage: Coverage,
 }
@@ -51,6 +52,7 @@ impl Observer {
             turns: 0,
             eyes: params.options.eyes,
             judges_leases: !params.clock.is_loose,
+            failed_handovers: BTreeMap::new(),
             coverage: Coverage::new(),
         }
     }
@@ -58,6 +60,21 @@ impl Observer {
     /// Writes into the trace.
     pub fn note(&mut self, note: Note) {
         self.trace.note(self.now, note);
+    }
+
+    /// By group and leader: how often that leader handed it over to a node that did not take it.
+    pub fn failed_handovers(&self) -> &BTreeMap<(GroupId, NodeId), u64> {
+        &self.failed_handovers
+    }
+
+    /// A core tells its operator something.
+    pub fn on_event(&mut self, event: &Event) {
+        let (Event::TransferGivenUp { group, ballot, .. }
+        | Event::LeadershipEnded { group, ballot, why: LeadershipEnd::TransferFailed }) = *event
+        else {
+            return;
+        };
+        *self.failed_handovers.entry((group, ballot.node())).or_default() += 1;
     }
 
     /// How many slots were chosen.

@@ -445,8 +445,10 @@ fn derive_faults(rng: &mut Rng) -> Vec<FaultKind> {
         return Vec::new(); // now and then nothing at all goes wrong
     }
     let share = rng.between(2, 8);
-    let is_gray =
-        |kind| matches!(kind, FaultKind::AllDisksStall | FaultKind::SlowDisk | FaultKind::SlowLinks);
+    let is_gray = |kind| {
+        use FaultKind::{AllDisksStall, Deaf, Mute, SlowDisk, SlowLinks};
+        matches!(kind, AllDisksStall | SlowDisk | SlowLinks | Deaf | Mute)
+    };
     let drawn = FaultKind::ALL.into_iter().filter(|&kind| kind != FaultKind::FullDisk && !is_gray(kind));
     drawn.filter(|_| rng.below(10) < share).collect()
 }

@@ -13,7 +13,7 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 39] = [
+pub const CANARIES: [(&str, Canary); 42] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
@@ -44,6 +44,9 @@ pub const CANARIES: [(&str, Canary); 39] = [
     ("credit-not-reserved", Canary::CreditNotReserved),
     ("lease-though-slept", Canary::LeaseThoughSlept),
     ("keeps-cut-off", Canary::KeepsCutOff),
+    ("leaves-silently", Canary::LeavesSilently),
+    ("asks-though-stalled", Canary::AsksThoughStalled),
+    ("hands-over-in-vain", Canary::HandsOverInVain),
     ("fetches-on-the-clock", Canary::FetchesOnTheClock),
     ("any-boot-opens", Canary::AnyBootOpens),
     ("releases-early", Canary::ReleasesEarly),

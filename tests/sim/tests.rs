@@ -165,8 +165,11 @@ fn clients_of_nodes_that_are_up_see_latency_and_no_errors() {
         (Canary::SilentWhenStalled, "stillness", 0),
         (Canary::LeadsThoughStalled, "handover", 0),
         (Canary::KeepsCutOff, "reach", 0),
+        (Canary::LeavesSilently, "farewell", 0),
+        (Canary::AsksThoughStalled, "patience", 0),
+        (Canary::HandsOverInVain, "patience", 0),
         (Canary::WaitsForReads, "latency", 1),
-        (Canary::LeaseThoughSlept, "linearizability", 3),
+        (Canary::LeaseThoughSlept, "linearizability", 9),
         (Canary::FetchesOnTheClock, "backlog", 8),
     ] {
         let with = |seed| run_gray(Options { canary: Some(canary), ..Options::new(seed) });

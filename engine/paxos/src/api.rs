@@ -351,6 +351,12 @@ pub enum Canary {
     LeaseThoughSlept,
     /// A leader that a follower cannot reach never gives way to one that hears both (breaks P-09f).
     KeepsCutOff,
+    /// A leader that no quorum answers steps down and names no heir (breaks P-06g).
+    LeavesSilently,
+    /// A replica whose log makes no progress asks to lead (breaks P-09f).
+    AsksThoughStalled,
+    /// A peer that did not take over is handed the group again at once (breaks P-09f).
+    HandsOverInVain,
     /// A peer that has not answered a fetch is asked again in a fixed time (breaks P-09c).
     FetchesOnTheClock,
     /// An earlier boot of a node opens a session in place of a later boot's (breaks P-21).

@@ -403,6 +403,10 @@ impl Leader {
         if self.has_released() {
             return; // its heir was told
         }
+        #[cfg(feature = "canary")]
+        if cx.setup.has(Canary::LeavesSilently) {
+            return;
+        }
         let near = self.peers.iter().filter(|peer| peer.is_near(chosen) && !peer.is_low());
         if let Some(heir) = near.max_by_key(|peer| peer.heard_at()) {
             cx.send(heir.node(), GroupMessage::TimeoutNow { ballot: self.ballot, chosen });
@@ -470,7 +474,10 @@ impl Leader {
         }
         // Nothing is proposed while the target gets ready.
         let pause = Nanos(HEIR_PAUSE_LEASES * lease.0);
-        if self.unready.is_some_and(|(node, at)| node == target && now.since(at) < pause) {
+        let is_tried = self.unready.is_some_and(|(node, at)| node == target && now.since(at) < pause);
+        #[cfg(feature = "canary")]
+        let is_tried = is_tried && !cx.setup.has(Canary::HandsOverInVain);
+        if is_tried {
             return Err(Ignored::UnfitTarget);
         }
         #[cfg(feature = "canary")]

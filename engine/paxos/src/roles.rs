@@ -188,6 +188,10 @@ impl<P: Payload> Roles<P> {
         if self.acceptor.is_silent(cx.now.mono) {
             return Err(Ignored::Bound);
         }
+        #[cfg(feature = "canary")]
+        if cx.setup.has(Canary::AsksThoughStalled) {
+            return Ok(());
+        }
         // Its promise would not become durable, and would depose whoever is elected instead when it does.
         if self.is_stalled { Err(Ignored::AwaitingDisk) } else { Ok(()) }
     }

@@ -197,6 +197,11 @@ impl World {
         self.cluster.heal()
     }
 
+    /// From now on each write of a node's disk takes a time within this range, or what it takes by itself.
+    pub fn slow_writes(&mut self, node: usize, write_ns: Option<(u64, u64)>) {
+        self.cluster.machines.slow_writes(node, write_ns);
+    }
+
     /// From now on each read of any disk takes a time within this range.
     pub fn slow_reads(&mut self, read_ns: (u64, u64)) {
         self.cluster.machines.slow_reads(read_ns);
