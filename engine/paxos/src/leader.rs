@@ -10,13 +10,14 @@ use crate::api::Canary;
 use crate::api::{Effect, LogState, PeerView, Receipt};
 use crate::clock::{KnownTime, Reading, Readings, Report, inherited};
 use crate::context::Context;
+use crate::heirs;
 use crate::ignored::{Handled, Ignored};
 use crate::learner::Learner;
 use crate::peers::{Peer, Peers};
 use crate::setup::Setup;
 use crate::space::{LogSpace, Writable};
 use crate::timekeeper::Timekeeper;
-use crate::transfer::{HEIR_PAUSE_LEASES, Transfer, is_slower};
+use crate::transfer::{Transfer, Transfers};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use synod_types::{
@@ -36,10 +37,7 @@ pub(crate) struct Leader {
     last_sent_at: Mono,
     next_heartbeat: Mono,
     heartbeat_wanted: bool,
-    /// Set while leadership is being transferred (P-17).
-    transfer: Option<Transfer>,
-    /// The last target that did not get ready, and when that was seen.
-    unready: Option<(NodeId, Mono)>,
+    transfers: Transfers,
     /// Whether it held a lease at the last tick; none if it has not had one yet.
     had_lease: Option<bool>,
     next_resend: Mono,
@@ -79,8 +77,7 @@ impl Leader {
             last_sent_at: Mono::ZERO,
             next_heartbeat: now,
             heartbeat_wanted: false,
-            transfer: None,
-            unready: None,
+            transfers: Transfers::default(),
             had_lease: None,
             next_resend: now.plus(setup.timing.resend),
             resend_mark: Slot::ZERO,
@@ -346,7 +343,7 @@ impl Leader {
         peer.note_link_lost(self.last_sent_at);
         // A restarted target is silent for one lease (P-07c) and would leave the group without a leader for
         // that time.
-        if self.transfer.is_some_and(|transfer| transfer.is_to(node)) {
+        if self.transfers.under_way().is_some_and(|transfer| transfer.is_to(node)) {
             self.give_transfer_up(cx);
         }
     }
@@ -407,9 +404,8 @@ impl Leader {
         if cx.setup.has(Canary::LeavesSilently) {
             return;
         }
-        let near = self.peers.iter().filter(|peer| peer.is_near(chosen) && !peer.is_low());
-        if let Some(heir) = near.max_by_key(|peer| peer.heard_at()) {
-            cx.send(heir.node(), GroupMessage::TimeoutNow { ballot: self.ballot, chosen });
+        if let Some(heir) = heirs::heard_last(&self.peers, chosen) {
+            cx.send(heir, GroupMessage::TimeoutNow { ballot: self.ballot, chosen });
         }
     }
 
@@ -442,12 +438,7 @@ impl Leader {
         setup: &Setup,
         now: Mono,
     ) -> bool {
-        let Some(peer) = self.peers.get(target) else { return false };
-        let is_slow = peer.log_pace(now).is_some_and(|its| is_slower(its, own_log));
-        peer.is_fit(chosen, setup.timing.lease, now)
-            && !peer.is_low()
-            && !is_slow
-            && peer.owes_since(now) < setup.timing.heartbeat
+        self.peers.get(target).is_some_and(|peer| heirs::is_ready(peer, own_log, chosen, &setup.timing, now))
     }
 
     /// Whether a pre-vote that names `after` as given up asks this leader, which has not given up its lease, to
@@ -473,8 +464,7 @@ impl Leader {
             return Err(Ignored::NotServing);
         }
         // Nothing is proposed while the target gets ready.
-        let pause = Nanos(HEIR_PAUSE_LEASES * lease.0);
-        let is_tried = self.unready.is_some_and(|(node, at)| node == target && now.since(at) < pause);
+        let is_tried = self.transfers.was_unready(target, lease, now);
         #[cfg(feature = "canary")]
         let is_tried = is_tried && !cx.setup.has(Canary::HandsOverInVain);
         if is_tried {
@@ -505,11 +495,11 @@ impl Leader {
         if !self.serves(learner.applied()) {
             return Err(Ignored::NotServing);
         }
-        if self.transfer.is_some() {
+        if self.is_transferring() {
             return Err(Ignored::TransferUnderWay);
         }
         assert!(target != cx.setup.node(), "handed over to oneself");
-        self.transfer = Some(Transfer::new(target, now.plus(lease)));
+        self.transfers.begin(Transfer::new(target, now.plus(lease)));
         cx.tell(Event::TransferBegun { group: cx.setup.group(), ballot: self.ballot, target });
         Ok(())
     }
@@ -521,7 +511,7 @@ impl Leader {
         learner: &Learner<P>,
         cx: &mut Context<'_, P>,
     ) -> Option<Ballot> {
-        let transfer = self.transfer.as_mut().filter(|transfer| !transfer.is_released())?;
+        let transfer = self.transfers.under_way().filter(|transfer| !transfer.is_released())?;
         let (target, chosen) = (transfer.target(), learner.chosen());
         let (lease, now) = (cx.setup.timing.lease, cx.now.mono);
         let peer = self.peers.get(target).expect("leadership goes to a peer");
@@ -531,7 +521,7 @@ impl Leader {
             return None;
         }
         assert!(self.open.is_empty(), "a lease is given up with slots open");
-        transfer.release(now.plus(lease));
+        self.transfers.release(now.plus(lease));
         cx.send(target, GroupMessage::TimeoutNow { ballot: self.ballot, chosen });
         Some(self.ballot)
     }
@@ -547,15 +537,7 @@ impl Leader {
         if setup.has(Canary::LeadsThoughStalled) {
             return None;
         }
-        let lease = setup.timing.lease;
-        let moves = |peer: &&Peer| {
-            peer.log_moves(since, lease, now) && peer.is_fit(chosen, lease, now) && !peer.is_low()
-        };
-        let moving = self.peers.iter().filter(moves);
-        if moving.clone().count() < setup.accept_quorum() as usize {
-            return None;
-        }
-        moving.min_by_key(|peer| peer.log_pace(now).unwrap_or(lease)).map(Peer::node)
+        heirs::fastest(&self.peers, since, chosen, setup, now)
     }
 
     /// Gives the lease up at once and tells `heir` to stand. The slots that are open are decided by it, or by
@@ -568,7 +550,7 @@ impl Leader {
     ) -> AfterTick {
         assert!(!self.has_released(), "a lease is given up once");
         let (group, until) = (cx.setup.group(), cx.now.mono.plus(cx.setup.timing.lease));
-        self.transfer = Some(Transfer::at_once(heir, until));
+        self.transfers.begin(Transfer::at_once(heir, until));
         cx.tell(Event::StalledHandover { group, ballot: self.ballot, target: heir });
         cx.send(heir, GroupMessage::TimeoutNow { ballot: self.ballot, chosen });
         AfterTick::Released(self.ballot)
@@ -577,7 +559,8 @@ impl Leader {
     /// Ends a transfer whose target did not take over in time: the leader goes on, or stands in a new ballot
     /// if its lease is given up (P-17c). With a log that makes no progress it only steps down.
     fn end_transfer_if_over<P>(&mut self, is_stalled: bool, cx: &mut Context<'_, P>) -> AfterTick {
-        let Some(transfer) = self.transfer.filter(|transfer| transfer.is_over(cx.now.mono)) else {
+        let Some(transfer) = self.transfers.under_way().filter(|transfer| transfer.is_over(cx.now.mono))
+        else {
             return AfterTick::Leads;
         };
         if transfer.is_released() {
@@ -593,19 +576,18 @@ impl Leader {
 
     /// The leader goes on, its lease kept.
     fn give_transfer_up<P>(&mut self, cx: &mut Context<'_, P>) {
-        let Some(transfer) = self.transfer.take() else { return };
-        self.unready = Some((transfer.target(), cx.now.mono));
-        let (group, target) = (cx.setup.group(), transfer.target());
+        let Some(target) = self.transfers.give_up(cx.now.mono) else { return };
+        let group = cx.setup.group();
         cx.tell(Event::TransferGivenUp { group, ballot: self.ballot, target });
     }
 
     pub fn is_transferring(&self) -> bool {
-        self.transfer.is_some()
+        self.transfers.under_way().is_some()
     }
 
     /// Whether it has given its lease up.
     fn has_released(&self) -> bool {
-        self.transfer.is_some_and(|transfer| transfer.is_released())
+        self.transfers.under_way().is_some_and(|transfer| transfer.is_released())
     }
 
     // ---- time (P-16) --------------------------------------------------------------------------------------
@@ -692,7 +674,7 @@ impl Leader {
     /// (P-17a).
     pub fn can_propose(&self, chosen: Slot, space: &LogSpace) -> bool {
         debug_assert!(self.next_slot > chosen, "the next slot is chosen already");
-        self.transfer.is_none()
+        !self.is_transferring()
             && !space.is_low()
             && self.next_slot.since(chosen) <= limits::WINDOW_SLOTS_MAX
             && self.open_bytes < limits::WINDOW_BYTES_MAX
@@ -731,13 +713,8 @@ impl Leader {
         if heard_of().any(|peer| !peer.is_low() && peer.heard_at() <= space.low_since()) {
             return Writable::Unclear;
         }
-        let is_fit = |peer: &&Peer| !peer.is_low() && peer.is_fit(chosen, lease, now);
-        // The groups of a node whose disk is full are spread over all fit peers.
-        let count = self.peers.iter().filter(is_fit).count();
-        let turn = usize::from(setup.group().get()) % count.max(1);
-        let target = self.peers.iter().filter(is_fit).nth(turn);
-        assert!(target.is_some() == (count > 0), "a fit peer is passed over");
-        target.map_or(Writable::Unclear, |peer| Writable::Elsewhere(peer.node()))
+        let target = heirs::of_turn(&self.peers, setup.group(), chosen, lease, now);
+        target.map_or(Writable::Unclear, Writable::Elsewhere)
     }
 
     /// Checks the invariants that hold between steps. `promised` is this replica's promise.
@@ -745,15 +722,15 @@ impl Leader {
         assert!(self.ballot.node() == setup.node(), "leads in a foreign ballot");
         assert!(self.ballot == promised, "leads below its own promise");
         assert!(self.next_slot > chosen, "next slot already chosen");
-        let is_drained =
-            self.transfer.is_some_and(|transfer| transfer.is_released() && !transfer.leaves_open());
+        let transfer = self.transfers.under_way();
+        let is_drained = transfer.is_some_and(|transfer| transfer.is_released() && !transfer.leaves_open());
         assert!(!is_drained || self.open.is_empty(), "proposed after handing over");
         assert!(self.start_slot < self.next_slot && self.resend_mark < self.next_slot);
         let (first, last) = (self.open.first_key_value(), self.open.last_key_value());
         assert!(first.is_none_or(|(&slot, _)| slot > chosen), "a chosen slot is open");
         assert!(last.is_none_or(|(&slot, _)| slot < self.next_slot), "a slot is open that was not proposed");
         assert!(self.open.values().sum::<usize>() == self.open_bytes, "open bytes are miscounted");
-        let target = self.transfer.map(|transfer| transfer.target());
+        let target = transfer.map(|transfer| transfer.target());
         assert!(target.is_none_or(|target| setup.is_peer(target)), "leadership goes to a peer");
         self.peers.invariants();
     }

@@ -15,7 +15,8 @@
 //! ```text
 //!   paxos ──▶ roles ──▶ role_state ──▶ candidate, leader ──▶ learner ──▶ log, recall, pull
 //!               ├─────▶ acceptor ─────────────────────────────▲
-//!               └─────▶ election                 leader ──▶ peers, timekeeper, transfer
+//!               └─────▶ election                 leader ──▶ heirs ──▶ peers
+//!                                              └─────▶ timekeeper, transfer
 //!   below all: context, setup, space, clock, ignored, api
 //! ```
 //! The rules have ids in `docs/protocol.md` (P-01 …) and are cited where they are enforced. A stale or
@@ -38,6 +39,7 @@ mod candidate;
 mod clock;
 mod context;
 mod election;
+mod heirs;
 mod ignored;
 mod leader;
 mod learner;

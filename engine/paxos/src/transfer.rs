@@ -19,13 +19,43 @@ pub const FAR_BEHIND_SLOTS: u64 = 2 * limits::WINDOW_SLOTS_MAX;
 /// Leases for which nothing is handed over anew after a peer has not taken over.
 pub const HEIR_PAUSE_LEASES: u64 = 16;
 
-/// A target's log may take this much longer than twice this node's: turns and links add to the figure of an
-/// idle disk.
-const SLOWER_SLACK: Nanos = Nanos::from_ms(10);
+/// The transfers of a leader in one ballot: the one under way, and the last that it gave up.
+#[derive(Debug, Default)]
+pub(crate) struct Transfers {
+    under_way: Option<Transfer>,
+    /// The last target that did not get ready, and when that was seen.
+    unready: Option<(NodeId, Mono)>,
+}
 
-/// Whether a log with write latency `its` is too slow compared with one with `own`.
-pub(crate) fn is_slower(its: Nanos, own: Nanos) -> bool {
-    its.0 > 2 * own.0 + SLOWER_SLACK.0
+impl Transfers {
+    /// A transfer begins; where the lease is given up at once, in place of one that waited.
+    pub fn begin(&mut self, transfer: Transfer) {
+        let is_free = self.under_way.is_none_or(|before| transfer.is_released() && !before.is_released());
+        assert!(is_free, "two transfers are under way");
+        self.under_way = Some(transfer);
+    }
+
+    pub fn under_way(&self) -> Option<Transfer> {
+        self.under_way
+    }
+
+    /// The lease was given up for the transfer that is under way; its target has until then.
+    pub fn release(&mut self, until: Mono) {
+        self.under_way.as_mut().expect("a transfer is under way").release(until);
+    }
+
+    /// Ends the transfer that is under way, if any; returns its target.
+    pub fn give_up(&mut self, now: Mono) -> Option<NodeId> {
+        let target = self.under_way.take()?.target();
+        self.unready = Some((target, now));
+        Some(target)
+    }
+
+    /// Whether `target` did not get ready a short while ago: each attempt costs the group up to a lease.
+    pub fn was_unready(&self, target: NodeId, lease: Nanos, now: Mono) -> bool {
+        let pause = Nanos(HEIR_PAUSE_LEASES * lease.0);
+        self.unready.is_some_and(|(node, at)| node == target && now.since(at) < pause)
+    }
 }
 
 /// A transfer of leadership that is under way at the leader.
@@ -72,7 +102,7 @@ impl Transfer {
     }
 
     /// The lease was given up.
-    pub fn release(&mut self, until: Mono) {
+    fn release(&mut self, until: Mono) {
         assert!(!self.is_released, "a lease is given up once");
         assert!(self.until <= until, "the target gets less time than was planned");
         self.is_released = true;
