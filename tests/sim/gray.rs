@@ -51,6 +51,7 @@ fn gray_params(options: Options) -> Params {
     params.net.ordered = true;
     params.net.duplicate_ppm = 0;
     params.net.resend_ppm = 0;
+    params.net.late_vote_ppm = 0;
     params.limits.leadership = Leadership::Balance;
     params.limits.pending_bytes_max = 4 << 20;
     // A follower has all that a leader's window holds in memory, and can stand at once when it is told to.
