@@ -174,6 +174,11 @@ pub enum Input<P> {
         /// (P-18e).
         is_behind: bool,
     },
+    /// Values came from a peer and were not taken, because too much waits for this node's disk (P-18e).
+    Dropped {
+        /// The peer.
+        from: NodeId,
+    },
     /// The link to a peer broke; what was sent on it may be lost.
     LinkLost {
         /// The peer.

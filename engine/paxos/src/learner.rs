@@ -373,6 +373,11 @@ impl<P: Payload> Learner<P> {
         self.puller.stop();
     }
 
+    /// Values that a peer has sent were not taken, because this node's log is behind.
+    pub fn on_dropped(&mut self, from: NodeId, cx: &Context<'_, P>) {
+        self.puller.on_dropped(from, cx);
+    }
+
     /// The link to a peer broke.
     pub fn on_link_lost(&mut self, node: NodeId, role: Role, cx: &mut Context<'_, P>) {
         self.puller.on_link_lost(node, self.chosen, role, cx);

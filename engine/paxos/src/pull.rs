@@ -140,6 +140,15 @@ impl Puller {
         }
     }
 
+    /// An answer from `from` came and was not taken: this node's log is behind. What the peer's answers took is no
+    /// reason to wait for one that is gone; how long this log needs is not known.
+    pub fn on_dropped<P: Payload>(&mut self, from: NodeId, cx: &Context<'_, P>) {
+        let Some(pull) = self.pull.as_mut().filter(|pull| pull.from == from) else { return };
+        let longest = Nanos(UNANSWERED_LEASES * cx.setup.timing.lease.0);
+        self.patience = self.patience.map(|patience| patience.min(longest));
+        (pull.asked_at, pull.waits_since) = (cx.now.mono, cx.now.mono);
+    }
+
     /// Asks again when an answer takes too long: a leader another peer in the end.
     pub fn on_tick<P: Payload>(&mut self, chosen: Slot, role: Role, cx: &mut Context<'_, P>) {
         let Some(pull) = &mut self.pull else { return };

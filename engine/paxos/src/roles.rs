@@ -99,6 +99,7 @@ impl<P: Payload> Roles<P> {
             Input::Room { space, is_behind } => {
                 cx.space.change(space, is_behind, self.acceptor.promised(), cx.now.mono);
             }
+            Input::Dropped { from } => self.learner.on_dropped(from, cx),
             Input::LinkLost { node } => {
                 if let RoleState::Leader(leader) = &mut self.state {
                     leader.on_link_lost(node, cx);

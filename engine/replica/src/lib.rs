@@ -212,13 +212,18 @@ impl<D: Disk, R> Replica<D, R> {
         now: Now,
         out: &mut impl Outlet<R>,
     ) -> Result<(), Failed> {
-        let writes = matches!(
-            &message,
-            PeerMessage::Group { message: GroupMessage::Accept { .. } | GroupMessage::Learn { .. }, .. }
-        );
-        if writes && self.wal.held_bytes() > self.options.backlog_bytes_max {
+        if let PeerMessage::Group {
+            group,
+            message: sent @ (GroupMessage::Accept { .. } | GroupMessage::Learn { .. }),
+        } = &message
+            && self.wal.held_bytes() > self.options.backlog_bytes_max
+        {
             out.watch(LogEvent::Behind);
-            return Ok(());
+            // An accept is sent again by itself. Values were asked for, and have to be asked for again.
+            return match sent {
+                GroupMessage::Learn { .. } => self.step(Input::Dropped { from, group: *group }, now, out),
+                _ => Ok(()),
+            };
         }
         self.step(Input::Peer { from, message }, now, out)
     }

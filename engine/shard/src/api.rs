@@ -88,6 +88,14 @@ pub enum Input<P> {
         /// The bytes.
         result: Result<P, ReadFailed>,
     },
+    /// A peer's values for a group ([`synod_types::GroupMessage::Learn`]) came and were dropped, because too much
+    /// waits for this node's disk.
+    Dropped {
+        /// The peer.
+        from: NodeId,
+        /// The group.
+        group: GroupId,
+    },
     /// The link to a peer broke: messages sent on it since an unknown point are lost, and answers will not
     /// come.
     LinkLost {

@@ -684,6 +684,7 @@ fn trace_input(input: &Input<Bytes>) -> Option<String> {
         Input::Recalled { slot, payload: None, .. } => format!("could not recall {slot}"),
         Input::Tick { log: LogState { is_stalled: true, .. } } => "tick (stalled)".into(),
         Input::Tick { .. } => "tick".into(),
+        Input::Dropped { from } => format!("values of {from} dropped"),
         Input::LinkLost { node } => format!("lost {node}"),
         Input::TransferLeadership { target } => format!("is to hand over to {target}"),
         Input::Room { space, .. } => format!("has room: {space:?}"),

@@ -150,6 +150,26 @@ fn a_fetch_is_served_from_memory_and_from_the_log() {
     assert_eq!(n1.hear(3, fetch(3)), ["-> n3: learn (chosen s3) [s3=y]"]);
 }
 
+/// P-09c: what the answer before took says nothing about one that was dropped.
+#[test]
+fn an_answer_that_the_log_had_no_room_for_is_asked_for_again_soon() {
+    let (theirs, lease) = (ballot(1, 2), Timing::default().lease.as_ms());
+    let mut n1 = Solo::new(1, &[1, 2, 3]);
+    n1.hear_heartbeat(theirs, 400);
+    n1.disk();
+    n1.pass_ms(20 * lease);
+    let values = |first: u64| [(first, theirs, "a"), (first + 1, theirs, "b")];
+    let lines = n1.hear(2, learn(400, &values(1)));
+    assert!(lines.contains(&"-> n2: fetch from s3".to_string()), "{lines:#?}");
+    n1.say(Input::Dropped { from: synod_types::NodeId::new(3) });
+    n1.say(Input::Dropped { from: synod_types::NodeId::new(2) });
+    let fetches = |n1: &mut Solo| [n1.hear_heartbeat(theirs, 400), n1.tick()].concat();
+    n1.pass_ms(4 * lease - 1);
+    assert!(!fetches(&mut n1).iter().any(|line| line.contains("fetch from")));
+    n1.pass_ms(1);
+    assert!(fetches(&mut n1).contains(&"-> n2: fetch from s3".to_string()));
+}
+
 /// P-09c: a slow link is not filled with answers to one question.
 #[test]
 fn a_peer_that_answers_late_is_asked_again_later() {

@@ -27,6 +27,11 @@ pub(crate) fn take<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, input: Input
         Input::Appended { lsn, payload_at } => on_appended(step, lsn, payload_at),
         Input::Durable { lsn } => on_durable(step, lsn),
         Input::ReadDone { token, result } => cold::on_read_done(step, token, result),
+        Input::Dropped { from, group } => {
+            if let Some(mut cx) = step.at_group(group) {
+                drive(&mut cx, paxos::Input::Dropped { from });
+            }
+        }
         Input::LinkLost { node } => on_link_lost(step, node),
         Input::Unsent(message) => on_unsent(step, message),
         Input::Room { room } => step.common.journal.on_room(room, step.now.mono),
