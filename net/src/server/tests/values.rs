@@ -112,7 +112,7 @@ impl Shell {
         let longest = self.outcomes.iter().map(Outcome::bytes).max().unwrap_or(0);
         let in_flight = if self.is_short { 2 } else { self.limits.open_asks_max + 1 };
         let waiting = self.limits.out_bytes_soft.max(BEGIN_BYTES) + in_flight * longest;
-        let bound = waiting + waiting / 4 + (600 << 10); // room in buffers, the arguments and the input
+        let bound = 2 * waiting + (600 << 10); // buffers grow to twice their size; the arguments, and the input
         let held = self.connection.held_bytes();
         assert!(held <= bound, "{held} bytes are held, not {bound}");
     }
