@@ -100,6 +100,8 @@ pub struct NodeOptions {
     pub client_bytes_max: usize,
     /// How long a command may be incomplete.
     pub command_limit: Nanos,
+    /// How long a planned stop may take for handing over and letting clients go.
+    pub drain_limit: Nanos,
     /// Maximum number of one group's slots in flight.
     pub pipeline_slots: u64,
     /// The clients that the node admits.

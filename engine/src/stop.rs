@@ -66,6 +66,11 @@ impl Stop {
         self.0.requested.load(Ordering::SeqCst)
     }
 
+    /// Whether somebody outside asked for the stop, so that there is time.
+    pub fn is_planned(&self) -> bool {
+        self.0.signal.load(Ordering::SeqCst) != 0
+    }
+
     /// What asked for the stop, in words.
     pub fn cause(&self) -> &'static str {
         match Signal::try_from(self.0.signal.load(Ordering::SeqCst)) {

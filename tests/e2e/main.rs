@@ -29,4 +29,5 @@ mod redis_oracle;
 mod refused;
 mod resp;
 mod secrets;
+mod stopping;
 mod strangers;

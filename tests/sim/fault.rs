@@ -12,6 +12,8 @@ pub enum FaultKind {
     Kill,
     /// All machines lose power at once.
     Blackout,
+    /// A node is told to stop: it hands over, finishes what its clients have asked for, stops, and is started again.
+    PlannedStop,
     /// One node is cut off from all others.
     Isolate,
     /// The nodes fall into two halves.
@@ -53,10 +55,11 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::PowerLoss,
         Self::Kill,
         Self::Blackout,
+        Self::PlannedStop,
         Self::Isolate,
         Self::Halves,
         Self::OneWay,
@@ -82,6 +85,7 @@ impl FaultKind {
             Self::PowerLoss => "power loss",
             Self::Kill => "kill",
             Self::Blackout => "blackout",
+            Self::PlannedStop => "planned stop",
             Self::Isolate => "isolation",
             Self::Halves => "halves",
             Self::OneWay => "one-way links",

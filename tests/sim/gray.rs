@@ -2,7 +2,7 @@
 
 use super::fault::FaultKind;
 use super::params::{Options, Params};
-use super::queue::{MS, SECOND, US};
+use super::queue::{Instant, MS, SECOND, US};
 use super::rng::Rng;
 use super::run::{
     Failure, Summary, converge, leader_changes, phase, prove_progress, quiet_params, run_with, serves,
@@ -10,6 +10,7 @@ use super::run::{
 };
 use super::world::World;
 use crate::check::{Checked, Violation, wgl};
+use std::collections::BTreeMap;
 use synod_shard::{AheadLimits, Leadership, Timing};
 use synod_types::GroupId;
 
@@ -24,6 +25,9 @@ const BACKLOG_MAX: u64 = 4_000 * MS;
 /// A leader that hears nobody, and is heard by all, is followed by another within this time: after two leases it
 /// names an heir, which need not wait for a third.
 const DEAF_FOR: u64 = 750 * MS;
+/// A group that is handed over by a node that is about to stop has a leader again within this time: its disk writes
+/// a promise and a slot.
+const MOVES_WITHIN: u64 = 100 * MS;
 /// After healing, leaders are where they belong within this time: a link that broke several times within a
 /// minute counts as unsteady for half of one, and a leader that somebody did not reach is avoided for a minute.
 const BALANCED_WITHIN: u64 = 120 * SECOND;
@@ -70,9 +74,10 @@ fn gray_params(options: Options) -> Params {
 
 /// The faults of [`run_gray`], with the longest time that each lasts. All disks together stall for less than a
 /// request's patience: nobody could do anything about it.
-const GRAY: [(FaultKind, u64); 13] = [
+const GRAY: [(FaultKind, u64); 14] = [
     (FaultKind::Kill, 3 * SECOND),
     (FaultKind::PowerLoss, 3 * SECOND),
+    (FaultKind::PlannedStop, SECOND),
     (FaultKind::Isolate, 6 * SECOND),
     (FaultKind::Deaf, 6 * SECOND),
     (FaultKind::Mute, 6 * SECOND),
@@ -95,6 +100,7 @@ fn play_gray(world: &mut World) -> Checked {
     prove_reach(world)?;
     prove_backlog(world)?;
     prove_leave(world)?;
+    prove_stop(world)?;
     prove_patience(world)?;
     oversleep(world)?;
     for _ in 0..8 {
@@ -214,6 +220,42 @@ fn prove_leave(world: &mut World) -> Checked {
         return Err(Violation::new("farewell", detail));
     }
     world.run_until(world.now() + 4 * SECOND)
+}
+
+/// A node that is told to stop has soon stopped, and its groups have leaders all the time.
+fn prove_stop(world: &mut World) -> Checked {
+    for node in 0..usize::from(world.params().node_count) {
+        phase(world, "a node is told to stop");
+        prove_balance(world)?;
+        world.strike(FaultKind::PlannedStop, node, SECOND);
+        let began = world.now();
+        let mut stopped = None;
+        let mut led_at: BTreeMap<GroupId, Instant> = BTreeMap::new();
+        while world.now() < began + 2 * SECOND {
+            world.run_until(world.now() + 5 * MS)?;
+            let now = world.now();
+            if !world.is_up(node) {
+                stopped.get_or_insert(now);
+            }
+            for group in (1..=world.params().group_count).map(GroupId::new) {
+                let is_led =
+                    (0..usize::from(world.params().node_count)).any(|node| serves(world, node, group));
+                let last = led_at.entry(group).or_insert(now);
+                if is_led {
+                    *last = now;
+                }
+                if now - *last > MOVES_WITHIN {
+                    let detail = format!("{group} has had no leader for {} ms", (now - *last) / MS);
+                    return Err(Violation::new("planned-stop", detail));
+                }
+            }
+        }
+        if stopped.is_none_or(|at| at - began > SECOND) {
+            let detail = format!("n{} does not stop: {stopped:?}", node + 1);
+            return Err(Violation::new("planned-stop", detail));
+        }
+    }
+    Ok(())
 }
 
 /// Where a leader is cut off from a follower, and a third node hears both but cannot take over, its leader does

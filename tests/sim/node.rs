@@ -40,6 +40,8 @@ pub enum Incoming {
     Request(AttemptId, GroupId, Consistency, Command<Shared>),
     /// An order to transfer the leadership of a group to a peer.
     TransferLeadership(GroupId, NodeId),
+    /// The node is told to stop.
+    Leave,
     /// Time has passed.
     Tick,
 }
@@ -321,6 +323,7 @@ impl SimCore {
             }
             Incoming::Unsent(message) => Input::Unsent(message),
             Incoming::TransferLeadership(group, target) => Input::TransferLeadership { group, target },
+            Incoming::Leave => Input::Leave,
             Incoming::Tick => {
                 self.ticks += 1;
                 if self.ticks.is_multiple_of(MARK_TICKS) {

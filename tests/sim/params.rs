@@ -446,8 +446,8 @@ fn derive_faults(rng: &mut Rng) -> Vec<FaultKind> {
     }
     let share = rng.between(2, 8);
     let is_gray = |kind| {
-        use FaultKind::{AllDisksStall, Deaf, Mute, SlowDisk, SlowLinks};
-        matches!(kind, AllDisksStall | SlowDisk | SlowLinks | Deaf | Mute)
+        use FaultKind::{AllDisksStall, Deaf, Mute, PlannedStop, SlowDisk, SlowLinks};
+        matches!(kind, AllDisksStall | SlowDisk | SlowLinks | Deaf | Mute | PlannedStop)
     };
     let drawn = FaultKind::ALL.into_iter().filter(|&kind| kind != FaultKind::FullDisk && !is_gray(kind));
     drawn.filter(|_| rng.below(10) < share).collect()

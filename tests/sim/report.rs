@@ -13,7 +13,7 @@ use synod_shard::Canary;
 pub const TAIL_LINES: usize = 80;
 
 /// The canaries by the names the command line uses.
-pub const CANARIES: [(&str, Canary); 42] = [
+pub const CANARIES: [(&str, Canary); 43] = [
     ("promise-before-durable", Canary::PromiseBeforeDurable),
     ("ballot-reuse", Canary::BallotReuse),
     ("half-quorum", Canary::HalfQuorum),
@@ -47,6 +47,7 @@ pub const CANARIES: [(&str, Canary); 42] = [
     ("leaves-silently", Canary::LeavesSilently),
     ("asks-though-stalled", Canary::AsksThoughStalled),
     ("hands-over-in-vain", Canary::HandsOverInVain),
+    ("stops-leading", Canary::StopsLeading),
     ("fetches-on-the-clock", Canary::FetchesOnTheClock),
     ("any-boot-opens", Canary::AnyBootOpens),
     ("releases-early", Canary::ReleasesEarly),

@@ -168,8 +168,9 @@ fn clients_of_nodes_that_are_up_see_latency_and_no_errors() {
         (Canary::LeavesSilently, "farewell", 0),
         (Canary::AsksThoughStalled, "patience", 0),
         (Canary::HandsOverInVain, "patience", 0),
+        (Canary::StopsLeading, "planned-stop", 0),
         (Canary::WaitsForReads, "latency", 1),
-        (Canary::LeaseThoughSlept, "linearizability", 9),
+        (Canary::LeaseThoughSlept, "linearizability", 13),
         (Canary::FetchesOnTheClock, "backlog", 8),
     ] {
         let with = |seed| run_gray(Options { canary: Some(canary), ..Options::new(seed) });
@@ -238,7 +239,7 @@ fn a_promise_of_an_earlier_candidacy_that_counts_in_a_later_one_is_caught_with_a
 {
     let found = caught(Canary::PromiseOfAnotherBallot, Eyes::All, 11..51);
     assert_eq!(found.map(|(_, invariant)| invariant), Some("agreement"));
-    assert!(caught(Canary::PromiseOfAnotherBallot, Eyes::Clients, 64..74).is_some());
+    assert!(caught(Canary::PromiseOfAnotherBallot, Eyes::Clients, 216..226).is_some());
 }
 
 #[test]

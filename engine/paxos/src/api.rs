@@ -362,6 +362,8 @@ pub enum Canary {
     AsksThoughStalled,
     /// A peer that did not take over is handed the group again at once (breaks P-09f).
     HandsOverInVain,
+    /// A node that is about to stop hands nothing over (breaks P-17g).
+    StopsLeading,
     /// A peer that has not answered a fetch is asked again in a fixed time (breaks P-09c).
     FetchesOnTheClock,
     /// An earlier boot of a node opens a session in place of a later boot's (breaks P-21).

@@ -21,6 +21,33 @@ pub(crate) fn is_ready(peer: &Peer, own_log: Nanos, chosen: Slot, timing: &Timin
         && peer.owes_since(now) < timing.heartbeat
 }
 
+/// A peer that answered a heartbeat within a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Heir {
+    /// The peer.
+    pub node: NodeId,
+    /// It has room and lacks few entries: it could lead.
+    pub is_fit: bool,
+    /// It could lead without a pause that clients would notice.
+    pub is_ready: bool,
+}
+
+/// The peers that answered a heartbeat within a lease.
+pub(crate) fn heard(
+    peers: &Peers,
+    own_log: Nanos,
+    chosen: Slot,
+    timing: Timing,
+    now: Mono,
+) -> impl Iterator<Item = Heir> {
+    let heard = peers.iter().filter(move |peer| peer.heard_at().plus(timing.lease) > now);
+    heard.map(move |peer| Heir {
+        node: peer.node(),
+        is_fit: has_room_and_is_fit(peer, chosen, timing.lease, now),
+        is_ready: is_ready(peer, own_log, chosen, &timing, now),
+    })
+}
+
 /// Of the peers with room that lack few slots: the one that was heard last, however long ago (P-06g).
 pub(crate) fn heard_last(peers: &Peers, chosen: Slot) -> Option<NodeId> {
     let near = peers.iter().filter(|peer| peer.is_near(chosen) && !peer.is_low());

@@ -41,6 +41,8 @@ pub enum Ignored {
     UnfitTarget,
     /// It asks a leader to give way to one that reaches all, but this leader hears all others (P-09f).
     NobodyCutOff,
+    /// It would make a replica lead whose node is about to stop (P-17g).
+    Leaving,
     /// A transfer is under way already.
     TransferUnderWay,
     /// It is impossible: it names slot 0, or a part beyond the last.
@@ -52,7 +54,7 @@ pub(crate) type Handled = Result<(), Ignored>;
 
 impl Ignored {
     /// All reasons, in order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Stranger,
         Self::ForeignBallot,
         Self::OldBallot,
@@ -71,6 +73,7 @@ impl Ignored {
         Self::UnknownHeartbeat,
         Self::UnfitTarget,
         Self::NobodyCutOff,
+        Self::Leaving,
         Self::TransferUnderWay,
         Self::Malformed,
     ];
@@ -96,6 +99,7 @@ impl Ignored {
             Self::UnknownHeartbeat => "unknown_heartbeat",
             Self::UnfitTarget => "unfit_target",
             Self::NobodyCutOff => "nobody_cut_off",
+            Self::Leaving => "leaving",
             Self::TransferUnderWay => "transfer_under_way",
             Self::Malformed => "malformed",
         }

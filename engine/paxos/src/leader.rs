@@ -10,7 +10,7 @@ use crate::api::Canary;
 use crate::api::{Effect, LogState, PeerView, Receipt};
 use crate::clock::{KnownTime, Reading, Readings, Report, inherited};
 use crate::context::Context;
-use crate::heirs;
+use crate::heirs::{self, Heir};
 use crate::ignored::{Handled, Ignored};
 use crate::learner::Learner;
 use crate::peers::{Peer, Peers};
@@ -441,6 +441,17 @@ impl Leader {
         self.peers.get(target).is_some_and(|peer| heirs::is_ready(peer, own_log, chosen, &setup.timing, now))
     }
 
+    /// The peers that it hears.
+    pub fn heirs(
+        &self,
+        own_log: Nanos,
+        chosen: Slot,
+        setup: &Setup,
+        now: Mono,
+    ) -> impl Iterator<Item = Heir> {
+        heirs::heard(&self.peers, own_log, chosen, setup.timing, now)
+    }
+
     /// Whether a pre-vote that names `after` as given up asks this leader, which has not given up its lease, to
     /// give way (P-09f).
     pub fn is_asked_to_give_way(&self, after: Ballot) -> bool {
@@ -554,6 +565,11 @@ impl Leader {
         cx.tell(Event::StalledHandover { group, ballot: self.ballot, target: heir });
         cx.send(heir, GroupMessage::TimeoutNow { ballot: self.ballot, chosen });
         AfterTick::Released(self.ballot)
+    }
+
+    /// The target of a transfer says that it does not take over: the transfer is over at the next tick.
+    pub fn on_refused(&mut self, by: NodeId, now: Mono) -> Handled {
+        if self.transfers.refused(by, now) { Ok(()) } else { Err(Ignored::OtherBallot) }
     }
 
     /// Ends a transfer whose target did not take over in time: the leader goes on, or stands in a new ballot

@@ -62,6 +62,7 @@ mod transfer;
 #[cfg(feature = "canary")]
 pub use api::Canary;
 pub use api::{AheadLimits, Effect, Input, LogState, PeerView, ReadBack, Receipt, Role, Timing};
+pub use heirs::Heir;
 pub use ignored::{Ignored, IgnoredCounts};
 pub use pace::Pace;
 pub use paxos::Paxos;

@@ -4,6 +4,7 @@
 use crate::api::Canary;
 use crate::api::{AheadLimits, Effect, Input, PeerView, Role, Timing};
 use crate::context::Base;
+use crate::heirs::Heir;
 use crate::ignored::IgnoredCounts;
 use crate::leader::Leader;
 #[cfg(test)]
@@ -344,6 +345,24 @@ impl<P: Payload> Paxos<P> {
             leader.serves(self.applied_slot())
                 && leader.could_transfer_to(target, own_log, self.chosen(), &self.base.setup, now)
         })
+    }
+
+    /// The peers that this replica hears as a leader that serves.
+    pub fn heirs(&self, own_log: Option<Nanos>, now: Mono) -> impl Iterator<Item = Heir> {
+        let own_log = own_log.unwrap_or(Nanos::ZERO);
+        let leader = self.leader().filter(|leader| leader.serves(self.applied_slot()));
+        let (chosen, setup) = (self.chosen(), &self.base.setup);
+        leader.into_iter().flat_map(move |leader| leader.heirs(own_log, chosen, setup, now))
+    }
+
+    /// Whether the group has no other member.
+    pub fn is_alone(&self) -> bool {
+        self.base.setup.is_alone()
+    }
+
+    /// This node is about to stop: from now on this replica takes nothing over, and lets others stand first (P-17g).
+    pub fn leave(&mut self) {
+        self.roles.leave();
     }
 
     /// This core was not scheduled for a while and is at work again at `now`: the heartbeats that have come

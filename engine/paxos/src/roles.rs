@@ -30,6 +30,9 @@ use synod_types::{
     Payload, Slot, limits,
 };
 
+/// A replica whose node is about to stop lets others stand for so many leases more.
+const OTHERS_FIRST_LEASES: u64 = 3;
+
 /// A follower that lacks this many chosen slots is reported as behind, and as caught up once it lacks less
 /// than an eighth of them. It is twice the distance from which a replica is too far behind to lead, so that
 /// a burst of writes is no news.
@@ -47,6 +50,10 @@ pub(crate) struct Roles<P> {
     heir_failed_at: Option<Mono>,
     /// Whether the log made no progress at the last tick.
     is_stalled: bool,
+    /// Whether this node is about to stop (P-17g).
+    is_leaving: bool,
+    /// Whether it has let others stand first since a leader was last heard.
+    has_let_others: bool,
     /// What the operator was told last about this replica.
     told: Told,
 }
@@ -68,6 +75,8 @@ impl<P: Payload> Roles<P> {
             state: RoleState::Follower,
             heir_failed_at: None,
             is_stalled: false,
+            is_leaving: false,
+            has_let_others: false,
             told: Told::default(),
         }
     }
@@ -183,6 +192,9 @@ impl<P: Payload> Roles<P> {
 
     /// Whether this replica would take a leadership that is handed to it.
     fn check_may_take_over(&self, cx: &Context<'_, P>) -> Handled {
+        if self.is_leaving {
+            return Err(Ignored::Leaving);
+        }
         if cx.space.is_low() {
             return Err(Ignored::NoRoom);
         }
@@ -195,6 +207,11 @@ impl<P: Payload> Roles<P> {
         }
         // Its promise would not become durable, and would depose whoever is elected instead when it does.
         if self.is_stalled { Err(Ignored::AwaitingDisk) } else { Ok(()) }
+    }
+
+    /// This node is about to stop: this replica takes nothing over, and lets others stand first.
+    pub fn leave(&mut self) {
+        self.is_leaving = true;
     }
 
     // ---- the acceptor's inputs ----------------------------------------------------------------------------
@@ -390,6 +407,12 @@ impl<P: Payload> Roles<P> {
                         // Its promise would not become durable, and would keep it from voting for another.
                         self.election.note_leader_gone();
                         self.election.arm(cx);
+                    } else if self.is_leaving && !self.has_let_others {
+                        // It would not lead for long.
+                        self.has_let_others = true;
+                        self.election.note_leader_gone();
+                        self.election
+                            .wait_until(now.plus(Nanos(OTHERS_FIRST_LEASES * cx.setup.timing.lease.0)));
                     } else {
                         self.stand_up(cx);
                     }
@@ -422,6 +445,7 @@ impl<P: Payload> Roles<P> {
                     self.step_down(why, cx);
                 }
                 AfterTick::StandsAnew(ballot) => {
+                    self.has_let_others = true;
                     self.heir_failed_at = Some(now);
                     self.election.note_transfer_failed(ballot);
                     self.step_down(LeadershipEnd::TransferFailed, cx);
@@ -522,6 +546,11 @@ impl<P: Payload> Roles<P> {
         chosen: Slot,
         cx: &mut Context<'_, P>,
     ) -> Handled {
+        if let Ok(leader) = self.state.leader_mut()
+            && leader.ballot() == ballot
+        {
+            return leader.on_refused(from, cx.now.mono);
+        }
         if !self.state.is_follower() {
             return Err(Ignored::NotFollowing);
         }
@@ -532,8 +561,12 @@ impl<P: Payload> Roles<P> {
         if ballot != self.acceptor.promised() || self.election.live_leader() > Some(ballot) {
             return Err(Ignored::OtherBallot);
         }
-        self.check_may_take_over(cx)?;
         assert!(ballot.node() != cx.setup.node(), "it hands over to itself");
+        if let Err(why) = self.check_may_take_over(cx) {
+            // The same message back says no. The group need not wait until the time for it is over.
+            cx.send(from, GroupMessage::TimeoutNow { ballot, chosen: self.learner.chosen() });
+            return Err(why);
+        }
         cx.tell(Event::TransferTaken { group: cx.setup.group(), ballot });
         self.election.note_handed_over(from, cx.now.mono);
         self.learner.on_watermark(ballot, chosen);
@@ -560,6 +593,7 @@ impl<P: Payload> Roles<P> {
             cx.tell(Event::LeaderFollowed { group: cx.setup.group(), ballot });
         }
         self.election.note_leader(ballot);
+        self.has_let_others = false;
         self.become_follower(LeadershipEnd::HigherBallot, cx);
         self.election.arm(cx);
         debug_assert!(self.state.is_follower() && self.election.live_leader() == Some(ballot));

@@ -44,6 +44,13 @@ impl Transfers {
         self.under_way.as_mut().expect("a transfer is under way").release(until);
     }
 
+    /// The target does not take over. Returns whether the lease was given up for it.
+    pub fn refused(&mut self, by: NodeId, now: Mono) -> bool {
+        let released =
+            self.under_way.as_mut().filter(|transfer| transfer.is_released() && transfer.target == by);
+        released.map(|transfer| transfer.until = now).is_some()
+    }
+
     /// Ends the transfer that is under way, if any; returns its target.
     pub fn give_up(&mut self, now: Mono) -> Option<NodeId> {
         let target = self.under_way.take()?.target();

@@ -119,6 +119,9 @@ pub enum Input<P> {
         /// The peer.
         target: NodeId,
     },
+    /// The node is about to stop, for good: whatever is led here is handed over, and nothing more is taken
+    /// ([`Shard::has_left`](crate::Shard::has_left) says when). The core goes on serving until it is dropped.
+    Leave,
     /// Time passed. Given about every 5 ms.
     Tick,
     /// The turn has no more inputs: gathered writes are proposed, and coalesced messages are pushed.

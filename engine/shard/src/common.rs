@@ -7,6 +7,7 @@ use crate::parts::cold_reads::ColdReads;
 use crate::parts::follower_reads::FollowerReads;
 use crate::parts::forwards::Forwards;
 use crate::parts::journal::Journal;
+use crate::parts::leaving::Leaving;
 use crate::parts::repairs::Repairs;
 use crate::request::Request;
 use crate::stats::CoreStats;
@@ -39,6 +40,8 @@ pub(crate) struct Common<P> {
     pub forwards: Forwards<P>,
     pub follower_reads: FollowerReads<P>,
     pub balancing: Balancing,
+    /// Set once the node is about to stop.
+    pub leaving: Option<Leaving>,
     /// When the current window of counting requests began.
     pub counted_since: Mono,
     /// The index of the group that is the first to propose.
@@ -76,6 +79,7 @@ impl<P: Payload> Common<P> {
             forwards: Forwards::new(number_base),
             follower_reads: FollowerReads::new(number_base),
             balancing: Balancing::default(),
+            leaving: None,
             counted_since: Mono::ZERO,
             propose_from: 0,
             sweep_from: 0,

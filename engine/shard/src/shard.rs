@@ -2,7 +2,7 @@
 
 use crate::api::{GroupStatus, Input, ReplayError, Role, ShardConfig, Sink};
 use crate::common::Common;
-use crate::flow::{apply, input, session};
+use crate::flow::{apply, input, leave, session};
 use crate::group::{BlockedApply, Group};
 use crate::outlet::{Answer, Outlet};
 use crate::stats::{CoreStats, GroupStats};
@@ -192,6 +192,15 @@ impl<P: Payload> Shard<P> {
     /// Whether this replica leads the group and may serve it at this moment.
     pub fn serves(&self, group: GroupId) -> bool {
         self.index_of(group).is_some_and(|index| self.groups[index].paxos.serving())
+    }
+
+    /// Whether a core that was told to leave leads nothing more, or nothing that anybody could take over.
+    pub fn has_left(&self, now: Mono) -> bool {
+        let lease = self.common.config.timing.lease;
+        let Some(leaving) = self.common.leaving.as_ref().filter(|_| !self.log_stalled(now)) else {
+            return false;
+        };
+        self.groups.iter().all(|group| leave::is_over(group, leaving, lease, now))
     }
 
     /// The level that all members of a group read, as its log says; none if another core holds the group.

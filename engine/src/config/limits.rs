@@ -38,6 +38,8 @@ pub const CLIENTS_MIB_MIN: u64 = 16;
 pub const CLIENTS_MIB_MAX: u64 = 65_536;
 /// Longest time for a command to be complete, seconds.
 pub const COMMAND_S_MAX: u64 = 3_600;
+/// Longest time for a planned stop, seconds.
+pub const DRAIN_S_MAX: u64 = 3_600;
 /// Maximum number of one group's slots in flight.
 pub const PIPELINE_SLOTS_MAX: u64 = WINDOW_SLOTS_MAX;
 

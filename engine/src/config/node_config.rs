@@ -295,6 +295,7 @@ fn node_options(values: &Values) -> Result<NodeOptions, Refusal> {
         command_bytes_max: (values.value(&settings::REQUESTS_MIB) << 20) as usize,
         client_bytes_max: (values.value(&settings::CLIENTS_MIB) << 20) as usize,
         command_limit: Nanos::from_ms(1_000 * values.value(&settings::COMMAND_S)),
+        drain_limit: Nanos::from_ms(1_000 * values.value(&settings::DRAIN_S)),
         pending_bytes_max: (values.value(&settings::PENDING_MIB) << 20) as usize,
         pipeline_slots: values.value(&settings::PIPELINE_SLOTS),
         access: access(values)?,

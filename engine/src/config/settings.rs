@@ -11,7 +11,7 @@ use super::choice::{Durability, Redirect};
 use super::facts::KeyHash;
 use super::limits::{
     CACHE_MIB_MAX, CLIENTS_MIB_MAX, CLIENTS_MIB_MIN, COMMAND_S_MAX, CONNECTIONS_MAX, CORE_COUNT_MAX,
-    HEARTBEAT_MS_MIN, PENDING_MIB_MAX, PENDING_MIB_MIN, PIPELINE_SLOTS_MAX, REQUESTS_MIB_MAX,
+    DRAIN_S_MAX, HEARTBEAT_MS_MIN, PENDING_MIB_MAX, PENDING_MIB_MIN, PIPELINE_SLOTS_MAX, REQUESTS_MIB_MAX,
     REQUESTS_MIB_MIN, RESERVE_MIB_MAX, SEGMENT_MIB_MAX, SEGMENT_MIB_MIN, SPAN_MS_MAX, TCP_KEEPALIVE_S_MAX,
 };
 use super::row::DefaultValue::{Described, Required, Word};
@@ -186,6 +186,9 @@ rows! {
     COMMAND_S: Number<u64> = "limits.command_s", "command-s", Node,
         Number::within(1..=COMMAND_S_MAX), Word("60"),
         "Seconds in which a command must be complete; its connection is closed otherwise";
+    DRAIN_S: Number<u64> = "limits.drain_s", "drain-timeout", Node,
+        Number::within(0..=DRAIN_S_MAX), Word("8"),
+        "Seconds in which a node that is told to stop hands over and lets its clients go; 0 stops at once";
     PIPELINE_SLOTS: Number<u64> = "limits.pipeline_slots", "pipeline-slots", Node,
         Number::within(1..=PIPELINE_SLOTS_MAX), Word("8"),
         "Log slots of one group in flight";

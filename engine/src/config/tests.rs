@@ -422,7 +422,7 @@ fn numbers_at_their_ends_are_taken_or_refused() {
     const LEASE: &[(&str, &str)] = &[("cluster.lease_ms", "60000")];
     // The setting's name, its ends, and the further settings.
     type Row = (&'static str, u64, u64, &'static [(&'static str, &'static str)]);
-    let numbers: [Row; 26] = [
+    let numbers: [Row; 27] = [
         ("cluster.groups", 1, 1024, &[]),
         ("cluster.lease_ms", 20, 60_000, DRIFT),
         ("cluster.drift_ms", 1, 10_000, LEASE),
@@ -447,6 +447,7 @@ fn numbers_at_their_ends_are_taken_or_refused() {
         ("limits.requests_mib", most::REQUESTS_MIB_MIN, most::REQUESTS_MIB_MAX, &[]),
         ("limits.clients_mib", most::CLIENTS_MIB_MIN, most::CLIENTS_MIB_MAX, &[]),
         ("limits.command_s", 1, most::COMMAND_S_MAX, &[]),
+        ("limits.drain_s", 0, most::DRAIN_S_MAX, &[]),
         ("limits.pipeline_slots", 1, most::PIPELINE_SLOTS_MAX, &[]),
         ("node.pins", 0, u32::MAX.into(), &[]),
     ];

@@ -381,6 +381,26 @@ impl ClientConnection {
         (is_sending && is_old(self.received)).then_some((self.received, SlowClient::Sending))
     }
 
+    /// The node is about to stop.
+    pub fn let_go(&mut self) {
+        self.protocol.let_go();
+        self.write.notify();
+    }
+
+    /// It has had some time to send a request that was on its way.
+    pub fn give_up_waiting(&mut self) {
+        let is_waiting = self.protocol.speaks_http() && !self.memory.http_waits && self.memory.http == 0;
+        if is_waiting || self.protocol.is_undecided() {
+            self.kill.notify();
+        }
+    }
+
+    /// Whether everything that was read of it is answered.
+    pub fn is_idle(&self) -> bool {
+        let waits = self.is_parked || self.held.is_some() || self.has_deferred() || self.order.is_holding();
+        !waits && self.protocol.is_idle()
+    }
+
     /// Ends it, with a last word to a client that reads.
     pub fn end(&mut self, why: SlowClient) {
         if why == SlowClient::Reading {

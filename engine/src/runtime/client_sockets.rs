@@ -31,20 +31,28 @@ use synod_net::server::{CONNECTION_REFUSED, Connection, ConnectionConfig, Servic
 const KEEP_BYTES: usize = 8 << 10;
 /// The socket is given so much at a time: after each piece the client is known to take part.
 const PIECE_BYTES: usize = 256 << 10;
+/// Before the connection of a client is ended for the sake of a stop, more may come of what it sends in pieces.
+const PIECES_WITHIN: Duration = Duration::from_millis(5);
 /// How long a client beyond the limit may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The listeners of a core; it accepts no more clients once this is dropped.
+pub(crate) struct Doors {
+    _accepting: Vec<glommio::Task<()>>,
+}
 
 /// Takes over the listeners of the shared client port and of this core's own port.
 ///
 /// # Errors
 /// When they cannot be taken over.
-pub(crate) fn listen(port: &CorePort) -> Result<(), RunError> {
+pub(crate) fn listen(port: &CorePort) -> Result<Doors, RunError> {
+    let mut accepting = Vec::new();
     for ClientListener { socket, is_core_port, .. } in port.node.early_clients.take_over(port.me)? {
         let listener: TcpListener = sys::adopt(socket.into());
         let port = port.clone();
-        glommio::spawn_local(async move { accept(port, listener, is_core_port).await }).detach();
+        accepting.push(glommio::spawn_local(async move { accept(port, listener, is_core_port).await }));
     }
-    Ok(())
+    Ok(Doors { _accepting: accepting })
 }
 
 async fn accept(port: CorePort, listener: TcpListener, is_core_port: bool) {
@@ -194,7 +202,20 @@ async fn write_loop<S: Stream>(
     // Whether the connection was asked for more work since the last wake.
     let mut gone_on = true;
     loop {
+        if port.clients(|clients| clients.may_end(connection)) {
+            glommio::timer::sleep(PIECES_WITHIN).await;
+            if !socket.is_some_and(stream::has_unread) {
+                port.clients(|clients| clients.end_idle(connection));
+            }
+        }
         let ended = port.clients(|clients| clients.take_output(connection, &mut buffer));
+        if let Some(socket) = socket.filter(|_| ended && buffer.len() <= PIECE_BYTES) {
+            let taken = stream::send_last(socket, &buffer);
+            if taken == buffer.len() {
+                return stream::linger(socket).await;
+            }
+            buffer.drain(..taken);
+        }
         if !buffer.is_empty() {
             for piece in buffer.chunks(PIECE_BYTES) {
                 if writer.write_all(piece).await.is_err() {

@@ -69,6 +69,8 @@ pub(crate) struct RunningCore {
     routes: Routes,
     slow: SlowTurns,
     rates: Rates,
+    /// It writes what it has taken and takes nothing more: peers are not heard, and get no answer.
+    is_closed: bool,
     page_at: Mono,
     mark_at: Mono,
     swept_at: Mono,
@@ -101,6 +103,7 @@ pub(crate) fn start(core: &Rc<RefCell<RunningCore>>, turn: &Rc<Notify>) {
 /// clean end and can tell damage to the newest records from a torn tail. No acknowledged write depends on it.
 pub(crate) async fn finish(core: &RefCell<RunningCore>) {
     let began = clock::mono();
+    core.borrow_mut().is_closed = true;
     let mut is_clean = core.borrow_mut().last_turn();
     for _ in 1..FINISH_TURNS {
         if is_clean {
@@ -110,7 +113,7 @@ pub(crate) async fn finish(core: &RefCell<RunningCore>) {
         is_clean = core.borrow_mut().last_turn();
     }
     let core = core.borrow();
-    let led = core.machine.shard().status().filter(|group| group.role == Role::Leader).count() as u64;
+    let led = core.led();
     let took_ms = clock::mono().since(began).as_ms();
     voice::say(Some(core.me), NodeEvent::LogClosed { is_clean, led, took_ms });
 }
@@ -152,6 +155,7 @@ impl RunningCore {
             routes: Routes::default(),
             slow: SlowTurns::default(),
             rates: Rates::default(),
+            is_closed: false,
             page_at: Mono::ZERO,
             mark_at: Mono::ZERO,
             swept_at: Mono::ZERO,
@@ -175,6 +179,11 @@ impl RunningCore {
         self.machine.end_turn(now);
         watch.look(clock::mono(), WorkKind::Propose);
         self.note_turn(&watch, None);
+    }
+
+    /// The number of groups that it leads.
+    pub fn led(&self) -> u64 {
+        self.machine.shard().status().filter(|group| group.role == Role::Leader).count() as u64
     }
 
     /// A turn of a core that is stopping. Returns whether everything is written.
@@ -451,6 +460,9 @@ impl RunningCore {
                 break true;
             }
             let Some(message) = inbox.next_message(self.me, &self.node.setup)? else { break false };
+            if self.is_closed {
+                continue;
+            }
             let work = WorkKind::of_message(&message);
             self.machine.peer_message(from, message, now);
             steps += 1;

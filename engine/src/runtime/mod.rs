@@ -14,6 +14,7 @@
 //! Arrows between the files point down only:
 //! ```text
 //!  mod                                                            executors, one per core
+//!   └▶ leaving                                                    a planned stop
 //!   └▶ client_sockets · http · peer · mailbox                     tasks at sockets and channels
 //!       └▶ port                                                   their operations on the core
 //!           └▶ core                                               the machine, the parts around it, the loop
@@ -39,6 +40,7 @@ mod fatal;
 mod figures;
 mod give_back;
 mod http;
+mod leaving;
 mod links;
 mod machine;
 mod mail;
@@ -212,7 +214,7 @@ async fn run_core(
         glommio::timer::sleep(Duration::from_millis(5)).await;
     }
     mailbox::carry(&port, ends);
-    client_sockets::listen(&port)?;
+    let doors = client_sockets::listen(&port)?;
     port.start();
     introductions.end();
     if node.ready.fetch_add(1, Ordering::SeqCst) + 1 == node.setup.cores() {
@@ -225,6 +227,10 @@ async fn run_core(
     }
     if node.begin_stopping() {
         voice::say(None, NodeEvent::NodeStopping { cause: stop.cause() });
+    }
+    let is_whole = node.ready.load(Ordering::SeqCst) == node.setup.cores();
+    if stop.is_planned() && is_whole {
+        leaving::leave(&port, doors).await;
     }
     port.finish().await;
     if let Err(refusal) = node.setup.heard.flush() {

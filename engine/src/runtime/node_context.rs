@@ -32,6 +32,10 @@ pub(crate) struct NodeContext {
     pub ready: AtomicU16,
     /// When the first core began to stop.
     stopping: OnceLock<Mono>,
+    /// Number of executors that have handed over what they led, in a planned stop.
+    pub handed_over: AtomicU16,
+    /// Number of executors that have let all their clients go.
+    pub alone: AtomicU16,
 }
 
 impl NodeContext {
@@ -59,6 +63,8 @@ impl NodeContext {
             introduced,
             ready,
             stopping,
+            handed_over: AtomicU16::new(0),
+            alone: AtomicU16::new(0),
         })
     }
 

@@ -21,12 +21,20 @@ pub(crate) fn of(
 ) -> Response<Vec<u8>> {
     match which {
         HttpPage::Health => page(200, "text/plain; charset=utf-8", "ok\n".to_owned()),
+        HttpPage::Ready if node.stopping_for().is_some() => stops(),
         HttpPage::Ready => ready(&pages(), clock::now().mono),
         HttpPage::Metrics => {
             page(200, Exposition::CONTENT_TYPE, figures::metrics(&Figures::collect(node, pages())))
         }
         HttpPage::Status => page(200, "text/html; charset=utf-8", status(&Figures::collect(node, pages()))),
     }
+}
+
+/// 503: the node is about to stop.
+fn stops() -> Response<Vec<u8>> {
+    let body =
+        "{\"ready\":false,\"error\":{\"code\":\"not_ready\",\"message\":\"the node is about to stop\"}}\n";
+    page(503, "application/json", body.to_owned())
 }
 
 /// 200 when every group of this node has a leader that answers, and every core's log makes progress and has

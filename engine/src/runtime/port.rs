@@ -28,6 +28,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use synod_net::server::ServerConfig;
 use synod_net::{ReadBuffer, RefusedMessage};
+use synod_shard::Input;
 use synod_types::{Command, Consistency, CoreId, LogPosition, NodeId, Shared, bucket_of};
 
 /// The handle that tasks hold.
@@ -55,6 +56,21 @@ impl CorePort {
     /// Starts the machines.
     pub fn start(&self) {
         core::start(&self.core, &self.turn);
+    }
+
+    /// The node is about to stop: what this core leads goes to other nodes.
+    pub fn leave(&self) {
+        self.with(|core| core.machine.step(Input::Leave, clock::now()));
+    }
+
+    /// Whether it leads nothing more, or nothing that anybody takes.
+    pub fn has_left(&self) -> bool {
+        self.with_quiet(|core| core.machine.shard().has_left(clock::mono()))
+    }
+
+    /// The number of groups that it leads.
+    pub fn led(&self) -> u64 {
+        self.with_quiet(|core| core.led())
     }
 
     /// Stops cleanly.

@@ -3,7 +3,7 @@
 use crate::sys;
 use futures_lite::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use glommio::net::TcpStream;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
@@ -73,6 +73,42 @@ pub(crate) fn probe_when_silent(stream: &impl AsRawFd, seconds: u32) -> std::io:
     Ok(())
 }
 
+/// After the last answer a client has this long to close its end.
+const LINGER_LOOKS: u32 = 50;
+const LINGER_LOOK: Duration = Duration::from_millis(5);
+
+/// Whether bytes have come that were not read.
+pub(crate) fn has_unread(socket: RawFd) -> bool {
+    recv(socket, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT).is_ok_and(|count| count > 0)
+}
+
+/// Sends the last bytes, and with them the end of the stream: a client that has its answer knows then that there will
+/// be no other. Returns how many bytes the socket took; the end is sent only behind all of them.
+pub(crate) fn send_last(socket: RawFd, bytes: &[u8]) -> usize {
+    let more = MsgFlags::from_bits_retain(nix::libc::MSG_MORE);
+    let flags = more | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    // A socket that takes nothing, or is broken, shows it again when it is written to.
+    let taken = if bytes.is_empty() { 0 } else { send(socket, bytes, flags).unwrap_or(0) };
+    if taken == bytes.len() {
+        // Only a broken socket refuses.
+        let _ = shutdown(socket, Shutdown::Write);
+    }
+    taken
+}
+
+/// Waits for the end of the client's stream, for a while. What it still sends is not looked at: to close the socket
+/// with bytes unread could destroy the answer that is on its way.
+pub(crate) async fn linger(socket: RawFd) {
+    let mut scrap = [0; 4096];
+    for _ in 0..LINGER_LOOKS {
+        match recv(socket, &mut scrap, MsgFlags::MSG_DONTWAIT) {
+            Ok(1..) => {}
+            Err(nix::errno::Errno::EAGAIN) => glommio::timer::sleep(LINGER_LOOK).await,
+            Ok(0) | Err(_) => return,
+        }
+    }
+}
+
 /// Connects within `limit`. Small messages are sent without delay.
 pub(crate) async fn connect(addr: SocketAddr, limit: Duration) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(addr, limit).await.map_err(std::io::Error::from)?;
@@ -82,10 +118,12 @@ pub(crate) async fn connect(addr: SocketAddr, limit: Duration) -> std::io::Resul
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{QUESTIONS, SILENT_SECONDS, UNACKNOWLEDGED_MS, sockopt, sys};
+    use super::{break_when_silent, has_unread, probe_when_silent, send_last};
     use nix::sys::socket::getsockopt;
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn a_silent_link_breaks_within_seconds() {
@@ -113,6 +151,23 @@ mod tests {
         client.read_exact(&mut [0]).unwrap();
         drop(client);
         assert!(sys::is_hung_up(&served));
+    }
+
+    #[test]
+    fn the_last_bytes_and_the_end_come_together() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, _) = listener.accept().unwrap();
+        assert!(!has_unread(served.as_raw_fd()));
+        client.write_all(b"asked").unwrap();
+        while !has_unread(served.as_raw_fd()) {
+            std::thread::yield_now();
+        }
+        assert_eq!(send_last(served.as_raw_fd(), b"answered"), 8);
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"answered");
+        assert_eq!(send_last(served.as_raw_fd(), b"too late"), 0, "nothing is sent behind the end");
     }
 
     #[test]

@@ -35,7 +35,7 @@ use synod_shard::Leadership;
 use synod_types::NodeId;
 
 /// How long a node may take to end after SIGTERM before it is killed.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+const STOP_LIMIT: Duration = Duration::from_secs(12);
 
 /// Interval between two checks of the leaders.
 const LEADERS_INTERVAL: Duration = Duration::from_millis(20);

@@ -78,6 +78,18 @@ events! {
         /// How long it took, in milliseconds.
         took_ms: u64,
     }
+    /// A core of a node that is about to stop has handed over what it led.
+    HandedOver = "handed_over" {
+        /// Groups that it still leads.
+        led: u64,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
+    }
+    /// Clients are still connected though the time for a stop is over.
+    ClientsLeft = "clients_left" {
+        /// Their number.
+        count: u64,
+    }
     /// The node has stopped.
     NodeStopped = "node_stopped" {
         /// How long it took, in milliseconds.
@@ -224,6 +236,8 @@ pub fn say(core: Option<CoreId>, event: NodeEvent<'_>) {
         | NodeEvent::NodeServing { .. }
         | NodeEvent::NodeStopping { .. }
         | NodeEvent::LogClosed { .. }
+        | NodeEvent::HandedOver { .. }
+        | NodeEvent::ClientsLeft { .. }
         | NodeEvent::NodeStopped { .. }
         | NodeEvent::Fatal { .. }
         | NodeEvent::SlowTurn { .. }
@@ -281,6 +295,18 @@ fn say_of_node(core: Option<u16>, said: NodeEvent<'_>) {
             target: "node", event, core, clean = false, led, took_ms,
             "gave up waiting for its disk after {took_ms} ms, which loses nothing that was acknowledged; {led} \
              groups led here need another leader"
+        ),
+        NodeEvent::HandedOver { led: 0, took_ms } => info!(
+            target: "node", event, core, led = 0, took_ms,
+            "has handed over the groups that it led, in {took_ms} ms"
+        ),
+        NodeEvent::HandedOver { led, took_ms } => warn!(
+            target: "node", event, core, led, took_ms,
+            "still leads {led} groups after {took_ms} ms: no other node takes them"
+        ),
+        NodeEvent::ClientsLeft { count } => warn!(
+            target: "node", event, core, clients = count,
+            "ends {count} client connections with requests that are not answered: the time for a stop is over"
         ),
         NodeEvent::NodeStopped { took_ms } => {
             info!(target: "node", event, took_ms, "has stopped, in {took_ms} ms");

@@ -209,6 +209,29 @@ impl Connection {
         self.draining = true;
     }
 
+    /// The node is about to stop. A client of the binary protocol is told so, and what is open is answered. In RESP
+    /// nothing can be said: the shell ends the connection when it is idle.
+    pub fn let_go(&mut self) {
+        if matches!(self.protocol, ClientProtocol::Binary(_)) {
+            self.end_with("the node is about to stop");
+        }
+    }
+
+    /// Whether everything that was received is answered, as far as the protocol knows such a moment.
+    pub fn is_idle(&self) -> bool {
+        let is_idle = match &self.protocol {
+            ClientProtocol::Resp(resp) => resp.is_idle() && !resp.is_in_bracket(),
+            ClientProtocol::Undecided | ClientProtocol::Binary(_) | ClientProtocol::Http => false,
+        };
+        is_idle && !self.draining && self.input.held().is_empty()
+    }
+
+    /// Ends an idle connection behind the bytes to send.
+    pub fn end(&mut self) {
+        debug_assert!(self.is_idle(), "a connection is ended in the middle");
+        self.draining = true;
+    }
+
     /// Frees the memory that is kept for what may come: for a connection that has been idle. Room that is lent
     /// cannot be freed.
     pub fn shrink(&mut self) {

@@ -62,6 +62,11 @@ impl RespConnection {
         self.dispatcher.requests.is_idle()
     }
 
+    /// Whether the client has sent MULTI and not the end of that bracket.
+    pub(super) fn is_in_bracket(&self) -> bool {
+        self.dispatcher.client.transaction.is_open()
+    }
+
     /// Whether the reply to `tag` would be the next one to be written.
     pub(super) fn is_next(&self, tag: Tag) -> bool {
         self.dispatcher.requests.is_next(tag)

@@ -41,6 +41,11 @@ pub(super) enum Verdict {
 }
 
 impl Transaction {
+    /// Whether a bracket was begun and not ended.
+    pub(super) fn is_open(self) -> bool {
+        self.refused
+    }
+
     /// Notes a command in its turn. `is_whole`: it has a valid number of arguments. `is_admitted`: the client
     /// has shown its password, if there is one.
     pub(super) fn note(&mut self, action: CommandAction, is_whole: bool, is_admitted: bool) -> Verdict {

@@ -42,6 +42,8 @@ pub(super) enum SimEvent {
     Betray { leader: usize, bounced: usize, until: Instant },
     /// A node goes down, unless it went down since this was scheduled.
     Outage { node: usize, life: u64, power: bool, until: Instant },
+    /// A look at a node that was told to stop: `until` is the latest time at which it does.
+    Leaving { node: usize, life: u64, until: Instant },
     /// A node's machine comes back.
     Restart { node: usize, outage: u64 },
     /// Every node tells every other node how far its log is durable.

@@ -4,11 +4,17 @@ use super::cluster::SimCluster;
 use super::event::SimEvent;
 use super::machines::{Doom, Machines};
 use crate::sim::fault::{Fault, FaultKind};
+use crate::sim::node::{Incoming, SimCore};
 use crate::sim::params::Params;
 use crate::sim::queue::{Instant, MS};
 use crate::sim::rng::Rng;
 use crate::sim::trace::Note;
 use synod_wal::mem::Pending;
+
+/// A node that is told to stop does so within this time.
+const STOPS_WITHIN: u64 = 4_000 * MS;
+/// Interval between two looks at it.
+const LOOK: u64 = 5 * MS;
 
 /// The faults, drawn at random.
 #[derive(Debug)]
@@ -108,6 +114,14 @@ impl FaultPlan {
                     self.outage(node, true, until + later, cluster);
                 }
             }
+            FaultKind::PlannedStop => {
+                let life = machine.life;
+                for core in cluster.machines.cores_of(victim) {
+                    cluster.machines.hand(core, Incoming::Leave, &mut cluster.time);
+                }
+                let until = cluster.time.now() + STOPS_WITHIN;
+                cluster.time.queue.after(LOOK, SimEvent::Leaving { node: victim, life, until });
+            }
             FaultKind::Pause => {
                 if self.rng.coin() {
                     machine.held_until = until;
@@ -177,6 +191,33 @@ impl FaultPlan {
         let after = if has_gap { 0 } else { self.rng.below(time.params.disk.write_ns.0) };
         let until = until.max(time.now() + after + MS);
         time.queue.after(after, SimEvent::Outage { node, life, power, until });
+    }
+
+    /// A node that was told to stop hands over; then it takes no more requests, and finishes those that it has; then
+    /// it stops, and is started again soon.
+    pub(super) fn on_leaving(&mut self, node: usize, life: u64, until: Instant, cluster: &mut SimCluster) {
+        let SimCluster { time, machines, .. } = &mut *cluster;
+        let now = time.now();
+        let machine = &mut machines.nodes[node];
+        if !machine.up || machine.life != life {
+            return;
+        }
+        let mono = machine.clock.read(now).mono;
+        let is_over = now >= until;
+        let all = |machines: &Machines, is_done: &dyn Fn(&SimCore) -> bool| {
+            let mut cores = machines.cores_of(node);
+            cores.all(|core| machines.slots[core].running.as_deref().is_none_or(is_done))
+        };
+        if !machines.nodes[node].is_closed {
+            machines.nodes[node].is_closed = is_over || all(machines, &|core| core.shard().has_left(mono));
+        }
+        let is_done = |core: &SimCore| core.open_attempts().next().is_none() && core.shard().undurable() == 0;
+        if is_over || machines.nodes[node].is_closed && all(machines, &is_done) {
+            let back = now + self.rng.between(20 * MS, 500 * MS);
+            machines.nodes[node].trouble_until = back;
+            return self.outage(node, false, back, cluster);
+        }
+        time.queue.after(LOOK, SimEvent::Leaving { node, life, until });
     }
 
     pub(super) fn on_betray(

@@ -47,6 +47,8 @@ pub(super) struct SimMachine {
     /// Until then its clients may have to wait for longer than others: what its slow links have gathered arrives
     /// at their pace.
     pub(super) late_until: Instant,
+    /// It takes no new clients: it has handed over what it led, and is about to stop.
+    pub(super) is_closed: bool,
     /// The node goes down as soon as it has writes under way: crashes hurt most there.
     pub(super) doomed: Option<Doom>,
 }
@@ -82,6 +84,7 @@ impl SimMachine {
             stalled_until: 0,
             trouble_until: 0,
             late_until: 0,
+            is_closed: false,
             doomed: None,
         }
     }
@@ -92,6 +95,7 @@ impl SimMachine {
         self.up = true;
         self.paused_until = 0;
         self.held_until = 0;
+        self.is_closed = false;
         self.doomed = None;
         self.life
     }
@@ -240,7 +244,7 @@ impl Machines {
         let place = self.slots[core].place;
         let write = command.op.is_write();
         time.observer.note(Note::Request { client, attempt, at: place, group, write });
-        if self.slots[core].running.is_some() {
+        if self.slots[core].running.is_some() && !self.nodes[node].is_closed {
             self.hand(core, Incoming::Request(attempt, group, consistency, command), time);
         } else {
             let delay = time.client_delay();

@@ -179,6 +179,11 @@ impl World {
         self.faults.strike_for(kind, victim, duration, &mut self.cluster);
     }
 
+    /// Whether a node's processes run.
+    pub fn is_up(&self, node: usize) -> bool {
+        self.cluster.machines.nodes[node].up
+    }
+
     /// How long what is under way from or to a node takes to arrive.
     pub fn backlog_of(&self, node: usize) -> u64 {
         self.cluster.ways.net.drained_at(node).saturating_sub(self.now())
@@ -290,6 +295,9 @@ impl World {
                 if machine.up && machine.life == life {
                     self.faults.outage(node, power, until, &mut self.cluster);
                 }
+            }
+            SimEvent::Leaving { node, life, until } => {
+                self.faults.on_leaving(node, life, until, &mut self.cluster);
             }
             SimEvent::Positions => return positions.on_positions(machines, &ways.net, time),
             SimEvent::Restart { node, outage } => {

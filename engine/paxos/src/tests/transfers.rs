@@ -225,7 +225,7 @@ fn a_target_whose_log_stalls_does_not_stand() {
     let mut n1 = granted(theirs);
     n1.say(Input::Tick { log: LogState::stalled_since(n1.now.mono) });
     let told = GroupMessage::TimeoutNow { ballot: theirs, chosen: Slot::ZERO };
-    assert!(n1.hear(2, told.clone()).is_empty());
+    assert_eq!(n1.hear(2, told.clone()).len(), 1, "it says no");
     n1.tick();
     assert_eq!(n1.hear(2, told).len(), 2);
 }
@@ -287,4 +287,51 @@ fn a_level_counts_until_the_link_is_lost() {
     let second = heartbeat(&mut n1);
     answer(&mut n1, 2, second);
     assert_eq!(n1.paxos.level_of_all(), Some(Level::OWN));
+}
+
+/// P-17g: a replica whose node is about to stop says no at once, and the leader stands anew without waiting for it.
+#[test]
+fn who_is_about_to_stop_says_no_and_the_leader_goes_on_at_once() {
+    let mut n2 = Solo::new(2, &ALL);
+    let theirs = ballot(1, 1);
+    n2.hear(1, prepare(theirs, 1));
+    n2.disk();
+    n2.hear_heartbeat(theirs, 0);
+    n2.paxos.leave();
+    let said = n2.hear(1, GroupMessage::TimeoutNow { ballot: theirs, chosen: Slot::ZERO });
+    assert_eq!(said, [std::format!("-> n1: hand-over {theirs} (chosen s0)")], "the same message back");
+
+    let (mut n1, mine) = leased();
+    n1.say(transfer_to(2));
+    assert_eq!(turn_end(&mut n1).len(), 1);
+    let no = || GroupMessage::TimeoutNow { ballot: mine, chosen: Slot::ZERO };
+    n1.hear(3, no());
+    assert!(!n1.tick().iter().any(|line| is_pre_vote(line)), "it was not n3 that was asked");
+    n1.hear(2, no());
+    assert!(n1.tick().iter().any(|line| is_pre_vote(line)), "it stands in a new ballot");
+    n1.hear(2, no());
+    assert_eq!(n1.paxos.leading(), None);
+}
+
+/// P-17g: it stands all the same where nobody else does.
+#[test]
+fn who_is_about_to_stop_lets_others_stand_first() {
+    let lease = Timing::default().lease.as_ms();
+    let stands_after = |leaves: bool| {
+        let mut n2 = Solo::new(2, &ALL);
+        n2.hear_heartbeat(ballot(1, 1), 0);
+        n2.disk();
+        if leaves {
+            n2.paxos.leave();
+        }
+        (0..40 * lease)
+            .step_by(5)
+            .find(|_| {
+                n2.pass_ms(5);
+                n2.tick().iter().any(|line| is_pre_vote(line))
+            })
+            .expect("it stands in the end")
+    };
+    let (first, later) = (stands_after(false), stands_after(true));
+    assert!(later >= first + 2 * lease && later <= first + 5 * lease, "{first} ms, {later} ms");
 }

@@ -3,7 +3,7 @@
 use crate::api::{ForwardId, Input, ReadIndexId, Unsent};
 use crate::flow::drive::{drive, located};
 use crate::flow::reply_room::ReplyRoom;
-use crate::flow::{arrivals, cold, read_index, repair, reply_room, route, session, turn};
+use crate::flow::{arrivals, cold, leave, read_index, repair, reply_room, route, session, turn};
 use crate::outlet::Out;
 use crate::parts::forwards::Carried;
 use crate::request::{Origin, Request, push_error};
@@ -40,6 +40,7 @@ pub(crate) fn take<P: Payload>(step: &mut Step<'_, P, impl Out<P>>, input: Input
                 drive(&mut cx, paxos::Input::TransferLeadership { target });
             }
         }
+        Input::Leave => leave::begin(step),
         Input::Tick => turn::on_tick(step),
         Input::TurnEnd => turn::on_turn_end(step),
     }

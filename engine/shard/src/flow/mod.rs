@@ -6,6 +6,7 @@
 //!   cold     reads that come back
 //!   repair   entries fetched from peers
 //!   propose  batches, time, level     disk_full  a log without room      transfer  leaders that move
+//!   leave    a planned stop
 //!   read_index  followers' reads      session   stamps, streams    arrivals  peers' streams
 //!   drive    a step of Paxos, and all that follows from it
 //!   apply    chosen entries           leadership  its changes
@@ -23,6 +24,7 @@ pub(crate) mod drive;
 pub(crate) mod effects;
 pub(crate) mod input;
 pub(crate) mod leadership;
+pub(crate) mod leave;
 pub(crate) mod propose;
 pub(crate) mod read;
 pub(crate) mod read_index;

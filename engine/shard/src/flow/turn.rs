@@ -1,7 +1,9 @@
 //! Ticks, and the ends of turns.
 
 use crate::flow::drive::drive;
-use crate::flow::{busy, cold, disk_full, effects, propose, read_index, repair, route, session, transfer};
+use crate::flow::{
+    busy, cold, disk_full, effects, leave, propose, read_index, repair, route, session, transfer,
+};
 use crate::outlet::Out;
 use crate::step::Step;
 use synod_paxos as paxos;
@@ -40,8 +42,12 @@ pub(crate) fn on_tick<P: Payload>(step: &mut Step<'_, P, impl Out<P>>) {
     read_index::expire(step);
     cold::tick(step);
     repair::tick(step);
-    transfer::follow_load(step);
-    transfer::balance(step);
+    if step.common.leaving.is_some() {
+        leave::hand_over(step);
+    } else {
+        transfer::follow_load(step);
+        transfer::balance(step);
+    }
     step.common.store.bury(BURY_STEPS_PER_TICK);
 }
 

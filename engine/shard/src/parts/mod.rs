@@ -2,7 +2,7 @@
 //! in `flow`.
 //!
 //! ```text
-//!   of the core   journal · coalescer · cold_reads · forwards · follower_reads · repairs · balancing
+//!   of the core   journal · coalescer · cold_reads · forwards · follower_reads · repairs · balancing · leaving
 //!   of a group    backlog ─▶ stream ─▶ proposals · waiting_reads · session · arrivals · pulls · sources · overload
 //! ```
 
@@ -14,6 +14,7 @@ pub(crate) mod cold_reads;
 pub(crate) mod follower_reads;
 pub(crate) mod forwards;
 pub(crate) mod journal;
+pub(crate) mod leaving;
 pub(crate) mod overload;
 pub(crate) mod proposals;
 pub(crate) mod pulls;

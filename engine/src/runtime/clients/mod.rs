@@ -47,6 +47,8 @@ pub(crate) struct Clients {
     memory: ClientMemory,
     /// How long a command may be incomplete.
     command_limit: Nanos,
+    /// The node is about to stop: connections end when everything is answered.
+    is_leaving: bool,
     /// Slow clients that were closed, by reason.
     pub closed_slow: [u64; SlowClient::ALL.len()],
     /// All connections so far.
@@ -445,6 +447,35 @@ impl Clients {
         {
             client.write.notify();
             client.read.notify();
+        }
+    }
+
+    // --- the end of the node -------------------------------------------------------------------------
+
+    /// The node is about to stop: each connection ends at the first moment at which everything that its client has
+    /// sent is answered. (The clients of the binary protocol, which have no such moment, are told.)
+    pub fn let_go(&mut self) {
+        self.is_leaving = true;
+        self.connections.values_mut().for_each(ClientConnection::let_go);
+    }
+
+    /// Ends the connections that have been let go and on which nothing has been asked since: those of HTTP, whose
+    /// clients are told with their next answer, and those that have sent nothing yet.
+    pub fn end_silent(&mut self) {
+        self.connections.values_mut().for_each(ClientConnection::give_up_waiting);
+    }
+
+    /// Whether everything that the client has sent, as far as it was read, is answered, and it is to go.
+    pub fn may_end(&self, connection: u64) -> bool {
+        self.is_leaving && self.connections.get(&connection).is_some_and(ClientConnection::is_idle)
+    }
+
+    /// Ends a connection behind the answers that are there, if it still may end.
+    pub fn end_idle(&mut self, connection: u64) {
+        if self.may_end(connection)
+            && let Some(client) = self.connections.get_mut(&connection)
+        {
+            client.protocol.end();
         }
     }
 

@@ -16,6 +16,7 @@ use crate::runtime::notify::Notify;
 use crate::runtime::pages;
 use crate::runtime::port::CorePort;
 use crate::runtime::stream::{ReadEnd, Stream, WriteEnd};
+use ::http::header::{CONNECTION, HeaderValue};
 use ::http::request::Parts;
 use ::http::{Request, Response};
 use alarm::Alarm;
@@ -112,7 +113,12 @@ async fn handle(
             response
         }
     };
-    Ok(response.map(|body| Full::new(Bytes::from(body))))
+    let mut response = response.map(|body| Full::new(Bytes::from(body)));
+    if port.node.stopping_for().is_some() {
+        // hyper says so and ends the connection.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// Skips an unused body, so that the connection can go on with the next request. A client that waits for `100
