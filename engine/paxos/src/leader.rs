@@ -449,7 +449,12 @@ impl Leader {
         setup: &Setup,
         now: Mono,
     ) -> impl Iterator<Item = Heir> {
-        heirs::heard(&self.peers, own_log, chosen, setup.timing, now)
+        let heard = heirs::heard(&self.peers, own_log, chosen, setup.timing, now);
+        // One that did not get ready would cost the group the same again.
+        heard.map(move |heir| {
+            let is_new = !self.transfers.was_unready(heir.node, setup.timing.lease, now);
+            Heir { is_fit: heir.is_fit && is_new, is_ready: heir.is_ready && is_new, ..heir }
+        })
     }
 
     /// Whether a pre-vote that names `after` as given up asks this leader, which has not given up its lease, to

@@ -389,6 +389,7 @@ impl ClientConnection {
 
     /// It has had some time to send a request that was on its way.
     pub fn give_up_waiting(&mut self) {
+        self.let_go(); // it may have said only now which protocol it speaks
         let is_waiting = self.protocol.speaks_http() && !self.memory.http_waits && self.memory.http == 0;
         if is_waiting || self.protocol.is_undecided() {
             self.kill.notify();

@@ -212,7 +212,10 @@ async fn write_loop<S: Stream>(
         if let Some(socket) = socket.filter(|_| ended && buffer.len() <= PIECE_BYTES) {
             let taken = stream::send_last(socket, &buffer);
             if taken == buffer.len() {
-                return stream::linger(socket).await;
+                if port.node.stopping_for().is_some() {
+                    stream::linger(socket).await;
+                }
+                return;
             }
             buffer.drain(..taken);
         }

@@ -37,9 +37,11 @@ pub(crate) async fn leave(port: &CorePort, doors: Doors) {
     drop(doors);
     port.clients(|clients| clients.let_go());
     let end = began.plus(limit);
-    wait(end.min(clock::mono().plus(ON_THEIR_WAY)), || port.clients(|clients| clients.count()) == 0).await;
-    port.clients(|clients| clients.end_silent());
-    wait(end, || port.clients(|clients| clients.count()) == 0).await;
+    while clock::mono() < end && port.clients(|clients| clients.count()) > 0 {
+        let look = clock::mono().plus(ON_THEIR_WAY);
+        wait(end.min(look), || port.clients(|clients| clients.count()) == 0).await;
+        port.clients(|clients| clients.end_silent());
+    }
     node.alone.fetch_add(1, Ordering::SeqCst);
     wait(end, || node.alone.load(Ordering::SeqCst) >= node.setup.cores()).await;
     let left = port.clients(|clients| clients.count());

@@ -231,6 +231,10 @@ async fn run_core(
     let is_whole = node.ready.load(Ordering::SeqCst) == node.setup.cores();
     if stop.is_planned() && is_whole {
         leaving::leave(&port, doors).await;
+    } else {
+        // Cores that do leave need not wait for this one.
+        node.handed_over.fetch_add(1, Ordering::SeqCst);
+        node.alone.fetch_add(1, Ordering::SeqCst);
     }
     port.finish().await;
     if let Err(refusal) = node.setup.heard.flush() {

@@ -76,6 +76,8 @@ pub(crate) fn probe_when_silent(stream: &impl AsRawFd, seconds: u32) -> std::io:
 /// After the last answer a client has this long to close its end.
 const LINGER_LOOKS: u32 = 50;
 const LINGER_LOOK: Duration = Duration::from_millis(5);
+/// Reads of one look.
+const LINGER_READS: usize = 64;
 
 /// Whether bytes have come that were not read.
 pub(crate) fn has_unread(socket: RawFd) -> bool {
@@ -101,10 +103,10 @@ pub(crate) fn send_last(socket: RawFd, bytes: &[u8]) -> usize {
 pub(crate) async fn linger(socket: RawFd) {
     let mut scrap = [0; 4096];
     for _ in 0..LINGER_LOOKS {
-        match recv(socket, &mut scrap, MsgFlags::MSG_DONTWAIT) {
-            Ok(1..) => {}
-            Err(nix::errno::Errno::EAGAIN) => glommio::timer::sleep(LINGER_LOOK).await,
-            Ok(0) | Err(_) => return,
+        let read = std::iter::repeat_with(|| recv(socket, &mut scrap, MsgFlags::MSG_DONTWAIT));
+        match read.take(LINGER_READS).find(|result| !matches!(result, Ok(1..))) {
+            None | Some(Err(nix::errno::Errno::EAGAIN)) => glommio::timer::sleep(LINGER_LOOK).await,
+            Some(_) => return,
         }
     }
 }

@@ -13,6 +13,7 @@ use synod_types::{Command, Consistency, ErrorKind, GroupId, Op, Reply, Shared};
 pub(super) const OVER_LIMIT_TEXT: &str =
     "max number of clients reached; close some or raise limits.connections";
 const LOADING_TEXT: &str = "this node replays its log; nothing was executed, ask another node or retry";
+const LEAVING_TEXT: &str = "the node is about to stop";
 
 /// State of a connection that speaks the binary protocol.
 #[derive(Debug)]
@@ -212,7 +213,11 @@ fn refuse(service: Service, id: u64, request: &Request<'_>, out: &mut Vec<u8>, d
         Service::Loading if is_about_the_node => {
             binary::encode_failure(out, id, FailureCode::Unavailable, LOADING_TEXT);
         }
-        Service::Full | Service::Spare | Service::Loading => return false,
+        // The client asks another node, which opens or knows its session.
+        Service::Leaving if is_on_keys || is_about_the_node => {
+            binary::encode_failure(out, id, FailureCode::Unavailable, LEAVING_TEXT);
+        }
+        Service::Full | Service::Spare | Service::Loading | Service::Leaving => return false,
     }
     true
 }

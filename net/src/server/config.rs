@@ -83,6 +83,9 @@ pub enum Service {
     Spare,
     /// The node replays its log: whatever needs the keys is answered with an error.
     Loading,
+    /// The node is about to stop: a request of the binary protocol is not executed, and its answer says so. RESP has
+    /// no such answer.
+    Leaving,
 }
 
 /// The answer to a connection beyond the limit, in Redis' words.
@@ -101,7 +104,7 @@ impl Service {
         match self {
             Self::Spare if !row.is_about_the_server() => Err(Cow::Borrowed(OVER_LIMIT)),
             Self::Loading if !row.flags.contains(&"loading") => Err(LOADING),
-            Self::Full | Self::Spare | Self::Loading => Ok(()),
+            Self::Full | Self::Spare | Self::Loading | Self::Leaving => Ok(()),
         }
     }
 }

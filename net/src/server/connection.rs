@@ -209,11 +209,11 @@ impl Connection {
         self.draining = true;
     }
 
-    /// The node is about to stop. A client of the binary protocol is told so, and what is open is answered. In RESP
-    /// nothing can be said: the shell ends the connection when it is idle.
+    /// The node is about to stop. What is open is answered. What comes yet in the binary protocol is not executed, and
+    /// says so; in RESP it is executed. The shell ends the connection when it is idle.
     pub fn let_go(&mut self) {
         if matches!(self.protocol, ClientProtocol::Binary(_)) {
-            self.end_with("the node is about to stop");
+            self.config.service = Service::Leaving;
         }
     }
 
@@ -221,7 +221,8 @@ impl Connection {
     pub fn is_idle(&self) -> bool {
         let is_idle = match &self.protocol {
             ClientProtocol::Resp(resp) => resp.is_idle() && !resp.is_in_bracket(),
-            ClientProtocol::Undecided | ClientProtocol::Binary(_) | ClientProtocol::Http => false,
+            ClientProtocol::Binary(binary) => binary.open() == 0 && self.config.service == Service::Leaving,
+            ClientProtocol::Undecided | ClientProtocol::Http => false,
         };
         is_idle && !self.draining && self.input.held().is_empty()
     }

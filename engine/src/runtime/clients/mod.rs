@@ -453,7 +453,7 @@ impl Clients {
     // --- the end of the node -------------------------------------------------------------------------
 
     /// The node is about to stop: each connection ends at the first moment at which everything that its client has
-    /// sent is answered. (The clients of the binary protocol, which have no such moment, are told.)
+    /// sent is answered. Those of the binary protocol, which may have no such moment, are told with each answer.
     pub fn let_go(&mut self) {
         self.is_leaving = true;
         self.connections.values_mut().for_each(ClientConnection::let_go);

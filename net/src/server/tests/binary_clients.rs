@@ -93,3 +93,49 @@ fn binary_clients_need_the_password_too() {
     assert_eq!(got, want);
     assert!(connection.closing());
 }
+
+/// Decision 0025: what is open is answered, what comes yet is certainly not executed.
+#[test]
+fn binary_clients_are_told_that_the_node_is_about_to_stop() {
+    let get = Command::plain(b"key".to_vec(), Op::Get);
+    let mut bytes = binary::PREAMBLE.to_vec();
+    binary::encode_request(&mut bytes, 11, Consistency::Linearizable, &get);
+    let mut connection = connect(server());
+    connection.received(&bytes);
+    let Some(Ask::Command { tag, .. }) = connection.next() else { panic!("a command") };
+    connection.let_go();
+    connection.let_go();
+    assert!(!connection.is_idle(), "it waits for an answer");
+    let mut bytes = Vec::new();
+    binary::encode_request(&mut bytes, 12, Consistency::Linearizable, &get);
+    connection.received(&bytes);
+    assert_eq!(connection.next(), None, "it is not executed");
+    connection.reply(tag, Reply::Nil);
+    let got: Vec<_> = responses(connection.out()).into_iter().map(|r| (r.id, r.body)).collect();
+    let want = [
+        (12, binary::ResponseBody::Failed(binary::FailureCode::Unavailable)),
+        (11, binary::ResponseBody::Reply(Reply::Nil)),
+    ];
+    assert_eq!(got, want);
+    assert!(connection.is_idle());
+    connection.end();
+    assert!(connection.closing());
+}
+
+#[test]
+fn a_resp_client_is_let_go_when_all_it_sent_is_answered() {
+    let mut connection = connect(server());
+    connection.received(b"GET k\r\nPI");
+    let Some(Ask::Command { tag, .. }) = connection.next() else { panic!("a command") };
+    connection.let_go();
+    assert!(connection.out().is_empty() && !connection.is_idle());
+    connection.reply(tag, Reply::Nil);
+    assert_eq!(connection.next(), None);
+    assert!(!connection.is_idle(), "a command has begun to come");
+    connection.received(b"NG\r\nMULTI\r\n");
+    assert_eq!(connection.next(), None);
+    assert!(!connection.is_idle(), "a bracket is open");
+    connection.received(b"DISCARD\r\n");
+    assert_eq!(connection.next(), None);
+    assert!(connection.is_idle());
+}
