@@ -67,4 +67,4 @@ pub use ignored::{Ignored, IgnoredCounts};
 pub use pace::Pace;
 pub use paxos::Paxos;
 pub use space::Writable;
-pub use transfer::FAR_BEHIND_SLOTS;
+pub use transfer::{FAR_BEHIND_SLOTS, HEIR_PAUSE_LEASES};

@@ -2,10 +2,9 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use synod_paxos::HEIR_PAUSE_LEASES;
 use synod_types::{Ballot, Mono, Nanos, NodeId};
 
-/// A peer that did not take a group over is offered nothing for so many leases: it may be about to stop itself.
-const UNWILLING_LEASES: u64 = 16;
 /// After this long a group is also handed to a peer whose log is slower than this node's.
 const CHOOSY_FOR: Nanos = Nanos::from_ms(1_000);
 /// Where no leader is heard so many leases after this node last led, others have had their turn.
@@ -69,9 +68,9 @@ impl Leaving {
         }
     }
 
-    /// Whether this peer did not take over a short while ago.
+    /// Whether this peer did not take over a short while ago: it may be about to stop itself.
     pub fn is_unwilling(&self, node: NodeId, lease: Nanos, now: Mono) -> bool {
-        let span = Nanos(UNWILLING_LEASES * lease.0);
+        let span = Nanos(HEIR_PAUSE_LEASES * lease.0);
         self.unwilling.iter().any(|&(known, at)| known == node && now.since(at) < span)
     }
 }
